@@ -1,0 +1,106 @@
+#include "alphabet.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "error.h"
+
+namespace vertexq {
+
+namespace {
+
+/** Bits of the smallest signed integer that holds the codes of an asymmetric alphabet. */
+int bitsFor(int levels) {
+  int bits = 1;
+  while ((1 << bits) < levels) ++bits;
+  return bits;
+}
+
+/** `step` rounded to the precision, and upwards until `covers` it: rounding must not push the largest weight out. */
+template <typename Covers>
+double roundStep(double step, ScalePrecision precision, Covers covers) {
+  if (precision == ScalePrecision::Float32) {
+    float rounded = static_cast<float>(step);
+    while (std::isfinite(rounded) && !covers(rounded))
+      rounded = std::nextafter(rounded, std::numeric_limits<float>::infinity());
+    step = rounded;
+  } else {
+    while (std::isfinite(step) && !covers(step)) step = std::nextafter(step, std::numeric_limits<double>::infinity());
+  }
+  if (!std::isfinite(step))
+    throw Error("ERR_VERTEXQ_SCALE_RANGE",
+                std::string("the weights are too large: their quantization step overflows ") +
+                    (precision == ScalePrecision::Float32 ? "float32" : "float64"));
+  return step;
+}
+
+/** The least step for which codes 0..top, shifted by the zero point, cover [low, high], low <= 0 <= high. */
+double asymmetricStep(int zeroPoint, int top, double low, double high) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const double below = low == 0 ? 0 : zeroPoint == 0 ? infinity : -low / zeroPoint;
+  const double above = high == 0 ? 0 : zeroPoint == top ? infinity : high / (top - zeroPoint);
+  return std::max(below, above);
+}
+
+}  // namespace
+
+Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, ScalePrecision precision) {
+  Alphabet a;
+  const double bound = std::max(std::abs(low), std::abs(high));
+  if (grid == Grid::Asymmetric) {
+    low = std::min(low, 0.0);
+    high = std::max(high, 0.0);
+    const int top = levels - 1;
+    const double ideal = high == low ? 0 : top * (-low / (high - low));
+    const int down = static_cast<int>(std::floor(ideal));
+    const int up = std::min(down + 1, top);
+    const int zero = asymmetricStep(down, top, low, high) <= asymmetricStep(up, top, low, high) ? down : up;
+    a.step_ = roundStep(asymmetricStep(zero, top, low, high), precision,
+                        [&](double s) { return -zero * s <= low && (top - zero) * s >= high; });
+    // Codes are kept as signed bytes, whatever the alphabet: the middle of the container is code 0.
+    a.minCode_ = -(1 << (bitsFor(levels) - 1));
+    a.maxCode_ = a.minCode_ + top;
+    a.zeroPoint_ = a.minCode_ + zero;
+    a.lowest_ = -zero * a.step_;
+    a.highest_ = (top - zero) * a.step_;
+    return a;
+  }
+  const bool zeroFree = grid == Grid::ZeroFree;
+  a.zeroPoint_ = zeroFree ? -0.5 : 0;
+  a.maxCode_ = zeroFree ? levels / 2 - 1 : (levels - 1) / 2;
+  a.minCode_ = zeroFree ? -levels / 2 : -a.maxCode_;
+  const double top = a.maxCode_ - a.zeroPoint_;
+  a.step_ = roundStep(bound / top, precision, [&](double s) { return top * s >= bound; });
+  a.highest_ = precision == ScalePrecision::Float64 ? bound : top * a.step_;
+  a.lowest_ = -a.highest_;
+  return a;
+}
+
+int Alphabet::below(double value) const {
+  if (!(step_ > 0)) return std::clamp(0, minCode_, maxCode_);
+  const double guess = std::floor(value / step_ + zeroPoint_);
+  int code = static_cast<int>(std::clamp<double>(guess, minCode_, maxCode_));
+  // The quotient may be off by a rounding; the levels themselves decide.
+  while (code > minCode_ && level(code) > value) --code;
+  while (code < maxCode_ && level(code + 1) <= value) ++code;
+  return code;
+}
+
+int Alphabet::nearest(double value) const {
+  const int code = below(value);
+  if (code == maxCode_ || !(step_ > 0)) return code;
+  return std::abs(level(code + 1) - value) < std::abs(value - level(code)) ? code + 1 : code;
+}
+
+Alphabet::Cell Alphabet::cell(double value) const {
+  const int code = below(value);
+  const double low = level(code);
+  if (low >= value || code == maxCode_) return {low, low};
+  return {low, level(code + 1)};
+}
+
+bool Alphabet::contains(double value) const { return level(below(value)) == value; }
+
+}  // namespace vertexq

@@ -1,0 +1,62 @@
+// Finite alphabets: the values a quantized weight may take.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vertexq {
+
+enum class Grid {
+  Integer,     // {-K, ..., K}·step: symmetric, odd number of levels, holds 0
+  Asymmetric,  // {0, ..., L-1} - z, times step, z an integer: covers [min(w, 0), max(w, 0)]
+  ZeroFree,    // {±1/2, ±3/2, ...}·step: symmetric, even number of levels
+};
+
+/** The precision in which the step is kept. Outputs hold float32 scales; the paper's step alone stays in float64. */
+enum class ScalePrecision { Float32, Float64 };
+
+/** An alphabet of evenly spaced levels, value = (code - zeroPoint)·step for minCode <= code <= maxCode. */
+class Alphabet {
+ public:
+  /**
+   * The smallest alphabet of the kind that covers [low, high] (the least and greatest of some weights), by a common
+   * bound c = max(|low|, |high|) for the symmetric kinds. With ScalePrecision::Float64, ±c are levels bit for bit.
+   * `levels` is at most 256: odd for Integer, even for ZeroFree, 3 or more for Asymmetric (with two it could not cover both signs). Throws ERR_VERTEXQ_SCALE_RANGE if the step is no
+   * finite number of the precision.
+   */
+  static Alphabet covering(Grid grid, int levels, double low, double high, ScalePrecision precision);
+
+  double step() const { return step_; }
+  double zeroPoint() const { return zeroPoint_; }
+  double lowest() const { return lowest_; }
+  double highest() const { return highest_; }
+
+  double level(int code) const {
+    if (code == minCode_) return lowest_;
+    if (code == maxCode_) return highest_;
+    return (code - zeroPoint_) * step_;
+  }
+
+  /** The code with the nearest level; of two equally near ones the lower. */
+  int nearest(double value) const;
+
+  /** The two neighbouring levels low <= value <= high; equal where value is a level or lies outside the alphabet. */
+  struct Cell {
+    double low, high;
+  };
+  Cell cell(double value) const;
+
+  bool contains(double value) const;
+
+ private:
+  int below(double value) const;
+
+  double step_ = 0;
+  double zeroPoint_ = 0;
+  int minCode_ = 0;
+  int maxCode_ = 0;
+  double lowest_ = 0;
+  double highest_ = 0;
+};
+
+}  // namespace vertexq

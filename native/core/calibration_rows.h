@@ -1,0 +1,51 @@
+// Calibration data of any length, kept as the few rows that matter.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "job_control.h"
+#include "matrix.h"
+
+namespace vertexq {
+
+/**
+ * Accumulates the rows of X (samples × inFeatures) as a matrix R of at most 2·inFeatures rows with RᵀR = XᵀX, so that
+ * ‖Rv‖ = ‖Xv‖ for every v: all that a layer's fit and its error need. Rows are kept as they are while they fit; then
+ * an orthogonal factorisation folds them into a triangle. XᵀX itself is never formed: it would square the condition number.
+ */
+class CalibrationRows {
+ public:
+  explicit CalibrationRows(std::size_t inFeatures);
+
+  /**
+   * Adds `count` rows, row-major. Throws ERR_VERTEXQ_NOT_FINITE, naming row and column, at a NaN or an infinity, and then has
+   * added nothing of this call; Cancelled between two foldings.
+   */
+  template <typename Real>
+  void add(const Real* rows, std::size_t count, const JobControl& control);
+
+  std::size_t inFeatures() const { return inFeatures_; }
+  /** How many rows were added in all. */
+  std::size_t samples() const { return samples_; }
+
+  /** R, with at most min(samples, inFeatures) rows. Folds first if need be. */
+  Matrix factor();
+
+ private:
+  void fold();
+
+  std::size_t inFeatures_;
+  std::size_t samples_ = 0;
+  std::size_t held_ = 0;       // rows in rows_
+  std::vector<double> rows_;   // row-major held × inFeatures: LAPACK sees its transpose, and factors it as L·Q
+};
+
+/**
+ * R with RᵀR = H (row-major or column-major alike: H is symmetric), from the spectral decomposition of a Gram matrix.
+ * Eigenvalues below inFeatures·ε times the largest count as zero. Throws ERR_VERTEXQ_GRAM where H is not finite, not
+ * symmetric or not positive semidefinite.
+ */
+Matrix factorOfGram(const double* gram, std::size_t inFeatures);
+
+}  // namespace vertexq

@@ -1,0 +1,248 @@
+#include "layer.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "error.h"
+#include "scale_search.h"
+#include "spectrum.h"
+#include "thread_pool.h"
+#include "vertex_walk.h"
+
+namespace vertexq {
+
+namespace {
+
+/** Neurons a product with R takes at once. Fixed, so that the bits do not depend on the number of threads. */
+constexpr std::size_t kBlock = 64;
+
+std::vector<double> columnNorms(const Matrix& r) {
+  std::vector<double> norms(r.cols());
+  for (std::size_t j = 0; j < r.cols(); ++j)
+    norms[j] = cblas_dnrm2(static_cast<int>(r.rows()), r.column(j), 1);
+  return norms;
+}
+
+/** Calls visit(group, first, last) for the inputs [first, last) of each group. */
+template <typename Visit>
+void forEachGroup(std::size_t inFeatures, std::size_t groupSize, Visit visit) {
+  for (std::size_t group = 0, first = 0; first < inFeatures; ++group, first += groupSize)
+    visit(group, first, std::min(first + groupSize, inFeatures));
+}
+
+Tableau heldDirections(const Matrix& r, const RankRule& rule, std::size_t inFeatures) {
+  Tableau tableau = tableauOf(r);
+  if (rule.kind == RankRule::Kind::Full || tableau.rank() == 0) return tableau;
+  if (rule.kind == RankRule::Kind::AtMost && rule.limit >= tableau.rank()) return tableau;
+  const Spectrum spectrum = rowSpectrum(r);
+  const std::size_t rank = rule.kind == RankRule::Kind::AtMost
+                               ? rule.limit
+                               : bestRank(spectrum.values, tableau.rank(), inFeatures);
+  return rank >= tableau.rank() ? tableau : tableauOf(leadingPart(r, spectrum, rank));
+}
+
+/** ‖R v‖ for each column v of `columns` (inFeatures × count, column-major). */
+void productNorms(const Matrix& r, const double* columns, std::size_t count, double* norms) {
+  if (r.rows() == 0) {
+    std::fill_n(norms, count, 0.0);
+    return;
+  }
+  Matrix product(r.rows(), count);
+  const auto rows = static_cast<int>(r.rows());
+  const auto cols = static_cast<int>(r.cols());
+  cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, rows, static_cast<int>(count), cols, 1.0, r.data(), rows,
+              columns, cols, 0.0, product.data(), rows);
+  for (std::size_t k = 0; k < count; ++k) norms[k] = cblas_dnrm2(rows, product.column(k), 1);
+}
+
+/**
+ * Per neuron, the norms of the change and of the weights themselves, seen through R or, where that is null, as they are.
+ * changed(n, out) writes the inFeatures new weights of neuron n.
+ */
+template <typename Changed>
+std::vector<Norms> neuronNorms(const Weights& weights, const Matrix* r, unsigned threads, const JobControl& control,
+                               Changed changed) {
+  std::vector<Norms> norms(weights.outFeatures);
+  const std::size_t blocks = (weights.outFeatures + kBlock - 1) / kBlock;
+  ThreadPool::shared().parallelFor(blocks, threads, [&](std::size_t block, unsigned) {
+    control.checkpoint();
+    const std::size_t first = block * kBlock;
+    const std::size_t count = std::min(kBlock, weights.outFeatures - first);
+    const std::size_t n = weights.inFeatures;
+    std::vector<double> difference(count * n);
+    for (std::size_t k = 0; k < count; ++k) {
+      double* column = difference.data() + k * n;
+      changed(first + k, column);
+      for (std::size_t i = 0; i < n; ++i) column[i] = weights.neuron(first + k)[i] - column[i];
+    }
+    std::vector<double> error(count), signal(count);
+    if (r) {
+      productNorms(*r, difference.data(), count, error.data());
+      productNorms(*r, weights.neuron(first), count, signal.data());
+    } else {
+      for (std::size_t k = 0; k < count; ++k) {
+        error[k] = cblas_dnrm2(static_cast<int>(n), difference.data() + k * n, 1);
+        signal[k] = cblas_dnrm2(static_cast<int>(n), weights.neuron(first + k), 1);
+      }
+    }
+    for (std::size_t k = 0; k < count; ++k) norms[first + k] = {error[k], signal[k]};
+  });
+  return norms;
+}
+
+Norms frobenius(const std::vector<Norms>& neurons) {
+  Norms total;
+  for (const Norms& n : neurons) {
+    total.error = std::hypot(total.error, n.error);
+    total.signal = std::hypot(total.signal, n.signal);
+  }
+  return total;
+}
+
+/** Adds which neuron failed to an error about a neuron. */
+template <typename Task>
+void namingNeuron(std::size_t neuron, Task task) {
+  try {
+    task();
+  } catch (const Error& error) {
+    throw Error(error.code(), "neuron " + std::to_string(neuron) + ": " + error.what());
+  }
+}
+
+}  // namespace
+
+void requireFinite(const Weights& weights) {
+  for (std::size_t i = 0; i < weights.outFeatures * weights.inFeatures; ++i)
+    if (!std::isfinite(weights.data[i]))
+      throw Error("ERR_VERTEXQ_NOT_FINITE", "weight of neuron " + std::to_string(i / weights.inFeatures) +
+                                                ", input " + std::to_string(i % weights.inFeatures) +
+                                                (std::isnan(weights.data[i]) ? " is NaN" : " is infinite"));
+}
+
+Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions& options, ScalePrecision precision,
+                 Box box, const RankRule& rank, unsigned threads, JobControl& control) {
+  requireFinite(weights);
+  const std::size_t n = weights.inFeatures;
+  const std::size_t groups = groupsOf(n, options.groupSize);
+  control.expect(weights.outFeatures);
+  const Tableau tableau = heldDirections(r, rank, n);
+  control.checkpoint();
+
+  Walked walked;
+  walked.rank = tableau.rank();
+  walked.weights = Matrix(n, weights.outFeatures);
+  walked.alphabets.resize(weights.outFeatures * groups);
+  walked.free.resize(weights.outFeatures);
+  walked.bound.resize(weights.outFeatures);
+  const std::vector<double> norms = columnNorms(r);
+
+  std::vector<std::unique_ptr<VertexWalk>> walks(threads);
+  ThreadPool::shared().parallelFor(weights.outFeatures, threads, [&](std::size_t neuron, unsigned slot) {
+    namingNeuron(neuron, [&] {
+      if (!walks[slot]) walks[slot] = std::make_unique<VertexWalk>(tableau);
+      double* w = walked.weights.column(neuron);
+      std::copy_n(weights.neuron(neuron), n, w);
+      Alphabet* alphabets = walked.alphabets.data() + neuron * groups;
+      std::vector<double> low(n), high(n);
+      forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
+        const Alphabet a = coveringAlphabet(options.grid, options.levels, w + first, last - first, precision);
+        for (std::size_t i = first; i < last; ++i) {
+          const Alphabet::Cell cell = box == Box::Cell ? a.cell(w[i]) : Alphabet::Cell{a.lowest(), a.highest()};
+          low[i] = cell.low;
+          high[i] = cell.high;
+        }
+        alphabets[group] = a;
+      });
+      walks[slot]->run(w, low.data(), high.data(), control);
+      forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
+        for (std::size_t i = first; i < last; ++i) {
+          if (alphabets[group].contains(w[i])) continue;
+          walked.free[neuron].push_back(static_cast<int>(i));
+          walked.bound[neuron] += alphabets[group].step() / 2 * norms[i];
+        }
+      });
+    });
+    control.finish(1);
+  });
+
+  const std::vector<Norms> moved =
+      neuronNorms(weights, &r, threads, control,
+                  [&](std::size_t neuron, double* out) { std::copy_n(walked.weights.column(neuron), n, out); });
+  walked.residual.resize(weights.outFeatures);
+  for (std::size_t neuron = 0; neuron < weights.outFeatures; ++neuron) {
+    walked.residual[neuron] = moved[neuron].error;
+    walked.bound[neuron] += moved[neuron].error;
+  }
+  const Norms total = frobenius(moved);
+  walked.relativeResidual = total.error == 0 ? 0 : total.error / total.signal;
+  return walked;
+}
+
+Rounded roundWalked(const Walked& walked, const AlphabetOptions& options) {
+  const std::size_t n = walked.weights.rows();
+  const std::size_t groups = groupsOf(n, options.groupSize);
+  Rounded rounded;
+  rounded.alphabets = walked.alphabets;
+  rounded.codes.resize(walked.weights.cols() * n);
+  for (std::size_t neuron = 0; neuron < walked.weights.cols(); ++neuron) {
+    rounded.offAlphabet += walked.free[neuron].size();
+    for (std::size_t i = 0; i < n; ++i) {
+      const Alphabet& alphabet = walked.alphabets[neuron * groups + i / options.groupSize];
+      rounded.codes[neuron * n + i] = static_cast<std::int8_t>(alphabet.nearest(walked.weights(i, neuron)));
+    }
+  }
+  return rounded;
+}
+
+Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOptions& options, ScaleRule scale,
+                   unsigned threads, JobControl& control) {
+  requireFinite(weights);
+  const std::size_t n = weights.inFeatures;
+  const std::size_t groups = groupsOf(n, options.groupSize);
+  control.expect(weights.outFeatures);
+  std::vector<double> importance;
+  if (r) {
+    importance = columnNorms(*r);
+    for (double& norm : importance) norm *= norm;
+  }
+  Rounded rounded;
+  rounded.codes.resize(weights.outFeatures * n);
+  rounded.alphabets.resize(weights.outFeatures * groups);
+  std::vector<std::size_t> off(weights.outFeatures);
+  ThreadPool::shared().parallelFor(weights.outFeatures, threads, [&](std::size_t neuron, unsigned) {
+    control.checkpoint();
+    const double* w = weights.neuron(neuron);
+    namingNeuron(neuron, [&] {
+      forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
+        const Alphabet a =
+            scale == ScaleRule::Max
+                ? coveringAlphabet(options.grid, options.levels, w + first, last - first, ScalePrecision::Float32)
+                : searchAlphabet(options.grid, options.levels, w + first, r ? importance.data() + first : nullptr,
+                                 last - first);
+        for (std::size_t i = first; i < last; ++i) {
+          rounded.codes[neuron * n + i] = static_cast<std::int8_t>(a.nearest(w[i]));
+          off[neuron] += a.contains(w[i]) ? 0 : 1;
+        }
+        rounded.alphabets[neuron * groups + group] = a;
+      });
+    });
+    control.finish(1);
+  });
+  for (std::size_t count : off) rounded.offAlphabet += count;
+  return rounded;
+}
+
+Norms outputError(const Weights& weights, const Rounded& rounded, std::size_t groupSize, const Matrix* r,
+                  unsigned threads, const JobControl& control) {
+  const std::size_t n = weights.inFeatures;
+  const std::size_t groups = groupsOf(n, groupSize);
+  return frobenius(neuronNorms(weights, r, threads, control, [&](std::size_t neuron, double* out) {
+    for (std::size_t i = 0; i < n; ++i)
+      out[i] = rounded.alphabets[neuron * groups + i / groupSize].level(rounded.codes[neuron * n + i]);
+  }));
+}
+
+}  // namespace vertexq

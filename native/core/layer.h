@@ -1,0 +1,96 @@
+// A whole layer: every neuron walked and rounded, and what that did to its outputs.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "alphabet.h"
+#include "job_control.h"
+#include "matrix.h"
+#include "tableau.h"
+
+namespace vertexq {
+
+/** The box a walk stays in. */
+enum class Box {
+  Saturate,  // [lowest, highest] of the alphabet, the paper's [-c, c]
+  Cell,      // [⌊w⌋, ⌈w⌉]: the levels around each weight, so that no weight moves by a step or more
+};
+
+/** W, row-major outFeatures × inFeatures: a neuron a row. */
+struct Weights {
+  const double* data;
+  std::size_t outFeatures;
+  std::size_t inFeatures;
+
+  const double* neuron(std::size_t n) const { return data + n * inFeatures; }
+};
+
+struct AlphabetOptions {
+  Grid grid = Grid::ZeroFree;
+  int levels = 16;
+  std::size_t groupSize = 0;  // consecutive inputs that share a scale; the last group may be shorter
+};
+
+/** How many directions of the data a walk holds. */
+struct RankRule {
+  enum class Kind {
+    Full,     // rank(X), the paper's choice: the outputs do not move at all
+    Auto,     // spectrum.h: bestRank
+    AtMost,   // `limit`
+  };
+  Kind kind = Kind::Full;
+  std::size_t limit = 0;
+};
+
+struct Walked {
+  Matrix weights;                       // Ŵ transposed: inFeatures × outFeatures, a neuron a column
+  std::vector<Alphabet> alphabets;      // outFeatures × groups
+  std::vector<std::vector<int>> free;   // per neuron, the inputs whose weight is not on the alphabet
+  std::vector<double> bound;            // per neuron, the certificate: ‖Xŵ - Xw‖ + Σ over free (step/2)·‖x_i‖
+  std::vector<double> residual;         // per neuron, ‖Xŵ - Xw‖
+  double relativeResidual = 0;          // ‖XŴᵀ - XWᵀ‖ / ‖XWᵀ‖, Frobenius; 0 where both are
+  std::size_t rank = 0;                 // directions held
+};
+
+/**
+ * The pre-processing of Maly & Saab (2023) for every neuron, on at most `threads` threads.
+ *
+ * `r` is any matrix with RᵀR = XᵀX. The result does not depend on `threads`. Progress: one unit a neuron.
+ * Throws ERR_VERTEXQ_NOT_FINITE for weights, ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_NUMERIC, Cancelled.
+ */
+Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions& options, ScalePrecision precision,
+                 Box box, const RankRule& rank, unsigned threads, JobControl& control);
+
+struct Rounded {
+  std::vector<std::int8_t> codes;       // outFeatures × inFeatures
+  std::vector<Alphabet> alphabets;      // outFeatures × groups
+  std::size_t offAlphabet = 0;          // entries that had to be rounded, in the whole layer
+};
+
+/** Memoryless scalar quantization of walked weights: the walk's fixed entries keep their value. */
+Rounded roundWalked(const Walked& walked, const AlphabetOptions& options);
+
+enum class ScaleRule { Max, Search };
+
+/** Memoryless scalar quantization of W itself. `r` weighs the inputs in a scale search and may be null. */
+Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOptions& options, ScaleRule scale,
+                   unsigned threads, JobControl& control);
+
+/** ‖X(W - Q)ᵀ‖ and ‖XWᵀ‖, Frobenius; with a null `r`, ‖W - Q‖ and ‖W‖. */
+struct Norms {
+  double error = 0;
+  double signal = 0;
+};
+Norms outputError(const Weights& weights, const Rounded& rounded, std::size_t groupSize, const Matrix* r,
+                  unsigned threads, const JobControl& control);
+
+/** Groups a neuron's inputs fall into. */
+inline std::size_t groupsOf(std::size_t inFeatures, std::size_t groupSize) {
+  return (inFeatures + groupSize - 1) / groupSize;
+}
+
+/** Throws ERR_VERTEXQ_NOT_FINITE, naming neuron and input, at a weight that is NaN or infinite. */
+void requireFinite(const Weights& weights);
+
+}  // namespace vertexq

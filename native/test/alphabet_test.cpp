@@ -1,0 +1,106 @@
+// Alphabets: what they cover, and rounding against a search of all levels.
+#include <cmath>
+#include <limits>
+
+#include "alphabet.h"
+#include "check.h"
+#include "error.h"
+#include "scale_search.h"
+#include "test_data.h"
+
+using namespace vertexq;
+
+namespace {
+
+struct Kind {
+  Grid grid;
+  int levels;
+};
+
+const Kind kinds[] = {{Grid::Integer, 3},      {Grid::Integer, 7},      {Grid::Integer, 15},   {Grid::Integer, 255},
+                      {Grid::Asymmetric, 3},   {Grid::Asymmetric, 4},   {Grid::Asymmetric, 5}, {Grid::Asymmetric, 16},
+                      {Grid::Asymmetric, 256}, {Grid::ZeroFree, 2},     {Grid::ZeroFree, 4},   {Grid::ZeroFree, 8},
+                      {Grid::ZeroFree, 256}};
+
+void rangesAndRounding() {
+  std::mt19937_64 random(1);
+  std::normal_distribution<double> normal;
+  for (const Kind& kind : kinds)
+    for (int trial = 0; trial < 200; ++trial) {
+      const double scale = std::pow(10.0, trial % 13 - 6);
+      const double a = scale * normal(random), b = scale * normal(random);
+      const double low = std::min(a, b), high = std::max(a, b);
+      for (const ScalePrecision precision : {ScalePrecision::Float32, ScalePrecision::Float64}) {
+        const Alphabet alphabet = Alphabet::covering(kind.grid, kind.levels, low, high, precision);
+        CHECK(alphabet.lowest() <= low && alphabet.highest() >= high);
+        if (precision == ScalePrecision::Float64 && kind.grid != Grid::Asymmetric)
+          CHECK(alphabet.highest() == std::max(std::abs(low), std::abs(high)) &&
+                alphabet.lowest() == -alphabet.highest());
+        if (precision == ScalePrecision::Float32)
+          CHECK(static_cast<double>(static_cast<float>(alphabet.step())) == alphabet.step());
+        // Every value in range lies in a cell one step wide, and no level is nearer than the nearest.
+        for (double value : {low, high, 0.3 * low + 0.7 * high, 0.5 * (low + high), alphabet.level(alphabet.nearest(low))}) {
+          const Alphabet::Cell cell = alphabet.cell(value);
+          CHECK(cell.low <= value && value <= cell.high);
+          CHECK(alphabet.contains(cell.low) && alphabet.contains(cell.high));
+          CHECK_AT_MOST(cell.high - cell.low, alphabet.step() * (1 + 1e-12));
+          const double nearest = alphabet.level(alphabet.nearest(value));
+          CHECK(alphabet.contains(nearest));
+          CHECK_AT_MOST(std::abs(nearest - value), std::min(value - cell.low, cell.high - value));
+        }
+      }
+    }
+}
+
+void codesFitSignedBytes() {
+  for (const Kind& kind : kinds) {
+    const Alphabet a = Alphabet::covering(kind.grid, kind.levels, -1, 2, ScalePrecision::Float32);
+    const int least = a.nearest(-1e9), most = a.nearest(1e9);
+    CHECK(most - least == kind.levels - 1);
+    CHECK(least >= -128 && most <= 127);
+    CHECK(kind.grid != Grid::ZeroFree || a.zeroPoint() == -0.5);
+    CHECK(kind.grid != Grid::Integer || a.zeroPoint() == 0);
+    CHECK(kind.grid != Grid::Asymmetric || (a.zeroPoint() == std::floor(a.zeroPoint()) && a.contains(0)));
+  }
+}
+
+void extremes() {
+  for (const Kind& kind : kinds)
+    for (const ScalePrecision precision : {ScalePrecision::Float32, ScalePrecision::Float64}) {
+      const Alphabet zero = Alphabet::covering(kind.grid, kind.levels, 0, 0, precision);
+      CHECK(zero.level(zero.nearest(0)) == 0 && zero.contains(0) && zero.step() == 0);
+      const double tiny = precision == ScalePrecision::Float32 ? std::numeric_limits<float>::denorm_min()
+                                                              : std::numeric_limits<double>::denorm_min();
+      const Alphabet denormal = Alphabet::covering(kind.grid, kind.levels, -tiny, tiny, precision);
+      CHECK(denormal.step() > 0 && denormal.lowest() <= -tiny && denormal.highest() >= tiny);
+      CHECK(denormal.cell(tiny).low <= tiny && denormal.cell(tiny).high >= tiny);
+    }
+  CHECK(throws<Error>([] { Alphabet::covering(Grid::ZeroFree, 2, 0, 3e38, ScalePrecision::Float32); }));
+  CHECK(!throws<Error>([] { Alphabet::covering(Grid::ZeroFree, 4, -3.4e38, 3.4e38, ScalePrecision::Float32); }));
+}
+
+void searchedScalesRoundBetter() {
+  std::mt19937_64 random(2);
+  const std::vector<double> w = testing::normals(random, 256);
+  const auto error = [&](const Alphabet& a) {
+    double sum = 0;
+    for (double v : w) sum += std::pow(v - a.level(a.nearest(v)), 2);
+    return sum;
+  };
+  for (const Kind& kind : kinds) {
+    const double plain = error(coveringAlphabet(kind.grid, kind.levels, w.data(), w.size(), ScalePrecision::Float32));
+    const double searched = error(searchAlphabet(kind.grid, kind.levels, w.data(), nullptr, w.size()));
+    CHECK_AT_MOST(searched, plain);
+    if (kind.levels <= 4) CHECK_AT_MOST(searched, 0.75 * plain);
+  }
+}
+
+}  // namespace
+
+int main() {
+  rangesAndRounding();
+  codesFitSignedBytes();
+  extremes();
+  searchedScalesRoundBetter();
+  return report();
+}

@@ -1,0 +1,87 @@
+// Plain rounding, its errors, and how rank is chosen.
+#include <cmath>
+
+#include "blas.h"
+#include "check.h"
+#include "layer.h"
+#include "spectrum.h"
+#include "test_data.h"
+
+using namespace vertexq;
+using namespace vertexq::testing;
+
+namespace {
+
+void errorsMatchPlainSums() {
+  std::mt19937_64 random(5);
+  const std::size_t out = 70, n = 33, m = 20, groupSize = 8;
+  const Matrix x = gaussian(random, m, n);
+  const std::vector<double> w = normals(random, out * n);
+  const Weights weights{w.data(), out, n};
+  JobControl control;
+  for (const ScaleRule scale : {ScaleRule::Max, ScaleRule::Search}) {
+    const AlphabetOptions options{Grid::Asymmetric, 8, groupSize};
+    const Rounded rounded = roundLayer(weights, &x, options, scale, 2, control);
+    CHECK(rounded.alphabets.size() == out * 5);
+    double error = 0, signal = 0, weightError = 0;
+    std::size_t off = 0;
+    for (std::size_t k = 0; k < out; ++k) {
+      std::vector<double> q(n);
+      for (std::size_t i = 0; i < n; ++i) {
+        const Alphabet& a = rounded.alphabets[k * 5 + i / groupSize];
+        q[i] = a.level(rounded.codes[k * n + i]);
+        CHECK(q[i] == a.level(a.nearest(w[k * n + i])));
+        weightError += std::pow(q[i] - w[k * n + i], 2);
+        off += a.contains(w[k * n + i]) ? 0 : 1;
+      }
+      double e, s;
+      residual(x, weights.neuron(k), q.data(), e, s);
+      error = std::hypot(error, e);
+      signal = std::hypot(signal, s);
+    }
+    CHECK(rounded.offAlphabet == off);
+    const Norms norms = outputError(weights, rounded, groupSize, &x, 2, control);
+    CHECK_AT_MOST(std::abs(norms.error - error), 1e-12 * error);
+    CHECK_AT_MOST(std::abs(norms.signal - signal), 1e-12 * signal);
+    const Norms plain = outputError(weights, rounded, groupSize, nullptr, 2, control);
+    CHECK_AT_MOST(std::abs(plain.error - std::sqrt(weightError)), 1e-12 * plain.error);
+  }
+}
+
+void rankRule() {
+  // No decay and fewer samples than inputs: the paper's choice.
+  CHECK(bestRank(std::vector<double>(32, 1.0), 32, 1024) == 32);
+  // A steep spectrum of full rank: a small part of it.
+  std::vector<double> steep(512);
+  for (std::size_t k = 0; k < steep.size(); ++k) steep[k] = std::pow(static_cast<double>(k + 1), -2);
+  const std::size_t chosen = bestRank(steep, 512, 512);
+  CHECK(chosen > 2 && chosen < 100);
+  // A flat spectrum of full rank leaves nothing to gain: all entries are rounded.
+  CHECK(bestRank(std::vector<double>(64, 1.0), 64, 64) == 64);
+  CHECK(bestRank({}, 0, 10) == 0);
+}
+
+void leadingDirections() {
+  std::mt19937_64 random(6);
+  const Matrix r = gaussian(random, 12, 40);
+  const Spectrum s = rowSpectrum(r);
+  const Matrix part = leadingPart(r, s, 5);
+  CHECK(part.rows() == 5 && part.cols() == 40);
+  // Rows of UᵀR are orthogonal with squared norms λ.
+  for (std::size_t a = 0; a < 5; ++a)
+    for (std::size_t b = 0; b < 5; ++b) {
+      double dot = 0;
+      for (std::size_t j = 0; j < 40; ++j) dot += part(a, j) * part(b, j);
+      CHECK_AT_MOST(std::abs(dot - (a == b ? s.values[a] : 0)), 1e-12 * s.values[0]);
+    }
+}
+
+}  // namespace
+
+int main() {
+  pinBlasToOneThread();
+  errorsMatchPlainSums();
+  rankRule();
+  leadingDirections();
+  return report();
+}

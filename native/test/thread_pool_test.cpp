@@ -1,0 +1,72 @@
+// The pool: every task once, errors thrown on, many callers at once.
+#include "thread_pool.h"
+
+#include <atomic>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+
+using namespace vertexq;
+
+namespace {
+
+void everyTaskOnce() {
+  for (unsigned threads : {1u, 2u, 7u, 1000u})
+    for (std::size_t count : {0u, 1u, 2u, 100u, 5000u}) {
+      std::vector<std::atomic<int>> ran(count);
+      std::atomic<bool> slotsInRange{true};
+      ThreadPool::shared().parallelFor(count, threads, [&](std::size_t i, unsigned slot) {
+        ++ran[i];
+        if (slot >= threads) slotsInRange = false;
+      });
+      for (const auto& times : ran) CHECK(times == 1);
+      CHECK(slotsInRange);
+    }
+}
+
+void slotsAreExclusive() {
+  std::vector<std::atomic<int>> inSlot(4);
+  std::atomic<bool> shared{false};
+  ThreadPool::shared().parallelFor(2000, 4, [&](std::size_t, unsigned slot) {
+    if (++inSlot[slot] > 1) shared = true;
+    --inSlot[slot];
+  });
+  CHECK(!shared);
+}
+
+void errorsAreThrownOn() {
+  for (unsigned threads : {1u, 4u}) {
+    std::atomic<int> ran{0};
+    CHECK(throws<std::runtime_error>([&] {
+      ThreadPool::shared().parallelFor(100000, threads, [&](std::size_t i, unsigned) {
+        ++ran;
+        if (i == 5) throw std::runtime_error("five");
+      });
+    }));
+    CHECK(ran < 100000);
+  }
+}
+
+void manyCallers() {
+  std::atomic<std::size_t> sum{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 6; ++caller)
+    callers.emplace_back([&] {
+      for (int round = 0; round < 50; ++round)
+        ThreadPool::shared().parallelFor(20, 3, [&](std::size_t i, unsigned) { sum += i; });
+    });
+  for (std::thread& caller : callers) caller.join();
+  CHECK(sum == 6 * 50 * 190);
+}
+
+}  // namespace
+
+int main() {
+  everyTaskOnce();
+  slotsAreExclusive();
+  errorsAreThrownOn();
+  manyCallers();
+  return report();
+}
