@@ -1,0 +1,70 @@
+// All argument checking of the addon; the one header that includes <napi.h>.
+//
+// The TypeScript above checks options with messages for people. What is checked here keeps memory safe whatever it passes.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace vertexq::addon {
+
+/** LAPACK counts in 32 bits. */
+constexpr std::int64_t kMaxFeatures = 0x7fffffff;
+
+/** The named members of an options object. Every getter throws a Napi::TypeError that names the member. */
+class Arguments {
+ public:
+  explicit Arguments(const Napi::CallbackInfo& info);
+
+  bool has(const char* name) const;
+  std::string text(const char* name) const;
+  /** A whole number in [least, most]. */
+  std::int64_t integer(const char* name, std::int64_t least, std::int64_t most) const;
+  /** A copy of a Float32Array or Float64Array of exactly `length` entries, as doubles. */
+  std::vector<double> doubles(const char* name, std::size_t length) const;
+
+  /** The value that the text member stands for. */
+  template <typename Value>
+  Value choice(const char* name, std::initializer_list<std::pair<const char*, Value>> choices) const {
+    const std::string given = text(name);
+    for (const auto& [key, value] : choices)
+      if (given == key) return value;
+    throw Napi::TypeError::New(object_.Env(), std::string("Unknown \"") + name + "\": \"" + given + "\"");
+  }
+
+  /** The native object behind a member that is an instance of an ObjectWrap with the given constructor. */
+  template <typename Wrapped>
+  Wrapped* instance(const char* name, const Napi::FunctionReference& constructor) const {
+    const Napi::Value value = object_.Get(name);
+    if (!value.IsObject() || !value.As<Napi::Object>().InstanceOf(constructor.Value()))
+      throw Napi::TypeError::New(object_.Env(), std::string("Expected \"") + name + "\" to be a Calibration");
+    return Wrapped::Unwrap(value.As<Napi::Object>());
+  }
+
+ private:
+  Napi::Object object_;
+};
+
+/** Floating-point numbers copied out of a typed array in their own precision: one of the two is empty. */
+struct Floats {
+  std::vector<float> single;
+  std::vector<double> twice;
+
+  std::size_t size() const { return single.size() + twice.size(); }
+};
+
+/**
+ * Copies `value`. Throws a Napi::TypeError unless it is a Float32Array or Float64Array over an ArrayBuffer that is neither
+ * detached nor shared: another thread could change or free those during a job.
+ */
+Floats copyFloats(const Napi::Value& value, const char* name);
+
+Napi::Float64Array toJs(Napi::Env env, const std::vector<double>& values);
+Napi::Float32Array toJs(Napi::Env env, const std::vector<float>& values);
+
+}  // namespace vertexq::addon

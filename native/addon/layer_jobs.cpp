@@ -1,0 +1,195 @@
+#include "layer_jobs.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "calibration.h"
+#include "job.h"
+#include "layer.h"
+#include "thread_pool.h"
+
+namespace vertexq::addon {
+
+namespace {
+
+/** What every job on a layer is told. */
+struct LayerArguments {
+  std::vector<double> weight;
+  std::size_t outFeatures;
+  std::size_t inFeatures;
+  AlphabetOptions alphabet;
+  Box box;
+  RankRule rank;
+  unsigned threads;
+  std::shared_ptr<SharedRows> calibration;
+  std::shared_ptr<SharedRows> holdout;
+
+  Weights weights() const { return {weight.data(), outFeatures, inFeatures}; }
+};
+
+std::shared_ptr<SharedRows> rowsOf(const Napi::CallbackInfo& info, const Arguments& given, const char* name,
+                                   std::size_t inFeatures) {
+  if (!given.has(name)) return nullptr;
+  auto* data = info.Env().GetInstanceData<AddonData>();
+  auto rows = given.instance<Calibration>(name, data->calibration)->rows();
+  if (rows->inFeatures() != inFeatures)
+    throw Napi::TypeError::New(info.Env(), std::string("Expected \"") + name + "\" to have rows of " +
+                                               std::to_string(inFeatures) + " inputs, not " +
+                                               std::to_string(rows->inFeatures()));
+  return rows;
+}
+
+RankRule rankOf(const Arguments& given, std::size_t inFeatures) {
+  RankRule rule;
+  rule.kind = given.choice<RankRule::Kind>("rank", {{"full", RankRule::Kind::Full},
+                                                    {"auto", RankRule::Kind::Auto},
+                                                    {"limit", RankRule::Kind::AtMost}});
+  if (rule.kind == RankRule::Kind::AtMost)
+    rule.limit = static_cast<std::size_t>(given.integer("rankLimit", 0, static_cast<std::int64_t>(inFeatures)));
+  return rule;
+}
+
+std::shared_ptr<const LayerArguments> layerArguments(const Napi::CallbackInfo& info, const Arguments& given) {
+  auto layer = std::make_shared<LayerArguments>();
+  layer->outFeatures = static_cast<std::size_t>(given.integer("outFeatures", 1, kMaxFeatures));
+  layer->inFeatures = static_cast<std::size_t>(given.integer("inFeatures", 1, kMaxFeatures));
+  layer->weight = given.doubles("weight", layer->outFeatures * layer->inFeatures);
+  layer->alphabet.grid = given.choice<Grid>(
+      "grid", {{"integer", Grid::Integer}, {"asymmetric", Grid::Asymmetric}, {"zero-free", Grid::ZeroFree}});
+  layer->alphabet.levels = static_cast<int>(given.integer("levels", 2, 256));
+  const bool evenNeeded = layer->alphabet.grid == Grid::ZeroFree;
+  if ((layer->alphabet.grid == Grid::Asymmetric && layer->alphabet.levels < 3) ||
+      (layer->alphabet.grid != Grid::Asymmetric && (layer->alphabet.levels % 2 == 0) != evenNeeded))
+    throw Napi::TypeError::New(info.Env(), "This grid has no alphabet of that many levels");
+  const auto inFeatures = static_cast<std::int64_t>(layer->inFeatures);
+  layer->alphabet.groupSize = static_cast<std::size_t>(given.integer("groupSize", 1, inFeatures));
+  layer->box = given.choice<Box>("box", {{"saturate", Box::Saturate}, {"cell", Box::Cell}});
+  layer->rank = rankOf(given, layer->inFeatures);
+  layer->threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
+  layer->calibration = rowsOf(info, given, "calibration", layer->inFeatures);
+  layer->holdout = rowsOf(info, given, "holdout", layer->inFeatures);
+  return layer;
+}
+
+std::vector<double> alphabetParts(const std::vector<Alphabet>& alphabets, double (Alphabet::*part)() const) {
+  std::vector<double> values(alphabets.size());
+  std::transform(alphabets.begin(), alphabets.end(), values.begin(), [&](const Alphabet& a) { return (a.*part)(); });
+  return values;
+}
+
+std::vector<float> floats(const std::vector<double>& values) { return {values.begin(), values.end()}; }
+
+Napi::Object normsToJs(Napi::Env env, const Norms& norms) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("error", norms.error);
+  object.Set("signal", norms.signal);
+  return object;
+}
+
+struct Quantized {
+  Rounded rounded;
+  std::vector<double> bound;  // empty for plain rounding
+  std::size_t rank = 0;
+  Norms weight;
+  std::optional<Norms> calibration;
+  std::optional<Norms> holdout;
+};
+
+enum class Method { MalySaab, Msq };
+
+void runQuantize(const LayerArguments& layer, Method method, ScaleRule scale, Quantized& out, JobControl& control) {
+  const auto r = layer.calibration ? layer.calibration->factor() : nullptr;
+  const Weights weights = layer.weights();
+  if (method == Method::MalySaab) {
+    Walked walked = walkLayer(weights, *r, layer.alphabet, ScalePrecision::Float32, layer.box, layer.rank,
+                              layer.threads, control);
+    out.rounded = roundWalked(walked, layer.alphabet);
+    out.bound = std::move(walked.bound);
+    out.rank = walked.rank;
+  } else {
+    out.rounded = roundLayer(weights, r.get(), layer.alphabet, scale, layer.threads, control);
+  }
+  const auto error = [&](const Matrix* rows) {
+    return outputError(weights, out.rounded, layer.alphabet.groupSize, rows, layer.threads, control);
+  };
+  out.weight = error(nullptr);
+  if (r) out.calibration = error(r.get());
+  if (layer.holdout) out.holdout = error(layer.holdout->factor().get());
+}
+
+Napi::Value quantizedToJs(Napi::Env env, const Quantized& done) {
+  Napi::Object object = Napi::Object::New(env);
+  Napi::Int8Array codes = Napi::Int8Array::New(env, done.rounded.codes.size());
+  std::copy(done.rounded.codes.begin(), done.rounded.codes.end(), codes.Data());
+  object.Set("codes", codes);
+  object.Set("scales", toJs(env, floats(alphabetParts(done.rounded.alphabets, &Alphabet::step))));
+  object.Set("zeroPoints", toJs(env, floats(alphabetParts(done.rounded.alphabets, &Alphabet::zeroPoint))));
+  object.Set("rank", static_cast<double>(done.rank));
+  object.Set("offAlphabet", static_cast<double>(done.rounded.offAlphabet));
+  object.Set("bound", done.bound.empty() ? env.Null() : Napi::Value(toJs(env, done.bound)));
+  Napi::Object norms = Napi::Object::New(env);
+  norms.Set("weight", normsToJs(env, done.weight));
+  norms.Set("calibration", done.calibration ? normsToJs(env, *done.calibration) : env.Null());
+  norms.Set("holdout", done.holdout ? normsToJs(env, *done.holdout) : env.Null());
+  object.Set("norms", norms);
+  return object;
+}
+
+Napi::Value walkedToJs(Napi::Env env, const Walked& walked) {
+  Napi::Object object = Napi::Object::New(env);
+  const std::size_t count = walked.weights.rows() * walked.weights.cols();
+  Napi::Float64Array weight = Napi::Float64Array::New(env, count);
+  std::copy_n(walked.weights.data(), count, weight.Data());
+  object.Set("weight", weight);
+  Napi::Array free = Napi::Array::New(env, walked.free.size());
+  for (std::size_t k = 0; k < walked.free.size(); ++k) {
+    Napi::Int32Array indices = Napi::Int32Array::New(env, walked.free[k].size());
+    std::copy(walked.free[k].begin(), walked.free[k].end(), indices.Data());
+    free.Set(static_cast<std::uint32_t>(k), indices);
+  }
+  object.Set("free", free);
+  object.Set("bound", toJs(env, walked.bound));
+  object.Set("residual", walked.relativeResidual);
+  object.Set("rank", static_cast<double>(walked.rank));
+  object.Set("scales", toJs(env, alphabetParts(walked.alphabets, &Alphabet::step)));
+  object.Set("zeroPoints", toJs(env, alphabetParts(walked.alphabets, &Alphabet::zeroPoint)));
+  object.Set("lowest", toJs(env, alphabetParts(walked.alphabets, &Alphabet::lowest)));
+  object.Set("highest", toJs(env, alphabetParts(walked.alphabets, &Alphabet::highest)));
+  return object;
+}
+
+void requireCalibration(const Napi::CallbackInfo& info, const LayerArguments& layer) {
+  if (!layer.calibration) throw Napi::TypeError::New(info.Env(), "Expected \"calibration\" to be given");
+}
+
+}  // namespace
+
+Napi::Value preprocess(const Napi::CallbackInfo& info) {
+  const auto layer = layerArguments(info, Arguments(info));
+  requireCalibration(info, *layer);
+  auto walked = std::make_shared<Walked>();
+  return startJob(
+      info.Env(),
+      [layer, walked](JobControl& control) {
+        *walked = walkLayer(layer->weights(), *layer->calibration->factor(), layer->alphabet, ScalePrecision::Float64,
+                            layer->box, layer->rank, layer->threads, control);
+      },
+      [walked](Napi::Env env) { return walkedToJs(env, *walked); });
+}
+
+Napi::Value quantize(const Napi::CallbackInfo& info) {
+  const Arguments given(info);
+  const auto layer = layerArguments(info, given);
+  const auto method =
+      given.choice<Method>("method", {{"maly-saab", Method::MalySaab}, {"msq", Method::Msq}});
+  const auto scale = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
+  if (method == Method::MalySaab) requireCalibration(info, *layer);
+  auto done = std::make_shared<Quantized>();
+  return startJob(
+      info.Env(),
+      [layer, method, scale, done](JobControl& control) { runQuantize(*layer, method, scale, *done, control); },
+      [done](Napi::Env env) { return quantizedToJs(env, *done); });
+}
+
+}  // namespace vertexq::addon

@@ -1,0 +1,25 @@
+// The jobs on a whole layer.
+#pragma once
+
+#include "arguments.h"
+
+namespace vertexq::addon {
+
+/** What each JavaScript environment keeps of the addon. */
+struct AddonData {
+  Napi::FunctionReference calibration;
+};
+
+/**
+ * preprocess({ weight, outFeatures, inFeatures, calibration, grid, levels, groupSize, box, rank, threads }): a job with
+ * { weight, free, bound, residual, rank, scales, zeroPoints, lowest, highest }.
+ */
+Napi::Value preprocess(const Napi::CallbackInfo& info);
+
+/**
+ * quantize({ weight, outFeatures, inFeatures, calibration?, holdout?, method, scale, grid, levels, groupSize, box, rank,
+ * threads }): a job with { codes, scales, zeroPoints, rank, offAlphabet, bound, norms }.
+ */
+Napi::Value quantize(const Napi::CallbackInfo& info);
+
+}  // namespace vertexq::addon
