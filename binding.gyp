@@ -21,7 +21,7 @@
       ],
       'cflags!': ['-O2'],
       'cflags_cc!': ['-fno-exceptions', '-fno-rtti', '-std=gnu++20', '-std=gnu++17'],
-      'cflags_cc': ['-std=c++17', '-O3', '-fvisibility=hidden', '-fvisibility-inlines-hidden', '-Wall', '-Wextra', '-Wpedantic', '-Wshadow', '-Wno-unused-parameter'],
+      'cflags_cc': ['-std=c++17', '-O3', '-fvisibility=hidden', '-fvisibility-inlines-hidden'],
       'conditions': [
         ['OS=="linux"', { 'ldflags': ['-pthread', '-Wl,-z,nodelete'] }],
         ['OS=="mac"', {

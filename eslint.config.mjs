@@ -26,6 +26,13 @@ export default defineConfig(
         { considerDefaultExhaustiveForUnions: true },
       ],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowArray: true }],
+      // An AbortSignal's reason may be anything, and promises are rejected with it as it is.
+      '@typescript-eslint/prefer-promise-reject-errors': [
+        'error',
+        { allowThrowingAny: true, allowThrowingUnknown: true },
+      ],
+      // ONNX keeps enum values in plain integer fields.
+      '@typescript-eslint/no-unsafe-enum-comparison': 'off',
       eqeqeq: 'error',
       'no-console': 'error',
     },
@@ -33,6 +40,10 @@ export default defineConfig(
   {
     files: ['test/**', 'bench/**', 'examples/**', 'scripts/**', 'lib/cli/**'],
     rules: { 'no-console': 'off' },
+  },
+  {
+    files: ['lib/native/binding.ts'], // an addon can only be required
+    rules: { '@typescript-eslint/no-require-imports': 'off' },
   },
   {
     // Scripts are plain JavaScript that Node runs as it is.

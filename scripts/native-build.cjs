@@ -87,7 +87,16 @@ function buildWithNodeGyp(root) {
   if (!nodeGyp) return { ok: false, output: 'node-gyp is not installed\n' };
   mkdirSync(path.join(root, 'build'), { recursive: true });
   return runAll(
-    [[process.execPath, nodeGyp, 'rebuild', ...nodeDirFlag(), `--jobs=${os.availableParallelism()}`]],
+    [
+      [
+        process.execPath,
+        nodeGyp,
+        'rebuild',
+        '--loglevel=error',
+        ...nodeDirFlag(),
+        `--jobs=${os.availableParallelism()}`,
+      ],
+    ],
     root,
   );
 }
@@ -99,7 +108,6 @@ const REMEDIES = `The addon needs a C++17 compiler, CMake, and OpenBLAS with LAP
   Windows          Visual Studio's "Desktop development with C++" and CMake (winget install Kitware.CMake), and OpenBLAS:
                    unpack a release archive of github.com/OpenMathLib/OpenBLAS and set OpenBLAS_HOME to its folder
                    (vcpkg install openblas lacks LAPACKE)
-Then: npm rebuild vertexq
 `;
 
 module.exports = { REMEDIES, addonPath, buildWithCmakeJs, buildWithNodeGyp, loads };

@@ -1,0 +1,22 @@
+/**
+ * Everything that goes wrong other than a wrong argument, which is a TypeError or a RangeError.
+ *
+ * `code` is stable and begins with `ERR_VERTEXQ_`; the message names the file, tensor, layer or option, what was expected and
+ * what came.
+ */
+export class VertexqError extends Error {
+  readonly code: string;
+
+  constructor(code: `ERR_VERTEXQ_${string}`, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'VertexqError';
+    this.code = code;
+  }
+}
+
+/** `error` with `where: ` before its message: a layer or a file is known only further up than where things go wrong. */
+export function located(where: string, error: unknown): unknown {
+  if (error instanceof VertexqError)
+    return new VertexqError(error.code as `ERR_VERTEXQ_${string}`, `${where}: ${error.message}`, { cause: error.cause });
+  return error;
+}

@@ -1,0 +1,89 @@
+import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { totalmem } from 'node:os';
+import { VertexqError } from '../errors';
+
+/** One `FileHandle.read` of 2 GiB or more aborts the Node process. */
+const maxRead = 2 ** 30;
+
+/** A regular file open for reading at any position. Its size is the one it had when it was opened. */
+export class InputFile {
+  private constructor(
+    readonly path: string,
+    readonly size: number,
+    private readonly handle: FileHandle,
+  ) {}
+
+  /**
+   * Opens `path`, runs `use` and closes the file. Rejects with ERR_VERTEXQ_FILE where it cannot be read or is no regular file.
+   */
+  static async with<Result>(path: string, use: (file: InputFile) => Promise<Result>): Promise<Result> {
+    let handle: FileHandle;
+    try {
+      // Without O_NONBLOCK, opening a FIFO would wait for a writer. Windows has neither.
+      handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    } catch (cause) {
+      throw unreadable(path, cause);
+    }
+    try {
+      const found = await handle.stat();
+      if (!found.isFile())
+        throw new VertexqError('ERR_VERTEXQ_FILE', `${path} is not a regular file${found.isDirectory() ? ' but a folder' : ''}`);
+      return await use(new InputFile(path, found.size, handle));
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Fills `target` from the bytes at `position`. Rejects with ERR_VERTEXQ_FILE if the file ends before. */
+  async fill(target: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < target.length; ) {
+      const wanted = Math.min(maxRead, target.length - done);
+      let bytesRead: number;
+      try {
+        ({ bytesRead } = await this.handle.read(target, done, wanted, position + done));
+      } catch (cause) {
+        throw unreadable(this.path, cause);
+      }
+      if (bytesRead === 0)
+        throw new VertexqError(
+          'ERR_VERTEXQ_FILE',
+          `${this.path} ends at byte ${position + done}, where bytes up to ${position + target.length} were expected: did it change while it was read?`,
+        );
+      done += bytesRead;
+    }
+  }
+
+  /** The `length` bytes at `position`. */
+  async read(position: number, length: number): Promise<Uint8Array> {
+    const target = allocate(length, this.path);
+    await this.fill(target, position);
+    return target;
+  }
+}
+
+function unreadable(path: string, cause: unknown): VertexqError {
+  return new VertexqError('ERR_VERTEXQ_FILE', `${path} cannot be read: ${(cause as Error).message}`, { cause });
+}
+
+/** Throws ERR_VERTEXQ_MEMORY if `bytes` are more than the machine, or the container, has. */
+export function requireMemory(bytes: number, what: string): void {
+  const constrained = process.constrainedMemory();
+  const memory = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
+  if (bytes > memory)
+    throw new VertexqError('ERR_VERTEXQ_MEMORY', `${what} takes ${bytes} bytes of memory, and there are only ${memory}`);
+}
+
+/** A zeroed array. Throws ERR_VERTEXQ_MEMORY where there is no room for it. */
+export function allocate(bytes: number, what: string): Uint8Array<ArrayBuffer> {
+  requireMemory(bytes, what);
+  try {
+    return new Uint8Array(bytes);
+  } catch (cause) {
+    throw new VertexqError(
+      'ERR_VERTEXQ_MEMORY',
+      `${what}: no room for ${bytes} bytes in one piece. Split the data into several files.`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,154 @@
+import { describe } from '../options';
+import { halfToFloat } from './half';
+import { InputFile } from './input-file';
+import { elementCount, npyError, npyFormats, npyPreamble, npyHeaderEnd, parseNpyHeader } from './npy-header';
+import type { NpyHeader } from './npy-header';
+
+export type NpyData =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | BigUint64Array;
+
+/** A tensor of a `.npy` file, row-major. */
+export interface NpyArray {
+  data: NpyData;
+  dims: number[];
+  /** As onnxruntime names tensor types: `float32`, `int64`, `bool`, … */
+  type: string;
+}
+
+const constructors = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int8: Int8Array,
+  int16: Int16Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  uint8: Uint8Array,
+  uint16: Uint16Array,
+  uint32: Uint32Array,
+  uint64: BigUint64Array,
+  bool: Uint8Array,
+  float16: Uint16Array,
+} as const;
+
+type TypeName = keyof typeof constructors;
+
+/**
+ * Parses a NumPy `.npy` file, versions 1.0 to 3.0: little-endian integers of 8 to 64 bits, booleans, float32, float64, and
+ * float16, which becomes float32. Fortran order becomes C order. The data is a view of `bytes` where order, alignment and type
+ * allow it. `file` is for messages. Throws ERR_VERTEXQ_NPY.
+ */
+export function parseNpy(bytes: Uint8Array, file: string): NpyArray {
+  const header = parseNpyHeader(bytes, file);
+  requireSize(header, bytes.length, file);
+  const { format, dims } = header;
+  const stored = elementsOf(bytes, header);
+  if (format.type === 'bool') requireBooleans(stored as Uint8Array, file);
+  const data = header.fortran ? toRowMajor(stored, dims) : stored;
+  if (format.type !== 'float16') return { data, dims, type: format.type };
+  return { data: halfToFloat(data as Uint16Array), dims, type: 'float32' };
+}
+
+/**
+ * Reads a `.npy` file. The header is checked against the file's size before memory is taken for the data. Rejects with
+ * ERR_VERTEXQ_FILE, ERR_VERTEXQ_NPY, or ERR_VERTEXQ_MEMORY where the data does not fit into memory.
+ */
+export async function readNpy(path: string): Promise<NpyArray> {
+  const bytes = await InputFile.with(path, async (file) => {
+    const preamble = await file.read(0, Math.min(file.size, npyPreamble));
+    const headerEnd = npyHeaderEnd(preamble, path);
+    const header = parseNpyHeader(await file.read(0, Math.min(file.size, headerEnd)), path);
+    requireSize(header, file.size, path);
+    return file.read(0, file.size);
+  });
+  return parseNpy(bytes, path);
+}
+
+/** Throws ERR_VERTEXQ_NPY unless a file of `size` bytes is exactly what its header says. */
+export function requireSize(header: NpyHeader, size: number, file: string): void {
+  if (size === header.end) return;
+  const shape = `the shape (${header.dims.join(', ')}) of ${header.format.type}`;
+  throw npyError(
+    file,
+    size < header.end
+      ? `truncated: ${shape} needs ${header.end} bytes with its header, the file has ${size}`
+      : `${size - header.end} bytes follow the data: ${shape} ends at byte ${header.end}`,
+  );
+}
+
+/** The numbers in the order they are stored in. */
+function elementsOf(bytes: Uint8Array, { format, offset, length, end }: NpyHeader): NpyData {
+  const Elements = constructors[format.type as TypeName];
+  if ((bytes.byteOffset + offset) % format.bytes === 0)
+    return new Elements(bytes.buffer as ArrayBuffer, bytes.byteOffset + offset, length);
+  return new Elements(bytes.slice(offset, end).buffer as ArrayBuffer, 0, length);
+}
+
+/** Other bytes than 0 and 1 are no C++ `bool`. */
+function requireBooleans(bytes: Uint8Array, file: string): void {
+  const wrong = bytes.findIndex((byte) => byte > 1);
+  if (wrong >= 0) throw npyError(file, `element ${wrong} of a bool array is ${bytes[wrong]}: expected 0 or 1`);
+}
+
+/** The same tensor with the last index running fastest, from one with the first. */
+function toRowMajor(source: NpyData, dims: readonly number[]): NpyData {
+  if (source.length === 0 || dims.filter((dim) => dim > 1).length < 2) return source;
+  const target = new (source.constructor as new (length: number) => NpyData)(source.length);
+  const strides: number[] = [];
+  dims.reduce((stride, dim, axis) => (strides[axis] = stride) * dim, 1);
+  const index = new Array<number>(dims.length).fill(0);
+  let from = 0;
+  for (let to = 0; to < target.length; to++) {
+    target[to] = source[from]!;
+    for (let axis = dims.length - 1; axis >= 0; axis--) {
+      from += strides[axis]!;
+      if (++index[axis]! < dims[axis]!) break;
+      from -= strides[axis]! * dims[axis]!;
+      index[axis] = 0;
+    }
+  }
+  return target;
+}
+
+/**
+ * A `.npy` file, version 1.0, of `array`, row-major. `type` may be left out unless it is `bool` (a Uint8Array of 0 and 1) or
+ * `float16` (a Uint16Array of bits). Throws TypeError and RangeError.
+ */
+export function formatNpy(array: { data: NpyData; dims: readonly number[]; type?: string }): Uint8Array {
+  const { data, dims } = array;
+  const type = array.type ?? typeOf(data);
+  const format = npyFormats.find((candidate) => candidate.type === type);
+  if (!format) throw new TypeError(`Expected "type" to be a number type that .npy files have, not ${describe(type)}`);
+  if (!(data instanceof constructors[type as TypeName]))
+    throw new TypeError(`Expected "data" of type ${type} to be a ${constructors[type as TypeName].name}, not ${describe(data)}`);
+  if (!Array.isArray(dims) || !dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) || dims.length > 64)
+    throw new RangeError(`Expected "dims" to be up to 64 whole numbers, not [${String(dims)}]`);
+  if (elementCount(dims) !== data.length)
+    throw new RangeError(`Expected "data" to have ${elementCount(dims)} numbers for the dims [${dims.join(', ')}], not ${data.length}`);
+  const descr = `${format.bytes === 1 ? '|' : '<'}${format.descr}`;
+  const shape = dims.length === 1 ? `(${dims[0]},)` : `(${dims.join(', ')})`;
+  const dict = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${shape}, }`;
+  // The data begins at a multiple of 64 bytes, so that it can be mapped.
+  const offset = Math.ceil((10 + dict.length + 1) / 64) * 64;
+  const file = Buffer.alloc(offset + data.byteLength, ' ');
+  file.write('\x93NUMPY\x01\x00', 'latin1');
+  file.writeUInt16LE(offset - 10, 8);
+  file.write(dict, 10, 'latin1');
+  file[offset - 1] = 0x0a;
+  file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), offset);
+  return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
+}
+
+function typeOf(data: unknown): string {
+  const found = Object.entries(constructors).find(([, Elements]) => data instanceof Elements);
+  if (!found) throw new TypeError(`Expected "data" to be a typed array of numbers, not ${describe(data)}`);
+  return found[0];
+}

@@ -1,0 +1,3 @@
+// The same classes and functions for `import` as for `require`: this module only names them.
+export { VertexqError, inspectModel, preprocess, quantizeLayer, quantizeModel, version } from './index.js';
+export type * from './index.js';

@@ -1,0 +1,30 @@
+export { VertexqError } from './errors';
+export { preprocess } from './layers/preprocess';
+export { quantizeLayer } from './layers/quantize-layer';
+export { inspectModel } from './models/inspect-model';
+export { quantizeModel } from './models/quantize-model';
+export { version } from './version';
+export type {
+  AlphabetOptions,
+  Box,
+  FloatArray,
+  Grid,
+  JobOptions,
+  LayerInput,
+  LayerReport,
+  Method,
+  Preprocessed,
+  PreprocessOptions,
+  Progress,
+  QuantizedLayer,
+  QuantizeOptions,
+} from './types';
+export type {
+  CalibrationData,
+  Feeds,
+  InspectedLayer,
+  Inspection,
+  ModelOptions,
+  Report,
+  TensorLike,
+} from './models/types';

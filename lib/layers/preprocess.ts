@@ -1,0 +1,58 @@
+import { binding } from '../native/binding';
+import { finish, threadsFor } from '../native/jobs';
+import {
+  alphabetKind,
+  boxFor,
+  checkJobOptions,
+  groupSizeFor,
+  preprocessOptionNames,
+  rankRule,
+  requireKnown,
+} from '../options';
+import type { LayerInput, Preprocessed, PreprocessOptions } from '../types';
+import { layerCalibration } from './calibration';
+import { checkLayer } from './layer-input';
+
+/**
+ * The pre-processing of Maly & Saab, *A simple approach for quantizing neural networks* (ACHA 2023), alone: each neuron w walks along
+ * the kernel of the data X to a vertex ŵ of { z : Xz = Xw, z in a box }, where all but at most rank(X) entries are on the
+ * alphabet.
+ *
+ * Defaults are the paper's: the box [−c, c] with c = ‖w‖∞ (`saturate`), a `zero-free` alphabet that holds ±c, and all of
+ * rank(X). Rejects with a TypeError or RangeError for arguments; VertexqError ERR_VERTEXQ_NOT_FINITE at NaN or infinite numbers,
+ * ERR_VERTEXQ_GRAM, ERR_VERTEXQ_NUMERIC; with the signal's reason when aborted.
+ */
+export async function preprocess(layer: LayerInput, options: PreprocessOptions = {}): Promise<Preprocessed> {
+  requireKnown(options, preprocessOptionNames);
+  checkJobOptions(options);
+  checkLayer(layer);
+  if (!layer.activations && !layer.gram)
+    throw new RangeError('The walk needs data: give "activations" or "gram"');
+  const { grid, levels } = alphabetKind(options, 'zero-free');
+  const { inFeatures, outFeatures } = layer;
+  const groupSize = groupSizeFor(options, inFeatures);
+  const settings = {
+    grid,
+    levels,
+    groupSize,
+    box: boxFor(options, 'saturate'),
+    ...rankRule(options, inFeatures, 'full'),
+    threads: threadsFor(options),
+  };
+  const { signal, onProgress } = options;
+  const { calibration } = await layerCalibration(layer, signal);
+  const done = await finish(
+    () =>
+      binding().preprocess({
+        ...settings,
+        weight: layer.weight,
+        outFeatures,
+        inFeatures,
+        calibration: calibration?.native ?? null,
+        holdout: null,
+      }),
+    signal,
+    onProgress && ((finished, total) => onProgress({ stage: 'quantize', done: finished, total })),
+  );
+  return { ...done, levels, groupSize };
+}

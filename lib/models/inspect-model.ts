@@ -1,0 +1,72 @@
+import { stat } from 'node:fs/promises';
+import { describe } from '../options';
+import { findLayers } from './find-layers';
+import { readModel } from './onnx/codec';
+import { attributeOf, Graph } from './onnx/graph';
+import type { TensorProto } from './onnx/onnx_pb';
+import { byteLengthOf } from './onnx/tensor';
+import { describeValue } from './onnx/value-info';
+import type { Inspection } from './types';
+
+/**
+ * What an ONNX file holds: its layers that can be quantized, its other weights, its inputs and outputs. Rejects with VertexqError
+ * ERR_VERTEXQ_FILE or ERR_VERTEXQ_ONNX.
+ */
+export async function inspectModel(input: string): Promise<Inspection> {
+  if (typeof input !== 'string' || input === '')
+    throw new TypeError(`Expected the input to be the path of an ONNX file, not ${describe(input)}`);
+  const model = await readModel(input);
+  const graph = new Graph(model, input);
+  const { layers } = findLayers(graph);
+  const quantizable = new Set<TensorProto>(layers.map((layer) => layer.constant.tensor));
+  const weights = new Map<string, { count: number; bytes: number }>();
+  let otherWeights = 0;
+  for (const [tensor, kind] of otherConstants(graph)) {
+    if (quantizable.has(tensor)) continue;
+    const bytes = byteLengthOf(tensor);
+    const entry = weights.get(kind) ?? { count: 0, bytes: 0 };
+    weights.set(kind, { count: entry.count + 1, bytes: entry.bytes + bytes });
+    otherWeights += bytes;
+  }
+  const operators: Record<string, number> = {};
+  for (const { opType } of graph.proto.node) operators[opType] = (operators[opType] ?? 0) + 1;
+  const values = (list: typeof graph.proto.input) =>
+    list.map((value) => {
+      const { name, type, dims } = describeValue(value);
+      return { name, type, dims: dims ?? [] };
+    });
+  return {
+    input,
+    irVersion: Number(model.irVersion),
+    opsets: Object.fromEntries(model.opsetImport.map(({ domain, version }) => [domain || 'ai.onnx', Number(version)])),
+    producer: [model.producerName, model.producerVersion].filter(Boolean).join(' '),
+    inputs: values(graph.inputs),
+    outputs: values(graph.proto.output),
+    layers: layers.map((layer) => ({
+      name: layer.name,
+      kind: layer.kind,
+      shape: [layer.outFeatures, layer.inFeatures],
+      weight: layer.constant.tensor.name || layer.node.input[layer.weightIndex]!,
+      parameters: layer.outFeatures * layer.inFeatures,
+      bytes: byteLengthOf(layer.constant.tensor),
+    })),
+    others: [...weights].map(([kind, entry]) => ({ kind, ...entry })).sort((a, b) => b.bytes - a.bytes),
+    operators,
+    bytes: {
+      file: (await stat(input)).size,
+      quantizable: [...quantizable].reduce((sum, tensor) => sum + byteLengthOf(tensor), 0),
+      otherWeights,
+    },
+  };
+}
+
+/** Every constant of the main graph with the operator that uses it first. */
+function* otherConstants(graph: Graph): Generator<[TensorProto, string]> {
+  const users = new Map<string, string>();
+  for (const node of graph.order) for (const name of node.input) if (!users.has(name)) users.set(name, node.opType);
+  for (const tensor of graph.proto.initializer) yield [tensor, users.get(tensor.name) ?? 'unused'];
+  for (const node of graph.proto.node) {
+    const value = node.opType === 'Constant' ? attributeOf(node, 'value')?.t : undefined;
+    if (value) yield [value, users.get(node.output[0] ?? '') ?? 'unused'];
+  }
+}

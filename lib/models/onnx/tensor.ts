@@ -1,0 +1,61 @@
+import { VertexqError } from '../../errors';
+import { TensorProto_DataLocation as DataLocation, TensorProto_DataType as DataType, type TensorProto } from './onnx_pb';
+
+/** The dimensions as numbers. Throws ERR_VERTEXQ_ONNX at a negative one or a product beyond 2^53. */
+export function dimsOf(tensor: TensorProto): number[] {
+  const dims = tensor.dims.map(Number);
+  const count = dims.reduce((product, dim) => product * dim, 1);
+  if (dims.some((dim) => !Number.isSafeInteger(dim) || dim < 0) || !Number.isSafeInteger(count))
+    throw new VertexqError('ERR_VERTEXQ_ONNX', `tensor "${tensor.name}": the dimensions [${dims.join(', ')}] are not possible`);
+  return dims;
+}
+
+/** Bytes of the values, wherever they are kept. */
+export function byteLengthOf(tensor: TensorProto): number {
+  return (
+    tensor.rawData.length ||
+    4 * (tensor.floatData.length + tensor.int32Data.length) + 8 * (tensor.int64Data.length + tensor.doubleData.length)
+  );
+}
+
+/** The ONNX name of a tensor's type, e.g. FLOAT16. */
+export function typeNameOf(dataType: number): string {
+  return DataType[dataType] ?? `type ${dataType}`;
+}
+
+/**
+ * The values of a float32 tensor; a view of the file's bytes where they are aligned. Throws ERR_VERTEXQ_ONNX where the data does
+ * not fit the dimensions or is given twice, ERR_VERTEXQ_UNSUPPORTED where it lies in another file.
+ */
+export function floatValues(tensor: TensorProto): Float32Array {
+  const bad = (what: string) => new VertexqError('ERR_VERTEXQ_ONNX', `tensor "${tensor.name}": ${what}`);
+  if (tensor.dataLocation === DataLocation.EXTERNAL || tensor.externalData.length > 0)
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `tensor "${tensor.name}": its data lies in another file, which this version of vertexq does not read`,
+    );
+  if (tensor.dataType !== DataType.FLOAT) throw bad(`expected float32, not ${typeNameOf(tensor.dataType)}`);
+  const count = dimsOf(tensor).reduce((product, dim) => product * dim, 1);
+  const { rawData, floatData } = tensor;
+  if (rawData.length > 0 && floatData.length > 0) throw bad('it has both raw_data and float_data');
+  if (rawData.length === 0) {
+    if (floatData.length !== count) throw bad(`its dimensions want ${count} numbers, and it has ${floatData.length}`);
+    return Float32Array.from(floatData);
+  }
+  if (rawData.length !== 4 * count) throw bad(`its dimensions want ${4 * count} bytes, and it has ${rawData.length}`);
+  const aligned = rawData.byteOffset % 4 === 0 ? rawData : rawData.slice();
+  return new Float32Array(aligned.buffer, aligned.byteOffset, count);
+}
+
+/** Puts float32 values into a tensor, in place of what it held. */
+export function setFloatValues(tensor: TensorProto, values: Float32Array): void {
+  tensor.floatData = [];
+  tensor.rawData = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** The transpose of a row-major rows × cols matrix. */
+export function transposed(values: Float32Array, rows: number, cols: number): Float32Array {
+  const result = new Float32Array(values.length);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) result[j * rows + i] = values[i * cols + j]!;
+  return result;
+}

@@ -1,0 +1,71 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import type * as Ort from 'onnxruntime-node';
+import { VertexqError } from '../errors';
+import type { Feeds, TensorLike } from './types';
+
+type Runtime = typeof Ort;
+
+/**
+ * onnxruntime-node, loaded on first need: from beside vertexq, or from the program's own folder. Throws ERR_VERTEXQ_RUNTIME with
+ * what to install.
+ */
+export function runtime(): Runtime {
+  for (const from of [__filename, join(process.cwd(), 'package.json')]) {
+    try {
+      return createRequire(from)('onnxruntime-node') as Runtime;
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND')
+        throw new VertexqError('ERR_VERTEXQ_RUNTIME', `onnxruntime-node could not be loaded: ${(cause as Error).message}`, { cause });
+    }
+  }
+  throw new VertexqError(
+    'ERR_VERTEXQ_RUNTIME',
+    'Running the network on calibration data needs onnxruntime-node, which is not installed: npm install onnxruntime-node',
+  );
+}
+
+/** The version of onnxruntime-node. */
+export function runtimeVersion(): string {
+  return runtime().env.versions.common;
+}
+
+/** A network loaded from memory. `what` names it in messages. Throws ERR_VERTEXQ_RUNTIME where it does not load. */
+export async function loadSession(bytes: Uint8Array, threads: number, what: string): Promise<Ort.InferenceSession> {
+  try {
+    return await runtime().InferenceSession.create(bytes, {
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      logSeverityLevel: 3,
+      // An arena keeps the largest batch's memory for good.
+      enableCpuMemArena: false,
+    });
+  } catch (cause) {
+    throw new VertexqError('ERR_VERTEXQ_RUNTIME', `onnxruntime-node cannot load ${what}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Runs a network on one feed. Throws ERR_VERTEXQ_RUNTIME. */
+export async function runSession(
+  session: Ort.InferenceSession,
+  feeds: Feeds,
+  outputs: string[],
+  what: string,
+): Promise<Record<string, Ort.Tensor>> {
+  const tensors: Record<string, Ort.Tensor> = {};
+  for (const name of session.inputNames) tensors[name] = tensorOf(name, feeds[name]);
+  try {
+    return (await session.run(tensors, outputs)) as Record<string, Ort.Tensor>;
+  } catch (cause) {
+    throw new VertexqError('ERR_VERTEXQ_RUNTIME', `onnxruntime-node cannot run ${what}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function tensorOf(name: string, tensor: TensorLike | undefined): Ort.Tensor {
+  if (!tensor) throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data has no input "${name}"`);
+  const { Tensor } = runtime();
+  if (tensor instanceof Tensor) return tensor;
+  return tensor.type === undefined
+    ? new Tensor(tensor.data as Float32Array, tensor.dims)
+    : new Tensor(tensor.type as 'float32', tensor.data as Float32Array, tensor.dims);
+}

@@ -1,0 +1,81 @@
+import type { LayerReport, QuantizeOptions } from '../types';
+
+/** A tensor to feed: onnxruntime's `Tensor` has this shape. `type` is needed only where `data` does not tell it. */
+export interface TensorLike {
+  data: ArrayBufferView | readonly string[] | readonly boolean[];
+  dims: readonly number[];
+  type?: string;
+}
+
+/** One run of a network: input name → tensor. */
+export type Feeds = Record<string, TensorLike>;
+
+/**
+ * Calibration data: paths of `.npz` or `.npy` files, or feeds. Every feed's inputs share their first dimension, the samples;
+ * feeds are run as they are given.
+ */
+export type CalibrationData = string | readonly string[] | Feeds | Iterable<Feeds>;
+
+export interface ModelOptions extends QuantizeOptions {
+  /** What the network is run on to see its layers' inputs. Only `msq` does without. */
+  calibration?: CalibrationData;
+  /** Share of the calibration samples kept out of the fit for the reported error (default a tenth), or data of its own. */
+  holdout?: number | CalibrationData;
+  /** `matmulnbits` (default): com.microsoft.MatMulNBits nodes; `float`: values on the grid, in the original layout. */
+  format?: 'matmulnbits' | 'float';
+  /** Globs of layer names to quantize; default all. */
+  layers?: string | readonly string[];
+  /** Globs of layer names to leave as they are. */
+  skip?: string | readonly string[];
+  /** Samples per run of the network, where the calibration data comes in one piece (default 32). */
+  batchSize?: number;
+}
+
+/** What `quantizeModel` did. */
+export interface Report {
+  input: string;
+  output: string;
+  format: string;
+  /** In the order of their quantization. */
+  layers: LayerReport[];
+  /** Layers that could have been quantized and were not, with the reason. */
+  skipped: { name: string; reason: string }[];
+  bytes: {
+    /** The files. */
+    before: number;
+    after: number;
+    /** The quantized layers' weights alone. */
+    weightsBefore: number;
+    weightsAfter: number;
+  };
+  seconds: number;
+  warnings: string[];
+  /** What the numbers depend on besides input and options. */
+  environment: { vertexq: string; node: string; blas: string; blasCore: string; onnxruntime: string | null };
+}
+
+/** One weight of a network that can be quantized. */
+export interface InspectedLayer {
+  name: string;
+  kind: string;
+  /** [outFeatures, inFeatures]. */
+  shape: [number, number];
+  weight: string;
+  parameters: number;
+  bytes: number;
+}
+
+export interface Inspection {
+  input: string;
+  irVersion: number;
+  opsets: Record<string, number>;
+  producer: string;
+  inputs: { name: string; type: string; dims: (number | string | null)[] }[];
+  outputs: { name: string; type: string; dims: (number | string | null)[] }[];
+  layers: InspectedLayer[];
+  /** Weights of operators that hold some and cannot be quantized in this version, by operator. */
+  others: { kind: string; count: number; bytes: number }[];
+  /** How many nodes of each operator the main graph has. */
+  operators: Record<string, number>;
+  bytes: { file: number; quantizable: number; otherWeights: number };
+}

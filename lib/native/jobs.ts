@@ -1,0 +1,69 @@
+import { availableParallelism } from 'node:os';
+import { VertexqError } from '../errors';
+import type { JobOptions } from '../types';
+import { binding, type NativeJob } from './binding';
+
+/** How often a running job's progress is looked at. */
+const progressInterval = 50;
+
+/**
+ * Waits for a native job. An abort rejects at once with the signal's reason and stops the job's threads at their next
+ * checkpoint; they hold copies of their inputs, so nothing of the caller's is touched after that. An exception of `onProgress`
+ * stops the job too and is thrown on.
+ */
+export async function finish<Result>(
+  start: () => NativeJob<Result>,
+  signal: AbortSignal | undefined,
+  onProgress?: (done: number, total: number) => void,
+): Promise<Result> {
+  signal?.throwIfAborted();
+  const job = start();
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort: (() => void) | undefined;
+  const interrupted = new Promise<never>((_, reject) => {
+    const stop = (reason: unknown) => {
+      job.cancel();
+      reject(reason);
+    };
+    onAbort = () => stop(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    if (onProgress) timer = setInterval(() => attempt(() => tell(job, onProgress), stop), progressInterval);
+  });
+  try {
+    const result = await Promise.race([job.promise, interrupted]);
+    if (onProgress) tell(job, onProgress);
+    return result;
+  } catch (error) {
+    throw error === signal?.reason ? error : fromNative(error);
+  } finally {
+    clearInterval(timer);
+    if (onAbort) signal?.removeEventListener('abort', onAbort);
+    // Whichever lost the race must not become an unhandled rejection.
+    job.promise.catch(() => {});
+    interrupted.catch(() => {});
+  }
+}
+
+function tell(job: NativeJob<unknown>, onProgress: (done: number, total: number) => void): void {
+  const { done, total } = job.progress();
+  if (total > 0) onProgress(done, total);
+}
+
+function attempt(action: () => void, onError: (error: unknown) => void): void {
+  try {
+    action();
+  } catch (error) {
+    onError(error);
+  }
+}
+
+function fromNative(error: unknown): unknown {
+  const code = (error as { code?: unknown }).code;
+  if (error instanceof VertexqError || typeof code !== 'string' || !code.startsWith('ERR_VERTEXQ_')) return error;
+  return new VertexqError(code as `ERR_VERTEXQ_${string}`, (error as Error).message);
+}
+
+/** The threads a job may use: as asked for, within what the addon can run. */
+export function threadsFor(options: JobOptions): number {
+  return Math.min(options.threads ?? availableParallelism(), binding().blasInfo().maxThreads);
+}

@@ -1,0 +1,146 @@
+/** How a layer's weights become codes. See docs/methods.md. */
+export type Method = 'vertex' | 'maly-saab' | 'gptq' | 'gpfq' | 'msq';
+
+/**
+ * The values a weight may take: `integer` {−K…K}·s, `asymmetric` {0…L−1}·s shifted by an integer zero point, `zero-free`
+ * {±½, ±3⁄2, …}·s.
+ */
+export type Grid = 'integer' | 'asymmetric' | 'zero-free';
+
+/** The box the vertex walk stays in: the whole alphabet's range (the paper's), or the levels around each weight. */
+export type Box = 'saturate' | 'cell';
+
+export type FloatArray = Float32Array | Float64Array;
+
+/** One linear layer, y = W x, and the data it sees. All arrays are row-major. */
+export interface LayerInput {
+  /** W, [outFeatures, inFeatures]: a neuron a row. */
+  weight: FloatArray;
+  outFeatures: number;
+  inFeatures: number;
+  /** X̃, [samples, inFeatures]: what the quantized layer will see. */
+  activations?: FloatArray;
+  /** X, [samples, inFeatures]: what the float layer saw. Not used by the methods of this version. */
+  targetActivations?: FloatArray;
+  /** Rows kept out of the fit, for the reported error. */
+  holdout?: FloatArray;
+  /** X̃ᵀX̃, [inFeatures, inFeatures], instead of `activations`. */
+  gram?: Float64Array;
+  /** X̃ᵀX, [inFeatures, inFeatures]. Not used by the methods of this version. */
+  crossGram?: Float64Array;
+}
+
+/** How far long work has come. `done` of `total` units, whose kind depends on the stage. */
+export interface Progress {
+  /** `capture` runs the network (units: calibration samples), `quantize` fits a layer (neurons), `write` writes the file. */
+  stage: 'capture' | 'quantize' | 'write';
+  done: number;
+  total: number;
+  /** In a model: the layer's name, and which of how many it is, from 0. */
+  layer?: string;
+  layerIndex?: number;
+  layerCount?: number;
+}
+
+/** What every long call takes. */
+export interface JobOptions {
+  /** Threads for the numerical work; default: the cores this process may use. Results do not depend on it. */
+  threads?: number;
+  /** Aborting it rejects the call with its reason. */
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+/** Which alphabet, and how much of the data to hold. */
+export interface AlphabetOptions {
+  /** 1 to 8; default 4. */
+  bits?: number;
+  /** Number of levels instead of `bits`: 3 is ternary. */
+  levels?: number;
+  grid?: Grid;
+  /** Consecutive inputs that share a scale, or `channel`: all of a neuron's. */
+  groupSize?: number | 'channel';
+  box?: Box;
+  /** How many directions of the data the walk holds exactly: a whole number, or a fraction (below 1) of inFeatures. */
+  rank?: number | 'auto';
+}
+
+export interface QuantizeOptions extends AlphabetOptions, JobOptions {
+  /** Default `maly-saab`; without calibration data `msq`, the only method that needs none. */
+  method?: Method;
+  /** `search` for the scale with the least output error, or `max`: the largest weight. `maly-saab` needs `max`. */
+  scale?: 'search' | 'max';
+  /** Passes of walking again. Not used by the methods of this version. */
+  effort?: number;
+  /** Not used by the methods of this version. */
+  damping?: number;
+}
+
+export interface PreprocessOptions extends AlphabetOptions, JobOptions {}
+
+/** The paper's pre-processing of one layer. */
+export interface Preprocessed {
+  /** Ŵ, [outFeatures, inFeatures]: X ŵ = X w for every neuron, up to rounding. */
+  weight: Float64Array;
+  /** Per neuron, the inputs whose weight is not on the alphabet: at most `rank` of them. */
+  free: Int32Array[];
+  /** Directions of the data held: rank(X), unless the option `rank` asked for fewer. */
+  rank: number;
+  /** Per neuron, an upper bound of ‖Xw − Xq‖ after rounding: (δ/2)·Σ‖x_i‖ over its free entries, plus ‖Xŵ − Xw‖. */
+  bound: Float64Array;
+  /** ‖XŴᵀ − XWᵀ‖ / ‖XWᵀ‖, Frobenius. */
+  residual: number;
+  /** The alphabets, [outFeatures, groups]: the levels are (code − zeroPoint)·scale from `lowest` to `highest`. */
+  scales: Float64Array;
+  zeroPoints: Float64Array;
+  lowest: Float64Array;
+  highest: Float64Array;
+  levels: number;
+  groupSize: number;
+}
+
+/** What quantization did to one layer. Errors are relative, Frobenius: ‖X(W − Q)ᵀ‖ / ‖XWᵀ‖. */
+export interface LayerReport {
+  name: string;
+  /** The ONNX operator, or `Linear`. */
+  kind: string;
+  /** [outFeatures, inFeatures]. */
+  shape: [number, number];
+  method: string;
+  bits: number;
+  groupSize: number;
+  /** Calibration rows that the fit saw. */
+  samples: number;
+  /** Directions of the data that the walk held. */
+  rank: number;
+  /** Weights per neuron that had to be rounded because they were not on the alphabet: the mean. */
+  freeEntries: number;
+  error: { calibration: number | null; holdout: number | null; weight: number };
+  /** −20·log₁₀ of the held-out error, or of the calibration error where nothing was held out. */
+  sqnrDb: number | null;
+  /** Distance to the sphere bound. Not computed in this version. */
+  sphereGapDb: number | null;
+  /** The certificate of `maly-saab` as a relative error: an upper bound of `error.calibration`. */
+  bound: number | null;
+  seconds: number;
+  bytes: { before: number; after: number };
+  warnings: string[];
+}
+
+/** A layer's weights in few bits: value = (code − zeroPoint)·scale. */
+export interface QuantizedLayer {
+  /** [outFeatures, inFeatures]. */
+  codes: Int8Array;
+  /** [outFeatures, groups]. */
+  scales: Float32Array;
+  /** [outFeatures, groups]; null where all are 0. */
+  zeroPoints: Float32Array | null;
+  groupSize: number;
+  bits: number;
+  levels: number;
+  outFeatures: number;
+  inFeatures: number;
+  /** The weights, [outFeatures, inFeatures]. */
+  dequantize(): Float32Array;
+  report: LayerReport;
+}
