@@ -28,7 +28,10 @@ export class InputFile {
     try {
       const found = await handle.stat();
       if (!found.isFile())
-        throw new VertexqError('ERR_VERTEXQ_FILE', `${path} is not a regular file${found.isDirectory() ? ' but a folder' : ''}`);
+        throw new VertexqError(
+          'ERR_VERTEXQ_FILE',
+          `${path} is not a regular file${found.isDirectory() ? ' but a folder' : ''}`,
+        );
       return await use(new InputFile(path, found.size, handle));
     } finally {
       await handle.close();
@@ -37,7 +40,7 @@ export class InputFile {
 
   /** Fills `target` from the bytes at `position`. Rejects with ERR_VERTEXQ_FILE if the file ends before. */
   async fill(target: Uint8Array, position: number): Promise<void> {
-    for (let done = 0; done < target.length; ) {
+    for (let done = 0; done < target.length;) {
       const wanted = Math.min(maxRead, target.length - done);
       let bytesRead: number;
       try {
@@ -63,7 +66,9 @@ export class InputFile {
 }
 
 function unreadable(path: string, cause: unknown): VertexqError {
-  return new VertexqError('ERR_VERTEXQ_FILE', `${path} cannot be read: ${(cause as Error).message}`, { cause });
+  return new VertexqError('ERR_VERTEXQ_FILE', `${path} cannot be read: ${(cause as Error).message}`, {
+    cause,
+  });
 }
 
 /** Throws ERR_VERTEXQ_MEMORY if `bytes` are more than the machine, or the container, has. */
@@ -71,7 +76,10 @@ export function requireMemory(bytes: number, what: string): void {
   const constrained = process.constrainedMemory();
   const memory = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
   if (bytes > memory)
-    throw new VertexqError('ERR_VERTEXQ_MEMORY', `${what} takes ${bytes} bytes of memory, and there are only ${memory}`);
+    throw new VertexqError(
+      'ERR_VERTEXQ_MEMORY',
+      `${what} takes ${bytes} bytes of memory, and there are only ${memory}`,
+    );
 }
 
 /** A zeroed array. Throws ERR_VERTEXQ_MEMORY where there is no room for it. */

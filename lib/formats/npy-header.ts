@@ -51,15 +51,20 @@ export function npyError(file: string, message: string): VertexqError {
 /** Where the data of a `.npy` file begins, from its first `npyPreamble` bytes. Throws ERR_VERTEXQ_NPY. */
 export function npyHeaderEnd(bytes: Uint8Array, file: string): number {
   if (magic.some((byte, i) => bytes[i] !== byte))
-    throw npyError(file, `not a .npy file: it does not begin with "\\x93NUMPY"${bytes.length < 6 ? `, it has ${bytes.length} bytes` : ''}`);
-  if (bytes.length < npyPreamble) throw npyError(file, `truncated: it ends after ${bytes.length} bytes, in the header`);
+    throw npyError(
+      file,
+      `not a .npy file: it does not begin with "\\x93NUMPY"${bytes.length < 6 ? `, it has ${bytes.length} bytes` : ''}`,
+    );
+  if (bytes.length < npyPreamble)
+    throw npyError(file, `truncated: it ends after ${bytes.length} bytes, in the header`);
   const [major, minor] = [bytes[6]!, bytes[7]!];
   if (major < 1 || major > 3 || minor !== 0)
     throw npyError(file, `expected version 1.0, 2.0 or 3.0 of the .npy format, not ${major}.${minor}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const start = major === 1 ? 10 : 12;
   const length = major === 1 ? view.getUint16(8, true) : view.getUint32(8, true);
-  if (length > maxHeader) throw npyError(file, `a header of ${length} bytes, where up to ${maxHeader} are expected`);
+  if (length > maxHeader)
+    throw npyError(file, `a header of ${length} bytes, where up to ${maxHeader} are expected`);
   return start + length;
 }
 
@@ -74,7 +79,11 @@ export function parseNpyHeader(bytes: Uint8Array, file: string): NpyHeader {
   const { descr, fortran_order: fortran, shape } = Object.fromEntries(entries);
   for (const name of ['descr', 'fortran_order', 'shape'])
     if (!entries.has(name)) throw npyError(file, `the header has no "${name}"`);
-  if (entries.size > 3) throw npyError(file, `the header has the keys ${[...entries.keys()].map(quote).join(', ')}: expected "descr", "fortran_order" and "shape"`);
+  if (entries.size > 3)
+    throw npyError(
+      file,
+      `the header has the keys ${[...entries.keys()].map(quote).join(', ')}: expected "descr", "fortran_order" and "shape"`,
+    );
   const format = formatOf(descr, file);
   if (typeof fortran !== 'boolean') throw npyError(file, `"fortran_order" is neither True nor False`);
   const dims = dimsOf(shape, file);
@@ -91,18 +100,25 @@ export function elementCount(dims: readonly number[]): number {
 }
 
 function formatOf(descr: unknown, file: string): NpyFormat {
-  if (typeof descr !== 'string') throw npyError(file, 'structured dtypes hold no tensor: save each field as an array of its own');
+  if (typeof descr !== 'string')
+    throw npyError(file, 'structured dtypes hold no tensor: save each field as an array of its own');
   const order = descr.charAt(0);
   const kind = descr.slice(1);
   if (kind.startsWith('O'))
-    throw npyError(file, 'the dtype object ("|O") holds Python objects, not numbers: convert it with .astype(numpy.float32)');
+    throw npyError(
+      file,
+      'the dtype object ("|O") holds Python objects, not numbers: convert it with .astype(numpy.float32)',
+    );
   const format = npyFormats.find((candidate) => candidate.descr === kind);
   if (!format || !'<>|='.includes(order)) {
     const supported = npyFormats.map((candidate) => candidate.type).join(', ');
     throw npyError(file, `the dtype ${quote(descr)} is not supported: expected one of ${supported}`);
   }
   if (format.bytes > 1 && order === '>')
-    throw npyError(file, `big-endian numbers (dtype ${quote(descr)}) are not supported: convert them with .astype("<${kind}")`);
+    throw npyError(
+      file,
+      `big-endian numbers (dtype ${quote(descr)}) are not supported: convert them with .astype("<${kind}")`,
+    );
   if (format.bytes > 1 && order !== '<')
     throw npyError(file, `the dtype ${quote(descr)} has no byte order: expected "<${kind}"`);
   return format;
@@ -154,7 +170,8 @@ class DictParser {
   /** A list, as structured dtypes have, ends the parsing: nothing after it matters. */
   private value(): Value {
     this.skipSpace();
-    if (this.text[this.at] === '[') throw npyError(this.file, 'structured dtypes hold no tensor: save each field as an array of its own');
+    if (this.text[this.at] === '[')
+      throw npyError(this.file, 'structured dtypes hold no tensor: save each field as an array of its own');
     if (this.text[this.at] === "'" || this.text[this.at] === '"') return this.string();
     if (this.accept('True')) return true;
     if (this.accept('False')) return false;
@@ -180,17 +197,17 @@ class DictParser {
     this.skipSpace();
     // Python 2 wrote long integers with an L.
     const found = /^(-?\d+)L?/.exec(this.text.slice(this.at, this.at + 400));
-    if (!found) this.fail('a whole number');
-    this.at += found![0].length;
-    return Number(found![1]);
+    if (!found) return this.fail('a whole number');
+    this.at += found[0].length;
+    return Number(found[1]);
   }
 
   private string(): string {
     this.skipSpace();
     const found = /^(?:'([^'\\\n]*)'|"([^"\\\n]*)")/.exec(this.text.slice(this.at, this.at + 400));
-    if (!found) this.fail('a string');
-    this.at += found![0].length;
-    return found![1] ?? found![2] ?? '';
+    if (!found) return this.fail('a string');
+    this.at += found[0].length;
+    return found[1] ?? found[2] ?? '';
   }
 
   private accept(token: string): boolean {

@@ -89,25 +89,31 @@ function elementsOf(bytes: Uint8Array, { format, offset, length, end }: NpyHeade
   const Elements = constructors[format.type as TypeName];
   if ((bytes.byteOffset + offset) % format.bytes === 0)
     return new Elements(bytes.buffer as ArrayBuffer, bytes.byteOffset + offset, length);
-  return new Elements(bytes.slice(offset, end).buffer as ArrayBuffer, 0, length);
+  // Not `slice`: a Buffer's is another view.
+  const copy = new Uint8Array(end - offset);
+  copy.set(bytes.subarray(offset, end));
+  return new Elements(copy.buffer, 0, length);
 }
 
 /** Other bytes than 0 and 1 are no C++ `bool`. */
 function requireBooleans(bytes: Uint8Array, file: string): void {
   const wrong = bytes.findIndex((byte) => byte > 1);
-  if (wrong >= 0) throw npyError(file, `element ${wrong} of a bool array is ${bytes[wrong]}: expected 0 or 1`);
+  if (wrong >= 0)
+    throw npyError(file, `element ${wrong} of a bool array is ${bytes[wrong]}: expected 0 or 1`);
 }
 
 /** The same tensor with the last index running fastest, from one with the first. */
 function toRowMajor(source: NpyData, dims: readonly number[]): NpyData {
   if (source.length === 0 || dims.filter((dim) => dim > 1).length < 2) return source;
-  const target = new (source.constructor as new (length: number) => NpyData)(source.length);
+  // One element type stands for all: the copy only moves elements.
+  const elements = source as Float64Array;
+  const target = new (source.constructor as Float64ArrayConstructor)(source.length);
   const strides: number[] = [];
   dims.reduce((stride, dim, axis) => (strides[axis] = stride) * dim, 1);
   const index = new Array<number>(dims.length).fill(0);
   let from = 0;
   for (let to = 0; to < target.length; to++) {
-    target[to] = source[from]!;
+    target[to] = elements[from]!;
     for (let axis = dims.length - 1; axis >= 0; axis--) {
       from += strides[axis]!;
       if (++index[axis]! < dims[axis]!) break;
@@ -126,13 +132,18 @@ export function formatNpy(array: { data: NpyData; dims: readonly number[]; type?
   const { data, dims } = array;
   const type = array.type ?? typeOf(data);
   const format = npyFormats.find((candidate) => candidate.type === type);
-  if (!format) throw new TypeError(`Expected "type" to be a number type that .npy files have, not ${describe(type)}`);
+  if (!format)
+    throw new TypeError(`Expected "type" to be a number type that .npy files have, not ${describe(type)}`);
   if (!(data instanceof constructors[type as TypeName]))
-    throw new TypeError(`Expected "data" of type ${type} to be a ${constructors[type as TypeName].name}, not ${describe(data)}`);
+    throw new TypeError(
+      `Expected "data" of type ${type} to be a ${constructors[type as TypeName].name}, not ${describe(data)}`,
+    );
   if (!Array.isArray(dims) || !dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) || dims.length > 64)
     throw new RangeError(`Expected "dims" to be up to 64 whole numbers, not [${String(dims)}]`);
   if (elementCount(dims) !== data.length)
-    throw new RangeError(`Expected "data" to have ${elementCount(dims)} numbers for the dims [${dims.join(', ')}], not ${data.length}`);
+    throw new RangeError(
+      `Expected "data" to have ${elementCount(dims)} numbers for the dims [${dims.join(', ')}], not ${data.length}`,
+    );
   const descr = `${format.bytes === 1 ? '|' : '<'}${format.descr}`;
   const shape = dims.length === 1 ? `(${dims[0]},)` : `(${dims.join(', ')})`;
   const dict = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${shape}, }`;

@@ -3,7 +3,7 @@ import { finish } from '../native/jobs';
 import type { FloatArray, LayerInput } from '../types';
 
 /**
- * A layer's calibration data, added batch by batch: memory for 2·inFeatures rows in float64, whatever the number of samples.
+ * A layer's calibration data, added batch by batch: memory for 3·inFeatures² float64 numbers, whatever the number of samples.
  */
 export class Calibration {
   readonly native: NativeCalibration;

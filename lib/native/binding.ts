@@ -11,7 +11,7 @@ export interface NativeJob<Result> {
   progress(): { done: number; total: number };
 }
 
-/** Calibration data, kept natively as at most 2·inFeatures rows whatever the number of samples. */
+/** Calibration data, kept natively as at most inFeatures rows whatever the number of samples. */
 export interface NativeCalibration {
   add(rows: FloatArray): NativeJob<void>;
   setGram(gram: Float64Array): NativeJob<void>;

@@ -10,9 +10,10 @@
 namespace vertexq {
 
 /**
- * Accumulates the rows of X (samples × inFeatures) as a matrix R of at most 2·inFeatures rows with RᵀR = XᵀX, so that
- * ‖Rv‖ = ‖Xv‖ for every v: all that a layer's fit and its error need. Rows are kept as they are while they fit; then
- * an orthogonal factorisation folds them into a triangle. XᵀX itself is never formed: it would square the condition number.
+ * Accumulates the rows of X (samples × inFeatures) as a matrix R of at most inFeatures rows with RᵀR = XᵀX, so that
+ * ‖Rv‖ = ‖Xv‖ for every v: all that a layer's fit and its error need. Rows are kept as they are while they are few; then
+ * a QR factorisation folds them into a triangle, time after time. XᵀX itself is never formed: it would square the condition
+ * number. Memory: 3·inFeatures² doubles at most, whatever the number of samples.
  */
 class CalibrationRows {
  public:
@@ -33,12 +34,14 @@ class CalibrationRows {
   Matrix factor();
 
  private:
+  std::size_t pendingRows() const { return pending_.size() / inFeatures_; }
+  Matrix pendingMatrix() const;
   void fold();
 
   std::size_t inFeatures_;
   std::size_t samples_ = 0;
-  std::size_t held_ = 0;       // rows in rows_
-  std::vector<double> rows_;   // row-major held × inFeatures: LAPACK sees its transpose, and factors it as L·Q
+  std::vector<double> pending_;  // rows not yet folded, row-major
+  Matrix triangle_;              // upper, inFeatures × inFeatures; empty before the first folding
 };
 
 /**

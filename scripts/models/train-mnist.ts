@@ -29,7 +29,7 @@ const recipes = new Map<string, Recipe>([
 ]);
 
 /** Trains one network with its recipe, prints the test accuracy of each epoch, and gives the ONNX file's bytes. */
-export function trainNetwork({ build, epochs, batch, learningRate }: Recipe, seed: number): Uint8Array {
+function trainNetwork({ build, epochs, batch, learningRate }: Recipe, seed: number): Uint8Array {
   const mnist = loadMnist();
   const random = mulberry32(seed);
   const network = build(batch, random);

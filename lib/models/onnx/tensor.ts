@@ -43,7 +43,7 @@ export function floatValues(tensor: TensorProto): Float32Array {
     return Float32Array.from(floatData);
   }
   if (rawData.length !== 4 * count) throw bad(`its dimensions want ${4 * count} bytes, and it has ${rawData.length}`);
-  const aligned = rawData.byteOffset % 4 === 0 ? rawData : rawData.slice();
+  const aligned = rawData.byteOffset % 4 === 0 ? rawData : new Uint8Array(rawData);
   return new Float32Array(aligned.buffer, aligned.byteOffset, count);
 }
 

@@ -1,10 +1,12 @@
 /**
  * The two inner loops of the trainer. Both keep their sums in local variables (float64, as JavaScript computes)
- * and touch four rows at a time, which is what lets V8 reach about 2.5 billion multiply-adds a second per core.
+ * and work on several rows at once, which is what lets V8 reach about two billion multiply-adds a second per core.
  */
 
 /**
  * C = A · Bᵀ, all row-major: A is m × k at `aOffset`, B n × k at `bOffset`, C m × n at `cOffset`.
+ *
+ * Reads B once and A n / 4 times: A is to be the matrix that fits in cache.
  *
  * @throws RangeError if m or n is not a multiple of 4: the kernel works on 4 × 4 tiles of C.
  */
@@ -18,16 +20,16 @@ export function multiplyTransposed(
   cOffset: number,
 ): void {
   if (m % 4 !== 0 || n % 4 !== 0) throw new RangeError(`${m} × ${n} is not made of 4 × 4 tiles`);
-  for (let i = 0; i < m; i += 4) {
-    const a0 = aOffset + i * k;
-    const a1 = a0 + k;
-    const a2 = a1 + k;
-    const a3 = a2 + k;
-    for (let j = 0; j < n; j += 4) {
-      const b0 = bOffset + j * k;
-      const b1 = b0 + k;
-      const b2 = b1 + k;
-      const b3 = b2 + k;
+  for (let j = 0; j < n; j += 4) {
+    const b0 = bOffset + j * k;
+    const b1 = b0 + k;
+    const b2 = b1 + k;
+    const b3 = b2 + k;
+    for (let i = 0; i < m; i += 4) {
+      const a0 = aOffset + i * k;
+      const a1 = a0 + k;
+      const a2 = a1 + k;
+      const a3 = a2 + k;
       let c00 = 0;
       let c01 = 0;
       let c02 = 0;
@@ -95,9 +97,9 @@ export function multiplyTransposed(
 }
 
 /**
- * A sparse vector, and its product with a dense matrix. Four fifths of MNIST's pixels are zero, as are half or
- * more of the outputs of a ReLU and of the gradients that reach a layer before a max pool: the layers gather
- * what is left and multiply only that.
+ * A sparse vector, and its product with a dense matrix. Zero are four fifths of MNIST's pixels, a third or more
+ * of a hidden ReLU's outputs, and four fifths of the gradients that reach a convolution through a max pool: the
+ * layers gather what is left and multiply only that.
  */
 export class SparseVector {
   private readonly indices: Int32Array;
@@ -121,7 +123,7 @@ export class SparseVector {
         values[count++] = value;
       }
     }
-    // Up to three zeros times row 0, so that `addRows` needs no loop for a remainder.
+    // Up to three zeros times row 0, so that `addRows` works on whole fours.
     for (; count % 4 !== 0; count++) {
       indices[count] = 0;
       values[count] = 0;
@@ -138,15 +140,26 @@ export class SparseVector {
     targetOffset: number,
   ): void {
     const { indices, values, count } = this;
-    for (let r = 0; r < count; r += 4) {
-      const r0 = matrixOffset + indices[r]! * width;
-      const r1 = matrixOffset + indices[r + 1]! * width;
-      const r2 = matrixOffset + indices[r + 2]! * width;
-      const r3 = matrixOffset + indices[r + 3]! * width;
-      const x0 = values[r]!;
-      const x1 = values[r + 1]!;
-      const x2 = values[r + 2]!;
-      const x3 = values[r + 3]!;
+    const row = (r: number): number => matrixOffset + indices[r]! * width;
+    let r = 0;
+    // Eight rows at a time: the fewer passes over the target, the better.
+    for (; r + 8 <= count; r += 8) {
+      const [r0, r1, r2, r3] = [row(r), row(r + 1), row(r + 2), row(r + 3)];
+      const [r4, r5, r6, r7] = [row(r + 4), row(r + 5), row(r + 6), row(r + 7)];
+      const [x0, x1, x2, x3] = [values[r]!, values[r + 1]!, values[r + 2]!, values[r + 3]!];
+      const [x4, x5, x6, x7] = [values[r + 4]!, values[r + 5]!, values[r + 6]!, values[r + 7]!];
+      for (let j = 0; j < width; j++) {
+        target[targetOffset + j]! +=
+          x0 * matrix[r0 + j]! +
+          x1 * matrix[r1 + j]! +
+          x2 * matrix[r2 + j]! +
+          x3 * matrix[r3 + j]! +
+          (x4 * matrix[r4 + j]! + x5 * matrix[r5 + j]! + x6 * matrix[r6 + j]! + x7 * matrix[r7 + j]!);
+      }
+    }
+    if (r < count) {
+      const [r0, r1, r2, r3] = [row(r), row(r + 1), row(r + 2), row(r + 3)];
+      const [x0, x1, x2, x3] = [values[r]!, values[r + 1]!, values[r + 2]!, values[r + 3]!];
       for (let j = 0; j < width; j++) {
         target[targetOffset + j]! +=
           x0 * matrix[r0 + j]! + x1 * matrix[r1 + j]! + x2 * matrix[r2 + j]! + x3 * matrix[r3 + j]!;

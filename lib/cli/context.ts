@@ -1,0 +1,49 @@
+import type { Inspection, ModelOptions, Report } from '../models/types';
+import { type Paint, painter } from '../reports/text';
+
+/** Where a command writes: `process.stdout` and `process.stderr`, or a test's own. */
+export interface Output {
+  write(text: string): unknown;
+  isTTY?: boolean;
+  columns?: number;
+}
+
+/** All that the commands touch of the world outside, so that tests can put their own in its place. */
+export interface Context {
+  /** For results: JSON, help, the version. */
+  stdout: Output;
+  /** For everything else. */
+  stderr: Output;
+  env: Record<string, string | undefined>;
+  /** Aborted by the first Ctrl-C. */
+  signal: AbortSignal;
+  quantizeModel(input: string, output: string, options: ModelOptions): Promise<Report>;
+  inspectModel(input: string): Promise<Inspection>;
+}
+
+/** The process's own context. The library, and with it the native addon, is loaded only when a command needs it. */
+export function processContext(signal: AbortSignal): Context {
+  return {
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+    signal,
+    quantizeModel: async (...args) => (await import('../models/quantize-model.js')).quantizeModel(...args),
+    inspectModel: async (input) => (await import('../models/inspect-model.js')).inspectModel(input),
+  };
+}
+
+/** How to write to a context's stderr. */
+export interface Look {
+  /** Whether lines can be written over, as progress bars are. */
+  terminal: boolean;
+  color: boolean;
+  width: number | undefined;
+  paint: Paint;
+}
+
+export function lookOf({ stderr, env }: Context): Look {
+  const terminal = stderr.isTTY === true && env['TERM'] !== 'dumb';
+  const color = terminal && !env['NO_COLOR'];
+  return { terminal, color, width: terminal ? stderr.columns : undefined, paint: painter(color) };
+}

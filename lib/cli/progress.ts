@@ -1,0 +1,81 @@
+import { SingleBar } from 'cli-progress';
+import type { Progress } from '../types';
+import { shorten, visible } from '../reports/text';
+import type { Context, Look } from './context';
+
+/** Shows how far a command has come. */
+export interface ProgressDisplay {
+  show(progress: Progress): void;
+  /** Takes the display away, before anything else is written. */
+  stop(): void;
+}
+
+const stages = { capture: 'running the network', quantize: 'fitting', write: 'writing' } as const;
+
+/** A bar on a terminal; elsewhere a line for each layer; nothing with `quiet`. */
+export function progressDisplay(context: Context, look: Look, quiet: boolean): ProgressDisplay {
+  if (quiet) return { show: () => {}, stop: () => {} };
+  return look.terminal ? progressBar(context, look) : progressLines(context);
+}
+
+function progressLines({ stderr }: Context): ProgressDisplay {
+  let last = -1;
+  return {
+    show({ layer, layerIndex, layerCount }) {
+      if (layer === undefined || layerIndex === undefined || layerIndex === last) return;
+      last = layerIndex;
+      stderr.write(
+        `layer ${layerIndex + 1}${layerCount === undefined ? '' : `/${layerCount}`}: ${visible(layer)}\n`,
+      );
+    },
+    stop: () => {},
+  };
+}
+
+const barSize = 20;
+/** Steps of the bar per layer: the number of units differs from stage to stage. */
+const layerSteps = 1000;
+/** Characters of the line besides the bar and what is being done. */
+const otherWidth = 20;
+
+function progressBar({ stderr }: Context, { width = 80 }: Look): ProgressDisplay {
+  const bar = new SingleBar({
+    stream: stderr as NodeJS.WritableStream,
+    format: '{bar} {percentage} %  {duration_formatted}  {doing}',
+    barCompleteChar: '█',
+    barIncompleteChar: '░',
+    barsize: barSize,
+    fps: 10,
+    clearOnComplete: true,
+    // A killed process could not undo either: the cursor stays, and so does the wrapping of lines.
+    hideCursor: false,
+    linewrap: true,
+    gracefulExit: false,
+  });
+  let started = false;
+  return {
+    show(progress) {
+      const { layer, layerIndex = 0, layerCount = 1 } = progress;
+      const total = layerCount * layerSteps;
+      const done = progress.stage === 'write' ? total : (layerIndex + shareOfLayer(progress)) * layerSteps;
+      const stage = stages[progress.stage];
+      const where = layer === undefined ? '' : `layer ${layerIndex + 1}/${layerCount} `;
+      const room = Math.max(8, width - barSize - otherWidth - where.length - stage.length - 2);
+      const name = layer === undefined ? '' : `${shorten(visible(layer), room)}: `;
+      const doing = `${where}${name}${stage}`;
+      if (!started) bar.start(total, Math.round(done), { doing });
+      else bar.update(Math.round(done), { doing });
+      started = true;
+    },
+    stop() {
+      if (started) bar.stop();
+      started = false;
+    },
+  };
+}
+
+/** Running the network counts as one half of a layer's work. */
+function shareOfLayer({ stage, done, total }: Progress): number {
+  const share = total > 0 ? Math.min(1, done / total) : 0;
+  return stage === 'capture' ? share / 2 : 0.5 + share / 2;
+}

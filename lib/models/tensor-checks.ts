@@ -1,0 +1,172 @@
+import { floatToHalf } from '../formats/half';
+import { VertexqError } from '../errors';
+import { describe } from '../options';
+import { elementCount } from '../formats/npy-header';
+
+/** An input of a network, as its graph declares it. */
+export interface ModelInput {
+  name: string;
+  /** As onnxruntime names tensor types: `float32`, `int64`, … */
+  type: string;
+  /** A name or null where a dimension is free; null for an unknown rank. */
+  dims: readonly (number | string | null)[] | null;
+}
+
+/** Data that can be cut along its first dimension without copying. */
+export type TensorData =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | BigUint64Array
+  | string[];
+
+/** A tensor that fits the network's input. */
+export interface CheckedTensor {
+  data: TensorData;
+  dims: readonly number[];
+  type: string;
+}
+
+/** The tensor types that an array can be of; the first where none is named. */
+const typesOf: Record<string, readonly string[]> = {
+  Float32Array: ['float32'],
+  Float64Array: ['float64'],
+  Int8Array: ['int8'],
+  Int16Array: ['int16'],
+  Int32Array: ['int32'],
+  BigInt64Array: ['int64'],
+  Uint8Array: ['uint8', 'bool'],
+  Uint8ClampedArray: ['uint8'],
+  Uint16Array: ['uint16', 'float16'],
+  Uint32Array: ['uint32'],
+  BigUint64Array: ['uint64'],
+};
+
+export function calibrationError(where: string, message: string): VertexqError {
+  return new VertexqError('ERR_VERTEXQ_CALIBRATION', `${where}: ${message}`);
+}
+
+/**
+ * Checks `value` against the input that it is for and converts float64 to float32, int32 to int64, and either float type to
+ * float16. Throws a TypeError where it is no tensor, ERR_VERTEXQ_CALIBRATION where it does not fit the input.
+ */
+export function checkTensor(value: unknown, input: ModelInput, where: string): CheckedTensor {
+  const what = `the input ${describe(input.name)}`;
+  const tensor = tensorOf(value, input.type, `${where}: ${what}`);
+  const { dims } = tensor;
+  if (elementCount(dims) !== tensor.data.length)
+    throw calibrationError(
+      where,
+      `${what} has the dims [${dims.join(', ')}], so its data should have ${elementCount(dims)} elements, not ${tensor.data.length}`,
+    );
+  if (input.dims !== null && input.dims.length !== dims.length)
+    throw calibrationError(
+      where,
+      `${what} should have ${input.dims.length} dimensions, [${input.dims.map((dim) => dim ?? '?').join(', ')}], not ${dims.length}: [${dims.join(', ')}]`,
+    );
+  for (const [axis, dim] of (input.dims ?? []).entries())
+    // The first dimension of data in one piece is cut to size later.
+    if (axis > 0 && typeof dim === 'number' && dim > 0 && dims[axis] !== dim)
+      throw calibrationError(
+        where,
+        `${what} should have the dims [${input.dims!.map((known) => known ?? '?').join(', ')}], not [${dims.join(', ')}]: dimension ${axis} is fixed`,
+      );
+  return convert(tensor, input.type, where, what);
+}
+
+/** The tensor that a value of JavaScript is. A type that it does not name is taken to be the wanted one, if it can be. */
+function tensorOf(value: unknown, wantedType: string, what: string): CheckedTensor {
+  if (typeof value !== 'object' || value === null)
+    throw new TypeError(`${what} should be a tensor, { data, dims, type }, not ${describe(value)}`);
+  const { dims, type } = value as { dims?: unknown; type?: unknown };
+  const data = dataOf(value, what);
+  if (!Array.isArray(dims) || !dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0))
+    throw new TypeError(
+      `${what} should have "dims" of whole numbers, not ${Array.isArray(dims) ? `[${dims.map(describe).join(', ')}]` : describe(dims)}`,
+    );
+  if (type !== undefined && typeof type !== 'string')
+    throw new TypeError(`${what} should have a "type" that is a string, not ${describe(type)}`);
+  const kind = Array.isArray(data) ? 'array' : data[Symbol.toStringTag];
+  const possible = kind === 'array' ? arrayTypes(data as unknown[], what) : typesOf[kind]!;
+  if (type !== undefined && !possible.includes(type))
+    throw new TypeError(
+      `${what} has the type ${describe(type)}, and its data is ${kind === 'array' ? 'an array' : `a ${kind}`} of ${possible.join(' or ')}`,
+    );
+  const actual = type ?? (possible.includes(wantedType) ? wantedType : possible[0]!);
+  return { data: plain(data, what), dims: dims as number[], type: actual };
+}
+
+type AnyArray = Exclude<TensorData, string[]> | Uint8ClampedArray | string[] | boolean[];
+
+function dataOf(tensor: object, what: string): AnyArray {
+  let data: unknown;
+  try {
+    // A tensor of onnxruntime throws here if its data is on a GPU.
+    data = (tensor as { data?: unknown }).data;
+  } catch (cause) {
+    throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `${what} cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  if (Array.isArray(data)) return data as string[];
+  // Not `instanceof`, which fails for arrays of another realm.
+  if (ArrayBuffer.isView(data) && Object.hasOwn(typesOf, (data as Uint8Array)[Symbol.toStringTag] ?? ''))
+    return data as Uint8Array;
+  throw new TypeError(`${what} should have "data" that is a typed array, not ${describe(data)}`);
+}
+
+/** onnxruntime takes strings and booleans as arrays too, and numbers only as typed arrays. */
+function arrayTypes(data: unknown[], what: string): readonly string[] {
+  const kind = typeof data[0];
+  if (data.length > 0 && kind !== 'string' && kind !== 'boolean')
+    throw new TypeError(
+      `${what} should have "data" that is a typed array, such as Float32Array.from(data), not an array of ${kind}s`,
+    );
+  const odd = data.findIndex((element) => typeof element !== kind);
+  if (odd >= 0) throw new TypeError(`${what} has ${describe(data[odd])} among its ${kind}s, at ${odd}`);
+  return data.length === 0 ? ['string', 'bool'] : [kind === 'string' ? 'string' : 'bool'];
+}
+
+/** Without subclasses such as Buffer, whose methods differ, and without memory that another thread can change. */
+function plain(data: AnyArray, what: string): TensorData {
+  if (Array.isArray(data))
+    return typeof data[0] === 'boolean' ? Uint8Array.from(data as boolean[], Number) : (data as string[]);
+  if (Object.prototype.toString.call(data.buffer) !== '[object ArrayBuffer]')
+    throw new TypeError(`${what} should not be over a SharedArrayBuffer: copy it first, with .slice()`);
+  // A view of a transferred buffer cannot be viewed again; its length is 0.
+  if (data.length === 0 || !data[Symbol.toStringTag].startsWith('Uint8')) return data as TensorData;
+  return new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
+}
+
+/** What types a network's input takes, besides its own. */
+const convertible: Record<string, readonly string[]> = {
+  float32: ['float64'],
+  int64: ['int32'],
+  float16: ['float32', 'float64'],
+};
+
+function convert(tensor: CheckedTensor, wanted: string, where: string, what: string): CheckedTensor {
+  const { data, dims, type } = tensor;
+  if (type === wanted) return tensor;
+  if (!convertible[wanted]?.includes(type)) {
+    const numpy = wanted === 'string' ? '' : `: convert it, in NumPy with .astype("${wanted}")`;
+    throw calibrationError(where, `${what} should be ${wanted}, not ${type}${numpy}`);
+  }
+  if (wanted === 'int64') return { data: BigInt64Array.from(data as Int32Array, BigInt), dims, type: wanted };
+  const numbers = data as Float32Array | Float64Array;
+  const largest = wanted === 'float16' ? 65504 : 3.4028234663852886e38;
+  const lost = numbers.findIndex((number) => Math.abs(number) > largest && Number.isFinite(number));
+  if (lost >= 0)
+    throw calibrationError(where, `${what} has ${numbers[lost]} at ${lost}, which does not fit ${wanted}`);
+  return {
+    data: wanted === 'float16' ? floatToHalf(numbers) : Float32Array.from(numbers),
+    dims,
+    type: wanted,
+  };
+}

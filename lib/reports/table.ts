@@ -1,0 +1,157 @@
+import type { LayerReport } from '../types';
+import type { InspectedLayer, Inspection, Report } from '../models/types';
+import { type Column, formatTable } from './columns';
+import { fewOf, type Paint, painter, visible } from './text';
+import { formatBytes, formatCount, formatDecibels, formatPercent, formatSeconds, plural } from './units';
+
+export interface TableOptions {
+  /** Whether to use the escape codes of terminals. */
+  color: boolean;
+  /** Characters in a line of the terminal; without it lines are as long as they need to be. */
+  width?: number | undefined;
+}
+
+/** Names and lines that a list has before it says how many more there are. */
+const mostNames = 6;
+const mostLines = 20;
+
+const layerColumns: Column<LayerReport>[] = [
+  { title: 'layer', cell: ({ name }) => name },
+  { title: 'shape', cell: ({ shape }) => shape.join('×'), align: 'right', dispensable: 4 },
+  { title: 'method', cell: ({ method }) => method, dispensable: 1 },
+  { title: 'bits', cell: ({ bits }) => String(bits), align: 'right', dispensable: 1 },
+  { title: 'group', cell: ({ groupSize }) => String(groupSize), align: 'right', dispensable: 6 },
+  { title: 'samples', cell: ({ samples }) => String(samples), align: 'right', dispensable: 7 },
+  { title: 'rank', cell: ({ rank }) => String(rank), align: 'right', dispensable: 5 },
+  { title: 'off alphabet', cell: offAlphabet, align: 'right', dispensable: 2 },
+  { title: 'error', cell: ({ error }) => formatPercent(error.calibration), align: 'right' },
+  { title: 'held out', cell: ({ error }) => formatPercent(error.holdout), align: 'right' },
+  { title: 'SQNR', cell: ({ sqnrDb }) => formatDecibels(sqnrDb), align: 'right', dispensable: 3 },
+  { title: 'size', cell: ({ bytes }) => change(bytes), align: 'right', dispensable: 3 },
+  { title: 'time', cell: ({ seconds }) => formatSeconds(seconds), align: 'right', dispensable: 8 },
+];
+
+/** Weights per neuron that were rounded, and their share of the inputs. */
+function offAlphabet({ freeEntries, shape }: LayerReport): string {
+  return `${formatCount(freeEntries)} (${formatPercent(freeEntries / shape[1])})`;
+}
+
+function change({ before, after }: { before: number; after: number }): string {
+  return `${formatBytes(before)} → ${formatBytes(after)}`;
+}
+
+/**
+ * A report as a table, a layer a line, with totals; then the layers that were left as they are, and warnings. In a narrow
+ * terminal, values that all layers share go above the table, and less important columns are left out. Errors are relative
+ * output errors, ‖X(W − Q)ᵀ‖ / ‖XWᵀ‖.
+ */
+export function layerTable(report: Report, { color, width }: TableOptions): string {
+  const paint = painter(color);
+  const parts =
+    report.layers.length === 0 ? [] : [formatTable(report.layers, layerColumns, { paint, width })];
+  return [...parts, layerSummary(report, { color })].join('\n\n');
+}
+
+/** The end of `layerTable`: the totals, what was left, warnings. */
+export function layerSummary(report: Report, { color }: Pick<TableOptions, 'color'>): string {
+  const paint = painter(color);
+  return [totals(report, paint), skipped(report.skipped), warnings(report, paint)].filter(Boolean).join('\n');
+}
+
+function totals({ layers, bytes, seconds }: Report, paint: Paint): string {
+  const weights = change({ before: bytes.weightsBefore, after: bytes.weightsAfter });
+  const ratio = bytes.weightsAfter > 0 ? ` (${(bytes.weightsBefore / bytes.weightsAfter).toFixed(1)}×)` : '';
+  return paint(
+    'bold',
+    `${plural(layers.length, 'layer')}: weights ${weights}${ratio}, file ${change(bytes)}, in ${formatSeconds(seconds)}`,
+  );
+}
+
+/** A line per reason: layers are often left by the dozen for the same one. */
+function skipped(layers: Report['skipped']): string {
+  const byReason = grouped(layers.map(({ name, reason }) => [reason, name] as const));
+  const lines = [...byReason].map(
+    ([reason, names]) => `  ${visible(reason)}: ${fewOf(names.map(visible), mostNames)}`,
+  );
+  return lines.length === 0
+    ? ''
+    : [`${plural(layers.length, 'layer')} left as they are:`, ...folded(lines)].join('\n');
+}
+
+/** Equal warnings of several layers are one line. */
+function warnings(report: Report, paint: Paint): string {
+  const byText = grouped([
+    ...report.warnings.map((text) => [text, ''] as const),
+    ...report.layers.flatMap(({ name, warnings: texts }) => texts.map((text) => [text, name] as const)),
+  ]);
+  const lines = [...byText].map(([text, names]) => {
+    const where = fewOf(names.filter(Boolean).map(visible), mostNames);
+    return `${paint('yellow', 'warning:')} ${where === '' ? '' : `${where}: `}${visible(text)}`;
+  });
+  return folded(lines).join('\n');
+}
+
+function grouped(pairs: readonly (readonly [key: string, value: string])[]): Map<string, string[]> {
+  const groups = new Map<string, string[]>();
+  for (const [key, value] of pairs) {
+    const group = groups.get(key);
+    if (!group) groups.set(key, [value]);
+    else if (!group.includes(value)) group.push(value);
+  }
+  return groups;
+}
+
+function folded(lines: string[]): string[] {
+  if (lines.length <= mostLines + 1) return lines;
+  return [
+    ...lines.slice(0, mostLines),
+    `  … and ${lines.length - mostLines} more, all of them in the JSON report`,
+  ];
+}
+
+const inspectedColumns: Column<InspectedLayer>[] = [
+  { title: 'layer', cell: ({ name }) => name },
+  { title: 'operator', cell: ({ kind }) => kind, dispensable: 2 },
+  { title: 'shape', cell: ({ shape }) => shape.join('×'), align: 'right' },
+  { title: 'parameters', cell: ({ parameters }) => String(parameters), align: 'right', dispensable: 3 },
+  { title: 'size', cell: ({ bytes }) => formatBytes(bytes), align: 'right' },
+  { title: 'weight', cell: ({ weight }) => weight, dispensable: 4 },
+];
+
+/** What a model holds: its layers that can be quantized, its other weights, inputs and outputs. */
+export function inspectionTable(inspection: Inspection, { color, width }: TableOptions): string {
+  const paint = painter(color);
+  const { layers, others, bytes, inputs, outputs, opsets } = inspection;
+  const versions = Object.entries(opsets).map(
+    ([domain, version]) => `${visible(domain || 'ai.onnx')} ${version}`,
+  );
+  const producer = inspection.producer === '' ? '' : `, from ${visible(inspection.producer)}`;
+  const lines = [
+    paint(
+      'bold',
+      `${visible(inspection.input)}: ONNX IR ${inspection.irVersion}, opset ${versions.join(', ')}${producer}`,
+    ),
+    ...inputs.map((value) => `  input   ${describeValue(value)}`),
+    ...outputs.map((value) => `  output  ${describeValue(value)}`),
+    '',
+  ];
+  if (layers.length > 0) lines.push(formatTable(layers, inspectedColumns, { paint, width }), '');
+  const share = bytes.file > 0 ? ` (${formatPercent(bytes.quantizable / bytes.file)})` : '';
+  lines.push(
+    paint(
+      'bold',
+      `${plural(layers.length, 'layer')} can be quantized: ${formatBytes(bytes.quantizable)} of ${formatBytes(bytes.file)}${share}`,
+    ),
+  );
+  if (others.length > 0) {
+    const list = others.map(
+      ({ kind, count, bytes: size }) => `${count} of ${visible(kind)} (${formatBytes(size)})`,
+    );
+    lines.push(`Other weights, ${formatBytes(bytes.otherWeights)}: ${fewOf(list, mostLines)}`);
+  }
+  return lines.join('\n');
+}
+
+function describeValue({ name, type, dims }: Inspection['inputs'][number]): string {
+  return `${visible(name)}  ${visible(type)}[${dims.map((dim) => visible(String(dim ?? '?'))).join(', ')}]`;
+}

@@ -1,0 +1,41 @@
+import type { Context } from '../../lib/cli/context';
+import { run } from '../../lib/cli/main';
+import type { ModelOptions } from '../../lib/models/types';
+import { sampleInspection, sampleReport } from '../reports/samples';
+
+/** What a run of the command line did. */
+export interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+  /** The library calls it made. */
+  calls: { input: string; output?: string; options?: ModelOptions }[];
+}
+
+export interface FakeContext extends Partial<Omit<Context, 'stdout' | 'stderr'>> {
+  terminal?: boolean;
+  columns?: number;
+}
+
+/** Runs the command line with a library that does nothing but what `changes` says. */
+export async function runFake(args: readonly string[], changes: FakeContext = {}): Promise<Outcome> {
+  const outcome: Outcome = { code: -1, stdout: '', stderr: '', calls: [] };
+  const { terminal = false, columns = 100, quantizeModel, inspectModel, ...rest } = changes;
+  const size = terminal ? { isTTY: true, columns } : {};
+  outcome.code = await run(args, {
+    stdout: { write: (text) => (outcome.stdout += text), ...size },
+    stderr: { write: (text) => (outcome.stderr += text), ...size },
+    env: {},
+    signal: new AbortController().signal,
+    quantizeModel: async (input, output, options) => {
+      outcome.calls.push({ input, output, options });
+      return quantizeModel ? quantizeModel(input, output, options) : sampleReport({ input, output });
+    },
+    inspectModel: async (input) => {
+      outcome.calls.push({ input });
+      return inspectModel ? inspectModel(input) : sampleInspection({ input });
+    },
+    ...rest,
+  });
+  return outcome;
+}

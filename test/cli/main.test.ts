@@ -1,0 +1,88 @@
+import test from 'ava';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { VertexqError } from '../../lib/errors';
+import { temporaryFolder } from '../formats/files';
+import { sampleInspection } from '../reports/samples';
+import { runFake } from './fake';
+
+const root = join(__dirname, '..', '..');
+
+test('--version and --help go to stdout', async (t) => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  for (const flag of ['--version', '-V'])
+    t.like(await runFake([flag]), { code: 0, stdout: `${version}\n`, stderr: '', calls: [] });
+  for (const args of [['--help'], ['-h'], ['help']]) {
+    const { code, stdout, stderr } = await runFake(args);
+    t.deepEqual([code, stderr], [0, '']);
+    t.regex(stdout, /^Usage: vertexq/);
+    t.regex(stdout, /quantize .*\n +inspect /);
+    t.regex(stdout, /Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted/);
+  }
+});
+
+test('the help of a command says what every option means, with examples', async (t) => {
+  for (const args of [
+    ['quantize', '--help'],
+    ['help', 'quantize'],
+  ]) {
+    const { code, stdout } = await runFake(args);
+    t.is(code, 0);
+    const options =
+      'output calibration holdout method bits levels grid group-size box rank scale format layers skip batch-size threads report json quiet';
+    for (const name of options.split(' '))
+      t.regex(stdout, new RegExp(`^ +(-\\w, )?--${name}( <.*>)? {2,}\\S`, 'm'), name);
+    t.regex(stdout, /\n {2}\$ vertexq quantize model\.onnx -o .* --calibration samples\.npz\n/);
+  }
+  const { stdout } = await runFake(['inspect', '--help']);
+  t.regex(stdout, /\$ vertexq inspect model\.onnx\n/);
+});
+
+test('wrong usage is exit code 2', async (t) => {
+  const none = await runFake([]);
+  t.is(none.code, 2);
+  t.is(none.stdout, '');
+  t.regex(none.stderr, /^Usage: vertexq/);
+  for (const [args, message] of [
+    [['quantise'], /^vertexq: unknown command 'quantise' \(Did you mean quantize\?\)\n$/],
+    [['compare', 'in.onnx'], /^vertexq: unknown command 'compare'.*\n$/],
+    [['--versoin'], /^vertexq: unknown option '--versoin' \(Did you mean --version\?\)\n$/],
+    [['inspect'], /^vertexq: missing required argument 'model\.onnx'\n$/],
+    [['inspect', 'a', 'b'], /^vertexq: too many arguments/],
+    [['inspect', 'a', '--bits', '4'], /^vertexq: unknown option '--bits'\n$/],
+  ] as const) {
+    const { code, stdout, stderr, calls } = await runFake(args);
+    t.is(code, 2);
+    t.regex(stderr, message);
+    t.is(stdout, '');
+    t.deepEqual(calls, []);
+  }
+});
+
+test('inspect: a table on stderr, or JSON on stdout', async (t) => {
+  const table = await runFake(['inspect', 'in.onnx']);
+  t.like(table, { code: 0, stdout: '', calls: [{ input: 'in.onnx' }] });
+  t.regex(table.stderr, /1 layer can be quantized/);
+  const json = await runFake(['inspect', 'in.onnx', '--json']);
+  t.is(json.stderr, '');
+  t.deepEqual(JSON.parse(json.stdout), sampleInspection());
+});
+
+test('inspect: errors', async (t) => {
+  const failing = await runFake(['inspect', 'in.onnx', '--json'], {
+    inspectModel: () => Promise.reject(new VertexqError('ERR_VERTEXQ_FILE', 'in.onnx cannot be read')),
+  });
+  t.like(failing, { code: 1, stdout: '', stderr: 'vertexq: in.onnx cannot be read [ERR_VERTEXQ_FILE]\n' });
+  const folder = await runFake(['inspect', temporaryFolder(t)]);
+  t.is(folder.code, 1);
+  t.regex(folder.stderr, /is a folder: checkpoints are not supported in this version/);
+  const controller = new AbortController();
+  const aborted = await runFake(['inspect', 'in.onnx'], {
+    signal: controller.signal,
+    inspectModel: () => {
+      controller.abort();
+      return Promise.resolve(sampleInspection());
+    },
+  });
+  t.is(aborted.code, 130);
+});

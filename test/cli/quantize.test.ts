@@ -1,0 +1,270 @@
+import test from 'ava';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { VertexqError } from '../../lib/errors';
+import type { ModelOptions } from '../../lib/models/types';
+import { temporaryFolder } from '../formats/files';
+import { layerReport, sampleReport } from '../reports/samples';
+import { runFake } from './fake';
+
+const base = ['quantize', 'in.onnx', '-o', 'out.onnx'];
+
+/** The options that the library gets for these flags. */
+async function optionsFor(...flags: string[]): Promise<Partial<ModelOptions>> {
+  const { code, stderr, calls } = await runFake([...base, ...flags]);
+  if (code !== 0) throw new Error(stderr);
+  return withoutHooks(calls[0]!.options!);
+}
+
+function withoutHooks({
+  signal: _signal,
+  onProgress: _onProgress,
+  ...options
+}: ModelOptions): Partial<ModelOptions> {
+  return options;
+}
+
+test('flags become the options of quantizeModel', async (t) => {
+  t.deepEqual(await optionsFor(), {});
+  t.deepEqual(await optionsFor('--calibration', 'a.npz'), { calibration: 'a.npz' });
+  t.deepEqual(await optionsFor('--calibration', 'a.npz', 'b.npz', '--bits', '2'), {
+    calibration: ['a.npz', 'b.npz'],
+    bits: 2,
+  });
+  t.deepEqual(await optionsFor('--calibration', 'a.npz', '--calibration', 'b.npz'), {
+    calibration: ['a.npz', 'b.npz'],
+  });
+  t.deepEqual(await optionsFor('--holdout', '0.25'), { holdout: 0.25 });
+  t.deepEqual(await optionsFor('--holdout', '-1'), { holdout: -1 });
+  t.deepEqual(await optionsFor('--holdout', 'test.npz'), { holdout: 'test.npz' });
+  t.deepEqual(await optionsFor('--group-size', 'channel'), { groupSize: 'channel' });
+  t.deepEqual(await optionsFor('--group-size', '64'), { groupSize: 64 });
+  t.deepEqual(await optionsFor('--rank', 'auto'), { rank: 'auto' });
+  t.deepEqual(await optionsFor('--rank', '.5'), { rank: 0.5 });
+  t.deepEqual(await optionsFor('--rank', '300'), { rank: 300 });
+  t.deepEqual(
+    await optionsFor(
+      ...[
+        '--method',
+        'maly-saab',
+        '--levels',
+        '3',
+        '--grid',
+        'integer',
+        '--box',
+        'saturate',
+        '--scale',
+        'max',
+      ],
+      ...[
+        '--format',
+        'float',
+        '--batch-size',
+        '8',
+        '--threads',
+        '2',
+        '--layers',
+        'a*',
+        'b*',
+        '--skip',
+        'ab*',
+      ],
+    ),
+    {
+      method: 'maly-saab',
+      levels: 3,
+      grid: 'integer',
+      box: 'saturate',
+      scale: 'max',
+      format: 'float',
+      batchSize: 8,
+      threads: 2,
+      layers: ['a*', 'b*'],
+      skip: ['ab*'],
+    },
+  );
+  const { calls } = await runFake(base);
+  t.is(calls[0]!.input, 'in.onnx');
+  t.is(calls[0]!.output, 'out.onnx');
+});
+
+test('wrong usage: exit code 2, one line, no work', async (t) => {
+  for (const [args, message] of [
+    [['quantize'], /missing required argument 'model\.onnx'|required option '-o, --output <file>'/],
+    [['quantize', 'in.onnx'], /required option '-o, --output <file>' not specified/],
+    [['quantize', 'a.onnx', 'b.onnx', '-o', 'c'], /too many arguments/],
+    [[...base, '--bts', '4'], /unknown option '--bts' \(Did you mean --bits\?\)/],
+    [[...base, '--bits'], /option '--bits <n>' argument missing/],
+    [[...base, '--bits', 'four'], /'four' is invalid\. Expected a whole number\./],
+    [[...base, '--bits', '1e400'], /'1e400' is invalid/],
+    [[...base, '--group-size', 'chanel'], /Expected a whole number, or "channel"/],
+    [[...base, '--rank', 'all'], /Expected a whole number, a fraction below 1, or "auto"/],
+    [[...base, '--holdout', ''], /Expected a fraction from 0 and below 1, or a file/],
+    [[...base, '--method', 'gptq'], /Allowed choices are maly-saab, msq/],
+    [[...base, '--grid', 'int'], /Allowed choices are integer, asymmetric, zero-free/],
+    [[...base, '--format', 'qdq'], /Allowed choices are matmulnbits, float/],
+    [[...base, '--calibration'], /argument missing/],
+    [[...base, '--report', 'report.html'], /The report report\.html: reports are JSON in this version/],
+    [[...base, '--report', './out.onnx'], /The report \.\/out\.onnx is the output/],
+    [[...base, '--report', 'in.onnx'], /The report in\.onnx is the input/],
+  ] as const) {
+    const { code, stdout, stderr, calls } = await runFake(args);
+    t.is(code, 2, args.join(' '));
+    t.regex(stderr, message);
+    t.regex(stderr, /^vertexq: [^\n]*\n$/);
+    t.is(stdout, '');
+    t.deepEqual(calls, []);
+  }
+});
+
+test('errors of the library: exit code 1, or 2 for arguments', async (t) => {
+  const failing = (error: unknown) =>
+    runFake(base, {
+      quantizeModel: () => Promise.reject(error),
+    });
+  const cases = [
+    [
+      new VertexqError('ERR_VERTEXQ_ONNX', 'in.onnx is\n  no\x1b model'),
+      1,
+      'vertexq: in.onnx is no\\x1b model [ERR_VERTEXQ_ONNX]\n',
+    ],
+    [new RangeError('too many bits'), 2, 'vertexq: too many bits\n'],
+    [new TypeError('no bits'), 2, 'vertexq: no bits\n'],
+    [new Error('disk full'), 1, 'vertexq: disk full\n'],
+    [new Error(''), 1, 'vertexq: Error\n'],
+    ['text', 1, 'vertexq: text\n'],
+  ] as const;
+  for (const [error, expected, line] of cases) {
+    const { code, stdout, stderr } = await failing(error);
+    t.deepEqual([code, stdout, stderr], [expected, '', line]);
+  }
+});
+
+test('VERTEXQ_DEBUG adds the stack', async (t) => {
+  const { code, stderr } = await runFake(base, {
+    env: { VERTEXQ_DEBUG: '1' },
+    quantizeModel: () => Promise.reject(new Error('broken')),
+  });
+  t.is(code, 1);
+  t.regex(stderr, /Error: broken\n +at .*\n/);
+  t.true(stderr.endsWith('vertexq: broken\n'));
+});
+
+test('an abort is exit code 130', async (t) => {
+  const controller = new AbortController();
+  const { code, stdout, stderr } = await runFake([...base, '--json'], {
+    signal: controller.signal,
+    quantizeModel: (_input, _output, options) => {
+      t.is(options.signal, controller.signal);
+      controller.abort();
+      return Promise.reject(controller.signal.reason as Error);
+    },
+  });
+  t.deepEqual([code, stdout, stderr], [130, '', 'vertexq: interrupted\n']);
+});
+
+test('checkpoints are not supported', async (t) => {
+  const folder = temporaryFolder(t);
+  for (const input of ['model.safetensors', 'model.safetensors.index.json', folder]) {
+    const { code, stderr, calls } = await runFake(['quantize', input, '-o', 'out']);
+    t.is(code, 1);
+    t.true(stderr.startsWith(`vertexq: ${input} is a `));
+    t.regex(
+      stderr,
+      /checkpoints are not supported in this version, give an ONNX file \[ERR_VERTEXQ_UNSUPPORTED\]\n$/,
+    );
+    t.deepEqual(calls, []);
+  }
+});
+
+test('--json writes the report, and nothing else, to stdout', async (t) => {
+  const report = sampleReport({ warnings: ['w'] });
+  for (const flags of [['--json'], ['--json', '--quiet']]) {
+    const { code, stdout, stderr } = await runFake([...base, ...flags], {
+      quantizeModel: () => Promise.resolve(report),
+    });
+    t.is(code, 0);
+    t.deepEqual(JSON.parse(stdout), report);
+    t.is(stderr === '', flags.includes('--quiet'));
+  }
+  t.is((await runFake(base)).stdout, '');
+});
+
+test('--report writes a file, whole or not at all', async (t) => {
+  const folder = temporaryFolder(t);
+  const file = join(folder, 'report.json');
+  t.is((await runFake([...base, '--report', file])).code, 0);
+  t.deepEqual(JSON.parse(readFileSync(file, 'utf8')), sampleReport());
+  t.deepEqual(readdirSync(folder), ['report.json']);
+
+  writeFileSync(file, 'old');
+  const failing = await runFake([...base, '--report', file], {
+    quantizeModel: () => Promise.reject(new Error('broken')),
+  });
+  t.is(failing.code, 1);
+  t.is(readFileSync(file, 'utf8'), 'old');
+
+  // Refused before the work.
+  mkdirSync(join(folder, 'sub'));
+  for (const wrong of [join(folder, 'sub'), join(folder, 'absent', 'report.json')]) {
+    const { code, stderr, calls } = await runFake([...base, '--report', wrong]);
+    t.is(code, 1);
+    t.regex(stderr, /\[ERR_VERTEXQ_FILE\]/);
+    t.deepEqual(calls, []);
+  }
+  t.false(existsSync(dirname(join(folder, 'absent', 'x'))));
+});
+
+const working = async (_input: string, _output: string, options: ModelOptions) => {
+  for (const [layerIndex, layer] of ['first', 'second'].entries())
+    for (const stage of ['capture', 'quantize'] as const)
+      for (const done of [0, 1, 2]) {
+        options.onProgress!({ stage, done, total: 2, layer, layerIndex, layerCount: 2 });
+        await new Promise((resolve) => setTimeout(resolve, 30));
+      }
+  options.onProgress!({ stage: 'write', done: 0, total: 1 });
+  return sampleReport({ layers: [layerReport('first'), layerReport('second')], warnings: ['w'] });
+};
+
+test('without a terminal: a line for each layer, the totals and warnings, no escape codes', async (t) => {
+  const { stderr } = await runFake(base, { quantizeModel: working });
+  t.deepEqual(stderr.split('\n'), [
+    'layer 1/2: first',
+    'layer 2/2: second',
+    '2 layers: weights 340 MB → 48.0 MB (7.1×), file 438 MB → 98.0 MB, in 1 min 23 s',
+    'warning: w',
+    '',
+  ]);
+  const quiet = await runFake([...base, '--quiet'], { quantizeModel: working });
+  t.is(quiet.stderr, '');
+});
+
+test('on a terminal: a bar, and the table with colours, unless NO_COLOR is set', async (t) => {
+  const { stderr, stdout } = await runFake(base, { quantizeModel: working, terminal: true });
+  t.regex(stderr, /░+ 0 % .*layer 1\/2 first: running the network/);
+  t.regex(stderr, /layer 2\/2 second: fitting/);
+  // eslint-disable-next-line no-control-regex
+  t.regex(stderr, /\x1b\[1mlayer\x1b\[22m/);
+  t.is(stdout, '');
+
+  const plain = await runFake(base, { quantizeModel: working, terminal: true, env: { NO_COLOR: '1' } });
+  t.regex(plain.stderr, /█/);
+  // eslint-disable-next-line no-control-regex
+  t.notRegex(plain.stderr, /\x1b\[\d*m/);
+
+  const dumb = await runFake(base, { quantizeModel: working, terminal: true, env: { TERM: 'dumb' } });
+  // eslint-disable-next-line no-control-regex
+  t.notRegex(dumb.stderr, /\x1b|█/);
+});
+
+test('a bar ends with an error', async (t) => {
+  const { stderr, code } = await runFake(base, {
+    terminal: true,
+    quantizeModel: async (...args) => {
+      await working(...args);
+      throw new Error('broken');
+    },
+  });
+  t.is(code, 1);
+  t.true(stderr.endsWith('vertexq: broken\n'));
+});

@@ -1,0 +1,116 @@
+import test from 'ava';
+import { stripVTControlCharacters } from 'node:util';
+import { inspectionTable, layerSummary, layerTable } from '../../lib/reports/table';
+import { layerReport, sampleInspection, sampleReport } from './samples';
+
+const lines = (text: string) => text.split('\n');
+
+test('a line for each layer, and totals', (t) => {
+  const [head, first, second, empty, totals, ...rest] = lines(layerTable(sampleReport(), { color: false }));
+  t.deepEqual(head!.split(/ {2,}/), [
+    'layer', 'shape', 'method', 'bits', 'group', 'samples', 'rank', 'off alphabet', 'error', 'held out', 'SQNR', 'size', 'time',
+  ]); // prettier-ignore
+  t.deepEqual(first!.split(/ {2,}/), [
+    '/encoder/layer.0/query/MatMul', '768×3072', 'maly-saab', '4', '32', '18000', '2100', '1834 (59.7 %)', '1.23 %', '4.56 %',
+    '26.8 dB', '9.44 MB → 1.33 MB', '12.3 s',
+  ]); // prettier-ignore
+  t.true(second!.startsWith('/encoder/layer.0/key/MatMul  '));
+  // Numbers are aligned to the right.
+  t.is(head!.indexOf('SQNR') + 4, first!.indexOf('26.8 dB') + 7);
+  t.is(empty, '');
+  t.is(totals, '2 layers: weights 340 MB → 48.0 MB (7.1×), file 438 MB → 98.0 MB, in 1 min 23 s');
+  t.deepEqual(rest, []);
+});
+
+test('what is not known is a dash', (t) => {
+  const report = sampleReport({
+    layers: [layerReport('x', { error: { calibration: null, holdout: null, weight: 0 }, sqnrDb: null })],
+  });
+  t.regex(layerTable(report, { color: false }), / – +– +– /);
+});
+
+test('lines fit the terminal', (t) => {
+  const names = Array.from(
+    { length: 5 },
+    (_, i) => `/model/encoder/layer.${i}/attention/self/${'query'.repeat(i)}/MatMul`,
+  );
+  const report = sampleReport({
+    layers: names.map((name, i) => layerReport(name, { rank: 100 + i, seconds: i })),
+  });
+  for (const width of [200, 150, 120, 100, 80, 60, 45]) {
+    const table = lines(layerTable(report, { color: false, width })).slice(0, 7);
+    const start = table.findIndex((line) => line.startsWith('layer '));
+    for (const line of table.slice(start)) t.true(line.length <= width, `${width}: ${line}`);
+    t.regex(table[start]!, /error +held out/);
+    const shown = table.slice(start + 1, start + 6).map((line) => line.split('  ')[0]);
+    t.is(new Set(shown).size, 5, `names can be told apart: ${shown.join()}`);
+  }
+  const [common] = lines(layerTable(report, { color: false, width: 80 }));
+  t.regex(common!, /shape 768×3072, .*group 32, samples 18000/);
+});
+
+test('colours only if asked for', (t) => {
+  const report = sampleReport({ warnings: ['w'] });
+  const [plain, colored] = [false, true].map((color) => layerTable(report, { color }));
+  // eslint-disable-next-line no-control-regex
+  t.notRegex(plain!, /\x1b/);
+  // eslint-disable-next-line no-control-regex
+  t.regex(colored!, /\x1b\[33mwarning:/);
+  t.is(stripVTControlCharacters(colored!), plain!);
+});
+
+test('layers that were left, by reason', (t) => {
+  const skipped = [
+    ...Array.from({ length: 9 }, (_, i) => ({ name: `conv${i}`, reason: 'no room' })),
+    { name: 'x\x1b[2J', reason: 'an odd name' },
+  ];
+  t.deepEqual(lines(layerSummary(sampleReport({ skipped }), { color: false })).slice(1), [
+    '10 layers left as they are:',
+    '  no room: conv0, conv1, conv2, conv3, conv4, conv5 and 3 more',
+    '  an odd name: x\\x1b[2J',
+  ]);
+});
+
+test('equal warnings are told once, and many are folded', (t) => {
+  const layers = ['a', 'b', 'c'].map((name) =>
+    layerReport(name, { warnings: ['few rows', `only ${name}`, 'few rows'] }),
+  );
+  t.deepEqual(
+    lines(layerSummary(sampleReport({ layers, warnings: ['w', 'w'] }), { color: false })).slice(1),
+    [
+      'warning: w',
+      'warning: a, b, c: few rows',
+      'warning: a: only a',
+      'warning: b: only b',
+      'warning: c: only c',
+    ],
+  );
+  const warnings = Array.from({ length: 100 }, (_, i) => `warning ${i}`);
+  const folded = lines(layerSummary(sampleReport({ warnings }), { color: false }));
+  t.is(folded.length, 22);
+  t.is(folded[21], '  … and 80 more, all of them in the JSON report');
+});
+
+test('a report without layers, and one of thousands', (t) => {
+  t.is(lines(layerTable(sampleReport({ layers: [] }), { color: false })).length, 1);
+  const layers = Array.from({ length: 3000 }, (_, i) => layerReport(`layer${i}`));
+  t.is(lines(layerTable(sampleReport({ layers }), { color: false, width: 80 })).length, 3004);
+});
+
+test('an inspection', (t) => {
+  t.is(
+    inspectionTable(sampleInspection(), { color: false }),
+    `in.onnx: ONNX IR 8, opset ai.onnx 17, from pytorch 2.4
+  input   ids  int64[batch, ?, 3]
+  output  logits  float32[batch, 10]
+
+layer       operator   shape  parameters     size  weight
+/fc/MatMul  MatMul    10×300        3000  12.0 kB  fc.weight
+
+1 layer can be quantized: 12.0 kB of 20.0 kB (60.0 %)
+Other weights, 4.10 kB: 2 of Gather (4.10 kB)`,
+  );
+  const none = inspectionTable(sampleInspection({ layers: [], others: [], producer: '' }), { color: false });
+  t.regex(none, /0 layers can be quantized/);
+  t.notRegex(none, /Other weights|from/);
+});
