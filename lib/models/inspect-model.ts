@@ -30,18 +30,13 @@ export async function inspectModel(input: string): Promise<Inspection> {
   }
   const operators: Record<string, number> = {};
   for (const { opType } of graph.proto.node) operators[opType] = (operators[opType] ?? 0) + 1;
-  const values = (list: typeof graph.proto.input) =>
-    list.map((value) => {
-      const { name, type, dims } = describeValue(value);
-      return { name, type, dims: dims ?? [] };
-    });
   return {
     input,
     irVersion: Number(model.irVersion),
     opsets: Object.fromEntries(model.opsetImport.map(({ domain, version }) => [domain || 'ai.onnx', Number(version)])),
     producer: [model.producerName, model.producerVersion].filter(Boolean).join(' '),
-    inputs: values(graph.inputs),
-    outputs: values(graph.proto.output),
+    inputs: graph.inputs.map(describeValue),
+    outputs: graph.proto.output.map(describeValue),
     layers: layers.map((layer) => ({
       name: layer.name,
       kind: layer.kind,

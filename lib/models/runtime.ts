@@ -52,8 +52,7 @@ export async function runSession(
   outputs: string[],
   what: string,
 ): Promise<Record<string, Ort.Tensor>> {
-  const tensors: Record<string, Ort.Tensor> = {};
-  for (const name of session.inputNames) tensors[name] = tensorOf(name, feeds[name]);
+  const tensors = Object.fromEntries(session.inputNames.map((name) => [name, tensorOf(name, feeds[name])]));
   try {
     return (await session.run(tensors, outputs)) as Record<string, Ort.Tensor>;
   } catch (cause) {

@@ -1,4 +1,5 @@
 import type { LayerReport, QuantizeOptions } from '../types';
+import type { DescribedValue } from './onnx/value-info';
 
 /** A tensor to feed: onnxruntime's `Tensor` has this shape. `type` is needed only where `data` does not tell it. */
 export interface TensorLike {
@@ -65,13 +66,14 @@ export interface InspectedLayer {
   bytes: number;
 }
 
+/** What an ONNX file holds. */
 export interface Inspection {
   input: string;
   irVersion: number;
   opsets: Record<string, number>;
   producer: string;
-  inputs: { name: string; type: string; dims: (number | string | null)[] }[];
-  outputs: { name: string; type: string; dims: (number | string | null)[] }[];
+  inputs: DescribedValue[];
+  outputs: DescribedValue[];
   layers: InspectedLayer[];
   /** Weights of operators that hold some and cannot be quantized in this version, by operator. */
   others: { kind: string; count: number; bytes: number }[];

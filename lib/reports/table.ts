@@ -153,5 +153,5 @@ export function inspectionTable(inspection: Inspection, { color, width }: TableO
 }
 
 function describeValue({ name, type, dims }: Inspection['inputs'][number]): string {
-  return `${visible(name)}  ${visible(type)}[${dims.map((dim) => visible(String(dim ?? '?'))).join(', ')}]`;
+  return `${visible(name)}  ${visible(type)}[${dims?.map((dim) => visible(String(dim ?? '?'))).join(', ') ?? '…'}]`;
 }

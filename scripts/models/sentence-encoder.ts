@@ -29,10 +29,11 @@ export interface InputTensor<Data> {
 }
 
 /** The inputs of one run of the sentence encoder. */
-export interface SentenceBatch {
+// A type and not an interface, so that it has an index signature and passes as feeds.
+export type SentenceBatch = {
   ids: InputTensor<BigInt64Array>;
   mask: InputTensor<Float32Array>;
-}
+};
 
 let converting: Promise<string> | undefined;
 
