@@ -9,7 +9,10 @@ const model = fileURLToPath(new URL('../test/fixtures/mnist-mlp.onnx', import.me
 const folder = await mkdtemp(join(tmpdir(), 'vertexq-'));
 
 const samples = 512;
-const image = { data: Float32Array.from({ length: samples * 784 }, () => Math.random()), dims: [samples, 784] };
+const image = {
+  data: Float32Array.from({ length: samples * 784 }, () => Math.random()),
+  dims: [samples, 784],
+};
 
 const report = await quantizeModel(model, join(folder, 'mnist-2bit.onnx'), {
   calibration: { image },
@@ -20,7 +23,9 @@ const report = await quantizeModel(model, join(folder, 'mnist-2bit.onnx'), {
   },
 });
 for (const { name, error } of report.layers)
-  console.log(`${name}: error ${(100 * error.calibration).toFixed(1)} %, held out ${(100 * error.holdout).toFixed(1)} %`);
+  console.log(
+    `${name}: error ${(100 * error.calibration).toFixed(1)} %, held out ${(100 * error.holdout).toFixed(1)} %`,
+  );
 console.log(`${report.bytes.before} bytes → ${report.bytes.after} bytes`);
 
 await rm(folder, { recursive: true });

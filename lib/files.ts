@@ -15,7 +15,7 @@ export async function writeWhole(file: string, bytes: Uint8Array, signal?: Abort
   try {
     const handle = await open(temporary, 'wx');
     try {
-      for (let start = 0; start < bytes.length; ) {
+      for (let start = 0; start < bytes.length;) {
         signal?.throwIfAborted();
         const { bytesWritten } = await handle.write(bytes, start, Math.min(chunk, bytes.length - start));
         start += bytesWritten;
@@ -30,7 +30,9 @@ export async function writeWhole(file: string, bytes: Uint8Array, signal?: Abort
   } catch (cause) {
     await rm(temporary, { force: true });
     if (signal?.aborted && cause === signal.reason) throw cause;
-    throw new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be written: ${(cause as Error).message}`, { cause });
+    throw new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be written: ${(cause as Error).message}`, {
+      cause,
+    });
   }
 }
 
@@ -49,10 +51,16 @@ async function syncFolder(folder: string): Promise<void> {
 export async function checkOutput(input: string, output: string): Promise<void> {
   const folder = await stat(dirname(output)).catch(() => undefined);
   if (!folder?.isDirectory())
-    throw new VertexqError('ERR_VERTEXQ_FILE', `${output} cannot be written: the folder ${dirname(output)} does not exist`);
+    throw new VertexqError(
+      'ERR_VERTEXQ_FILE',
+      `${output} cannot be written: the folder ${dirname(output)} does not exist`,
+    );
   const existing = await stat(output).catch(() => undefined);
   if (existing && !existing.isFile())
-    throw new VertexqError('ERR_VERTEXQ_FILE', `${output} cannot be written: it exists and is not a regular file`);
+    throw new VertexqError(
+      'ERR_VERTEXQ_FILE',
+      `${output} cannot be written: it exists and is not a regular file`,
+    );
   if (existing && (await realpath(output)) === (await realpath(input).catch(() => undefined)))
     throw new RangeError(`The output ${output} is the input: give it another name`);
 }

@@ -12,7 +12,13 @@ const boxes: readonly Box[] = ['saturate', 'cell'];
 const jobOptions = ['threads', 'signal', 'onProgress'] as const;
 const alphabetOptions = ['bits', 'levels', 'grid', 'groupSize', 'box', 'rank'] as const;
 export const preprocessOptionNames: readonly string[] = [...alphabetOptions, ...jobOptions];
-export const quantizeOptionNames: readonly string[] = [...preprocessOptionNames, 'method', 'scale', 'effort', 'damping'];
+export const quantizeOptionNames: readonly string[] = [
+  ...preprocessOptionNames,
+  'method',
+  'scale',
+  'effort',
+  'damping',
+];
 
 /** Throws a TypeError at an option that does not exist, with the nearest one that does. */
 export function requireKnown(options: object, known: readonly string[], what = 'option'): void {
@@ -21,31 +27,48 @@ export function requireKnown(options: object, known: readonly string[], what = '
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     const nearest = closest(name, [...known]);
-    const hint = distance(name, nearest) <= Math.max(2, name.length / 3) ? `: did you mean "${nearest}"?` : '';
+    const hint =
+      distance(name, nearest) <= Math.max(2, name.length / 3) ? `: did you mean "${nearest}"?` : '';
     throw new TypeError(`Unknown ${what} "${name}"${hint}`);
   }
 }
 
-export function requireOneOf<Choice extends string>(name: string, value: unknown, choices: readonly Choice[]): Choice {
+export function requireOneOf<Choice extends string>(
+  name: string,
+  value: unknown,
+  choices: readonly Choice[],
+): Choice {
   if (choices.includes(value as Choice)) return value as Choice;
   const list = choices.map((choice) => `"${choice}"`).join(', ');
   const nearest = typeof value === 'string' ? closest(value, [...choices]) : '';
-  const hint = typeof value === 'string' && distance(value, nearest) <= 3 ? `: did you mean "${nearest}"?` : '';
+  const hint =
+    typeof value === 'string' && distance(value, nearest) <= 3 ? `: did you mean "${nearest}"?` : '';
   throw new RangeError(`Expected the "${name}" option to be one of ${list}, not ${describe(value)}${hint}`);
 }
 
-export function requireInteger(name: string, value: unknown, least: number, most: number, what = 'option'): number {
-  if (typeof value !== 'number') throw new TypeError(`Expected the "${name}" ${what} to be a number, not ${describe(value)}`);
+export function requireInteger(
+  name: string,
+  value: unknown,
+  least: number,
+  most: number,
+  what = 'option',
+): number {
+  if (typeof value !== 'number')
+    throw new TypeError(`Expected the "${name}" ${what} to be a number, not ${describe(value)}`);
   if (Number.isInteger(value) && value >= least && value <= most) return value;
   const range = most === Infinity ? `${least} or more` : `from ${least} to ${most}`;
-  throw new RangeError(`Expected the "${name}" ${what} to be a whole number ${range}, not ${describe(value)}`);
+  throw new RangeError(
+    `Expected the "${name}" ${what} to be a whole number ${range}, not ${describe(value)}`,
+  );
 }
 
 /** How a value looks in a message: short whatever it is. */
 export function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
+  if (typeof value === 'string')
+    return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
   if (typeof value === 'bigint') return `${value}n`;
-  if (typeof value !== 'object' || value === null) return typeof value === 'function' ? 'a function' : String(value);
+  if (typeof value !== 'object' || value === null)
+    return typeof value === 'function' ? 'a function' : String(value);
   return Array.isArray(value) ? 'an array' : `a ${value.constructor?.name ?? 'object without a prototype'}`;
 }
 
@@ -54,7 +77,9 @@ export function checkJobOptions(options: JobOptions): void {
   if (options.signal !== undefined && !(options.signal instanceof AbortSignal))
     throw new TypeError(`Expected the "signal" option to be an AbortSignal, not ${describe(options.signal)}`);
   if (options.onProgress !== undefined && typeof options.onProgress !== 'function')
-    throw new TypeError(`Expected the "onProgress" option to be a function, not ${describe(options.onProgress)}`);
+    throw new TypeError(
+      `Expected the "onProgress" option to be a function, not ${describe(options.onProgress)}`,
+    );
 }
 
 /** An alphabet's kind: of `levels` values, kept in codes of `bits` bits. */
@@ -85,22 +110,34 @@ export function alphabetKind(options: AlphabetOptions, fallback: Grid): Alphabet
   // An integer grid is symmetric around 0: b bits hold 2^b − 1 of its levels.
   const levels = grid === 'integer' && options.levels === undefined ? given - 1 : given;
   if (grid === 'integer' && levels % 2 === 0)
-    throw new RangeError(`The "integer" grid has an odd number of levels, not ${levels}: use the grid "zero-free" or "asymmetric"`);
+    throw new RangeError(
+      `The "integer" grid has an odd number of levels, not ${levels}: use the grid "zero-free" or "asymmetric"`,
+    );
   if (grid === 'integer' && levels < 3)
     throw new RangeError('One bit has no "integer" grid: use the grid "zero-free", whose two levels are ±c');
   if (grid === 'zero-free' && levels % 2 === 1)
-    throw new RangeError(`The "zero-free" grid has an even number of levels, not ${levels}: use the grid "integer" or "asymmetric"`);
+    throw new RangeError(
+      `The "zero-free" grid has an even number of levels, not ${levels}: use the grid "integer" or "asymmetric"`,
+    );
   if (grid === 'asymmetric' && levels < 3)
-    throw new RangeError('The "asymmetric" grid needs 3 levels or more: use the grid "zero-free", whose two levels are ±c');
+    throw new RangeError(
+      'The "asymmetric" grid needs 3 levels or more: use the grid "zero-free", whose two levels are ±c',
+    );
   return { grid, levels, bits: Math.ceil(Math.log2(levels)) };
 }
 
 /** Inputs per scale, at most inFeatures. */
-export function groupSizeFor(options: AlphabetOptions, inFeatures: number, fallback: number | 'channel' = 'channel'): number {
+export function groupSizeFor(
+  options: AlphabetOptions,
+  inFeatures: number,
+  fallback: number | 'channel' = 'channel',
+): number {
   const given = options.groupSize ?? fallback;
   if (given === 'channel') return inFeatures;
   if (typeof given !== 'number')
-    throw new TypeError(`Expected the "groupSize" option to be a number or "channel", not ${describe(given)}`);
+    throw new TypeError(
+      `Expected the "groupSize" option to be a number or "channel", not ${describe(given)}`,
+    );
   return Math.min(requireInteger('groupSize', given, 1, Infinity), inFeatures);
 }
 
@@ -120,15 +157,23 @@ export function rankRule(options: AlphabetOptions, inFeatures: number, fallback:
   if (given === 'auto') return { rank: 'auto', rankLimit: 0 };
   if (typeof given !== 'number')
     throw new TypeError(`Expected the "rank" option to be a number or "auto", not ${describe(given)}`);
-  if (given > 0 && given < 1) return { rank: 'limit', rankLimit: Math.max(1, Math.round(given * inFeatures)) };
+  if (given > 0 && given < 1)
+    return { rank: 'limit', rankLimit: Math.max(1, Math.round(given * inFeatures)) };
   if (!Number.isInteger(given) || given < 0)
-    throw new RangeError(`Expected the "rank" option to be a whole number, or a fraction between 0 and 1, not ${describe(given)}`);
+    throw new RangeError(
+      `Expected the "rank" option to be a whole number, or a fraction between 0 and 1, not ${describe(given)}`,
+    );
   return { rank: 'limit', rankLimit: Math.min(given, inFeatures) };
 }
 
 /** The method, and what it does not take. `hasData`: whether there is any calibration data. */
 export function methodFor(options: QuantizeOptions, hasData: boolean): 'maly-saab' | 'msq' {
-  const method = options.method === undefined ? (hasData ? 'maly-saab' : 'msq') : requireOneOf('method', options.method, methods);
+  const method =
+    options.method === undefined
+      ? hasData
+        ? 'maly-saab'
+        : 'msq'
+      : requireOneOf('method', options.method, methods);
   if (!implemented.includes(method))
     throw new VertexqError(
       'ERR_VERTEXQ_UNSUPPORTED',
@@ -142,7 +187,9 @@ export function methodFor(options: QuantizeOptions, hasData: boolean): 'maly-saa
   if (method === 'msq')
     for (const name of ['rank', 'box'] as const)
       if (options[name] !== undefined)
-        throw new RangeError(`The "${name}" option belongs to the vertex walk: the method "msq" does not take it`);
+        throw new RangeError(
+          `The "${name}" option belongs to the vertex walk: the method "msq" does not take it`,
+        );
   return method as 'maly-saab' | 'msq';
 }
 
@@ -150,6 +197,8 @@ export function scaleFor(options: QuantizeOptions, method: 'maly-saab' | 'msq'):
   if (options.scale === undefined) return method === 'msq' ? 'search' : 'max';
   const scale = requireOneOf('scale', options.scale, ['search', 'max']);
   if (method === 'maly-saab' && scale === 'search')
-    throw new RangeError('The method "maly-saab" needs the scale "max": its alphabet covers every weight, c = ‖w‖∞');
+    throw new RangeError(
+      'The method "maly-saab" needs the scale "max": its alphabet covers every weight, c = ‖w‖∞',
+    );
   return scale;
 }

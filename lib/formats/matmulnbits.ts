@@ -17,7 +17,10 @@ export interface PackedWeight {
 const containers = [2, 4, 8] as const;
 const blockSizes = [16, 32, 64, 128, 256] as const;
 
-type Codes = Pick<QuantizedLayer, 'codes' | 'scales' | 'zeroPoints' | 'levels' | 'groupSize' | 'outFeatures' | 'inFeatures'>;
+type Codes = Pick<
+  QuantizedLayer,
+  'codes' | 'scales' | 'zeroPoints' | 'levels' | 'groupSize' | 'outFeatures' | 'inFeatures'
+>;
 
 /**
  * Whether groups of this size can be written: throws a RangeError unless the size is a multiple of the smallest block, or takes
@@ -61,7 +64,12 @@ export function packMatMulNBits(layer: Codes): PackedWeight {
       for (let i = 0; i < blockSize; i++) {
         const k = b * blockSize + i;
         // What pads the last block stands for 0.
-        putBits(codes, start, i * bits, k < inFeatures ? toContainer(layer.codes[n * inFeatures + k]!) : zero);
+        putBits(
+          codes,
+          start,
+          i * bits,
+          k < inFeatures ? toContainer(layer.codes[n * inFeatures + k]!) : zero,
+        );
       }
     }
   return { bits, blockSize, blocks, codes, scales, zeroPoints };

@@ -22,11 +22,17 @@ function requireRows(name: string, value: unknown, width: number): number {
   if (!isFloatArray(value))
     throw new TypeError(`Expected "${name}" to be a Float32Array or Float64Array, not ${describe(value)}`);
   if (!(value.buffer instanceof ArrayBuffer))
-    throw new TypeError(`Expected "${name}" not to be over a SharedArrayBuffer: copy it first, with .slice()`);
+    throw new TypeError(
+      `Expected "${name}" not to be over a SharedArrayBuffer: copy it first, with .slice()`,
+    );
   if (value.length === 0)
-    throw new RangeError(`Expected "${name}" to have rows of ${width} numbers: it is empty, or its ArrayBuffer was transferred`);
+    throw new RangeError(
+      `Expected "${name}" to have rows of ${width} numbers: it is empty, or its ArrayBuffer was transferred`,
+    );
   if (value.length % width !== 0)
-    throw new RangeError(`Expected "${name}" to have whole rows of ${width} numbers, not ${value.length} numbers`);
+    throw new RangeError(
+      `Expected "${name}" to have whole rows of ${width} numbers, not ${value.length} numbers`,
+    );
   return value.length / width;
 }
 

@@ -21,7 +21,10 @@ import { quantizeWeights } from './quantize-weights';
  * VertexqError ERR_VERTEXQ_NOT_FINITE at NaN or infinite numbers, ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_GRAM, ERR_VERTEXQ_NUMERIC,
  * ERR_VERTEXQ_UNSUPPORTED; with the signal's reason when aborted.
  */
-export async function quantizeLayer(layer: LayerInput, options: QuantizeOptions = {}): Promise<QuantizedLayer> {
+export async function quantizeLayer(
+  layer: LayerInput,
+  options: QuantizeOptions = {},
+): Promise<QuantizedLayer> {
   requireKnown(options, quantizeOptionNames);
   checkJobOptions(options);
   checkLayer(layer);
@@ -36,7 +39,11 @@ export async function quantizeLayer(layer: LayerInput, options: QuantizeOptions 
   };
   const started = performance.now();
   const data = await layerCalibration(layer, options.signal);
-  const quantized = await quantizeWeights({ name: 'layer', kind: 'Linear', ...layer, ...data }, settings, options);
+  const quantized = await quantizeWeights(
+    { name: 'layer', kind: 'Linear', ...layer, ...data },
+    settings,
+    options,
+  );
   quantized.report.seconds = (performance.now() - started) / 1000;
   return quantized;
 }

@@ -88,7 +88,8 @@ export function dequantize(
       const scale = scales[neuron * groups + group]!;
       const zeroPoint = zeroPoints?.[neuron * groups + group] ?? 0;
       const end = neuron * inFeatures + Math.min((group + 1) * groupSize, inFeatures);
-      for (let i = neuron * inFeatures + group * groupSize; i < end; i++) values[i] = (codes[i]! - zeroPoint) * scale;
+      for (let i = neuron * inFeatures + group * groupSize; i < end; i++)
+        values[i] = (codes[i]! - zeroPoint) * scale;
     }
   return values;
 }
@@ -121,7 +122,10 @@ function reportOf(
     error,
     sqnrDb: judged === null || judged === 0 ? null : -20 * Math.log10(judged),
     sphereGapDb: null,
-    bound: bound && norms.calibration && relative({ error: Math.hypot(...chunkNorms(bound)), signal: norms.calibration.signal }),
+    bound:
+      bound &&
+      norms.calibration &&
+      relative({ error: Math.hypot(...chunkNorms(bound)), signal: norms.calibration.signal }),
     seconds: 0,
     bytes: {
       before: outFeatures * inFeatures * layer.weight.BYTES_PER_ELEMENT,
@@ -159,7 +163,12 @@ function warningsFor(
     warnings.push(
       `${samples} calibration rows are few for ${inFeatures} inputs: outputs on other data may be far worse. Give ${2 * inFeatures} rows or more.`,
     );
-  if (holdout && error.holdout !== null && error.calibration !== null && error.holdout > 2 * error.calibration + 1e-6)
+  if (
+    holdout &&
+    error.holdout !== null &&
+    error.calibration !== null &&
+    error.holdout > 2 * error.calibration + 1e-6
+  )
     warnings.push(
       `The held-out error is ${(error.holdout / error.calibration).toFixed(1)} times the calibration error: the fit does not carry over to other data.`,
     );

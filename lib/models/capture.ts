@@ -3,7 +3,12 @@ import { VertexqError } from '../errors';
 import type { Calibration } from '../layers/calibration';
 import { modelBytes } from './onnx/codec';
 import { usedBy } from './onnx/graph';
-import { GraphProtoSchema, TensorProto_DataType as DataType, type ModelProto, type NodeProto } from './onnx/onnx_pb';
+import {
+  GraphProtoSchema,
+  TensorProto_DataType as DataType,
+  type ModelProto,
+  type NodeProto,
+} from './onnx/onnx_pb';
 import { valueInfo } from './onnx/make';
 import { loadSession, runSession } from './runtime';
 import type { Feeds } from './types';
@@ -41,11 +46,17 @@ export async function capture(
       options.signal?.throwIfAborted();
       const tensor = (await runSession(session, feed, [target], what))[target]!;
       if (tensor.type !== 'float32')
-        throw new VertexqError('ERR_VERTEXQ_UNSUPPORTED', `the value "${target}" is ${tensor.type}, not float32`);
+        throw new VertexqError(
+          'ERR_VERTEXQ_UNSUPPORTED',
+          `the value "${target}" is ${tensor.type}, not float32`,
+        );
       const calibration = into(index);
       rank = tensor.dims.length;
       if (rank < 2)
-        throw new VertexqError('ERR_VERTEXQ_UNSUPPORTED', `the value "${target}" is no matrix: it has rank ${rank}`);
+        throw new VertexqError(
+          'ERR_VERTEXQ_UNSUPPORTED',
+          `the value "${target}" is no matrix: it has rank ${rank}`,
+        );
       const rows = rowsOf(tensor.data as Float32Array, tensor.dims, featureAxis);
       const width = featureAxis === -1 ? tensor.dims.at(-1) : tensor.dims.at(-2);
       if (width !== calibration.inFeatures)

@@ -41,7 +41,11 @@ export function findLayers(graph: Graph): FoundLayers {
   const found: FoundLayers = { layers: [], skipped: [] };
   const names = new Map<string, number>();
   for (const node of graph.order) {
-    if ((node.opType !== 'MatMul' && node.opType !== 'Gemm') || (node.domain !== '' && node.domain !== 'ai.onnx')) continue;
+    if (
+      (node.opType !== 'MatMul' && node.opType !== 'Gemm') ||
+      (node.domain !== '' && node.domain !== 'ai.onnx')
+    )
+      continue;
     const right = graph.constant(node.input[1] ?? '');
     const left = graph.constant(node.input[0] ?? '');
     const constant = right ?? (node.opType === 'MatMul' ? left : undefined);
@@ -74,7 +78,7 @@ function layerOf(name: string, node: NodeProto, constant: Constant, weightIndex:
   const transB = node.opType === 'Gemm' && intAttribute(node, 'transB', 0) !== 0;
   const transA = node.opType === 'Gemm' && intAttribute(node, 'transA', 0) !== 0;
   // A weight on the right is [in, out] as the node sees it, unless transB; on the left [out, in].
-  const neuronMajor = (weightIndex === 0) !== transB !== constant.transposed;
+  const neuronMajor = ((weightIndex === 0) !== transB) !== constant.transposed;
   return {
     name,
     kind: node.opType as 'MatMul' | 'Gemm',
@@ -111,7 +115,10 @@ export function chooseLayers(
   skip: readonly string[],
 ): FoundLayers {
   const names = found.layers.map((layer) => layer.name);
-  for (const [option, patterns] of [['layers', include ?? []], ['skip', skip]] as const)
+  for (const [option, patterns] of [
+    ['layers', include ?? []],
+    ['skip', skip],
+  ] as const)
     for (const pattern of patterns)
       if (!names.some(matcher([pattern])))
         throw new RangeError(

@@ -33,7 +33,9 @@ export async function inspectModel(input: string): Promise<Inspection> {
   return {
     input,
     irVersion: Number(model.irVersion),
-    opsets: Object.fromEntries(model.opsetImport.map(({ domain, version }) => [domain || 'ai.onnx', Number(version)])),
+    opsets: Object.fromEntries(
+      model.opsetImport.map(({ domain, version }) => [domain || 'ai.onnx', Number(version)]),
+    ),
     producer: [model.producerName, model.producerVersion].filter(Boolean).join(' '),
     inputs: graph.inputs.map(describeValue),
     outputs: graph.proto.output.map(describeValue),
@@ -58,7 +60,8 @@ export async function inspectModel(input: string): Promise<Inspection> {
 /** Every constant of the main graph with the operator that uses it first. */
 function* otherConstants(graph: Graph): Generator<[TensorProto, string]> {
   const users = new Map<string, string>();
-  for (const node of graph.order) for (const name of node.input) if (!users.has(name)) users.set(name, node.opType);
+  for (const node of graph.order)
+    for (const name of node.input) if (!users.has(name)) users.set(name, node.opType);
   for (const tensor of graph.proto.initializer) yield [tensor, users.get(tensor.name) ?? 'unused'];
   for (const node of graph.proto.node) {
     const value = node.opType === 'Constant' ? attributeOf(node, 'value')?.t : undefined;

@@ -31,22 +31,31 @@ export interface ModelSettings extends Pick<LayerSettings, 'method' | 'scale' | 
 }
 
 export function checkModelOptions(input: unknown, output: unknown, options: ModelOptions): ModelSettings {
-  for (const [name, path] of [['input', input], ['output', output]] as const)
+  for (const [name, path] of [
+    ['input', input],
+    ['output', output],
+  ] as const)
     if (typeof path !== 'string' || path === '')
       throw new TypeError(`Expected the ${name} to be the path of an ONNX file, not ${describe(path)}`);
   requireKnown(options, names);
   checkJobOptions(options);
   const method = methodFor(options, options.calibration !== undefined);
-  const format = options.format === undefined ? 'matmulnbits' : requireOneOf('format', options.format, ['matmulnbits', 'float']);
+  const format =
+    options.format === undefined
+      ? 'matmulnbits'
+      : requireOneOf('format', options.format, ['matmulnbits', 'float']);
   const groupSize = options.groupSize ?? 32;
   groupSizeFor({ groupSize }, Infinity);
   if (format === 'matmulnbits') checkGroupSize(groupSize);
   rankRule(options, 1, 'auto');
   if (options.batchSize !== undefined) requireInteger('batchSize', options.batchSize, 1, Infinity);
   if (options.holdout !== undefined && options.calibration === undefined)
-    throw new RangeError('The "holdout" option needs "calibration": without data there is nothing to hold out');
+    throw new RangeError(
+      'The "holdout" option needs "calibration": without data there is nothing to hold out',
+    );
   const layers = options.layers === undefined ? undefined : patterns('layers', options.layers);
-  if (layers?.length === 0) throw new RangeError('The "layers" option is empty: leave it out to quantize every layer');
+  if (layers?.length === 0)
+    throw new RangeError('The "layers" option is empty: leave it out to quantize every layer');
   return {
     method,
     scale: scaleFor(options, method),
@@ -63,7 +72,9 @@ export function checkModelOptions(input: unknown, output: unknown, options: Mode
 function patterns(name: string, value: string | readonly string[]): readonly string[] {
   const list = typeof value === 'string' ? [value] : value;
   if (!Array.isArray(list) || !list.every((pattern) => typeof pattern === 'string' && pattern !== ''))
-    throw new TypeError(`Expected the "${name}" option to be a glob or an array of globs, not ${describe(value)}`);
+    throw new TypeError(
+      `Expected the "${name}" option to be a glob or an array of globs, not ${describe(value)}`,
+    );
   return list;
 }
 

@@ -10,7 +10,14 @@ import type { QuantizedLayer } from '../types';
 import { version } from '../version';
 import { type PreparedCalibration, prepareCalibration } from './calibration';
 import { capture, workingCopy } from './capture';
-import { chooseLayers, findLayers, type FoundLayers, inTensorLayout, type Layer, weightOf } from './find-layers';
+import {
+  chooseLayers,
+  findLayers,
+  type FoundLayers,
+  inTensorLayout,
+  type Layer,
+  weightOf,
+} from './find-layers';
 import { modelBytes, readModel } from './onnx/codec';
 import { Graph } from './onnx/graph';
 import { tensor } from './onnx/make';
@@ -32,7 +39,11 @@ const rewrites = { matmulnbits: rewriteMatMulNBits, float: rewriteFloat };
  * Rejects with a TypeError or RangeError for arguments; VertexqError with the code ERR_VERTEXQ_FILE, _ONNX, _NO_LAYERS,
  * _CALIBRATION, _RUNTIME, _NOT_FINITE, _SCALE_RANGE, _FORMAT, _UNSUPPORTED or _NUMERIC; with the signal's reason when aborted.
  */
-export async function quantizeModel(input: string, output: string, options: ModelOptions = {}): Promise<Report> {
+export async function quantizeModel(
+  input: string,
+  output: string,
+  options: ModelOptions = {},
+): Promise<Report> {
   const started = performance.now();
   const settings = checkModelOptions(input, output, options);
   options.signal?.throwIfAborted();
@@ -55,7 +66,14 @@ export async function quantizeModel(input: string, output: string, options: Mode
   }));
   addMetadata(model, {
     'vertexq.version': version,
-    'vertexq.options': JSON.stringify({ method: settings.method, bits: settings.kind.bits, levels: settings.kind.levels, grid: settings.kind.grid, groupSize: settings.groupSize, format: settings.format }),
+    'vertexq.options': JSON.stringify({
+      method: settings.method,
+      bits: settings.kind.bits,
+      levels: settings.kind.levels,
+      grid: settings.kind.grid,
+      groupSize: settings.groupSize,
+      format: settings.format,
+    }),
   });
   const bytes = modelBytes(model);
   if (data) await (await loadSession(bytes, 1, 'the quantized network')).release();
@@ -89,12 +107,18 @@ export async function quantizeModel(input: string, output: string, options: Mode
 /** MatMulNBits has its weight on the right; to turn a product round, the rank of the other side must have been seen. */
 function setLeftWeightsAside(found: FoundLayers): void {
   for (const layer of found.layers.filter(({ weightIndex }) => weightIndex === 0))
-    found.skipped.push({ name: layer.name, reason: 'its weight is on the left: "matmulnbits" needs calibration data for that' });
+    found.skipped.push({
+      name: layer.name,
+      reason: 'its weight is on the left: "matmulnbits" needs calibration data for that',
+    });
   found.layers = found.layers.filter(({ weightIndex }) => weightIndex === 1);
 }
 
 /** A tied weight counts once. */
-function weightTotals(replacements: readonly Replacement[], reports: readonly { bytes: { before: number; after: number } }[]) {
+function weightTotals(
+  replacements: readonly Replacement[],
+  reports: readonly { bytes: { before: number; after: number } }[],
+) {
   const seen = new Set<QuantizedLayer>();
   const totals = { weightsBefore: 0, weightsAfter: 0 };
   for (const [i, { quantized }] of replacements.entries()) {
@@ -166,7 +190,8 @@ class Traversal {
     const byOrientation = this.done.get(layer.constant.tensor) ?? new Map<boolean, QuantizedLayer>();
     this.done.set(layer.constant.tensor, byOrientation);
     const tied = byOrientation.get(layer.neuronMajor);
-    const captured = this.data && !(tied && layer.featureAxis === -1) ? await this.capture(layer, index) : null;
+    const captured =
+      this.data && !(tied && layer.featureAxis === -1) ? await this.capture(layer, index) : null;
     const activationRank = captured?.rank;
     if (tied) return { quantized: tied, activationRank };
     const quantized = await quantizeWeights(
@@ -195,7 +220,12 @@ class Traversal {
       ...(onProgress
         ? {
             onProgress: (progress: Parameters<typeof onProgress>[0]) =>
-              onProgress({ ...progress, layer: layer.name, layerIndex: index, layerCount: this.layers.length }),
+              onProgress({
+                ...progress,
+                layer: layer.name,
+                layerIndex: index,
+                layerCount: this.layers.length,
+              }),
           }
         : {}),
     };
@@ -204,7 +234,8 @@ class Traversal {
   /** The layer's input on the calibration data. Neighbours in the graph that read the same value share it. */
   private async capture(layer: Layer, index: number) {
     const { activation, featureAxis, inFeatures } = layer;
-    if (this.captured?.activation === activation && this.captured.featureAxis === featureAxis) return this.captured;
+    if (this.captured?.activation === activation && this.captured.featureAxis === featureAxis)
+      return this.captured;
     this.captured = null; // before the next one is there: its memory goes first
     const fitted = this.data!.fit.length;
     const calibration = new Calibration(inFeatures);
@@ -216,7 +247,11 @@ class Traversal {
       featureAxis,
       this.feeds,
       (feed) => (feed < fitted ? calibration : holdout!),
-      { threads, signal, onRun: (done) => onProgress?.({ stage: 'capture', done, total: this.feeds.length }) },
+      {
+        threads,
+        signal,
+        onRun: (done) => onProgress?.({ stage: 'capture', done, total: this.feeds.length }),
+      },
     );
     return (this.captured = { activation, featureAxis, calibration, holdout, rank });
   }
@@ -225,7 +260,10 @@ class Traversal {
   private substitute(layer: Layer, index: number, quantized: QuantizedLayer): void {
     const node = this.nodes.get(layer.node)!;
     const name = `vertexq/${index}`;
-    const values = inTensorLayout({ ...layer, neuronMajor: this.nodeWantsNeuronMajor(layer) }, quantized.dequantize());
+    const values = inTensorLayout(
+      { ...layer, neuronMajor: this.nodeWantsNeuronMajor(layer) },
+      quantized.dequantize(),
+    );
     const { outFeatures, inFeatures } = layer;
     const dims = this.nodeWantsNeuronMajor(layer) ? [outFeatures, inFeatures] : [inFeatures, outFeatures];
     this.working.graph!.initializer.push(tensor(name, dims, values));

@@ -24,7 +24,8 @@ class Names {
 
   constructor(model: ModelProto) {
     const graph = model.graph!;
-    for (const made of graph.node) for (const name of [...made.input, ...made.output, made.name]) this.taken.add(name);
+    for (const made of graph.node)
+      for (const name of [...made.input, ...made.output, made.name]) this.taken.add(name);
     for (const { name } of [...graph.initializer, ...graph.input, ...graph.output]) this.taken.add(name);
   }
 
@@ -62,7 +63,9 @@ export const rewriteFloat: Rewrite = (model, replacements) => {
       if (chain.length === 0 || !layer.constant.transposed) layer.node.input[layer.weightIndex] = name;
       else {
         const flipped = names.unused(`${name}_transposed`);
-        insertBefore(model, layer.node, [node('Transpose', [name], [flipped], { attributes: { perm: [1n, 0n] } })]);
+        insertBefore(model, layer.node, [
+          node('Transpose', [name], [flipped], { attributes: { perm: [1n, 0n] } }),
+        ]);
         layer.node.input[layer.weightIndex] = flipped;
       }
     }
@@ -90,7 +93,10 @@ function isOnlyUsedBy(layer: Layer, layers: number, graph: Graph): boolean {
 /** Format `matmulnbits`: com.microsoft.MatMulNBits nodes in place of MatMul and Gemm. */
 export const rewriteMatMulNBits: Rewrite = (model, replacements) => {
   const names = new Names(model);
-  const packed = new Map<QuantizedLayer, { names: string[]; attributes: Record<string, bigint>; scales: TensorProto; bytes: number }>();
+  const packed = new Map<
+    QuantizedLayer,
+    { names: string[]; attributes: Record<string, bigint>; scales: TensorProto; bytes: number }
+  >();
   const sizes = replacements.map((replacement) => {
     const { layer, quantized } = replacement;
     let weight = packed.get(quantized);
@@ -105,7 +111,9 @@ export const rewriteMatMulNBits: Rewrite = (model, replacements) => {
       const inputs = [codes, scales];
       if (p.zeroPoints) {
         const zeros = names.unused(`${base}_zero_points`);
-        tensors.push(tensor(zeros, [quantized.outFeatures, p.zeroPoints.length / quantized.outFeatures], p.zeroPoints));
+        tensors.push(
+          tensor(zeros, [quantized.outFeatures, p.zeroPoints.length / quantized.outFeatures], p.zeroPoints),
+        );
         inputs.push(zeros);
       }
       model.graph!.initializer.push(...tensors);
@@ -145,7 +153,10 @@ function productNodes(
   const transpose = (input: string, result: string) => {
     const rank = activationRank ?? 2;
     const perm = Array.from({ length: rank }, (_, i) => BigInt(i < rank - 2 ? i : 2 * rank - 3 - i));
-    return node('Transpose', [input], [result], { name: names.unused(`${base}_transpose`), attributes: { perm } });
+    return node('Transpose', [input], [result], {
+      name: names.unused(`${base}_transpose`),
+      attributes: { perm },
+    });
   };
   if (layer.featureAxis === -2) steps.push(transpose);
   steps.push((input, result) =>
@@ -167,7 +178,12 @@ function productNodes(
 }
 
 /** Gemm's α and β·C, where they are not 1 and absent. */
-function gemmSteps(layer: Layer, base: string, names: Names, model: ModelProto): ((input: string, output: string) => NodeProto)[] {
+function gemmSteps(
+  layer: Layer,
+  base: string,
+  names: Names,
+  model: ModelProto,
+): ((input: string, output: string) => NodeProto)[] {
   const alpha = floatAttribute(layer.node, 'alpha', 1);
   const beta = floatAttribute(layer.node, 'beta', 1);
   let bias = layer.node.input[2] ?? '';
@@ -178,7 +194,9 @@ function gemmSteps(layer: Layer, base: string, names: Names, model: ModelProto):
   };
   const steps: ((input: string, output: string) => NodeProto)[] = [];
   if (alpha !== 1)
-    steps.push((input, output) => node('Mul', [input, constant(alpha)], [output], { name: names.unused(`${base}_alpha`) }));
+    steps.push((input, output) =>
+      node('Mul', [input, constant(alpha)], [output], { name: names.unused(`${base}_alpha`) }),
+    );
   if (bias !== '' && beta !== 0) {
     if (beta !== 1) {
       const scaled = names.unused(`${base}_scaled_bias`);
@@ -187,7 +205,9 @@ function gemmSteps(layer: Layer, base: string, names: Names, model: ModelProto):
       ]);
       bias = scaled;
     }
-    steps.push((input, output) => node('Add', [input, bias], [output], { name: names.unused(`${base}_bias`) }));
+    steps.push((input, output) =>
+      node('Add', [input, bias], [output], { name: names.unused(`${base}_bias`) }),
+    );
   }
   return steps;
 }

@@ -16,7 +16,11 @@ export function runtime(): Runtime {
       return createRequire(from)('onnxruntime-node') as Runtime;
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND')
-        throw new VertexqError('ERR_VERTEXQ_RUNTIME', `onnxruntime-node could not be loaded: ${(cause as Error).message}`, { cause });
+        throw new VertexqError(
+          'ERR_VERTEXQ_RUNTIME',
+          `onnxruntime-node could not be loaded: ${(cause as Error).message}`,
+          { cause },
+        );
     }
   }
   throw new VertexqError(
@@ -31,7 +35,11 @@ export function runtimeVersion(): string {
 }
 
 /** A network loaded from memory. `what` names it in messages. Throws ERR_VERTEXQ_RUNTIME where it does not load. */
-export async function loadSession(bytes: Uint8Array, threads: number, what: string): Promise<Ort.InferenceSession> {
+export async function loadSession(
+  bytes: Uint8Array,
+  threads: number,
+  what: string,
+): Promise<Ort.InferenceSession> {
   try {
     return await runtime().InferenceSession.create(bytes, {
       intraOpNumThreads: threads,
@@ -41,7 +49,11 @@ export async function loadSession(bytes: Uint8Array, threads: number, what: stri
       enableCpuMemArena: false,
     });
   } catch (cause) {
-    throw new VertexqError('ERR_VERTEXQ_RUNTIME', `onnxruntime-node cannot load ${what}: ${(cause as Error).message}`, { cause });
+    throw new VertexqError(
+      'ERR_VERTEXQ_RUNTIME',
+      `onnxruntime-node cannot load ${what}: ${(cause as Error).message}`,
+      { cause },
+    );
   }
 }
 
@@ -56,12 +68,17 @@ export async function runSession(
   try {
     return (await session.run(tensors, outputs)) as Record<string, Ort.Tensor>;
   } catch (cause) {
-    throw new VertexqError('ERR_VERTEXQ_RUNTIME', `onnxruntime-node cannot run ${what}: ${(cause as Error).message}`, { cause });
+    throw new VertexqError(
+      'ERR_VERTEXQ_RUNTIME',
+      `onnxruntime-node cannot run ${what}: ${(cause as Error).message}`,
+      { cause },
+    );
   }
 }
 
 function tensorOf(name: string, tensor: TensorLike | undefined): Ort.Tensor {
-  if (!tensor) throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data has no input "${name}"`);
+  if (!tensor)
+    throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data has no input "${name}"`);
   const { Tensor } = runtime();
   if (tensor instanceof Tensor) return tensor;
   return tensor.type === undefined

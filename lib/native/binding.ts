@@ -64,7 +64,9 @@ export interface NativeQuantized {
 export interface Binding {
   Calibration: new (inFeatures: number) => NativeCalibration;
   preprocess(layer: NativeLayer): NativeJob<NativePreprocessed>;
-  quantize(layer: NativeLayer & { method: 'maly-saab' | 'msq'; scale: 'max' | 'search' }): NativeJob<NativeQuantized>;
+  quantize(
+    layer: NativeLayer & { method: 'maly-saab' | 'msq'; scale: 'max' | 'search' },
+  ): NativeJob<NativeQuantized>;
   blasInfo(): { config: string; core: string; maxThreads: number };
 }
 

@@ -20,7 +20,10 @@ async function readBytes(file: string): Promise<Uint8Array> {
     const found = await stat(file);
     if (!found.isFile()) throw new VertexqError('ERR_VERTEXQ_FILE', `${file} is not a regular file`);
     if (found.size > maxBytes)
-      throw new VertexqError('ERR_VERTEXQ_ONNX', `${file}: an ONNX file holds at most 2 GiB, this one ${found.size} bytes`);
+      throw new VertexqError(
+        'ERR_VERTEXQ_ONNX',
+        `${file}: an ONNX file holds at most 2 GiB, this one ${found.size} bytes`,
+      );
     const handle = await open(file);
     try {
       return await handle.readFile();
@@ -29,7 +32,9 @@ async function readBytes(file: string): Promise<Uint8Array> {
     }
   } catch (cause) {
     if (cause instanceof VertexqError) throw cause;
-    throw new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be read: ${(cause as Error).message}`, { cause });
+    throw new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
   }
 }
 
@@ -40,10 +45,14 @@ export function parseModel(bytes: Uint8Array, file: string): ModelProto {
     model = fromBinary(ModelProtoSchema, bytes);
   } catch (cause) {
     // A RangeError is the stack's end: messages nested too deeply.
-    const why = cause instanceof RangeError && /call stack/.test(cause.message) ? 'messages nested too deeply' : (cause as Error).message;
+    const why =
+      cause instanceof RangeError && /call stack/.test(cause.message)
+        ? 'messages nested too deeply'
+        : (cause as Error).message;
     throw new VertexqError('ERR_VERTEXQ_ONNX', `${file} is not an ONNX model: ${why}`, { cause });
   }
-  if (!model.graph) throw new VertexqError('ERR_VERTEXQ_ONNX', `${file} is not an ONNX model: it has no graph`);
+  if (!model.graph)
+    throw new VertexqError('ERR_VERTEXQ_ONNX', `${file} is not an ONNX model: it has no graph`);
   return model;
 }
 
@@ -51,6 +60,9 @@ export function parseModel(bytes: Uint8Array, file: string): ModelProto {
 export function modelBytes(model: ModelProto): Uint8Array {
   const bytes = toBinary(ModelProtoSchema, model);
   if (bytes.length > maxBytes)
-    throw new VertexqError('ERR_VERTEXQ_ONNX', `the model would take ${bytes.length} bytes; one ONNX file holds 2 GiB`);
+    throw new VertexqError(
+      'ERR_VERTEXQ_ONNX',
+      `the model would take ${bytes.length} bytes; one ONNX file holds 2 GiB`,
+    );
   return bytes;
 }

@@ -115,7 +115,11 @@ export function usedBy(node: NodeProto): string[] {
 }
 
 /** Depth first without recursion: networks have chains longer than the stack. */
-function sorted(nodes: NodeProto[], producer: (name: string) => NodeProto | undefined, file: string): NodeProto[] {
+function sorted(
+  nodes: NodeProto[],
+  producer: (name: string) => NodeProto | undefined,
+  file: string,
+): NodeProto[] {
   const order: NodeProto[] = [];
   const state = new Map<NodeProto, 'open' | 'done'>();
   for (const root of nodes) {
@@ -128,7 +132,10 @@ function sorted(nodes: NodeProto[], producer: (name: string) => NodeProto | unde
           const before = producer(name);
           if (!before || state.get(before) === 'done') continue;
           if (state.get(before) === 'open')
-            throw new VertexqError('ERR_VERTEXQ_ONNX', `${file}: the graph has a cycle through node "${node.name}" (${node.opType})`);
+            throw new VertexqError(
+              'ERR_VERTEXQ_ONNX',
+              `${file}: the graph has a cycle through node "${node.name}" (${node.opType})`,
+            );
           stack.push(before);
         }
         continue;

@@ -71,7 +71,11 @@ export function tensor(
 }
 
 /** A graph input or output; a string dimension is symbolic. Without `dims` the rank is unknown. */
-export function valueInfo(name: string, elemType: DataType, dims?: readonly (number | string)[]): ValueInfoProto {
+export function valueInfo(
+  name: string,
+  elemType: DataType,
+  dims?: readonly (number | string)[],
+): ValueInfoProto {
   const shape = dims && {
     dim: dims.map((d) => ({
       value:

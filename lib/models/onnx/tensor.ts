@@ -1,12 +1,19 @@
 import { VertexqError } from '../../errors';
-import { TensorProto_DataLocation as DataLocation, TensorProto_DataType as DataType, type TensorProto } from './onnx_pb';
+import {
+  TensorProto_DataLocation as DataLocation,
+  TensorProto_DataType as DataType,
+  type TensorProto,
+} from './onnx_pb';
 
 /** The dimensions as numbers. Throws ERR_VERTEXQ_ONNX at a negative one or a product beyond 2^53. */
 export function dimsOf(tensor: TensorProto): number[] {
   const dims = tensor.dims.map(Number);
   const count = dims.reduce((product, dim) => product * dim, 1);
   if (dims.some((dim) => !Number.isSafeInteger(dim) || dim < 0) || !Number.isSafeInteger(count))
-    throw new VertexqError('ERR_VERTEXQ_ONNX', `tensor "${tensor.name}": the dimensions [${dims.join(', ')}] are not possible`);
+    throw new VertexqError(
+      'ERR_VERTEXQ_ONNX',
+      `tensor "${tensor.name}": the dimensions [${dims.join(', ')}] are not possible`,
+    );
   return dims;
 }
 
@@ -14,7 +21,8 @@ export function dimsOf(tensor: TensorProto): number[] {
 export function byteLengthOf(tensor: TensorProto): number {
   return (
     tensor.rawData.length ||
-    4 * (tensor.floatData.length + tensor.int32Data.length) + 8 * (tensor.int64Data.length + tensor.doubleData.length)
+    4 * (tensor.floatData.length + tensor.int32Data.length) +
+      8 * (tensor.int64Data.length + tensor.doubleData.length)
   );
 }
 
@@ -39,10 +47,12 @@ export function floatValues(tensor: TensorProto): Float32Array {
   const { rawData, floatData } = tensor;
   if (rawData.length > 0 && floatData.length > 0) throw bad('it has both raw_data and float_data');
   if (rawData.length === 0) {
-    if (floatData.length !== count) throw bad(`its dimensions want ${count} numbers, and it has ${floatData.length}`);
+    if (floatData.length !== count)
+      throw bad(`its dimensions want ${count} numbers, and it has ${floatData.length}`);
     return Float32Array.from(floatData);
   }
-  if (rawData.length !== 4 * count) throw bad(`its dimensions want ${4 * count} bytes, and it has ${rawData.length}`);
+  if (rawData.length !== 4 * count)
+    throw bad(`its dimensions want ${4 * count} bytes, and it has ${rawData.length}`);
   const aligned = rawData.byteOffset % 4 === 0 ? rawData : new Uint8Array(rawData);
   return new Float32Array(aligned.buffer, aligned.byteOffset, count);
 }

@@ -22,7 +22,11 @@ export function describeValue(value: ValueInfoProto): DescribedValue {
     type: runtimeNames[onnxName] ?? onnxName.toLowerCase(),
     dims:
       shape?.dim.map(({ value: dim }) =>
-        dim.case === 'dimValue' ? Number(dim.value) : dim.case === 'dimParam' && dim.value !== '' ? dim.value : null,
+        dim.case === 'dimValue'
+          ? Number(dim.value)
+          : dim.case === 'dimParam' && dim.value !== ''
+            ? dim.value
+            : null,
       ) ?? null,
   };
 }
