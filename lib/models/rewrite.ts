@@ -82,7 +82,7 @@ function isOnlyUsedBy(layer: Layer, layers: number, graph: Graph): boolean {
   const pending = [source];
   for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
     const passing = graph.proto.node.filter(
-      (step) => step.input.includes(name!) && (step.opType === 'Transpose' || step.opType === 'Identity'),
+      (step) => step.input.includes(name) && (step.opType === 'Transpose' || step.opType === 'Identity'),
     );
     uses += graph.usesOf(name) - passing.length;
     pending.push(...passing.map((step) => step.output[0]!));

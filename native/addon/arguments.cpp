@@ -47,8 +47,7 @@ std::int64_t Arguments::integer(const char* name, std::int64_t least, std::int64
   const Napi::Value value = object_.Get(name);
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
   if (!(number >= static_cast<double>(least) && number <= static_cast<double>(most)) || number != std::floor(number))
-    throw expected(object_.Env(), name,
-                   "a whole number from " + std::to_string(least) + " to " + std::to_string(most));
+    throw expected(object_.Env(), name, "a whole number from " + std::to_string(least) + " to " + std::to_string(most));
   return static_cast<std::int64_t>(number);
 }
 

@@ -57,8 +57,7 @@ Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
 Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
   auto gram = std::make_shared<const Floats>(copyFloats(info[0], "gram"));
   if (gram->twice.size() != rows_->inFeatures() * rows_->inFeatures())
-    throw Napi::TypeError::New(info.Env(),
-                               "Expected \"gram\" to be a Float64Array of inFeatures × inFeatures numbers");
+    throw Napi::TypeError::New(info.Env(), "Expected \"gram\" to be a Float64Array of inFeatures × inFeatures numbers");
   return startJob(
       info.Env(), [rows = rows_, gram](JobControl&) { rows->setGram(gram->twice); },
       [](Napi::Env env) { return env.Undefined(); });

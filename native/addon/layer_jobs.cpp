@@ -42,9 +42,8 @@ std::shared_ptr<SharedRows> rowsOf(const Napi::CallbackInfo& info, const Argumen
 
 RankRule rankOf(const Arguments& given, std::size_t inFeatures) {
   RankRule rule;
-  rule.kind = given.choice<RankRule::Kind>("rank", {{"full", RankRule::Kind::Full},
-                                                    {"auto", RankRule::Kind::Auto},
-                                                    {"limit", RankRule::Kind::AtMost}});
+  rule.kind = given.choice<RankRule::Kind>(
+      "rank", {{"full", RankRule::Kind::Full}, {"auto", RankRule::Kind::Auto}, {"limit", RankRule::Kind::AtMost}});
   if (rule.kind == RankRule::Kind::AtMost)
     rule.limit = static_cast<std::size_t>(given.integer("rankLimit", 0, static_cast<std::int64_t>(inFeatures)));
   return rule;
@@ -102,8 +101,8 @@ void runQuantize(const LayerArguments& layer, Method method, ScaleRule scale, Qu
   const auto r = layer.calibration ? layer.calibration->factor() : nullptr;
   const Weights weights = layer.weights();
   if (method == Method::MalySaab) {
-    Walked walked = walkLayer(weights, *r, layer.alphabet, ScalePrecision::Float32, layer.box, layer.rank,
-                              layer.threads, control);
+    Walked walked =
+        walkLayer(weights, *r, layer.alphabet, ScalePrecision::Float32, layer.box, layer.rank, layer.threads, control);
     out.rounded = roundWalked(walked, layer.alphabet);
     out.bound = std::move(walked.bound);
     out.rank = walked.rank;
@@ -181,8 +180,7 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
 Napi::Value quantize(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   const auto layer = layerArguments(info, given);
-  const auto method =
-      given.choice<Method>("method", {{"maly-saab", Method::MalySaab}, {"msq", Method::Msq}});
+  const auto method = given.choice<Method>("method", {{"maly-saab", Method::MalySaab}, {"msq", Method::Msq}});
   const auto scale = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
   if (method == Method::MalySaab) requireCalibration(info, *layer);
   auto done = std::make_shared<Quantized>();

@@ -21,8 +21,7 @@ constexpr std::size_t kBlock = 64;
 
 std::vector<double> columnNorms(const Matrix& r) {
   std::vector<double> norms(r.cols());
-  for (std::size_t j = 0; j < r.cols(); ++j)
-    norms[j] = cblas_dnrm2(static_cast<int>(r.rows()), r.column(j), 1);
+  for (std::size_t j = 0; j < r.cols(); ++j) norms[j] = cblas_dnrm2(static_cast<int>(r.rows()), r.column(j), 1);
   return norms;
 }
 
@@ -38,9 +37,8 @@ Tableau heldDirections(const Matrix& r, const RankRule& rule, std::size_t inFeat
   if (rule.kind == RankRule::Kind::Full || tableau.rank() == 0) return tableau;
   if (rule.kind == RankRule::Kind::AtMost && rule.limit >= tableau.rank()) return tableau;
   const Spectrum spectrum = rowSpectrum(r);
-  const std::size_t rank = rule.kind == RankRule::Kind::AtMost
-                               ? rule.limit
-                               : bestRank(spectrum.values, tableau.rank(), inFeatures);
+  const std::size_t rank =
+      rule.kind == RankRule::Kind::AtMost ? rule.limit : bestRank(spectrum.values, tableau.rank(), inFeatures);
   return rank >= tableau.rank() ? tableau : tableauOf(leadingPart(r, spectrum, rank));
 }
 
@@ -117,8 +115,8 @@ void namingNeuron(std::size_t neuron, Task task) {
 void requireFinite(const Weights& weights) {
   for (std::size_t i = 0; i < weights.outFeatures * weights.inFeatures; ++i)
     if (!std::isfinite(weights.data[i]))
-      throw Error("ERR_VERTEXQ_NOT_FINITE", "weight of neuron " + std::to_string(i / weights.inFeatures) +
-                                                ", input " + std::to_string(i % weights.inFeatures) +
+      throw Error("ERR_VERTEXQ_NOT_FINITE", "weight of neuron " + std::to_string(i / weights.inFeatures) + ", input " +
+                                                std::to_string(i % weights.inFeatures) +
                                                 (std::isnan(weights.data[i]) ? " is NaN" : " is infinite"));
 }
 
@@ -168,9 +166,9 @@ Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions&
     control.finish(1);
   });
 
-  const std::vector<Norms> moved =
-      neuronNorms(weights, &r, threads, control,
-                  [&](std::size_t neuron, double* out) { std::copy_n(walked.weights.column(neuron), n, out); });
+  const std::vector<Norms> moved = neuronNorms(weights, &r, threads, control, [&](std::size_t neuron, double* out) {
+    std::copy_n(walked.weights.column(neuron), n, out);
+  });
   walked.residual.resize(weights.outFeatures);
   for (std::size_t neuron = 0; neuron < weights.outFeatures; ++neuron) {
     walked.residual[neuron] = moved[neuron].error;

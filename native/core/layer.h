@@ -35,22 +35,22 @@ struct AlphabetOptions {
 /** How many directions of the data a walk holds. */
 struct RankRule {
   enum class Kind {
-    Full,     // rank(X), the paper's choice: the outputs do not move at all
-    Auto,     // spectrum.h: bestRank
-    AtMost,   // `limit`
+    Full,    // rank(X), the paper's choice: the outputs do not move at all
+    Auto,    // spectrum.h: bestRank
+    AtMost,  // `limit`
   };
   Kind kind = Kind::Full;
   std::size_t limit = 0;
 };
 
 struct Walked {
-  Matrix weights;                       // Ŵ transposed: inFeatures × outFeatures, a neuron a column
-  std::vector<Alphabet> alphabets;      // outFeatures × groups
-  std::vector<std::vector<int>> free;   // per neuron, the inputs whose weight is not on the alphabet
-  std::vector<double> bound;            // per neuron, the certificate: ‖Xŵ - Xw‖ + Σ over free (step/2)·‖x_i‖
-  std::vector<double> residual;         // per neuron, ‖Xŵ - Xw‖
-  double relativeResidual = 0;          // ‖XŴᵀ - XWᵀ‖ / ‖XWᵀ‖, Frobenius; 0 where both are
-  std::size_t rank = 0;                 // directions held
+  Matrix weights;                      // Ŵ transposed: inFeatures × outFeatures, a neuron a column
+  std::vector<Alphabet> alphabets;     // outFeatures × groups
+  std::vector<std::vector<int>> free;  // per neuron, the inputs whose weight is not on the alphabet
+  std::vector<double> bound;           // per neuron, the certificate: ‖Xŵ - Xw‖ + Σ over free (step/2)·‖x_i‖
+  std::vector<double> residual;        // per neuron, ‖Xŵ - Xw‖
+  double relativeResidual = 0;         // ‖XŴᵀ - XWᵀ‖ / ‖XWᵀ‖, Frobenius; 0 where both are
+  std::size_t rank = 0;                // directions held
 };
 
 /**
@@ -63,9 +63,9 @@ Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions&
                  Box box, const RankRule& rank, unsigned threads, JobControl& control);
 
 struct Rounded {
-  std::vector<std::int8_t> codes;       // outFeatures × inFeatures
-  std::vector<Alphabet> alphabets;      // outFeatures × groups
-  std::size_t offAlphabet = 0;          // entries that had to be rounded, in the whole layer
+  std::vector<std::int8_t> codes;   // outFeatures × inFeatures
+  std::vector<Alphabet> alphabets;  // outFeatures × groups
+  std::size_t offAlphabet = 0;      // entries that had to be rounded, in the whole layer
 };
 
 /** Memoryless scalar quantization of walked weights: the walk's fixed entries keep their value. */

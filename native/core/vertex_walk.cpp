@@ -142,8 +142,8 @@ bool VertexWalk::inverseHasDrifted() {
   // u = (1, -1, 1, ...): B u, then B⁻¹(B u), which should be u again.
   std::fill(probe_.begin(), probe_.end(), 0.0);
   for (std::size_t k = 0; k < r; ++k)
-    cblas_daxpy(rank, k % 2 == 0 ? 1.0 : -1.0, tableau_.t.column(static_cast<std::size_t>(basis_[k])), 1,
-                probe_.data(), 1);
+    cblas_daxpy(rank, k % 2 == 0 ? 1.0 : -1.0, tableau_.t.column(static_cast<std::size_t>(basis_[k])), 1, probe_.data(),
+                1);
   cblas_dgemv(CblasColMajor, CblasNoTrans, rank, rank, 1.0, inverse_.data(), rank, probe_.data(), 1, 0.0, row_.data(),
               1);
   for (std::size_t k = 0; k < r; ++k)
@@ -165,7 +165,8 @@ void VertexWalk::refactor() {
   lapack_int info = LAPACKE_dgetrf(LAPACK_COL_MAJOR, rank, rank, inverse_.data(), rank, swaps.data());
   if (info == 0) info = LAPACKE_dgetri(LAPACK_COL_MAJOR, rank, inverse_.data(), rank, swaps.data());
   if (info != 0)
-    throw Error("ERR_VERTEXQ_NUMERIC", "the basis of a walk became singular (LAPACK info " + std::to_string(info) + ")");
+    throw Error("ERR_VERTEXQ_NUMERIC",
+                "the basis of a walk became singular (LAPACK info " + std::to_string(info) + ")");
 }
 
 /**

@@ -1,8 +1,9 @@
 // Alphabets: what they cover, and rounding against a search of all levels.
+#include "alphabet.h"
+
 #include <cmath>
 #include <limits>
 
-#include "alphabet.h"
 #include "check.h"
 #include "error.h"
 #include "scale_search.h"
@@ -17,9 +18,9 @@ struct Kind {
   int levels;
 };
 
-const Kind kinds[] = {{Grid::Integer, 3},      {Grid::Integer, 7},      {Grid::Integer, 15},   {Grid::Integer, 255},
-                      {Grid::Asymmetric, 3},   {Grid::Asymmetric, 4},   {Grid::Asymmetric, 5}, {Grid::Asymmetric, 16},
-                      {Grid::Asymmetric, 256}, {Grid::ZeroFree, 2},     {Grid::ZeroFree, 4},   {Grid::ZeroFree, 8},
+const Kind kinds[] = {{Grid::Integer, 3},      {Grid::Integer, 7},    {Grid::Integer, 15},   {Grid::Integer, 255},
+                      {Grid::Asymmetric, 3},   {Grid::Asymmetric, 4}, {Grid::Asymmetric, 5}, {Grid::Asymmetric, 16},
+                      {Grid::Asymmetric, 256}, {Grid::ZeroFree, 2},   {Grid::ZeroFree, 4},   {Grid::ZeroFree, 8},
                       {Grid::ZeroFree, 256}};
 
 void rangesAndRounding() {
@@ -39,7 +40,8 @@ void rangesAndRounding() {
         if (precision == ScalePrecision::Float32)
           CHECK(static_cast<double>(static_cast<float>(alphabet.step())) == alphabet.step());
         // Every value in range lies in a cell one step wide, and no level is nearer than the nearest.
-        for (double value : {low, high, 0.3 * low + 0.7 * high, 0.5 * (low + high), alphabet.level(alphabet.nearest(low))}) {
+        for (double value :
+             {low, high, 0.3 * low + 0.7 * high, 0.5 * (low + high), alphabet.level(alphabet.nearest(low))}) {
           const Alphabet::Cell cell = alphabet.cell(value);
           CHECK(cell.low <= value && value <= cell.high);
           CHECK(alphabet.contains(cell.low) && alphabet.contains(cell.high));
@@ -70,7 +72,7 @@ void extremes() {
       const Alphabet zero = Alphabet::covering(kind.grid, kind.levels, 0, 0, precision);
       CHECK(zero.level(zero.nearest(0)) == 0 && zero.contains(0) && zero.step() == 0);
       const double tiny = precision == ScalePrecision::Float32 ? std::numeric_limits<float>::denorm_min()
-                                                              : std::numeric_limits<double>::denorm_min();
+                                                               : std::numeric_limits<double>::denorm_min();
       const Alphabet denormal = Alphabet::covering(kind.grid, kind.levels, -tiny, tiny, precision);
       CHECK(denormal.step() > 0 && denormal.lowest() <= -tiny && denormal.highest() >= tiny);
       CHECK(denormal.cell(tiny).low <= tiny && denormal.cell(tiny).high >= tiny);

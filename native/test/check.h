@@ -9,22 +9,22 @@ inline int& failures() {
   return count;
 }
 
-#define CHECK(condition)                                                        \
-  do {                                                                          \
-    if (!(condition)) {                                                         \
+#define CHECK(condition)                                                           \
+  do {                                                                             \
+    if (!(condition)) {                                                            \
       std::fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-      ++failures();                                                             \
-    }                                                                           \
+      ++failures();                                                                \
+    }                                                                              \
   } while (false)
 
 /** Checks a <= b and prints both when not. */
-#define CHECK_AT_MOST(a, b)                                                                                        \
-  do {                                                                                                             \
-    const double left_ = (a), right_ = (b);                                                                        \
-    if (!(left_ <= right_)) {                                                                                      \
-      std::fprintf(stderr, "%s:%d: failed: %s = %g <= %s = %g\n", __FILE__, __LINE__, #a, left_, #b, right_);      \
-      ++failures();                                                                                                \
-    }                                                                                                              \
+#define CHECK_AT_MOST(a, b)                                                                                   \
+  do {                                                                                                        \
+    const double left_ = (a), right_ = (b);                                                                   \
+    if (!(left_ <= right_)) {                                                                                 \
+      std::fprintf(stderr, "%s:%d: failed: %s = %g <= %s = %g\n", __FILE__, __LINE__, #a, left_, #b, right_); \
+      ++failures();                                                                                           \
+    }                                                                                                         \
   } while (false)
 
 template <typename Exception, typename Call>

@@ -26,8 +26,8 @@ inline Matrix gaussian(std::mt19937_64& random, std::size_t rows, std::size_t co
 
 /** Kinds of data a layer may meet: each a way to break a walk. */
 inline const std::vector<std::string>& kinds() {
-  static const std::vector<std::string> names = {"gaussian",  "low rank", "duplicated columns", "zero columns",
-                                                 "bad scale", "graded",   "zero",               "ternary"};
+  static const std::vector<std::string> names = {
+      "gaussian", "low rank", "duplicated columns", "zero columns", "bad scale", "graded", "zero", "ternary"};
   return names;
 }
 

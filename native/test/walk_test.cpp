@@ -105,8 +105,8 @@ void fewerDirections() {
   const std::vector<double> w = normals(random, 4 * 60);
   for (const RankRule rule : {RankRule{RankRule::Kind::AtMost, 20}, RankRule{RankRule::Kind::Auto, 0}}) {
     JobControl control;
-    const Walked walked = walkLayer({w.data(), 4, 60}, x, {Grid::Asymmetric, 8, 60}, ScalePrecision::Float64,
-                                    Box::Cell, rule, 1, control);
+    const Walked walked = walkLayer({w.data(), 4, 60}, x, {Grid::Asymmetric, 8, 60}, ScalePrecision::Float64, Box::Cell,
+                                    rule, 1, control);
     CHECK(rule.kind == RankRule::Kind::Auto ? walked.rank > 0 && walked.rank < 60 : walked.rank == 20);
     const Rounded rounded = roundWalked(walked, {Grid::Asymmetric, 8, 60});
     for (std::size_t k = 0; k < 4; ++k) {

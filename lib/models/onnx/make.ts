@@ -25,7 +25,7 @@ function attributeFields(value: AttributeValue): MessageInitShape<typeof Attribu
   if (typeof value === 'string') return { s: new TextEncoder().encode(value), type: AttributeType.STRING };
   if (!Array.isArray(value)) return { t: value, type: AttributeType.TENSOR };
   if (value.every((v) => typeof v === 'bigint')) return { ints: value, type: AttributeType.INTS };
-  return { floats: value as number[], type: AttributeType.FLOATS };
+  return { floats: value, type: AttributeType.FLOATS };
 }
 
 /** A node of the standard domain, or of `domain`. */
@@ -45,7 +45,7 @@ export function node(
   });
 }
 
-const dataTypes = new Map<Function, DataType>([
+const dataTypes = new Map<unknown, DataType>([
   [Float32Array, DataType.FLOAT],
   [Float64Array, DataType.DOUBLE],
   [Int32Array, DataType.INT32],
