@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { open, realpath, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { VertexqError } from './errors';
 
 /** One write call takes less than 2 GiB. */
@@ -11,7 +11,7 @@ const chunk = 2 ** 30;
  * ERR_VERTEXQ_FILE, and then has left nothing.
  */
 export async function writeWhole(file: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
-  const temporary = join(dirname(file), `.${basename(file)}.${randomBytes(6).toString('hex')}.tmp`);
+  const temporary = join(dirname(file), `.vertexq-${randomBytes(8).toString('hex')}.tmp`);
   try {
     const handle = await open(temporary, 'wx');
     try {
@@ -28,7 +28,7 @@ export async function writeWhole(file: string, bytes: Uint8Array, signal?: Abort
     await rename(temporary, file);
     await syncFolder(dirname(file));
   } catch (cause) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => {}); // the first error tells more
     if (signal?.aborted && cause === signal.reason) throw cause;
     throw new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be written: ${(cause as Error).message}`, {
       cause,

@@ -64,3 +64,12 @@ export function checkLayer(layer: LayerInput): void {
         `"${name}" is for error correction, which no method of this version does: leave it out`,
       );
 }
+
+/**
+ * The layer with copies of the arrays that are read only after the first `await` of a call, where the caller may have changed
+ * or transferred his. The first to be read, `activations` or `gram`, is copied when its job starts, at once.
+ */
+export function snapshot(layer: LayerInput): LayerInput {
+  const { weight, holdout } = layer;
+  return { ...layer, weight: weight.slice(), ...(holdout && { holdout: holdout.slice() }) };
+}

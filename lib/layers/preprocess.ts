@@ -11,7 +11,7 @@ import {
 } from '../options';
 import type { LayerInput, Preprocessed, PreprocessOptions } from '../types';
 import { layerCalibration } from './calibration';
-import { checkLayer } from './layer-input';
+import { checkLayer, snapshot } from './layer-input';
 
 /**
  * The pre-processing of Maly & Saab, *A simple approach for quantizing neural networks* (ACHA 2023), alone: each neuron w walks along
@@ -40,12 +40,13 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
     threads: threadsFor(options),
   };
   const { signal, onProgress } = options;
-  const { calibration } = await layerCalibration(layer, signal);
+  const input = snapshot(layer);
+  const { calibration } = await layerCalibration(input, signal);
   const done = await finish(
     () =>
       binding().preprocess({
         ...settings,
-        weight: layer.weight,
+        weight: input.weight,
         outFeatures,
         inFeatures,
         calibration: calibration?.native ?? null,

@@ -11,7 +11,7 @@ import {
 } from '../options';
 import type { LayerInput, QuantizedLayer, QuantizeOptions } from '../types';
 import { layerCalibration } from './calibration';
-import { checkLayer } from './layer-input';
+import { checkLayer, snapshot } from './layer-input';
 import { quantizeWeights } from './quantize-weights';
 
 /**
@@ -38,9 +38,10 @@ export async function quantizeLayer(
     ...rankRule(options, layer.inFeatures, 'auto'),
   };
   const started = performance.now();
-  const data = await layerCalibration(layer, options.signal);
+  const input = snapshot(layer);
+  const data = await layerCalibration(input, options.signal);
   const quantized = await quantizeWeights(
-    { name: 'layer', kind: 'Linear', ...layer, ...data },
+    { name: 'layer', kind: 'Linear', ...input, ...data },
     settings,
     options,
   );

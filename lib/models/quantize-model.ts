@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { Calibration } from '../layers/calibration';
 import { quantizeWeights } from '../layers/quantize-weights';
-import { located } from '../errors';
+import { located, VertexqError } from '../errors';
 import { checkOutput, writeWhole } from '../files';
 import { binding } from '../native/binding';
 import { threadsFor } from '../native/jobs';
@@ -22,6 +22,7 @@ import { modelBytes, readModel } from './onnx/codec';
 import { Graph } from './onnx/graph';
 import { tensor } from './onnx/make';
 import type { ModelProto, NodeProto, TensorProto } from './onnx/onnx_pb';
+import { requireInFile } from './onnx/tensor';
 import { addMetadata, describeValue } from './onnx/value-info';
 import { type Replacement, rewriteFloat, rewriteMatMulNBits } from './rewrite';
 import { loadSession, runtimeVersion } from './runtime';
@@ -50,8 +51,11 @@ export async function quantizeModel(
   await checkOutput(input, output);
   const model = await readModel(input);
   const graph = new Graph(model, input);
+  // Where the output lies, the other files may not.
+  for (const tensor of graph.proto.initializer) requireInFile(tensor);
   const found = chooseLayers(findLayers(graph), input, settings.layers, settings.skip);
-  if (options.calibration === undefined && settings.format === 'matmulnbits') setLeftWeightsAside(found);
+  if (options.calibration === undefined && settings.format === 'matmulnbits')
+    setLeftWeightsAside(found, input);
   const data = options.calibration === undefined ? null : await prepare(graph, options);
 
   const traversal = new Traversal(model, found.layers, data, settings, options);
@@ -105,13 +109,18 @@ export async function quantizeModel(
 }
 
 /** MatMulNBits has its weight on the right; to turn a product round, the rank of the other side must have been seen. */
-function setLeftWeightsAside(found: FoundLayers): void {
+function setLeftWeightsAside(found: FoundLayers, input: string): void {
   for (const layer of found.layers.filter(({ weightIndex }) => weightIndex === 0))
     found.skipped.push({
       name: layer.name,
       reason: 'its weight is on the left: "matmulnbits" needs calibration data for that',
     });
   found.layers = found.layers.filter(({ weightIndex }) => weightIndex === 1);
+  if (found.layers.length === 0)
+    throw new VertexqError(
+      'ERR_VERTEXQ_NO_LAYERS',
+      `${input} has no layer to quantize without calibration data: the weight of "${found.skipped.at(-1)!.name}" is on the left; give some, or use the format "float"`,
+    );
 }
 
 /** A tied weight counts once. */
@@ -158,6 +167,8 @@ class Traversal {
   /** Weights done so far, by tensor and orientation: a tied weight is quantized once, for its first use. */
   private readonly done = new Map<TensorProto, Map<boolean, QuantizedLayer>>();
   private captured: CapturedInput | null = null;
+  /** Begins the names of the working copy's new weights, and no other name. */
+  private readonly prefix: string;
 
   constructor(
     model: ModelProto,
@@ -167,6 +178,13 @@ class Traversal {
     private readonly options: ModelOptions,
   ) {
     this.working = workingCopy(model);
+    const { node, initializer, input } = model.graph!;
+    const taken = [...initializer, ...input]
+      .map(({ name }) => name)
+      .concat(node.flatMap(({ output }) => output));
+    let prefix = 'vertexq/';
+    while (taken.some((name) => name.startsWith(prefix))) prefix += '_';
+    this.prefix = prefix;
     this.feeds = data ? [...data.fit, ...data.holdout] : [];
     this.nodes = new Map(model.graph!.node.map((original, i) => [original, this.working.graph!.node[i]!]));
   }
@@ -259,7 +277,7 @@ class Traversal {
   /** Lets the layers behind see what the quantized layer produces. */
   private substitute(layer: Layer, index: number, quantized: QuantizedLayer): void {
     const node = this.nodes.get(layer.node)!;
-    const name = `vertexq/${index}`;
+    const name = `${this.prefix}${index}`;
     const values = inTensorLayout(
       { ...layer, neuronMajor: this.nodeWantsNeuronMajor(layer) },
       quantized.dequantize(),

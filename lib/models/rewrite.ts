@@ -47,7 +47,7 @@ export const rewriteFloat: Rewrite = (model, replacements) => {
   const graph = new Graph(model, 'the model');
   const ownUses = new Map<QuantizedLayer, number>();
   for (const { quantized } of replacements) ownUses.set(quantized, (ownUses.get(quantized) ?? 0) + 1);
-  return replacements.map(({ layer, quantized }) => {
+  const sizes = replacements.map(({ layer, quantized }) => {
     const { tensor: original, chain } = layer.constant;
     const values = inTensorLayout(layer, quantized.dequantize());
     if (isOnlyUsedBy(layer, ownUses.get(quantized)!, graph)) {
@@ -71,6 +71,8 @@ export const rewriteFloat: Rewrite = (model, replacements) => {
     }
     return values.byteLength;
   });
+  dropUnused(model, replacements);
+  return sizes;
 };
 
 /** Whether a weight's only uses, through every value it goes by, are `layers` many quantized layers. */

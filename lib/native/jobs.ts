@@ -58,7 +58,7 @@ function attempt(action: () => void, onError: (error: unknown) => void): void {
 }
 
 function fromNative(error: unknown): unknown {
-  const code = (error as { code?: unknown }).code;
+  const code = (error as { code?: unknown } | null | undefined)?.code; // onProgress may throw anything
   if (error instanceof VertexqError || typeof code !== 'string' || !code.startsWith('ERR_VERTEXQ_'))
     return error;
   return new VertexqError(code as `ERR_VERTEXQ_${string}`, (error as Error).message);

@@ -32,7 +32,20 @@ void forEachGroup(std::size_t inFeatures, std::size_t groupSize, Visit visit) {
     visit(group, first, std::min(first + groupSize, inFeatures));
 }
 
-Tableau heldDirections(const Matrix& r, const RankRule& rule, std::size_t inFeatures) {
+/** R times the power of two that brings its largest entry to about 1: no square of it over- or underflows. */
+Matrix scaledToOne(Matrix r) {
+  double largest = 0;
+  const std::size_t count = r.rows() * r.cols();
+  for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(r.data()[i]));
+  if (largest == 0) return r;
+  const int exponent = -std::ilogb(largest);
+  for (std::size_t i = 0; i < count; ++i) r.data()[i] = std::ldexp(r.data()[i], exponent);
+  return r;
+}
+
+/** The tableau depends on the row space of R alone, so its scale is free. */
+Tableau heldDirections(const Matrix& unscaled, const RankRule& rule, std::size_t inFeatures) {
+  const Matrix r = scaledToOne(unscaled);
   Tableau tableau = tableauOf(r);
   if (rule.kind == RankRule::Kind::Full || tableau.rank() == 0) return tableau;
   if (rule.kind == RankRule::Kind::AtMost && rule.limit >= tableau.rank()) return tableau;
@@ -86,7 +99,12 @@ std::vector<Norms> neuronNorms(const Weights& weights, const Matrix* r, unsigned
         signal[k] = cblas_dnrm2(static_cast<int>(n), weights.neuron(first + k), 1);
       }
     }
-    for (std::size_t k = 0; k < count; ++k) norms[first + k] = {error[k], signal[k]};
+    for (std::size_t k = 0; k < count; ++k) {
+      if (!std::isfinite(error[k]) || !std::isfinite(signal[k]))
+        throw Error("ERR_VERTEXQ_NUMERIC", "neuron " + std::to_string(first + k) +
+                                               ": the weights or activations are too large: outputs overflow float64");
+      norms[first + k] = {error[k], signal[k]};
+    }
   });
   return norms;
 }

@@ -23,9 +23,15 @@ export class Graph {
   constructor(model: ModelProto, file: string) {
     this.proto = model.graph!;
     for (const tensor of this.proto.initializer) this.initializers.set(tensor.name, tensor);
+    const given = new Set(this.proto.input.map((input) => input.name));
     for (const node of this.proto.node)
       for (const output of node.output) {
         if (output === '') continue;
+        if (this.initializers.has(output) || given.has(output))
+          throw new VertexqError(
+            'ERR_VERTEXQ_ONNX',
+            `${file}: a node makes the value "${output}", which is an initializer or input of the graph`,
+          );
         if (this.producers.has(output))
           throw new VertexqError('ERR_VERTEXQ_ONNX', `${file}: two nodes make the value "${output}"`);
         this.producers.set(output, node);
@@ -109,7 +115,7 @@ export function usedBy(node: NodeProto): string[] {
         ...body.node.flatMap((inner) => inner.output),
       ]);
       const taken = [...body.node.flatMap(usedBy), ...body.output.map((output) => output.name)];
-      names.push(...taken.filter((name) => !own.has(name)));
+      for (const name of taken) if (!own.has(name)) names.push(name);
     }
   return names;
 }

@@ -31,17 +31,22 @@ export function typeNameOf(dataType: number): string {
   return DataType[dataType] ?? `type ${dataType}`;
 }
 
+/** Throws ERR_VERTEXQ_UNSUPPORTED at a tensor whose data lies in another file. */
+export function requireInFile(tensor: TensorProto): void {
+  if (tensor.dataLocation === DataLocation.EXTERNAL || tensor.externalData.length > 0)
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `tensor "${tensor.name}": its data lies in another file, which this version of vertexq does not read`,
+    );
+}
+
 /**
  * The values of a float32 tensor; a view of the file's bytes where they are aligned. Throws ERR_VERTEXQ_ONNX where the data does
  * not fit the dimensions or is given twice, ERR_VERTEXQ_UNSUPPORTED where it lies in another file.
  */
 export function floatValues(tensor: TensorProto): Float32Array {
   const bad = (what: string) => new VertexqError('ERR_VERTEXQ_ONNX', `tensor "${tensor.name}": ${what}`);
-  if (tensor.dataLocation === DataLocation.EXTERNAL || tensor.externalData.length > 0)
-    throw new VertexqError(
-      'ERR_VERTEXQ_UNSUPPORTED',
-      `tensor "${tensor.name}": its data lies in another file, which this version of vertexq does not read`,
-    );
+  requireInFile(tensor);
   if (tensor.dataType !== DataType.FLOAT) throw bad(`expected float32, not ${typeNameOf(tensor.dataType)}`);
   const count = dimsOf(tensor).reduce((product, dim) => product * dim, 1);
   const { rawData, floatData } = tensor;

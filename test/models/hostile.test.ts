@@ -1,0 +1,277 @@
+import test, { type ExecutionContext } from 'ava';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { inspectModel, quantizeModel } from '../../lib/index';
+import { node, tensor } from '../../lib/models/onnx/make';
+import {
+  TensorProto_DataLocation as DataLocation,
+  type ModelProto,
+  type NodeProto,
+  type TensorProto,
+} from '../../lib/models/onnx/onnx_pb';
+import type { ModelOptions } from '../../lib/models/types';
+import { bytesOf, feed, files, float, folder, network, random } from './networks';
+import { field, nested, varint } from './wire';
+
+const weight = (name: string) => tensor(name, [32, 32], random(1024, 7));
+
+const oneLayer = (change: (weight: TensorProto) => void = () => {}): ModelProto => {
+  const w = weight('w');
+  change(w);
+  return network({
+    nodes: [node('MatMul', ['x', 'w'], ['y'])],
+    constants: [w],
+    inputs: [float('x', ['batch', 32])],
+  });
+};
+
+const calibration = [feed([64, 32], 1)];
+
+interface Expected {
+  code?: string;
+  message?: RegExp;
+  options?: ModelOptions;
+}
+
+/** Neither quantizing nor, where `inspects` is not set, inspecting it works, and nothing is written. */
+async function refused(
+  t: ExecutionContext,
+  model: ModelProto | Uint8Array,
+  expected: Expected,
+  inspects = false,
+) {
+  const { input, output } = files(t, model);
+  const { code = 'ERR_VERTEXQ_ONNX', message = /./, options = { method: 'msq' } } = expected;
+  const error = await t.throwsAsync(quantizeModel(input, output, options), { code, message });
+  if (inspects) await t.notThrowsAsync(inspectModel(input));
+  else await t.throwsAsync(inspectModel(input), { code, message });
+  t.deepEqual(readdirSync(dirname(input)), ['in.onnx']);
+  return error;
+}
+
+test('bytes that are no protobuf', async (t) => {
+  const whole = bytesOf(oneLayer());
+  const notModel = /in\.onnx is not an ONNX model/;
+  const bad: Record<string, ArrayLike<number>> = {
+    'an empty file': [],
+    text: Buffer.from('this is a text file about networks\n'),
+    'a truncated varint': [8, 0x80],
+    'an overlong varint': [8, ...new Array<number>(11).fill(0x80), 1],
+    'a length past the end': [...field(7, []).slice(0, 1), ...varint(1000), 1, 2, 3],
+    'a length of 2^63': [0x3a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+    'a field number of 0': [2, 1, 1],
+    'a wire type that does not exist': [7 * 8 + 7, 1],
+    'an end of a group that never began': [7 * 8 + 4],
+    'a graph with the wire type of a number': [7 * 8, 1],
+    'a name with the wire type of a number': field(7, [2 * 8, 1]),
+    'a truncated file': whole.subarray(0, whole.length - 20),
+    'a file without a graph': [8, 8],
+  };
+  for (const [what, bytes] of Object.entries(bad)) {
+    t.log(what);
+    await refused(t, Uint8Array.from(bytes), { message: notModel });
+  }
+});
+
+test('random bytes, and a model with random bytes in it, are an error or a model', async (t) => {
+  const whole = bytesOf(oneLayer());
+  for (let i = 0; i < 300; i++) {
+    const bytes = i < 100 ? randomBytes(1 + i * 3) : Uint8Array.from(whole);
+    if (i >= 100)
+      for (const at of randomBytes(4)) bytes[i % 2 ? at % 100 : bytes.length - 1 - (at % 100)] = at;
+    const { input, output } = files(t, bytes);
+    try {
+      await quantizeModel(input, output, { method: 'msq' });
+    } catch (error) {
+      const { code, message } = error as { code?: string; message: string };
+      if (!code?.startsWith('ERR_VERTEXQ_'))
+        return t.fail(`${message}: ${Buffer.from(bytes.subarray(0, 100)).toString('hex')} …`);
+      if (existsSync(output)) return t.fail(`${message}, and the output is there`);
+    }
+  }
+  t.pass();
+});
+
+test('messages nested however deep', async (t) => {
+  // graph, then node, attribute, g again and again; and unknown groups.
+  for (const depth of [30, 300, 1000, 2000, 3000, 5000, 10_000, 20_000, 100_000]) {
+    const bytes = Uint8Array.from(field(7, nested([1, 5, 6], depth)));
+    const { input, output } = files(t, bytes);
+    for (const result of [quantizeModel(input, output, { method: 'msq' }), inspectModel(input)]) {
+      const code = await result.then(
+        () => 'none',
+        (error: NodeJS.ErrnoException) => error.code ?? error.message,
+      );
+      t.true(['none', 'ERR_VERTEXQ_ONNX', 'ERR_VERTEXQ_NO_LAYERS'].includes(code), `${depth}: ${code}`);
+    }
+  }
+  const groups = new Uint8Array(100_000).fill(0x0b);
+  await refused(t, groups, {});
+});
+
+test('a weight whose data is not what it says', async (t) => {
+  const named = /layer "y": tensor "w"/;
+  const cases: ((w: TensorProto) => void)[] = [
+    (w) => (w.floatData = [1, 2, 3]),
+    (w) => (w.rawData = w.rawData.subarray(0, 100)),
+    (w) => (w.dims = [32n, 33n]),
+    (w) => (w.rawData = new Uint8Array()),
+    (w) => {
+      w.rawData = new Uint8Array();
+      w.floatData = [1];
+    },
+  ];
+  for (const change of cases) await refused(t, oneLayer(change), { message: named }, true);
+  for (const dims of [
+    [-32n, 32n],
+    [-32n, -32n],
+    [2n ** 62n, 32n],
+    [2n ** 40n, 2n ** 40n],
+  ])
+    await refused(
+      t,
+      oneLayer((w) => (w.dims = dims)),
+      { message: /"w": the dimensions \[.*\] are not possible/ },
+    );
+  const empty = oneLayer((w) => (w.dims = [0n, 32n]));
+  await refused(t, empty, { code: 'ERR_VERTEXQ_NO_LAYERS', message: /empty/ }, true);
+});
+
+test('a weight in another file is refused, whatever file it names', async (t) => {
+  for (const location of ['', '/etc/passwd', 'a/../../x', 'weights.bin', '/dev/zero']) {
+    const model = oneLayer((w) => {
+      w.rawData = new Uint8Array();
+      w.dataLocation = DataLocation.EXTERNAL;
+      w.externalData = [{ $typeName: 'onnx.StringStringEntryProto', key: 'location', value: location }];
+    });
+    const expected = { code: 'ERR_VERTEXQ_UNSUPPORTED', message: /"w".*another file/ };
+    await refused(t, model, expected, true);
+    await refused(t, model, { ...expected, options: { calibration } }, true);
+  }
+});
+
+test('other tensors in another file are refused too: the output might lie elsewhere', async (t) => {
+  const model = oneLayer();
+  const other = tensor('table', [4], new Float32Array(4));
+  other.rawData = new Uint8Array();
+  other.dataLocation = DataLocation.EXTERNAL;
+  other.externalData = [{ $typeName: 'onnx.StringStringEntryProto', key: 'location', value: 'table.bin' }];
+  model.graph!.initializer.push(other);
+  for (const options of [{}, { calibration }])
+    await refused(
+      t,
+      model,
+      { code: 'ERR_VERTEXQ_UNSUPPORTED', message: /"table".*another file/, options },
+      true,
+    );
+});
+
+test('graphs that are none', async (t) => {
+  const bad = (nodes: NodeProto[]) => network({ nodes, constants: [weight('w')] });
+  const cycle = [
+    node('Add', ['x', 'b'], ['a']),
+    node('MatMul', ['a', 'w'], ['b']),
+    node('Relu', ['b'], ['y']),
+  ];
+  await refused(t, bad(cycle), { message: /in\.onnx: the graph has a cycle through node/ });
+  await refused(t, bad([node('MatMul', ['y', 'w'], ['y'])]), { message: /cycle/ });
+  await refused(t, bad([node('Identity', ['i'], ['i']), node('MatMul', ['x', 'i'], ['y'])]), {
+    message: /cycle/,
+  });
+  const twice = [node('Relu', ['x'], ['y']), node('MatMul', ['x', 'w'], ['y'])];
+  await refused(t, bad(twice), { message: /two nodes make the value "y"/ });
+  await refused(t, bad([node('MatMul', ['x', 'w'], ['y']), node('Relu', ['x'], ['w'])]), { message: /"w"/ });
+  await refused(t, bad([node('MatMul', ['x', 'w'], ['h']), node('Relu', ['h'], ['x'])]), { message: /"x"/ });
+});
+
+test('nodes in any order, weights that nothing uses and missing names are no error', async (t) => {
+  const model = network({
+    nodes: [node('Relu', ['b'], ['y']), node('MatMul', ['a', 'w'], ['b']), node('Tanh', ['x'], ['a'])],
+    constants: [weight('w'), weight('unused')],
+  });
+  for (const made of model.graph!.node) made.name = '';
+  const { input, output } = files(t, model);
+  const report = await quantizeModel(input, output, { method: 'msq' });
+  t.is(report.layers[0]!.name, 'b');
+  const inspection = await inspectModel(input);
+  t.deepEqual(inspection.others, [{ kind: 'unused', count: 1, bytes: 4096 }]);
+});
+
+test('NaN and infinite weights, and a network that makes them, are named by layer', async (t) => {
+  for (const value of [NaN, Infinity, -Infinity])
+    for (const options of [{}, { calibration }]) {
+      const model = oneLayer((w) => {
+        const values = random(1024, 7);
+        values[500] = value;
+        w.rawData = new Uint8Array(values.buffer);
+      });
+      await refused(t, model, { code: 'ERR_VERTEXQ_NOT_FINITE', message: /layer "y"/, options }, true);
+    }
+  const logs = network({
+    nodes: [
+      node('MatMul', ['x', 'w'], ['a'], { name: 'good' }),
+      node('Log', ['a'], ['b']),
+      node('MatMul', ['b', 'v'], ['y'], { name: 'bad' }),
+    ],
+    constants: [weight('w'), weight('v')],
+    inputs: [float('x', ['batch', 32])],
+  });
+  await refused(
+    t,
+    logs,
+    { code: 'ERR_VERTEXQ_NOT_FINITE', message: /layer "bad"/, options: { calibration } },
+    true,
+  );
+});
+
+test('chains of 20,000 and a subgraph of 200,000 nodes do not overflow the stack', async (t) => {
+  const chain = (length: number) =>
+    Array.from({ length }, (_, i) => node('Relu', [i ? `r${i - 1}` : 'x'], [`r${i}`]));
+  const model = network({
+    nodes: [...chain(20_000).reverse(), node('MatMul', ['r19999', 'w'], ['y'])],
+    constants: [weight('w')],
+  });
+  const { input, output } = files(t, model);
+  t.is((await quantizeModel(input, output, { method: 'msq' })).layers.length, 1);
+
+  const wide = network({ nodes: [node('MatMul', ['x', 'w'], ['h'])], constants: [weight('w')] });
+  const body = network({
+    nodes: Array.from({ length: 200_000 }, (_, i) => node('Relu', ['h'], [`r${i}`])),
+    constants: [],
+    outputs: [float('r199999')],
+  });
+  const choice = node('If', ['x'], ['y']);
+  choice.attribute.push({
+    ...node('a', [], [], { attributes: { g: 1n } }).attribute[0]!,
+    g: body.graph!,
+    type: 5,
+  });
+  wide.graph!.node.push(choice);
+  const others = files(t, wide);
+  t.is((await quantizeModel(others.input, others.output, { method: 'msq' })).layers.length, 1);
+});
+
+test('what is no file', async (t) => {
+  const path = folder(t);
+  const [missing, directory, fifo] = ['missing.onnx', 'folder.onnx', 'pipe.onnx'].map((name) =>
+    join(path, name),
+  ) as [string, string, string];
+  mkdirSync(directory);
+  const output = join(path, 'out.onnx');
+  const inputs = [missing, directory, join(path, 'no\0thing')];
+  if (process.platform !== 'win32') {
+    execFileSync('mkfifo', [fifo]);
+    inputs.push(fifo, '/dev/zero');
+    await t.throwsAsync(quantizeModel(missing, fifo), { code: 'ERR_VERTEXQ_FILE', message: /pipe\.onnx/ });
+    // A file that root may read all the same.
+    const secret = join(path, 'secret.onnx');
+    writeFileSync(secret, bytesOf(oneLayer()), { mode: 0 });
+    if (process.getuid?.() !== 0) inputs.push(secret);
+  }
+  for (const input of inputs)
+    for (const attempt of [quantizeModel(input, output), inspectModel(input)])
+      await t.throwsAsync(attempt, { code: 'ERR_VERTEXQ_FILE' }, input);
+  t.false(existsSync(output));
+});
