@@ -31,7 +31,11 @@ export const floatAccuracy = async (): Promise<number> => {
   return accuracy(await classify(network, test.images), test.labels);
 };
 
-export async function measureAccuracy(quick: boolean): Promise<Outcome[]> {
+/** Calls `publish` with all that is known after each number of samples. */
+export async function measureAccuracy(
+  quick: boolean,
+  publish: (outcomes: readonly Outcome[]) => Promise<void>,
+): Promise<void> {
   const { train, test } = loadMnist();
   const order = Uint32Array.from({ length: train.count }, (_, i) => i);
   shuffle(order, mulberry32(1));
@@ -39,7 +43,7 @@ export async function measureAccuracy(quick: boolean): Promise<Outcome[]> {
   const folder = await mkdtemp(join(tmpdir(), 'vertexq-paper-'));
   const outcomes: Outcome[] = [];
   try {
-    for (const samples of quick ? [64, 256] : [64, 256, 1024, 4096])
+    for (const samples of quick ? [64, 256] : [64, 256, 1024, 4096]) {
       for (const bits of [1, 2, 3, 4])
         for (const { name, options } of methods) {
           const output = join(folder, 'quantized.onnx');
@@ -65,15 +69,17 @@ export async function measureAccuracy(quick: boolean): Promise<Outcome[]> {
             })),
           });
         }
+      await publish(outcomes);
+    }
   } finally {
     await rm(folder, { recursive: true });
   }
-  return outcomes;
 }
 
 function feedOf({ images }: MnistSplit, chosen: Uint32Array): Feeds {
   const data = new Float32Array(chosen.length * 784);
-  for (const [i, image] of chosen.entries()) data.set(images.subarray(image * 784, (image + 1) * 784), i * 784);
+  for (const [i, image] of chosen.entries())
+    data.set(images.subarray(image * 784, (image + 1) * 784), i * 784);
   return { image: { data, dims: [chosen.length, 784] } };
 }
 

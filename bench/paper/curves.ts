@@ -17,7 +17,11 @@ export interface Curve {
 const paper = { method: 'maly-saab', grid: 'zero-free', rank: samples } as const;
 const methods: { name: string; bits: number[]; options: QuantizeOptions }[] = [
   { name: 'msq', bits: [1, 2], options: { method: 'msq', grid: 'zero-free', scale: 'max' } },
-  { name: 'msq, searched scale', bits: [1, 2], options: { method: 'msq', grid: 'zero-free', scale: 'search' } },
+  {
+    name: 'msq, searched scale',
+    bits: [1, 2],
+    options: { method: 'msq', grid: 'zero-free', scale: 'search' },
+  },
   { name: 'maly-saab', bits: [1, 2], options: { ...paper, box: 'saturate' } },
   { name: 'maly-saab, cell', bits: [2], options: { ...paper, box: 'cell' } },
 ];

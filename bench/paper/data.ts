@@ -46,7 +46,8 @@ export function resample(pixels: ArrayLike<number>, from: number, to: number): F
   for (const [y, down] of places.entries())
     for (const [x, right] of places.entries()) {
       const mix = (row: number): number =>
-        (1 - right.share) * pixels[row * from + right.low]! + right.share * pixels[row * from + right.low + 1]!;
+        (1 - right.share) * pixels[row * from + right.low]! +
+        right.share * pixels[row * from + right.low + 1]!;
       result[y * to + x] = (1 - down.share) * mix(down.low) + down.share * mix(down.low + 1);
     }
   return result;

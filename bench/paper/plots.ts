@@ -1,17 +1,17 @@
 import { writeFileSync } from 'node:fs';
 import { parse, View } from 'vega';
-import { compile, type TopLevelSpec } from 'vega-lite';
+import { compile, type Config, type TopLevelSpec } from 'vega-lite';
 import type { Outcome } from './accuracy';
 import type { Curve } from './curves';
 
-const config = {
+const config: Config = {
   background: 'white',
   font: 'sans-serif',
   axis: { labelFontSize: 12, titleFontSize: 13, titleFontWeight: 'normal', gridColor: '#e6e6e6' },
   header: { labelFontSize: 14, labelFontWeight: 'bold' },
   legend: { labelFontSize: 13, labelLimit: 300, symbolStrokeWidth: 2.5, symbolSize: 120 },
   range: { category: ['#6e7781', '#bf8700', '#0969da', '#cf222e', '#1a7f37'] },
-} as const;
+};
 
 async function write(path: string, spec: TopLevelSpec): Promise<void> {
   const view = new View(parse(compile({ ...spec, config }).spec), { renderer: 'none' });
@@ -89,7 +89,7 @@ export async function plotAccuracy(path: string, outcomes: readonly Outcome[]): 
           field: 'percent',
           type: 'quantitative',
           title: 'right answers, %',
-          scale: { domain: [0, 100] },
+          scale: { zero: false },
         },
         color: {
           field: 'name',

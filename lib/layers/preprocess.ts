@@ -40,7 +40,8 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
     threads: threadsFor(options),
   };
   const { signal, onProgress } = options;
-  const input = snapshot(layer);
+  const { holdout: _unused, ...fitted } = layer;
+  const input = snapshot(fitted);
   const { calibration } = await layerCalibration(input, signal);
   const done = await finish(
     () =>

@@ -18,6 +18,9 @@ export async function finish<Result>(
 ): Promise<Result> {
   signal?.throwIfAborted();
   const job = start();
+  const result = job.promise.catch((error: unknown) => {
+    throw fromNative(error);
+  });
   let timer: NodeJS.Timeout | undefined;
   let onAbort: (() => void) | undefined;
   const interrupted = new Promise<never>((_, reject) => {
@@ -30,16 +33,14 @@ export async function finish<Result>(
     if (onProgress) timer = setInterval(() => attempt(() => tell(job, onProgress), stop), progressInterval);
   });
   try {
-    const result = await Promise.race([job.promise, interrupted]);
+    const value = await Promise.race([result, interrupted]);
     if (onProgress) tell(job, onProgress);
-    return result;
-  } catch (error) {
-    throw error === signal?.reason ? error : fromNative(error);
+    return value;
   } finally {
     clearInterval(timer);
     if (onAbort) signal?.removeEventListener('abort', onAbort);
     // Whichever lost the race must not become an unhandled rejection.
-    job.promise.catch(() => {});
+    result.catch(() => {});
     interrupted.catch(() => {});
   }
 }
@@ -58,10 +59,8 @@ function attempt(action: () => void, onError: (error: unknown) => void): void {
 }
 
 function fromNative(error: unknown): unknown {
-  const code = (error as { code?: unknown } | null | undefined)?.code; // onProgress may throw anything
-  if (error instanceof VertexqError || typeof code !== 'string' || !code.startsWith('ERR_VERTEXQ_'))
-    return error;
-  return new VertexqError(code as `ERR_VERTEXQ_${string}`, (error as Error).message);
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code?.startsWith('ERR_VERTEXQ_') ? new VertexqError(code as `ERR_VERTEXQ_${string}`, message) : error;
 }
 
 /** The threads a job may use: as asked for, within what the addon can run. */
