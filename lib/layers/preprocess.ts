@@ -40,8 +40,8 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
     threads: threadsFor(options),
   };
   const { signal, onProgress } = options;
-  const { holdout: _unused, ...fitted } = layer;
-  const input = snapshot(fitted);
+  const input = snapshot(layer);
+  delete input.holdout; // there is no error here to report on it
   const { calibration } = await layerCalibration(input, signal);
   const done = await finish(
     () =>
