@@ -38,7 +38,13 @@ async function main(): Promise<void> {
     const output = (outputs[method] = join(folder, `sentence-encoder-${method}-4bit.onnx`));
     say(`\nQuantizing to 4 bits in groups of 32 by "${method}" ...`);
     const progress = progressDisplay(context, look, false);
-    const options: ModelOptions = { calibration, method, bits: 4, groupSize: 32, onProgress: (now) => progress.show(now) };
+    const options: ModelOptions = {
+      calibration,
+      method,
+      bits: 4,
+      groupSize: 32,
+      onProgress: (now) => progress.show(now),
+    };
     const report = await quantizeModel(float, output, options).finally(() => progress.stop());
     say(layerTable(report, { color: look.color, ...(look.width ? { width: look.width } : {}) }));
   }

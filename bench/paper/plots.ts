@@ -96,7 +96,7 @@ export async function plotAccuracy(path: string, outcomes: readonly Outcome[]): 
           type: 'nominal',
           sort: [...new Set(values.map(({ name }) => name))],
           title: null,
-          legend: { orient: 'bottom', columns: 2 },
+          legend: { orient: 'bottom', columns: 2, labelLimit: 400 },
         },
       },
     },

@@ -72,7 +72,9 @@ export function checkModelOptions(input: unknown, output: unknown, options: Mode
 function patterns(name: string, value: string | readonly string[]): readonly string[] {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
   if (!list.every((pattern): pattern is string => typeof pattern === 'string' && pattern !== ''))
-    throw new TypeError(`Expected the "${name}" option to be a glob or an array of globs, not ${describe(value)}`);
+    throw new TypeError(
+      `Expected the "${name}" option to be a glob or an array of globs, not ${describe(value)}`,
+    );
   return list;
 }
 

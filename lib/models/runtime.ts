@@ -66,7 +66,7 @@ export async function runSession(
 ): Promise<Record<string, Ort.Tensor>> {
   const tensors = Object.fromEntries(session.inputNames.map((name) => [name, tensorOf(name, feeds[name])]));
   try {
-    return (await session.run(tensors, outputs));
+    return await session.run(tensors, outputs);
   } catch (cause) {
     throw new VertexqError(
       'ERR_VERTEXQ_RUNTIME',

@@ -60,7 +60,9 @@ function attempt(action: () => void, onError: (error: unknown) => void): void {
 
 function fromNative(error: unknown): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
-  return code?.startsWith('ERR_VERTEXQ_') ? new VertexqError(code as `ERR_VERTEXQ_${string}`, message) : error;
+  return code?.startsWith('ERR_VERTEXQ_')
+    ? new VertexqError(code as `ERR_VERTEXQ_${string}`, message)
+    : error;
 }
 
 /** The threads a job may use: as asked for, within what the addon can run. */
