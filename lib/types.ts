@@ -44,7 +44,10 @@ export interface Progress {
 
 /** What every long call takes. */
 export interface JobOptions {
-  /** Threads for the numerical work; default: the cores this process may use. Results do not depend on it. */
+  /**
+   * Threads for the numerical work; default: the cores this process may use. Results do not depend on it. (onnxruntime, where it
+   * runs the network, has threads of its own: one a core, at most eight.)
+   */
   threads?: number;
   /** Aborting it rejects the call with its reason. */
   signal?: AbortSignal;

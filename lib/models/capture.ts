@@ -20,7 +20,6 @@ export interface Captured {
 }
 
 export interface CaptureOptions {
-  threads: number;
   signal: AbortSignal | undefined;
   /** Called after each run with the number of feeds done. */
   onRun: (feedsDone: number) => void;
@@ -39,7 +38,7 @@ export async function capture(
   options: CaptureOptions,
 ): Promise<Captured> {
   const what = `the network up to "${target}"`;
-  const session = await loadSession(modelBytes(upTo(model, target)), options.threads, what);
+  const session = await loadSession(modelBytes(upTo(model, target)), what);
   let rank = 0;
   try {
     for (const [index, feed] of feeds.entries()) {

@@ -68,7 +68,7 @@ export async function quantizeModel(
     }),
   });
   const bytes = modelBytes(model);
-  if (data) await (await loadSession(bytes, 1, 'the quantized network')).release();
+  if (data) await (await loadSession(bytes, 'the quantized network')).release();
   await writeWhole(output, bytes, options.signal);
   options.onProgress?.({ stage: 'write', done: 1, total: 1 });
 

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type * as Ort from 'onnxruntime-node';
 import { VertexqError } from '../errors';
@@ -34,19 +35,23 @@ export function runtimeVersion(): string {
   return runtime().env.versions.common;
 }
 
+/**
+ * The runtime splits products by its number of threads, and their last bits follow: so that number is the machine's, not the
+ * caller's `threads`, on which results must not depend.
+ */
+const runtimeThreads = Math.min(availableParallelism(), 8);
+
 /** A network loaded from memory. `what` names it in messages. Throws ERR_VERTEXQ_RUNTIME where it does not load. */
-export async function loadSession(
-  bytes: Uint8Array,
-  threads: number,
-  what: string,
-): Promise<Ort.InferenceSession> {
+export async function loadSession(bytes: Uint8Array, what: string): Promise<Ort.InferenceSession> {
   try {
     return await runtime().InferenceSession.create(bytes, {
-      intraOpNumThreads: threads,
+      intraOpNumThreads: runtimeThreads,
       interOpNumThreads: 1,
       logSeverityLevel: 3,
       // An arena keeps the largest batch's memory for good.
       enableCpuMemArena: false,
+      // Between two runs the cores are for the fit.
+      extra: { session: { intra_op: { allow_spinning: '0' } } },
     });
   } catch (cause) {
     throw new VertexqError(

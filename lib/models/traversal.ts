@@ -126,7 +126,7 @@ export class Traversal {
     const fitted = this.data!.fit.length;
     const calibration = new Calibration(inFeatures);
     const holdout = this.feeds.length > fitted ? new Calibration(inFeatures) : null;
-    const { onProgress, threads, signal } = this.layerOptions(layer, index);
+    const { onProgress, signal } = this.layerOptions(layer, index);
     const { rank } = await capture(
       this.working,
       activation,
@@ -134,7 +134,6 @@ export class Traversal {
       this.feeds,
       (feed) => (feed < fitted ? calibration : holdout!),
       {
-        threads,
         signal,
         onRun: (done) => onProgress?.({ stage: 'capture', done, total: this.feeds.length }),
       },
