@@ -136,15 +136,16 @@ test.serial(
 );
 
 test.serial(
-  'the sentence encoder gives the same bytes with any number of threads (two layers)',
+  'the sentence encoder gives the same bytes with any number of threads, in all layers',
   async (t) => {
     const encoder = await sentenceEncoderPath();
     const path = folder(t);
-    const calibration = feedsOf(brownSentences({ limit: 16 }));
+    const calibration = feedsOf(brownSentences({ limit: 96 }));
     const hashes = new Set<string>();
     for (const threads of [1, 2, 7]) {
       const output = join(path, `${threads}.onnx`);
-      await quantizeModel(encoder, output, { ...four, calibration, threads, layers: 'layer_0/attention/*' });
+      // Few directions, for the time; the bytes depend on every bit of the activations all the same.
+      await quantizeModel(encoder, output, { ...four, calibration, threads, rank: 24 });
       hashes.add(sha256(output));
     }
     t.is(hashes.size, 1);
