@@ -108,7 +108,7 @@ Matrix factorOfGram(const double* gram, std::size_t inFeatures) {
   if (!s.values.empty() && s.values.back() < -slack * static_cast<double>(n))
     throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix is not positive semidefinite: it has an eigenvalue of " +
                                         std::to_string(s.values.back()));
-  const double tolerance = std::max(top, 0.0) * static_cast<double>(n) * std::numeric_limits<double>::epsilon();
+  const double tolerance = 8 * std::max(top, 0.0) * static_cast<double>(n) * std::numeric_limits<double>::epsilon();
   const auto rank = static_cast<std::size_t>(
       std::count_if(s.values.begin(), s.values.end(), [&](double value) { return value > tolerance; }));
   Matrix r(rank, n);

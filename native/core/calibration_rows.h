@@ -46,7 +46,7 @@ class CalibrationRows {
 
 /**
  * R with RᵀR = H (row-major or column-major alike: H is symmetric), from the spectral decomposition of a Gram matrix.
- * Eigenvalues below inFeatures·ε times the largest count as zero. Throws ERR_VERTEXQ_GRAM where H is not finite, not
+ * Eigenvalues below 8·inFeatures·ε times the largest count as zero. Throws ERR_VERTEXQ_GRAM where H is not finite, not
  * symmetric or not positive semidefinite.
  */
 Matrix factorOfGram(const double* gram, std::size_t inFeatures);

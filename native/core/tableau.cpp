@@ -13,6 +13,13 @@
 
 namespace vertexq {
 
+namespace {
+
+/** What rounding leaves on the diagonal beyond the rank, in units of max(k, N)·ε·|R₁₁|: 1 is exceeded by 2 × 2 matrices. */
+constexpr double kRankTolerance = 8;
+
+}  // namespace
+
 Tableau tableauOf(Matrix a) {
   const std::size_t n = a.cols();
   const std::size_t diagonal = std::min(a.rows(), n);
@@ -32,8 +39,8 @@ Tableau tableauOf(Matrix a) {
   if (info != 0) throw Error("ERR_VERTEXQ_NUMERIC", "LAPACK dgeqp3 failed with info " + std::to_string(info));
   for (std::size_t j = 0; j < n; ++j) tableau.columns[j] = pivots[j] - 1;
 
-  const double tolerance =
-      static_cast<double>(std::max(a.rows(), n)) * std::numeric_limits<double>::epsilon() * std::abs(a(0, 0));
+  const double tolerance = kRankTolerance * static_cast<double>(std::max(a.rows(), n)) *
+                           std::numeric_limits<double>::epsilon() * std::abs(a(0, 0));
   std::size_t r = 0;
   while (r < diagonal && std::abs(a(r, r)) > tolerance) ++r;
 

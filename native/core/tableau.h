@@ -23,7 +23,7 @@ struct Tableau {
 };
 
 /**
- * A P = Q R by LAPACK's dgeqp3; rank is the number of diagonal entries above max(k, N)·ε·|R₁₁|; T = R₁₁⁻¹[R₁₁ R₁₂].
+ * A P = Q R by LAPACK's dgeqp3; rank is the number of diagonal entries above 8·max(k, N)·ε·|R₁₁|; T = R₁₁⁻¹[R₁₁ R₁₂].
  * Throws ERR_VERTEXQ_NUMERIC.
  */
 Tableau tableauOf(Matrix a);

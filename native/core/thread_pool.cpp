@@ -20,6 +20,7 @@ struct ThreadPool::Batch {
   unsigned running = 0;  // threads inside drain()
   bool closed = false;   // the caller has seen the end: latecomers must not touch `task`
   std::exception_ptr error;
+  std::size_t errorIndex = 0;
 
   void drain() {
     unsigned slot;
@@ -29,12 +30,17 @@ struct ThreadPool::Batch {
       slot = slots++;
       ++running;
     }
+    std::size_t i = 0;
     try {
-      for (std::size_t i; (i = next.fetch_add(1)) < count;) task(i, slot);
+      while ((i = next.fetch_add(1)) < count) task(i, slot);
     } catch (...) {
       next.store(count);
+      // All indices below a failing one were drawn before it, and run to their end: the lowest error is always found.
       std::lock_guard<std::mutex> lock(mutex);
-      if (!error) error = std::current_exception();
+      if (!error || i < errorIndex) {
+        error = std::current_exception();
+        errorIndex = i;
+      }
     }
     std::lock_guard<std::mutex> lock(mutex);
     if (--running == 0) left.notify_all();

@@ -28,8 +28,8 @@ class ThreadPool {
 
   /**
    * Runs task(index, slot) for every index in [0, count) on at most `threads` threads, the calling one included, and
-   * returns when all have finished. `slot` < threads tells concurrent tasks apart, for per-thread workspace. The first
-   * exception stops tasks that have not begun and is thrown on.
+   * returns when all have finished. `slot` < threads tells concurrent tasks apart, for per-thread workspace. An
+   * exception stops tasks that have not begun; that of the lowest index is thrown on, whatever came first.
    */
   void parallelFor(std::size_t count, unsigned threads,
                    const std::function<void(std::size_t index, unsigned slot)>& task);

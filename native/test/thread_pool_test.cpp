@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -46,6 +47,17 @@ void errorsAreThrownOn() {
       });
     }));
     CHECK(ran < 100000);
+    for (int round = 0; round < 200; ++round) {
+      std::string message;
+      try {
+        ThreadPool::shared().parallelFor(8, threads, [&](std::size_t i, unsigned) {
+          if (i >= 2) throw std::runtime_error(std::to_string(i));
+        });
+      } catch (const std::runtime_error& error) {
+        message = error.what();
+      }
+      CHECK(message == "2");
+    }
   }
 }
 

@@ -97,6 +97,18 @@ void threadsDoNotMatter() {
   }
 }
 
+void tinyRanks() {
+  std::mt19937_64 random(11);
+  for (int trial = 0; trial < 2000; ++trial) {
+    const std::size_t m = 2 + static_cast<std::size_t>(trial) % 3;
+    const std::vector<double> a = normals(random, m);
+    Matrix x(m, 3);
+    for (std::size_t j = 0; j < 3; ++j)
+      for (std::size_t i = 0; i < m; ++i) x(i, j) = a[i];
+    CHECK(tableauOf(x).rank() == 1);
+  }
+}
+
 void fewerDirections() {
   std::mt19937_64 random(10);
   Matrix x = data("gaussian", random, 300, 60);
@@ -146,6 +158,7 @@ int main() {
   vertices();
   largeAndIllConditioned();
   threadsDoNotMatter();
+  tinyRanks();
   fewerDirections();
   hostile();
   return report();
