@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <utility>
 
 namespace vertexq {
 
@@ -67,7 +68,10 @@ void ThreadPool::parallelFor(std::size_t count, unsigned threads,
   std::unique_lock<std::mutex> lock(batch->mutex);
   batch->left.wait(lock, [&] { return batch->running == 0; });
   batch->closed = true;
-  if (batch->error) std::rethrow_exception(batch->error);
+  // Taken out of the batch: a helper that lets go of it last must not free what the caller is still handling.
+  const std::exception_ptr error = std::move(batch->error);
+  lock.unlock();
+  if (error) std::rethrow_exception(error);
 }
 
 void ThreadPool::growTo(std::size_t helpers) {
