@@ -6,7 +6,7 @@ export interface Constant {
   tensor: TensorProto;
   /** The nodes on the way: a `Constant`, `Identity` or `Transpose`; none for a plain initializer. */
   chain: NodeProto[];
-  /** Whether the ways's `Transpose` nodes exchange the two dimensions. */
+  /** Whether the `Transpose` nodes on the way exchange the two dimensions. */
   transposed: boolean;
 }
 
