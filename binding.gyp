@@ -4,7 +4,7 @@
     {
       'target_name': 'vertexq',
       'sources': [
-        '<!@(node -p "[\'core\', \'addon\'].flatMap(d => fs.readdirSync(\'native/\' + d).filter(f => /[.]cpp$/.test(f)).map(f => \'native/\' + d + \'/\' + f)).join(\' \')")',
+        '<!@(node -p "fs.readdirSync(\'native\', { recursive: true }).filter(f => /^(core|addon).*[.]cpp$/.test(f)).map(f => \'native/\' + f.split(path.sep).join(\'/\')).join(\' \')")',
       ],
       'include_dirs': [
         'native',

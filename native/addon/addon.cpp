@@ -1,11 +1,11 @@
 // What JavaScript sees of the addon. lib/native/binding.ts holds its types.
 
 #include "arguments.h"
-#include "blas.h"
 #include "calibration.h"
 #include "job.h"
 #include "layer_jobs.h"
-#include "thread_pool.h"
+#include "linalg/blas.h"
+#include "parallel/thread_pool.h"
 
 namespace vertexq::addon {
 

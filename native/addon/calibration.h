@@ -5,7 +5,7 @@
 #include <mutex>
 
 #include "arguments.h"
-#include "calibration_rows.h"
+#include "calibration/calibration_rows.h"
 
 namespace vertexq::addon {
 

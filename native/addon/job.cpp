@@ -9,7 +9,7 @@
 #include <set>
 
 #include "error.h"
-#include "job_queue.h"
+#include "parallel/job_queue.h"
 
 namespace vertexq::addon {
 

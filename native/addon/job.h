@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "arguments.h"
-#include "job_control.h"
+#include "parallel/job_control.h"
 
 namespace vertexq::addon {
 

@@ -7,7 +7,7 @@
 #include "calibration.h"
 #include "job.h"
 #include "layer.h"
-#include "thread_pool.h"
+#include "parallel/thread_pool.h"
 
 namespace vertexq::addon {
 

@@ -6,11 +6,11 @@
 #include <cmath>
 #include <string>
 
+#include "alphabet/scale_search.h"
+#include "calibration/spectrum.h"
 #include "error.h"
-#include "scale_search.h"
-#include "spectrum.h"
-#include "thread_pool.h"
-#include "vertex_walk.h"
+#include "parallel/thread_pool.h"
+#include "walk/vertex_walk.h"
 
 namespace vertexq {
 

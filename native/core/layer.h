@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "alphabet.h"
-#include "job_control.h"
-#include "matrix.h"
-#include "tableau.h"
+#include "alphabet/alphabet.h"
+#include "linalg/matrix.h"
+#include "parallel/job_control.h"
+#include "walk/tableau.h"
 
 namespace vertexq {
 

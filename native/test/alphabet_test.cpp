@@ -1,12 +1,12 @@
 // Alphabets: what they cover, and rounding against a search of all levels.
-#include "alphabet.h"
+#include "alphabet/alphabet.h"
 
 #include <cmath>
 #include <limits>
 
+#include "alphabet/scale_search.h"
 #include "check.h"
 #include "error.h"
-#include "scale_search.h"
 #include "test_data.h"
 
 using namespace vertexq;

@@ -1,11 +1,11 @@
 // Folded rows against the rows themselves, and factors of Gram matrices.
-#include "calibration_rows.h"
+#include "calibration/calibration_rows.h"
 
 #include <cmath>
 #include <limits>
 
-#include "blas.h"
 #include "check.h"
+#include "linalg/blas.h"
 #include "test_data.h"
 
 using namespace vertexq;

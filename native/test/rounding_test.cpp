@@ -1,10 +1,10 @@
 // Plain rounding, its errors, and how rank is chosen.
 #include <cmath>
 
-#include "blas.h"
+#include "calibration/spectrum.h"
 #include "check.h"
 #include "layer.h"
-#include "spectrum.h"
+#include "linalg/blas.h"
 #include "test_data.h"
 
 using namespace vertexq;

@@ -1,5 +1,5 @@
 // The pool: every task once, errors thrown on, many callers at once.
-#include "thread_pool.h"
+#include "parallel/thread_pool.h"
 
 #include <atomic>
 #include <stdexcept>

@@ -1,10 +1,10 @@
 // The paper's claims about the pre-processing, on hundreds of random and adversarial layers.
 #include <cmath>
 
-#include "blas.h"
-#include "calibration_rows.h"
+#include "calibration/calibration_rows.h"
 #include "check.h"
 #include "layer.h"
+#include "linalg/blas.h"
 #include "test_data.h"
 
 using namespace vertexq;

@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <vector>
 
-#include "job_control.h"
-#include "matrix.h"
+#include "linalg/matrix.h"
+#include "parallel/job_control.h"
 
 namespace vertexq {
 

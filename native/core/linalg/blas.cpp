@@ -1,4 +1,4 @@
-#include "blas.h"
+#include "linalg/blas.h"
 
 // Declared here because a plain cblas.h (netlib's) may be found first and has none of these.
 extern "C" {

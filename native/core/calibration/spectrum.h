@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "matrix.h"
+#include "linalg/matrix.h"
 
 namespace vertexq {
 

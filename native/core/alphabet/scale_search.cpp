@@ -1,4 +1,4 @@
-#include "scale_search.h"
+#include "alphabet/scale_search.h"
 
 #include <algorithm>
 

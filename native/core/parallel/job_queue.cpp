@@ -1,4 +1,4 @@
-#include "job_queue.h"
+#include "parallel/job_queue.h"
 
 #include <thread>
 

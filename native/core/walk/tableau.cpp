@@ -1,4 +1,4 @@
-#include "tableau.h"
+#include "walk/tableau.h"
 
 #include <cblas.h>
 #include <lapacke.h>

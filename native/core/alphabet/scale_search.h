@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "alphabet.h"
+#include "alphabet/alphabet.h"
 
 namespace vertexq {
 

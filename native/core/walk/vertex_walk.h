@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <vector>
 
-#include "job_control.h"
-#include "matrix.h"
-#include "tableau.h"
+#include "linalg/matrix.h"
+#include "parallel/job_control.h"
+#include "walk/tableau.h"
 
 namespace vertexq {
 

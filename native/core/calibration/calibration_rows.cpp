@@ -1,4 +1,4 @@
-#include "calibration_rows.h"
+#include "calibration/calibration_rows.h"
 
 #include <lapacke.h>
 
@@ -7,8 +7,8 @@
 #include <limits>
 #include <string>
 
+#include "calibration/spectrum.h"
 #include "error.h"
-#include "spectrum.h"
 
 namespace vertexq {
 

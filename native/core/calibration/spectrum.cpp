@@ -1,4 +1,4 @@
-#include "spectrum.h"
+#include "calibration/spectrum.h"
 
 #include <cblas.h>
 #include <lapacke.h>

@@ -1,4 +1,4 @@
-#include "vertex_walk.h"
+#include "walk/vertex_walk.h"
 
 #include <cblas.h>
 #include <lapacke.h>

@@ -1,4 +1,4 @@
-#include "alphabet.h"
+#include "alphabet/alphabet.h"
 
 #include <algorithm>
 #include <cmath>
