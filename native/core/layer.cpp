@@ -10,7 +10,7 @@
 #include "calibration/spectrum.h"
 #include "error.h"
 #include "parallel/thread_pool.h"
-#include "walk/vertex_walk.h"
+#include "walk/blocked_walk.h"
 
 namespace vertexq {
 
@@ -155,24 +155,29 @@ Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions&
   walked.bound.resize(weights.outFeatures);
   const std::vector<double> norms = columnNorms(r);
 
-  std::vector<std::unique_ptr<VertexWalk>> walks(threads);
+  struct Workspace {
+    explicit Workspace(const Tableau& t) : walk(t, t.t), low(t.size()), high(t.size()) {}
+    BlockedWalk<double> walk;
+    std::vector<double> low, high;
+  };
+  std::vector<std::unique_ptr<Workspace>> workspaces(threads);
   ThreadPool::shared().parallelFor(weights.outFeatures, threads, [&](std::size_t neuron, unsigned slot) {
     namingNeuron(neuron, [&] {
-      if (!walks[slot]) walks[slot] = std::make_unique<VertexWalk>(tableau);
+      if (!workspaces[slot]) workspaces[slot] = std::make_unique<Workspace>(tableau);
+      Workspace& workspace = *workspaces[slot];
       double* w = walked.weights.column(neuron);
       std::copy_n(weights.neuron(neuron), n, w);
       Alphabet* alphabets = walked.alphabets.data() + neuron * groups;
-      std::vector<double> low(n), high(n);
       forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
         const Alphabet a = coveringAlphabet(options.grid, options.levels, w + first, last - first, precision);
         for (std::size_t i = first; i < last; ++i) {
           const Alphabet::Cell cell = box == Box::Cell ? a.cell(w[i]) : Alphabet::Cell{a.lowest(), a.highest()};
-          low[i] = cell.low;
-          high[i] = cell.high;
+          workspace.low[i] = cell.low;
+          workspace.high[i] = cell.high;
         }
         alphabets[group] = a;
       });
-      walks[slot]->run(w, low.data(), high.data(), control);
+      workspace.walk.run(w, workspace.low.data(), workspace.high.data(), control);
       forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
         for (std::size_t i = first; i < last; ++i) {
           if (alphabets[group].contains(w[i])) continue;

@@ -47,10 +47,8 @@ Tableau tableauOf(Matrix a) {
   if (r > 0 && r < n)
     cblas_dtrsm(CblasColMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, static_cast<int>(r),
                 static_cast<int>(n - r), 1.0, a.data(), rows, a.column(r), rows);
-  tableau.t = Matrix(r, n);
-  for (std::size_t k = 0; k < r; ++k) tableau.t(k, static_cast<std::size_t>(tableau.columns[k])) = 1;
-  for (std::size_t k = r; k < n; ++k)
-    std::copy_n(a.column(k), r, tableau.t.column(static_cast<std::size_t>(tableau.columns[k])));
+  tableau.t = Matrix(r, n - r);
+  for (std::size_t k = r; k < n; ++k) std::copy_n(a.column(k), r, tableau.t.column(k - r));
   return tableau;
 }
 

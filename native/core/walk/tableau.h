@@ -16,10 +16,11 @@ namespace vertexq {
  */
 struct Tableau {
   std::vector<int> columns;  // a permutation of 0..N-1: the first r are the basis, in the order of the rows of T
-  Matrix t;                  // r × N, columns in natural order; column columns[k] is the unit vector e_k for k < r
+  Matrix t;  // r × (N - r): T's other columns, t(·, k) that of columns[r + k]; T's basis is the identity
 
   std::size_t rank() const { return t.rows(); }
-  std::size_t size() const { return t.cols(); }
+  std::size_t size() const { return columns.size(); }
+  std::size_t entering() const { return t.cols(); }
 };
 
 /**

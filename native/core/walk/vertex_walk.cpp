@@ -9,20 +9,16 @@
 #include <string>
 
 #include "error.h"
+#include "walk/kernels.h"
 
 namespace vertexq {
 
 namespace {
 
-/** By how much of the width of its box an entry may overstep a bound in a ratio test; it is put back at the end. */
-constexpr double kFeasibility = 1e-12;
-/** Entries of z no larger than this neither stop a step nor become pivots. Columns of T are of order one. */
-constexpr double kPivot = 1e-11;
-/** A shorter step is not worth a pivot below this: the inverse would lose that many digits. */
-constexpr double kSafePivot = 1e-5;
-/** The inverse is probed after so many exchanges, and computed afresh if B⁻¹B u differs from u by more than this. */
+using Tolerances = WalkTolerances<double>;
+
+/** The inverse is probed after so many exchanges. */
 constexpr int kProbeEvery = 32;
-constexpr double kDrift = 1e-10;
 /** Refinements at the end that bring T ŵ back to T w (one is nearly always enough), and the errors where they stop. */
 constexpr int kRestorations = 6;
 constexpr double kRounding = 1e-15;
@@ -33,6 +29,7 @@ constexpr double kAcceptable = 1e-12;
 VertexWalk::VertexWalk(const Tableau& tableau)
     : tableau_(tableau),
       basis_(tableau.rank()),
+      entered_(tableau.rank()),
       inverse_(tableau.rank(), tableau.rank()),
       z_(tableau.rank()),
       row_(tableau.rank()),
@@ -43,14 +40,15 @@ void VertexWalk::run(double* w, const double* low, const double* high, const Job
   const auto rank = static_cast<int>(r);
   const std::vector<double> original(w, w + tableau_.size());
   std::copy_n(tableau_.columns.begin(), r, basis_.begin());
+  std::fill(entered_.begin(), entered_.end(), -1);
   inverseIsIdentity_ = true;
   int exchanges = 0;
 
-  for (std::size_t next = r; next < tableau_.size(); ++next) {
+  for (std::size_t entering = 0; entering < tableau_.entering(); ++entering) {
     control.checkpoint();
-    const int column = tableau_.columns[next];
-    if (settled(w, low, high, column)) continue;
-    const double* t = tableau_.t.column(static_cast<std::size_t>(column));
+    const int column = tableau_.columns[r + entering];
+    if (w[column] == low[column] || w[column] == high[column]) continue;
+    const double* t = tableau_.t.column(entering);
     if (inverseIsIdentity_)
       std::copy_n(t, r, z_.begin());
     else
@@ -62,15 +60,11 @@ void VertexWalk::run(double* w, const double* low, const double* high, const Job
     const Step& step = goDown ? down : up;
     take(step, goDown ? -1 : 1, w, low, high, column);
     if (step.place < 0) continue;
-    exchange(step.place, column);
+    exchange(step.place, entering);
     if (++exchanges % kProbeEvery == 0 && inverseHasDrifted()) refactor();
   }
   for (std::size_t i = 0; i < tableau_.size(); ++i) w[i] = std::clamp(w[i], low[i], high[i]);
   restore(w, original.data(), low, high);
-}
-
-bool VertexWalk::settled(const double* w, const double* low, const double* high, int column) const {
-  return w[column] == low[column] || w[column] == high[column];
 }
 
 VertexWalk::Step VertexWalk::ratioTest(double sign, const double* w, const double* low, const double* high,
@@ -85,27 +79,27 @@ VertexWalk::Step VertexWalk::ratioTest(double sign, const double* w, const doubl
   double limit = std::numeric_limits<double>::infinity();
   for (std::size_t k = 0; k < z_.size(); ++k) {
     const double size = std::abs(z_[k]);
-    if (size <= kPivot) continue;
+    if (size <= Tolerances::pivot) continue;
     const int i = basis_[k];
-    limit = std::min(limit, (std::max(slack(k), 0.0) + kFeasibility * (high[i] - low[i])) / size);
+    limit = std::min(limit, (std::max(slack(k), 0.0) + Tolerances::feasibility * (high[i] - low[i])) / size);
   }
-  if (own <= limit) return {own, 0, -1};
+  if (own <= limit) return {own, own, 0, -1};
 
-  Step step{0, 0, -1};
+  Step step{limit, 0, 0, -1};
   for (std::size_t k = 0; k < z_.size(); ++k) {
     const double size = std::abs(z_[k]);
-    if (size <= kPivot || size <= step.pivot) continue;
+    if (size <= Tolerances::pivot || size <= step.pivot) continue;
     const double length = std::max(slack(k), 0.0) / size;
-    if (length <= limit) step = {length, size, static_cast<int>(k)};
+    if (length <= limit) step = {limit, length, size, static_cast<int>(k)};
   }
   return step;
 }
 
-/** Whether to walk a rather than b: a pivot that keeps the inverse sound first, then the shorter way. */
+/** Whether to walk a rather than b: a pivot that keeps the inverse sound first, then the way that ends sooner. */
 bool VertexWalk::preferred(const Step& a, const Step& b) {
-  const bool aSafe = a.place < 0 || a.pivot > kSafePivot;
-  const bool bSafe = b.place < 0 || b.pivot > kSafePivot;
-  return aSafe == bSafe ? a.length < b.length : aSafe;
+  const bool aSafe = a.place < 0 || a.pivot > Tolerances::safePivot;
+  const bool bSafe = b.place < 0 || b.pivot > Tolerances::safePivot;
+  return aSafe == bSafe ? a.reach < b.reach : aSafe;
 }
 
 void VertexWalk::take(const Step& step, double sign, double* w, const double* low, const double* high, int column) {
@@ -121,7 +115,7 @@ void VertexWalk::take(const Step& step, double sign, double* w, const double* lo
   w[leaving] = sign * z_[place] > 0 ? low[leaving] : high[leaving];
 }
 
-void VertexWalk::exchange(int place, int column) {
+void VertexWalk::exchange(int place, std::size_t entering) {
   const auto rank = static_cast<int>(tableau_.rank());
   if (inverseIsIdentity_) {
     std::fill_n(inverse_.data(), tableau_.rank() * tableau_.rank(), 0.0);
@@ -133,7 +127,8 @@ void VertexWalk::exchange(int place, int column) {
   const double pivot = z_[k];
   z_[k] -= 1;
   cblas_dger(CblasColMajor, rank, rank, -1.0 / pivot, z_.data(), 1, row_.data(), 1, inverse_.data(), rank);
-  basis_[k] = column;
+  basis_[k] = tableau_.columns[tableau_.rank() + entering];
+  entered_[k] = static_cast<std::ptrdiff_t>(entering);
 }
 
 bool VertexWalk::inverseHasDrifted() {
@@ -141,20 +136,28 @@ bool VertexWalk::inverseHasDrifted() {
   const auto rank = static_cast<int>(r);
   // u = (1, -1, 1, ...): B u, then B⁻¹(B u), which should be u again.
   std::fill(probe_.begin(), probe_.end(), 0.0);
-  for (std::size_t k = 0; k < r; ++k)
-    cblas_daxpy(rank, k % 2 == 0 ? 1.0 : -1.0, tableau_.t.column(static_cast<std::size_t>(basis_[k])), 1, probe_.data(),
-                1);
+  for (std::size_t k = 0; k < r; ++k) {
+    const double sign = k % 2 == 0 ? 1 : -1;
+    if (entered_[k] < 0)
+      probe_[k] += sign;
+    else
+      cblas_daxpy(rank, sign, tableau_.t.column(static_cast<std::size_t>(entered_[k])), 1, probe_.data(), 1);
+  }
   cblas_dgemv(CblasColMajor, CblasNoTrans, rank, rank, 1.0, inverse_.data(), rank, probe_.data(), 1, 0.0, row_.data(),
               1);
   for (std::size_t k = 0; k < r; ++k)
-    if (!(std::abs(row_[k] - (k % 2 == 0 ? 1.0 : -1.0)) <= kDrift)) return true;
+    if (!(std::abs(row_[k] - (k % 2 == 0 ? 1.0 : -1.0)) <= Tolerances::drift)) return true;
   return false;
 }
 
 Matrix VertexWalk::basisColumns() const {
   Matrix b(tableau_.rank(), tableau_.rank());
-  for (std::size_t k = 0; k < tableau_.rank(); ++k)
-    std::copy_n(tableau_.t.column(static_cast<std::size_t>(basis_[k])), tableau_.rank(), b.column(k));
+  for (std::size_t k = 0; k < tableau_.rank(); ++k) {
+    if (entered_[k] < 0)
+      b(k, k) = 1;
+    else
+      std::copy_n(tableau_.t.column(static_cast<std::size_t>(entered_[k])), tableau_.rank(), b.column(k));
+  }
   return b;
 }
 
@@ -177,16 +180,21 @@ void VertexWalk::restore(double* w, const double* original, const double* low, c
   const std::size_t r = tableau_.rank();
   const auto rank = static_cast<int>(r);
   if (r == 0 || inverseIsIdentity_) return;
-  std::vector<double> moved(tableau_.size());
+  std::vector<double> moved(tableau_.entering());
   double previous = std::numeric_limits<double>::infinity();
   for (int attempt = 0; attempt < kRestorations; ++attempt) {
     double scale = 0;
-    for (std::size_t i = 0; i < moved.size(); ++i) {
-      moved[i] = original[i] - w[i];
-      scale = std::max(scale, std::abs(moved[i]));
-    }
-    cblas_dgemv(CblasColMajor, CblasNoTrans, rank, static_cast<int>(tableau_.size()), 1.0, tableau_.t.data(), rank,
-                moved.data(), 1, 0.0, probe_.data(), 1);
+    const auto move = [&](std::size_t k) {
+      const auto i = static_cast<std::size_t>(tableau_.columns[k]);
+      const double change = original[i] - w[i];
+      scale = std::max(scale, std::abs(change));
+      return change;
+    };
+    for (std::size_t k = 0; k < r; ++k) probe_[k] = move(k);
+    for (std::size_t k = 0; k < moved.size(); ++k) moved[k] = move(r + k);
+    if (!moved.empty())
+      cblas_dgemv(CblasColMajor, CblasNoTrans, rank, static_cast<int>(moved.size()), 1.0, tableau_.t.data(), rank,
+                  moved.data(), 1, 1.0, probe_.data(), 1);
     const double error = std::abs(probe_[cblas_idamax(rank, probe_.data(), 1)]);
     if (error <= kRounding * scale) return;
     if (error > 0.5 * previous) {

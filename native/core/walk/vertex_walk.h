@@ -25,11 +25,11 @@ namespace vertexq {
  * Harris' two passes with a feasibility tolerance, so that among nearly equal steps the largest pivot wins; the inverse
  * is computed afresh when a probe shows that it has drifted; at the end iterative refinement restores T ŵ = T w.
  *
- * Plain and column by column, in float64: the form that others are tested against. One object serves one thread.
+ * Plain and column by column, in float64: what BlockedWalk is tested against and measured by. One object serves one thread.
  */
 class VertexWalk {
  public:
-  /** `tableau` must outlive the walk. Workspace: r² + 3r + 2N doubles. */
+  /** `tableau` must outlive the walk. Workspace: r² + 5r + 2N doubles. */
   explicit VertexWalk(const Tableau& tableau);
 
   /**
@@ -40,23 +40,24 @@ class VertexWalk {
 
  private:
   struct Step {
-    double length;  // >= 0
+    double reach;   // how far this way is open, give or take the feasibility tolerance
+    double length;  // how far to go: >= 0
     double pivot;   // |z_k| of the entry that stops it; 0 when column j itself does
     int place;      // k, or -1 for column j itself
   };
 
-  bool settled(const double* w, const double* low, const double* high, int column) const;
   Step ratioTest(double sign, const double* w, const double* low, const double* high, int column) const;
   static bool preferred(const Step& a, const Step& b);
   void take(const Step& step, double sign, double* w, const double* low, const double* high, int column);
-  void exchange(int place, int column);
+  void exchange(int place, std::size_t entering);
   bool inverseHasDrifted();
   Matrix basisColumns() const;
   void refactor();
   void restore(double* w, const double* original, const double* low, const double* high);
 
   const Tableau& tableau_;
-  std::vector<int> basis_;
+  std::vector<int> basis_;               // place -> input
+  std::vector<std::ptrdiff_t> entered_;  // place -> column of T, or -1: still the unit vector of that place
   Matrix inverse_;
   bool inverseIsIdentity_ = true;
   std::vector<double> z_;

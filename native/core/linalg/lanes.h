@@ -1,0 +1,57 @@
+// A few vector operations written once for every width.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+
+#include "linalg/simd.h"
+
+// The convention of a call with vector arguments never matters here: every function that has one is inlined.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
+namespace vertexq::linalg {
+
+/**
+ * Lanes<Real, Bytes>::type is a vector of Bytes / sizeof(Real) numbers, by the compiler's vector extension, which GCC and
+ * Clang lower to any instruction set; elsewhere, and for Bytes = sizeof(Real), it is one number.
+ */
+template <typename Real, std::size_t Bytes>
+struct Lanes {
+#if defined(__GNUC__) || defined(__clang__)
+  using type __attribute__((vector_size(Bytes))) = Real;
+#else
+  using type = Real;
+#endif
+  static constexpr std::size_t count = sizeof(type) / sizeof(Real);
+};
+
+template <typename V, typename Real>
+VERTEXQ_INLINE V load(const Real* from) {
+  V v;
+  std::memcpy(&v, from, sizeof(V));
+  return v;
+}
+
+template <typename V, typename Real>
+VERTEXQ_INLINE void store(Real* to, const V& v) {
+  std::memcpy(to, &v, sizeof(V));
+}
+
+template <typename V, typename Real>
+VERTEXQ_INLINE V broadcast(Real value) {
+  return V{} + value;
+}
+
+template <typename V>
+VERTEXQ_INLINE V magnitude(const V& v) {
+  return v < 0 ? -v : v;
+}
+
+template <typename V>
+VERTEXQ_INLINE V atLeastZero(const V& v) {
+  return v > 0 ? v : V{};
+}
+
+}  // namespace vertexq::linalg

@@ -1,0 +1,279 @@
+#include "walk/blocked_walk.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "linalg/real_blas.h"
+
+namespace vertexq {
+
+namespace {
+
+/** Basic columns summed up in a check: enough to notice, too few to cost. */
+constexpr std::size_t kChecked = 16;
+
+/** Refinements at the end that bring T ŵ back to T w, and the errors, relative to the largest move, where they stop. */
+constexpr int kRestorations = 6;
+template <typename Real>
+constexpr double kRounding = sizeof(Real) == sizeof(double) ? 1e-15 : 1e-9;
+constexpr double kAcceptable = 1e-12;
+/** A walk in float32 with more error than this left, relative to the largest move, is walked again in float64. */
+constexpr double kTooMuch = 1e-6;
+
+double signOf(std::size_t index) { return index % 2 == 0 ? 1 : -1; }
+
+}  // namespace
+
+template <typename Real>
+BlockedWalk<Real>::BlockedWalk(const Tableau& tableau, const BasicMatrix<Real>& t, WalkForm form)
+    : tableau_(tableau),
+      t_(t),
+      plan_(planWalk(form, tableau.rank(), tableau.entering())),
+      form_(t, std::min(plan_.foldEvery + plan_.block, tableau.entering()), plan_.block),
+      kernels_(walkKernels<Real>()),
+      basis_(tableau.rank()),
+      v_(form_.rows() * (plan_.block + kPanelColumns)),
+      x_(form_.rows()),
+      low_(form_.rows()),
+      high_(form_.rows()),
+      original_(tableau.size()),
+      moved_(tableau.entering()),
+      probe_(tableau.rank()) {
+  block_.reserve(plan_.block);
+  checked_.reserve(kChecked);
+}
+
+template <typename Real>
+void BlockedWalk<Real>::run(double* w, const double* low, const double* high, const JobControl& control) {
+  begin(w, low, high);
+  for (std::size_t next = 0; next < tableau_.entering();) {
+    control.checkpoint();
+    next = nextBlock(next, w, low, high);
+    if (block_.empty()) break;
+    transformBlock();
+    form_.beginBlock();
+    for (std::size_t c = 0; c < block_.size(); ++c) {
+      Real* z = v_.data() + c * form_.rows();
+      if (c % kPanelColumns == 0)
+        form_.beginPanel(z);
+      else
+        form_.applyInPanel(z);
+      walkColumn(block_[c], z, w, low, high);
+    }
+    if (form_.pivots() >= plan_.foldEvery) form_.fold();
+  }
+  for (std::size_t k = 0; k < basis_.size(); ++k)
+    w[basis_[k]] = std::clamp(static_cast<double>(x_[k]) * unit_, low[basis_[k]], high[basis_[k]]);
+  control.checkpoint();
+  if (!restore(w, low, high)) walkInDouble(w, low, high, control);
+}
+
+/** The box kept float32's rounding from being undone, which takes many small pivots: so small that float64 is needed. */
+template <typename Real>
+void BlockedWalk<Real>::walkInDouble(double* w, const double* low, const double* high, const JobControl& control) {
+  if constexpr (std::is_same_v<Real, float>) {
+    if (!exact_) exact_ = std::make_unique<BlockedWalk<double>>(tableau_, tableau_.t);
+    std::copy(original_.begin(), original_.end(), w);
+    exact_->run(w, low, high, control);
+    ++walkedInDouble_;
+  }
+}
+
+template <typename Real>
+void BlockedWalk<Real>::begin(const double* w, const double* low, const double* high) {
+  form_.reset();
+  checkFrom_ = 0;
+  std::copy_n(w, tableau_.size(), original_.begin());
+  double largest = 0;
+  for (std::size_t i = 0; i < tableau_.size(); ++i) largest = std::max({largest, std::abs(low[i]), std::abs(high[i])});
+  unit_ = largest > 0 ? std::ldexp(1.0, std::ilogb(largest)) : 1;
+  for (std::size_t k = 0; k < basis_.size(); ++k) {
+    const int i = basis_[k] = tableau_.columns[k];
+    x_[k] = static_cast<Real>(w[i] / unit_);
+    low_[k] = static_cast<Real>(low[i] / unit_);
+    high_[k] = static_cast<Real>(high[i] / unit_);
+  }
+}
+
+/** Fills block_ with the next columns that are not on a bound already, and leaves one place for the check column. */
+template <typename Real>
+std::size_t BlockedWalk<Real>::nextBlock(std::size_t from, const double* w, const double* low, const double* high) {
+  block_.clear();
+  for (; from < tableau_.entering() && block_.size() + 1 < plan_.block; ++from) {
+    const int i = tableau_.columns[tableau_.rank() + from];
+    if (w[i] != low[i] && w[i] != high[i]) block_.push_back(from);
+  }
+  return from;
+}
+
+template <typename Real>
+void BlockedWalk<Real>::transformBlock() {
+  const std::size_t ld = form_.rows();
+  const auto fill = [&] {
+    for (std::size_t c = 0; c < block_.size(); ++c)
+      std::copy_n(t_.column(block_[c]), tableau_.rank(), v_.data() + c * ld);
+  };
+  fill();
+  if (form_.isIdentity()) return;
+  Real* check = v_.data() + block_.size() * ld;
+  const std::size_t extra = addCheck(check);
+  form_.apply(v_.data(), block_.size() + extra);
+  if (extra == 0 || !checkFails(check)) return;
+  refactor();
+  fill();
+  form_.apply(v_.data(), block_.size());
+}
+
+/** v ← B u, u = ±1 in a few places, others at every block. Returns the number of vectors added, 0 or 1. */
+template <typename Real>
+std::size_t BlockedWalk<Real>::addCheck(Real* v) {
+  checked_.clear();
+  std::fill_n(v, form_.rows(), Real(0));
+  const std::size_t rank = tableau_.rank();
+  std::size_t place = checkFrom_ % rank;
+  for (std::size_t seen = 0; seen < rank && checked_.size() < kChecked; ++seen, place = (place + 1) % rank) {
+    if (form_.enteredAt(place) < 0) continue;
+    linalg::axpy(rank, static_cast<Real>(signOf(checked_.size())),
+                 t_.column(static_cast<std::size_t>(form_.enteredAt(place))), v);
+    checked_.push_back(place);
+  }
+  checkFrom_ = place;
+  return checked_.empty() ? 0 : 1;
+}
+
+/** Whether v = B⁻¹(B u) is not u. Leaves the difference in v. */
+template <typename Real>
+bool BlockedWalk<Real>::checkFails(Real* v) const {
+  for (std::size_t k = 0; k < checked_.size(); ++k) v[checked_[k]] -= static_cast<Real>(signOf(k));
+  Real worst = 0;
+  for (std::size_t place = 0; place < tableau_.rank(); ++place) {
+    if (std::isnan(v[place])) return true;
+    worst = std::max(worst, std::abs(v[place]));
+  }
+  return worst > WalkTolerances<Real>::drift;
+}
+
+template <typename Real>
+void BlockedWalk<Real>::refactor() {
+  ++refactorings_;
+  form_.refactor(tableau_.t);
+}
+
+template <typename Real>
+void BlockedWalk<Real>::walkColumn(std::size_t entering, const Real* z, double* w, const double* low,
+                                   const double* high) {
+  const std::size_t n = form_.rows();
+  const int column = tableau_.columns[tableau_.rank() + entering];
+  const auto inUnit = [this](double value) { return static_cast<Real>(value / unit_); };
+  const Real own = inUnit(w[column]), ownLow = inUnit(low[column]), ownHigh = inUnit(high[column]);
+  const Real roomUp = ownHigh - own, roomDown = own - ownLow;
+
+  const RatioArrays<Real> arrays{n, z, x_.data(), low_.data(), high_.data()};
+  const StepLimits<Real> limits = kernels_.limits(arrays);
+  const bool upStops = roomUp > limits.up, downStops = roomDown > limits.down;
+  const Real reachUp = upStops ? limits.up : roomUp, reachDown = downStops ? limits.down : roomDown;
+  bool goDown = reachDown < reachUp;
+  Pivot<Real> pivot{0, -1};
+  if (goDown ? downStops : upStops) {
+    pivot = kernels_.choose(arrays, goDown ? Real(-1) : Real(1), goDown ? limits.down : limits.up);
+    if (pivot.size <= WalkTolerances<Real>::safePivot) {
+      // The other way is better if it needs no pivot or a sound one.
+      const bool otherStops = goDown ? upStops : downStops;
+      const Pivot<Real> other =
+          otherStops ? kernels_.choose(arrays, goDown ? Real(1) : Real(-1), goDown ? limits.up : limits.down)
+                     : Pivot<Real>{0, -1};
+      if (!otherStops || other.size > WalkTolerances<Real>::safePivot) {
+        goDown = !goDown;
+        pivot = other;
+      }
+    }
+  }
+
+  const Real sign = goDown ? Real(-1) : Real(1);
+  if (pivot.place < 0) {
+    kernels_.move(n, sign * (goDown ? roomDown : roomUp), z, x_.data());
+    w[column] = goDown ? low[column] : high[column];
+    return;
+  }
+  const auto place = static_cast<std::size_t>(pivot.place);
+  const bool toLow = sign * z[place] > 0;
+  const Real room = toLow ? x_[place] - low_[place] : high_[place] - x_[place];
+  const Real step = sign * (std::max(room, Real(0)) / pivot.size);
+  kernels_.move(n, step, z, x_.data());
+  const int leaving = basis_[place];
+  w[leaving] = toLow ? low[leaving] : high[leaving];
+  form_.push(z, place, static_cast<std::ptrdiff_t>(entering));
+  basis_[place] = column;
+  x_[place] = own + step;
+  low_[place] = ownLow;
+  high_[place] = ownHigh;
+}
+
+/**
+ * ŵ_F += B⁻¹ T(w - ŵ): iterative refinement, until it gains no more, then into the box again, which it hardly leaves. If that
+ * does not bring the error down to rounding, the inverse was at fault and is computed afresh. Returns whether it came down.
+ */
+template <typename Real>
+bool BlockedWalk<Real>::restore(double* w, const double* low, const double* high) {
+  const std::size_t rank = tableau_.rank();
+  if (rank == 0 || form_.isIdentity()) return true;
+  double previous = std::numeric_limits<double>::infinity();
+  for (int attempt = 0; attempt < kRestorations; ++attempt) {
+    double scale;
+    const double error = imbalance(w, scale);
+    if (error <= kRounding<Real> * scale) return true;
+    if (error > 0.5 * previous) {
+      if (error <= kAcceptable * scale) return true;
+      refactor();
+    }
+    previous = error;
+    Real* correction = v_.data();
+    std::fill_n(correction, form_.rows(), Real(0));
+    for (std::size_t k = 0; k < rank; ++k) correction[k] = static_cast<Real>(probe_[k] / error);
+    form_.apply(correction, 1);
+    bool clipped = false;
+    for (std::size_t k = 0; k < rank; ++k) {
+      const auto i = static_cast<std::size_t>(basis_[k]);
+      const double wanted = w[i] + static_cast<double>(correction[k]) * error;
+      w[i] = std::clamp(wanted, low[i], high[i]);
+      clipped = clipped || w[i] != wanted;
+    }
+    // B⁻¹ is right to `drift`: what this correction leaves is known to be nothing, unless the box took part of it.
+    if (!clipped && error * WalkTolerances<Real>::drift <= kRounding<Real> * scale) return true;
+  }
+  double scale;
+  const double error = imbalance(w, scale);
+  return error <= kTooMuch * scale;
+}
+
+/** probe_ ← T(w₀ - w), w₀ the weights before the walk. Returns its largest entry, and in `scale` the largest of w₀ - w. */
+template <typename Real>
+double BlockedWalk<Real>::imbalance(const double* w, double& scale) {
+  const std::size_t rank = tableau_.rank();
+  scale = 0;
+  const auto move = [&](std::size_t k) {
+    const auto i = static_cast<std::size_t>(tableau_.columns[k]);
+    const double change = original_[i] - w[i];
+    scale = std::max(scale, std::abs(change));
+    return change;
+  };
+  for (std::size_t k = 0; k < rank; ++k) probe_[k] = move(k);
+  for (std::size_t k = 0; k < moved_.size(); ++k) moved_[k] = move(rank + k);
+  linalg::gemv(linalg::kPlain, rank, moved_.size(), 1.0, tableau_.t.data(), rank, moved_.data(), 1.0, probe_.data());
+  double error = 0;
+  for (const double value : probe_) error = std::max(error, std::abs(value));
+  return error;
+}
+
+template <typename Real>
+std::size_t BlockedWalk<Real>::bytes() const {
+  return form_.bytes() + v_.bytes() + x_.bytes() + low_.bytes() + high_.bytes() +
+         (original_.size() + moved_.size() + probe_.size()) * sizeof(double) + (basis_.size()) * sizeof(int);
+}
+
+template class BlockedWalk<float>;
+template class BlockedWalk<double>;
+
+}  // namespace vertexq

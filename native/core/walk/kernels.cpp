@@ -1,0 +1,197 @@
+#include "walk/kernels.h"
+
+#include <limits>
+
+#include "linalg/lanes.h"
+#include "linalg/simd.h"
+
+namespace vertexq {
+
+namespace {
+
+using linalg::atLeastZero;
+using linalg::broadcast;
+using linalg::load;
+using linalg::magnitude;
+using linalg::store;
+
+template <typename Real, std::size_t Bytes>
+VERTEXQ_INLINE StepLimits<Real> limitsBody(const RatioArrays<Real>& a) {
+  using L = linalg::Lanes<Real, Bytes>;
+  using V = typename L::type;
+  const V infinite = broadcast<V>(std::numeric_limits<Real>::infinity());
+  V up = infinite, down = infinite;
+  for (std::size_t k = 0; k < a.n; k += L::count) {
+    const V z = load<V>(a.z + k), x = load<V>(a.x + k), low = load<V>(a.low + k), high = load<V>(a.high + k);
+    const V size = magnitude(z);
+    const V inverse = Real(1) / size;
+    const V over = (high - low) * WalkTolerances<Real>::feasibility;
+    const V toLow = (atLeastZero(V(x - low)) + over) * inverse;
+    const V toHigh = (atLeastZero(V(high - x)) + over) * inverse;
+    const V upHere = z > 0 ? toLow : toHigh;
+    const V downHere = z > 0 ? toHigh : toLow;
+    const auto counts = size > WalkTolerances<Real>::pivot;
+    const V upCounts = counts ? upHere : infinite;
+    const V downCounts = counts ? downHere : infinite;
+    up = upCounts < up ? upCounts : up;
+    down = downCounts < down ? downCounts : down;
+  }
+  Real ups[L::count], downs[L::count];
+  store(ups, up);
+  store(downs, down);
+  StepLimits<Real> limits{ups[0], downs[0]};
+  for (std::size_t i = 1; i < L::count; ++i) {
+    limits.up = ups[i] < limits.up ? ups[i] : limits.up;
+    limits.down = downs[i] < limits.down ? downs[i] : limits.down;
+  }
+  return limits;
+}
+
+template <typename Real, std::size_t Bytes>
+VERTEXQ_INLINE Pivot<Real> chooseBody(const RatioArrays<Real>& a, Real sign, Real limit) {
+  using L = linalg::Lanes<Real, Bytes>;
+  using V = typename L::type;
+  Real lane[L::count];
+  for (std::size_t i = 0; i < L::count; ++i) lane[i] = static_cast<Real>(i);
+  // Places are counted in Real, exactly: a rank is far below 2^24.
+  V here = load<V>(lane);
+  V best = broadcast<V>(WalkTolerances<Real>::pivot);
+  V place = broadcast<V>(Real(-1));
+  for (std::size_t k = 0; k < a.n; k += L::count, here += static_cast<Real>(L::count)) {
+    const V z = load<V>(a.z + k), x = load<V>(a.x + k), low = load<V>(a.low + k), high = load<V>(a.high + k);
+    const V size = magnitude(z);
+    const V room = atLeastZero(V(z * sign > 0 ? x - low : high - x));
+    const V candidate = room <= size * limit ? size : V{};
+    place = candidate > best ? here : place;
+    best = candidate > best ? candidate : best;
+  }
+  Real sizes[L::count], places[L::count];
+  store(sizes, best);
+  store(places, place);
+  Pivot<Real> pivot{0, -1};
+  for (std::size_t i = 0; i < L::count; ++i) {
+    const auto at = static_cast<std::ptrdiff_t>(places[i]);
+    if (at < 0) continue;
+    if (pivot.place < 0 || sizes[i] > pivot.size || (sizes[i] == pivot.size && at < pivot.place))
+      pivot = {sizes[i], at};
+  }
+  return pivot;
+}
+
+template <typename Real, std::size_t Bytes>
+VERTEXQ_INLINE void moveBody(std::size_t n, Real s, const Real* z, Real* x) {
+  using L = linalg::Lanes<Real, Bytes>;
+  using V = typename L::type;
+  for (std::size_t k = 0; k < n; k += L::count) store(x + k, V(load<V>(x + k) - load<V>(z + k) * s));
+}
+
+/** `Columns` columns of V at once, two vectors of rows in registers: Y is read once for all of them. */
+template <typename Real, std::size_t Bytes, std::size_t Columns>
+VERTEXQ_INLINE void stripBody(std::size_t n, std::size_t depth, const Real* y, std::size_t ldy, const Real* a,
+                              std::size_t lda, Real* v, std::size_t ldv) {
+  using L = linalg::Lanes<Real, Bytes>;
+  using V = typename L::type;
+  for (std::size_t k = 0; k < n; k += 2 * L::count) {
+    V first[Columns], second[Columns];
+    for (std::size_t c = 0; c < Columns; ++c) {
+      first[c] = load<V>(v + c * ldv + k);
+      second[c] = load<V>(v + c * ldv + k + L::count);
+    }
+    for (std::size_t e = 0; e < depth; ++e) {
+      const V y1 = load<V>(y + e * ldy + k), y2 = load<V>(y + e * ldy + k + L::count);
+      for (std::size_t c = 0; c < Columns; ++c) {
+        const Real factor = a[e * lda + c];
+        first[c] -= y1 * factor;
+        second[c] -= y2 * factor;
+      }
+    }
+    for (std::size_t c = 0; c < Columns; ++c) {
+      store(v + c * ldv + k, first[c]);
+      store(v + c * ldv + k + L::count, second[c]);
+    }
+  }
+}
+
+template <typename Real, std::size_t Bytes, std::size_t Columns>
+VERTEXQ_INLINE void panelBody(std::size_t n, std::size_t depth, std::size_t columns, const Real* y, std::size_t ldy,
+                              const Real* a, std::size_t lda, Real* v, std::size_t ldv) {
+  std::size_t c = 0;
+  for (; c + Columns <= columns; c += Columns)
+    stripBody<Real, Bytes, Columns>(n, depth, y, ldy, a + c, lda, v + c * ldv, ldv);
+  for (; c + 2 <= columns; c += 2) stripBody<Real, Bytes, 2>(n, depth, y, ldy, a + c, lda, v + c * ldv, ldv);
+  if (c < columns) stripBody<Real, Bytes, 1>(n, depth, y, ldy, a + c, lda, v + c * ldv, ldv);
+}
+
+template <typename Real, std::size_t Bytes>
+VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t ldl, Real* a) {
+  constexpr std::size_t width = kPanelColumns * sizeof(Real) < Bytes ? kPanelColumns * sizeof(Real) : Bytes;
+  using L = linalg::Lanes<Real, width>;
+  using V = typename L::type;
+  constexpr std::size_t parts = kPanelColumns / L::count;
+  for (std::size_t e = 0; e < depth; ++e) {
+    const Real* row = l + e * ldl;
+    // Two sums, so that one addition does not wait for the last.
+    V even[parts], odd[parts];
+    for (std::size_t p = 0; p < parts; ++p) {
+      even[p] = load<V>(a + e * kPanelColumns + p * L::count);
+      odd[p] = V{};
+    }
+    std::size_t f = 0;
+    for (; f + 2 <= e; f += 2)
+      for (std::size_t p = 0; p < parts; ++p) {
+        even[p] -= load<V>(a + f * kPanelColumns + p * L::count) * row[f];
+        odd[p] -= load<V>(a + (f + 1) * kPanelColumns + p * L::count) * row[f + 1];
+      }
+    for (std::size_t p = 0; p < parts; ++p) {
+      if (f < e) even[p] -= load<V>(a + f * kPanelColumns + p * L::count) * row[f];
+      store(a + e * kPanelColumns + p * L::count, V((even[p] + odd[p]) / row[e]));
+    }
+  }
+}
+
+// One set of functions an instruction set: names, target, bytes of a vector, columns of V in registers.
+#define VERTEXQ_WALK_KERNELS(Name, Target, Bytes, Columns)                                                          \
+  template <typename Real>                                                                                          \
+  struct Name {                                                                                                     \
+    Target static StepLimits<Real> limits(const RatioArrays<Real>& a) { return limitsBody<Real, Bytes>(a); }        \
+    Target static Pivot<Real> choose(const RatioArrays<Real>& a, Real sign, Real limit) {                           \
+      return chooseBody<Real, Bytes>(a, sign, limit);                                                               \
+    }                                                                                                               \
+    Target static void move(std::size_t n, Real s, const Real* z, Real* x) { moveBody<Real, Bytes>(n, s, z, x); }   \
+    Target static void panel(std::size_t n, std::size_t depth, std::size_t columns, const Real* y, std::size_t ldy, \
+                             const Real* a, std::size_t lda, Real* v, std::size_t ldv) {                            \
+      panelBody<Real, Bytes, Columns>(n, depth, columns, y, ldy, a, lda, v, ldv);                                   \
+    }                                                                                                               \
+    Target static void substitute(std::size_t depth, const Real* l, std::size_t ldl, Real* a) {                     \
+      substituteBody<Real, Bytes>(depth, l, ldl, a);                                                                \
+    }                                                                                                               \
+    static constexpr WalkKernels<Real> all{limits, choose, move, panel, substitute};                                \
+  };
+
+VERTEXQ_WALK_KERNELS(Portable, , 16, 2)
+#if VERTEXQ_X86
+VERTEXQ_WALK_KERNELS(Avx2, VERTEXQ_AVX2, 32, 4)
+VERTEXQ_WALK_KERNELS(Avx512, VERTEXQ_AVX512, 64, 8)
+#endif
+
+}  // namespace
+
+template <typename Real>
+const WalkKernels<Real>& walkKernels() {
+#if VERTEXQ_X86
+  switch (linalg::instructionSet()) {
+    case linalg::InstructionSet::Avx512:
+      return Avx512<Real>::all;
+    case linalg::InstructionSet::Avx2:
+      return Avx2<Real>::all;
+    case linalg::InstructionSet::Portable:
+      break;
+  }
+#endif
+  return Portable<Real>::all;
+}
+
+template const WalkKernels<float>& walkKernels<float>();
+template const WalkKernels<double>& walkKernels<double>();
+
+}  // namespace vertexq

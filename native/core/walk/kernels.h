@@ -1,0 +1,80 @@
+// The inner steps of a walk, vectorised for what the CPU has.
+#pragma once
+
+#include <cstddef>
+
+namespace vertexq {
+
+/** What an inexact zero is, for a precision. The columns of a tableau are of order one, and widths of a box are its unit. */
+template <typename Real>
+struct WalkTolerances;
+
+template <>
+struct WalkTolerances<double> {
+  /** By how much of the width of its box an entry may overstep a bound in a ratio test; it is put back at the end. */
+  static constexpr double feasibility = 1e-12;
+  /** Entries of z no larger than this neither stop a step nor become pivots. */
+  static constexpr double pivot = 1e-11;
+  /** A shorter step is not worth a pivot below this: the inverse would lose that many digits. */
+  static constexpr double safePivot = 0.3;
+  /** The basis is factored afresh if B⁻¹B u differs from u by more than this. */
+  static constexpr double drift = 1e-10;
+};
+
+template <>
+struct WalkTolerances<float> {
+  static constexpr float feasibility = 1e-6F;
+  static constexpr float pivot = 1e-5F;
+  static constexpr float safePivot = 3e-1F;
+  static constexpr float drift = 3e-3F;
+};
+
+/**
+ * Arrays of `n` elements in the order of the basis: z = B⁻¹t of the entering column, and the basic entries' values x and
+ * bounds low, high. n is a multiple of 128 bytes; what is beyond the rank has z = 0.
+ */
+template <typename Real>
+struct RatioArrays {
+  std::size_t n;
+  const Real* z;
+  const Real* x;
+  const Real* low;
+  const Real* high;
+};
+
+/** The longest steps up and down that leave every basic entry within its bounds, give or take the feasibility tolerance. */
+template <typename Real>
+struct StepLimits {
+  Real up, down;
+};
+
+/** The largest |z_k| among entries that reach their bound within a step; the lowest k of equal ones; -1 if there is none. */
+template <typename Real>
+struct Pivot {
+  Real size;
+  std::ptrdiff_t place;
+};
+
+/** Columns of a panel: as many as the kernels hold in registers. */
+inline constexpr std::size_t kPanelColumns = 8;
+
+template <typename Real>
+struct WalkKernels {
+  /** Harris' first pass, for both signs at once. */
+  StepLimits<Real> (*limits)(const RatioArrays<Real>&);
+  /** Harris' second pass: the pivot for a step of sign `sign`, no longer than `limit`. */
+  Pivot<Real> (*choose)(const RatioArrays<Real>&, Real sign, Real limit);
+  /** x ← x - s·z, n elements. */
+  void (*move)(std::size_t n, Real s, const Real* z, Real* x);
+  /** V ← V - Y·A: V n × columns, Y n × depth (column-major, distances ldv, ldy), A depth × columns, row-major (lda). */
+  void (*panel)(std::size_t n, std::size_t depth, std::size_t columns, const Real* y, std::size_t ldy, const Real* a,
+                std::size_t lda, Real* v, std::size_t ldv);
+  /** A ← L⁻¹ A: A depth × kPanelColumns, row-major; L lower triangular, row-major with distance ldl. */
+  void (*substitute)(std::size_t depth, const Real* l, std::size_t ldl, Real* a);
+};
+
+/** The kernels for this CPU. They differ in the last bits of their products, never in what they are told to choose. */
+template <typename Real>
+const WalkKernels<Real>& walkKernels();
+
+}  // namespace vertexq

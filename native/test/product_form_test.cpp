@@ -1,0 +1,107 @@
+// The inverse of a basis in product form against the basis itself.
+#include "walk/product_form.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "check.h"
+#include "linalg/blas.h"
+#include "test_data.h"
+
+using namespace vertexq;
+using namespace vertexq::testing;
+
+namespace {
+
+template <typename Real>
+class Basis {
+ public:
+  Basis(std::mt19937_64& random, std::size_t rank, std::size_t entering, std::size_t pivots)
+      : random_(random), exact_(gaussian(random, rank, entering)), t_(rank, entering), form_(t_, pivots, 16) {
+    std::copy_n(exact_.data(), rank * entering, t_.data());
+  }
+
+  ProductForm<Real>& form() { return form_; }
+  const Matrix& exact() const { return exact_; }
+
+  /** Up to `count` columns enter, in panels as a walk has them, each at the place of its largest z, or its second largest. */
+  void enter(std::size_t count) {
+    const std::size_t ld = form_.rows();
+    std::vector<Real> v(ld * (count + ProductForm<Real>::kPanel));
+    for (std::size_t c = 0; c < count; ++c) std::copy_n(t_.column(next_ + c), t_.rows(), v.data() + c * ld);
+    form_.apply(v.data(), count);
+    form_.beginBlock();
+    for (std::size_t c = 0; c < count; ++c, ++next_) {
+      Real* z = v.data() + c * ld;
+      if (c % ProductForm<Real>::kPanel == 0)
+        form_.beginPanel(z);
+      else
+        form_.applyInPanel(z);
+      if (random_() % 3 == 0) continue;  // reached its bound itself
+      std::size_t place = random_() % t_.rows();
+      for (std::size_t k = 0; k < t_.rows(); ++k)
+        if (std::abs(z[k]) > 2 * std::abs(z[place])) place = k;
+      form_.push(z, place, static_cast<std::ptrdiff_t>(next_));
+    }
+  }
+
+  /** Largest entry of B⁻¹ B - I. */
+  double error() {
+    const std::size_t ld = form_.rows(), rank = t_.rows();
+    double worst = 0;
+    for (std::size_t first = 0; first < rank; first += 16) {
+      const std::size_t count = std::min<std::size_t>(16, rank - first);
+      std::vector<Real> v(ld * 16);
+      for (std::size_t c = 0; c < count; ++c) {
+        const std::ptrdiff_t entered = form_.enteredAt(first + c);
+        if (entered < 0)
+          v[first + c + c * ld] = 1;
+        else
+          std::copy_n(t_.column(static_cast<std::size_t>(entered)), rank, v.data() + c * ld);
+      }
+      form_.apply(v.data(), count);
+      for (std::size_t c = 0; c < count; ++c)
+        for (std::size_t k = 0; k < rank; ++k)
+          worst = std::max(worst, std::abs(static_cast<double>(v[k + c * ld]) - (k == first + c ? 1 : 0)));
+    }
+    return worst;
+  }
+
+ private:
+  std::mt19937_64& random_;
+  Matrix exact_;
+  BasicMatrix<Real> t_;
+  ProductForm<Real> form_;
+  std::size_t next_ = 0;
+};
+
+template <typename Real>
+void inverts(double tolerance) {
+  std::mt19937_64 random(31);
+  for (const std::size_t rank : {1u, 2u, 7u, 33u, 90u}) {
+    Basis<Real> never(random, rank, 160, 160), often(random, rank, 160, 80);
+    for (int block = 0; block < 10; ++block) {
+      never.enter(16);
+      often.enter(16);
+      CHECK_AT_MOST(never.error(), tolerance);
+      CHECK_AT_MOST(often.error(), tolerance);
+      if (often.form().pivots() >= 20) often.form().fold();
+      CHECK_AT_MOST(often.error(), tolerance);
+    }
+    for (Basis<Real>* basis : {&never, &often}) {
+      basis->form().refactor(basis->exact());
+      CHECK_AT_MOST(basis->error(), tolerance / 10);
+      basis->form().reset();
+      CHECK(basis->form().isIdentity() && basis->error() == 0);
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  pinBlasToOneThread();
+  inverts<double>(1e-9);
+  inverts<float>(2e-2);
+  return report();
+}
