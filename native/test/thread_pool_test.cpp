@@ -2,6 +2,7 @@
 #include "parallel/thread_pool.h"
 
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -73,6 +74,39 @@ void manyCallers() {
   CHECK(sum == 6 * 50 * 190);
 }
 
+/** Two callers that may each use three threads: three work, once each has begun, not four. */
+void callersShareTheThreads() {
+  using namespace std::chrono_literals;
+  constexpr int limit = 3;
+  std::atomic<int> begun{0}, working{0}, most{0}, ran{0};
+  const auto caller = [&] {
+    std::atomic<bool> first{true};
+    ThreadPool::shared().parallelFor(300, limit, [&](std::size_t, unsigned) {
+      if (first.exchange(false)) ++begun;
+      const int now = ++working;
+      // Helpers that began before the second caller did may end the task they are in.
+      if (begun == 2 && ran > 100 && now > most) most = now;
+      std::this_thread::sleep_for(100us);
+      --working;
+      ++ran;
+    });
+  };
+  std::thread other(caller);
+  caller();
+  other.join();
+  CHECK(ran == 600);
+  CHECK(most <= limit);
+}
+
+/** A task may call parallelFor itself. */
+void nested() {
+  std::atomic<int> ran{0};
+  ThreadPool::shared().parallelFor(20, 4, [&](std::size_t, unsigned) {
+    ThreadPool::shared().parallelFor(20, 4, [&](std::size_t, unsigned) { ++ran; });
+  });
+  CHECK(ran == 400);
+}
+
 }  // namespace
 
 int main() {
@@ -80,5 +114,7 @@ int main() {
   slotsAreExclusive();
   errorsAreThrownOn();
   manyCallers();
+  callersShareTheThreads();
+  nested();
   return report();
 }

@@ -4,36 +4,46 @@
 #include <atomic>
 #include <exception>
 #include <utility>
+#include <vector>
 
 namespace vertexq {
 
 /** One parallelFor: helpers and the caller draw indices from it until none is left. */
 struct ThreadPool::Batch {
-  Batch(std::size_t tasks, const std::function<void(std::size_t, unsigned)>& run) : count(tasks), task(run) {}
+  Batch(std::size_t tasks, unsigned threads, const std::function<void(std::size_t, unsigned)>& run)
+      : count(tasks), limit(threads), task(run) {
+    for (unsigned slot = threads; slot-- > 0;) freeSlots.push_back(slot);
+  }
 
   const std::size_t count;
+  const unsigned limit;  // threads at work on it, the caller included
   const std::function<void(std::size_t, unsigned)>& task;
   std::atomic<std::size_t> next{0};
 
   std::mutex mutex;
   std::condition_variable left;
-  unsigned slots = 0;    // handed out so far
+  std::vector<unsigned> freeSlots;
   unsigned running = 0;  // threads inside drain()
   bool closed = false;   // the caller has seen the end: latecomers must not touch `task`
   std::exception_ptr error;
   std::size_t errorIndex = 0;
 
-  void drain() {
+  bool hasTasks() const { return next.load() < count; }
+
+  /** Runs tasks until none is left, or `enough` says so between two of them. */
+  template <typename Enough>
+  void drain(Enough enough) {
     unsigned slot;
     {
       std::lock_guard<std::mutex> lock(mutex);
-      if (closed) return;
-      slot = slots++;
+      if (closed || freeSlots.empty()) return;
+      slot = freeSlots.back();
+      freeSlots.pop_back();
       ++running;
     }
     std::size_t i = 0;
     try {
-      while ((i = next.fetch_add(1)) < count) task(i, slot);
+      while (!enough() && (i = next.fetch_add(1)) < count) task(i, slot);
     } catch (...) {
       next.store(count);
       // All indices below a failing one were drawn before it, and run to their end: the lowest error is always found.
@@ -44,6 +54,7 @@ struct ThreadPool::Batch {
       }
     }
     std::lock_guard<std::mutex> lock(mutex);
+    freeSlots.push_back(slot);
     if (--running == 0) left.notify_all();
   }
 };
@@ -53,24 +64,54 @@ ThreadPool& ThreadPool::shared() {
   return *pool;
 }
 
+namespace {
+
+/** A task that calls parallelFor itself is one thread at work, not two. */
+thread_local unsigned depth = 0;
+
+class Working {
+ public:
+  explicit Working(std::atomic<std::size_t>& count) : count_(count) {
+    if (depth++ == 0) ++count_;
+  }
+  ~Working() {
+    if (--depth == 0) --count_;
+  }
+  Working(const Working&) = delete;
+  Working& operator=(const Working&) = delete;
+
+ private:
+  std::atomic<std::size_t>& count_;
+};
+
+}  // namespace
+
 void ThreadPool::parallelFor(std::size_t count, unsigned threads,
                              const std::function<void(std::size_t, unsigned)>& task) {
   if (count == 0) return;
-  const std::size_t wanted = std::min<std::size_t>({threads, kMaxThreads, count});
-  auto batch = std::make_shared<Batch>(count, task);
+  const std::size_t wanted = std::max<std::size_t>(1, std::min<std::size_t>({threads, kMaxThreads, count}));
+  auto batch = std::make_shared<Batch>(count, static_cast<unsigned>(wanted), task);
   if (wanted > 1) {
     std::lock_guard<std::mutex> lock(mutex_);
     growTo(wanted - 1);
-    for (std::size_t i = 1; i < wanted; ++i) queue_.push_back(batch);
+    open_.push_back(batch);
     wake_.notify_all();
   }
-  batch->drain();
+  {
+    const Working working(working_);
+    batch->drain([] { return false; });
+  }
   std::unique_lock<std::mutex> lock(batch->mutex);
   batch->left.wait(lock, [&] { return batch->running == 0; });
   batch->closed = true;
   // Taken out of the batch: a helper that lets go of it last must not free what the caller is still handling.
   const std::exception_ptr error = std::move(batch->error);
   lock.unlock();
+  {
+    // There is room for a helper elsewhere now.
+    std::lock_guard<std::mutex> poolLock(mutex_);
+    wake_.notify_all();
+  }
   if (error) std::rethrow_exception(error);
 }
 
@@ -78,16 +119,38 @@ void ThreadPool::growTo(std::size_t helpers) {
   for (; helpers_ < helpers; ++helpers_) std::thread([this] { helperLoop(); }).detach();
 }
 
+/** The next batch that may have one more helper; forgets those whose tasks are all drawn. The mutex is held. */
+std::shared_ptr<ThreadPool::Batch> ThreadPool::batchToHelp() {
+  for (auto at = open_.begin(); at != open_.end();) {
+    if (!(*at)->hasTasks()) {
+      at = open_.erase(at);
+      continue;
+    }
+    if (working_.load() < (*at)->limit) {
+      // To the back: the next helper goes to another batch.
+      std::shared_ptr<Batch> batch = std::move(*at);
+      open_.erase(at);
+      open_.push_back(batch);
+      return batch;
+    }
+    ++at;
+  }
+  return nullptr;
+}
+
 void ThreadPool::helperLoop() {
+  std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
     std::shared_ptr<Batch> batch;
+    wake_.wait(lock, [&] { return (batch = batchToHelp()) != nullptr; });
     {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return !queue_.empty(); });
-      batch = std::move(queue_.front());
-      queue_.pop_front();
+      const Working working(working_);
+      lock.unlock();
+      batch->drain([&] { return working_.load() > batch->limit; });
     }
-    batch->drain();
+    batch = nullptr;
+    lock.lock();
+    wake_.notify_one();  // this one has left: another may be wanted elsewhere
   }
 }
 
