@@ -4,10 +4,12 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const native = path.join(path.dirname(path.dirname(fileURLToPath(import.meta.url))), 'native');
-const files = readdirSync(native, { recursive: true })
-  .filter((name) => /\.(h|cpp)$/.test(name))
-  .map((name) => path.join(native, name));
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const files = ['native', path.join('bench', 'native')].flatMap((folder) =>
+  readdirSync(path.join(root, folder), { recursive: true })
+    .filter((name) => /\.(h|cpp)$/.test(name))
+    .map((name) => path.join(root, folder, name)),
+);
 
 if (spawnSync('clang-format', ['--version']).error) {
   console.error('clang-format is not installed: the C++ sources are left alone.');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { quantizeModel, type Feeds, type ModelOptions } from '../../lib/index';
 import { accuracy, classify, loadMnist, type MnistSplit } from '../../scripts/models/mnist';
 import { mulberry32, shuffle } from '../../scripts/models/trainer/random';
-import { markdownTable } from './document';
+import { markdownTable } from '../document';
 
 const network = join(__dirname, '..', '..', 'test', 'fixtures', 'mnist-mlp.onnx');
 const heldOut = 1000;

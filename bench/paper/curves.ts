@@ -2,7 +2,7 @@ import { quantizeLayer, type FloatArray, type QuantizeOptions } from '../../lib/
 import { loadMnist } from '../../scripts/models/mnist';
 import { mulberry32 } from '../../scripts/models/trainer/random';
 import { gaussian, imageRows, logLogSlope, median, uniform } from './data';
-import { markdownTable } from './document';
+import { markdownTable } from '../document';
 
 /** Samples: the rows of X. */
 export const samples = 32;

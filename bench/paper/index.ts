@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { accuracyTable, errorTable, floatAccuracy, measureAccuracy } from './accuracy';
 import { curveTables, gaussianSweep, measure, mnistSweep, type Sweep } from './curves';
-import { aligned, fillIn, keep } from './document';
+import { aligned, fillIn, keep } from '../document';
 import { plotAccuracy, plotCurves } from './plots';
 
 const root = join(__dirname, '..', '..');

@@ -1,23 +1,6 @@
-import { writeFileSync } from 'node:fs';
-import { parse, View } from 'vega';
-import { compile, type Config, type TopLevelSpec } from 'vega-lite';
 import type { Outcome } from './accuracy';
 import type { Curve } from './curves';
-
-const config: Config = {
-  background: 'white',
-  font: 'sans-serif',
-  axis: { labelFontSize: 12, titleFontSize: 13, titleFontWeight: 'normal', gridColor: '#e6e6e6' },
-  header: { labelFontSize: 14, labelFontWeight: 'bold' },
-  legend: { labelFontSize: 13, labelLimit: 300, symbolStrokeWidth: 2.5, symbolSize: 120 },
-  range: { category: ['#6e7781', '#bf8700', '#0969da', '#cf222e', '#1a7f37'] },
-};
-
-async function write(path: string, spec: TopLevelSpec): Promise<void> {
-  const view = new View(parse(compile({ ...spec, config }).spec), { renderer: 'none' });
-  writeFileSync(path, `${await view.toSVG()}\n`);
-  view.finalize();
-}
+import { writePlot } from '../plot';
 
 /** Error against N, both logarithmic, a panel for 1 and one for 2 bits. */
 export async function plotCurves(path: string, curves: readonly Curve[], title: string): Promise<void> {
@@ -26,7 +9,7 @@ export async function plotCurves(path: string, curves: readonly Curve[], title: 
     points.map(({ inputs, error }) => ({ panel: bits === 1 ? '1 bit' : '2 bits', name, inputs, error })),
   );
   const ticks = [...new Set(values.map(({ inputs }) => inputs))];
-  await write(path, {
+  await writePlot(path, {
     title: { text: title, fontSize: 15, anchor: 'middle', offset: 14 },
     data: { values },
     facet: { column: { field: 'panel', type: 'nominal', title: null } },
@@ -68,7 +51,7 @@ export async function plotAccuracy(path: string, outcomes: readonly Outcome[]): 
     percent: 100 * accuracy,
   }));
   const counts = [...new Set(values.map(({ samples }) => samples))];
-  await write(path, {
+  await writePlot(path, {
     title: { text: 'MNIST, 784-500-300-10', fontSize: 15, anchor: 'middle', offset: 14 },
     data: { values },
     facet: { field: 'panel', type: 'nominal', title: null },
