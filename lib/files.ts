@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { open, realpath, rename, rm, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from './errors';
 
@@ -36,31 +37,41 @@ export async function writeWhole(file: string, bytes: Uint8Array, signal?: Abort
   }
 }
 
-/** The rename itself lasts only once its folder is on disk. Windows has no such thing. */
+/**
+ * The rename itself lasts only once its folder is on disk. Windows and some network file systems have no such thing, and a folder
+ * that may be written need not be readable: the file is there all the same.
+ */
 async function syncFolder(folder: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const handle = await open(folder, 'r');
   try {
-    await handle.sync();
-  } finally {
-    await handle.close();
+    const handle = await open(folder, 'r');
+    await handle.sync().finally(() => handle.close());
+  } catch {
+    // nothing more can be done
   }
 }
 
-/** Throws, before any work, where the output could not be written or is the input. */
-export async function checkOutput(input: string, output: string): Promise<void> {
-  const folder = await stat(dirname(output)).catch(() => undefined);
-  if (!folder?.isDirectory())
-    throw new VertexqError(
-      'ERR_VERTEXQ_FILE',
-      `${output} cannot be written: the folder ${dirname(output)} does not exist`,
-    );
+/** Throws, before any work, where the output could not be written or is one of the inputs. */
+export async function checkOutput(inputs: readonly string[], output: string): Promise<void> {
+  const folder = dirname(output);
+  const cannot = (why: string, cause?: unknown) =>
+    new VertexqError('ERR_VERTEXQ_FILE', `${output} cannot be written: ${why}`, { cause });
+  try {
+    if (!(await stat(folder)).isDirectory()) throw cannot(`the folder ${folder} does not exist`);
+    await access(folder, constants.W_OK | constants.X_OK);
+  } catch (cause) {
+    if (cause instanceof VertexqError) throw cause;
+    const { code, message } = cause as NodeJS.ErrnoException;
+    throw code === 'ENOENT' || code === 'ENOTDIR'
+      ? cannot(`the folder ${folder} does not exist`, cause)
+      : cannot(`the folder ${folder} is not writable: ${message}`, cause);
+  }
   const existing = await stat(output).catch(() => undefined);
-  if (existing && !existing.isFile())
-    throw new VertexqError(
-      'ERR_VERTEXQ_FILE',
-      `${output} cannot be written: it exists and is not a regular file`,
-    );
-  if (existing && (await realpath(output)) === (await realpath(input).catch(() => undefined)))
-    throw new RangeError(`The output ${output} is the input: give it another name`);
+  if (existing && !existing.isFile()) throw cannot('it exists and is not a regular file');
+  if (!existing) return;
+  const real = await realpath(output);
+  for (const input of inputs)
+    if (real === (await realpath(input).catch(() => undefined)))
+      throw new RangeError(
+        `The output ${output} is the input${input === output ? '' : ` ${input}`}: give it another name`,
+      );
 }

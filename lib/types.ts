@@ -32,7 +32,7 @@ export interface LayerInput {
 
 /** How far long work has come. `done` of `total` units, whose kind depends on the stage. */
 export interface Progress {
-  /** `capture` runs the network (units: calibration samples), `quantize` fits a layer (neurons), `write` writes the file. */
+  /** `capture` runs the network (units: runs, each of a batch of samples), `quantize` fits a layer (neurons), `write` writes the file. */
   stage: 'capture' | 'quantize' | 'write';
   done: number;
   total: number;

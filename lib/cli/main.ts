@@ -75,9 +75,13 @@ async function main(): Promise<void> {
   // Whoever reads the output may stop early, as `head` does.
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
+      if (error.code === 'EPIPE') return;
+      process.exitCode = exitCodes.failed;
+      if (stream === process.stdout)
+        process.stderr.write(`vertexq: stdout cannot be written: ${oneLine(error.message)}\n`);
     });
-  process.exitCode = await run(process.argv.slice(2), processContext(controller.signal));
+  const code = await run(process.argv.slice(2), processContext(controller.signal));
+  process.exitCode ||= code;
 }
 
 if (require.main === module) void main();

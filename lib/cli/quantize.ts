@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander';
-import { resolve } from 'node:path';
+import { realpath } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { checkOutput, writeWhole } from '../files';
 import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
@@ -150,7 +151,7 @@ export function addQuantize(program: Command, context: Context): void {
 async function quantize(input: string, flags: Flags, context: Context): Promise<void> {
   const { output, report: reportFile, json = false, quiet = false } = flags;
   await parse.refuseCheckpoint(input);
-  if (reportFile !== undefined) await checkReportFile(reportFile, input, output);
+  if (reportFile !== undefined) await checkReportFile(reportFile, input, flags);
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let report: Report;
@@ -184,14 +185,21 @@ function modelOptions({
 }
 
 /** Before the work, not after it. */
-async function checkReportFile(file: string, input: string, output: string): Promise<void> {
+async function checkReportFile(file: string, input: string, { output, ...flags }: Flags): Promise<void> {
   if (/\.html?$/i.test(file))
     throw new RangeError(`The report ${file}: reports are JSON in this version, name it .json`);
   for (const [path, what] of [
     [input, 'input'],
     [output, 'output'],
   ] as const)
-    if (resolve(file) === resolve(path))
+    if ((await placeOf(file)) === (await placeOf(path)))
       throw new RangeError(`The report ${file} is the ${what}: give it another name`);
-  await checkOutput(input, file);
+  const data = [...(flags.calibration ?? []), flags.holdout];
+  await checkOutput([input, ...data.filter((path) => typeof path === 'string')], file);
+}
+
+/** Where a file that need not be there would be. */
+async function placeOf(file: string): Promise<string> {
+  const folder = resolve(dirname(file));
+  return join(await realpath(folder).catch(() => folder), basename(file));
 }

@@ -1,5 +1,5 @@
 import { VertexqError } from '../errors';
-import type { QuantizedLayer } from '../types';
+import type { Grid, QuantizedLayer } from '../types';
 
 /** A weight as com.microsoft.MatMulNBits holds it: W[k, n] = (q − zeroPoint)·scale. */
 export interface PackedWeight {
@@ -31,6 +31,14 @@ export function checkGroupSize(groupSize: number | 'channel'): void {
     throw new RangeError(
       `The format "matmulnbits" needs a "groupSize" that is a multiple of 16, or "channel", not ${groupSize}: ` +
         'choose one, or the format "float"',
+    );
+}
+
+/** Throws a RangeError unless codes of this alphabet can be written. */
+export function checkAlphabet({ grid, levels }: { grid: Grid; levels: number }): void {
+  if (grid === 'zero-free' && containerOf(2 * levels) === undefined)
+    throw new RangeError(
+      `The format "matmulnbits" cannot hold a "zero-free" grid of ${levels} levels: use the grid "asymmetric", or the format "float"`,
     );
 }
 
@@ -79,9 +87,12 @@ function putBits(target: Uint8Array, start: number, bit: number, value: number):
   target[start + (bit >> 3)]! |= value << (bit & 7);
 }
 
+function containerOf(levels: number): 2 | 4 | 8 | undefined {
+  return containers.find((candidate) => levels <= 2 ** candidate);
+}
+
 function containerFor(layer: Codes, zeroFree: boolean): 2 | 4 | 8 {
-  const needed = zeroFree ? 2 * layer.levels : layer.levels;
-  const bits = containers.find((candidate) => needed <= 2 ** candidate);
+  const bits = containerOf(zeroFree ? 2 * layer.levels : layer.levels);
   if (bits === undefined)
     throw new VertexqError(
       'ERR_VERTEXQ_FORMAT',

@@ -29,6 +29,7 @@ export interface CalibrationOptions {
 
 const defaultHoldout = 0.1;
 const defaultBatchSize = 32;
+const maxSamples = 100_000_000;
 /** From so many feeds on, whole ones are held out. */
 const manyFeeds = 10;
 
@@ -66,6 +67,7 @@ export async function prepareCalibration(
   const plan: Plan = { fixed, size: fixed ?? batchSize ?? defaultBatchSize, warnings };
 
   const source = await readCalibration(data, inputs, 'calibration');
+  requireFewBatches(source, plan, nameOf(data, 'calibration'));
   if (typeof holdout === 'number')
     return prepared(divide(source, holdout, plan, nameOf(data, 'calibration')), warnings);
   const heldOut = await readCalibration(holdout, inputs, 'holdout');
@@ -105,13 +107,14 @@ function total(batches: readonly { samples: number }[]): number {
   return batches.reduce((sum, { samples }) => sum + samples, 0);
 }
 
-/** A feed takes memory whatever its size. */
+/** Samples and feeds take time and memory whatever their size: where a dimension is 0, no data bounds their number. */
 function requireFewBatches(
   { pieces, asGiven }: CalibrationSource,
   { size, fixed }: Plan,
   what: string,
 ): void {
   const samples = total(pieces);
+  if (samples > maxSamples) throw calibrationError(what, `has ${samples} samples, more than ${maxSamples}`);
   if (asGiven || samples / size <= maxFeeds) return;
   const advice = fixed === null ? 'raise "batchSize", or give fewer' : 'give fewer';
   throw calibrationError(what, `has ${samples} samples, more than ${maxFeeds} batches of ${size}: ${advice}`);

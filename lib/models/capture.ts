@@ -1,15 +1,10 @@
-import { create } from '@bufbuild/protobuf';
 import { VertexqError } from '../errors';
 import type { Calibration } from '../layers/calibration';
 import { modelBytes } from './onnx/codec';
-import { usedBy } from './onnx/graph';
-import {
-  GraphProtoSchema,
-  TensorProto_DataType as DataType,
-  type ModelProto,
-  type NodeProto,
-} from './onnx/onnx_pb';
+import { tensorsOf, usedBy } from './onnx/graph';
+import { TensorProto_DataType as DataType, type ModelProto, type NodeProto } from './onnx/onnx_pb';
 import { valueInfo } from './onnx/make';
+import { isExternal } from './onnx/tensor';
 import { loadSession, runSession } from './runtime';
 import type { Feeds } from './types';
 
@@ -38,7 +33,15 @@ export async function capture(
   options: CaptureOptions,
 ): Promise<Captured> {
   const what = `the network up to "${target}"`;
-  const session = await loadSession(modelBytes(upTo(model, target)), what);
+  const part = upTo(model, target);
+  // The runtime would look for such a file in the process's working folder.
+  for (const tensor of tensorsOf(part.graph!))
+    if (isExternal(tensor))
+      throw new VertexqError(
+        'ERR_VERTEXQ_UNSUPPORTED',
+        `${what} cannot be run: the data of its tensor "${tensor.name}" lies in another file, which this version of vertexq does not read`,
+      );
+  const session = await loadSession(modelBytes(part), what);
   let rank = 0;
   try {
     for (const [index, feed] of feeds.entries()) {
@@ -50,14 +53,18 @@ export async function capture(
           `the value "${target}" is ${tensor.type}, not float32`,
         );
       const calibration = into(index);
-      rank = tensor.dims.length;
-      if (rank < 2)
+      // A vector is one row, whichever side the weight is on.
+      const axis = tensor.dims.length === 1 ? -1 : featureAxis;
+      if (axis === -2 && rank !== 0 && rank !== tensor.dims.length)
         throw new VertexqError(
           'ERR_VERTEXQ_UNSUPPORTED',
-          `the value "${target}" is no matrix: it has rank ${rank}`,
+          `the value "${target}" has rank ${rank} for some of the data and ${tensor.dims.length} for other: expected the same`,
         );
-      const rows = rowsOf(tensor.data as Float32Array, tensor.dims, featureAxis);
-      const width = featureAxis === -1 ? tensor.dims.at(-1) : tensor.dims.at(-2);
+      rank = tensor.dims.length;
+      if (rank === 0)
+        throw new VertexqError('ERR_VERTEXQ_ONNX', `the value "${target}" is a single number, and no matrix`);
+      const rows = rowsOf(tensor.data as Float32Array, tensor.dims, axis);
+      const width = tensor.dims.at(axis);
       if (width !== calibration.inFeatures)
         throw new VertexqError(
           'ERR_VERTEXQ_ONNX',
@@ -98,16 +105,17 @@ export function upTo(model: ModelProto, target: string): ModelProto {
     const node = producers.get(name);
     if (!node || nodes.has(node)) continue;
     nodes.add(node);
-    pending.push(...usedBy(node));
+    // Not all at once: there may be more than the stack holds.
+    for (const used of usedBy(node)) pending.push(used);
   }
-  // Functions of the model's own, and whatever else the schema does not know, stay.
+  // Functions of the model's own, sparse weights, and whatever else the schema does not know, stay.
   const part = shallowCopy(model);
-  part.graph = create(GraphProtoSchema, {
-    name: source.name,
+  part.graph = Object.assign(shallowCopy(source), {
     node: source.node.filter((node) => nodes.has(node)),
     initializer: source.initializer.filter((tensor) => needed.has(tensor.name)),
     input: source.input.filter((input) => needed.has(input.name)),
     output: [valueInfo(target, DataType.FLOAT)],
+    valueInfo: [],
   });
   return part;
 }

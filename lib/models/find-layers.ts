@@ -1,6 +1,6 @@
 import picomatch from 'picomatch';
-import { VertexqError } from '../errors';
-import { type Constant, type Graph, intAttribute } from './onnx/graph';
+import { located, VertexqError } from '../errors';
+import { type Constant, type Graph, intAttribute, isStandard } from './onnx/graph';
 import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from './onnx/onnx_pb';
 import { dimsOf, floatValues, transposed, typeNameOf } from './onnx/tensor';
 
@@ -36,18 +36,22 @@ export interface FoundLayers {
   skipped: SkippedLayer[];
 }
 
-/** The layers of a graph that can be quantized: MatMul and Gemm with a constant float32 matrix. */
+/**
+ * The layers of a graph that can be quantized: MatMul and Gemm with a constant float32 matrix. Throws ERR_VERTEXQ_ONNX at a MatMul
+ * or Gemm that lacks an input or its output.
+ */
 export function findLayers(graph: Graph): FoundLayers {
   const found: FoundLayers = { layers: [], skipped: [] };
-  const names = new Map<string, number>();
+  const names = new Set<string>();
   for (const node of graph.order) {
-    if (
-      (node.opType !== 'MatMul' && node.opType !== 'Gemm') ||
-      (node.domain !== '' && node.domain !== 'ai.onnx')
-    )
-      continue;
-    const right = graph.constant(node.input[1] ?? '');
-    const left = graph.constant(node.input[0] ?? '');
+    if ((node.opType !== 'MatMul' && node.opType !== 'Gemm') || !isStandard(node)) continue;
+    if (!node.input[0] || !node.input[1] || !node.output[0])
+      throw new VertexqError(
+        'ERR_VERTEXQ_ONNX',
+        `${graph.file}: node "${node.name}" (${node.opType}) should have two inputs and an output, and has [${node.input.join(', ')}] and [${node.output.join(', ')}]`,
+      );
+    const right = graph.constant(node.input[1]);
+    const left = graph.constant(node.input[0]);
     const constant = right ?? (node.opType === 'MatMul' ? left : undefined);
     // Without an activation there is nothing to fit, and the runtime folds such a product away.
     if (!constant || (left && right)) continue;
@@ -59,11 +63,12 @@ export function findLayers(graph: Graph): FoundLayers {
   return found;
 }
 
-function uniqueName(node: NodeProto, names: Map<string, number>): string {
-  const base = node.name || node.output[0] || node.opType;
-  const count = (names.get(base) ?? 0) + 1;
-  names.set(base, count);
-  return count === 1 ? base : `${base}#${count}`;
+function uniqueName(node: NodeProto, names: Set<string>): string {
+  const base = node.name || node.output[0]!;
+  let name = base;
+  for (let count = 2; names.has(name); count++) name = `${base}#${count}`;
+  names.add(name);
+  return name;
 }
 
 function unsuitable(tensor: TensorProto): string | undefined {
@@ -91,6 +96,15 @@ function layerOf(name: string, node: NodeProto, constant: Constant, weightIndex:
     outFeatures: neuronMajor ? dims[0] : dims[1],
     inFeatures: neuronMajor ? dims[1] : dims[0],
   };
+}
+
+/** Throws at a weight that cannot be read: ERR_VERTEXQ_ONNX, ERR_VERTEXQ_UNSUPPORTED. */
+export function requireWeight(layer: Layer): void {
+  try {
+    floatValues(layer.constant.tensor);
+  } catch (error) {
+    throw located(`layer "${layer.name}"`, error);
+  }
 }
 
 /** W, [outFeatures, inFeatures]. */

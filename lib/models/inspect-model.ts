@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import { describe } from '../options';
 import { findLayers } from './find-layers';
 import { readModel } from './onnx/codec';
@@ -10,12 +9,12 @@ import type { Inspection } from './types';
 
 /**
  * What an ONNX file holds: its layers that can be quantized, its other weights, its inputs and outputs. Rejects with VertexqError
- * ERR_VERTEXQ_FILE or ERR_VERTEXQ_ONNX.
+ * ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX or ERR_VERTEXQ_MEMORY.
  */
 export async function inspectModel(input: string): Promise<Inspection> {
   if (typeof input !== 'string' || input === '')
     throw new TypeError(`Expected the input to be the path of an ONNX file, not ${describe(input)}`);
-  const model = await readModel(input);
+  const { model, size } = await readModel(input);
   const graph = new Graph(model, input);
   const { layers } = findLayers(graph);
   const quantizable = new Set<TensorProto>(layers.map((layer) => layer.constant.tensor));
@@ -28,8 +27,9 @@ export async function inspectModel(input: string): Promise<Inspection> {
     weights.set(kind, { count: entry.count + 1, bytes: entry.bytes + bytes });
     otherWeights += bytes;
   }
-  const operators: Record<string, number> = {};
-  for (const { opType } of graph.proto.node) operators[opType] = (operators[opType] ?? 0) + 1;
+  // A Map, as operators may be called like members of objects.
+  const operators = new Map<string, number>();
+  for (const { opType } of graph.proto.node) operators.set(opType, (operators.get(opType) ?? 0) + 1);
   return {
     input,
     irVersion: Number(model.irVersion),
@@ -48,9 +48,9 @@ export async function inspectModel(input: string): Promise<Inspection> {
       bytes: byteLengthOf(layer.constant.tensor),
     })),
     others: [...weights].map(([kind, entry]) => ({ kind, ...entry })).sort((a, b) => b.bytes - a.bytes),
-    operators,
+    operators: Object.fromEntries(operators),
     bytes: {
-      file: (await stat(input)).size,
+      file: size,
       quantizable: [...quantizable].reduce((sum, tensor) => sum + byteLengthOf(tensor), 0),
       otherWeights,
     },

@@ -1,4 +1,4 @@
-import { checkGroupSize } from '../formats/matmulnbits';
+import { checkAlphabet, checkGroupSize } from '../formats/matmulnbits';
 import type { LayerSettings } from '../layers/quantize-weights';
 import {
   type AlphabetKind,
@@ -46,7 +46,11 @@ export function checkModelOptions(input: unknown, output: unknown, options: Mode
       : requireOneOf('format', options.format, ['matmulnbits', 'float']);
   const groupSize = options.groupSize ?? 32;
   groupSizeFor({ groupSize }, Infinity);
-  if (format === 'matmulnbits') checkGroupSize(groupSize);
+  const kind = alphabetKind(options, 'asymmetric');
+  if (format === 'matmulnbits') {
+    checkGroupSize(groupSize);
+    checkAlphabet(kind);
+  }
   rankRule(options, 1, 'auto');
   if (options.batchSize !== undefined) requireInteger('batchSize', options.batchSize, 1, Infinity);
   if (options.holdout !== undefined && options.calibration === undefined)
@@ -60,7 +64,7 @@ export function checkModelOptions(input: unknown, output: unknown, options: Mode
     method,
     scale: scaleFor(options, method),
     box: boxFor(options, 'cell'),
-    kind: alphabetKind(options, 'asymmetric'),
+    kind,
     groupSize,
     rank: options.rank,
     format,
@@ -70,7 +74,7 @@ export function checkModelOptions(input: unknown, output: unknown, options: Mode
 }
 
 function patterns(name: string, value: string | readonly string[]): readonly string[] {
-  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const list: readonly unknown[] = Array.isArray(value) ? [...(value as unknown[])] : [value];
   if (!list.every((pattern): pattern is string => typeof pattern === 'string' && pattern !== ''))
     throw new TypeError(
       `Expected the "${name}" option to be a glob or an array of globs, not ${describe(value)}`,

@@ -1,4 +1,5 @@
-import { stat } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { VertexqError } from '../errors';
 import { checkOutput, writeWhole } from '../files';
 import { binding } from '../native/binding';
@@ -6,10 +7,10 @@ import { checkModelOptions } from './model-options';
 import type { QuantizedLayer } from '../types';
 import { version } from '../version';
 import { type PreparedCalibration, prepareCalibration } from './calibration';
-import { chooseLayers, findLayers, type FoundLayers } from './find-layers';
+import { chooseLayers, findLayers, type FoundLayers, requireWeight } from './find-layers';
 import { modelBytes, readModel } from './onnx/codec';
-import { Graph } from './onnx/graph';
-import { requireInFile } from './onnx/tensor';
+import { Graph, tensorsOf } from './onnx/graph';
+import { isExternal, requireInFile } from './onnx/tensor';
 import { addMetadata, describeValue } from './onnx/value-info';
 import { type Replacement, rewriteFloat, rewriteMatMulNBits } from './rewrite';
 import { loadSession, runtimeVersion } from './runtime';
@@ -26,24 +27,28 @@ const rewrites = { matmulnbits: rewriteMatMulNBits, float: rewriteFloat };
  * set's activations. `output` appears only when it is complete.
  *
  * Rejects with a TypeError or RangeError for arguments; VertexqError with the code ERR_VERTEXQ_FILE, _ONNX, _NO_LAYERS,
- * _CALIBRATION, _RUNTIME, _NOT_FINITE, _SCALE_RANGE, _FORMAT, _UNSUPPORTED or _NUMERIC; with the signal's reason when aborted.
+ * _CALIBRATION, _RUNTIME, _MEMORY, _NOT_FINITE, _SCALE_RANGE, _FORMAT, _UNSUPPORTED or _NUMERIC; with the signal's reason when aborted.
  */
 export async function quantizeModel(
   input: string,
   output: string,
-  options: ModelOptions = {},
+  given: ModelOptions = {},
 ): Promise<Report> {
   const started = performance.now();
-  const settings = checkModelOptions(input, output, options);
+  const settings = checkModelOptions(input, output, given);
+  // The caller may change his while this runs.
+  const options = { ...given };
   options.signal?.throwIfAborted();
-  await checkOutput(input, output);
-  const model = await readModel(input);
+  await checkOutput([input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)], output);
+  const { model, size } = await readModel(input);
   const graph = new Graph(model, input);
-  // Where the output lies, the other files may not.
   for (const tensor of graph.proto.initializer) requireInFile(tensor);
+  const hasExternal = await checkExternal(graph, input, output);
   const found = chooseLayers(findLayers(graph), input, settings.layers, settings.skip);
   if (options.calibration === undefined && settings.format === 'matmulnbits')
     setLeftWeightsAside(found, input);
+  // The last layer's weight too: not after hours of work for those before it.
+  for (const layer of found.layers) requireWeight(layer);
   const data = options.calibration === undefined ? null : await prepare(graph, options);
 
   const traversal = new Traversal(model, found.layers, data, settings, options);
@@ -68,7 +73,8 @@ export async function quantizeModel(
     }),
   });
   const bytes = modelBytes(model);
-  if (data) await (await loadSession(bytes, 'the quantized network')).release();
+  // From memory, the runtime finds no other files.
+  if (data && !hasExternal) await (await loadSession(bytes, 'the quantized network')).release();
   await writeWhole(output, bytes, options.signal);
   options.onProgress?.({ stage: 'write', done: 1, total: 1 });
 
@@ -80,7 +86,7 @@ export async function quantizeModel(
     layers: reports,
     skipped: found.skipped,
     bytes: {
-      before: (await stat(input)).size,
+      before: size,
       after: bytes.length,
       ...weightTotals(replacements, reports),
     },
@@ -94,6 +100,27 @@ export async function quantizeModel(
       onnxruntime: data ? runtimeVersion() : null,
     },
   };
+}
+
+/** The files of calibration data. */
+function pathsIn(data: ModelOptions['holdout']): string[] {
+  const list: readonly unknown[] = Array.isArray(data) ? data : [data];
+  return list.filter((item) => typeof item === 'string');
+}
+
+/**
+ * Whether tensors of `Constant` nodes and subgraphs, which stay as they are, lie in other files. Throws ERR_VERTEXQ_UNSUPPORTED
+ * where the output would not find these: they are named relative to the model's folder.
+ */
+async function checkExternal({ proto }: Graph, input: string, output: string): Promise<boolean> {
+  const external = [...tensorsOf(proto)].find(isExternal);
+  if (!external) return false;
+  if ((await realpath(dirname(input))) !== (await realpath(dirname(output))))
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `tensor "${external.name}" of ${input}: its data lies in another file, beside the model: write the output into the same folder`,
+    );
+  return true;
 }
 
 /** MatMulNBits has its weight on the right; to turn a product round, the rank of the other side must have been seen. */

@@ -1,7 +1,7 @@
 import { packMatMulNBits } from '../formats/matmulnbits';
 import type { QuantizedLayer } from '../types';
 import { inTensorLayout, type Layer } from './find-layers';
-import { floatAttribute, Graph } from './onnx/graph';
+import { floatAttribute, Graph, isStandard, namesOf } from './onnx/graph';
 import { node, tensor } from './onnx/make';
 import { create } from '@bufbuild/protobuf';
 import { OperatorSetIdProtoSchema, type ModelProto, type NodeProto, type TensorProto } from './onnx/onnx_pb';
@@ -18,15 +18,12 @@ export interface Replacement {
 /** Writes quantized weights into a model, which is changed. Returns each layer's bytes there, in the order of `replacements`. */
 export type Rewrite = (model: ModelProto, replacements: readonly Replacement[]) => number[];
 
-/** Names no value of the graph has yet. */
+/** Names that nothing in the model has yet. */
 class Names {
-  private readonly taken = new Set<string>();
+  private readonly taken: Set<string>;
 
   constructor(model: ModelProto) {
-    const graph = model.graph!;
-    for (const made of graph.node)
-      for (const name of [...made.input, ...made.output, made.name]) this.taken.add(name);
-    for (const { name } of [...graph.initializer, ...graph.input, ...graph.output]) this.taken.add(name);
+    this.taken = namesOf(model.graph!);
   }
 
   unused(wanted: string): string {
@@ -84,10 +81,13 @@ function isOnlyUsedBy(layer: Layer, layers: number, graph: Graph): boolean {
   const pending = [source];
   for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
     const passing = graph.proto.node.filter(
-      (step) => step.input.includes(name) && (step.opType === 'Transpose' || step.opType === 'Identity'),
+      (step) =>
+        step.input.includes(name) &&
+        (step.opType === 'Transpose' || step.opType === 'Identity') &&
+        isStandard(step),
     );
     uses += graph.usesOf(name) - passing.length;
-    pending.push(...passing.map((step) => step.output[0]!));
+    for (const step of passing) pending.push(step.output[0]!);
   }
   return uses === layers;
 }
@@ -151,16 +151,17 @@ function productNodes(
   const bits = weight.attributes['bits']!;
   const nodes: NodeProto[] = [];
   const steps: ((input: string, output: string) => NodeProto)[] = [];
+  const rank = activationRank ?? 2;
   // Exchanges the last two axes.
   const transpose = (input: string, result: string) => {
-    const rank = activationRank ?? 2;
     const perm = Array.from({ length: rank }, (_, i) => BigInt(i < rank - 2 ? i : 2 * rank - 3 - i));
     return node('Transpose', [input], [result], {
       name: names.unused(`${base}_transpose`),
       attributes: { perm },
     });
   };
-  if (layer.featureAxis === -2) steps.push(transpose);
+  // A vector is a row as it is.
+  if (layer.featureAxis === -2 && rank > 1) steps.push(transpose);
   steps.push((input, result) =>
     node('MatMulNBits', [input, ...weight.names], [result], {
       name: names.unused(`${base}_Q${bits}`),
@@ -168,7 +169,7 @@ function productNodes(
       attributes: weight.attributes,
     }),
   );
-  if (layer.kind === 'MatMul' && layer.weightIndex === 0) steps.push(transpose);
+  if (layer.kind === 'MatMul' && layer.weightIndex === 0 && rank > 1) steps.push(transpose);
   if (layer.kind === 'Gemm') steps.push(...gemmSteps(layer, base, names, model));
   let value = layer.activation;
   for (const [i, step] of steps.entries()) {
@@ -224,7 +225,7 @@ function remove(model: ModelProto, unwanted: NodeProto): void {
   all.splice(all.indexOf(unwanted), 1);
 }
 
-/** Takes out the float weights that nothing uses any more, and the nodes they went through. */
+/** Takes out the float weights that nothing uses any more, the nodes they went through, and what is said about either. */
 function dropUnused(model: ModelProto, replacements: readonly Replacement[]): void {
   const graph = new Graph(model, 'the model');
   const steps = new Set(replacements.flatMap(({ layer }) => layer.constant.chain));
@@ -233,19 +234,21 @@ function dropUnused(model: ModelProto, replacements: readonly Replacement[]): vo
   const freed = new Map<string, number>();
   const isFree = (name: string) => graph.usesOf(name) === (freed.get(name) ?? 0);
   const pending = [...steps];
+  const gone = new Set<string>();
   for (let step = pending.shift(); step; step = pending.shift()) {
     if (!steps.has(step) || !step.output.every(isFree)) continue;
     steps.delete(step);
     remove(model, step);
+    for (const name of step.output) gone.add(name);
     for (const name of step.input) {
       freed.set(name, (freed.get(name) ?? 0) + 1);
       const before = graph.producerOf(name);
       if (before) pending.push(before);
     }
   }
-  const gone = new Set<string>();
   for (const weight of weights)
     if (graph.initializer(weight.name) === weight && isFree(weight.name)) gone.add(weight.name);
   graph.proto.initializer = graph.proto.initializer.filter((kept) => !gone.has(kept.name));
-  graph.proto.input = graph.proto.input.filter((input) => !gone.has(input.name));
+  for (const list of ['input', 'valueInfo'] as const)
+    graph.proto[list] = graph.proto[list].filter(({ name }) => !gone.has(name));
 }

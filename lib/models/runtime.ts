@@ -86,7 +86,16 @@ function tensorOf(name: string, tensor: TensorLike | undefined): Ort.Tensor {
     throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data has no input "${name}"`);
   const { Tensor } = runtime();
   if (tensor instanceof Tensor) return tensor;
-  return tensor.type === undefined
-    ? new Tensor(tensor.data as Float32Array, tensor.dims)
-    : new Tensor(tensor.type as 'float32', tensor.data as Float32Array, tensor.dims);
+  try {
+    return tensor.type === undefined
+      ? new Tensor(tensor.data as Float32Array, tensor.dims)
+      : new Tensor(tensor.type as 'float32', tensor.data as Float32Array, tensor.dims);
+  } catch (cause) {
+    // It was sound when it was checked.
+    throw new VertexqError(
+      'ERR_VERTEXQ_CALIBRATION',
+      `the calibration data of the input "${name}" cannot be fed: ${(cause as Error).message} Was its ArrayBuffer transferred meanwhile?`,
+      { cause },
+    );
+  }
 }

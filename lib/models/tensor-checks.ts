@@ -1,7 +1,8 @@
 import { floatToHalf } from '../formats/half';
 import { VertexqError } from '../errors';
-import { describe } from '../options';
+import type { NpyData } from '../formats/npy';
 import { elementCount } from '../formats/npy-header';
+import { describe } from '../options';
 
 /** An input of a network, as its graph declares it. */
 export interface ModelInput {
@@ -13,18 +14,7 @@ export interface ModelInput {
 }
 
 /** Data that can be cut along its first dimension without copying. */
-export type TensorData =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Int16Array
-  | Int32Array
-  | BigInt64Array
-  | Uint8Array
-  | Uint16Array
-  | Uint32Array
-  | BigUint64Array
-  | string[];
+export type TensorData = NpyData | string[];
 
 /** A tensor that fits the network's input. */
 export interface CheckedTensor {
@@ -58,6 +48,11 @@ export function calibrationError(where: string, message: string): VertexqError {
  */
 export function checkTensor(value: unknown, input: ModelInput, where: string): CheckedTensor {
   const what = `the input ${describe(input.name)}`;
+  if (input.type === 'unknown')
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `${what} of the network is no tensor: this version of vertexq feeds only tensors`,
+    );
   const tensor = tensorOf(value, input.type, `${where}: ${what}`);
   const { dims } = tensor;
   if (elementCount(dims) !== tensor.data.length)

@@ -7,6 +7,7 @@ import type { PreparedCalibration } from './calibration';
 import { capture, workingCopy } from './capture';
 import { inTensorLayout, type Layer, weightOf } from './find-layers';
 import { layerSettings, type ModelSettings } from './model-options';
+import { namesOf } from './onnx/graph';
 import { tensor } from './onnx/make';
 import type { ModelProto, NodeProto, TensorProto } from './onnx/onnx_pb';
 import type { Replacement } from './rewrite';
@@ -46,10 +47,7 @@ export class Traversal {
     private readonly options: ModelOptions,
   ) {
     this.working = workingCopy(model);
-    const { node, initializer, input } = model.graph!;
-    const taken = [...initializer, ...input]
-      .map(({ name }) => name)
-      .concat(node.flatMap(({ output }) => output));
+    const taken = [...namesOf(model.graph!)];
     let prefix = 'vertexq/';
     while (taken.some((name) => name.startsWith(prefix))) prefix += '_';
     this.prefix = prefix;

@@ -14,6 +14,8 @@ export interface Column<Row> {
 /** Characters between columns, and to which names are shortened before columns are left out. */
 const gap = 2;
 const narrowestName = 20;
+/** A table of tens of thousands takes minutes to lay out, and then the stack. */
+const mostRows = 5000;
 
 interface Shown {
   title: string;
@@ -34,7 +36,7 @@ export function formatTable<Row>(
   const all = columns.map(({ title, cell, align = 'left', dispensable }): Shown => ({
     title,
     align,
-    cells: rows.map((row) => visible(cell(row))),
+    cells: rows.slice(0, mostRows).map((row) => visible(cell(row))),
     dispensable,
   }));
   const { shown, common } = fit(all, width);
@@ -48,7 +50,7 @@ export function formatTable<Row>(
     head: shown.map(({ title }) => paint('bold', title)),
   });
   const shortNames = shortenNames(names.cells, room);
-  for (const i of rows.keys())
+  for (const i of names.cells.keys())
     table.push(shown.map((column) => (column === names ? shortNames[i]! : column.cells[i]!)));
   const lines = table
     .toString()
@@ -56,6 +58,7 @@ export function formatTable<Row>(
     .map((line) => line.trimEnd());
   if (common.length > 0)
     lines.unshift(paint('dim', common.map(({ title, cells }) => `${title} ${cells[0]}`).join(', ')));
+  if (rows.length > mostRows) lines.push(`… and ${rows.length - mostRows} more, all of them in the JSON`);
   return lines.join('\n');
 }
 
@@ -79,7 +82,7 @@ function fit(columns: Shown[], width: number): { shown: Shown[]; common: Shown[]
 }
 
 function widthOf({ title, cells }: Shown): number {
-  return Math.max(title.length, ...cells.map((cell) => cell.length));
+  return cells.reduce((width, cell) => Math.max(width, cell.length), title.length);
 }
 
 const noBorders = {

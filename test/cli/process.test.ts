@@ -1,6 +1,6 @@
 import test from 'ava';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatNpz } from '../../lib/formats/npz';
 import { temporaryFolder } from '../formats/files';
@@ -59,6 +59,29 @@ test('exit codes and streams', (t) => {
   const found = vertexq('inspect', network, '--json');
   t.like(found, { status: 0, stderr: '' });
   t.is((JSON.parse(found.stdout) as { layers: unknown[] }).layers.length, 3);
+});
+
+test('stdout that cannot be written: exit code 1 and one line; stdout that nobody reads: none', async (t) => {
+  if (process.platform === 'win32') {
+    t.pass();
+    return;
+  }
+  const full = openSync('/dev/full', 'w');
+  const { status, stderr } = spawnSync(process.execPath, [...program, 'inspect', network, '--json'], {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', full, 'pipe'],
+  });
+  closeSync(full);
+  t.is(status, 1);
+  t.regex(stderr, /^vertexq: stdout cannot be written: ENOSPC[^\n]*\n$/);
+
+  const child = spawn(process.execPath, [...program, 'inspect', network, '--json'], { cwd: root });
+  child.stdout.destroy();
+  let printed = '';
+  child.stderr.on('data', (text: Buffer) => (printed += text.toString()));
+  t.is(await new Promise((resolve) => child.on('close', resolve)), 0);
+  t.is(printed, '');
 });
 
 test('a network is quantized', (t) => {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../../lib/errors';
 import type { ModelOptions } from '../../lib/models/types';
@@ -206,6 +206,23 @@ test('--report writes a file, whole or not at all', async (t) => {
 
   // Refused before the work.
   mkdirSync(join(folder, 'sub'));
+  symlinkSync('.', join(folder, 'same'));
+  writeFileSync(join(folder, 'data.npz'), 'data');
+  const [model, output] = [join(folder, 'in.onnx'), join(folder, 'out.onnx')];
+  const data = ['--calibration', join(folder, 'data.npz')];
+  for (const [name, what] of [
+    ['out.onnx', 'the output'],
+    ['in.onnx', 'the input'],
+    ['data.npz', 'the input .*data\\.npz'],
+  ] as const) {
+    const report = join(folder, 'same', name);
+    const { code, stderr, calls } = await runFake([
+      ...['quantize', model, '-o', output, ...data, '--report', report],
+    ]);
+    t.is(code, 2);
+    t.regex(stderr, new RegExp(`${name} is ${what}: give it another name`));
+    t.deepEqual(calls, []);
+  }
   for (const wrong of [join(folder, 'sub'), join(folder, 'absent', 'report.json')]) {
     const { code, stderr, calls } = await runFake([...base, '--report', wrong]);
     t.is(code, 1);

@@ -45,6 +45,20 @@ test('zero neurons, zero columns, constant rows and −0 are quantized', async (
     t.deepEqual(q.scales, new Float32Array(3));
     t.deepEqual(q.report.error, { calibration: 0, holdout: null, weight: 0 });
   }
+  // A column that the data never uses, and one that is always the same.
+  const columns = normals(20 * inFeatures, 2).map((value, i) =>
+    i % inFeatures === 3 ? 0 : i % inFeatures === 7 ? 2.5 : value,
+  );
+  for (const method of ['maly-saab', 'msq'] as const) {
+    const layer = layerOf({ activations: columns });
+    const q = await quantizeLayer(layer, { method });
+    t.true(q.report.error.calibration! < 0.2 && q.report.error.weight < 0.2);
+    const real = relativeError(layer.weight, q.dequantize(), inFeatures, columns);
+    t.true(Math.abs(q.report.error.calibration! - real) < 1e-6);
+  }
+
+  t.is((await preprocess(layerOf({ activations: columns }))).rank, inFeatures - 1);
+
   const walked = await preprocess(zero);
   t.true(walked.weight.every((value) => value === 0));
   t.is(walked.residual, 0);

@@ -2,26 +2,12 @@ import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { VertexqError } from '../../lib/errors';
 import { formatNpy } from '../../lib/formats/npy';
 import { formatNpz } from '../../lib/formats/npz';
 import { type ModelInput, prepareCalibration } from '../../lib/models/calibration';
-import type { CalibrationData, Feeds, TensorLike } from '../../lib/models/types';
+import type { Feeds, TensorLike } from '../../lib/models/types';
 import { temporaryFolder } from '../formats/files';
-
-const single: ModelInput[] = [{ name: 'x', type: 'float32', dims: ['batch', 3] }];
-const two: ModelInput[] = [
-  { name: 'ids', type: 'int64', dims: [null, null] },
-  { name: 'mask', type: 'float32', dims: [null, null] },
-];
-
-/** Samples begin, begin + 1, …, each as a row of three equal numbers. */
-function rows(samples: number, begin = 0): { data: Float32Array; dims: number[] } {
-  return {
-    data: Float32Array.from({ length: 3 * samples }, (_, i) => begin + Math.floor(i / 3)),
-    dims: [samples, 3],
-  };
-}
+import { refuses, rows, single, two } from './calibration-data';
 
 /** Which samples feeds of `rows` hold, in order; checks that they are whole. */
 function samplesIn(t: ExecutionContext, feeds: Feeds[]): number[][] {
@@ -39,22 +25,6 @@ function samplesIn(t: ExecutionContext, feeds: Feeds[]): number[][] {
 }
 
 const range = (count: number) => Array.from({ length: count }, (_, i) => i);
-
-async function refuses(
-  t: ExecutionContext,
-  data: unknown,
-  inputs: ModelInput[],
-  message: RegExp,
-  options: object = {},
-): Promise<void> {
-  const error = await t.throwsAsync(prepareCalibration(data as CalibrationData, { inputs, ...options }), {
-    message,
-  });
-  t.true(
-    error instanceof TypeError || error instanceof RangeError || error instanceof VertexqError,
-    String(error),
-  );
-}
 
 test('one feed is cut into batches, every tenth sample held out', async (t) => {
   const x = rows(100);
@@ -332,110 +302,6 @@ test('strings are divided too', async (t) => {
   );
   t.deepEqual(holdout[0]!['text'], { data: ['4', '14'], dims: [2], type: 'string' });
   t.deepEqual(fit[0]!['text']!.data, ['0', '1', '2', '3', '5', '6', '7', '8', '9', '10']);
-});
-
-test('inputs that are missing, unknown, or of another shape', async (t) => {
-  const ids = { data: new BigInt64Array(6), dims: [2, 3] };
-  const mask = { data: new Float32Array(6), dims: [2, 3] };
-  await refuses(t, { ids }, two, /calibration: no data for the input "mask"/);
-  await refuses(t, {}, two, /no data for the inputs "ids", "mask"/);
-  await refuses(
-    t,
-    { ids, masks: mask },
-    two,
-    /no input "masks": did you mean "mask"\? Its inputs are "ids", "mask"/,
-  );
-  await refuses(
-    t,
-    { ids, mask, position_ids: ids },
-    two,
-    /no input "position_ids": its inputs are "ids", "mask"/,
-  );
-  await refuses(t, [{ ids, mask }, { ids }], two, /calibration\[1\]: no data for the input "mask"/);
-  await refuses(
-    t,
-    { x: { data: new Float32Array(8), dims: [2, 4] } },
-    single,
-    /the dims \[batch, 3\], not \[2, 4\]: dimension 1 is fixed/,
-  );
-  await refuses(
-    t,
-    { x: { data: new Float32Array(8), dims: [8] } },
-    single,
-    /should have 2 dimensions, \[batch, 3\], not 1: \[8\]/,
-  );
-  await refuses(
-    t,
-    { x: { data: new Float32Array(8), dims: [3, 3] } },
-    single,
-    /its data should have 9 elements, not 8/,
-  );
-  const other = { data: new Float32Array(9), dims: [3, 3] };
-  await refuses(t, { ids, mask: other }, two, /as many samples .* "ids" has 2, "mask" 3/);
-  await refuses(t, { x: rows(0) }, single, /has no samples: the first dimension is 0/);
-  const clash: ModelInput[] = [
-    ...single,
-    { name: 'y', type: 'float32', dims: [2] },
-    { name: 'z', type: 'float32', dims: [5] },
-  ];
-  await refuses(t, { x: rows(2) }, clash, /inputs "y" and "z" have the fixed first dimensions 2 and 5/);
-  await refuses(t, { x: rows(2) }, [], /The network has no inputs/);
-});
-
-test('values that are no calibration data', async (t) => {
-  for (const data of [undefined, null, 7, true, () => {}, Symbol.iterator])
-    await refuses(
-      t,
-      data,
-      single,
-      /^Expected "calibration" to be paths of \.npz or \.npy files, feeds .*, not /,
-    );
-  await refuses(t, [], single, /it is empty/);
-  await refuses(t, ['a.npy', { x: rows(1) }], single, /not paths together with/);
-  await refuses(t, ['a.npy', undefined], single, /not paths together with undefined/);
-  await refuses(t, rows(3), single, /not a single tensor/);
-  await refuses(t, new Float32Array(3), single, /not a Float32Array/);
-  await refuses(t, [rows(3)], single, /not a single tensor/);
-  await refuses(
-    t,
-    new Map([['x', rows(3)]]),
-    single,
-    /Expected "calibration\[0\]" to be feeds .*, not an array/,
-  );
-  await refuses(t, (async function* () {})(), single, /asynchronous iterable/);
-  await refuses(t, [undefined], single, /not undefined/);
-  await refuses(t, (function* () { for (;;) yield { x: rows(1) }; })(), single, /more than 1000000 feeds/); // prettier-ignore
-});
-
-test('tensors that are none', async (t) => {
-  const wrong = (x: unknown, message: RegExp) => refuses(t, { x }, single, message);
-  await wrong(null, /^calibration: the input "x" should be a tensor, \{ data, dims, type \}, not null/);
-  await wrong(
-    { data: [1, 2, 3], dims: [1, 3] },
-    /such as Float32Array\.from\(data\), not an array of numbers/,
-  );
-  await wrong({ data: ['1', 2, '3'], dims: [1, 3] }, /has 2 among its strings, at 1/);
-  await wrong({ data: new DataView(new ArrayBuffer(12)), dims: [1, 3] }, /typed array, not a DataView/);
-  await wrong({ data: new Float32Array(3) }, /"dims" of whole numbers, not undefined/);
-  await wrong({ data: new Float32Array(3), dims: [1, '3'] }, /"dims" of whole numbers, not \[1, "3"\]/);
-  await wrong({ data: new Float32Array(3), dims: [-1, -3] }, /"dims" of whole numbers, not \[-1, -3\]/);
-  await wrong({ data: new Float32Array(3), dims: [1, 3], type: 1 }, /"type" that is a string, not 1/);
-  await wrong({ data: new Float32Array(new SharedArrayBuffer(12)), dims: [1, 3] }, /SharedArrayBuffer/);
-  const data = new Float32Array(3);
-  structuredClone(data.buffer, { transfer: [data.buffer] });
-  await wrong({ data, dims: [1, 3] }, /should have 3 elements, not 0/);
-  await wrong({ get data() { throw new Error('on a GPU'); }, dims: [1, 3] }, /"x" cannot be read: on a GPU/); // prettier-ignore
-});
-
-test('options out of range', async (t) => {
-  const x = rows(10);
-  for (const holdout of [-0.1, 1, 2, NaN, Infinity])
-    await refuses(t, { x }, single, /^Expected the "holdout" option to be a fraction/, { holdout });
-  await refuses(t, { x }, single, /"batchSize" option to be a whole number 1 or more, not 0/, {
-    batchSize: 0,
-  });
-  await refuses(t, { x }, single, /"batchSize" option to be a whole number/, { batchSize: 2.5 });
-  await refuses(t, { x }, single, /Expected "holdout" to be paths/, { holdout: null });
 });
 
 test('inputs with names like those of object members', async (t) => {

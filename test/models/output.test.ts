@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { spawn, spawnSync } from 'node:child_process';
-import { linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { inspectModel, quantizeModel } from '../../lib/index';
 import { writeWhole } from '../../lib/files';
@@ -39,14 +39,40 @@ test('calibration that does not fit names the input and what was expected', asyn
 
 test('calibration that the network itself makes no sense of', async (t) => {
   const open = network({ nodes: model.graph!.node, constants: model.graph!.initializer });
-  for (const [dims, code] of [
-    [[10, 63], 'ERR_VERTEXQ_ONNX'],
-    [[640], 'ERR_VERTEXQ_UNSUPPORTED'],
-  ] as const) {
+  for (const dims of [[10, 63], [63], [10, 64, 63]]) {
     const { input, output } = files(t, open);
-    const attempt = quantizeModel(input, output, { calibration: feed([...dims], 1), holdout: 0 });
-    await t.throwsAsync(attempt, { code, message: /layer "first": the value "x"/ });
+    const attempt = quantizeModel(input, output, { calibration: [feed(dims, 1)], holdout: 0 });
+    await t.throwsAsync(attempt, {
+      code: 'ERR_VERTEXQ_ONNX',
+      message: /layer "first": the value "x" has 63 features, and the weight 64 inputs/,
+    });
   }
+  const left = network({
+    nodes: [node('MatMul', ['v', 'x'], ['y'], { name: 'left' })],
+    constants: model.graph!.initializer,
+  });
+  const ranks = files(t, left);
+  const mixed = [feed([64, 20], 1), feed([2, 64, 20], 2)];
+  await t.throwsAsync(quantizeModel(ranks.input, ranks.output, { calibration: mixed, holdout: 0 }), {
+    code: 'ERR_VERTEXQ_UNSUPPORTED',
+    message: /layer "left": the value "x" has rank 2 for some of the data and 3 for other/,
+  });
+  const { input, output } = files(t, open);
+  const rows = await quantizeModel(input, output, {
+    calibration: [feed([64], 1), feed([3, 64], 2)],
+    holdout: 0,
+  });
+  t.is(rows.layers[0]!.samples, 4);
+  const none = quantizeModel(input, output, { calibration: feed([3, 0, 64], 1), holdout: 0 });
+  await t.throwsAsync(none, {
+    code: 'ERR_VERTEXQ_CALIBRATION',
+    message: /layer "first": .* gives "x" no rows/,
+  });
+  const scalar = { x: { data: Float32Array.of(1), dims: [] } };
+  await t.throwsAsync(quantizeModel(input, output, { calibration: scalar }), {
+    code: 'ERR_VERTEXQ_ONNX',
+    message: /layer "first": the value "x" is a single number/,
+  });
 });
 
 test('an output that cannot be is refused before any work', async (t) => {
@@ -69,6 +95,14 @@ test('an output that cannot be is refused before any work', async (t) => {
   symlinkSync(input, join(path, 'link'));
   for (const same of [input, join(path, 'folder', '..', 'in.onnx'), join(path, 'link')])
     await t.throwsAsync(attempt(same), { instanceOf: RangeError, message: /is the input/ });
+  const data = join(path, 'data.npz');
+  writeFileSync(data, 'data');
+  for (const options of [{ calibration: data }, { calibration: [data] }, { calibration, holdout: data }])
+    await t.throwsAsync(quantizeModel(input, data, { ...options, onProgress }), {
+      instanceOf: RangeError,
+      message: /^The output .*data\.npz is the input: give it another name/,
+    });
+  rmSync(data);
   await t.throwsAsync(quantizeModel(input, ''), { instanceOf: TypeError });
   await t.throwsAsync(quantizeModel(5 as never, output), { instanceOf: TypeError });
   t.false(worked);
@@ -140,6 +174,35 @@ test('an abort before, from outside, and after', async (t) => {
   controller.abort(reason);
   controller.abort(reason);
   t.deepEqual(readdirSync(dirname(input)), ['in.onnx', 'out.onnx']);
+});
+
+test('calibration data and options that change meanwhile: the answer does not, or it is an error', async (t) => {
+  const { input, output } = files(t, model);
+  const expected = await quantizeModel(input, output, { calibration, holdout: 0 });
+  const bytes = readFileSync(output);
+  const data = feed([500, 64], 1);
+  const transferred = quantizeModel(input, output, {
+    calibration: [data, feed([500, 64], 2)],
+    holdout: 0,
+    onProgress: ({ stage, layerIndex }) => {
+      const { buffer } = data['x']!.data as Float32Array<ArrayBuffer>;
+      if (stage === 'quantize' && layerIndex === 0 && buffer.byteLength > 0)
+        structuredClone(buffer, { transfer: [buffer] });
+    },
+  });
+  await t.throwsAsync(transferred, {
+    code: 'ERR_VERTEXQ_CALIBRATION',
+    message: /layer "second": the calibration data of the input "x" cannot be fed.*transferred/,
+  });
+  const options: ModelOptions = { calibration, holdout: 0, skip: ['none'] };
+  await t.throwsAsync(quantizeModel(input, output, options), { instanceOf: RangeError });
+  options.skip = [];
+  const running = quantizeModel(input, output, options);
+  Object.assign(options, { calibration: 5, holdout: 0.9, signal: 'none', onProgress: 7, threads: 'x' });
+  (options.skip as string[]).push('*');
+  const { layers } = await running;
+  t.is(layers.length, expected.layers.length);
+  t.deepEqual(readFileSync(output), bytes);
 });
 
 test('a progress callback that throws rejects with what it threw', async (t) => {

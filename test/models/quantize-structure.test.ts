@@ -14,9 +14,11 @@ import {
   ValueInfoProtoSchema,
   type GraphProto,
   type ModelProto,
+  type TensorProto,
 } from '../../lib/models/onnx/onnx_pb';
 import { floatValues, transposed } from '../../lib/models/onnx/tensor';
 import { bytesOf, difference, feed, files, float, network, random, readBack, run } from './networks';
+import { field } from './wire';
 
 const weight = (name: string, rows: number, columns: number) =>
   tensor(name, [rows, columns], random(rows * columns, name.length + rows));
@@ -247,6 +249,58 @@ test('fields that the schema does not know survive, byte for byte', async (t) =>
     readBack(output).$unknown?.map(({ no }) => no),
     [25, 2000],
   );
+});
+
+test('what is said about values that are no more goes with them', async (t) => {
+  const model = network({
+    nodes: [
+      node('Transpose', ['w1'], ['t1']),
+      node('MatMul', ['x', 't1'], ['h']),
+      node('MatMul', ['h', 'w2'], ['z']),
+      node('Add', ['z', 'w2'], ['y']),
+    ],
+    constants: [weight('w1', 40, 40), weight('w2', 40, 40)],
+    inputs: [float('x', [40, 40])],
+  });
+  for (const name of ['w1', 't1', 'h', 'w2', 'z']) model.graph!.valueInfo.push(float(name, [40, 40]));
+  for (const [format, kept] of [
+    ['matmulnbits', ['h', 'w2', 'z']],
+    ['float', ['w1', 't1', 'h', 'w2', 'z']],
+  ] as const) {
+    const { input, output } = files(t, model);
+    await quantizeModel(input, output, { calibration: [feed([40, 40], 1)], holdout: 0, format, bits: 8 });
+    t.deepEqual(
+      readBack(output).graph!.valueInfo.map(({ name }) => name),
+      kept,
+    );
+    const given = feed([40, 40], 1);
+    t.true(difference((await run(model, given))['y']!, (await run(output, given))['y']!) < 0.05);
+  }
+});
+
+test('sparse weights, which the schema does not know, take part in running the network', async (t) => {
+  const model = network({
+    nodes: [node('Mul', ['x', 's'], ['h']), node('MatMul', ['h', 'w'], ['y'])],
+    constants: [weight('w', 40, 40)],
+    inputs: [float('x', ['batch', 40])],
+  });
+  // SparseTensorProto: values, indices, dims; field 15 of the graph.
+  const bytesOfTensor = (made: TensorProto) => toBinary(TensorProtoSchema, made);
+  const sparse = [
+    ...field(1, bytesOfTensor(tensor('s', [2], Float32Array.of(2, 3)))),
+    ...field(2, bytesOfTensor(tensor('', [2], BigInt64Array.of(1n, 39n)))),
+    ...[3 * 8, 40],
+  ];
+  const graph = [...toBinary(GraphProtoSchema, model.graph!), ...field(15, sparse)];
+  delete (model as { graph?: GraphProto }).graph;
+  const { input, output } = files(t, Uint8Array.from([...bytesOf(model), ...field(7, graph)]));
+  const report = await quantizeModel(input, output, { calibration, bits: 8 });
+  t.is(report.layers[0]!.rank, 2);
+  const [exact, quantized] = [
+    await run(readBack(input), calibration[0]!),
+    await run(output, calibration[0]!),
+  ];
+  t.true(difference(exact['y']!, quantized['y']!) < 0.05);
 });
 
 test('names that are taken are not taken again', async (t) => {

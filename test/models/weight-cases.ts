@@ -122,6 +122,22 @@ export const cases: Record<string, Case> = {
         constants: [tensor('w', [outputs, inputs], weights('w', [outputs, inputs], true))],
       }),
   },
+  'a vector, weight on the right': {
+    feeds: [feed([inputs], 3), feed([inputs], 4)],
+    build: (weights) =>
+      network({
+        nodes: [node('MatMul', ['x', 'w'], ['y'])],
+        constants: [tensor('w', [inputs, outputs], weights('w', [inputs, outputs], false))],
+      }),
+  },
+  'a vector, weight on the left': {
+    feeds: [feed([inputs], 3), feed([inputs], 4)],
+    build: (weights) =>
+      network({
+        nodes: [node('MatMul', ['w', 'x'], ['y'])],
+        constants: [tensor('w', [outputs, inputs], weights('w', [outputs, inputs], true))],
+      }),
+  },
   '4-D activations': {
     feeds: [feed([2, 3, 16, inputs], 5)],
     build: (weights) =>

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { stripVTControlCharacters } from 'node:util';
+import type { InspectedLayer } from '../../lib/models/types';
 import { inspectionTable, layerSummary, layerTable } from '../../lib/reports/table';
 import { layerReport, sampleInspection, sampleReport } from './samples';
 
@@ -95,6 +96,12 @@ test('a report without layers, and one of thousands', (t) => {
   t.is(lines(layerTable(sampleReport({ layers: [] }), { color: false })).length, 1);
   const layers = Array.from({ length: 3000 }, (_, i) => layerReport(`layer${i}`));
   t.is(lines(layerTable(sampleReport({ layers }), { color: false, width: 80 })).length, 3004);
+  const most = inspectionTable(
+    sampleInspection({ layers: new Array<InspectedLayer>(200_000).fill(sampleInspection().layers[0]!) }),
+    { color: false, width: 80 },
+  );
+  t.true(lines(most).includes('… and 195000 more, all of them in the JSON'));
+  t.regex(most, /200000 layers can be quantized/);
 });
 
 test('an inspection', (t) => {

@@ -1,55 +1,38 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
-import { open, stat } from 'node:fs/promises';
 import { VertexqError } from '../../errors';
+import { InputFile } from '../../formats/input-file';
+import { requireHeap } from './budget';
 import { ModelProtoSchema, type ModelProto } from './onnx_pb';
 
 /** A protobuf message holds at most 2 GiB. */
 const maxBytes = 2 ** 31 - 1;
 
 /**
- * Reads an ONNX file. Throws VertexqError: ERR_VERTEXQ_FILE where the file cannot be read, ERR_VERTEXQ_ONNX where it is no
- * ONNX model.
+ * Reads an ONNX file of `size` bytes. Throws VertexqError: ERR_VERTEXQ_FILE where the file cannot be read, ERR_VERTEXQ_ONNX where
+ * it is no ONNX model, ERR_VERTEXQ_MEMORY where it does not fit into memory.
  */
-export async function readModel(file: string): Promise<ModelProto> {
-  return parseModel(await readBytes(file), file);
-}
-
-async function readBytes(file: string): Promise<Uint8Array> {
-  try {
-    // Asked before opening: opening a FIFO would wait for a writer.
-    const found = await stat(file);
-    if (!found.isFile()) throw new VertexqError('ERR_VERTEXQ_FILE', `${file} is not a regular file`);
-    if (found.size > maxBytes)
+export async function readModel(file: string): Promise<{ model: ModelProto; size: number }> {
+  const bytes = await InputFile.with(file, (opened) => {
+    if (opened.size > maxBytes)
       throw new VertexqError(
         'ERR_VERTEXQ_ONNX',
-        `${file}: an ONNX file holds at most 2 GiB, this one ${found.size} bytes`,
+        `${file}: an ONNX file holds at most 2 GiB, this one ${opened.size} bytes`,
       );
-    const handle = await open(file);
-    try {
-      return await handle.readFile();
-    } finally {
-      await handle.close();
-    }
-  } catch (cause) {
-    if (cause instanceof VertexqError) throw cause;
-    throw new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be read: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
+    return opened.read(0, opened.size);
+  });
+  return { model: parseModel(bytes, file), size: bytes.length };
 }
 
 /** Parses an ONNX model; `file` is for messages. Weights stay views of `bytes`. */
 export function parseModel(bytes: Uint8Array, file: string): ModelProto {
   let model: ModelProto;
+  requireHeap(bytes, file);
   try {
     model = fromBinary(ModelProtoSchema, bytes);
   } catch (cause) {
-    // A RangeError is the stack's end: messages nested too deeply.
-    const why =
-      cause instanceof RangeError && /call stack/.test(cause.message)
-        ? 'messages nested too deeply'
-        : (cause as Error).message;
-    throw new VertexqError('ERR_VERTEXQ_ONNX', `${file} is not an ONNX model: ${why}`, { cause });
+    throw new VertexqError('ERR_VERTEXQ_ONNX', `${file} is not an ONNX model: ${(cause as Error).message}`, {
+      cause,
+    });
   }
   if (!model.graph)
     throw new VertexqError('ERR_VERTEXQ_ONNX', `${file} is not an ONNX model: it has no graph`);

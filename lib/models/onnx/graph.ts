@@ -19,8 +19,11 @@ export class Graph {
   private readonly producers = new Map<string, NodeProto>();
   private readonly uses = new Map<string, number>();
 
-  /** Throws ERR_VERTEXQ_ONNX at a value that is made twice and at a cycle. */
-  constructor(model: ModelProto, file: string) {
+  /** Throws ERR_VERTEXQ_ONNX at a value that is made twice and at a cycle. `file` is for messages. */
+  constructor(
+    model: ModelProto,
+    readonly file: string,
+  ) {
     this.proto = model.graph!;
     for (const tensor of this.proto.initializer) this.initializers.set(tensor.name, tensor);
     const given = new Set(this.proto.input.map((input) => input.name));
@@ -71,7 +74,7 @@ export class Graph {
       const tensor = this.initializers.get(name);
       if (tensor) return { tensor, chain, transposed: flips };
       const node = this.producers.get(name);
-      if (!node || (node.domain !== '' && node.domain !== 'ai.onnx')) return undefined;
+      if (!node || !isStandard(node)) return undefined;
       chain.push(node);
       if (node.opType === 'Constant') {
         const value = attributeOf(node, 'value')?.t;
@@ -79,7 +82,7 @@ export class Graph {
       }
       if (node.opType === 'Transpose') {
         const perm = attributeOf(node, 'perm')?.ints ?? [1n, 0n];
-        if (perm.length !== 2) return undefined;
+        if (perm.length !== 2 || perm[0]! + perm[1]! !== 1n) return undefined;
         if (perm[0] === 1n) flips = !flips;
       } else if (node.opType !== 'Identity') {
         return undefined;
@@ -87,6 +90,11 @@ export class Graph {
       name = node.input[0] ?? '';
     }
   }
+}
+
+/** Whether a node's operator is ONNX's own. */
+export function isStandard(node: NodeProto): boolean {
+  return node.domain === '' || node.domain === 'ai.onnx';
 }
 
 export function attributeOf(node: NodeProto, name: string): AttributeProto | undefined {
@@ -104,19 +112,51 @@ export function floatAttribute(node: NodeProto, name: string, fallback: number):
   return attributeOf(node, name)?.f ?? fallback;
 }
 
+/** The graphs that a node holds: branches and bodies. */
+function subgraphsOf(node: NodeProto): GraphProto[] {
+  return node.attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs));
+}
+
+/** A graph and all that its nodes hold, however deep. */
+export function* withSubgraphs(graph: GraphProto): Generator<GraphProto> {
+  yield graph;
+  for (const node of graph.node) for (const body of subgraphsOf(node)) yield* withSubgraphs(body);
+}
+
+/** Every tensor of a graph and its subgraphs: initializers and attributes. */
+export function* tensorsOf(graph: GraphProto): Generator<TensorProto> {
+  for (const { initializer, node } of withSubgraphs(graph)) {
+    yield* initializer;
+    for (const { attribute } of node)
+      for (const { t, tensors } of attribute) {
+        if (t) yield t;
+        yield* tensors;
+      }
+  }
+}
+
+/** The names of all values and nodes of a graph and its subgraphs: no value of a subgraph may be called like one outside. */
+export function namesOf(graph: GraphProto): Set<string> {
+  const names = new Set<string>();
+  for (const { initializer, input, output, node } of withSubgraphs(graph)) {
+    for (const { name } of [...initializer, ...input, ...output, ...node]) names.add(name);
+    for (const made of node) for (const name of [...made.input, ...made.output]) names.add(name);
+  }
+  return names;
+}
+
 /** The values a node takes: its inputs, and what its subgraphs take from outside. */
 export function usedBy(node: NodeProto): string[] {
   const names = node.input.filter((name) => name !== '');
-  for (const attribute of node.attribute)
-    for (const body of attribute.g ? [attribute.g, ...attribute.graphs] : attribute.graphs) {
-      const own = new Set([
-        ...body.input.map((input) => input.name),
-        ...body.initializer.map((tensor) => tensor.name),
-        ...body.node.flatMap((inner) => inner.output),
-      ]);
-      const taken = [...body.node.flatMap(usedBy), ...body.output.map((output) => output.name)];
-      for (const name of taken) if (!own.has(name)) names.push(name);
-    }
+  for (const body of subgraphsOf(node)) {
+    const own = new Set([
+      ...body.input.map((input) => input.name),
+      ...body.initializer.map((tensor) => tensor.name),
+      ...body.node.flatMap((inner) => inner.output),
+    ]);
+    const taken = [...body.node.flatMap(usedBy), ...body.output.map((output) => output.name)];
+    for (const name of taken) if (!own.has(name)) names.push(name);
+  }
   return names;
 }
 

@@ -1,4 +1,6 @@
 import { VertexqError } from '../../errors';
+import { elementCount } from '../../formats/npy-header';
+import { describe } from '../../options';
 import {
   TensorProto_DataLocation as DataLocation,
   TensorProto_DataType as DataType,
@@ -17,12 +19,32 @@ export function dimsOf(tensor: TensorProto): number[] {
   return dims;
 }
 
-/** Bytes of the values, wherever they are kept. */
+const elementBytes: Partial<Record<DataType, number>> = {
+  [DataType.FLOAT]: 4,
+  [DataType.UINT8]: 1,
+  [DataType.INT8]: 1,
+  [DataType.UINT16]: 2,
+  [DataType.INT16]: 2,
+  [DataType.INT32]: 4,
+  [DataType.INT64]: 8,
+  [DataType.BOOL]: 1,
+  [DataType.FLOAT16]: 2,
+  [DataType.DOUBLE]: 8,
+  [DataType.UINT32]: 4,
+  [DataType.UINT64]: 8,
+  [DataType.COMPLEX64]: 8,
+  [DataType.COMPLEX128]: 16,
+  [DataType.BFLOAT16]: 2,
+};
+
+/** Bytes of the values, wherever they are kept; in another file, 0 for types of no whole bytes. */
 export function byteLengthOf(tensor: TensorProto): number {
+  if (isExternal(tensor))
+    return elementCount(dimsOf(tensor)) * (elementBytes[tensor.dataType as DataType] ?? 0);
   return (
     tensor.rawData.length ||
     4 * (tensor.floatData.length + tensor.int32Data.length) +
-      8 * (tensor.int64Data.length + tensor.doubleData.length)
+      8 * (tensor.int64Data.length + tensor.uint64Data.length + tensor.doubleData.length)
   );
 }
 
@@ -31,12 +53,18 @@ export function typeNameOf(dataType: number): string {
   return DataType[dataType] ?? `type ${dataType}`;
 }
 
+/** Whether a tensor's data lies in another file. */
+export function isExternal(tensor: TensorProto): boolean {
+  return tensor.dataLocation === DataLocation.EXTERNAL || tensor.externalData.length > 0;
+}
+
 /** Throws ERR_VERTEXQ_UNSUPPORTED at a tensor whose data lies in another file. */
 export function requireInFile(tensor: TensorProto): void {
-  if (tensor.dataLocation === DataLocation.EXTERNAL || tensor.externalData.length > 0)
+  const location = tensor.externalData.find(({ key }) => key === 'location')?.value;
+  if (isExternal(tensor))
     throw new VertexqError(
       'ERR_VERTEXQ_UNSUPPORTED',
-      `tensor "${tensor.name}": its data lies in another file, which this version of vertexq does not read`,
+      `tensor "${tensor.name}": its data lies in another file${location ? `, ${describe(location)}` : ''}, which this version of vertexq does not read`,
     );
 }
 
@@ -50,7 +78,10 @@ export function floatValues(tensor: TensorProto): Float32Array {
   if (tensor.dataType !== DataType.FLOAT) throw bad(`expected float32, not ${typeNameOf(tensor.dataType)}`);
   const count = dimsOf(tensor).reduce((product, dim) => product * dim, 1);
   const { rawData, floatData } = tensor;
-  if (rawData.length > 0 && floatData.length > 0) throw bad('it has both raw_data and float_data');
+  const typed = typedData(tensor);
+  if (rawData.length > 0 && typed.length > 0) throw bad(`it has both raw_data and ${typed[0]}`);
+  if (typed.some((kind) => kind !== 'float_data'))
+    throw bad(`expected its numbers in raw_data or float_data, not ${typed.join(' and ')}`);
   if (rawData.length === 0) {
     if (floatData.length !== count)
       throw bad(`its dimensions want ${count} numbers, and it has ${floatData.length}`);
@@ -60,6 +91,20 @@ export function floatValues(tensor: TensorProto): Float32Array {
     throw bad(`its dimensions want ${4 * count} bytes, and it has ${rawData.length}`);
   const aligned = rawData.byteOffset % 4 === 0 ? rawData : new Uint8Array(rawData);
   return new Float32Array(aligned.buffer, aligned.byteOffset, count);
+}
+
+/** Which of the lists of numbers a tensor has something in. */
+function typedData(tensor: TensorProto): string[] {
+  const { floatData, int32Data, int64Data, uint64Data, doubleData, stringData } = tensor;
+  const lists = {
+    float_data: floatData,
+    int32_data: int32Data,
+    int64_data: int64Data,
+    uint64_data: uint64Data,
+    double_data: doubleData,
+    string_data: stringData,
+  };
+  return Object.entries(lists).flatMap(([kind, { length }]) => (length > 0 ? [kind] : []));
 }
 
 /** Puts float32 values into a tensor, in place of what it held. */

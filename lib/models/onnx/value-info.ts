@@ -33,7 +33,7 @@ export function describeValue(value: ValueInfoProto): DescribedValue {
 
 /** Sets entries of the model's metadata. */
 export function addMetadata(model: ModelProto, entries: Record<string, string>): void {
-  model.metadataProps = model.metadataProps.filter(({ key }) => !(key in entries));
+  model.metadataProps = model.metadataProps.filter(({ key }) => !Object.hasOwn(entries, key));
   for (const [key, value] of Object.entries(entries))
     model.metadataProps.push(create(StringStringEntryProtoSchema, { key, value }));
 }
