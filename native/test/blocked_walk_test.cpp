@@ -129,8 +129,8 @@ void adversarial() {
       const Tableau tableau = tableauOf(data(kind, random, m, n));
       std::vector<double> ties(n), equal(n, 0.3), huge = normals(random, n), tiny = huge;
       for (std::size_t i = 0; i < n; ++i) ties[i] = i % 5 == 0 ? 1.5 : -0.25 * static_cast<double>(i % 4);
-      for (double& v : huge) v *= 1e200;
-      for (double& v : tiny) v *= 1e-200;
+      for (double& v : huge) v *= 1e140;
+      for (double& v : tiny) v *= 1e-140;
       std::vector<Neuron> neurons;
       for (const Boxes boxes : {Boxes::Cell, Boxes::Saturate, Boxes::Groups})
         for (const auto& w : {normals(random, n), ties, equal, huge, tiny, std::vector<double>(n)})

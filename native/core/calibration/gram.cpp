@@ -1,0 +1,465 @@
+#include "calibration/gram.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <type_traits>
+
+#include "error.h"
+#include "linalg/real_blas.h"
+#include "linalg/simd.h"
+#include "parallel/thread_pool.h"
+
+namespace vertexq {
+
+namespace {
+
+/**
+ * Largest side of a tile. With slices of 512 rows sgemm runs at .93 of its peak on tiles of 256 and ssyrk at .82 of its own;
+ * at 128 these are .90 and .65; tiles of 512 gain 4 % more and leave a second thread idle below 1024 inputs.
+ */
+constexpr std::size_t kTile = 256;
+/** Below twice this width a layer is one tile. */
+constexpr std::size_t kLeastTile = 64;
+/** Slices that a tile sums in one task: some milliseconds, so that a job is soon cancelled. */
+constexpr std::size_t kSlicesAtOnce = 16;
+/** Bytes of rows that are converted or read from a source at once, if they hold a slice: they should stay in cache. */
+constexpr std::size_t kStagingBytes = std::size_t{8} << 20;
+/** Rows of a task that reads or converts. */
+constexpr std::size_t kStagingRows = 64;
+
+/**
+ * Column maxima between which float32 products will do. Above, 512 squares may pass 2^128. Below, a product that underflows
+ * (off by 2^-126, where subnormals are flushed) is no longer below a rounding error of the column's own square, 2^-90.
+ */
+constexpr float kLargestNarrow = 0x1p59f;
+constexpr float kSmallestNarrow = 0x1p-45f;
+
+std::size_t slicesAtOnce(std::size_t bytesPerRow) {
+  const std::size_t bytes = std::max<std::size_t>(1, bytesPerRow * GramAccumulator::kSliceRows);
+  return std::clamp<std::size_t>(kStagingBytes / bytes, 1, kSlicesAtOnce);
+}
+
+std::int32_t magnitudeBits(float value) {
+  std::int32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits & 0x7fffffff;
+}
+
+/** peaks_j ← max(peaks_j, |x_j| over the rows), as bits: their order is that of the numbers, NaN above infinity. */
+VERTEXQ_INLINE void peaksBody(const float* rows, std::size_t count, std::size_t n,
+                              std::int32_t* VERTEXQ_RESTRICT peaks) {
+  for (std::size_t i = 0; i < count; ++i, rows += n)
+    for (std::size_t j = 0; j < n; ++j) {
+      std::int32_t bits;
+      std::memcpy(&bits, rows + j, sizeof bits);
+      bits &= 0x7fffffff;
+      peaks[j] = bits > peaks[j] ? bits : peaks[j];
+    }
+}
+
+/** sums += products, columns of `rows` entries, the first i + 1 of column i if `upper`. */
+VERTEXQ_INLINE void widenBody(const float* VERTEXQ_RESTRICT products, std::size_t rows, std::size_t cols, bool upper,
+                              double* VERTEXQ_RESTRICT sums) {
+  for (std::size_t j = 0; j < cols; ++j, products += rows, sums += rows) {
+    const std::size_t end = upper ? j + 1 : rows;
+    for (std::size_t i = 0; i < end; ++i) sums[i] += static_cast<double>(products[i]);
+  }
+}
+
+VERTEXQ_AVX512 void peaksAvx512(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
+  peaksBody(rows, count, n, peaks);
+}
+VERTEXQ_AVX2 void peaksAvx2(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
+  peaksBody(rows, count, n, peaks);
+}
+void findPeaks(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
+  switch (linalg::instructionSet()) {
+    case linalg::InstructionSet::Avx512:
+      return peaksAvx512(rows, count, n, peaks);
+    case linalg::InstructionSet::Avx2:
+      return peaksAvx2(rows, count, n, peaks);
+    case linalg::InstructionSet::Portable:
+      return peaksBody(rows, count, n, peaks);
+  }
+}
+
+VERTEXQ_AVX512 void widenAvx512(const float* p, std::size_t rows, std::size_t cols, bool upper, double* sums) {
+  widenBody(p, rows, cols, upper, sums);
+}
+VERTEXQ_AVX2 void widenAvx2(const float* p, std::size_t rows, std::size_t cols, bool upper, double* sums) {
+  widenBody(p, rows, cols, upper, sums);
+}
+void addWidened(const float* products, std::size_t rows, std::size_t cols, bool upper, double* sums) {
+  switch (linalg::instructionSet()) {
+    case linalg::InstructionSet::Avx512:
+      return widenAvx512(products, rows, cols, upper, sums);
+    case linalg::InstructionSet::Avx2:
+      return widenAvx2(products, rows, cols, upper, sums);
+    case linalg::InstructionSet::Portable:
+      return widenBody(products, rows, cols, upper, sums);
+  }
+}
+
+struct Verdict {
+  bool finite, narrow;
+};
+
+Verdict judge(const float* rows, std::size_t count, std::size_t n) {
+  std::vector<std::int32_t> peaks(n);
+  findPeaks(rows, count, n, peaks.data());
+  const std::int32_t infinity = magnitudeBits(std::numeric_limits<float>::infinity());
+  const std::int32_t largest = magnitudeBits(kLargestNarrow), smallest = magnitudeBits(kSmallestNarrow);
+  Verdict verdict{true, true};
+  for (const std::int32_t peak : peaks) {
+    if (peak >= infinity) verdict.finite = false;
+    if (peak > largest || (peak != 0 && peak < smallest)) verdict.narrow = false;
+  }
+  return verdict;
+}
+
+Verdict judge(const double* rows, std::size_t count, std::size_t n) {
+  bool bad = false;
+  for (std::size_t i = 0; i < count * n; ++i) bad |= !(std::abs(rows[i]) <= std::numeric_limits<double>::max());
+  return {!bad, false};
+}
+
+template <typename Real>
+[[noreturn]] void throwNotFinite(const char* what, const Real* rows, std::size_t first, std::size_t n) {
+  std::size_t i = first * n;
+  while (std::isfinite(rows[i])) ++i;
+  throw Error("ERR_VERTEXQ_NOT_FINITE", std::string(what) + " at sample " + std::to_string(i / n) + ", input " +
+                                            std::to_string(i % n) + (std::isnan(rows[i]) ? " is NaN" : " is infinite"));
+}
+
+/** Runs task(first row, rows) over blocks of kStagingRows rows. */
+template <typename Task>
+void forBlocks(std::size_t rows, unsigned threads, const Task& task) {
+  ThreadPool::shared().parallelFor((rows + kStagingRows - 1) / kStagingRows, threads, [&](std::size_t block, unsigned) {
+    const std::size_t first = block * kStagingRows;
+    task(first, std::min(kStagingRows, rows - first));
+  });
+}
+
+}  // namespace
+
+GramAccumulator::GramAccumulator(std::size_t inFeatures, GramPrecision precision, bool withCross)
+    : inFeatures_(inFeatures), precision_(precision), withCross_(withCross) {
+  layOutTiles();
+}
+
+/** Whole tiles first, the diagonal ones, of half the work, last: so the threads end together. */
+void GramAccumulator::layOutTiles() {
+  const std::size_t n = inFeatures_;
+  const std::size_t perSide = std::max((n + kTile - 1) / kTile, n >= 2 * kLeastTile ? std::size_t{2} : std::size_t{1});
+  constexpr std::size_t kGrain = 16;  // BLAS kernels come in such widths
+  tileSize_ = ((n + perSide - 1) / perSide + kGrain - 1) / kGrain * kGrain;
+  std::size_t offset = 0;
+  const auto place = [&](Tile::Kind kind, std::size_t row, std::size_t col) {
+    const Tile tile{kind, row, col, std::min(tileSize_, n - row), std::min(tileSize_, n - col), offset};
+    offset += tile.rows * tile.cols;
+    tiles_.push_back(tile);
+  };
+  if (withCross_)
+    for (std::size_t col = 0; col < n; col += tileSize_)
+      for (std::size_t row = 0; row < n; row += tileSize_) place(Tile::Kind::Cross, row, col);
+  for (std::size_t col = 0; col < n; col += tileSize_)
+    for (std::size_t row = 0; row < col; row += tileSize_) place(Tile::Kind::Full, row, col);
+  for (std::size_t row = 0; row < n; row += tileSize_) place(Tile::Kind::Symmetric, row, row);
+  sums_.resize(offset);
+}
+
+void GramAccumulator::requireUsable(bool paired) const {
+  if (torn_) throw Cancelled();
+  if (paired != withCross_)
+    throw Error("ERR_VERTEXQ_INTERNAL",
+                withCross_ ? "this accumulator takes pairs of rows" : "this accumulator takes no pairs");
+}
+
+template <typename Real>
+void GramAccumulator::add(const Real* rows, std::size_t count, unsigned threads, JobControl& control) {
+  requireUsable(false);
+  addRows(Rows<Real>{rows, nullptr}, count, threads, control);
+}
+
+template <typename Real>
+void GramAccumulator::add(const Real* seen, const Real* meant, std::size_t count, unsigned threads,
+                          JobControl& control) {
+  requireUsable(true);
+  addRows(Rows<Real>{seen, meant}, count, threads, control);
+}
+
+template void GramAccumulator::add<float>(const float*, std::size_t, unsigned, JobControl&);
+template void GramAccumulator::add<double>(const double*, std::size_t, unsigned, JobControl&);
+template void GramAccumulator::add<float>(const float*, const float*, std::size_t, unsigned, JobControl&);
+template void GramAccumulator::add<double>(const double*, const double*, std::size_t, unsigned, JobControl&);
+
+void GramAccumulator::add(const RowSource& rows, unsigned threads, JobControl& control) {
+  requireUsable(false);
+  addSources(rows, nullptr, threads, control);
+}
+
+void GramAccumulator::add(const RowSource& seen, const RowSource& meant, unsigned threads, JobControl& control) {
+  requireUsable(true);
+  addSources(seen, &meant, threads, control);
+}
+
+template <typename Real>
+void GramAccumulator::addRows(Rows<Real> rows, std::size_t count, unsigned threads, JobControl& control) {
+  control.checkpoint();
+  control.expect(count);
+  const Cut batch = cut(count);
+  const Inspection inspection = inspect(rows, batch, threads);
+  for (std::size_t block = 0; block < batch.blocks(); ++block) {
+    if (inspection.finite[block]) continue;
+    const Real* first = rows.seen + batch.first(block) * inFeatures_;
+    const bool seen = !judge(first, batch.size(block), inFeatures_).finite;
+    if (seen) throwNotFinite("activation", rows.seen, batch.first(block), inFeatures_);
+    throwNotFinite("reference activation", rows.meant, batch.first(block), inFeatures_);
+  }
+  torn_ = true;
+  consume(rows, batch, inspection, threads, control);
+  torn_ = false;
+}
+
+void GramAccumulator::addSources(const RowSource& seen, const RowSource* meant, unsigned threads, JobControl& control) {
+  const std::size_t n = inFeatures_, count = seen.count();
+  for (const RowSource* source : {&seen, meant}) {
+    if (!source) continue;
+    if (source->width() != n)
+      throw Error("ERR_VERTEXQ_CALIBRATION",
+                  "expected rows of " + std::to_string(n) + " inputs, got rows of " + std::to_string(source->width()));
+    if (source->count() != count)
+      throw Error("ERR_VERTEXQ_CALIBRATION",
+                  "expected " + std::to_string(count) + " reference rows, got " + std::to_string(source->count()));
+    source->requireFinite();
+  }
+  control.checkpoint();
+  control.expect(count);
+  const std::size_t capacity = slicesAtOnce(n * sizeof(float)) * kSliceRows;
+  std::vector<float> seenRows(std::min(capacity, count) * n), meantRows(meant ? seenRows.size() : 0);
+  const Rows<float> staged{seenRows.data(), meant ? meantRows.data() : nullptr};
+  torn_ = true;
+  for (std::size_t first = 0, taken; first < count; first += taken) {
+    // The first batch fills the slice that waits; those after it are whole slices and need no copying.
+    taken = std::min(count - first, waitingRows_ > 0 ? kSliceRows - waitingRows_ : capacity);
+    forBlocks(taken, threads, [&](std::size_t row, std::size_t rows) {
+      control.checkpoint();
+      seen.read(first + row, rows, seenRows.data() + row * n);
+      if (meant) meant->read(first + row, rows, meantRows.data() + row * n);
+    });
+    const Cut batch = cut(taken);
+    consume(staged, batch, inspect(staged, batch, threads), threads, control);
+  }
+  torn_ = false;
+}
+
+GramAccumulator::Cut GramAccumulator::cut(std::size_t count) const {
+  const std::size_t head = waitingRows_ > 0 ? std::min(count, kSliceRows - waitingRows_) : 0;
+  return {head, (count - head) / kSliceRows, (count - head) % kSliceRows};
+}
+
+template <typename Real>
+GramAccumulator::Inspection GramAccumulator::inspect(Rows<Real> rows, const Cut& cut, unsigned threads) const {
+  Inspection inspection;
+  inspection.narrow.resize(cut.blocks());
+  inspection.finite.resize(cut.blocks());
+  ThreadPool::shared().parallelFor(cut.blocks(), threads, [&](std::size_t block, unsigned) {
+    const Rows<Real> first = rows.from(cut.first(block) * inFeatures_);
+    Verdict verdict = judge(first.seen, cut.size(block), inFeatures_);
+    if (first.meant) {
+      const Verdict other = judge(first.meant, cut.size(block), inFeatures_);
+      verdict = {verdict.finite && other.finite, verdict.narrow && other.narrow};
+    }
+    inspection.narrow[block] = verdict.narrow;
+    inspection.finite[block] = verdict.finite;
+  });
+  return inspection;
+}
+
+template <typename Real>
+void GramAccumulator::consume(Rows<Real> rows, const Cut& cut, const Inspection& inspection, unsigned threads,
+                              JobControl& control) {
+  constexpr bool kFloat = sizeof(Real) == sizeof(float);
+  keepWaiting(rows, cut.head);
+  if (waitingRows_ == kSliceRows) addWaitingSlice(threads, control);
+  control.finish(cut.head);
+  const auto narrow = [&](std::size_t slice) {
+    return inspection.narrow[slice + 1] && precision_ == GramPrecision::Fast;
+  };
+  for (std::size_t slice = 0, end; slice < cut.slices; slice = end) {
+    const Rows<Real> run = rows.from(cut.first(slice + 1) * inFeatures_);
+    end = slice + 1;
+    while (end < cut.slices && end - slice < kSlicesAtOnce && narrow(end) == narrow(slice)) ++end;
+    if constexpr (kFloat) {
+      if (narrow(slice))
+        addSlices(run, end - slice, threads, control);
+      else
+        addWide(run, end - slice, threads, control);
+    } else {
+      addSlices(run, end - slice, threads, control);
+    }
+    control.finish((end - slice) * kSliceRows);
+  }
+  keepWaiting(rows.from(cut.first(cut.slices + 1) * inFeatures_), cut.tail);
+  control.finish(cut.tail);
+  samples_ += cut.head + cut.slices * kSliceRows + cut.tail;
+}
+
+template <typename Real>
+void GramAccumulator::keepWaiting(Rows<Real> rows, std::size_t count) {
+  if (count == 0) return;
+  const std::size_t held = waitingRows_ * inFeatures_, size = count * inFeatures_;
+  if (sizeof(Real) == sizeof(double) && !waitingWide_) {
+    convert(narrowRows(), waitingRows_, 1);
+    waitingWide_ = true;
+  }
+  const auto append = [&](auto& kept, const Real* from) {
+    using Kept = typename std::decay_t<decltype(kept)>::value_type;
+    if (kept.size() < kSliceRows * inFeatures_) kept.resize(kSliceRows * inFeatures_);
+    std::transform(from, from + size, kept.begin() + static_cast<std::ptrdiff_t>(held),
+                   [](Real value) { return static_cast<Kept>(value); });
+  };
+  if (waitingWide_) {
+    append(wideSeen_, rows.seen);
+    if (withCross_) append(wideMeant_, rows.meant);
+  } else {
+    append(narrowSeen_, rows.seen);
+    if (withCross_) append(narrowMeant_, rows.meant);
+  }
+  waitingRows_ += count;
+}
+
+GramAccumulator::Rows<float> GramAccumulator::narrowRows() const {
+  return {narrowSeen_.data(), withCross_ ? narrowMeant_.data() : nullptr};
+}
+GramAccumulator::Rows<double> GramAccumulator::wideRows() const {
+  return {wideSeen_.data(), withCross_ ? wideMeant_.data() : nullptr};
+}
+
+/** Rows in float64, at the beginning of the wide buffers. */
+void GramAccumulator::convert(Rows<float> rows, std::size_t count, unsigned threads) {
+  const std::size_t size = std::max(count, kSliceRows) * inFeatures_;
+  if (wideSeen_.size() < size) wideSeen_.resize(size);
+  if (withCross_ && wideMeant_.size() < size) wideMeant_.resize(size);
+  forBlocks(count, threads, [&](std::size_t first, std::size_t block) {
+    const std::size_t from = first * inFeatures_, end = from + block * inFeatures_;
+    for (std::size_t i = from; i < end; ++i) wideSeen_[i] = static_cast<double>(rows.seen[i]);
+    if (withCross_)
+      for (std::size_t i = from; i < end; ++i) wideMeant_[i] = static_cast<double>(rows.meant[i]);
+  });
+}
+
+bool GramAccumulator::narrowWaiting() const {
+  if (waitingWide_ || precision_ == GramPrecision::Exact) return false;
+  const Rows<float> rows = narrowRows();
+  return judge(rows.seen, waitingRows_, inFeatures_).narrow &&
+         (!rows.meant || judge(rows.meant, waitingRows_, inFeatures_).narrow);
+}
+
+void GramAccumulator::addWaitingSlice(unsigned threads, JobControl& control) {
+  if (waitingWide_)
+    addSlices(wideRows(), 1, threads, control);
+  else if (narrowWaiting())
+    addSlices(narrowRows(), 1, threads, control);
+  else
+    addWide(narrowRows(), 1, threads, control);
+  waitingRows_ = 0;
+  waitingWide_ = false;
+}
+
+/** No float64 rows wait when this is called: the wide buffers are free. */
+void GramAccumulator::addWide(Rows<float> rows, std::size_t slices, unsigned threads, JobControl& control) {
+  const std::size_t atOnce = slicesAtOnce(inFeatures_ * sizeof(double));
+  for (std::size_t slice = 0; slice < slices; slice += atOnce) {
+    const std::size_t taken = std::min(atOnce, slices - slice);
+    convert(rows.from(slice * kSliceRows * inFeatures_), taken * kSliceRows, threads);
+    addSlices(wideRows(), taken, threads, control);
+  }
+}
+
+template <typename Real>
+void GramAccumulator::addSlices(Rows<Real> rows, std::size_t slices, unsigned threads, JobControl& control) {
+  const std::size_t slots = std::min<std::size_t>({std::max(threads, 1u), ThreadPool::kMaxThreads, tiles_.size()});
+  if (scratch_.size() < slots) scratch_.resize(slots, std::vector<float>(tileSize_ * tileSize_));
+  ThreadPool::shared().parallelFor(tiles_.size(), threads, [&](std::size_t index, unsigned slot) {
+    control.checkpoint();
+    const Tile& tile = tiles_[index];
+    for (std::size_t slice = 0; slice < slices; ++slice)
+      addProduct(tile, rows.from(slice * kSliceRows * inFeatures_), kSliceRows, scratch_[slot].data(),
+                 sums_.data() + tile.offset);
+  });
+}
+
+void GramAccumulator::addProduct(const Tile& tile, Rows<float> rows, std::size_t count, float* scratch,
+                                 double* sums) const {
+  // Row-major rows are the columns of an inFeatures × count matrix, whose product with its own transpose is wanted.
+  const std::size_t n = inFeatures_;
+  const bool symmetric = tile.kind == Tile::Kind::Symmetric;
+  const float* left = rows.seen + tile.row;
+  const float* right = (tile.kind == Tile::Kind::Cross ? rows.meant : rows.seen) + tile.col;
+  if (symmetric)
+    linalg::syrk(CblasUpper, linalg::kPlain, tile.rows, count, 1.0f, left, n, 0.0f, scratch, tile.rows);
+  else
+    linalg::gemm(linalg::kPlain, linalg::kTransposed, tile.rows, tile.cols, count, 1.0f, left, n, right, n, 0.0f,
+                 scratch, tile.rows);
+  addWidened(scratch, tile.rows, tile.cols, symmetric, sums);
+}
+
+void GramAccumulator::addProduct(const Tile& tile, Rows<double> rows, std::size_t count, float*, double* sums) const {
+  const std::size_t n = inFeatures_;
+  const double* left = rows.seen + tile.row;
+  const double* right = (tile.kind == Tile::Kind::Cross ? rows.meant : rows.seen) + tile.col;
+  if (tile.kind == Tile::Kind::Symmetric)
+    linalg::syrk(CblasUpper, linalg::kPlain, tile.rows, count, 1.0, left, n, 1.0, sums, tile.rows);
+  else
+    linalg::gemm(linalg::kPlain, linalg::kTransposed, tile.rows, tile.cols, count, 1.0, left, n, right, n, 1.0, sums,
+                 tile.rows);
+}
+
+Matrix GramAccumulator::gram(unsigned threads) const { return assemble(false, threads); }
+
+Matrix GramAccumulator::crossGram(unsigned threads) const {
+  requireUsable(true);
+  return assemble(true, threads);
+}
+
+/** The sums with the product of the rows that wait, which stay as they are: later rows still join their slice. */
+Matrix GramAccumulator::assemble(bool cross, unsigned threads) const {
+  if (torn_) throw Cancelled();
+  Matrix result(inFeatures_, inFeatures_);
+  const bool narrow = narrowWaiting();
+  std::vector<double> converted[2];
+  Rows<double> wide = wideRows();
+  if (!narrow && !waitingWide_ && waitingRows_ > 0) {
+    const std::size_t size = waitingRows_ * inFeatures_;
+    converted[0].assign(narrowSeen_.data(), narrowSeen_.data() + size);
+    if (withCross_) converted[1].assign(narrowMeant_.data(), narrowMeant_.data() + size);
+    wide = {converted[0].data(), converted[1].data()};
+  }
+  ThreadPool::shared().parallelFor(tiles_.size(), threads, [&](std::size_t index, unsigned) {
+    const Tile& tile = tiles_[index];
+    if ((tile.kind == Tile::Kind::Cross) != cross) return;
+    const double* from = sums_.data() + tile.offset;
+    std::vector<double> sums(from, from + tile.rows * tile.cols);
+    if (waitingRows_ > 0 && narrow) {
+      std::vector<float> scratch(sums.size());
+      addProduct(tile, narrowRows(), waitingRows_, scratch.data(), sums.data());
+    } else if (waitingRows_ > 0) {
+      addProduct(tile, wide, waitingRows_, nullptr, sums.data());
+    }
+    for (std::size_t j = 0; j < tile.cols; ++j)
+      for (std::size_t i = 0; i < (tile.kind == Tile::Kind::Symmetric ? j + 1 : tile.rows); ++i) {
+        const double value = sums[i + j * tile.rows];
+        if (!std::isfinite(value))
+          throw Error("ERR_VERTEXQ_NUMERIC", "the activations are too large: their products overflow float64");
+        result(tile.row + i, tile.col + j) = value;
+        if (!cross) result(tile.col + j, tile.row + i) = value;
+      }
+  });
+  return result;
+}
+
+}  // namespace vertexq

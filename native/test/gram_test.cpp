@@ -1,0 +1,270 @@
+// Gram matrices against plain sums, and that only the rows and their order matter.
+#include "calibration/gram.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "check.h"
+#include "error.h"
+#include "linalg/blas.h"
+#include "test_data.h"
+
+using namespace vertexq;
+using namespace vertexq::testing;
+
+namespace {
+
+constexpr std::size_t kSlice = GramAccumulator::kSliceRows;
+constexpr GramPrecision kPrecisions[] = {GramPrecision::Fast, GramPrecision::Exact};
+
+/** Row-major rows of data of a kind, with float32 values. */
+std::vector<float> rowsOf(const std::string& kind, std::mt19937_64& random, std::size_t m, std::size_t n) {
+  const Matrix x = data(kind, random, m, n);
+  std::vector<float> rows(m * n);
+  for (std::size_t i = 0; i < m; ++i)
+    for (std::size_t j = 0; j < n; ++j) rows[i * n + j] = static_cast<float>(x(i, j));
+  return rows;
+}
+
+/** Σ x̃_i·x_j, in long double. */
+template <typename Real>
+std::vector<long double> reference(const std::vector<Real>& seen, const std::vector<Real>& meant, std::size_t n) {
+  std::vector<long double> sums(n * n);
+  for (std::size_t row = 0; row < seen.size() / n; ++row)
+    for (std::size_t j = 0; j < n; ++j)
+      for (std::size_t i = 0; i < n; ++i)
+        sums[i + j * n] += static_cast<long double>(seen[row * n + i]) * meant[row * n + j];
+  return sums;
+}
+
+/** The largest |a_ij - b_ij| / (‖x̃_i‖·‖x_j‖); infinite where a number is not finite or should be zero and is not. */
+double distance(const Matrix& a, const std::vector<long double>& b, const std::vector<long double>& seenNorms,
+                const std::vector<long double>& meantNorms) {
+  const std::size_t n = a.rows();
+  long double worst = 0;
+  for (std::size_t j = 0; j < n; ++j)
+    for (std::size_t i = 0; i < n; ++i) {
+      const long double error = std::abs(static_cast<long double>(a(i, j)) - b[i + j * n]);
+      const long double scale = std::sqrt(seenNorms[i * (n + 1)]) * std::sqrt(meantNorms[j * (n + 1)]);
+      if (!std::isfinite(a(i, j)) || (scale == 0 && error != 0)) return std::numeric_limits<double>::infinity();
+      if (scale > 0) worst = std::max(worst, error / scale);
+    }
+  return static_cast<double>(worst);
+}
+
+template <typename Real>
+void checkSums(const std::vector<Real>& seen, const std::vector<Real>& meant, std::size_t n, GramPrecision precision,
+               double tolerance) {
+  GramAccumulator alone(n, precision), paired(n, precision, true);
+  JobControl control;
+  const std::size_t count = seen.size() / n;
+  alone.add(seen.data(), count, 1, control);
+  paired.add(seen.data(), meant.data(), count, 2, control);
+  CHECK(alone.samples() == count && paired.samples() == count);
+  CHECK(control.done() == 2 * count && control.total() == 2 * count);
+  const Matrix h = alone.gram(), again = paired.gram(2), g = paired.crossGram();
+  for (std::size_t j = 0; j < n; ++j)
+    for (std::size_t i = 0; i < j; ++i) CHECK(h(i, j) == h(j, i));
+  const auto squares = reference(seen, seen, n), meantSquares = reference(meant, meant, n);
+  CHECK_AT_MOST(distance(h, squares, squares, squares), tolerance);
+  CHECK_AT_MOST(distance(again, squares, squares, squares), tolerance);
+  CHECK_AT_MOST(distance(g, reference(seen, meant, n), squares, meantSquares), tolerance);
+}
+
+void sums() {
+  std::mt19937_64 random(41);
+  for (const std::string& kind : kinds())
+    for (const std::size_t n : {1u, 2u, 31u, 43u})
+      for (const std::size_t m : {std::size_t{1}, std::size_t{40}, kSlice - 1, kSlice, kSlice + 1, 2 * kSlice + 9}) {
+        const std::vector<float> seen = rowsOf(kind, random, m, n), meant = rowsOf(kind, random, m, n);
+        checkSums(seen, meant, n, GramPrecision::Fast, 2e-6);
+        checkSums(seen, meant, n, GramPrecision::Exact, 1e-14);
+        checkSums(std::vector<double>(seen.begin(), seen.end()), std::vector<double>(meant.begin(), meant.end()), n,
+                  GramPrecision::Fast, 1e-14);
+      }
+  // Several tiles, the last ones cut short.
+  for (const std::size_t n : {128u, 257u, 531u}) {
+    const std::vector<float> seen = rowsOf("gaussian", random, kSlice + 100, n),
+                             meant = rowsOf("ternary", random, kSlice + 100, n);
+    checkSums(seen, meant, n, GramPrecision::Fast, 2e-6);
+    checkSums(seen, meant, n, GramPrecision::Exact, 1e-14);
+  }
+}
+
+/** Magnitudes whose float32 products overflow or underflow; some in one slice, one column or one row only. */
+void extremeMagnitudes() {
+  std::mt19937_64 random(42);
+  const std::size_t n = 19, m = 2 * kSlice + 77;
+  for (const float scale : {1e30f, 1e20f, 1e18f, 1e-13f, 1e-16f, 1e-21f, 1e-30f, 1e-42f, 3e38f}) {
+    const std::vector<float> usual = rowsOf("gaussian", random, m, n);
+    const auto scaled = [&](auto chosen) {
+      std::vector<float> rows = usual;
+      for (std::size_t i = 0; i < rows.size(); ++i)
+        if (chosen(i / n, i % n)) rows[i] = std::clamp(rows[i], -1.0f, 1.0f) * scale;
+      return rows;
+    };
+    for (const std::vector<float>&rows :
+         {scaled([](std::size_t, std::size_t) { return true; }),
+          scaled([](std::size_t, std::size_t j) { return j == 4; }),
+          scaled([](std::size_t i, std::size_t) { return i == kSlice; }),
+          scaled([&](std::size_t i, std::size_t) { return i + 1 == m; }),
+          scaled([](std::size_t i, std::size_t j) { return i >= kSlice && j % 2 == 0; })}) {
+      checkSums(rows, usual, n, GramPrecision::Fast, 2e-6);
+      checkSums(usual, rows, n, GramPrecision::Fast, 2e-6);
+      checkSums(rows, rows, n, GramPrecision::Exact, 1e-14);
+    }
+  }
+  GramAccumulator large(1, GramPrecision::Fast);
+  JobControl control;
+  const double huge = 1e200;
+  large.add(&huge, 1, 1, control);
+  CHECK(throws<Error>([&] { large.gram(); }));
+}
+
+/** H and G after rows were added in batches of the sizes that `next` gives, each as float32 or as float64. */
+template <typename Next, typename AsDouble>
+std::vector<double> inBatches(const std::vector<float>& seen, const std::vector<float>& meant, std::size_t n,
+                              GramPrecision precision, unsigned threads, Next next, AsDouble asDouble) {
+  GramAccumulator gram(n, precision, true);
+  JobControl control;
+  for (std::size_t first = 0, count = 0; first < seen.size() / n; first += count) {
+    const bool wide = asDouble(first);
+    count = std::min<std::size_t>(next(), seen.size() / n - first);
+    for (std::size_t i = 0; i < count; ++i)
+      if (asDouble(first + i) != wide) count = i;
+    const auto from = static_cast<std::ptrdiff_t>(first * n), end = static_cast<std::ptrdiff_t>((first + count) * n);
+    if (wide) {
+      const std::vector<double> a(seen.begin() + from, seen.begin() + end),
+          b(meant.begin() + from, meant.begin() + end);
+      gram.add(a.data(), b.data(), count, threads, control);
+    } else {
+      gram.add(seen.data() + from, meant.data() + from, count, threads, control);
+    }
+    if (count % 3 == 0) gram.gram();  // looking changes nothing
+  }
+  CHECK(gram.samples() == seen.size() / n && control.done() == control.total());
+  const Matrix h = gram.gram(threads), g = gram.crossGram(threads);
+  std::vector<double> all(h.data(), h.data() + n * n);
+  all.insert(all.end(), g.data(), g.data() + n * n);
+  return all;
+}
+
+void cutsAndThreadsDoNotMatter() {
+  std::mt19937_64 random(43);
+  const std::size_t m = 18 * kSlice + 131;  // more slices than are taken at once
+  for (const std::size_t n : {5u, 150u}) {
+    std::vector<float> seen = rowsOf("gaussian", random, m, n), meant = rowsOf("gaussian", random, m, n);
+    // A slice that needs float64 products because of a column whose only large entry is its last row.
+    for (std::size_t row = 3 * kSlice; row < 4 * kSlice; ++row)
+      seen[row * n + 2] = row + 1 < 4 * kSlice ? 1e-25f : 1e-3f;
+    for (std::size_t row = 7 * kSlice; row < 8 * kSlice; ++row) meant[row * n + 1] = row % 5 == 0 ? 1e25f : 1;
+    const auto all = [] { return std::size_t{1} << 30; };
+    const auto some = [&] { return 1 + random() % 900; };
+    const auto few = [&] { return random() % 40; };
+    const auto never = [](std::size_t) { return false; };
+    const auto partly = [](std::size_t row) { return row > 1000 && row < 2100; };
+    for (const GramPrecision precision : kPrecisions) {
+      const std::vector<double> whole = inBatches(seen, meant, n, precision, 1, all, never);
+      const std::vector<double> mixed = inBatches(seen, meant, n, precision, 1, all, partly);
+      for (const unsigned threads : {1u, 2u, 7u}) {
+        CHECK(inBatches(seen, meant, n, precision, threads, all, never) == whole);
+        CHECK(inBatches(seen, meant, n, precision, threads, some, never) == whole);
+        CHECK(inBatches(seen, meant, n, precision, threads, some, partly) == mixed);
+      }
+      CHECK(inBatches(seen, meant, n, precision, 2, few, never) == whole);
+      CHECK(inBatches(seen, meant, n, precision, 2, few, partly) == mixed);
+    }
+  }
+}
+
+template <typename Real>
+void notFinite() {
+  JobControl control;
+  const std::size_t n = 3, m = 2 * kSlice + 50, before = 100;
+  std::mt19937_64 random(44);
+  const std::vector<double> values = normals(random, m * n);
+  const std::vector<Real> good(values.begin(), values.end());
+  for (const Real bad : {std::numeric_limits<Real>::quiet_NaN(), -std::numeric_limits<Real>::infinity()})
+    for (const std::size_t row : {std::size_t{0}, std::size_t{411}, std::size_t{412}, std::size_t{1000}, m - 1})
+      for (const bool inSeen : {true, false}) {
+        std::vector<Real> broken = good;
+        broken[row * n + 1] = bad;
+        broken[m * n - 1] = bad;  // the first is named
+        GramAccumulator gram(n, GramPrecision::Fast, true);
+        gram.add(good.data(), good.data(), before, 1, control);
+        const Matrix h = gram.gram();
+        try {
+          gram.add(inSeen ? broken.data() : good.data(), inSeen ? good.data() : broken.data(), m, 2, control);
+          CHECK(false);
+        } catch (const Error& error) {
+          CHECK(error.code() == "ERR_VERTEXQ_NOT_FINITE");
+          const std::string expected = std::string(inSeen ? "activation" : "reference activation") + " at sample " +
+                                       std::to_string(row) + ", input 1 is " + (std::isnan(bad) ? "NaN" : "infinite");
+          CHECK(error.what() == expected);
+        }
+        CHECK(gram.samples() == before);
+        CHECK(std::equal(h.data(), h.data() + n * n, gram.gram().data()));
+      }
+}
+
+void misuse() {
+  JobControl control;
+  const std::vector<float> rows(4 * kSlice, 1);
+  GramAccumulator none(1, GramPrecision::Fast);
+  CHECK(none.gram()(0, 0) == 0);
+  none.add(rows.data(), 0, 1, control);
+  CHECK(none.samples() == 0 && none.gram()(0, 0) == 0);
+  CHECK(throws<Error>([&] { none.crossGram(); }));
+  CHECK(throws<Error>([&] { none.add(rows.data(), rows.data(), 1, 1, control); }));
+  GramAccumulator paired(1, GramPrecision::Fast, true);
+  CHECK(throws<Error>([&] { paired.add(rows.data(), 1, 1, control); }));
+  CHECK(GramAccumulator(0, GramPrecision::Fast, true).gram().rows() == 0);
+  // threads = 0 runs on the caller.
+  none.add(rows.data(), 4 * kSlice, 0, control);
+  CHECK(none.gram(0)(0, 0) == 4 * kSlice);
+}
+
+/** Cancels the job it is read for, after some rows. */
+class CancellingSource : public RowSource {
+ public:
+  explicit CancellingSource(JobControl& control) : control_(control) {}
+  std::size_t count() const override { return 100 * kSlice; }
+  std::size_t width() const override { return 2; }
+  void requireFinite() const override {}
+  void read(std::size_t first, std::size_t rows, float* out) const override {
+    std::fill_n(out, rows * 2, 1.0f);
+    if (first > 50 * kSlice) control_.cancel();
+  }
+
+ private:
+  JobControl& control_;
+};
+
+void cancelled() {
+  JobControl control, other;
+  GramAccumulator gram(2, GramPrecision::Fast);
+  CHECK(throws<Cancelled>([&] { gram.add(CancellingSource(control), 2, control); }));
+  CHECK(throws<Cancelled>([&] { gram.gram(); }));
+  const float row[] = {1, 2};
+  CHECK(throws<Cancelled>([&] { gram.add(row, 1, 1, other); }));
+  // Cancelled before it began, a call has added nothing.
+  GramAccumulator untouched(2, GramPrecision::Fast);
+  CHECK(throws<Cancelled>([&] { untouched.add(row, 1, 1, control); }));
+  CHECK(untouched.samples() == 0 && untouched.gram()(0, 0) == 0);
+}
+
+}  // namespace
+
+int main() {
+  pinBlasToOneThread();
+  sums();
+  extremeMagnitudes();
+  cutsAndThreadsDoNotMatter();
+  notFinite<float>();
+  notFinite<double>();
+  misuse();
+  cancelled();
+  return report();
+}
