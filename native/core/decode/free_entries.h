@@ -1,0 +1,96 @@
+// The entries that a walk leaves off the alphabet: compensated by least squares, then rounded to the nearest plane.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "decode/layer_alphabets.h"
+#include "linalg/matrix.h"
+
+namespace vertexq {
+
+/** What the neurons of a layer share. */
+template <typename Real>
+class FreeEntrySystem {
+ public:
+  /**
+   * h: N × N, damped (damping.h), both triangles; must outlive this. For Real = double a float32 copy of it is made,
+   * scaled by a power of two (4N² bytes).
+   */
+  explicit FreeEntrySystem(const BasicMatrix<Real>& h);
+
+  const BasicMatrix<Real>& h() const { return h_; }
+  /** H in float32 times scale(): h() itself for Real = float, where the scale is 1. */
+  const FloatMatrix& single() const;
+  double scale() const { return scale_; }
+  std::size_t size() const { return h_.cols(); }
+
+ private:
+  const BasicMatrix<Real>& h_;
+  FloatMatrix copy_;
+  double scale_ = 1;
+};
+
+/** How the neuron was decoded, for reports. */
+struct FreeEntryOutcome {
+  bool doublePrecision = false;  // the factorisation of H_TT needed float64
+  double damping = 0;            // what it needed beyond the damping of H, relative to its mean diagonal
+};
+
+/**
+ * Rounds the entries `free` = T of one neuron whose other entries F are on their alphabets already:
+ *
+ *     c_T = w_T - H_TT⁻¹ H_TF (q_F - w_F)                  the best real values given F (docs/method.md, section 3)
+ *     q_i = nearest(c_i - Σ_{k<i} M_ki (q_k - c_k))      in the order of `free`; M from H_TT = U Uᵀ (coefficients.h)
+ *
+ * At r = |T| about r³/3 flops, all but O(N²) of them in LAPACK's potrf. The factor only steers the rounding, so it is
+ * computed in float32 for both precisions; the least-squares part is then refined with H in Real. Where float32 does
+ * not allow it (H_TT not positive definite, or a pivot that is nothing but rounding error) the factor is computed in
+ * float64, and where that fails too with more and more damping.
+ *
+ * One object serves one thread. Workspace: 4r² bytes and O(N); 8r² more from the first time that float64 is needed, the
+ * only allocation in decode().
+ */
+template <typename Real>
+class FreeEntryDecoder {
+ public:
+  /** `system` must outlive this; `maxFree` bounds |T|. */
+  FreeEntryDecoder(const FreeEntrySystem<Real>& system, std::size_t maxFree);
+
+  /**
+   * w: N weights. q: N values; in: those of F, ignored at T; out: those of T, levels of their alphabets. codes: N,
+   * written at T. free: `count` distinct inputs in the order in which they are rounded. Throws ERR_VERTEXQ_NUMERIC if a
+   * centre is NaN or H has no factorisation.
+   */
+  FreeEntryOutcome decode(const Real* w, Real* q, std::int8_t* codes, const int* free, std::size_t count,
+                          const LayerAlphabets& alphabets, std::size_t neuron);
+
+  /** Of the last neuron, N entries: q - w on F, the least-squares targets c - w on T. */
+  const std::vector<Real>& targetShifts() const { return error_; }
+
+ private:
+  template <typename Work, typename Entry>
+  bool factorise(const BasicMatrix<Entry>& h, std::vector<Work>& factor, double shift) const;
+  template <typename Work>
+  bool leastSquares(const std::vector<Work>& factor, std::vector<Work>& x, double scale, int refinements);
+  template <typename Work>
+  void roundAlong(const std::vector<Work>& factor, std::vector<Work>& errors, const LayerAlphabets& alphabets,
+                  std::size_t neuron, const Real* w, Real* q, std::int8_t* codes) const;
+  FreeEntryOutcome factoriseWide();
+  void updateGradient();
+
+  const FreeEntrySystem<Real>& system_;
+  std::size_t maxFree_;
+  std::size_t stride_ = 0;             // of the factors' columns
+  std::vector<std::uint32_t> places_;  // T back to front: place p of a factor is input places_[p]
+  std::vector<float> factor_;          // L, lower triangular: H_TT back to front is L Lᵀ
+  std::vector<double> wideFactor_;     // the same in float64, where needed
+  std::vector<float> vector_;          // |T|: right-hand side, solution, errors
+  std::vector<double> wideVector_;
+  std::vector<Real> error_;           // N: q - w on F, c - w on T
+  std::vector<Real> gradient_;        // N: H·error_
+  std::vector<std::size_t> nonzero_;  // inputs whose error_ is not 0
+};
+
+}  // namespace vertexq
