@@ -17,8 +17,8 @@ inline Matrix orthonormal(std::size_t rows, std::size_t cols, unsigned seed) {
   Matrix q = randomMatrix<double>(rows, cols, seed);
   std::vector<double> tau(cols);
   LAPACKE_dgeqrf(LAPACK_COL_MAJOR, linalg::dim(rows), linalg::dim(cols), q.data(), linalg::dim(rows), tau.data());
-  LAPACKE_dorgqr(LAPACK_COL_MAJOR, linalg::dim(rows), linalg::dim(cols), linalg::dim(cols), q.data(),
-                 linalg::dim(rows), tau.data());
+  LAPACKE_dorgqr(LAPACK_COL_MAJOR, linalg::dim(rows), linalg::dim(cols), linalg::dim(cols), q.data(), linalg::dim(rows),
+                 tau.data());
   return q;
 }
 

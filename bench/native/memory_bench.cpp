@@ -1,7 +1,7 @@
 // Peak memory of one task, run in a process of its own (`bench_native memory <task>`).
-#include <sys/resource.h>
-
+#include <fstream>
 #include <stdexcept>
+#include <string>
 
 #include "bench.h"
 #include "calibration/gram.h"
@@ -12,47 +12,60 @@ namespace vertexq::bench {
 
 namespace {
 
-/** Peak resident memory so far, in MiB. */
-double peakMemory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-#if defined(__APPLE__)
-  return static_cast<double>(usage.ru_maxrss) / (1024.0 * 1024.0);
-#else
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
-#endif
+/** MiB from a line of /proc/self/status, such as "VmHWM:"; 0 where there is none. */
+double status(const std::string& name) {
+  std::ifstream file("/proc/self/status");
+  for (std::string word; file >> word;)
+    if (word == name) {
+      double kilobytes = 0;
+      file >> kilobytes;
+      return kilobytes / 1024;
+    }
+  return 0;
+}
+
+/** Resident memory from here on: what is there now, and the most there has been since. Linux alone can tell. */
+class PeakMemory {
+ public:
+  PeakMemory() {
+    std::ofstream("/proc/self/clear_refs") << "5";
+    before_ = status("VmRSS:");
+  }
+  double growth() const { return status("VmHWM:") - before_; }
+
+ private:
+  double before_;
+};
+
+void report(Row& row, std::size_t n, const PeakMemory& memory) {
+  row.add("megabytes", memory.growth());
+  row.add("perMatrix", memory.growth() * 1048576 / (8.0 * static_cast<double>(n * n)));
 }
 
 /** Batches of 1,024 rows, made as they are needed. */
 void accumulate(std::size_t n, std::size_t rows) {
   JobControl control;
   FloatMatrix batch = randomMatrix<float>(n, 1024, 30);
-  const double before = peakMemory();
+  const PeakMemory memory;
   GramAccumulator accumulator(n, GramPrecision::Fast);
   for (std::size_t done = 0; done < rows; done += 1024) accumulator.add(batch.data(), 1024, 2, control);
   const Matrix h = accumulator.gram();
-  Row("memory")
-      .add("task", "Gram matrix")
-      .add("inFeatures", static_cast<double>(n))
-      .add("rows", static_cast<double>(rows))
-      .add("megabytes", peakMemory() - before)
-      .add("perMatrix", (peakMemory() - before) * 1048576 / (8.0 * static_cast<double>(n * n)));
+  Row row("memory");
+  row.add("task", "Gram matrix").add("inFeatures", static_cast<double>(n)).add("rows", static_cast<double>(rows));
+  report(row, n, memory);
 }
 
 void walk(std::size_t n, std::size_t neurons, unsigned threads) {
   JobControl control;
   const Matrix x = randomMatrix<double>(n / 2, n, 31);
   const Matrix weights = randomMatrix<double>(n, neurons, 32);
-  const double before = peakMemory();
+  const PeakMemory memory;
   const Walked walked = walkLayer({weights.data(), neurons, n}, x, {Grid::Asymmetric, 8, n}, ScalePrecision::Float64,
                                   Box::Cell, {}, threads, control);
-  Row("memory")
-      .add("task", "walkLayer")
-      .add("inFeatures", static_cast<double>(n))
-      .add("neurons", static_cast<double>(neurons))
-      .add("threads", threads)
-      .add("megabytes", peakMemory() - before)
-      .add("perMatrix", (peakMemory() - before) * 1048576 / (8.0 * static_cast<double>(n * n)));
+  Row row("memory");
+  row.add("task", "walkLayer").add("inFeatures", static_cast<double>(n));
+  row.add("neurons", static_cast<double>(neurons)).add("threads", threads);
+  report(row, n, memory);
 }
 
 }  // namespace

@@ -3,13 +3,9 @@
 #include <memory>
 
 #include "bench.h"
-#include "calibration/gram.h"
-#include "decode/coefficients.h"
-#include "decode/coordinate_descent.h"
-#include "decode/damping.h"
-#include "decode/successive_rounding.h"
-#include "decode_problem.h"
 #include "parallel/thread_pool.h"
+#include "pipeline.h"
+#include "rivals.h"
 #include "walk_problem.h"
 
 namespace vertexq::bench {
@@ -41,10 +37,22 @@ void walkScaling(const std::string& name, const WalkProblem& problem, WalkForm f
   scaling(name, options, [&](unsigned threads) {
     ThreadPool::shared().parallelFor(problem.neurons(), threads, [&](std::size_t neuron, unsigned slot) {
       auto& workspace = workspaces[slot];
-      if (!workspace)
-        workspace.reset(new Workspace{BlockedWalk<Real>(problem.tableau, problem.t<Real>(), form), {}});
+      if (!workspace) workspace.reset(new Workspace{BlockedWalk<Real>(problem.tableau, problem.t<Real>(), form), {}});
       problem.walkNeuron(workspace->walk, neuron, workspace->walked);
     });
+  });
+}
+
+template <typename Real>
+void pipelineScaling(const std::string& name, const DecodeProblem& problem, const Options& options) {
+  Pipeline<Real> pipeline(problem, problem.columns * 3 / 4);
+  std::vector<std::unique_ptr<PipelineWorker<Real>>> workers(options.threads);
+  scaling(name, options, [&](unsigned threads) {
+    ThreadPool::shared().parallelFor(problem.neurons, threads, [&](std::size_t neuron, unsigned slot) {
+      if (!workers[slot]) workers[slot] = std::make_unique<PipelineWorker<Real>>(pipeline);
+      workers[slot]->walkAndDecode(neuron);
+    });
+    pipeline.polish(threads);
   });
 }
 
@@ -68,30 +76,13 @@ void benchThreads(const Options& options) {
     GramAccumulator accumulator(n, GramPrecision::Fast);
     for (int batch = 0; batch < 4; ++batch) accumulator.add(problem.x.data(), problem.rows, threads, control);
   });
-  GramAccumulator accumulator(n, GramPrecision::Fast);
-  accumulator.add(problem.x.data(), problem.rows, 1, control);
-  const Matrix wide = damped(accumulator.gram(), 0.003);
-  FloatMatrix h(n, n);
-  std::copy_n(wide.data(), n * n, h.data());
-  const Coefficients<float> coefficients = nearestPlaneCoefficients(h, 0.0, DecodeOrder::Natural, 1, control);
   std::vector<std::int8_t> codes(n * problem.neurons);
   FloatMatrix values(n, problem.neurons);
-  RoundingTask<float> task;
-  task.weights = problem.weights.data();
-  task.neurons = problem.neurons;
-  task.alphabets = problem.layerAlphabets();
-  task.codes = codes.data();
-  task.values = values.data();
-  scaling("successive rounding", options,
-          [&](unsigned threads) { successiveRounding(coefficients, task, threads, control); });
-  const std::vector<std::int8_t> roundedCodes = codes;
-  const FloatMatrix roundedValues = values;
-  scaling("coordinate descent", options, [&](unsigned threads) {
-    codes = roundedCodes;
-    std::copy_n(roundedValues.data(), n * problem.neurons, values.data());
-    descend(h, problem.weights.data(), problem.neurons, problem.layerAlphabets(), codes.data(), values.data(), threads,
-            control);
-  });
+  scaling("GPTQ, activations to codes", options,
+          [&](unsigned threads) { decodeLayer(problem, Rival::Gptq, threads, codes, values); });
+  const DecodeProblem few(2 * n, n, 256, 8);
+  pipelineScaling<double>("walk, decoding and polish, float64", few, options);
+  pipelineScaling<float>("walk, decoding and polish, float32", few, options);
 }
 
 }  // namespace vertexq::bench

@@ -47,7 +47,8 @@ void benchForm(const char* bench, const WalkProblem& problem, WalkForm form, std
   row.add("inFeatures", static_cast<double>(n)).add("rank", static_cast<double>(rank));
   row.add("milliseconds", 1e3 * neuron).add("perGemm", neuron / gemm).add("usefulOfPeak", flops / neuron / peak);
   row.add("gemmGflops", peak * 1e-9).add("residual", worst);
-  row.add("workspacePerRankSquared", static_cast<double>(walk.bytes()) / sizeof(Real) / static_cast<double>(rank * rank));
+  row.add("workspacePerRankSquared",
+          static_cast<double>(walk.bytes()) / sizeof(Real) / static_cast<double>(rank * rank));
   row.add("refactorings", static_cast<double>(walk.refactorings()));
   if (plain > 0) row.add("timesPlain", plain / neuron);
 }

@@ -59,23 +59,47 @@ Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, Scal
     const int zero = asymmetricStep(down, top, low, high) <= asymmetricStep(up, top, low, high) ? down : up;
     a.step_ = roundStep(asymmetricStep(zero, top, low, high), precision,
                         [&](double s) { return -zero * s <= low && (top - zero) * s >= high; });
-    // Codes are kept as signed bytes, whatever the alphabet: the middle of the container is code 0.
-    a.minCode_ = -(1 << (bitsFor(levels) - 1));
-    a.maxCode_ = a.minCode_ + top;
+    a.setCodes(grid, levels);
     a.zeroPoint_ = a.minCode_ + zero;
     a.lowest_ = -zero * a.step_;
     a.highest_ = (top - zero) * a.step_;
     return a;
   }
-  const bool zeroFree = grid == Grid::ZeroFree;
-  a.zeroPoint_ = zeroFree ? -0.5 : 0;
-  a.maxCode_ = zeroFree ? levels / 2 - 1 : (levels - 1) / 2;
-  a.minCode_ = zeroFree ? -levels / 2 : -a.maxCode_;
+  a.setCodes(grid, levels);
   const double top = a.maxCode_ - a.zeroPoint_;
   a.step_ = roundStep(bound / top, precision, [&](double s) { return top * s >= bound; });
   a.highest_ = precision == ScalePrecision::Float64 ? bound : top * a.step_;
   a.lowest_ = -a.highest_;
   return a;
+}
+
+Alphabet Alphabet::withStep(Grid grid, int levels, double step, int zeroCode) {
+  Alphabet a;
+  a.setCodes(grid, levels);
+  if (grid == Grid::Asymmetric) a.zeroPoint_ = std::clamp(zeroCode, a.minCode_, a.maxCode_);
+  a.step_ = step;
+  a.lowest_ = (a.minCode_ - a.zeroPoint_) * step;
+  a.highest_ = (a.maxCode_ - a.zeroPoint_) * step;
+  return a;
+}
+
+/** The codes of the kind, and its zero point where it has no choice. */
+void Alphabet::setCodes(Grid grid, int levels) {
+  switch (grid) {
+    case Grid::Asymmetric:
+      // Codes are kept as signed bytes, whatever the alphabet: the middle of the container is code 0.
+      minCode_ = -(1 << (bitsFor(levels) - 1));
+      maxCode_ = minCode_ + levels - 1;
+      return;
+    case Grid::ZeroFree:
+      zeroPoint_ = -0.5;
+      maxCode_ = levels / 2 - 1;
+      minCode_ = -levels / 2;
+      return;
+    case Grid::Integer:
+      maxCode_ = (levels - 1) / 2;
+      minCode_ = -maxCode_;
+  }
 }
 
 int Alphabet::below(double value) const {

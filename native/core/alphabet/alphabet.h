@@ -26,10 +26,20 @@ class Alphabet {
    */
   static Alphabet covering(Grid grid, int levels, double low, double high, ScalePrecision precision);
 
+  /**
+   * The alphabet of the kind with this step (>= 0, finite) and, for Asymmetric, the code `zeroCode` of the level 0, one of
+   * its own codes: of n bits -2^(n-1) and up (the other kinds ignore it). For a float32 step every level is the exact
+   * product, and withStep(grid, levels, a.step(), a.zeroPoint()) is `a` for each `a` that covers something with
+   * ScalePrecision::Float32.
+   */
+  static Alphabet withStep(Grid grid, int levels, double step, int zeroCode);
+
   double step() const { return step_; }
   double zeroPoint() const { return zeroPoint_; }
   double lowest() const { return lowest_; }
   double highest() const { return highest_; }
+  int minCode() const { return minCode_; }
+  int maxCode() const { return maxCode_; }
 
   double level(int code) const {
     if (code == minCode_) return lowest_;
@@ -50,6 +60,7 @@ class Alphabet {
 
  private:
   int below(double value) const;
+  void setCodes(Grid grid, int levels);
 
   double step_ = 0;
   double zeroPoint_ = 0;

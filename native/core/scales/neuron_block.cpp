@@ -1,0 +1,127 @@
+#include "scales/neuron_block.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "decode/coordinate_descent.h"
+
+namespace vertexq {
+
+NeuronBlock::NeuronBlock(const RoundingSystem& system, const AlphabetOptions& options)
+    : system_(system),
+      options_(options),
+      errors_(system.inputs() * kNeuronBlock),
+      residual_(RoundingSystem::kResidualRows * kNeuronBlock) {}
+
+void NeuronBlock::load(const Weights& weights, std::size_t firstNeuron, std::size_t count) {
+  const std::size_t n = inputs();
+  count_ = count;
+  weights_.assign(n * count, 0.0F);
+  exponents_.assign(count, 0);
+  zero_.assign(count, 0);
+  covering_.clear();
+  for (std::size_t l = 0; l < count; ++l) {
+    const double* w = weights.neuron(firstNeuron + l);
+    double largest = 0;
+    for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(w[i]));
+    zero_[l] = largest == 0;
+    if (largest > 0) exponents_[l] = -std::ilogb(largest);
+    for (std::size_t i = 0; i < n; ++i) weights_[i + l * n] = static_cast<float>(std::ldexp(w[i], exponents_[l]));
+    for (std::size_t first = 0; first < n; first += system_.groupSize()) {
+      const auto [low, high] = std::minmax_element(w + first, w + std::min(first + system_.groupSize(), n));
+      const Alphabet a = Alphabet::covering(options_.grid, options_.levels, *low, *high, ScalePrecision::Float32);
+      covering_.push_back(Alphabet::withStep(options_.grid, options_.levels, std::ldexp(a.step(), exponents_[l]),
+                                             static_cast<int>(std::floor(a.zeroPoint()))));
+    }
+  }
+}
+
+Alphabet NeuronBlock::withStep(std::size_t l, double step, int zeroCode) const {
+  constexpr double least = std::numeric_limits<float>::denorm_min();
+  constexpr double most = std::numeric_limits<float>::max();
+  const double own = std::clamp(std::ldexp(step, -exponents_[l]), least, most);
+  return Alphabet::withStep(options_.grid, options_.levels,
+                            std::ldexp(static_cast<double>(static_cast<float>(own)), exponents_[l]), zeroCode);
+}
+
+Alphabet NeuronBlock::original(std::size_t l, const Alphabet& alphabet) const {
+  return Alphabet::withStep(options_.grid, options_.levels, std::ldexp(alphabet.step(), -exponents_[l]),
+                            static_cast<int>(std::floor(alphabet.zeroPoint())));
+}
+
+Attempt NeuronBlock::blank() const {
+  Attempt attempt;
+  attempt.alphabets = covering_;
+  attempt.codes.assign(inputs() * count_, 0);
+  attempt.values.assign(inputs() * count_, 0.0F);
+  attempt.errors.assign(count_, std::numeric_limits<double>::infinity());
+  return attempt;
+}
+
+void NeuronBlock::decode(const Coefficients<float>& coefficients, Attempt& attempt, const JobControl& control) {
+  control.checkpoint();
+  JobControl inner;  // progress is counted by whole blocks
+  RoundingTask<float> task;
+  task.weights = weights_.data();
+  task.neurons = count_;
+  task.alphabets = view(attempt);
+  task.codes = attempt.codes.data();
+  task.values = attempt.values.data();
+  successiveRounding(coefficients, task, 1, inner);
+  judge(attempt);
+}
+
+void NeuronBlock::roundToNearest(Attempt& attempt) {
+  const LayerAlphabets alphabets = view(attempt);
+  for (std::size_t l = 0; l < count_; ++l)
+    for (std::size_t i = 0; i < inputs(); ++i)
+      attempt.codes[i + l * inputs()] = static_cast<std::int8_t>(alphabets.of(l, i).nearest(weights(l)[i]));
+  revalue(attempt);
+}
+
+void NeuronBlock::descend(Attempt& attempt, const JobControl& control) {
+  control.checkpoint();
+  JobControl inner;
+  vertexq::descend(system_.h(), weights_.data(), count_, view(attempt), attempt.codes.data(), attempt.values.data(), 1,
+                   inner);
+  judge(attempt);
+}
+
+void NeuronBlock::revalue(Attempt& attempt) {
+  const LayerAlphabets alphabets = view(attempt);
+  for (std::size_t l = 0; l < count_; ++l)
+    for (std::size_t i = 0; i < inputs(); ++i) {
+      const std::size_t at = i + l * inputs();
+      attempt.values[at] = static_cast<float>(alphabets.of(l, i).level(attempt.codes[at]));
+    }
+  judge(attempt);
+}
+
+void NeuronBlock::judge(Attempt& attempt) {
+  const std::size_t n = inputs();
+  const std::vector<int>& order = system_.grouped().order;
+  for (std::size_t l = 0; l < count_; ++l) {
+    const float* q = &attempt.values[l * n];
+    for (std::size_t p = 0; p < n; ++p) errors_[p + l * n] = q[order[p]] - weights(l)[order[p]];
+  }
+  attempt.errors.assign(count_, 0);
+  system_.addErrors(system_.grouped().m.data(), n, 0, n, errors_.data(), nullptr, count_, residual_.data(),
+                    attempt.errors.data());
+}
+
+std::size_t NeuronBlock::keepBetter(Attempt& best, const Attempt& tried) const {
+  const std::size_t n = inputs(), g = groups();
+  std::size_t kept = 0;
+  for (std::size_t l = 0; l < count_; ++l) {
+    if (!(tried.errors[l] < best.errors[l])) continue;
+    ++kept;
+    best.errors[l] = tried.errors[l];
+    std::copy_n(&tried.alphabets[l * g], g, &best.alphabets[l * g]);
+    std::copy_n(&tried.codes[l * n], n, &best.codes[l * n]);
+    std::copy_n(&tried.values[l * n], n, &best.values[l * n]);
+  }
+  return kept;
+}
+
+}  // namespace vertexq
