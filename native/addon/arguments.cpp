@@ -51,6 +51,13 @@ std::int64_t Arguments::integer(const char* name, std::int64_t least, std::int64
   return static_cast<std::int64_t>(number);
 }
 
+double Arguments::number(const char* name, double least, double most) const {
+  const Napi::Value value = object_.Get(name);
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
+  if (!(number >= least && number <= most)) throw expected(object_.Env(), name, "a number");
+  return number;
+}
+
 std::vector<double> Arguments::doubles(const char* name, std::size_t length) const {
   Floats floats = copyFloats(object_.Get(name), name);
   if (floats.size() != length)

@@ -25,6 +25,8 @@ class Arguments {
   std::string text(const char* name) const;
   /** A whole number in [least, most]. */
   std::int64_t integer(const char* name, std::int64_t least, std::int64_t most) const;
+  /** A number in [least, most]. */
+  double number(const char* name, double least, double most) const;
   /** A copy of a Float32Array or Float64Array of exactly `length` entries, as doubles. */
   std::vector<double> doubles(const char* name, std::size_t length) const;
 

@@ -5,48 +5,67 @@
 #include <mutex>
 
 #include "arguments.h"
+#include "calibration/calibration_gram.h"
 #include "calibration/calibration_rows.h"
 
 namespace vertexq::addon {
 
-/** Rows shared by the JavaScript object and the jobs that add to them or read them, one at a time. */
-class SharedRows {
- public:
-  explicit SharedRows(std::size_t inFeatures) : rows_(inFeatures) {}
+/** What is kept of the data: enough for one family of methods. */
+enum class CalibrationKind {
+  Rows,   // R with RᵀR = X̃ᵀX̃: maly-saab, msq
+  Gram,   // X̃ᵀX̃: vertex, gptq, gpfq
+  Pairs,  // X̃ᵀX̃, X̃ᵀX and XᵀX: the same, with error correction
+};
 
-  void add(const Floats& batch, const JobControl& control);
-  void setGram(const std::vector<double>& gram);
+/** Data shared by the JavaScript object and the jobs that add to it or read it, one at a time. */
+class SharedData {
+ public:
+  SharedData(std::size_t inFeatures, CalibrationKind kind);
+
+  /** `target` is null but for pairs. */
+  void add(const Floats& batch, const Floats* target, unsigned threads, JobControl& control);
+  /** `cross` is null but for pairs; then XᵀX is not known. */
+  void setGram(const std::vector<double>& gram, const std::vector<double>* cross);
   std::size_t samples();
-  std::size_t inFeatures() const { return rows_.inFeatures(); }
-  /** R with RᵀR = XᵀX, kept until more rows come. */
+  std::size_t inFeatures() const { return inFeatures_; }
+  CalibrationKind kind() const { return kind_; }
+
+  /** R, kept until more rows come. Only of rows. */
   std::shared_ptr<const Matrix> factor();
+  /** Kept until more rows come. Not of rows. */
+  std::shared_ptr<const GramData> grams(unsigned threads);
 
  private:
+  std::size_t inFeatures_;
+  CalibrationKind kind_;
   std::mutex mutex_;
-  CalibrationRows rows_;
+  std::unique_ptr<CalibrationRows> rows_;
+  std::unique_ptr<CalibrationGram> sums_;
   std::shared_ptr<const Matrix> factor_;
+  std::shared_ptr<const GramData> grams_;
 };
 
 /**
  * JavaScript class Calibration:
- *   new Calibration(inFeatures)
- *   add(rows)      a job: adds samples, a Float32Array or Float64Array, row-major samples × inFeatures
- *   setGram(gram)  a job: takes a Gram matrix instead, Float64Array inFeatures × inFeatures
- *   samples        rows added so far
+ *   new Calibration(inFeatures, kind)  kind: 'rows', 'gram' or 'pairs'
+ *   add(rows[, targets])               a job: adds samples, Float32Array or Float64Array, row-major samples × inFeatures;
+ *                                      pairs need both, of one type and length
+ *   setGram(gram[, cross])             a job: takes X̃ᵀX̃ (and for pairs X̃ᵀX) instead, Float64Array inFeatures × inFeatures
+ *   samples                            rows added so far
  */
 class Calibration : public Napi::ObjectWrap<Calibration> {
  public:
   static Napi::Function define(Napi::Env env);
 
   explicit Calibration(const Napi::CallbackInfo& info);
-  std::shared_ptr<SharedRows> rows() const { return rows_; }
+  std::shared_ptr<SharedData> data() const { return data_; }
 
  private:
   Napi::Value add(const Napi::CallbackInfo& info);
   Napi::Value setGram(const Napi::CallbackInfo& info);
   Napi::Value samples(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<SharedRows> rows_;
+  std::shared_ptr<SharedData> data_;
 };
 
 }  // namespace vertexq::addon

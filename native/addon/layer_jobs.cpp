@@ -7,11 +7,15 @@
 #include "calibration.h"
 #include "job.h"
 #include "layer.h"
+#include "method/fit_layer.h"
 #include "parallel/thread_pool.h"
 
 namespace vertexq::addon {
 
 namespace {
+
+constexpr double kMaxDamping = 1e6;
+constexpr std::int64_t kMaxPasses = 1000000;
 
 /** What every job on a layer is told. */
 struct LayerArguments {
@@ -22,17 +26,17 @@ struct LayerArguments {
   Box box;
   RankRule rank;
   unsigned threads;
-  std::shared_ptr<SharedRows> calibration;
-  std::shared_ptr<SharedRows> holdout;
+  std::shared_ptr<SharedData> calibration;
+  std::shared_ptr<SharedData> holdout;
 
   Weights weights() const { return {weight.data(), outFeatures, inFeatures}; }
 };
 
-std::shared_ptr<SharedRows> rowsOf(const Napi::CallbackInfo& info, const Arguments& given, const char* name,
+std::shared_ptr<SharedData> dataOf(const Napi::CallbackInfo& info, const Arguments& given, const char* name,
                                    std::size_t inFeatures) {
   if (!given.has(name)) return nullptr;
-  auto* data = info.Env().GetInstanceData<AddonData>();
-  auto rows = given.instance<Calibration>(name, data->calibration)->rows();
+  auto* addon = info.Env().GetInstanceData<AddonData>();
+  auto rows = given.instance<Calibration>(name, addon->calibration)->data();
   if (rows->inFeatures() != inFeatures)
     throw Napi::TypeError::New(info.Env(), std::string("Expected \"") + name + "\" to have rows of " +
                                                std::to_string(inFeatures) + " inputs, not " +
@@ -66,8 +70,8 @@ std::shared_ptr<const LayerArguments> layerArguments(const Napi::CallbackInfo& i
   layer->box = given.choice<Box>("box", {{"saturate", Box::Saturate}, {"cell", Box::Cell}});
   layer->rank = rankOf(given, layer->inFeatures);
   layer->threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
-  layer->calibration = rowsOf(info, given, "calibration", layer->inFeatures);
-  layer->holdout = rowsOf(info, given, "holdout", layer->inFeatures);
+  layer->calibration = dataOf(info, given, "calibration", layer->inFeatures);
+  layer->holdout = dataOf(info, given, "holdout", layer->inFeatures);
   return layer;
 }
 
@@ -88,26 +92,41 @@ Napi::Object normsToJs(Napi::Env env, const Norms& norms) {
 
 struct Quantized {
   Rounded rounded;
-  std::vector<double> bound;  // empty for plain rounding
+  std::vector<double> bound;  // empty but for maly-saab
   std::size_t rank = 0;
+  std::size_t passes = 0;
+  std::size_t walked = 0;
+  double damping = 0;
+  std::optional<double> sphereGap;
   Norms weight;
   std::optional<Norms> calibration;
   std::optional<Norms> holdout;
 };
 
-enum class Method { MalySaab, Msq };
+enum class Method { Vertex, Gptq, Gpfq, MalySaab, Msq };
 
-void runQuantize(const LayerArguments& layer, Method method, ScaleRule scale, Quantized& out, JobControl& control) {
+bool fitsGram(Method method) { return method == Method::Vertex || method == Method::Gptq || method == Method::Gpfq; }
+
+/** What a method needs beside the layer. */
+struct MethodArguments {
+  Method method;
+  ScaleRule scale;
+  double damping;  // < 0: the default
+  std::optional<std::size_t> passes;
+};
+
+/** maly-saab and msq. */
+void runOnRows(const LayerArguments& layer, const MethodArguments& chosen, Quantized& out, JobControl& control) {
   const auto r = layer.calibration ? layer.calibration->factor() : nullptr;
   const Weights weights = layer.weights();
-  if (method == Method::MalySaab) {
+  if (chosen.method == Method::MalySaab) {
     Walked walked =
         walkLayer(weights, *r, layer.alphabet, ScalePrecision::Float32, layer.box, layer.rank, layer.threads, control);
     out.rounded = roundWalked(walked, layer.alphabet);
     out.bound = std::move(walked.bound);
     out.rank = walked.rank;
   } else {
-    out.rounded = roundLayer(weights, r.get(), layer.alphabet, scale, layer.threads, control);
+    out.rounded = roundLayer(weights, r.get(), layer.alphabet, chosen.scale, layer.threads, control);
   }
   const auto error = [&](const Matrix* rows) {
     return outputError(weights, out.rounded, layer.alphabet.groupSize, rows, layer.threads, control);
@@ -115,6 +134,34 @@ void runQuantize(const LayerArguments& layer, Method method, ScaleRule scale, Qu
   out.weight = error(nullptr);
   if (r) out.calibration = error(r.get());
   if (layer.holdout) out.holdout = error(layer.holdout->factor().get());
+}
+
+/** vertex, gptq and gpfq. */
+void runOnGrams(const LayerArguments& layer, const MethodArguments& chosen, Quantized& out, JobControl& control) {
+  const Weights weights = layer.weights();
+  FitOptions options;
+  options.method = chosen.method == Method::Vertex ? FitMethod::Vertex
+                   : chosen.method == Method::Gptq ? FitMethod::Gptq
+                                                   : FitMethod::Gpfq;
+  options.alphabet = layer.alphabet;
+  options.scale = chosen.scale;
+  options.rank = layer.rank;
+  options.passes = chosen.passes;
+  if (chosen.damping >= 0) options.damping = chosen.damping;
+  const auto grams = layer.calibration->grams(layer.threads);
+  Fitted fitted = fitLayer(weights, *grams, options, layer.threads, control);
+  out.rounded = std::move(fitted.rounded);
+  out.rank = fitted.rank;
+  out.passes = fitted.passes;
+  out.walked = fitted.walked;
+  out.damping = fitted.damping;
+  out.sphereGap = fitted.sphereGap;
+  const auto error = [&](const GramData& data) {
+    return gramError(weights, out.rounded, layer.alphabet.groupSize, data, options.damping, layer.threads, control);
+  };
+  out.weight = outputError(weights, out.rounded, layer.alphabet.groupSize, nullptr, layer.threads, control);
+  out.calibration = error(*grams);
+  if (layer.holdout) out.holdout = error(*layer.holdout->grams(layer.threads));
 }
 
 Napi::Value quantizedToJs(Napi::Env env, const Quantized& done) {
@@ -125,6 +172,10 @@ Napi::Value quantizedToJs(Napi::Env env, const Quantized& done) {
   object.Set("scales", toJs(env, floats(alphabetParts(done.rounded.alphabets, &Alphabet::step))));
   object.Set("zeroPoints", toJs(env, floats(alphabetParts(done.rounded.alphabets, &Alphabet::zeroPoint))));
   object.Set("rank", static_cast<double>(done.rank));
+  object.Set("passes", static_cast<double>(done.passes));
+  object.Set("walked", static_cast<double>(done.walked));
+  object.Set("damping", done.damping);
+  object.Set("sphereGapDb", done.sphereGap ? Napi::Number::New(env, *done.sphereGap) : env.Null());
   object.Set("offAlphabet", static_cast<double>(done.rounded.offAlphabet));
   object.Set("bound", done.bound.empty() ? env.Null() : Napi::Value(toJs(env, done.bound)));
   Napi::Object norms = Napi::Object::New(env);
@@ -158,15 +209,39 @@ Napi::Value walkedToJs(Napi::Env env, const Walked& walked) {
   return object;
 }
 
-void requireCalibration(const Napi::CallbackInfo& info, const LayerArguments& layer) {
-  if (!layer.calibration) throw Napi::TypeError::New(info.Env(), "Expected \"calibration\" to be given");
+/** Throws unless the data is there and of a kind that the method can use. */
+void requireData(const Napi::CallbackInfo& info, const LayerArguments& layer, bool grams, bool optional) {
+  if (!layer.calibration) {
+    if (optional) return;
+    throw Napi::TypeError::New(info.Env(), "Expected \"calibration\" to be given");
+  }
+  for (const auto& data : {layer.calibration, layer.holdout})
+    if (data && (data->kind() != CalibrationKind::Rows) != grams)
+      throw Napi::TypeError::New(info.Env(), std::string("Expected calibration data of kind ") +
+                                                 (grams ? "\"gram\" or \"pairs\"" : "\"rows\"") + " for this method");
+  if (layer.holdout && layer.holdout->kind() != layer.calibration->kind())
+    throw Napi::TypeError::New(info.Env(), "Expected \"holdout\" to be of the kind of \"calibration\"");
+}
+
+MethodArguments methodArguments(const Arguments& given) {
+  MethodArguments chosen;
+  chosen.method = given.choice<Method>("method", {{"vertex", Method::Vertex},
+                                                  {"gptq", Method::Gptq},
+                                                  {"gpfq", Method::Gpfq},
+                                                  {"maly-saab", Method::MalySaab},
+                                                  {"msq", Method::Msq}});
+  chosen.scale = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
+  chosen.damping = given.number("damping", -1, kMaxDamping);
+  const auto passes = given.integer("passes", -1, kMaxPasses);
+  if (passes >= 0) chosen.passes = static_cast<std::size_t>(passes);
+  return chosen;
 }
 
 }  // namespace
 
 Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto layer = layerArguments(info, Arguments(info));
-  requireCalibration(info, *layer);
+  requireData(info, *layer, false, false);
   auto walked = std::make_shared<Walked>();
   return startJob(
       info.Env(),
@@ -180,13 +255,14 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
 Napi::Value quantize(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   const auto layer = layerArguments(info, given);
-  const auto method = given.choice<Method>("method", {{"maly-saab", Method::MalySaab}, {"msq", Method::Msq}});
-  const auto scale = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
-  if (method == Method::MalySaab) requireCalibration(info, *layer);
+  const MethodArguments chosen = methodArguments(given);
+  requireData(info, *layer, fitsGram(chosen.method), chosen.method == Method::Msq);
   auto done = std::make_shared<Quantized>();
   return startJob(
       info.Env(),
-      [layer, method, scale, done](JobControl& control) { runQuantize(*layer, method, scale, *done, control); },
+      [layer, chosen, done](JobControl& control) {
+        (fitsGram(chosen.method) ? runOnGrams : runOnRows)(*layer, chosen, *done, control);
+      },
       [done](Napi::Env env) { return quantizedToJs(env, *done); });
 }
 

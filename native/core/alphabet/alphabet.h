@@ -34,6 +34,15 @@ class Alphabet {
    */
   static Alphabet withStep(Grid grid, int levels, double step, int zeroCode);
 
+  /** The alphabet of the same codes whose levels are `power` times these; exact for a power of two. */
+  Alphabet times(double power) const {
+    Alphabet a = *this;
+    a.step_ *= power;
+    a.lowest_ *= power;
+    a.highest_ *= power;
+    return a;
+  }
+
   double step() const { return step_; }
   double zeroPoint() const { return zeroPoint_; }
   double lowest() const { return lowest_; }

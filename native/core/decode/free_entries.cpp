@@ -53,14 +53,18 @@ const FloatMatrix& FreeEntrySystem<Real>::single() const {
 }
 
 template <typename Real>
-FreeEntryDecoder<Real>::FreeEntryDecoder(const FreeEntrySystem<Real>& system, std::size_t maxFree)
+FreeEntryDecoder<Real>::FreeEntryDecoder(const FreeEntrySystem<Real>& system, std::size_t maxFree, std::size_t maxWidth)
     : system_(system),
       maxFree_(maxFree),
       factor_(maxFree * (maxFree + 16)),
       vector_(maxFree),
       wideVector_(maxFree),
       error_(system.size()),
-      gradient_(system.size()) {
+      gradient_(system.size()),
+      search_(maxWidth > 1 ? maxFree : 0, maxWidth),
+      targets_(maxWidth > 1 ? maxFree : 0),
+      alphabets_(targets_.size()),
+      found_(targets_.size()) {
   places_.reserve(maxFree);
   nonzero_.reserve(system.size());
 }
@@ -147,6 +151,23 @@ void FreeEntryDecoder<Real>::roundAlong(const std::vector<Work>& factor, std::ve
   }
 }
 
+/** roundAlong with several answers in flight. False, and nothing done, where a centre is NaN. */
+template <typename Real>
+bool FreeEntryDecoder<Real>::searchAlong(const LayerAlphabets& alphabets, std::size_t neuron, std::size_t width,
+                                         const Real* w, Real* q, std::int8_t* codes) {
+  const std::size_t r = places_.size();
+  for (std::size_t p = 0; p < r; ++p) {
+    targets_[p] = static_cast<double>(w[places_[p]]) + static_cast<double>(error_[places_[p]]);
+    alphabets_[p] = &alphabets.of(neuron, places_[p]);
+  }
+  if (!search_.run(r, width, factor_.data(), stride_, targets_.data(), alphabets_.data(), found_.data())) return false;
+  for (std::size_t p = 0; p < r; ++p) {
+    codes[places_[p]] = found_[p];
+    q[places_[p]] = static_cast<Real>(alphabets_[p]->level(found_[p]));
+  }
+  return true;
+}
+
 /** The factor in float64, with as much damping as that takes. */
 template <typename Real>
 FreeEntryOutcome FreeEntryDecoder<Real>::factoriseWide() {
@@ -165,8 +186,8 @@ FreeEntryOutcome FreeEntryDecoder<Real>::factoriseWide() {
 
 template <typename Real>
 FreeEntryOutcome FreeEntryDecoder<Real>::decode(const Real* w, Real* q, std::int8_t* codes, const int* free,
-                                                std::size_t count, const LayerAlphabets& alphabets,
-                                                std::size_t neuron) {
+                                                std::size_t count, const LayerAlphabets& alphabets, std::size_t neuron,
+                                                std::size_t width) {
   places_.resize(count);
   for (std::size_t p = 0; p < count; ++p) places_[p] = static_cast<std::uint32_t>(free[count - 1 - p]);
   stride_ = strideFor(count);
@@ -179,7 +200,8 @@ FreeEntryOutcome FreeEntryDecoder<Real>::decode(const Real* w, Real* q, std::int
   holdFixed();
   const int refinements = std::is_same_v<Real, double> ? kRefinements : 0;
   if (factorise(system_.single(), factor_, 0) && leastSquares(factor_, vector_, system_.scale(), refinements)) {
-    roundAlong(factor_, vector_, alphabets, neuron, w, q, codes);
+    if (width < 2 || !searchAlong(alphabets, neuron, width, w, q, codes))
+      roundAlong(factor_, vector_, alphabets, neuron, w, q, codes);
     return {};
   }
   holdFixed();

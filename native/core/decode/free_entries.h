@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "decode/k_best.h"
 #include "decode/layer_alphabets.h"
 #include "linalg/matrix.h"
 
@@ -55,16 +56,17 @@ struct FreeEntryOutcome {
 template <typename Real>
 class FreeEntryDecoder {
  public:
-  /** `system` must outlive this; `maxFree` bounds |T|. */
-  FreeEntryDecoder(const FreeEntrySystem<Real>& system, std::size_t maxFree);
+  /** `system` must outlive this; `maxFree` bounds |T|, `maxWidth` the answers kept in flight (k_best.h). */
+  FreeEntryDecoder(const FreeEntrySystem<Real>& system, std::size_t maxFree, std::size_t maxWidth = 1);
 
   /**
    * w: N weights. q: N values; in: those of F, ignored at T; out: those of T, levels of their alphabets. codes: N,
-   * written at T. free: `count` distinct inputs in the order in which they are rounded. Throws ERR_VERTEXQ_NUMERIC if a
+   * written at T. free: `count` distinct inputs in the order in which they are rounded. With a `width` of more than one
+   * the search of k_best.h takes the place of rounding to the nearest plane, where the factor is in float32. Throws ERR_VERTEXQ_NUMERIC if a
    * centre is NaN or H has no factorisation.
    */
   FreeEntryOutcome decode(const Real* w, Real* q, std::int8_t* codes, const int* free, std::size_t count,
-                          const LayerAlphabets& alphabets, std::size_t neuron);
+                          const LayerAlphabets& alphabets, std::size_t neuron, std::size_t width = 1);
 
   /** Of the last neuron, N entries: q - w on F, the least-squares targets c - w on T. */
   const std::vector<Real>& targetShifts() const { return error_; }
@@ -77,6 +79,8 @@ class FreeEntryDecoder {
   template <typename Work>
   void roundAlong(const std::vector<Work>& factor, std::vector<Work>& errors, const LayerAlphabets& alphabets,
                   std::size_t neuron, const Real* w, Real* q, std::int8_t* codes) const;
+  bool searchAlong(const LayerAlphabets& alphabets, std::size_t neuron, std::size_t width, const Real* w, Real* q,
+                   std::int8_t* codes);
   FreeEntryOutcome factoriseWide();
   void updateGradient();
 
@@ -91,6 +95,10 @@ class FreeEntryDecoder {
   std::vector<Real> error_;           // N: q - w on F, c - w on T
   std::vector<Real> gradient_;        // N: H·error_
   std::vector<std::size_t> nonzero_;  // inputs whose error_ is not 0
+  KBestRounding<float> search_;
+  std::vector<double> targets_;  // by place, for search_
+  std::vector<const Alphabet*> alphabets_;
+  std::vector<std::int8_t> found_;
 };
 
 }  // namespace vertexq

@@ -83,17 +83,22 @@ void NeuronBlock::roundToNearest(Attempt& attempt) {
 void NeuronBlock::descend(Attempt& attempt, const JobControl& control) {
   control.checkpoint();
   JobControl inner;
-  vertexq::descend(system_.h(), weights_.data(), count_, view(attempt), attempt.codes.data(), attempt.values.data(), 1,
-                   inner);
-  judge(attempt);
+  const std::vector<DescentOutcome> outcomes = vertexq::descend(system_.h(), weights_.data(), count_, view(attempt),
+                                                                attempt.codes.data(), attempt.values.data(), 1, inner);
+  for (std::size_t l = 0; l < count_; ++l) attempt.errors[l] = std::max(attempt.errors[l] - outcomes[l].decrease, 0.0);
 }
 
 void NeuronBlock::revalue(Attempt& attempt) {
-  const LayerAlphabets alphabets = view(attempt);
+  const std::size_t n = inputs(), size = system_.groupSize();
   for (std::size_t l = 0; l < count_; ++l)
-    for (std::size_t i = 0; i < inputs(); ++i) {
-      const std::size_t at = i + l * inputs();
-      attempt.values[at] = static_cast<float>(alphabets.of(l, i).level(attempt.codes[at]));
+    for (std::size_t first = 0; first < n; first += size) {
+      const Alphabet& a = attempt.alphabets[l * groups() + first / size];
+      // (code - zero)·step in float64 is exact, and so is Alphabet::level for a float32 step.
+      const double zero = a.zeroPoint(), step = a.step();
+      const std::int8_t* codes = &attempt.codes[l * n];
+      float* values = &attempt.values[l * n];
+      for (std::size_t i = first; i < std::min(first + size, n); ++i)
+        values[i] = static_cast<float>((codes[i] - zero) * step);
     }
   judge(attempt);
 }

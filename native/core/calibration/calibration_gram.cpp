@@ -1,0 +1,31 @@
+#include "calibration/calibration_gram.h"
+
+namespace vertexq {
+
+CalibrationGram::CalibrationGram(std::size_t inFeatures, bool paired)
+    : seen_(inFeatures, GramPrecision::Fast, paired),
+      meant_(paired ? std::make_unique<GramAccumulator>(inFeatures, GramPrecision::Fast) : nullptr) {}
+
+template <typename Real>
+void CalibrationGram::add(const Real* seen, const Real* meant, std::size_t count, unsigned threads,
+                          JobControl& control) {
+  if (!paired()) return seen_.add(seen, count, threads, control);
+  // It checks both kinds of rows before it adds any: then the other cannot fail on them.
+  seen_.add(seen, meant, count, threads, control);
+  meant_->add(meant, count, threads, control);
+}
+
+template void CalibrationGram::add(const float*, const float*, std::size_t, unsigned, JobControl&);
+template void CalibrationGram::add(const double*, const double*, std::size_t, unsigned, JobControl&);
+
+GramData CalibrationGram::data(unsigned threads) const {
+  GramData data;
+  data.h = seen_.gram(threads);
+  if (paired()) {
+    data.cross = seen_.crossGram(threads);
+    data.target = meant_->gram(threads);
+  }
+  return data;
+}
+
+}  // namespace vertexq

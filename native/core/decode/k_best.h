@@ -1,0 +1,53 @@
+// Rounding along a triangular factor with several answers kept in flight.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "alphabet/alphabet.h"
+
+namespace vertexq {
+
+/**
+ * The K-best search (or M-algorithm; Anderson & Mohan 1984, Guo & Nilsson 2006) for the least ‖Lᵀ(q - c)‖, L lower triangular,
+ * q on alphabets: entry after entry from the last, every answer so far is continued by the two levels nearest to its centre, and
+ * the K with the least error so far go on. With K = 1 it is Babai's nearest plane.
+ *
+ * One object serves one thread. Workspace: K·(8r + ...) bytes. K r²/2 multiplications.
+ */
+template <typename Real>
+class KBestRounding {
+ public:
+  /** For up to `size` entries and `width` = K answers. */
+  KBestRounding(std::size_t size, std::size_t width);
+
+  std::size_t width() const { return width_; }
+
+  /**
+   * factor: L, size × size, column-major with distance `stride`. targets: c. alphabets: one an entry. Writes the code of every
+   * entry. `width` of at most width(). Returns false if a centre is NaN: the factor or the targets overflow.
+   */
+  bool run(std::size_t size, std::size_t width, const Real* factor, std::size_t stride, const double* targets,
+           const Alphabet* const* alphabets, std::int8_t* codes);
+
+ private:
+  struct Answer {
+    double error;
+    std::size_t row;  // of its parent's, then its own entries in errors_ and codes_
+    Real difference;  // q - c of the newest entry
+    std::int8_t code;
+  };
+
+  void keepBest(std::size_t width);
+  void settle(std::size_t entry, std::size_t size, std::size_t width);
+
+  std::size_t size_, width_;
+  std::vector<Answer> answers_, next_;
+  std::vector<Real> errors_;         // width × size: q - c
+  std::vector<std::int8_t> codes_;   // width × size
+  std::vector<std::uint8_t> taken_;  // rows in use
+  std::vector<std::size_t> free_;    // rows not in use
+};
+
+}  // namespace vertexq

@@ -1,0 +1,279 @@
+#include "method/fit_layer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "alphabet/scale_search.h"
+#include "decode/cholesky.h"
+#include "decode/coefficients.h"
+#include "decode/coordinate_descent.h"
+#include "decode/damping.h"
+#include "decode/successive_rounding.h"
+#include "error.h"
+#include "linalg/real_blas.h"
+#include "method/gptq.h"
+#include "method/targets.h"
+#include "method/vertex.h"
+#include "parallel/thread_pool.h"
+
+namespace vertexq {
+
+namespace {
+
+/** Neurons of a task; fixed, for GEMM's bits depend on it. */
+constexpr std::size_t kBlock = 64;
+
+constexpr double kTwoPiE = 17.079468445347132;
+
+/** Calls visit(first, values, product) with Q or another N × count block and H times it, for blocks of neurons. */
+template <typename Fill, typename Visit>
+void withProducts(const Matrix& h, std::size_t neurons, unsigned threads, const JobControl& control, Fill fill,
+                  Visit visit) {
+  const std::size_t n = h.cols();
+  ThreadPool::shared().parallelFor((neurons + kBlock - 1) / kBlock, threads, [&](std::size_t block, unsigned) {
+    control.checkpoint();
+    const std::size_t first = block * kBlock, count = std::min(kBlock, neurons - first);
+    Matrix values(n, count), product(n, count);
+    for (std::size_t k = 0; k < count; ++k) fill(first + k, values.column(k));
+    linalg::gemm(linalg::kPlain, linalg::kPlain, n, count, n, 1.0, h.data(), n, values.data(), n, 0.0, product.data(),
+                 n);
+    for (std::size_t k = 0; k < count; ++k) visit(first + k, values.column(k), product.column(k));
+  });
+}
+
+/** vᵀ H v for each of `neurons` vectors v that fill(neuron, v) writes. */
+template <typename Fill>
+std::vector<double> quadraticForms(const Matrix& h, std::size_t neurons, unsigned threads, const JobControl& control,
+                                   Fill fill) {
+  std::vector<double> forms(neurons);
+  withProducts(h, neurons, threads, control, fill, [&](std::size_t neuron, const double* v, const double* product) {
+    forms[neuron] = linalg::dot(h.cols(), v, product);
+  });
+  return forms;
+}
+
+double sum(const std::vector<double>& values) {
+  double total = 0;
+  for (const double v : values) total += v;
+  return total;
+}
+
+LayerAlphabets view(const std::vector<Alphabet>& alphabets, std::size_t inFeatures, std::size_t groupSize) {
+  return {alphabets.data(), inFeatures, groupSize};
+}
+
+void levels(const Rounded& rounded, const LayerAlphabets& alphabets, std::size_t neuron, double* values) {
+  const std::size_t n = alphabets.inFeatures;
+  for (std::size_t i = 0; i < n; ++i) values[i] = alphabets.of(neuron, i).level(rounded.codes[neuron * n + i]);
+}
+
+/** Alphabets that cover each group's weights, or those with the least rounding error weighted by H's diagonal. */
+std::vector<Alphabet> plainAlphabets(const Matrix& targets, const Matrix& h, const FitOptions& options) {
+  const std::size_t n = targets.rows(), groupSize = options.alphabet.groupSize;
+  std::vector<double> importance(n);
+  for (std::size_t i = 0; i < n; ++i) importance[i] = h(i, i);
+  std::vector<Alphabet> alphabets;
+  for (std::size_t neuron = 0; neuron < targets.cols(); ++neuron)
+    for (std::size_t first = 0; first < n; first += groupSize) {
+      const std::size_t count = std::min(groupSize, n - first);
+      const double* w = targets.column(neuron) + first;
+      const Grid grid = options.alphabet.grid;
+      const int levelCount = options.alphabet.levels;
+      alphabets.push_back(options.scale == ScaleRule::Max
+                              ? coveringAlphabet(grid, levelCount, w, count, ScalePrecision::Float32)
+                              : searchAlphabet(grid, levelCount, w, importance.data() + first, count));
+    }
+  return alphabets;
+}
+
+/** Successive rounding in float64, whose range no weight leaves. */
+LayerCodes decodeWith(const Coefficients<double>& coefficients, const Matrix& targets, const Matrix& h,
+                      const LayerAlphabets& alphabets, bool polish, unsigned threads, JobControl& control) {
+  const std::size_t n = targets.rows(), neurons = targets.cols();
+  LayerCodes attempt{std::vector<std::int8_t>(n * neurons), {}};
+  Matrix values(n, neurons);
+  RoundingTask<double> task;
+  task.weights = targets.data();
+  task.neurons = neurons;
+  task.alphabets = alphabets;
+  task.codes = attempt.codes.data();
+  task.values = values.data();
+  successiveRounding(coefficients, task, threads, control);
+  if (polish) descend(h, targets.data(), neurons, alphabets, attempt.codes.data(), values.data(), threads, control);
+  attempt.errors = quadraticForms(h, neurons, threads, control, [&](std::size_t neuron, double* v) {
+    for (std::size_t i = 0; i < n; ++i) v[i] = values(i, neuron) - targets(i, neuron);
+  });
+  return attempt;
+}
+
+/** GPTQ with the scales as they are: both orders and plain rounding, polished, the best of them neuron by neuron. */
+LayerCodes gptqWithScales(const Matrix& targets, const Matrix& h, const LayerAlphabets& alphabets, unsigned threads,
+                          JobControl& control) {
+  const std::size_t n = targets.rows(), neurons = targets.cols();
+  LayerCodes best;
+  const auto keepBetter = [&](LayerCodes tried) {
+    if (best.codes.empty()) {
+      best = std::move(tried);
+      return;
+    }
+    for (std::size_t neuron = 0; neuron < neurons; ++neuron) {
+      if (!(tried.errors[neuron] < best.errors[neuron])) continue;
+      best.errors[neuron] = tried.errors[neuron];
+      std::copy_n(&tried.codes[neuron * n], n, &best.codes[neuron * n]);
+    }
+  };
+  for (const DecodeOrder order : {DecodeOrder::Activation, DecodeOrder::Natural})
+    keepBetter(decodeWith(nearestPlaneCoefficients(h, 0.0, order, threads, control), targets, h, alphabets, true,
+                          threads, control));
+  Coefficients<double> none = gpfqCoefficients(h, DecodeOrder::Natural);
+  std::fill_n(none.m.data(), n * n, 0.0);
+  keepBetter(decodeWith(none, targets, h, alphabets, true, threads, control));
+  return best;
+}
+
+/** The layer times a power of two, for the float32 parts: 2^-exponent brings its largest weight to about 1. */
+int layerExponent(const Matrix& targets) {
+  double largest = 0;
+  for (std::size_t i = 0; i < targets.rows() * targets.cols(); ++i)
+    largest = std::max(largest, std::abs(targets.data()[i]));
+  return largest > 0 ? std::ilogb(largest) : 0;
+}
+
+std::optional<double> sphereGap(const LayerAlphabets& alphabets, const Matrix& h, double logDeterminant,
+                                const std::vector<double>& errors) {
+  const std::size_t n = h.cols();
+  const double size = static_cast<double>(n);
+  double bound = 0, error = 0;
+  for (std::size_t neuron = 0; neuron < errors.size(); ++neuron) {
+    double logSteps = 0;
+    for (std::size_t i = 0; i < n; ++i) logSteps += std::log(alphabets.of(neuron, i).step());
+    const double least = size / kTwoPiE * std::exp((2 * logSteps + logDeterminant) / size);
+    if (!(least > 0) || !std::isfinite(least)) continue;  // a neuron of zeros
+    bound += least;
+    error += errors[neuron];
+  }
+  if (!(bound > 0) || !(error > 0)) return std::nullopt;
+  return 10 * std::log10(error / bound);
+}
+
+}  // namespace
+
+Fitted fitLayer(const Weights& weights, const GramData& data, const FitOptions& options, unsigned threads,
+                JobControl& control) {
+  requireFinite(weights);
+  const std::size_t n = weights.inFeatures, neurons = weights.outFeatures, groupSize = options.alphabet.groupSize;
+  Fitted fitted;
+  fitted.damping = options.damping;
+  // The unit of H is free: a power of two keeps float32 in range.
+  Matrix h = damped(data.h, options.damping);
+  const double unit = unitScale(h);
+  for (std::size_t i = 0; i < n * n; ++i) h.data()[i] *= unit;
+  Matrix targets;
+  {
+    GramData scaled;
+    if (data.paired()) {
+      scaled.h = data.h;
+      scaled.cross = data.cross;
+      for (Matrix* m : {&scaled.h, &scaled.cross})
+        for (std::size_t i = 0; i < n * n; ++i) m->data()[i] *= unit;
+    }
+    targets = fitTargets(weights, scaled, h, threads, control);
+  }
+  control.checkpoint();
+
+  LayerCodes best;
+  if (options.method == FitMethod::Gpfq) {
+    control.expect(neurons);
+    fitted.rounded.alphabets = plainAlphabets(targets, h, options);
+    best = decodeWith(gpfqCoefficients(h, DecodeOrder::Natural), targets, h,
+                      view(fitted.rounded.alphabets, n, groupSize), false, threads, control);
+  } else if (options.scale == ScaleRule::Max) {
+    control.expect(6 * neurons);  // three decodings, each polished
+    fitted.rounded.alphabets = plainAlphabets(targets, h, options);
+    best = gptqWithScales(targets, h, view(fitted.rounded.alphabets, n, groupSize), threads, control);
+  } else {
+    control.expect(neurons);
+    GptqOptions gptq;
+    gptq.alphabets = options.alphabet;
+    GptqResult result = gptqLayer({targets.data(), neurons, n}, h, gptq, threads, control);
+    fitted.rounded.alphabets = std::move(result.alphabets);
+    best = {std::move(result.codes), std::move(result.errors)};
+  }
+
+  const LayerAlphabets alphabets = view(fitted.rounded.alphabets, n, groupSize);
+  if (options.method == FitMethod::Vertex) {
+    VertexOptions vertex;
+    vertex.rank = options.rank.kind == RankRule::Kind::AtMost
+                      ? options.rank.limit
+                      : static_cast<std::size_t>(std::lround(
+                            (options.rank.kind == RankRule::Kind::Full ? 1.0 : kDefaultRank) * static_cast<double>(n)));
+    vertex.rank = std::clamp<std::size_t>(vertex.rank, 1, n);
+    vertex.passes = options.passes.value_or(defaultPasses(n, neurons));
+    vertex.refit = options.scale == ScaleRule::Search;
+    vertex.kind = options.alphabet;
+    control.expect(neurons * (vertex.passes + 1));
+    // Weights and alphabets in a unit of about the largest weight.
+    const int exponent = layerExponent(targets);
+    Matrix scaledTargets = targets;
+    for (std::size_t i = 0; i < n * neurons; ++i)
+      scaledTargets.data()[i] = std::ldexp(scaledTargets.data()[i], -exponent);
+    std::vector<Alphabet> scaledAlphabets = fitted.rounded.alphabets;
+    for (Alphabet& a : scaledAlphabets) a = a.times(std::ldexp(1.0, -exponent));
+    for (double& e : best.errors) e = std::ldexp(e, -2 * exponent);
+    const LayerFit fit{h, scaledTargets, view(scaledAlphabets, n, groupSize)};
+    const VertexOutcome outcome = vertexLayer(fit, scaledAlphabets, best, vertex, threads, control);
+    for (std::size_t i = 0; i < scaledAlphabets.size(); ++i)
+      fitted.rounded.alphabets[i] = scaledAlphabets[i].times(std::ldexp(1.0, exponent));
+    for (double& e : best.errors) e = std::ldexp(e, 2 * exponent);
+    fitted.rank = vertex.rank;
+    fitted.passes = vertex.passes;
+    fitted.walked = outcome.walked;
+  }
+
+  fitted.rounded.codes = std::move(best.codes);
+  std::vector<double> q(n);
+  for (std::size_t neuron = 0; neuron < neurons; ++neuron) {
+    levels(fitted.rounded, alphabets, neuron, q.data());
+    for (std::size_t i = 0; i < n; ++i) fitted.rounded.offAlphabet += q[i] == weights.neuron(neuron)[i] ? 0 : 1;
+  }
+  Matrix factor = h;
+  if (choleskyLower(factor, threads, control)) {
+    double logDeterminant = 0;
+    for (std::size_t i = 0; i < n; ++i) logDeterminant += 2 * std::log(factor(i, i));
+    fitted.sphereGap = sphereGap(alphabets, h, logDeterminant, best.errors);
+  }
+  return fitted;
+}
+
+Norms gramError(const Weights& weights, const Rounded& rounded, std::size_t groupSize, const GramData& data,
+                double damping, unsigned threads, const JobControl& control) {
+  const std::size_t n = weights.inFeatures, neurons = weights.outFeatures;
+  const LayerAlphabets alphabets = view(rounded.alphabets, n, groupSize);
+  const auto codes = [&](std::size_t neuron, double* v) { levels(rounded, alphabets, neuron, v); };
+  const auto floats = [&](std::size_t neuron, double* v) { std::copy_n(weights.neuron(neuron), n, v); };
+  if (!data.paired() || data.target.cols() == 0) {
+    // Paired without XᵀX: X̃w* stands for Xw.
+    const Matrix targets =
+        fitTargets(weights, data, data.paired() ? damped(data.h, damping) : Matrix(), threads, control);
+    const double error = sum(quadraticForms(data.h, neurons, threads, control, [&](std::size_t neuron, double* v) {
+      codes(neuron, v);
+      for (std::size_t i = 0; i < n; ++i) v[i] -= targets(i, neuron);
+    }));
+    const double signal = sum(quadraticForms(data.h, neurons, threads, control, [&](std::size_t neuron, double* v) {
+      std::copy_n(targets.column(neuron), n, v);
+    }));
+    return {std::sqrt(std::max(error, 0.0)), std::sqrt(std::max(signal, 0.0))};
+  }
+  // ‖X̃q - Xw‖² = qᵀHq - 2qᵀGw + wᵀFw
+  const double output = sum(quadraticForms(data.h, neurons, threads, control, codes));
+  const double signal = sum(quadraticForms(data.target, neurons, threads, control, floats));
+  std::vector<double> mixed(neurons);
+  withProducts(data.cross, neurons, threads, control, floats,
+               [&](std::size_t neuron, const double*, const double* product) {
+                 for (std::size_t i = 0; i < n; ++i)
+                   mixed[neuron] += product[i] * alphabets.of(neuron, i).level(rounded.codes[neuron * n + i]);
+               });
+  return {std::sqrt(std::max(output - 2 * sum(mixed) + signal, 0.0)), std::sqrt(std::max(signal, 0.0))};
+}
+
+}  // namespace vertexq

@@ -1,0 +1,61 @@
+// A layer from weights and Gram matrices to codes, by any of the methods that fit codes to data.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+
+#include "calibration/calibration_gram.h"
+#include "layer.h"
+#include "parallel/job_control.h"
+
+namespace vertexq {
+
+enum class FitMethod {
+  Vertex,  // GPTQ, then the walk where it is better (vertex.h)
+  Gptq,    // gptq.h
+  Gpfq,    // Lybrand & Saab 2021 in Gram form, scales by rounding error, natural order: as its authors have it
+};
+
+struct FitOptions {
+  FitMethod method = FitMethod::Vertex;
+  AlphabetOptions alphabet;
+  ScaleRule scale = ScaleRule::Search;
+  RankRule rank{RankRule::Kind::Auto, 0};  // of the first walk
+  double damping = kDefaultDamping;        // relative (decode/damping.h)
+  std::optional<std::size_t> passes = {};  // of walking again; without: defaultPasses (vertex.h)
+
+  /** Lowest held-out errors at 2, 3 and 4 bits were with 0.001 to 0.003 (docs/method.md, section 3). */
+  static constexpr double kDefaultDamping = 0.003;
+};
+
+struct Fitted {
+  Rounded rounded;
+  std::size_t rank = 0;    // directions the first walk held; 0 for other methods
+  std::size_t passes = 0;  // of walking again
+  std::size_t walked = 0;  // neurons for which the walk had the better answer
+  double damping = 0;
+  /**
+   * 10·log₁₀ of Σ (q-w)ᵀH(q-w) over the sphere bound Σ (N/2πe)·(∏δ_i)^{2/N}·det(H)^{1/N}, H damped: what no rounding of an
+   * unbounded grid gets below on average, for large N (docs/method.md, section 3). Absent where a bound is 0.
+   */
+  std::optional<double> sphereGap;
+};
+
+/**
+ * Fits codes to the weights, or where the data is paired to the weights w* = w + (X̃ᵀX̃ + λI)⁻¹X̃ᵀ(X - X̃)w, which bring X̃w*
+ * closest to Xw: the errors of the layers before are corrected (docs/method.md, section 3).
+ *
+ * The bytes do not depend on `threads`. Progress: one unit a neuron for GPTQ or GPFQ, and one a neuron and walk.
+ * Throws ERR_VERTEXQ_NOT_FINITE for weights, ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_NUMERIC, Cancelled.
+ */
+Fitted fitLayer(const Weights& weights, const GramData& data, const FitOptions& options, unsigned threads,
+                JobControl& control);
+
+/**
+ * ‖X̃Qᵀ - XWᵀ‖ and ‖XWᵀ‖, Frobenius, from Gram matrices; without pairs X = X̃. Where XᵀX is not known, X W is taken to be X̃ W*,
+ * the part of it that X̃ can reach. float64: errors below about 1e-4 of the signal are rounding, where pairs cancel.
+ */
+Norms gramError(const Weights& weights, const Rounded& rounded, std::size_t groupSize, const GramData& data,
+                double damping, unsigned threads, const JobControl& control);
+
+}  // namespace vertexq

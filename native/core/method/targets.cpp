@@ -1,0 +1,45 @@
+#include "method/targets.h"
+
+#include <algorithm>
+
+#include "decode/cholesky.h"
+#include "error.h"
+#include "linalg/real_blas.h"
+#include "parallel/thread_pool.h"
+
+namespace vertexq {
+
+namespace {
+
+/** Neurons of a task; fixed, for GEMM's bits depend on it. */
+constexpr std::size_t kBlock = 64;
+
+}  // namespace
+
+Matrix fitTargets(const Weights& weights, const GramData& data, const Matrix& damped, unsigned threads,
+                  const JobControl& control) {
+  const std::size_t n = weights.inFeatures, neurons = weights.outFeatures;
+  Matrix targets(n, neurons);
+  std::copy_n(weights.data, n * neurons, targets.data());
+  if (!data.paired()) return targets;
+
+  Matrix difference = data.cross;
+  for (std::size_t i = 0; i < n * n; ++i) difference.data()[i] -= data.h.data()[i];
+  Matrix factor = damped;
+  if (!choleskyLower(factor, threads, control))
+    throw Error("ERR_VERTEXQ_NUMERIC",
+                "the damped Gram matrix of the inputs is not positive definite: raise the damping");
+  ThreadPool::shared().parallelFor((neurons + kBlock - 1) / kBlock, threads, [&](std::size_t block, unsigned) {
+    control.checkpoint();
+    const std::size_t first = block * kBlock, count = std::min(kBlock, neurons - first);
+    Matrix step(n, count);
+    linalg::gemm(linalg::kPlain, linalg::kPlain, n, count, n, 1.0, difference.data(), n, weights.neuron(first), n, 0.0,
+                 step.data(), n);
+    linalg::trsm(CblasLeft, CblasLower, linalg::kPlain, CblasNonUnit, n, count, factor.data(), n, step.data(), n);
+    linalg::trsm(CblasLeft, CblasLower, linalg::kTransposed, CblasNonUnit, n, count, factor.data(), n, step.data(), n);
+    linalg::axpy(n * count, 1.0, step.data(), targets.column(first));
+  });
+  return targets;
+}
+
+}  // namespace vertexq
