@@ -2,14 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
 #include <string>
 #include <type_traits>
 
+#include "calibration/gram_kernels.h"
 #include "error.h"
 #include "linalg/real_blas.h"
-#include "linalg/simd.h"
 #include "parallel/thread_pool.h"
 
 namespace vertexq {
@@ -30,100 +28,9 @@ constexpr std::size_t kStagingBytes = std::size_t{8} << 20;
 /** Rows of a task that reads or converts. */
 constexpr std::size_t kStagingRows = 64;
 
-/**
- * Column maxima between which float32 products will do. Above, 512 squares may pass 2^128. Below, a product that underflows
- * (off by 2^-126, where subnormals are flushed) is no longer below a rounding error of the column's own square, 2^-90.
- */
-constexpr float kLargestNarrow = 0x1p59f;
-constexpr float kSmallestNarrow = 0x1p-45f;
-
 std::size_t slicesAtOnce(std::size_t bytesPerRow) {
   const std::size_t bytes = std::max<std::size_t>(1, bytesPerRow * GramAccumulator::kSliceRows);
   return std::clamp<std::size_t>(kStagingBytes / bytes, 1, kSlicesAtOnce);
-}
-
-std::int32_t magnitudeBits(float value) {
-  std::int32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits & 0x7fffffff;
-}
-
-/** peaks_j ← max(peaks_j, |x_j| over the rows), as bits: their order is that of the numbers, NaN above infinity. */
-VERTEXQ_INLINE void peaksBody(const float* rows, std::size_t count, std::size_t n,
-                              std::int32_t* VERTEXQ_RESTRICT peaks) {
-  for (std::size_t i = 0; i < count; ++i, rows += n)
-    for (std::size_t j = 0; j < n; ++j) {
-      std::int32_t bits;
-      std::memcpy(&bits, rows + j, sizeof bits);
-      bits &= 0x7fffffff;
-      peaks[j] = bits > peaks[j] ? bits : peaks[j];
-    }
-}
-
-/** sums += products, columns of `rows` entries, the first i + 1 of column i if `upper`. */
-VERTEXQ_INLINE void widenBody(const float* VERTEXQ_RESTRICT products, std::size_t rows, std::size_t cols, bool upper,
-                              double* VERTEXQ_RESTRICT sums) {
-  for (std::size_t j = 0; j < cols; ++j, products += rows, sums += rows) {
-    const std::size_t end = upper ? j + 1 : rows;
-    for (std::size_t i = 0; i < end; ++i) sums[i] += static_cast<double>(products[i]);
-  }
-}
-
-VERTEXQ_AVX512 void peaksAvx512(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
-  peaksBody(rows, count, n, peaks);
-}
-VERTEXQ_AVX2 void peaksAvx2(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
-  peaksBody(rows, count, n, peaks);
-}
-void findPeaks(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
-  switch (linalg::instructionSet()) {
-    case linalg::InstructionSet::Avx512:
-      return peaksAvx512(rows, count, n, peaks);
-    case linalg::InstructionSet::Avx2:
-      return peaksAvx2(rows, count, n, peaks);
-    case linalg::InstructionSet::Portable:
-      return peaksBody(rows, count, n, peaks);
-  }
-}
-
-VERTEXQ_AVX512 void widenAvx512(const float* p, std::size_t rows, std::size_t cols, bool upper, double* sums) {
-  widenBody(p, rows, cols, upper, sums);
-}
-VERTEXQ_AVX2 void widenAvx2(const float* p, std::size_t rows, std::size_t cols, bool upper, double* sums) {
-  widenBody(p, rows, cols, upper, sums);
-}
-void addWidened(const float* products, std::size_t rows, std::size_t cols, bool upper, double* sums) {
-  switch (linalg::instructionSet()) {
-    case linalg::InstructionSet::Avx512:
-      return widenAvx512(products, rows, cols, upper, sums);
-    case linalg::InstructionSet::Avx2:
-      return widenAvx2(products, rows, cols, upper, sums);
-    case linalg::InstructionSet::Portable:
-      return widenBody(products, rows, cols, upper, sums);
-  }
-}
-
-struct Verdict {
-  bool finite, narrow;
-};
-
-Verdict judge(const float* rows, std::size_t count, std::size_t n) {
-  std::vector<std::int32_t> peaks(n);
-  findPeaks(rows, count, n, peaks.data());
-  const std::int32_t infinity = magnitudeBits(std::numeric_limits<float>::infinity());
-  const std::int32_t largest = magnitudeBits(kLargestNarrow), smallest = magnitudeBits(kSmallestNarrow);
-  Verdict verdict{true, true};
-  for (const std::int32_t peak : peaks) {
-    if (peak >= infinity) verdict.finite = false;
-    if (peak > largest || (peak != 0 && peak < smallest)) verdict.narrow = false;
-  }
-  return verdict;
-}
-
-Verdict judge(const double* rows, std::size_t count, std::size_t n) {
-  bool bad = false;
-  for (std::size_t i = 0; i < count * n; ++i) bad |= !(std::abs(rows[i]) <= std::numeric_limits<double>::max());
-  return {!bad, false};
 }
 
 template <typename Real>

@@ -1,0 +1,20 @@
+// The vectorised parts of Gram accumulation, and what tells when float32 is not enough for it.
+#pragma once
+
+#include <cstddef>
+
+namespace vertexq {
+
+/** sums += products, `cols` columns of `rows` entries; of column i the first i + 1 alone if `upper`. */
+void addWidened(const float* products, std::size_t rows, std::size_t cols, bool upper, double* sums);
+
+/** Of some rows: whether all entries are finite, and whether products in float32 will do. */
+struct Verdict {
+  bool finite, narrow;
+};
+
+/** rows: count × n, row-major. float64 rows are never narrow. */
+Verdict judge(const float* rows, std::size_t count, std::size_t n);
+Verdict judge(const double* rows, std::size_t count, std::size_t n);
+
+}  // namespace vertexq
