@@ -1,3 +1,11 @@
 // The same classes and functions for `import` as for `require`: this module only names them.
-export { VertexqError, inspectModel, preprocess, quantizeLayer, quantizeModel, version } from './index.js';
+export {
+  VertexqError,
+  compareMethods,
+  inspectModel,
+  preprocess,
+  quantizeLayer,
+  quantizeModel,
+  version,
+} from './index.js';
 export type * from './index.js';

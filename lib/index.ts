@@ -1,3 +1,4 @@
+export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
 export { preprocess } from './layers/preprocess';
 export { quantizeLayer } from './layers/quantize-layer';
@@ -28,3 +29,4 @@ export type {
   Report,
   TensorLike,
 } from './models/types';
+export type { ComparedRun, CompareOptions, Comparison, ModelOutputs, OutputError } from './compare/types';

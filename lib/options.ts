@@ -1,11 +1,9 @@
 import { closest, distance } from 'fastest-levenshtein';
-import { VertexqError } from './errors';
 import type { AlphabetOptions, Box, Grid, JobOptions, Method, QuantizeOptions } from './types';
 
 // Every option of every call is checked here, before any work.
 
 const methods: readonly Method[] = ['vertex', 'maly-saab', 'gptq', 'gpfq', 'msq'];
-const implemented: readonly Method[] = ['maly-saab', 'msq'];
 const grids: readonly Grid[] = ['integer', 'asymmetric', 'zero-free'];
 const boxes: readonly Box[] = ['saturate', 'cell'];
 
@@ -91,9 +89,9 @@ export interface AlphabetKind {
 
 /**
  * The alphabet that options ask for. Without a grid: `zero-free` for two levels, `integer` for an odd number given as `levels`,
- * `fallback` otherwise.
+ * else what `fallback` says.
  */
-export function alphabetKind(options: AlphabetOptions, fallback: Grid): AlphabetKind {
+export function alphabetKind(options: AlphabetOptions, fallback: (levels: number) => Grid): AlphabetKind {
   if (options.bits !== undefined) requireInteger('bits', options.bits, 1, 8);
   if (options.levels !== undefined) requireInteger('levels', options.levels, 2, 256);
   if (options.bits !== undefined && options.levels !== undefined)
@@ -105,7 +103,7 @@ export function alphabetKind(options: AlphabetOptions, fallback: Grid): Alphabet
         ? 'zero-free'
         : given % 2 === 1
           ? 'integer'
-          : fallback
+          : fallback(given)
       : requireOneOf('grid', options.grid, grids);
   // An integer grid is symmetric around 0: b bits hold 2^b − 1 of its levels.
   const levels = grid === 'integer' && options.levels === undefined ? given - 1 : given;
@@ -125,6 +123,12 @@ export function alphabetKind(options: AlphabetOptions, fallback: Grid): Alphabet
     );
   return { grid, levels, bits: Math.ceil(Math.log2(levels)) };
 }
+
+/** The grid of a layer by itself: four levels give less error without one at 0, more of them with a zero point of their own. */
+export const layerGrid = (levels: number): Grid => (levels === 4 ? 'zero-free' : 'asymmetric');
+
+/** The grid in a model: four levels of a `zero-free` one would take a container of 4 bits, twice the bytes. */
+export const modelGrid = (): Grid => 'asymmetric';
 
 /** Inputs per scale, at most inFeatures. */
 export function groupSizeFor(
@@ -166,39 +170,101 @@ export function rankRule(options: AlphabetOptions, inFeatures: number, fallback:
   return { rank: 'limit', rankLimit: Math.min(given, inFeatures) };
 }
 
-/** The method, and what it does not take. `hasData`: whether there is any calibration data. */
-export function methodFor(options: QuantizeOptions, hasData: boolean): 'maly-saab' | 'msq' {
-  const method =
-    options.method === undefined
-      ? hasData
-        ? 'maly-saab'
-        : 'msq'
-      : requireOneOf('method', options.method, methods);
-  if (!implemented.includes(method))
-    throw new VertexqError(
-      'ERR_VERTEXQ_UNSUPPORTED',
-      `The method "${method}" is not in this version of vertexq: use "maly-saab" or "msq"`,
-    );
-  if (method !== 'msq' && !hasData)
-    throw new RangeError(`The method "${method}" needs calibration data: only "msq" works without`);
-  for (const name of ['effort', 'damping'] as const)
-    if (options[name] !== undefined)
-      throw new RangeError(`The "${name}" option has no effect on the method "${method}": leave it out`);
-  if (method === 'msq')
-    for (const name of ['rank', 'box'] as const)
-      if (options[name] !== undefined)
-        throw new RangeError(
-          `The "${name}" option belongs to the vertex walk: the method "msq" does not take it`,
-        );
-  return method as 'maly-saab' | 'msq';
+/** The options that only some methods take. */
+const takers = {
+  effort: ['vertex'],
+  damping: ['vertex', 'gptq'],
+  rank: ['vertex', 'maly-saab'],
+  box: ['maly-saab'],
+} as const;
+export type MethodOption = keyof typeof takers;
+export const methodOptionNames = Object.keys(takers) as MethodOption[];
+
+/** The methods that take an option. */
+export function takersOf(name: MethodOption): readonly Method[] {
+  return takers[name];
 }
 
-export function scaleFor(options: QuantizeOptions, method: 'maly-saab' | 'msq'): 'max' | 'search' {
-  if (options.scale === undefined) return method === 'msq' ? 'search' : 'max';
+/** Methods in a message: `the methods "a" and "b"`. */
+export function listMethods(list: readonly Method[]): string {
+  const quoted = list.map((method) => `"${method}"`).join(' and ');
+  return list.length === 1 ? `the method ${quoted}` : `the methods ${quoted}`;
+}
+
+/** Whether a method fits codes to second moments of the data, and can aim at what the float layer gave. */
+export function fitsMoments(method: Method): boolean {
+  return method === 'vertex' || method === 'gptq' || method === 'gpfq';
+}
+
+/** The method and its own options, with defaults filled in. */
+export interface MethodSettings {
+  method: Method;
+  scale: 'max' | 'search';
+  box: Box;
+  /** Passes of walking again; −1 for as many as pay. */
+  passes: number;
+  /** Relative to the mean of the Gram matrix's diagonal; −1 for the method's default. */
+  damping: number;
+}
+
+/** Checks the method and what belongs to it. `hasData`: whether there is any calibration data. */
+export function methodSettings(options: QuantizeOptions, hasData: boolean): MethodSettings {
+  const method = methodFor(options.method, hasData);
+  for (const name of methodOptionNames)
+    if (options[name] !== undefined && !takersOf(name).includes(method))
+      throw new RangeError(
+        `The "${name}" option belongs to ${listMethods(takers[name])}: the method "${method}" does not take it`,
+      );
+  return {
+    method,
+    scale: scaleFor(options, method),
+    box: boxFor(options, 'cell'),
+    passes: passesFor(options.effort),
+    damping: dampingFor(options.damping),
+  };
+}
+
+/** Throws a RangeError where a value is no method's name. */
+export function requireMethod(value: unknown): Method {
+  return requireOneOf('methods', value, methods);
+}
+
+function methodFor(given: Method | undefined, hasData: boolean): Method {
+  const fallback = hasData ? 'vertex' : 'msq';
+  const method = given === undefined ? fallback : requireOneOf('method', given, methods);
+  if (method !== 'msq' && !hasData)
+    throw new RangeError(`The method "${method}" needs calibration data: only "msq" works without`);
+  return method;
+}
+
+function scaleFor(options: QuantizeOptions, method: Method): 'max' | 'search' {
+  if (options.scale === undefined) return method === 'maly-saab' ? 'max' : 'search';
   const scale = requireOneOf('scale', options.scale, ['search', 'max']);
   if (method === 'maly-saab' && scale === 'search')
     throw new RangeError(
       'The method "maly-saab" needs the scale "max": its alphabet covers every weight, c = ‖w‖∞',
     );
   return scale;
+}
+
+function passesFor(effort: QuantizeOptions['effort']): number {
+  if (effort === undefined || effort === 'auto') return -1;
+  if (typeof effort !== 'number')
+    throw new TypeError(`Expected the "effort" option to be a number or "auto", not ${describe(effort)}`);
+  return requireInteger('effort', effort, 0, maxPasses);
+}
+
+/** More than anyone waits for, and more than leaves anything of the data: what the addon takes. */
+const maxPasses = 1_000_000;
+const maxDamping = 1_000_000;
+
+function dampingFor(damping: unknown): number {
+  if (damping === undefined) return -1;
+  if (typeof damping !== 'number')
+    throw new TypeError(`Expected the "damping" option to be a number, not ${describe(damping)}`);
+  if (!(damping >= 0 && damping <= maxDamping))
+    throw new RangeError(
+      `Expected the "damping" option to be a number from 0 to ${maxDamping}, not ${describe(damping)}`,
+    );
+  return damping;
 }

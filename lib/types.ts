@@ -20,13 +20,21 @@ export interface LayerInput {
   inFeatures: number;
   /** X̃, [samples, inFeatures]: what the quantized layer will see. */
   activations?: FloatArray;
-  /** X, [samples, inFeatures]: what the float layer saw. Not used by the methods of this version. */
+  /**
+   * X, as many rows: what the float layer saw for the same samples. `vertex`, `gptq` and `gpfq` then aim at its outputs, XWᵀ, and
+   * errors are against these. Default: the same as `activations`.
+   */
   targetActivations?: FloatArray;
-  /** Rows kept out of the fit, for the reported error. */
+  /** Rows of X̃ kept out of the fit, for the reported error. */
   holdout?: FloatArray;
+  /** X for the same rows; default: the same as `holdout`. */
+  targetHoldout?: FloatArray;
   /** X̃ᵀX̃, [inFeatures, inFeatures], instead of `activations`. */
   gram?: Float64Array;
-  /** X̃ᵀX, [inFeatures, inFeatures]. Not used by the methods of this version. */
+  /**
+   * X̃ᵀX, [inFeatures, inFeatures], instead of `targetActivations`. It does not tell XWᵀ: the reported calibration error is then
+   * against the outputs nearest to it that a layer which sees X̃ can give.
+   */
   crossGram?: Float64Array;
 }
 
@@ -40,6 +48,10 @@ export interface Progress {
   layer?: string;
   layerIndex?: number;
   layerCount?: number;
+  /** In a comparison: the method and width being tried, and which of how many, from 0. */
+  run?: string;
+  runIndex?: number;
+  runCount?: number;
 }
 
 /** What every long call takes. */
@@ -63,19 +75,26 @@ export interface AlphabetOptions {
   grid?: Grid;
   /** Consecutive inputs that share a scale, or `channel`: all of a neuron's. */
   groupSize?: number | 'channel';
+  /** For `maly-saab` and `preprocess`. */
   box?: Box;
-  /** How many directions of the data the walk holds exactly: a whole number, or a fraction (below 1) of inFeatures. */
+  /**
+   * For `vertex`, `maly-saab` and `preprocess`: how many directions of the data the walk holds exactly, a whole number, or a
+   * fraction (below 1) of inFeatures.
+   */
   rank?: number | 'auto';
 }
 
 export interface QuantizeOptions extends AlphabetOptions, JobOptions {
-  /** Default `maly-saab`; without calibration data `msq`, the only method that needs none. */
+  /** Default `vertex`; without calibration data `msq`, the only method that needs none. */
   method?: Method;
   /** `search` for the scale with the least output error, or `max`: the largest weight. `maly-saab` needs `max`. */
   scale?: 'search' | 'max';
-  /** Passes of walking again. Not used by the methods of this version. */
-  effort?: number;
-  /** Not used by the methods of this version. */
+  /**
+   * For `vertex`: how often to walk again over a part of the weights; each pass only lowers the error. 0 is one walk; `auto`
+   * (default) goes by cost.
+   */
+  effort?: number | 'auto';
+  /** For `vertex` and `gptq`: λ of X̃ᵀX̃ + λI, over the mean of the diagonal; 0 or more. More of it fits the samples less closely. */
   damping?: number;
 }
 
@@ -102,7 +121,10 @@ export interface Preprocessed {
   groupSize: number;
 }
 
-/** What quantization did to one layer. Errors are relative, Frobenius: ‖X(W − Q)ᵀ‖ / ‖XWᵀ‖. */
+/**
+ * What quantization did to one layer. Errors are relative, Frobenius: ‖X̃(W − Q)ᵀ‖ / ‖X̃Wᵀ‖; with error correction
+ * ‖X̃Qᵀ − XWᵀ‖ / ‖XWᵀ‖.
+ */
 export interface LayerReport {
   name: string;
   /** The ONNX operator, or `Linear`. */
@@ -110,6 +132,8 @@ export interface LayerReport {
   /** [outFeatures, inFeatures]. */
   shape: [number, number];
   method: string;
+  /** Whether the fit aimed at the outputs that the float layer gave on inputs of its own. */
+  errorCorrection: boolean;
   bits: number;
   groupSize: number;
   /** Calibration rows that the fit saw. */
@@ -121,8 +145,16 @@ export interface LayerReport {
   error: { calibration: number | null; holdout: number | null; weight: number };
   /** −20·log₁₀ of the held-out error, or of the calibration error where nothing was held out. */
   sqnrDb: number | null;
-  /** Distance to the sphere bound. Not computed in this version. */
+  /**
+   * How far the calibration error is above the sphere bound, in dB: for an unbounded grid of the same step no rounding is on average
+   * nearer than about 0. null where it says nothing, and for methods that do not compute it.
+   */
   sphereGapDb: number | null;
+  /** For `vertex`: passes of walking again that were done, and the share of neurons that the walk served better than GPTQ. */
+  passes: number | null;
+  walked: number | null;
+  /** For `vertex` and `gptq`: the damping that was used. */
+  damping: number | null;
   /** The certificate of `maly-saab` as a relative error: an upper bound of `error.calibration`. */
   bound: number | null;
   seconds: number;

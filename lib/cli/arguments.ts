@@ -26,6 +26,32 @@ export function rank(text: string): number | 'auto' {
   return Number(text);
 }
 
+export function effort(text: string): number | 'auto' {
+  if (text === 'auto') return text;
+  if (!/^-?\d+$/.test(text)) throw new InvalidArgumentError('Expected a whole number, or "auto".');
+  return Number(text);
+}
+
+export function decimal(text: string): number {
+  if (!isNumber(text)) throw new InvalidArgumentError('Expected a number.');
+  return Number(text);
+}
+
+/** Words between commas. */
+export function words(text: string): string[] {
+  const list = text.split(',').map((word) => word.trim());
+  if (list.includes('')) throw new InvalidArgumentError('Expected words with commas between them.');
+  return list;
+}
+
+/** Whole numbers between commas. */
+export function wholeNumbers(text: string): number[] {
+  const list = text.split(',').map((word) => word.trim());
+  if (!list.every((word) => /^-?\d+$/.test(word)))
+    throw new InvalidArgumentError('Expected whole numbers with commas between them.');
+  return list.map(Number);
+}
+
 /** A share, or the path of a file. */
 export function holdout(text: string): number | string {
   if (text === '') throw new InvalidArgumentError('Expected a fraction from 0 and below 1, or a file.');

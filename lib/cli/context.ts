@@ -1,3 +1,4 @@
+import type { CompareOptions, Comparison } from '../compare/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
 import { type Paint, painter } from '../reports/text';
 
@@ -18,6 +19,7 @@ export interface Context {
   /** Aborted by the first Ctrl-C. */
   signal: AbortSignal;
   quantizeModel(input: string, output: string, options: ModelOptions): Promise<Report>;
+  compareMethods(input: string, options: CompareOptions): Promise<Comparison>;
   inspectModel(input: string): Promise<Inspection>;
 }
 
@@ -29,6 +31,8 @@ export function processContext(signal: AbortSignal): Context {
     env: process.env,
     signal,
     quantizeModel: async (...args) => (await import('../models/quantize-model.js')).quantizeModel(...args),
+    compareMethods: async (...args) =>
+      (await import('../compare/compare-methods.js')).compareMethods(...args),
     inspectModel: async (input) => (await import('../models/inspect-model.js')).inspectModel(input),
   };
 }

@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import { VertexqError } from '../errors';
 import { visible } from '../reports/text';
 import { version } from '../version';
+import { addCompare } from './compare';
 import { type Context, processContext } from './context';
 import { addInspect } from './inspect';
 import { addQuantize } from './quantize';
@@ -42,6 +43,7 @@ function programFor(context: Context): Command {
       outputError: (text) => stderr.write(`vertexq: ${oneLine(text.replace(/^error: /, ''))}\n`),
     });
   addQuantize(program, context);
+  addCompare(program, context);
   addInspect(program, context);
   return program;
 }

@@ -20,8 +20,14 @@ export function progressDisplay(context: Context, look: Look, quiet: boolean): P
 
 function progressLines({ stderr }: Context): ProgressDisplay {
   let last = -1;
+  let lastRun = -1;
   return {
-    show({ layer, layerIndex, layerCount }) {
+    show({ layer, layerIndex, layerCount, run, runIndex, runCount }) {
+      if (run !== undefined && runIndex !== undefined) {
+        if (runIndex !== lastRun) stderr.write(`run ${runIndex + 1}/${runCount}: ${run}\n`);
+        lastRun = runIndex;
+        return;
+      }
       if (layer === undefined || layerIndex === undefined || layerIndex === last) return;
       last = layerIndex;
       stderr.write(
@@ -53,13 +59,20 @@ function progressBar({ stderr }: Context, { width = 80 }: Look): ProgressDisplay
     gracefulExit: false,
   });
   let started = false;
+  let layerCount = 1;
   return {
     show(progress) {
-      const { layer, layerIndex = 0, layerCount = 1 } = progress;
-      const total = layerCount * layerSteps;
-      const done = progress.stage === 'write' ? total : (layerIndex + shareOfLayer(progress)) * layerSteps;
+      const { layer, layerIndex = 0, run, runIndex = 0, runCount = 1 } = progress;
+      // Writing is about no layer, and comes after all of them.
+      layerCount = progress.layerCount ?? layerCount;
+      const total = runCount * layerCount * layerSteps;
+      const ofRun = progress.stage === 'write' ? layerCount : layerIndex + shareOfLayer(progress);
+      const done = (runIndex * layerCount + ofRun) * layerSteps;
       const stage = stages[progress.stage];
-      const where = layer === undefined ? '' : `layer ${layerIndex + 1}/${layerCount} `;
+      const where = [
+        run === undefined ? '' : `${run} `,
+        layer === undefined ? '' : `layer ${layerIndex + 1}/${layerCount} `,
+      ].join('');
       const room = Math.max(8, width - barSize - otherWidth - where.length - stage.length - 2);
       const name = layer === undefined ? '' : `${shorten(visible(layer), room)}: `;
       const doing = `${where}${name}${stage}`;

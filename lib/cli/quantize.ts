@@ -1,4 +1,4 @@
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import { realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { checkOutput, writeWhole } from '../files';
@@ -6,25 +6,25 @@ import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
 import * as parse from './arguments';
 import { type Context, lookOf } from './context';
+import {
+  addAlphabetFlags,
+  addDataFlags,
+  addLayerFlags,
+  addMethodFlags,
+  addThreadsFlag,
+  calibrationOf,
+  choice,
+  dataFiles,
+  formatFlag,
+  type ModelFlags,
+} from './model-flags';
 import { progressDisplay } from './progress';
 
-interface Flags {
+interface Flags extends ModelFlags {
   output: string;
-  calibration?: string[];
-  holdout?: number | string;
   method?: NonNullable<ModelOptions['method']>;
   bits?: number;
   levels?: number;
-  grid?: NonNullable<ModelOptions['grid']>;
-  groupSize?: number | 'channel';
-  box?: NonNullable<ModelOptions['box']>;
-  rank?: number | 'auto';
-  scale?: NonNullable<ModelOptions['scale']>;
-  format?: NonNullable<ModelOptions['format']>;
-  layers?: string[];
-  skip?: string[];
-  batchSize?: number;
-  threads?: number;
   report?: string;
   json?: boolean;
   quiet?: boolean;
@@ -33,9 +33,17 @@ interface Flags {
 const examples = `
 What it does:
   Each MatMul and Gemm weight becomes codes of a few bits with a scale per group. The network is run on the calibration
-  data, layer after layer, and each layer is fitted to what the layers before it, already quantized, produce. With
-  "maly-saab" the weights walk along directions that the data does not see to a point where nearly all of them are on
-  the grid, and only the rest is rounded; "msq" rounds every weight, and needs no data.
+  data, layer after layer, and each layer is fitted to what the layers before it, already quantized, produce: with error
+  correction, so that its outputs are again those of the float network.
+
+Methods:
+  vertex     weights walk along directions that hardly matter to the data until most of them are on the grid; the rest is
+             decoded, and parts are walked again while that pays (--effort). On the samples no layer fits worse than with gptq on the same
+             inputs. The default with data.
+  gptq       weights are rounded one after the other, the rest making up for each; scales searched, codes polished.
+  gpfq       weights are rounded one after the other, each on what the ones before it left of the outputs. Fast.
+  maly-saab  the walk of Maly & Saab alone, then plain rounding of what is left, with a certificate.
+  msq        every weight is rounded by itself. Needs no data: the default without.
 
 Calibration data:
   .npz files hold arrays by input name, as numpy.savez(file, ids=…, mask=…) writes them; a .npy file serves a network
@@ -46,6 +54,8 @@ Examples:
   $ vertexq quantize model.onnx -o model.int4.onnx --calibration samples.npz
   $ vertexq quantize model.onnx -o out.onnx --calibration a.npz b.npz --holdout test.npz --report report.json
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npy --bits 2 --group-size 16
+  $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --bits 3 --effort 0       one walk: faster
+  $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --method gptq --no-error-correction
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --levels 3 --group-size channel --format float
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --layers '*attention*' --skip '*/head/*'
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
@@ -55,95 +65,39 @@ Examples:
 
 /** Adds `vertexq quantize`. */
 export function addQuantize(program: Command, context: Context): void {
-  const choice = (flags: string, text: string, choices: readonly string[]) =>
-    new Option(flags, text).choices(choices);
-  program
+  const command = program
     .command('quantize')
     .summary('quantize the weights of an ONNX model')
     .description('Quantizes the weights of an ONNX model to 1–8 bits.')
     .argument('<model.onnx>', 'the network, in float32')
-    .requiredOption('-o, --output <file>', 'where the quantized network goes')
-    .optionsGroup('Data:')
-    .option(
-      '--calibration <file...>',
-      '.npz files of input tensors by name, or .npy files for a single input',
-    )
-    .option(
-      '--holdout <fraction|file>',
-      'share of the samples kept out of the fit for the reported error, or a file of others (default: 0.1)',
-      parse.holdout,
-    )
-    .option(
-      '--batch-size <n>',
-      'samples per run of the network (default: 32, or what the network fixes)',
-      parse.wholeNumber,
-    )
+    .requiredOption('-o, --output <file>', 'where the quantized network goes');
+  addDataFlags(command)
     .optionsGroup('Alphabet:')
     .option('--bits <n>', 'bits per weight, 1 to 8 (default: 4)', parse.wholeNumber)
     .option(
       '--levels <n>',
       'number of values a weight may take, instead of --bits: 3 is ternary',
       parse.wholeNumber,
-    )
-    .addOption(
-      choice(
-        '--grid <kind>',
-        'integer {−K…K}·s; asymmetric {0…L−1}·s with a zero point; zero-free {±½, ±3⁄2, …}·s (default: asymmetric; integer for an odd --levels; zero-free for two)',
-        ['integer', 'asymmetric', 'zero-free'],
-      ),
-    ) // prettier-ignore
-    .option(
-      '--group-size <n|channel>',
-      'inputs that share a scale, or "channel": all of a neuron\'s (default: 32)',
-      parse.groupSize,
-    )
-    .addOption(
-      choice(
-        '--scale <rule>',
-        'max: the largest weight sets it, as maly-saab needs; search: least error (default: search for msq)',
-        ['max', 'search'],
-      ),
-    )
+    );
+  addAlphabetFlags(command)
     .optionsGroup('Method:')
     .addOption(
-      choice(
-        '--method <name>',
-        'maly-saab: the vertex walk; msq: rounding (default: maly-saab, without data msq)',
-        ['maly-saab', 'msq'],
-      ),
-    )
-    .addOption(
-      choice(
-        '--box <kind>',
-        'where the walk stays: cell, the two levels around each weight; saturate, the whole alphabet (default: cell)',
-        ['cell', 'saturate'],
-      ),
-    )
-    .option(
-      '--rank <n|fraction|auto>',
-      'directions of the data to hold exactly: a number, a fraction of the inputs, or auto (default: auto)',
-      parse.rank,
-    )
-    .optionsGroup('Layers:')
-    .option('--layers <glob...>', 'only layers with such names (vertexq inspect lists them)')
-    .option('--skip <glob...>', 'all but layers with such names')
+      choice('--method <name>', 'how weights become codes, see below (default: vertex; without data msq)', [
+        'vertex',
+        'gptq',
+        'gpfq',
+        'maly-saab',
+        'msq',
+      ]),
+    );
+  addMethodFlags(command);
+  addLayerFlags(command)
     .optionsGroup('Output:')
-    .addOption(
-      choice(
-        '--format <name>',
-        'matmulnbits: com.microsoft.MatMulNBits nodes, small; float: values on the grid in the original layout (default: matmulnbits)',
-        ['matmulnbits', 'float'],
-      ),
-    )
+    .addOption(formatFlag())
     .option('--report <file.json>', 'write all that is known about each layer to a file')
     .option('--json', 'write the report to stdout')
-    .option('-q, --quiet', 'no progress, table and warnings')
-    .optionsGroup('Other:')
-    .option(
-      '--threads <n>',
-      'threads for the numerical work; results do not depend on it (default: all cores)',
-      parse.wholeNumber,
-    )
+    .option('-q, --quiet', 'no progress, table and warnings');
+  addThreadsFlag(command)
     .addHelpText('after', examples)
     .action((model: string, flags: Flags) => quantize(model, flags, context));
 }
@@ -180,8 +134,7 @@ function modelOptions({
   calibration,
   ...options
 }: Flags): ModelOptions {
-  if (calibration === undefined) return options;
-  return { ...options, calibration: calibration.length === 1 ? calibration[0]! : calibration };
+  return { ...options, ...calibrationOf(calibration) };
 }
 
 /** Before the work, not after it. */
@@ -194,8 +147,7 @@ async function checkReportFile(file: string, input: string, { output, ...flags }
   ] as const)
     if ((await placeOf(file)) === (await placeOf(path)))
       throw new RangeError(`The report ${file} is the ${what}: give it another name`);
-  const data = [...(flags.calibration ?? []), flags.holdout];
-  await checkOutput([input, ...data.filter((path) => typeof path === 'string')], file);
+  await checkOutput([input, ...dataFiles(flags)], file);
 }
 
 /** Where a file that need not be there would be. */

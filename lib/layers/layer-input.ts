@@ -1,6 +1,5 @@
-import { describe, requireInteger, requireKnown } from '../options';
-import { VertexqError } from '../errors';
-import type { FloatArray, LayerInput } from '../types';
+import { describe, fitsMoments, requireInteger, requireKnown } from '../options';
+import type { FloatArray, LayerInput, Method } from '../types';
 
 const names = [
   'weight',
@@ -9,6 +8,7 @@ const names = [
   'activations',
   'targetActivations',
   'holdout',
+  'targetHoldout',
   'gram',
   'crossGram',
 ] as const;
@@ -47,29 +47,71 @@ export function checkLayer(layer: LayerInput): void {
     );
   if (layer.activations !== undefined && layer.gram !== undefined)
     throw new TypeError('Give "activations" or "gram", not both: each says all about the data');
-  if (layer.activations !== undefined) requireRows('activations', layer.activations, inFeatures);
-  if (layer.holdout !== undefined) requireRows('holdout', layer.holdout, inFeatures);
-  if (layer.gram !== undefined) {
-    if (!(layer.gram instanceof Float64Array))
-      throw new TypeError(`Expected "gram" to be a Float64Array, not ${describe(layer.gram)}`);
-    if (requireRows('gram', layer.gram, inFeatures) !== inFeatures)
+  for (const name of ['activations', 'targetActivations', 'holdout', 'targetHoldout'] as const)
+    if (layer[name] !== undefined) requireRows(name, layer[name], inFeatures);
+  for (const name of ['gram', 'crossGram'] as const) {
+    const matrix = layer[name];
+    if (matrix === undefined) continue;
+    if (!(matrix instanceof Float64Array))
+      throw new TypeError(`Expected "${name}" to be a Float64Array, not ${describe(matrix)}`);
+    if (requireRows(name, matrix, inFeatures) !== inFeatures)
       throw new RangeError(
-        `Expected "gram" to have inFeatures × inFeatures = ${inFeatures} × ${inFeatures} numbers, not ${layer.gram.length}`,
+        `Expected "${name}" to have inFeatures × inFeatures = ${inFeatures} × ${inFeatures} numbers, not ${matrix.length}`,
       );
   }
+  checkTargets(layer);
+}
+
+/** What the float layer saw goes with what the quantized one will see, sample by sample. */
+function checkTargets(layer: LayerInput): void {
+  if (layer.crossGram !== undefined && layer.gram === undefined)
+    throw new RangeError('"crossGram", X̃ᵀX, needs "gram", X̃ᵀX̃: with "activations" give "targetActivations"');
+  for (const [name, partner] of [
+    ['targetActivations', 'activations'],
+    ['targetHoldout', 'holdout'],
+  ] as const) {
+    const target = layer[name];
+    if (target === undefined) continue;
+    const rows = layer[partner];
+    if (rows === undefined)
+      throw new RangeError(`"${name}" needs "${partner}": the rows of one belong to those of the other`);
+    if (rows.length !== target.length)
+      throw new RangeError(
+        `Expected "${name}" to have as many rows as "${partner}", ${rows.length / layer.inFeatures}, not ${target.length / layer.inFeatures}`,
+      );
+  }
+  if (
+    layer.targetHoldout !== undefined &&
+    layer.targetActivations === undefined &&
+    layer.crossGram === undefined
+  )
+    throw new RangeError(
+      '"targetHoldout" needs "targetActivations" or "crossGram": without them the fit aims at what the layer itself sees',
+    );
+}
+
+/** Throws a RangeError where a layer says what the float layer saw, and the method has no use for it. */
+export function refuseTargets(layer: LayerInput, method: Method): void {
+  if (fitsMoments(method)) return;
   for (const name of ['targetActivations', 'crossGram'] as const)
     if (layer[name] !== undefined)
-      throw new VertexqError(
-        'ERR_VERTEXQ_UNSUPPORTED',
-        `"${name}" is for error correction, which no method of this version does: leave it out`,
+      throw new RangeError(
+        method === 'msq'
+          ? `"${name}" has no effect on the method "msq", which rounds each weight for itself: leave it out`
+          : `The method "${method}" fits what the layer itself sees, and takes no "${name}": use "vertex", "gptq" or "gpfq"`,
       );
 }
 
 /**
  * The layer with copies of the arrays that are read only after the first `await` of a call, where the caller may have changed
- * or transferred his. The first to be read, `activations` or `gram`, is copied when its job starts, at once.
+ * or transferred his. The first to be read, `activations` or `gram` and its target, are copied when their job starts, at once.
  */
 export function snapshot(layer: LayerInput): LayerInput {
-  const { weight, holdout } = layer;
-  return { ...layer, weight: weight.slice(), ...(holdout && { holdout: holdout.slice() }) };
+  const { weight, holdout, targetHoldout } = layer;
+  return {
+    ...layer,
+    weight: weight.slice(),
+    ...(holdout && { holdout: holdout.slice() }),
+    ...(targetHoldout && { targetHoldout: targetHoldout.slice() }),
+  };
 }

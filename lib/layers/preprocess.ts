@@ -11,7 +11,7 @@ import {
 } from '../options';
 import type { LayerInput, Preprocessed, PreprocessOptions } from '../types';
 import { layerCalibration } from './calibration';
-import { checkLayer, snapshot } from './layer-input';
+import { checkLayer, refuseTargets, snapshot } from './layer-input';
 
 /**
  * The pre-processing of Maly & Saab, *A simple approach for quantizing neural networks* (ACHA 2023), alone: each neuron w walks along
@@ -26,9 +26,10 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
   requireKnown(options, preprocessOptionNames);
   checkJobOptions(options);
   checkLayer(layer);
+  refuseTargets(layer, 'maly-saab');
   if (!layer.activations && !layer.gram)
     throw new RangeError('The walk needs data: give "activations" or "gram"');
-  const { grid, levels } = alphabetKind(options, 'zero-free');
+  const { grid, levels } = alphabetKind(options, () => 'zero-free');
   const { inFeatures, outFeatures } = layer;
   const groupSize = groupSizeFor(options, inFeatures);
   const settings = {
@@ -42,7 +43,7 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
   const { signal, onProgress } = options;
   const input = snapshot(layer);
   delete input.holdout; // there is no error here to report on it
-  const { calibration } = await layerCalibration(input, signal);
+  const { calibration } = await layerCalibration(input, 'rows', signal);
   const done = await finish(
     () =>
       binding().preprocess({

@@ -1,25 +1,24 @@
 import {
   alphabetKind,
-  boxFor,
   checkJobOptions,
   groupSizeFor,
-  methodFor,
+  layerGrid,
+  methodSettings,
   quantizeOptionNames,
   rankRule,
   requireKnown,
-  scaleFor,
 } from '../options';
 import type { LayerInput, QuantizedLayer, QuantizeOptions } from '../types';
-import { layerCalibration } from './calibration';
-import { checkLayer, snapshot } from './layer-input';
-import { quantizeWeights } from './quantize-weights';
+import { calibrationKind, hasTarget, layerCalibration } from './calibration';
+import { checkLayer, refuseTargets, snapshot } from './layer-input';
+import { type LayerSettings, quantizeWeights } from './quantize-weights';
 
 /**
  * Quantizes one layer's weights.
  *
- * The default method is `maly-saab` where there is data, else `msq`. Rejects with a TypeError or RangeError for arguments;
- * VertexqError ERR_VERTEXQ_NOT_FINITE at NaN or infinite numbers, ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_GRAM, ERR_VERTEXQ_NUMERIC,
- * ERR_VERTEXQ_UNSUPPORTED; with the signal's reason when aborted.
+ * The default method is `vertex` where there is data, else `msq`; the default grid `zero-free` for four levels or two, else
+ * `asymmetric`. Rejects with a TypeError or RangeError for arguments; VertexqError ERR_VERTEXQ_NOT_FINITE at NaN or infinite numbers,
+ * ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_GRAM, ERR_VERTEXQ_NUMERIC; with the signal's reason when aborted.
  */
 export async function quantizeLayer(
   layer: LayerInput,
@@ -28,18 +27,11 @@ export async function quantizeLayer(
   requireKnown(options, quantizeOptionNames);
   checkJobOptions(options);
   checkLayer(layer);
-  const method = methodFor(options, layer.activations !== undefined || layer.gram !== undefined);
-  const settings = {
-    ...alphabetKind(options, 'asymmetric'),
-    method,
-    scale: scaleFor(options, method),
-    groupSize: groupSizeFor(options, layer.inFeatures),
-    box: boxFor(options, 'cell'),
-    ...rankRule(options, layer.inFeatures, 'auto'),
-  };
+  const settings = settingsOf(layer, options);
   const started = performance.now();
   const input = snapshot(layer);
-  const data = await layerCalibration(input, options.signal);
+  const kind = calibrationKind(settings.method, hasTarget(layer));
+  const data = await layerCalibration(input, kind, options.signal);
   const quantized = await quantizeWeights(
     { name: 'layer', kind: 'Linear', ...input, ...data },
     settings,
@@ -47,4 +39,16 @@ export async function quantizeLayer(
   );
   quantized.report.seconds = (performance.now() - started) / 1000;
   return quantized;
+}
+
+/** Checks a layer's options and fills in the defaults. The layer and the options' names must have been checked. */
+export function settingsOf(layer: LayerInput, options: QuantizeOptions): LayerSettings {
+  const method = methodSettings(options, layer.activations !== undefined || layer.gram !== undefined);
+  refuseTargets(layer, method.method);
+  return {
+    ...alphabetKind(options, layerGrid),
+    ...method,
+    groupSize: groupSizeFor(options, layer.inFeatures),
+    ...rankRule(options, layer.inFeatures, 'auto'),
+  };
 }

@@ -1,7 +1,7 @@
 import { binding, type NativeQuantized, type Norms } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
-import type { AlphabetKind, RankRule } from '../options';
-import type { Box, FloatArray, JobOptions, LayerReport, QuantizedLayer } from '../types';
+import type { AlphabetKind, MethodSettings, RankRule } from '../options';
+import type { FloatArray, JobOptions, LayerReport, QuantizedLayer } from '../types';
 import type { Calibration } from './calibration';
 
 /** A layer whose data is already accumulated. */
@@ -16,11 +16,8 @@ export interface WeightsInput {
 }
 
 /** Options with every default filled in. */
-export interface LayerSettings extends AlphabetKind, RankRule {
-  method: 'maly-saab' | 'msq';
-  scale: 'max' | 'search';
+export interface LayerSettings extends AlphabetKind, RankRule, MethodSettings {
   groupSize: number;
-  box: Box;
 }
 
 /** Quantizes a layer's weights and reports what that did. The settings must have been checked. */
@@ -31,7 +28,7 @@ export async function quantizeWeights(
 ): Promise<QuantizedLayer> {
   const { signal, onProgress } = options;
   const { weight, outFeatures, inFeatures } = layer;
-  const { grid, levels, bits, groupSize, box, rank, rankLimit, method, scale } = settings;
+  const { grid, levels, bits, groupSize, box, rank, rankLimit, method, scale, passes, damping } = settings;
   const started = performance.now();
   const done = await finish(
     () =>
@@ -49,6 +46,8 @@ export async function quantizeWeights(
         rankLimit,
         method,
         scale,
+        passes,
+        damping,
         threads: threadsFor(options),
       }),
     signal,
@@ -109,11 +108,13 @@ function reportOf(
   };
   const judged = error.holdout ?? error.calibration;
   const groups = Math.ceil(inFeatures / settings.groupSize);
+  const isVertex = settings.method === 'vertex';
   return {
     name: layer.name,
     kind: layer.kind,
     shape: [outFeatures, inFeatures],
     method: settings.method,
+    errorCorrection: calibration?.kind === 'pairs',
     bits: settings.bits,
     groupSize: settings.groupSize,
     samples: calibration?.samples ?? 0,
@@ -121,7 +122,10 @@ function reportOf(
     freeEntries: done.offAlphabet / outFeatures,
     error,
     sqnrDb: judged === null || judged === 0 ? null : -20 * Math.log10(judged),
-    sphereGapDb: null,
+    sphereGapDb: done.sphereGapDb ?? null,
+    passes: isVertex ? done.passes : null,
+    walked: isVertex ? done.walked / outFeatures : null,
+    damping: isVertex || settings.method === 'gptq' ? done.damping : null,
     bound:
       bound &&
       norms.calibration &&

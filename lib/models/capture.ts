@@ -1,3 +1,4 @@
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { VertexqError } from '../errors';
 import type { Calibration } from '../layers/calibration';
 import { modelBytes } from './onnx/codec';
@@ -20,20 +21,63 @@ export interface CaptureOptions {
   onRun: (feedsDone: number) => void;
 }
 
+/** What to run. Each part has the value to capture as its only output (`upTo`). */
+export interface CaptureParts {
+  /** The network as quantized so far. */
+  seen: ModelProto;
+  /** The float network, where its rows are wanted too. */
+  float: ModelProto | null;
+}
+
 /**
- * Runs a network up to the value `target` on every feed and adds the value's rows to the feed's calibration: `into(index)`.
- * `featureAxis` says which of the tensor's axes is a row's. Memory: one feed's tensors at a time.
+ * Runs a network up to the value `target` on every feed and adds the value's rows to the feed's calibration: `into(index)`; with
+ * `parts.float` together with those of the float network on the same feed. `featureAxis` says which of the tensor's axes is a
+ * row's. Memory: one feed's tensors at a time.
  */
 export async function capture(
-  model: ModelProto,
+  parts: CaptureParts,
   target: string,
   featureAxis: -1 | -2,
   feeds: readonly Feeds[],
   into: (feedIndex: number) => Calibration,
   options: CaptureOptions,
 ): Promise<Captured> {
-  const what = `the network up to "${target}"`;
-  const part = upTo(model, target);
+  const runs: { session: InferenceSession; what: string }[] = [];
+  let rank = 0;
+  try {
+    for (const [part, network] of [
+      [parts.seen, 'the network'],
+      [parts.float, 'the float network'],
+    ] as const) {
+      if (part === null) continue;
+      const what = `${network} up to "${target}"`;
+      runs.push({ session: await load(part, what), what });
+    }
+    for (const [index, feed] of feeds.entries()) {
+      const values: Tensor[] = [];
+      for (const { session, what } of runs) {
+        options.signal?.throwIfAborted();
+        values.push((await runSession(session, feed, [target], what))[target]!);
+      }
+      const [seen, float] = values as [Tensor, Tensor | undefined];
+      const calibration = into(index);
+      // A vector is one row, whichever side the weight is on.
+      const axis = seen.dims.length === 1 ? -1 : featureAxis;
+      checkValue(seen, target, axis, rank, calibration.inFeatures);
+      rank = seen.dims.length;
+      if (float) checkPair(seen, float, target);
+      const rows = rowsOf(seen.data as Float32Array, seen.dims, axis);
+      const targetRows = float && rowsOf(float.data as Float32Array, float.dims, axis);
+      if (rows.length > 0) await calibration.add(rows, targetRows, options.signal);
+      options.onRun(index + 1);
+    }
+  } finally {
+    for (const { session } of runs) await session.release();
+  }
+  return { rank };
+}
+
+async function load(part: ModelProto, what: string): Promise<InferenceSession> {
   // The runtime would look for such a file in the process's working folder.
   for (const tensor of tensorsOf(part.graph!))
     if (isExternal(tensor))
@@ -41,42 +85,42 @@ export async function capture(
         'ERR_VERTEXQ_UNSUPPORTED',
         `${what} cannot be run: the data of its tensor "${tensor.name}" lies in another file, which this version of vertexq does not read`,
       );
-  const session = await loadSession(modelBytes(part), what);
-  let rank = 0;
-  try {
-    for (const [index, feed] of feeds.entries()) {
-      options.signal?.throwIfAborted();
-      const tensor = (await runSession(session, feed, [target], what))[target]!;
-      if (tensor.type !== 'float32')
-        throw new VertexqError(
-          'ERR_VERTEXQ_UNSUPPORTED',
-          `the value "${target}" is ${tensor.type}, not float32`,
-        );
-      const calibration = into(index);
-      // A vector is one row, whichever side the weight is on.
-      const axis = tensor.dims.length === 1 ? -1 : featureAxis;
-      if (axis === -2 && rank !== 0 && rank !== tensor.dims.length)
-        throw new VertexqError(
-          'ERR_VERTEXQ_UNSUPPORTED',
-          `the value "${target}" has rank ${rank} for some of the data and ${tensor.dims.length} for other: expected the same`,
-        );
-      rank = tensor.dims.length;
-      if (rank === 0)
-        throw new VertexqError('ERR_VERTEXQ_ONNX', `the value "${target}" is a single number, and no matrix`);
-      const rows = rowsOf(tensor.data as Float32Array, tensor.dims, axis);
-      const width = tensor.dims.at(axis);
-      if (width !== calibration.inFeatures)
-        throw new VertexqError(
-          'ERR_VERTEXQ_ONNX',
-          `the value "${target}" has ${width} features, and the weight ${calibration.inFeatures} inputs`,
-        );
-      if (rows.length > 0) await calibration.add(rows, options.signal);
-      options.onRun(index + 1);
-    }
-  } finally {
-    await session.release();
-  }
-  return { rank };
+  return loadSession(modelBytes(part), what);
+}
+
+/** Throws unless a value is a matrix of rows of `inFeatures` numbers. `rankBefore`: that of the values before it; 0 for none. */
+function checkValue(
+  { type, dims }: Tensor,
+  target: string,
+  axis: -1 | -2,
+  rankBefore: number,
+  inFeatures: number,
+): void {
+  if (type !== 'float32')
+    throw new VertexqError('ERR_VERTEXQ_UNSUPPORTED', `the value "${target}" is ${type}, not float32`);
+  if (axis === -2 && rankBefore !== 0 && rankBefore !== dims.length)
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `the value "${target}" has rank ${rankBefore} for some of the data and ${dims.length} for other: expected the same`,
+    );
+  if (dims.length === 0)
+    throw new VertexqError('ERR_VERTEXQ_ONNX', `the value "${target}" is a single number, and no matrix`);
+  const width = dims.at(axis);
+  if (width !== inFeatures)
+    throw new VertexqError(
+      'ERR_VERTEXQ_ONNX',
+      `the value "${target}" has ${width} features, and the weight ${inFeatures} inputs`,
+    );
+}
+
+/** Where a network picks rows by their values, those of the float network may be others. */
+function checkPair(seen: Tensor, float: Tensor, target: string): void {
+  if (float.type === seen.type && float.dims.join() === seen.dims.join()) return;
+  throw new VertexqError(
+    'ERR_VERTEXQ_UNSUPPORTED',
+    `the value "${target}" is ${seen.type}[${seen.dims.join(', ')}] in the quantized network and ${float.type}[${float.dims.join(', ')}] in the float one: ` +
+      'their rows cannot be paired. Turn "errorCorrection" off',
+  );
 }
 
 /** A tensor's data as rows along `featureAxis`. */

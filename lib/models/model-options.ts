@@ -3,50 +3,55 @@ import type { LayerSettings } from '../layers/quantize-weights';
 import {
   type AlphabetKind,
   alphabetKind,
-  boxFor,
   checkJobOptions,
   describe,
+  fitsMoments,
   groupSizeFor,
-  methodFor,
+  methodSettings,
+  type MethodSettings,
+  modelGrid,
   quantizeOptionNames,
   rankRule,
   requireInteger,
   requireKnown,
   requireOneOf,
-  scaleFor,
 } from '../options';
-import type { AlphabetOptions } from '../types';
+import type { AlphabetOptions, Method } from '../types';
 import type { ModelOptions } from './types';
 
-const names = [...quantizeOptionNames, 'calibration', 'holdout', 'format', 'layers', 'skip', 'batchSize'];
+export const modelOptionNames: readonly string[] = [
+  ...quantizeOptionNames,
+  ...['calibration', 'holdout', 'errorCorrection', 'format', 'layers', 'skip', 'batchSize'],
+];
 
 /** The options of a model with defaults filled in; what depends on a layer's size is left for layerSettings. */
-export interface ModelSettings extends Pick<LayerSettings, 'method' | 'scale' | 'box'> {
+export interface ModelSettings extends MethodSettings {
   kind: AlphabetKind;
   groupSize: number | 'channel';
   rank: AlphabetOptions['rank'];
+  errorCorrection: boolean;
   format: 'matmulnbits' | 'float';
   layers: readonly string[] | undefined;
   skip: readonly string[];
 }
 
-export function checkModelOptions(input: unknown, output: unknown, options: ModelOptions): ModelSettings {
-  for (const [name, path] of [
-    ['input', input],
-    ['output', output],
-  ] as const)
-    if (typeof path !== 'string' || path === '')
-      throw new TypeError(`Expected the ${name} to be the path of an ONNX file, not ${describe(path)}`);
-  requireKnown(options, names);
+export function checkPath(what: 'input' | 'output', path: unknown): void {
+  if (typeof path !== 'string' || path === '')
+    throw new TypeError(`Expected the ${what} to be the path of an ONNX file, not ${describe(path)}`);
+}
+
+/** Checks the options of a model: their names must be known. */
+export function checkModelOptions(options: ModelOptions): ModelSettings {
+  requireKnown(options, modelOptionNames);
   checkJobOptions(options);
-  const method = methodFor(options, options.calibration !== undefined);
+  const method = methodSettings(options, options.calibration !== undefined);
   const format =
     options.format === undefined
       ? 'matmulnbits'
       : requireOneOf('format', options.format, ['matmulnbits', 'float']);
   const groupSize = options.groupSize ?? 32;
   groupSizeFor({ groupSize }, Infinity);
-  const kind = alphabetKind(options, 'asymmetric');
+  const kind = alphabetKind(options, modelGrid);
   if (format === 'matmulnbits') {
     checkGroupSize(groupSize);
     checkAlphabet(kind);
@@ -61,9 +66,8 @@ export function checkModelOptions(input: unknown, output: unknown, options: Mode
   if (layers?.length === 0)
     throw new RangeError('The "layers" option is empty: leave it out to quantize every layer');
   return {
-    method,
-    scale: scaleFor(options, method),
-    box: boxFor(options, 'cell'),
+    ...method,
+    errorCorrection: correctionFor(options, method.method),
     kind,
     groupSize,
     rank: options.rank,
@@ -71,6 +75,19 @@ export function checkModelOptions(input: unknown, output: unknown, options: Mode
     layers,
     skip: options.skip === undefined ? [] : patterns('skip', options.skip),
   };
+}
+
+function correctionFor({ errorCorrection }: ModelOptions, method: Method): boolean {
+  if (errorCorrection === undefined) return fitsMoments(method);
+  if (typeof errorCorrection !== 'boolean')
+    throw new TypeError(
+      `Expected the "errorCorrection" option to be true or false, not ${describe(errorCorrection)}`,
+    );
+  if (errorCorrection && !fitsMoments(method))
+    throw new RangeError(
+      `The "errorCorrection" option belongs to the methods "vertex", "gptq" and "gpfq": the method "${method}" does not take it`,
+    );
+  return errorCorrection;
 }
 
 function patterns(name: string, value: string | readonly string[]): readonly string[] {
@@ -84,11 +101,13 @@ function patterns(name: string, value: string | readonly string[]): readonly str
 
 /** The settings of one layer. */
 export function layerSettings(settings: ModelSettings, inFeatures: number): LayerSettings {
-  const { method, scale, box, kind, groupSize, rank } = settings;
+  const { method, scale, box, passes, damping, kind, groupSize, rank } = settings;
   return {
     method,
     scale,
     box,
+    passes,
+    damping,
     ...kind,
     groupSize: groupSizeFor({ groupSize }, inFeatures),
     ...rankRule(rank === undefined ? {} : { rank }, inFeatures, 'auto'),

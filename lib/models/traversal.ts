@@ -1,10 +1,10 @@
 import { located, VertexqError } from '../errors';
-import { Calibration } from '../layers/calibration';
+import { Calibration, calibrationKind } from '../layers/calibration';
 import { quantizeWeights } from '../layers/quantize-weights';
 import { threadsFor } from '../native/jobs';
 import type { QuantizedLayer } from '../types';
 import type { PreparedCalibration } from './calibration';
-import { capture, workingCopy } from './capture';
+import { capture, upTo, workingCopy } from './capture';
 import { inTensorLayout, type Layer, weightOf } from './find-layers';
 import { layerSettings, type ModelSettings } from './model-options';
 import { namesOf } from './onnx/graph';
@@ -24,8 +24,8 @@ interface CapturedInput {
 }
 
 /**
- * Goes through a model's layers, in the order of the graph, and quantizes each on what the network, quantized as far as the layers before it,
- * feeds it.
+ * Goes through a model's layers, in the order of the graph, and quantizes each on what the network, quantized as far as the layers
+ * before it, feeds it; with error correction so that it gives what it gives in the float network. The model is only read.
  */
 export class Traversal {
   /** The network as quantized so far, in float. */
@@ -40,7 +40,7 @@ export class Traversal {
   private readonly prefix: string;
 
   constructor(
-    model: ModelProto,
+    private readonly model: ModelProto,
     private readonly layers: readonly Layer[],
     private readonly data: PreparedCalibration | null,
     private readonly settings: ModelSettings,
@@ -122,11 +122,14 @@ export class Traversal {
       return this.captured;
     this.captured = null; // before the next one is there: its memory goes first
     const fitted = this.data!.fit.length;
-    const calibration = new Calibration(inFeatures);
-    const holdout = this.feeds.length > fitted ? new Calibration(inFeatures) : null;
+    const seen = upTo(this.working, activation);
+    const corrects = this.settings.errorCorrection && this.isQuantized(seen);
+    const kind = calibrationKind(this.settings.method, corrects);
+    const calibration = new Calibration(inFeatures, kind);
+    const holdout = this.feeds.length > fitted ? new Calibration(inFeatures, kind) : null;
     const { onProgress, signal } = this.layerOptions(layer, index);
     const { rank } = await capture(
-      this.working,
+      { seen, float: corrects ? upTo(this.model, activation) : null },
       activation,
       featureAxis,
       this.feeds,
@@ -145,6 +148,11 @@ export class Traversal {
       holdout: holdout?.samples ? holdout : null,
       rank,
     });
+  }
+
+  /** Whether a part of the working copy has quantized layers. One that has none gives what the float network gives. */
+  private isQuantized(part: ModelProto): boolean {
+    return part.graph!.initializer.some(({ name }) => name.startsWith(this.prefix));
   }
 
   /** Lets the layers behind see what the quantized layer produces. */

@@ -22,6 +22,11 @@ export interface ModelOptions extends QuantizeOptions {
   calibration?: CalibrationData;
   /** Share of the calibration samples kept out of the fit for the reported error (default a tenth), or data of its own. */
   holdout?: number | CalibrationData;
+  /**
+   * Whether each layer is fitted to the outputs that the float network has there, so that it makes up for the errors of the layers
+   * before it. Takes a second run of the network for each layer. Default: true for `vertex`, `gptq` and `gpfq`, the methods that can.
+   */
+  errorCorrection?: boolean;
   /** `matmulnbits` (default): com.microsoft.MatMulNBits nodes; `float`: values on the grid, in the original layout. */
   format?: 'matmulnbits' | 'float';
   /** Globs of layer names to quantize; default all. */

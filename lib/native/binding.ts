@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { VertexqError } from '../errors';
-import type { Box, FloatArray, Grid } from '../types';
+import type { Box, FloatArray, Grid, Method } from '../types';
 
 /** A running native job. */
 export interface NativeJob<Result> {
@@ -11,10 +11,18 @@ export interface NativeJob<Result> {
   progress(): { done: number; total: number };
 }
 
-/** Calibration data, kept natively as at most inFeatures rows whatever the number of samples. */
+/**
+ * What is kept of calibration data X̃ and, for error correction, X: `rows`, a triangular R with RᵀR = X̃ᵀX̃ (for `maly-saab` and
+ * `msq`); `gram`, X̃ᵀX̃; `pairs`, X̃ᵀX̃, X̃ᵀX and XᵀX.
+ */
+export type CalibrationKind = 'rows' | 'gram' | 'pairs';
+
+/** Calibration data, kept natively in O(inFeatures²) numbers whatever the number of samples. */
 export interface NativeCalibration {
-  add(rows: FloatArray): NativeJob<void>;
-  setGram(gram: Float64Array): NativeJob<void>;
+  /** `targetRows`, as long as `rows`: for `pairs` alone. */
+  add(rows: FloatArray, targetRows?: FloatArray): NativeJob<void>;
+  /** `crossGram`: for `pairs` alone. */
+  setGram(gram: Float64Array, crossGram?: Float64Array): NativeJob<void>;
   readonly samples: number;
 }
 
@@ -57,16 +65,32 @@ export interface NativeQuantized {
   rank: number;
   offAlphabet: number;
   bound: Float64Array | null;
+  /** Of `pairs`: ‖X̃Qᵀ − XWᵀ‖ and ‖XWᵀ‖, Frobenius. */
   norms: { weight: Norms; calibration: Norms | null; holdout: Norms | null };
+  sphereGapDb: number | null;
+  /** Passes of walking again that were done. */
+  passes: number;
+  /** The relative damping that was used. */
+  damping: number;
+  /** Neurons for which the walk was better than GPTQ. */
+  walked: number;
+}
+
+/** How weights become codes. For `vertex`, `gptq` and `gpfq` both calibrations are of kind `gram`, or both `pairs`; else `rows`. */
+export interface NativeMethod {
+  method: Method;
+  scale: 'max' | 'search';
+  /** Relative; −1 for the default. */
+  damping: number;
+  /** −1 for as many as pay. */
+  passes: number;
 }
 
 /** The addon's exports (native/addon/addon.cpp). It checks types and lengths; what options mean is checked before it. */
 export interface Binding {
-  Calibration: new (inFeatures: number) => NativeCalibration;
+  Calibration: new (inFeatures: number, kind: CalibrationKind) => NativeCalibration;
   preprocess(layer: NativeLayer): NativeJob<NativePreprocessed>;
-  quantize(
-    layer: NativeLayer & { method: 'maly-saab' | 'msq'; scale: 'max' | 'search' },
-  ): NativeJob<NativeQuantized>;
+  quantize(layer: NativeLayer & NativeMethod): NativeJob<NativeQuantized>;
   blasInfo(): { config: string; core: string; maxThreads: number };
 }
 

@@ -1,7 +1,8 @@
 import type { Context } from '../../lib/cli/context';
 import { run } from '../../lib/cli/main';
+import type { CompareOptions } from '../../lib/compare/types';
 import type { ModelOptions } from '../../lib/models/types';
-import { sampleInspection, sampleReport } from '../reports/samples';
+import { sampleComparison, sampleInspection, sampleReport } from '../reports/samples';
 
 /** What a run of the command line did. */
 export interface Outcome {
@@ -9,7 +10,7 @@ export interface Outcome {
   stdout: string;
   stderr: string;
   /** The library calls it made. */
-  calls: { input: string; output?: string; options?: ModelOptions }[];
+  calls: { input: string; output?: string; options?: ModelOptions; compared?: CompareOptions }[];
 }
 
 export interface FakeContext extends Partial<Omit<Context, 'stdout' | 'stderr'>> {
@@ -20,7 +21,7 @@ export interface FakeContext extends Partial<Omit<Context, 'stdout' | 'stderr'>>
 /** Runs the command line with a library that does nothing but what `changes` says. */
 export async function runFake(args: readonly string[], changes: FakeContext = {}): Promise<Outcome> {
   const outcome: Outcome = { code: -1, stdout: '', stderr: '', calls: [] };
-  const { terminal = false, columns = 100, quantizeModel, inspectModel, ...rest } = changes;
+  const { terminal = false, columns = 100, quantizeModel, compareMethods, inspectModel, ...rest } = changes;
   const size = terminal ? { isTTY: true, columns } : {};
   outcome.code = await run(args, {
     stdout: { write: (text) => (outcome.stdout += text), ...size },
@@ -30,6 +31,10 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     quantizeModel: async (input, output, options) => {
       outcome.calls.push({ input, output, options });
       return quantizeModel ? quantizeModel(input, output, options) : sampleReport({ input, output });
+    },
+    compareMethods: async (input, compared) => {
+      outcome.calls.push({ input, compared });
+      return compareMethods ? compareMethods(input, compared) : sampleComparison({ input });
     },
     inspectModel: async (input) => {
       outcome.calls.push({ input });

@@ -42,6 +42,12 @@ test('flags become the options of quantizeModel', async (t) => {
   t.deepEqual(await optionsFor('--rank', 'auto'), { rank: 'auto' });
   t.deepEqual(await optionsFor('--rank', '.5'), { rank: 0.5 });
   t.deepEqual(await optionsFor('--rank', '300'), { rank: 300 });
+  t.deepEqual(await optionsFor('--effort', 'auto'), { effort: 'auto' });
+  t.deepEqual(await optionsFor('--effort', '8', '--damping', '1e-3'), { effort: 8, damping: 0.001 });
+  t.deepEqual(await optionsFor('--error-correction'), { errorCorrection: true });
+  t.deepEqual(await optionsFor('--no-error-correction'), { errorCorrection: false });
+  for (const method of ['vertex', 'gptq', 'gpfq', 'maly-saab', 'msq'] as const)
+    t.deepEqual(await optionsFor('--method', method), { method });
   t.deepEqual(
     await optionsFor(
       ...[
@@ -100,7 +106,9 @@ test('wrong usage: exit code 2, one line, no work', async (t) => {
     [[...base, '--group-size', 'chanel'], /Expected a whole number, or "channel"/],
     [[...base, '--rank', 'all'], /Expected a whole number, a fraction below 1, or "auto"/],
     [[...base, '--holdout', ''], /Expected a fraction from 0 and below 1, or a file/],
-    [[...base, '--method', 'gptq'], /Allowed choices are maly-saab, msq/],
+    [[...base, '--method', 'gpt'], /Allowed choices are vertex, gptq, gpfq, maly-saab, msq/],
+    [[...base, '--effort', 'much'], /'much' is invalid\. Expected a whole number, or "auto"/],
+    [[...base, '--damping', 'much'], /'much' is invalid\. Expected a number/],
     [[...base, '--grid', 'int'], /Allowed choices are integer, asymmetric, zero-free/],
     [[...base, '--format', 'qdq'], /Allowed choices are matmulnbits, float/],
     [[...base, '--calibration'], /argument missing/],
@@ -237,7 +245,7 @@ const working = async (_input: string, _output: string, options: ModelOptions) =
     for (const stage of ['capture', 'quantize'] as const)
       for (const done of [0, 1, 2]) {
         options.onProgress!({ stage, done, total: 2, layer, layerIndex, layerCount: 2 });
-        await new Promise((resolve) => setTimeout(resolve, 30));
+        await new Promise((resolve) => setTimeout(resolve, 50));
       }
   options.onProgress!({ stage: 'write', done: 0, total: 1 });
   return sampleReport({ layers: [layerReport('first'), layerReport('second')], warnings: ['w'] });

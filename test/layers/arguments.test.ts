@@ -1,14 +1,14 @@
 import test from 'ava';
 import { preprocess, quantizeLayer, type LayerInput } from '../../lib/index';
-import { normals } from './data';
+import { gramOf, normals } from './data';
 import { fails, inFeatures, layerOf, outFeatures, untyped } from './failing';
 
 test('arrays of the wrong type, length or buffer are refused', async (t) => {
   const detached = normals(36, 1);
   structuredClone(detached, { transfer: [detached.buffer as ArrayBuffer] });
   const shared = new Float32Array(new SharedArrayBuffer(36 * 4));
-  for (const name of ['weight', 'activations', 'holdout'] as const) {
-    if (name !== 'holdout')
+  for (const name of ['weight', 'activations', 'targetActivations', 'holdout', 'targetHoldout'] as const) {
+    if (name === 'weight' || name === 'activations')
       await fails(
         t,
         untyped({ [name]: detached }),
@@ -72,13 +72,6 @@ test('arrays of the wrong type, length or buffer are refused', async (t) => {
       {},
       { type: TypeError, message: /to be an object|property/ },
     );
-  for (const name of ['targetActivations', 'crossGram'])
-    await fails(
-      t,
-      untyped({ [name]: new Float64Array(144) }),
-      {},
-      { code: 'ERR_VERTEXQ_UNSUPPORTED', message: RegExp(name) },
-    );
   await t.throwsAsync(preprocess({ weight: normals(36, 1), inFeatures, outFeatures }), {
     message: /walk needs data/,
   });
@@ -90,7 +83,6 @@ test('options: unknown, misspelled, of the wrong type, out of range, contradicto
     [{ groupsize: 3 }, TypeError, /did you mean "groupSize"\?/],
     [{ completelyDifferent: 3 }, TypeError, /^Unknown option "completelyDifferent"$/],
     [{ grid: 'integr' }, RangeError, /did you mean "integer"\?/],
-    [{ box: 'celll' }, RangeError, /"box".*did you mean "cell"\?/],
     [{ bits: 3, levels: 5 }, RangeError, /"bits" and "levels" contradict/],
     [{ levels: 4, grid: 'integer' }, RangeError, /odd number of levels, not 4: use/],
     [{ levels: 5, grid: 'zero-free' }, RangeError, /even number of levels, not 5: use/],
@@ -123,19 +115,24 @@ test('options: unknown, misspelled, of the wrong type, out of range, contradicto
     [{ method: 'maly-sab' }, /did you mean "maly-saab"\?/],
     [{ method: 3 }, /"method" option to be one of/],
     [{ scale: 'serch' }, /did you mean "search"\?/],
-    [{ scale: 'search' }, /needs the scale "max"/],
-    [{ effort: 2 }, /"effort" option has no effect/],
-    [{ damping: 0.1 }, /"damping" option has no effect/],
-    [{ method: 'msq', rank: 2 }, /"rank".*does not take it/],
-    [{ method: 'msq', box: 'cell' }, /"box".*does not take it/],
+    [{ method: 'maly-saab', scale: 'search' }, /needs the scale "max"/],
+    [{ method: 'maly-saab', box: 'celll' }, /"box".*did you mean "cell"\?/],
+    [{ effort: -1 }, /"effort" option to be a whole number from 0 to 1000000, not -1/],
+    [{ effort: 1.5 }, /"effort".*not 1\.5/],
+    [{ effort: NaN }, /"effort".*not NaN/],
+    [{ effort: Infinity }, /"effort".*not Infinity/],
+    [{ damping: -0.1 }, /"damping" option to be a number from 0 to 1000000, not -0\.1/],
+    [{ damping: NaN }, /"damping".*not NaN/],
+    [{ damping: Infinity }, /"damping".*not Infinity/],
   ];
   for (const [options, message] of quantize)
     await t.throwsAsync(quantizeLayer(layerOf(), options), { instanceOf: RangeError, message });
-  for (const method of ['vertex', 'gptq', 'gpfq'] as const)
-    await t.throwsAsync(quantizeLayer(layerOf(), { method }), {
-      code: 'ERR_VERTEXQ_UNSUPPORTED',
-      message: /not in this version/,
-    });
+  for (const [options, message] of [
+    [{ effort: 'much' }, /"effort" option to be a number or "auto", not "much"/],
+    [{ effort: null }, /"effort".*null/],
+    [{ damping: '0.1' }, /"damping" option to be a number, not "0\.1"/],
+  ] as [object, RegExp][])
+    await t.throwsAsync(quantizeLayer(layerOf(), options), { instanceOf: TypeError, message });
   await t.throwsAsync(
     quantizeLayer({ weight: normals(36, 1), inFeatures, outFeatures }, { method: 'maly-saab' }),
     {
@@ -143,5 +140,85 @@ test('options: unknown, misspelled, of the wrong type, out of range, contradicto
       message: /needs calibration data/,
     },
   );
-  t.is((await quantizeLayer(layerOf())).report.method, 'maly-saab');
+  t.is((await quantizeLayer(layerOf())).report.method, 'vertex');
+});
+
+/** What each method takes besides what all take. */
+const taken = {
+  vertex: ['effort', 'damping', 'rank', 'search', 'targets'],
+  gptq: ['damping', 'search', 'targets'],
+  gpfq: ['search', 'targets'],
+  'maly-saab': ['rank', 'box'],
+  msq: ['search'],
+} as const;
+
+test('each method takes its options and refuses those of others by name', async (t) => {
+  const options = { effort: 1, damping: 0.01, rank: 3, box: 'saturate' } as const;
+  for (const [method, takes] of Object.entries(taken) as [keyof typeof taken, readonly string[]][]) {
+    for (const name of ['effort', 'damping', 'rank', 'box'] as const) {
+      const call = () => quantizeLayer(layerOf(), { method, [name]: options[name] });
+      if (takes.includes(name)) t.is((await call()).report.method, method);
+      else
+        await t.throwsAsync(call, {
+          instanceOf: RangeError,
+          message: RegExp(`The "${name}" option belongs to .*: the method "${method}" does not take it`),
+        });
+    }
+    const search = () => quantizeLayer(layerOf(), { method, scale: 'search' });
+    if (takes.includes('search')) await t.notThrowsAsync(search);
+    else await t.throwsAsync(search, { message: /needs the scale "max"/ });
+    t.is((await quantizeLayer(layerOf(), { method, scale: 'max' })).report.method, method);
+
+    const pairs = layerOf({ targetActivations: normals(20 * inFeatures, 5) });
+    const crossed = untyped({
+      activations: undefined,
+      gram: gramOf(normals(20 * inFeatures, 2), inFeatures),
+      crossGram: gramOf(normals(20 * inFeatures, 2), inFeatures),
+    });
+    for (const layer of [pairs, crossed]) {
+      const call = () => quantizeLayer(layer, { method });
+      if (takes.includes('targets')) t.true((await call()).report.errorCorrection);
+      else
+        await t.throwsAsync(call, {
+          instanceOf: RangeError,
+          message: /"(targetActivations|crossGram)" has no effect|sees, and takes no/,
+        });
+    }
+  }
+  await t.throwsAsync(preprocess(layerOf({ targetActivations: normals(20 * inFeatures, 5) })), {
+    instanceOf: RangeError,
+    message: /fits what the layer itself sees, and takes no "targetActivations"/,
+  });
+});
+
+test('what the float layer saw must fit what the quantized one will see', async (t) => {
+  const x = normals(20 * inFeatures, 5);
+  const gram = gramOf(x, inFeatures);
+  const none = { activations: undefined };
+  for (const [changes, type, message] of [
+    [
+      { targetActivations: normals(19 * inFeatures, 5) },
+      RangeError,
+      /as many rows as "activations", 20, not 19/,
+    ],
+    [{ ...none, gram, targetActivations: x }, RangeError, /"targetActivations" needs "activations"/],
+    [{ crossGram: gram }, RangeError, /"crossGram".* needs "gram"/],
+    [{ ...none, gram, crossGram: new Float32Array(144) }, TypeError, /"crossGram" to be a Float64Array/],
+    [{ ...none, gram, crossGram: gram.slice(12) }, RangeError, /"crossGram".*12 × 12 numbers, not 132/],
+    [{ targetActivations: x, targetHoldout: x }, RangeError, /"targetHoldout" needs "holdout"/],
+    [
+      { holdout: x, targetHoldout: x },
+      RangeError,
+      /"targetHoldout" needs "targetActivations" or "crossGram"/,
+    ],
+    [
+      { targetActivations: x, holdout: x, targetHoldout: x.slice(12) },
+      RangeError,
+      /as many rows as "holdout", 20, not 19/,
+    ],
+  ] as [object, new (message: string) => Error, RegExp][])
+    await fails(t, untyped(changes), {}, { type, message });
+  const bad = x.slice();
+  bad[13] = NaN;
+  await t.throwsAsync(quantizeLayer(layerOf({ targetActivations: bad })), { code: 'ERR_VERTEXQ_NOT_FINITE' });
 });

@@ -38,7 +38,9 @@ test('zero neurons, zero columns, constant rows and −0 are quantized', async (
     {},
     { bits: 1 },
     { method: 'msq' },
-    { levels: 3, box: 'saturate' },
+    { method: 'gptq', bits: 2 },
+    { method: 'gpfq' },
+    { method: 'maly-saab', levels: 3, box: 'saturate' },
   ] as QuantizeOptions[]) {
     const q = await quantizeLayer(zero, options);
     t.true(q.dequantize().every((value) => value === 0));
@@ -49,7 +51,7 @@ test('zero neurons, zero columns, constant rows and −0 are quantized', async (
   const columns = normals(20 * inFeatures, 2).map((value, i) =>
     i % inFeatures === 3 ? 0 : i % inFeatures === 7 ? 2.5 : value,
   );
-  for (const method of ['maly-saab', 'msq'] as const) {
+  for (const method of ['vertex', 'gptq', 'gpfq', 'maly-saab', 'msq'] as const) {
     const layer = layerOf({ activations: columns });
     const q = await quantizeLayer(layer, { method });
     t.true(q.report.error.calibration! < 0.2 && q.report.error.weight < 0.2);
@@ -83,9 +85,14 @@ test('one sample, one input, prime widths, groups that do not divide', async (t)
       for (const groupSize of [1, 5, 'channel'] as const) {
         const activations = normals(samples * n, 5);
         const layer = { weight: normals(2 * n, 4), activations, outFeatures: 2, inFeatures: n };
-        const q = await quantizeLayer(layer, { groupSize });
-        const real = relativeError(layer.weight, q.dequantize(), n, activations);
-        t.true(Math.abs(q.report.error.calibration! - real) < 1e-6);
+        for (const method of ['vertex', 'gptq', 'gpfq', 'maly-saab'] as const) {
+          const q = await quantizeLayer(layer, { groupSize, method });
+          const real = relativeError(layer.weight, q.dequantize(), n, activations);
+          t.true(
+            Math.abs(q.report.error.calibration! - real) < 1e-6,
+            `${method} ${n} ${samples} ${groupSize}`,
+          );
+        }
         const done = await preprocess(layer, { groupSize });
         t.true(done.residual < 1e-12);
       }
@@ -96,14 +103,26 @@ test('tiny, huge and denormal numbers give the right result or say what overflow
   const w = normals(outFeatures * inFeatures, 1);
   const scaled = (weightScale: number, dataScale: number) =>
     layerOf({ weight: w.map((v) => v * weightScale), activations: x.map((v) => v * dataScale) });
-  const plain = await quantizeLayer(scaled(1, 1));
-  for (const scale of [1e-310, 1e-200, 1e150, 1e200, 1e300]) {
-    const q = await quantizeLayer(scaled(1, scale));
-    t.true(
-      Math.abs(q.report.error.calibration! - plain.report.error.calibration!) < 1e-3,
-      `activations × ${scale}`,
-    );
+  // X̃ᵀX̃ has the squares of the activations; a factor of it does without.
+  for (const [method, scales] of [
+    ['maly-saab', [1e-310, 1e-200, 1e150, 1e200, 1e300]],
+    ['vertex', [1e-150, 1e-30, 1e30, 1e150]],
+    ['gpfq', [1e-150, 1e150]],
+  ] as const) {
+    const plain = await quantizeLayer(scaled(1, 1), { method });
+    for (const scale of scales) {
+      const q = await quantizeLayer(scaled(1, scale), { method });
+      t.true(
+        Math.abs(q.report.error.calibration! - plain.report.error.calibration!) < 1e-3,
+        `${method}, activations × ${scale}`,
+      );
+    }
   }
+  for (const scale of [1e160, 1e300])
+    await t.throwsAsync(quantizeLayer(scaled(1, scale)), {
+      code: 'ERR_VERTEXQ_NUMERIC',
+      message: /the activations are too large/,
+    });
   for (const weightScale of [1e-300, 1e-40, 1e38, 1e300])
     for (const box of ['saturate', 'cell'] as const) {
       const done = await preprocess(scaled(weightScale, 1), { box });
@@ -111,10 +130,10 @@ test('tiny, huge and denormal numbers give the right result or say what overflow
     }
   const denormal = await preprocess(scaled(1, 1e-320));
   t.true(denormal.weight.every(Number.isFinite) && denormal.bound.every(Number.isFinite));
-  for (const method of ['maly-saab', 'msq'] as const)
+  for (const method of ['vertex', 'gptq', 'gpfq', 'maly-saab', 'msq'] as const)
     await t.throwsAsync(quantizeLayer(scaled(1e300, 1), { method }), {
       code: 'ERR_VERTEXQ_SCALE_RANGE',
-      message: /^neuron 0: the weights are too large: .* float32/,
+      message: /^(neuron 0: )?the weights are too large: .* float32/,
     });
   await t.throwsAsync(preprocess(scaled(1e300, 1e300)), {
     code: 'ERR_VERTEXQ_NUMERIC',

@@ -50,7 +50,7 @@ const choices = fc.constantFrom<QuantizeOptions & { grid: Grid }>(
   { bits: 8, grid: 'zero-free' },
 );
 const methods = fc.constantFrom<QuantizeOptions>(
-  {},
+  { method: 'maly-saab' },
   { method: 'maly-saab', rank: 'auto' },
   { method: 'maly-saab', box: 'saturate', rank: 0.3 },
   { method: 'maly-saab', rank: 3 },
@@ -137,7 +137,7 @@ test('maly-saab has a lower calibration error than msq where samples are few', a
     { bits: 4 },
   ] as const) {
     const layer = layerOf(16, 200, 20, 11);
-    const walked = await quantizeLayer(layer, { ...alphabet, rank: 200 });
+    const walked = await quantizeLayer(layer, { ...alphabet, method: 'maly-saab', rank: 200 });
     const rounded = await quantizeLayer(layer, { ...alphabet, method: 'msq', scale: 'max' });
     t.true(walked.report.error.calibration! < 0.7 * rounded.report.error.calibration!);
     t.deepEqual(walked.scales, rounded.scales);
@@ -148,7 +148,8 @@ test('maly-saab has a lower calibration error than msq where samples are few', a
 
 test('rank: a whole number, a fraction, auto, 0', async (t) => {
   const layer = layerOf(4, 64, 40, 13);
-  const rankOf = async (rank: number | 'auto') => (await quantizeLayer(layer, { rank })).report.rank;
+  const rankOf = async (rank: number | 'auto') =>
+    (await quantizeLayer(layer, { method: 'maly-saab', rank })).report.rank;
   t.is(await rankOf(10), 10);
   t.is(await rankOf(0.25), 16);
   t.is(await rankOf(0.999), 40);
@@ -157,7 +158,7 @@ test('rank: a whole number, a fraction, auto, 0', async (t) => {
   t.is(await rankOf(1e-9), 1);
   t.is(await rankOf(0), 0);
   t.true((await rankOf('auto')) <= 40);
-  const none = await quantizeLayer(layer, { rank: 0, box: 'cell' });
+  const none = await quantizeLayer(layer, { method: 'maly-saab', rank: 0, box: 'cell' });
   t.is(none.report.freeEntries, 0);
 });
 
@@ -169,7 +170,11 @@ test('a Gram matrix gives nearly the error of its activations', async (t) => {
       (value, k) => value + 0.1 * Math.sin(k * k),
     );
     const gram = gramOf(activations, n);
-    for (const options of [{}, { method: 'msq' }, { box: 'saturate', rank: 5 }] as const) {
+    for (const options of [
+      { method: 'maly-saab' },
+      { method: 'msq' },
+      { method: 'maly-saab', box: 'saturate', rank: 5 },
+    ] as const) {
       const fromRows = (await quantizeLayer({ ...common, activations }, options)).report;
       const fromGram = (await quantizeLayer({ ...common, gram }, options)).report;
       const ratio = fromGram.error.calibration! / fromRows.error.calibration!;
@@ -182,9 +187,9 @@ test('a Gram matrix gives nearly the error of its activations', async (t) => {
 test('the same bytes for 1, 2 and 7 threads, and again', async (t) => {
   const layer: LayerInput = { ...layerOf(150, 96, 300, 17), holdout: normals(96 * 20, 5) };
   for (const options of [
-    {},
-    { box: 'saturate', bits: 1 },
-    { groupSize: 32, bits: 3 },
+    { method: 'maly-saab' },
+    { method: 'maly-saab', box: 'saturate', bits: 1 },
+    { method: 'maly-saab', groupSize: 32, bits: 3 },
     { method: 'msq' },
   ] as const) {
     const results = [];
@@ -198,7 +203,9 @@ test('the same bytes for 1, 2 and 7 threads, and again', async (t) => {
 
 test('warns of few rows, and of a held-out error far above the calibration error', async (t) => {
   const few = layerOf(8, 100, 20, 19);
-  const { warnings } = (await quantizeLayer({ ...few, holdout: normals(100 * 50, 4) }, { rank: 100 })).report;
+  const { warnings } = (
+    await quantizeLayer({ ...few, holdout: normals(100 * 50, 4) }, { method: 'maly-saab', rank: 100 })
+  ).report;
   t.is(warnings.length, 2);
   t.regex(warnings[0]!, /^20 calibration rows are few for 100 inputs.*200 rows or more/);
   t.regex(warnings[1]!, /held-out error is \d+\.\d times the calibration error/);

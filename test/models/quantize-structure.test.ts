@@ -84,15 +84,11 @@ test('what is not quantized is unchanged', async (t) => {
   }
 });
 
-test('each layer is fitted to what the quantized layers before it produce', async (t) => {
+test('each layer is fitted to what the quantized layers before it produce, and to the float outputs', async (t) => {
   const model = twoLayers();
-  const { input, output } = files(t, model);
-  await quantizeModel(input, output, { calibration, holdout: 0, format: 'float', bits: 3 });
-  const written = readBack(output).graph!;
+  const options = { bits: 3, groupSize: 32, threads: 1 } as const;
   const values = (graph: GraphProto, name: string) =>
     floatValues(graph.initializer.find((kept) => kept.name === name)!);
-
-  const options = { bits: 3, groupSize: 32, threads: 1 } as const;
   const rows = (parts: Float32Array[]) => Float32Array.from(parts.flatMap((part) => [...part]));
   const first = await quantizeLayer(
     {
@@ -103,23 +99,34 @@ test('each layer is fitted to what the quantized layers before it produce', asyn
     },
     options,
   );
-  t.deepEqual(values(written, 'w1'), transposed(first.dequantize(), 24, 40));
-
-  const second = async (weights: Float32Array) => {
+  /** What the second layer sees when the first has such weights. */
+  const seenWith = async (weights: Float32Array) => {
     const changed = twoLayers();
     changed.graph!.initializer[0] = tensor('w1', [40, 24], weights);
     const seen: Float32Array[] = [];
     for (const given of calibration) seen.push((await run(changed, given))['r']!);
-    const layer = { weight: transposed(values(model.graph!, 'w2'), 24, 10), outFeatures: 10, inFeatures: 24 };
-    return transposed(
-      (await quantizeLayer({ ...layer, activations: rows(seen) }, options)).dequantize(),
-      10,
-      24,
-    );
+    return rows(seen);
   };
-  t.deepEqual(values(written, 'w2'), await second(values(written, 'w1')));
-  // The test would not tell the two apart if the float network's activations gave the same.
-  t.notDeepEqual(values(written, 'w2'), await second(values(model.graph!, 'w1')));
+  const second = async (activations: Float32Array, targetActivations?: Float32Array) => {
+    const layer = { weight: transposed(values(model.graph!, 'w2'), 24, 10), outFeatures: 10, inFeatures: 24 };
+    const data = { activations, ...(targetActivations && { targetActivations }) };
+    return transposed((await quantizeLayer({ ...layer, ...data }, options)).dequantize(), 10, 24);
+  };
+
+  const float = await seenWith(values(model.graph!, 'w1'));
+  for (const errorCorrection of [false, true]) {
+    const { input, output } = files(t, model);
+    const common = { calibration, holdout: 0, format: 'float', bits: 3 } as const;
+    await quantizeModel(input, output, { ...common, errorCorrection });
+    const written = readBack(output).graph!;
+    t.deepEqual(values(written, 'w1'), transposed(first.dequantize(), 24, 40));
+    const quantized = await seenWith(values(written, 'w1'));
+    const expected = await second(quantized, errorCorrection ? float : undefined);
+    t.deepEqual(values(written, 'w2'), expected, `errorCorrection: ${errorCorrection}`);
+    // The test would not tell them apart if other data gave the same.
+    t.notDeepEqual(expected, await second(float));
+    t.notDeepEqual(expected, await second(quantized, errorCorrection ? undefined : float));
+  }
 });
 
 test('globs choose layers; one that matches nothing is an error', async (t) => {
@@ -294,7 +301,7 @@ test('sparse weights, which the schema does not know, take part in running the n
   const graph = [...toBinary(GraphProtoSchema, model.graph!), ...field(15, sparse)];
   delete (model as { graph?: GraphProto }).graph;
   const { input, output } = files(t, Uint8Array.from([...bytesOf(model), ...field(7, graph)]));
-  const report = await quantizeModel(input, output, { calibration, bits: 8 });
+  const report = await quantizeModel(input, output, { calibration, method: 'maly-saab', bits: 8 });
   t.is(report.layers[0]!.rank, 2);
   const [exact, quantized] = [
     await run(readBack(input), calibration[0]!),

@@ -16,7 +16,9 @@ import { difference, folder } from './networks';
 
 const fixture = (name: string) => join(__dirname, '..', 'fixtures', name);
 const sha256 = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
-const four = { bits: 4, groupSize: 32 } as const;
+/** One walk: more take minutes. */
+const four = { bits: 4, groupSize: 32, effort: 0 } as const;
+const rounding = { bits: 4, groupSize: 32, method: 'msq' } as const;
 
 /** At most 17 % of the float weights' bytes: 4 bits, a float32 scale and a zero point for 32 weights are 16.0 %. */
 function requireSmall(t: ExecutionContext, { bytes, layers }: Report): void {
@@ -117,10 +119,9 @@ test.serial(
     const sentences = brownSentences({ limit: 240 });
     const calibration = feedsOf(sentences.filter((_, i) => i % 4 !== 0));
     const [walked, packed, float] = [1, 2, 3].map((i) => join(path, `${i}.onnx`)) as [string, string, string];
-    // A tenth of the directions: all of them take a minute or more.
-    requireSmall(t, await quantizeModel(encoder, walked, { ...four, calibration, rank: 0.1 }));
-    await quantizeModel(encoder, packed, { ...four, method: 'msq' });
-    await quantizeModel(encoder, float, { ...four, method: 'msq', format: 'float' });
+    requireSmall(t, await quantizeModel(encoder, walked, { ...four, calibration }));
+    await quantizeModel(encoder, packed, rounding);
+    await quantizeModel(encoder, float, { ...rounding, format: 'float' });
 
     const held = sentenceBatches(
       sentences.filter((_, i) => i % 4 === 0),
@@ -131,7 +132,7 @@ test.serial(
     t.true(apart < 1e-5, `${apart}`);
     const cosine = meanCosine(await embed(encoder, held), await embed(walked, held));
     t.log(`mean cosine ${cosine.toFixed(4)}, formats apart: ${apart.toExponential(1)}`);
-    t.true(cosine >= 0.95, `${cosine}`);
+    t.true(cosine >= 0.97, `${cosine}`);
   },
 );
 

@@ -1,3 +1,4 @@
+import type { ComparedRun, Comparison } from '../../lib/compare/types';
 import type { Inspection, Report } from '../../lib/models/types';
 import type { LayerReport } from '../../lib/types';
 
@@ -7,6 +8,7 @@ export function layerReport(name: string, changes: Partial<LayerReport> = {}): L
     kind: 'MatMul',
     shape: [768, 3072],
     method: 'maly-saab',
+    errorCorrection: false,
     bits: 4,
     groupSize: 32,
     samples: 18000,
@@ -15,6 +17,9 @@ export function layerReport(name: string, changes: Partial<LayerReport> = {}): L
     error: { calibration: 0.0123456, holdout: 0.0456, weight: 0.1 },
     sqnrDb: 26.82,
     sphereGapDb: null,
+    passes: null,
+    walked: null,
+    damping: null,
     bound: 0.5,
     seconds: 12.3,
     bytes: { before: 9437184, after: 1327104 },
@@ -65,6 +70,41 @@ export function sampleInspection(changes: Partial<Inspection> = {}): Inspection 
     others: [{ kind: 'Gather', count: 2, bytes: 4096 }],
     operators: { MatMul: 1, Gather: 2 },
     bytes: { file: 20000, quantizable: 12000, otherWeights: 4096 },
+    ...changes,
+  };
+}
+
+export function comparedRun(changes: Partial<ComparedRun> = {}): ComparedRun {
+  return {
+    method: 'vertex',
+    bits: 4,
+    layers: [layerReport('first'), layerReport('second')],
+    error: { calibration: 0.0123, holdout: 0.0456 },
+    output: { error: 0.02, cosine: 0.99876, rows: 100 },
+    score: null,
+    seconds: 3.2,
+    bytes: { before: 340e6, after: 48e6 },
+    ...changes,
+  };
+}
+
+export function sampleComparison(changes: Partial<Comparison> = {}): Comparison {
+  return {
+    input: 'in.onnx',
+    methods: ['vertex', 'msq'],
+    bits: [2, 4],
+    samples: { calibration: 900, holdout: 100 },
+    runs: [
+      comparedRun({ bits: 2, output: { error: 0.2, cosine: 0.9, rows: 100 } }),
+      comparedRun({ bits: 2, method: 'msq', output: { error: 0.5, cosine: 0.7, rows: 100 } }),
+      comparedRun(),
+      comparedRun({ method: 'msq', output: { error: 0.04, cosine: 0.99, rows: 100 } }),
+    ],
+    score: null,
+    skipped: [],
+    seconds: 83.2,
+    warnings: [],
+    environment: sampleReport().environment,
     ...changes,
   };
 }

@@ -19,8 +19,8 @@ constexpr double kPartRank = 0.7;
 /** Neurons are cut into four tasks for each of so many threads: fixed, for GEMM's bits depend on the width of a block. */
 constexpr std::size_t kTaskThreads = 16;
 
-/** Flops that all passes of a layer may take: half a minute of one core. */
-constexpr double kPassBudget = 3e12;
+/** Flops that all passes of a layer may take: some ten seconds of a core. */
+constexpr double kPassBudget = 1e12;
 /** Flops of a pass in N³: of a neuron on average over a small, a small and a large part, and of what all share. */
 constexpr double kPassPerNeuron = 0.016;
 constexpr double kPassShared = 1.5;

@@ -19,6 +19,10 @@ namespace {
 constexpr std::size_t kFirstWidth = 16;
 constexpr std::size_t kPartWidth = 4;
 
+/** Ridges relative to the mean diagonal that a part's factorisation is tried with, after none. */
+constexpr double kLeastRidge = 1e-12;
+constexpr double kMostRidge = 1e3;
+
 }  // namespace
 
 VertexPart::VertexPart(const LayerFit& fit, std::size_t pass, std::vector<int> inputs, std::size_t rank,
@@ -39,9 +43,20 @@ VertexPart::VertexPart(const LayerFit& fit, std::size_t pass, std::vector<int> i
   std::copy_n(tableau_.t.data(), single_.rows() * single_.cols(), single_.data());
   if (everything_) return;
   control.checkpoint();
-  factor_ = std::move(h);
-  if (linalg::potrf('L', n, factor_.data(), n) != 0)
-    throw Error("ERR_VERTEXQ_NUMERIC", "the damped Gram matrix of a part of the inputs is not positive definite");
+  factorise(h);
+}
+
+/** H_PP = L Lᵀ; where the data does not determine the part (little damping, few samples), with as much of a ridge as that takes. */
+void VertexPart::factorise(const Matrix& h) {
+  const std::size_t n = h.cols();
+  double trace = 0;
+  for (std::size_t i = 0; i < n; ++i) trace += h(i, i);
+  for (double ridge = 0; ridge < kMostRidge; ridge = std::max(10 * ridge, kLeastRidge)) {
+    factor_ = h;
+    for (std::size_t i = 0; i < n; ++i) factor_(i, i) += ridge * trace / static_cast<double>(n);
+    if (linalg::potrf('L', n, factor_.data(), n) == 0) return;
+  }
+  throw Error("ERR_VERTEXQ_NUMERIC", "the Gram matrix of a part of the inputs has no Cholesky factorisation");
 }
 
 VertexWorker::VertexWorker(const LayerFit& fit, const FreeEntrySystem<float>& system)

@@ -37,6 +37,8 @@ class VertexPart {
   bool isEverything() const { return everything_; }
 
  private:
+  void factorise(const Matrix& h);
+
   std::size_t pass_;
   std::vector<int> inputs_;
   bool everything_;

@@ -1,0 +1,53 @@
+import { calibrationKind, hasTarget, layerCalibration } from '../layers/calibration';
+import { checkLayer, snapshot } from '../layers/layer-input';
+import { settingsOf } from '../layers/quantize-layer';
+import { quantizeWeights } from '../layers/quantize-weights';
+import { environment } from '../models/model-steps';
+import type { LayerInput } from '../types';
+import { jobOptions, planRuns } from './compare-options';
+import { meanErrors } from './run-errors';
+import type { ComparedRun, CompareOptions, Comparison } from './types';
+
+/** `compareMethods` of a layer. */
+export async function compareLayer(layer: LayerInput, given: CompareOptions): Promise<Comparison> {
+  const started = performance.now();
+  const options = { ...given };
+  checkLayer(layer);
+  const corrects = hasTarget(layer);
+  const plans = planRuns(options, 'layer', corrects).map((plan) => ({
+    ...plan,
+    settings: settingsOf(layer, plan.options),
+    dataKind: calibrationKind(plan.method, corrects),
+  }));
+  options.signal?.throwIfAborted();
+  // All kinds begin to read at once: the caller may change his arrays later.
+  const input = snapshot(layer);
+  const kinds = [...new Set(plans.map(({ dataKind }) => dataKind))];
+  const read = await Promise.all(kinds.map((kind) => layerCalibration(input, kind, options.signal)));
+  const dataOf = new Map(kinds.map((kind, i) => [kind, read[i]!]));
+
+  const runs: ComparedRun[] = [];
+  for (const [i, { method, bits, settings, dataKind }] of plans.entries()) {
+    const { report } = await quantizeWeights(
+      { name: 'layer', kind: 'Linear', ...input, ...dataOf.get(dataKind)! },
+      settings,
+      jobOptions(options, plans, i),
+    );
+    const { seconds, bytes } = report;
+    const layers = [report];
+    runs.push({ method, bits, layers, error: meanErrors(layers), output: null, score: null, seconds, bytes });
+  }
+  const [first] = read as [(typeof read)[number]];
+  return {
+    input: 'layer',
+    methods: [...new Set(plans.map(({ method }) => method))],
+    bits: [...new Set(plans.map(({ bits }) => bits))],
+    samples: { calibration: first.calibration?.samples ?? 0, holdout: first.holdout?.samples ?? 0 },
+    runs,
+    score: null,
+    skipped: [],
+    seconds: (performance.now() - started) / 1000,
+    warnings: [],
+    environment: environment(false),
+  };
+}

@@ -1,0 +1,170 @@
+import type { InferenceSession } from 'onnxruntime-node';
+import { VertexqError } from '../errors';
+import type { PreparedCalibration } from '../models/calibration';
+import { checkModelOptions, checkPath, type ModelSettings } from '../models/model-options';
+import {
+  environment,
+  type OpenModel,
+  openModel,
+  prepareData,
+  rewriteModel,
+  selectLayers,
+} from '../models/model-steps';
+import { modelBytes } from '../models/onnx/codec';
+import { tensorsOf } from '../models/onnx/graph';
+import { isExternal } from '../models/onnx/tensor';
+import { describeValue } from '../models/onnx/value-info';
+import { loadSession, runSession } from '../models/runtime';
+import { Traversal } from '../models/traversal';
+import { describe } from '../options';
+import type { JobOptions } from '../types';
+import { jobOptions, planRuns, type RunPlan } from './compare-options';
+import { OutputErrorSum } from './output-error';
+import { meanErrors } from './run-errors';
+import type { ComparedRun, CompareOptions, Comparison, ModelOutputs } from './types';
+
+interface ModelPlan extends RunPlan {
+  settings: ModelSettings;
+}
+
+/** `compareMethods` of a model. */
+export async function compareModel(input: string, given: CompareOptions): Promise<Comparison> {
+  const started = performance.now();
+  const options = { ...given };
+  checkPath('input', input);
+  const plans = planRuns(options, 'model', false).map((plan): ModelPlan => {
+    if (options.calibration === undefined)
+      throw new RangeError('Comparing methods on a model needs the option "calibration": data to run it on');
+    return { ...plan, settings: checkModelOptions(plan.options) };
+  });
+  options.signal?.throwIfAborted();
+  const opened = await openModel(input);
+  refuseExternal(opened);
+  const { skipped } = selectLayers(opened, plans[0]!.settings, true);
+  const data = await prepareData(opened.graph, options);
+  const evaluation = await Evaluation.of(opened, data, options);
+  try {
+    const runs: ComparedRun[] = [];
+    for (const [i, plan] of plans.entries())
+      runs.push(await runOf(input, plan, data, evaluation, jobOptions(options, plans, i)));
+    return {
+      input,
+      methods: [...new Set(plans.map(({ method }) => method))],
+      bits: [...new Set(plans.map(({ bits }) => bits))],
+      samples: { calibration: data.samples.fit, holdout: data.samples.holdout },
+      runs,
+      score: evaluation.floatScore,
+      skipped,
+      seconds: (performance.now() - started) / 1000,
+      warnings: [...data.warnings, ...evaluation.warnings],
+      environment: environment(true),
+    };
+  } finally {
+    await evaluation.end();
+  }
+}
+
+/** Quantizes the model and compares what it gives with what it gave before. */
+async function runOf(
+  input: string,
+  { method, bits, settings, options }: ModelPlan,
+  data: PreparedCalibration,
+  evaluation: Evaluation,
+  job: JobOptions,
+): Promise<ComparedRun> {
+  const started = performance.now();
+  // Quantizing changes a model: every run has its own.
+  const { model, ...opened } = await openModel(input);
+  const { layers: found } = selectLayers({ model, ...opened }, settings, true);
+  const replacements = await new Traversal(model, found, data, settings, { ...options, ...job }).run();
+  const { bytes, layers, weights } = rewriteModel(model, replacements, settings);
+  const seconds = (performance.now() - started) / 1000;
+  const error = meanErrors(layers);
+  return { method, bits, layers, error, ...(await evaluation.compare(bytes)), seconds, bytes: weights };
+}
+
+/** A network from memory would look for its weights in the process's working folder. */
+function refuseExternal({ graph, file }: OpenModel): void {
+  const external = [...tensorsOf(graph.proto)].find(isExternal);
+  if (external)
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `tensor "${external.name}" of ${file}: its data lies in another file, and this version compares only models that are one file`,
+    );
+}
+
+/** Runs networks on the held-out feeds beside the float network. */
+class Evaluation {
+  floatScore: number | null = null;
+  readonly warnings: string[] = [];
+
+  private constructor(
+    private readonly float: InferenceSession | null,
+    private readonly outputs: string[],
+    private readonly data: PreparedCalibration,
+    private readonly options: CompareOptions,
+  ) {}
+
+  static async of(
+    { model, graph }: OpenModel,
+    data: PreparedCalibration,
+    options: CompareOptions,
+  ): Promise<Evaluation> {
+    const described = graph.proto.output.map(describeValue).filter(({ type }) => type !== 'unknown');
+    const names = described.map(({ name }) => name);
+    const held = data.holdout.length > 0 && names.length > 0;
+    const float = held ? await loadSession(modelBytes(model), 'the float network') : null;
+    const evaluation = new Evaluation(float, names, data, options);
+    if (data.holdout.length === 0)
+      evaluation.warnings.push(
+        'Nothing is held out: the error of the network\'s outputs is not known. Give more samples, or "holdout" data',
+      );
+    else if (!described.some(({ type }) => type === 'float32' || type === 'float64'))
+      evaluation.warnings.push('The network has no float output whose error could be told');
+    try {
+      if (float && options.score) {
+        const answers: ModelOutputs[] = [];
+        for (const feed of data.holdout) answers.push(await evaluation.run(float, feed));
+        evaluation.floatScore = await evaluation.score(answers);
+      }
+      return evaluation;
+    } catch (error) {
+      await evaluation.end();
+      throw error;
+    }
+  }
+
+  /** Of the quantized network that `bytes` are. */
+  async compare(bytes: Uint8Array): Promise<Pick<ComparedRun, 'output' | 'score'>> {
+    if (!this.float) return { output: null, score: null };
+    const session = await loadSession(bytes, 'the quantized network');
+    try {
+      const sum = new OutputErrorSum();
+      const answers: ModelOutputs[] = [];
+      for (const feed of this.data.holdout) {
+        const answer = await this.run(session, feed);
+        sum.add(await this.run(this.float, feed), answer);
+        if (this.options.score) answers.push(answer);
+      }
+      return { output: sum.result(), score: this.options.score ? await this.score(answers) : null };
+    } finally {
+      await session.release();
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.float?.release();
+  }
+
+  private async run(session: InferenceSession, feed: PreparedCalibration['holdout'][number]) {
+    this.options.signal?.throwIfAborted();
+    return (await runSession(session, feed, this.outputs, 'the network')) as ModelOutputs;
+  }
+
+  private async score(answers: readonly ModelOutputs[]): Promise<number> {
+    const score: unknown = await this.options.score!(answers, this.data.holdout);
+    if (typeof score !== 'number')
+      throw new TypeError(`Expected the "score" option to return a number, not ${describe(score)}`);
+    return score;
+  }
+}

@@ -1,0 +1,68 @@
+import type { Feeds, ModelOptions, Report, TensorLike } from '../models/types';
+import type { LayerReport, Method } from '../types';
+
+/** What a network gave for one feed: output name → tensor. */
+export type ModelOutputs = Record<string, TensorLike>;
+
+/**
+ * What to compare, and the options that all runs share. Of a layer, those that concern a model are refused. An option that only some
+ * methods take goes to these, and is refused where none of `methods` does.
+ */
+export interface CompareOptions extends Omit<ModelOptions, 'method' | 'bits' | 'levels'> {
+  /** Default `vertex`, `gptq`, `gpfq` and `msq`; for a layer with `targetActivations` or `crossGram` without `msq`. */
+  methods?: readonly Method[];
+  /** Default 2, 3 and 4. */
+  bits?: readonly number[];
+  /**
+   * For models: any other number to compare, such as accuracy. Called for the float network and after each run with what the network
+   * gave on the held-out feeds, in their order, and with these. All of the outputs are in memory then.
+   */
+  score?: (outputs: readonly ModelOutputs[], feeds: readonly Feeds[]) => number | Promise<number>;
+}
+
+/** One method at one width. */
+export interface ComparedRun {
+  method: Method;
+  bits: number;
+  /** In the order of their quantization; of a layer one. */
+  layers: LayerReport[];
+  /** Root mean squares of the layers' relative errors; null where a layer has none. */
+  error: { calibration: number | null; holdout: number | null };
+  /** For models, on the held-out feeds; null where there are none, or no float output. */
+  output: OutputError | null;
+  /** What the option `score` returned. */
+  score: number | null;
+  /** For a model: running it up to each layer, and the fit. For a layer: the fit. */
+  seconds: number;
+  /** The quantized layers' weights. */
+  bytes: { before: number; after: number };
+}
+
+/** How far a quantized network's outputs are from those of the float network. */
+export interface OutputError {
+  /** ‖Y′ − Y‖ / ‖Y‖, Frobenius, over all float outputs together. */
+  error: number;
+  /** Mean cosine of the outputs' rows, along the last axis; null where all of them are 0. */
+  cosine: number | null;
+  /** How many rows that is. */
+  rows: number;
+}
+
+/** What `compareMethods` found. */
+export interface Comparison {
+  /** The model's file, or `layer`. */
+  input: string;
+  methods: Method[];
+  bits: number[];
+  /** Samples of a model, and rows of a layer: 0 for a Gram matrix. */
+  samples: { calibration: number; holdout: number };
+  /** By bits, then by method, in the order that was asked for. */
+  runs: ComparedRun[];
+  /** Of the float network. */
+  score: number | null;
+  /** Layers that could have been quantized and were not, with the reason. */
+  skipped: { name: string; reason: string }[];
+  seconds: number;
+  warnings: string[];
+  environment: Report['environment'];
+}

@@ -1,0 +1,362 @@
+import test from 'ava';
+import fc from 'fast-check';
+import {
+  quantizeLayer,
+  type FloatArray,
+  type LayerInput,
+  type Method,
+  type QuantizeOptions,
+} from '../../lib/index';
+import { gramOf, normals, product, relativeError } from './data';
+
+// What vertex, gptq and gpfq promise, on small layers of correlated data.
+
+interface Size {
+  outFeatures: number;
+  inFeatures: number;
+  samples: number;
+  seed: number;
+}
+
+/** Rows whose inputs go together, as those of networks do: the later directions ever weaker. */
+function correlated(samples: number, n: number, seed: number, mixSeed = 99): Float64Array {
+  const mix = normals(n * n, mixSeed).map((value, i) => value / Math.sqrt(1 + Math.floor(i / n)));
+  return product(normals(samples * n, seed), mix, samples, n, n);
+}
+
+function layerOf({ outFeatures, inFeatures, samples, seed }: Size) {
+  return {
+    weight: Float32Array.from(normals(outFeatures * inFeatures, seed)),
+    activations: Float32Array.from(correlated(samples, inFeatures, seed + 1, seed + 3)),
+    outFeatures,
+    inFeatures,
+  };
+}
+
+/** ‖X̃Qᵀ − XWᵀ‖ / ‖XWᵀ‖, Frobenius. */
+function errorAgainst(layer: LayerInput, values: Float32Array, seen: Float64Array, target: Float64Array) {
+  const { weight, outFeatures, inFeatures: n } = layer;
+  const rows = seen.length / n;
+  let [error, signal] = [0, 0];
+  for (let row = 0; row < rows; row++)
+    for (let k = 0; k < outFeatures; k++) {
+      let [got, wanted] = [0, 0];
+      for (let i = 0; i < n; i++) {
+        got += seen[row * n + i]! * values[k * n + i]!;
+        wanted += target[row * n + i]! * weight[k * n + i]!;
+      }
+      error += (got - wanted) ** 2;
+      signal += wanted ** 2;
+    }
+  return Math.sqrt(error / signal);
+}
+
+const sizes = fc.record({
+  outFeatures: fc.integer({ min: 1, max: 6 }),
+  inFeatures: fc.oneof(fc.constantFrom(1, 2, 13, 37), fc.integer({ min: 3, max: 48 })),
+  samples: fc.integer({ min: 1, max: 120 }),
+  seed: fc.nat(),
+});
+const alphabets = fc.record({
+  bits: fc.constantFrom(1, 2, 3, 4, 8),
+  groupSize: fc.constantFrom<number | 'channel'>('channel', 4, 16, 1000),
+});
+
+/**
+ * What the methods minimise, relative to ‖XWᵀ‖²: ‖X(W − Q)ᵀ‖² + λ·‖W − Q‖². λ is `damping` times the mean of the squared norms of
+ * X's columns.
+ */
+function dampedError(layer: ReturnType<typeof layerOf>, values: Float32Array, damping: number): number {
+  const { weight, activations, outFeatures, inFeatures } = layer;
+  const squares = (numbers: FloatArray) => [...numbers].reduce((sum, x) => sum + x * x, 0);
+  const signal = squares(
+    product(
+      activations,
+      transposedOf(Float64Array.from(weight), inFeatures),
+      activations.length / inFeatures,
+      inFeatures,
+      outFeatures,
+    ),
+  );
+  const moved = squares(weight.map((w, i) => w - values[i]!));
+  const lambda = (damping * squares(activations)) / inFeatures;
+  return Math.sqrt(relativeError(weight, values, inFeatures, activations) ** 2 + (lambda * moved) / signal);
+}
+
+test('with the same scales vertex has no larger error than gptq, and gptq none larger than msq', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(sizes, alphabets, async (size, alphabet) => {
+      const layer = layerOf(size);
+      const damping = 0.01;
+      const errorOf = async (method: Method) => {
+        const options = {
+          ...alphabet,
+          method,
+          scale: 'max',
+          ...(method === 'msq' ? {} : { damping }),
+        } as const;
+        const q = await quantizeLayer(layer, options);
+        return dampedError(layer, q.dequantize(), damping);
+      };
+      const [vertex, gptq, msq] = [await errorOf('vertex'), await errorOf('gptq'), await errorOf('msq')];
+      const what = JSON.stringify({ size, alphabet, vertex, gptq, msq });
+      t.true(gptq <= msq * (1 + 1e-5) + 1e-6, what);
+      t.true(vertex <= gptq * (1 + 1e-5) + 1e-6, what);
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test('so it is with the reported calibration error, where there is no damping and data enough', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(sizes, alphabets, async (size, alphabet) => {
+      const layer = layerOf({ ...size, samples: 3 * size.inFeatures + size.samples });
+      const errorOf = async (method: Method) => {
+        const options = {
+          ...alphabet,
+          method,
+          scale: 'max',
+          ...(method === 'msq' ? {} : { damping: 0 }),
+        } as const;
+        return (await quantizeLayer(layer, options)).report.error.calibration!;
+      };
+      const [vertex, gptq, msq] = [await errorOf('vertex'), await errorOf('gptq'), await errorOf('msq')];
+      const what = JSON.stringify({ size, alphabet, vertex, gptq, msq });
+      t.true(gptq <= msq * (1 + 1e-5) + 1e-6, what);
+      t.true(vertex <= gptq * (1 + 1e-5) + 1e-6, what);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('vertex without damping takes fewer samples than inputs', async (t) => {
+  for (let seed = 0; seed < 10; seed++) {
+    const layer = layerOf({ outFeatures: 3, inFeatures: 24, samples: 8, seed });
+    await t.notThrowsAsync(quantizeLayer(layer, { bits: 2, scale: 'max', damping: 0 }));
+  }
+});
+
+test('codes, values and reported errors agree with the arrays', async (t) => {
+  const methods = fc.constantFrom<Method>('vertex', 'gptq', 'gpfq');
+  await fc.assert(
+    fc.asyncProperty(sizes, alphabets, methods, async (size, alphabet, method) => {
+      const layer = layerOf(size);
+      const holdout = correlated(9, size.inFeatures, size.seed + 2);
+      const q = await quantizeLayer({ ...layer, holdout }, { ...alphabet, method });
+      const values = q.dequantize();
+      const { error } = q.report;
+      // Sums of squares in float32 do not tell errors below 1e-4 of the outputs.
+      const near = (a: number | null, b: number) => Math.abs(a! ** 2 - b ** 2) <= 1e-4 * b ** 2 + 1e-8;
+      const check = (got: number | null, x?: Float32Array | Float64Array) => {
+        const wanted = relativeError(layer.weight, values, size.inFeatures, x);
+        t.true(near(got, wanted), `${JSON.stringify({ size, alphabet, method })}: ${got}, not ${wanted}`);
+      };
+      check(error.calibration, layer.activations);
+      check(error.holdout, holdout);
+      check(error.weight);
+      t.is(q.report.bound, null);
+      t.is(q.report.samples, size.samples);
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test('more effort is never a larger error, and says how many passes it was', async (t) => {
+  for (const seed of [1, 2, 3]) {
+    const layer = layerOf({ outFeatures: 12, inFeatures: 64, samples: 200, seed });
+    let last = Infinity;
+    for (const effort of [0, 1, 2, 5, 12]) {
+      const { report } = await quantizeLayer(layer, { bits: 2, effort, scale: 'max', damping: 0 });
+      t.true(report.passes! <= effort);
+      t.true(report.error.calibration! <= last * (1 + 1e-9), `effort ${effort}`);
+      last = report.error.calibration!;
+    }
+    const none = await quantizeLayer(layer, { bits: 2, effort: 0 });
+    t.is(none.report.passes, 0);
+    t.deepEqual(
+      (await quantizeLayer(layer, { bits: 2 })).codes,
+      (await quantizeLayer(layer, { bits: 2, effort: 'auto' })).codes,
+    );
+  }
+});
+
+test('the report says what only some methods know', async (t) => {
+  const layer = layerOf({ outFeatures: 16, inFeatures: 64, samples: 300, seed: 5 });
+  const reports = new Map<Method, Awaited<ReturnType<typeof quantizeLayer>>['report']>();
+  for (const method of ['vertex', 'gptq', 'gpfq', 'maly-saab', 'msq'] as const)
+    reports.set(method, (await quantizeLayer(layer, { method })).report);
+  const { vertex, gptq, gpfq, msq } = Object.fromEntries(reports);
+  t.is(vertex!.rank, 48);
+  t.true(vertex!.walked! >= 0 && vertex!.walked! <= 1 && vertex!.passes! >= 0);
+  for (const report of [vertex!, gptq!]) t.true(report.damping! > 0);
+  t.is((await quantizeLayer(layer, { damping: 0.5 })).report.damping, 0.5);
+  for (const report of [gptq!, gpfq!, msq!]) t.deepEqual([report.passes, report.walked], [null, null]);
+  t.deepEqual([gpfq!.damping, msq!.damping, msq!.sphereGapDb], [null, null, null]);
+  for (const report of [vertex!, gptq!, gpfq!]) t.is(typeof report.sphereGapDb, 'number');
+  t.true(vertex!.sphereGapDb! <= gptq!.sphereGapDb!);
+  for (const report of reports.values()) t.false(report.errorCorrection);
+  t.is((await quantizeLayer(layer, { rank: 0.25 })).report.rank, 16);
+  t.is((await quantizeLayer(layer, { rank: 10 })).report.rank, 10);
+});
+
+test('vertex at its defaults has less held-out error than gptq, and that far less than msq', async (t) => {
+  const size = { outFeatures: 24, inFeatures: 96, samples: 1000, seed: 7 };
+  const holdout = correlated(300, 96, 50, size.seed + 3);
+  const layer = { ...layerOf(size), holdout };
+  const heldOut = async (method: Method) =>
+    (await quantizeLayer(layer, { method, bits: 3 })).report.error.holdout!;
+  const [vertex, gptq, msq] = [await heldOut('vertex'), await heldOut('gptq'), await heldOut('msq')];
+  t.log({ vertex, gptq, msq });
+  t.true(vertex < gptq && gptq < 0.8 * msq);
+});
+
+test('four levels are zero-free without a grid given, more are asymmetric', async (t) => {
+  const layer = layerOf({ outFeatures: 3, inFeatures: 16, samples: 50, seed: 9 });
+  const gridOf = async (options: QuantizeOptions) => {
+    const { zeroPoints } = await quantizeLayer(layer, options);
+    return zeroPoints === null ? 'integer' : Number.isInteger(zeroPoints[0]) ? 'asymmetric' : 'zero-free';
+  };
+  t.is(await gridOf({ bits: 2 }), 'zero-free');
+  t.is(await gridOf({ levels: 4 }), 'zero-free');
+  t.is(await gridOf({ bits: 1 }), 'zero-free');
+  t.is(await gridOf({ bits: 2, grid: 'asymmetric' }), 'asymmetric');
+  t.is(await gridOf({ bits: 3 }), 'asymmetric');
+  t.is(await gridOf({ levels: 3 }), 'integer');
+});
+
+/** A layer whose input has already been changed by what came before. */
+function shifted(seed: number, outFeatures = 10, n = 48, samples = 400) {
+  const x = correlated(samples, n, seed, 77);
+  const noise = normals(samples * n, seed + 1);
+  // Partly noise, partly a distortion that a change of the weights can undo.
+  const seen = x.map((value, i) => 0.85 * value + 0.15 * x[i - (i % n) + ((i + 1) % n)]! + 0.05 * noise[i]!);
+  return { weight: normals(outFeatures * n, seed + 2), outFeatures, inFeatures: n, seen, x };
+}
+
+test('with target activations the error against the float outputs is lower than without', async (t) => {
+  const { seen, x, ...layer } = shifted(21);
+  const [heldSeen, heldX] = ((made) => [made.seen, made.x])(shifted(31));
+  for (const method of ['vertex', 'gptq', 'gpfq'] as const) {
+    const options = { method, bits: 3 } as const;
+    const plain = await quantizeLayer({ ...layer, activations: seen, holdout: heldSeen }, options);
+    const aimed = await quantizeLayer(
+      { ...layer, activations: seen, targetActivations: x, holdout: heldSeen, targetHoldout: heldX },
+      options,
+    );
+    t.true(aimed.report.errorCorrection && !plain.report.errorCorrection);
+    const before = errorAgainst(layer, plain.dequantize(), seen, x);
+    const after = errorAgainst(layer, aimed.dequantize(), seen, x);
+    t.true(after < 0.9 * before, `${method}: ${after}, without ${before}`);
+    const near = (a: number | null, b: number) => Math.abs(a! - b) <= 1e-6 * b;
+    t.true(near(aimed.report.error.calibration, after), `${aimed.report.error.calibration} ${after}`);
+    const held = errorAgainst(layer, aimed.dequantize(), heldSeen, heldX);
+    t.true(near(aimed.report.error.holdout, held), `${aimed.report.error.holdout} ${held}`);
+  }
+});
+
+test('target activations equal to the activations change nothing but rounding errors', async (t) => {
+  const { seen, weight, outFeatures, inFeatures } = shifted(41);
+  const layer = { weight, outFeatures, inFeatures };
+  for (const method of ['vertex', 'gptq', 'gpfq'] as const) {
+    const plain = await quantizeLayer({ ...layer, activations: seen }, { method });
+    const aimed = await quantizeLayer(
+      { ...layer, activations: seen, targetActivations: seen.slice() },
+      { method },
+    );
+    const [a, b] = [plain.report.error.calibration!, aimed.report.error.calibration!];
+    t.true(Math.abs(a - b) < 0.02 * a, `${method}: ${a} ${b}`);
+  }
+});
+
+test('activations of other precision than their targets', async (t) => {
+  const { seen, x, ...layer } = shifted(43);
+  const single = await quantizeLayer({
+    ...layer,
+    activations: Float32Array.from(seen),
+    targetActivations: Float64Array.from(Float32Array.from(x)),
+  });
+  const both = await quantizeLayer({
+    ...layer,
+    activations: Float64Array.from(Float32Array.from(seen)),
+    targetActivations: Float64Array.from(Float32Array.from(x)),
+  });
+  t.deepEqual(single.codes, both.codes);
+});
+
+test('Gram matrices instead of rows', async (t) => {
+  const { seen, x, ...layer } = shifted(51);
+  const n = layer.inFeatures;
+  const gram = gramOf(seen, n);
+  const crossGram = product(transposedOf(seen, n), x, n, seen.length / n, n);
+  for (const method of ['vertex', 'gptq', 'gpfq'] as const) {
+    const [rows, grams] = [
+      (await quantizeLayer({ ...layer, activations: seen }, { method })).report,
+      (await quantizeLayer({ ...layer, gram }, { method })).report,
+    ];
+    t.is(grams.samples, 0);
+    t.true(Math.abs(grams.error.calibration! / rows.error.calibration! - 1) < 0.02);
+    const aimed = await quantizeLayer(
+      { ...layer, gram, crossGram, holdout: seen, targetHoldout: x },
+      { method },
+    );
+    t.true(aimed.report.errorCorrection);
+    const real = errorAgainst(layer, aimed.dequantize(), seen, x);
+    t.true(Math.abs(aimed.report.error.holdout! - real) < 1e-6);
+    const paired = await quantizeLayer({ ...layer, activations: seen, targetActivations: x }, { method });
+    t.true(Math.abs(real / paired.report.error.calibration! - 1) < 0.02);
+    // ‖XWᵀ‖ is not known, only what of it a layer that sees X̃ can reach.
+    t.true(aimed.report.error.calibration! <= real * 1.05);
+  }
+});
+
+function transposedOf(x: Float64Array, cols: number): Float64Array {
+  const rows = x.length / cols;
+  return Float64Array.from(x, (_, k) => x[(k % rows) * cols + Math.floor(k / rows)]!);
+}
+
+test('the same bytes for 1, 2 and 7 threads, and again', async (t) => {
+  const { seen, x, ...layer } = shifted(61, 150, 72, 300);
+  const plain = { ...layer, activations: seen, holdout: x };
+  const aimed = { ...plain, targetActivations: x };
+  for (const [input, options] of [
+    [plain, {}],
+    [plain, { bits: 2, groupSize: 24, effort: 3 }],
+    [plain, { method: 'gptq', bits: 3 }],
+    [plain, { method: 'gpfq' }],
+    [aimed, { bits: 3, groupSize: 32 }],
+    [aimed, { method: 'gptq', scale: 'max' }],
+  ] as const) {
+    const results = [];
+    for (const threads of [1, 2, 7, 1]) {
+      const { codes, scales, zeroPoints, report } = await quantizeLayer(input, { ...options, threads });
+      results.push({ codes, scales, zeroPoints, report: { ...report, seconds: 0 } });
+    }
+    for (const result of results) t.deepEqual(result, results[0]);
+  }
+});
+
+test('an abort during the fit rejects with its reason', async (t) => {
+  const layer = layerOf({ outFeatures: 512, inFeatures: 512, samples: 600, seed: 71 });
+  for (const [method, delay] of [
+    ['vertex', 30],
+    ['vertex', 300],
+    ['gptq', 60],
+    ['gpfq', 20],
+  ] as const) {
+    const stop = new AbortController();
+    const reason = { method, delay };
+    let aborted = Infinity;
+    setTimeout(() => {
+      aborted = performance.now();
+      stop.abort(reason);
+    }, delay);
+    const options = { method, signal: stop.signal, ...(method === 'vertex' ? { effort: 50 } : {}) };
+    const error: unknown = await quantizeLayer(layer, options).then(
+      () => 'finished',
+      (thrown: unknown) => thrown,
+    );
+    if (error === 'finished') t.log(`${method} was done before ${delay} ms`);
+    else t.is(error, reason);
+    t.true(performance.now() - aborted < 500);
+  }
+});

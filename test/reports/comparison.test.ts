@@ -1,0 +1,72 @@
+import test from 'ava';
+import { comparisonTable } from '../../lib/reports/comparison-table';
+import { errorPlot } from '../../lib/reports/error-plot';
+import { comparedRun, layerReport, sampleComparison } from './samples';
+
+const plain = { color: false };
+
+test('the table has a run a line, the layers by method, and who was best', (t) => {
+  const text = comparisonTable(sampleComparison(), plain);
+  t.regex(
+    text,
+    /^method +bits +output +cosine +error +held out +weights +time\nvertex +2 +20\.0 % +0\.90000 +1\.23 %/,
+  );
+  t.regex(text, /\nlayer, 2 bits +vertex +msq\nfirst +4\.56 % +4\.56 %\nsecond/);
+  t.regex(text, /\n4 runs in 1 min 23 s\n/);
+  t.regex(text, /\n2 bits, output error on held-out samples: vertex 20\.0 %, msq 50\.0 %\n/);
+  t.regex(text, /\n4 bits, output error on held-out samples: vertex 2\.00 %, msq 4\.00 %$/);
+});
+
+test('what there is none of is left out or a dash; warnings and skipped layers are told once', (t) => {
+  const layers = [layerReport('layer', { warnings: ['few'] })];
+  const run = comparedRun({ layers, output: null, error: { calibration: 0.01, holdout: null } });
+  const runs = [run, { ...run, method: 'msq' as const }];
+  const text = comparisonTable(
+    sampleComparison({ runs, bits: [4], warnings: ['mind'], skipped: [{ name: 'a\u001b', reason: 'r' }] }),
+    plain,
+  );
+  t.notRegex(text, /cosine|output|layer, 4 bits/);
+  t.regex(text, /4 bits, error on calibration samples: vertex 1\.00 %/);
+  t.regex(text, /1 layer left as they are: a\\x1b \(r\)/);
+  t.regex(text, /warning: mind\nwarning: layer: few$/);
+  const many = layerReport('layer', { warnings: ['1', '2', '3', '4', '5', '6'] });
+  const folded = comparisonTable(sampleComparison({ runs: [comparedRun({ layers: [many] })] }), plain);
+  t.regex(folded, /warning: layer: 4\nwarning: 2 more of single layers, all of them in the JSON$/);
+  const scored = comparisonTable(
+    sampleComparison({ score: 0.9832, runs: [comparedRun({ score: 0.97 })], bits: [4] }),
+    plain,
+  );
+  t.regex(scored, /score \(float 0\.9832\)/);
+  t.regex(scored, /0\.9700/);
+  for (const width of [20, 40, 60, 80])
+    t.true(comparisonTable(sampleComparison(), { color: false, width }).includes('vertex'));
+});
+
+test('the plot is an SVG with a line for each method, whatever the numbers', (t) => {
+  const svg = errorPlot(sampleComparison({ input: '/path/<b>&"x\u0007.onnx' }));
+  t.regex(svg, /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg" /);
+  t.regex(svg, /&lt;b&gt;&amp;&quot;x�\.onnx: output error on held-out samples/);
+  t.is(svg.match(/<g fill="#/g)?.length, 2);
+  t.true(svg.includes('>20.0 %<') && svg.includes('>bits per weight<'));
+  for (const errors of [
+    [0, 0],
+    [1e-12, 1e3],
+    [0.5, 0.5],
+    [0.1, 0.1000001],
+    [Infinity, 0.1],
+    [1, 1],
+    [1e-300, 1e-9],
+  ])
+    for (const bits of [[2, 4], [4]]) {
+      const made = errorPlot(
+        sampleComparison({
+          bits,
+          runs: bits.map((width, i) =>
+            comparedRun({ bits: width, output: { error: errors[i]!, cosine: 1, rows: 1 } }),
+          ),
+        }),
+      );
+      t.notRegex(made, /NaN|Infinity|undefined/);
+      for (const [, y] of made.matchAll(/c?y="(-?[\d.]+)"/g)) t.true(Number(y) >= 0 && Number(y) <= 400);
+    }
+});
