@@ -149,7 +149,8 @@ void runOnGrams(const LayerArguments& layer, const MethodArguments& chosen, Quan
   options.passes = chosen.passes;
   if (chosen.damping >= 0) options.damping = chosen.damping;
   const auto grams = layer.calibration->grams(layer.threads);
-  Fitted fitted = fitLayer(weights, *grams, options, layer.threads, control);
+  const auto holdout = layer.holdout ? layer.holdout->grams(layer.threads) : nullptr;
+  Fitted fitted = fitLayer(weights, *grams, holdout.get(), options, layer.threads, control);
   out.rounded = std::move(fitted.rounded);
   out.rank = fitted.rank;
   out.passes = fitted.passes;
@@ -161,7 +162,7 @@ void runOnGrams(const LayerArguments& layer, const MethodArguments& chosen, Quan
   };
   out.weight = outputError(weights, out.rounded, layer.alphabet.groupSize, nullptr, layer.threads, control);
   out.calibration = error(*grams);
-  if (layer.holdout) out.holdout = error(*layer.holdout->grams(layer.threads));
+  if (holdout) out.holdout = error(*holdout);
 }
 
 Napi::Value quantizedToJs(Napi::Env env, const Quantized& done) {

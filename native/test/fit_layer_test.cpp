@@ -100,7 +100,7 @@ std::vector<double> dampedErrors(const Layer& layer, double damping, const std::
 
 Fitted fit(const Layer& layer, FitOptions options, bool paired = false, unsigned threads = 2) {
   JobControl control;
-  Fitted fitted = fitLayer(layer.weights(), gramData(layer, paired), options, threads, control);
+  Fitted fitted = fitLayer(layer.weights(), gramData(layer, paired), nullptr, options, threads, control);
   CHECK(control.done() == control.total());
   return fitted;
 }
@@ -227,6 +227,31 @@ void correctsErrors() {
   }
 }
 
+/** With as few samples as inputs a correction fits their noise: held-out data damps it, and never makes it worse than none. */
+void heldOutDataDampsTheCorrection() {
+  std::mt19937_64 random(57);
+  for (const std::size_t samples : {20, 45, 400}) {
+    const Layer layer = layerOf("gaussian", random, samples, 40, 6), other = layerOf("gaussian", random, 300, 40, 6);
+    Layer held = other;
+    held.w = layer.w;
+    const GramData data = gramData(layer, true), holdout = gramData(held, true);
+    JobControl control;
+    const Correction chosen = correctedTargets(layer.weights(), data, &holdout, 2, control);
+    const auto error = [&](const Matrix& v) {
+      double total = 0;
+      for (std::size_t k = 0; k < 6; ++k) total += outputError(held, held.meant, v.column(k), &layer.w[k * 40]);
+      return total;
+    };
+    Matrix none(40, 6);
+    std::copy(layer.w.begin(), layer.w.end(), none.data());
+    CHECK_AT_MOST(error(chosen.targets), error(none) * (1 + 1e-9));
+    for (const double damping : kCorrectionDampings)
+      CHECK_AT_MOST(error(chosen.targets),
+                    error(fitTargets(layer.weights(), data, damped(data.h, damping), 2, control)) * (1 + 1e-9));
+    CHECK(chosen.damping >= (samples == 20 ? 0.1 : 0));
+  }
+}
+
 /** Scales from 1e-30 to 1e30 for weights and data alike, in float32 kernels: the codes are those of the unscaled layer. */
 void scaleDoesNotMatter() {
   std::mt19937_64 random(55);
@@ -248,12 +273,12 @@ void cancelled() {
   const Layer layer = layerOf("gaussian", random, 60, 20, 4);
   JobControl control;
   control.cancel();
-  CHECK(throws<Cancelled>([&] { fitLayer(layer.weights(), gramData(layer, false), {}, 1, control); }));
+  CHECK(throws<Cancelled>([&] { fitLayer(layer.weights(), gramData(layer, false), nullptr, {}, 1, control); }));
   std::vector<double> bad = layer.w;
   bad[7] = std::nan("");
   JobControl fresh;
   FitOptions options = optionsOf(FitMethod::Vertex, Grid::ZeroFree, 4, 20, ScaleRule::Search);
-  CHECK(throws<Error>([&] { fitLayer({bad.data(), 4, 20}, gramData(layer, false), options, 1, fresh); }));
+  CHECK(throws<Error>([&] { fitLayer({bad.data(), 4, 20}, gramData(layer, false), nullptr, options, 1, fresh); }));
 }
 
 }  // namespace
@@ -264,6 +289,7 @@ int main() {
   morePassesNeverHurt();
   threadsDoNotMatter();
   correctsErrors();
+  heldOutDataDampsTheCorrection();
   scaleDoesNotMatter();
   cancelled();
   return report();

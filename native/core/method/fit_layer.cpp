@@ -158,8 +158,8 @@ std::optional<double> sphereGap(const LayerAlphabets& alphabets, const Matrix& h
 
 }  // namespace
 
-Fitted fitLayer(const Weights& weights, const GramData& data, const FitOptions& options, unsigned threads,
-                JobControl& control) {
+Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* holdout, const FitOptions& options,
+                unsigned threads, JobControl& control) {
   requireFinite(weights);
   const std::size_t n = weights.inFeatures, neurons = weights.outFeatures, groupSize = options.alphabet.groupSize;
   Fitted fitted;
@@ -168,17 +168,8 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const FitOptions& 
   Matrix h = damped(data.h, options.damping);
   const double unit = unitScale(h);
   for (std::size_t i = 0; i < n * n; ++i) h.data()[i] *= unit;
-  Matrix targets;
-  {
-    GramData scaled;
-    if (data.paired()) {
-      scaled.h = data.h;
-      scaled.cross = data.cross;
-      for (Matrix* m : {&scaled.h, &scaled.cross})
-        for (std::size_t i = 0; i < n * n; ++i) m->data()[i] *= unit;
-    }
-    targets = fitTargets(weights, scaled, h, threads, control);
-  }
+  Matrix targets = data.paired() ? correctedTargets(weights, data, holdout, threads, control).targets
+                                 : fitTargets(weights, data, h, threads, control);
   control.checkpoint();
 
   LayerCodes best;

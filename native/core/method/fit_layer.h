@@ -43,13 +43,14 @@ struct Fitted {
 
 /**
  * Fits codes to the weights, or where the data is paired to the weights w* = w + (X̃ᵀX̃ + λI)⁻¹X̃ᵀ(X - X̃)w, which bring X̃w*
- * closest to Xw: the errors of the layers before are corrected (docs/method.md, section 3).
+ * closest to Xw: the errors of the layers before are corrected (docs/method.md, section 3). `holdout`, which may be null,
+ * chooses the damping of that correction and nothing else (targets.h).
  *
  * The bytes do not depend on `threads`. Progress: one unit a neuron for GPTQ or GPFQ, and one a neuron and walk.
  * Throws ERR_VERTEXQ_NOT_FINITE for weights, ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_NUMERIC, Cancelled.
  */
-Fitted fitLayer(const Weights& weights, const GramData& data, const FitOptions& options, unsigned threads,
-                JobControl& control);
+Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* holdout, const FitOptions& options,
+                unsigned threads, JobControl& control);
 
 /**
  * ‖X̃Qᵀ - XWᵀ‖ and ‖XWᵀ‖, Frobenius, from Gram matrices; without pairs X = X̃. Where XᵀX is not known, X W is taken to be X̃ W*,

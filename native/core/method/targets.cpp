@@ -1,8 +1,11 @@
 #include "method/targets.h"
 
 #include <algorithm>
+#include <limits>
+#include <vector>
 
 #include "decode/cholesky.h"
+#include "decode/damping.h"
 #include "error.h"
 #include "linalg/real_blas.h"
 #include "parallel/thread_pool.h"
@@ -40,6 +43,47 @@ Matrix fitTargets(const Weights& weights, const GramData& data, const Matrix& da
     linalg::axpy(n * count, 1.0, step.data(), targets.column(first));
   });
   return targets;
+}
+
+namespace {
+
+/** ‖X̃V - XWᵀ‖² - ‖XWᵀ‖² on other data: Σ vᵀHv - 2vᵀGw. */
+double outputDistance(const Matrix& v, const Weights& weights, const GramData& data, unsigned threads,
+                      const JobControl& control) {
+  const std::size_t n = v.rows(), neurons = v.cols();
+  std::vector<double> sums(neurons);
+  ThreadPool::shared().parallelFor((neurons + kBlock - 1) / kBlock, threads, [&](std::size_t block, unsigned) {
+    control.checkpoint();
+    const std::size_t first = block * kBlock, count = std::min(kBlock, neurons - first);
+    Matrix product(n, count);
+    linalg::gemm(linalg::kPlain, linalg::kPlain, n, count, n, 1.0, data.h.data(), n, v.column(first), n, 0.0,
+                 product.data(), n);
+    linalg::gemm(linalg::kPlain, linalg::kPlain, n, count, n, -2.0, data.cross.data(), n, weights.neuron(first), n, 1.0,
+                 product.data(), n);
+    for (std::size_t k = 0; k < count; ++k) sums[first + k] = linalg::dot(n, v.column(first + k), product.column(k));
+  });
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+}  // namespace
+
+Correction correctedTargets(const Weights& weights, const GramData& data, const GramData* holdout, unsigned threads,
+                            const JobControl& control) {
+  if (!holdout || !holdout->paired())
+    return {fitTargets(weights, data, damped(data.h, kCorrectionDamping), threads, control), kCorrectionDamping};
+  Correction best{Matrix(weights.inFeatures, weights.outFeatures), std::numeric_limits<double>::infinity()};
+  std::copy_n(weights.data, weights.inFeatures * weights.outFeatures, best.targets.data());
+  double least = outputDistance(best.targets, weights, *holdout, threads, control);
+  for (const double damping : kCorrectionDampings) {
+    Matrix targets = fitTargets(weights, data, damped(data.h, damping), threads, control);
+    const double distance = outputDistance(targets, weights, *holdout, threads, control);
+    if (!(distance < least)) continue;
+    least = distance;
+    best = {std::move(targets), damping};
+  }
+  return best;
 }
 
 }  // namespace vertexq

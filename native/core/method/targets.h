@@ -15,4 +15,20 @@ namespace vertexq {
 Matrix fitTargets(const Weights& weights, const GramData& data, const Matrix& damped, unsigned threads,
                   const JobControl& control);
 
+/** Dampings of a correction that held-out data chooses from, and the one without any. */
+inline constexpr double kCorrectionDampings[] = {0.003, 0.01, 0.03, 0.1, 0.3, 1};
+inline constexpr double kCorrectionDamping = 0.01;
+
+struct Correction {
+  Matrix targets;
+  double damping = 0;  // of the correction, relative; infinite for none at all
+};
+
+/**
+ * The targets of paired data with the damping whose w* has the least ‖X̃w* - Xw‖ on the held-out rows, or no correction where
+ * that is better still: with few samples a correction fits their noise. `holdout` may be null: then kCorrectionDamping.
+ */
+Correction correctedTargets(const Weights& weights, const GramData& data, const GramData* holdout, unsigned threads,
+                            const JobControl& control);
+
 }  // namespace vertexq
