@@ -9,7 +9,11 @@ import { sentenceEncoderLayers } from './layers';
 const root = join(__dirname, '..', '..');
 const words = process.argv.slice(2);
 const quick = words.includes('--quick');
-const neurons = words.includes('--neurons') ? Number(words[words.indexOf('--neurons') + 1]) : quick ? 16 : 128;
+const neurons = words.includes('--neurons')
+  ? Number(words[words.indexOf('--neurons') + 1])
+  : quick
+    ? 16
+    : 128;
 
 /** Named as in the tables. Grid: zero-free at 2 bits, where it is best; else asymmetric. */
 const methods: Record<string, QuantizeOptions> = {
@@ -94,7 +98,9 @@ function layersTable(results: readonly Result[], method: string): string {
 }
 
 /** Error against effort and time, on one layer. */
-async function effortCurve(): Promise<{ effort: number; holdout: number; calibration: number; seconds: number }[]> {
+async function effortCurve(): Promise<
+  { effort: number; holdout: number; calibration: number; seconds: number }[]
+> {
   const points = [];
   for await (const { name, ...input } of sentenceEncoderLayers(neurons)) {
     if (!name.includes('conv1')) continue;
@@ -130,7 +136,11 @@ async function main(): Promise<void> {
   await keep(join(root, 'docs', 'quality.json'), 'layers', results);
   await keep(join(root, 'docs', 'quality.json'), 'effort', curve);
   await writePlot(join(root, 'docs', 'quality-effort.svg'), {
-    title: { text: 'Error against time, first feed-forward layer, 2 bits per neuron', fontSize: 15, offset: 14 },
+    title: {
+      text: 'Error against time, first feed-forward layer, 2 bits per neuron',
+      fontSize: 15,
+      offset: 14,
+    },
     data: {
       values: curve.flatMap(({ seconds, calibration, holdout }) => [
         { seconds, error: calibration, name: 'calibration' },
