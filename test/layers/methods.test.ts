@@ -295,14 +295,16 @@ test('Gram matrices instead of rows', async (t) => {
     ];
     t.is(grams.samples, 0);
     t.true(Math.abs(grams.error.calibration! / rows.error.calibration! - 1) < 0.02);
-    const aimed = await quantizeLayer(
-      { ...layer, gram, crossGram, holdout: seen, targetHoldout: x },
-      { method },
-    );
+    // The held-out rows also choose how far errors are corrected.
+    const held = { holdout: seen, targetHoldout: x };
+    const aimed = await quantizeLayer({ ...layer, ...held, gram, crossGram }, { method });
     t.true(aimed.report.errorCorrection);
     const real = errorAgainst(layer, aimed.dequantize(), seen, x);
     t.true(Math.abs(aimed.report.error.holdout! - real) < 1e-6);
-    const paired = await quantizeLayer({ ...layer, activations: seen, targetActivations: x }, { method });
+    const paired = await quantizeLayer(
+      { ...layer, ...held, activations: seen, targetActivations: x },
+      { method },
+    );
     t.true(Math.abs(real / paired.report.error.calibration! - 1) < 0.02);
     // ‖XWᵀ‖ is not known, only what of it a layer that sees X̃ can reach.
     t.true(aimed.report.error.calibration! <= real * 1.05);
