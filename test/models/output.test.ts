@@ -4,21 +4,13 @@ import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, wr
 import { dirname, join } from 'node:path';
 import { inspectModel, quantizeModel } from '../../lib/index';
 import { writeWhole } from '../../lib/files';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node } from '../../lib/models/onnx/make';
 import type { ModelOptions, Progress } from '../../lib/index';
-import { bytesOf, feed, files, float, folder, network, random, readBack } from './networks';
+import { model } from './children/network';
+import { bytesOf, feed, files, folder, network, readBack } from './networks';
 
 const repository = join(__dirname, '..', '..');
 
-const model = network({
-  nodes: [
-    node('MatMul', ['x', 'w'], ['a'], { name: 'first' }),
-    node('Relu', ['a'], ['b']),
-    node('MatMul', ['b', 'v'], ['y'], { name: 'second' }),
-  ],
-  constants: [tensor('w', [64, 400], random(64 * 400, 7)), tensor('v', [400, 64], random(400 * 64, 8))],
-  inputs: [float('x', ['batch', 64])],
-});
 const calibration = [feed([500, 64], 1), feed([500, 64], 2)];
 
 const fails = async (t: ExecutionContext, options: ModelOptions, code: string, message: RegExp) => {

@@ -4,17 +4,9 @@
 #include <cmath>
 
 #include "linalg/real_blas.h"
+#include "scales/refit.h"
 
 namespace vertexq {
-
-namespace {
-
-/** Beyond this factor a change is an artefact of few codes that are not 0. */
-constexpr double kMostChange = 2;
-/** Ridge relative to the system's mean diagonal: towards the steps as they are. */
-constexpr double kRidge = 1e-6;
-
-}  // namespace
 
 StepRefit::StepRefit(const Matrix& h, std::size_t groupSize)
     : h_(h),
@@ -42,12 +34,12 @@ const std::vector<double>& StepRefit::factors(const double* q, const double* gra
   double trace = 0;
   for (std::size_t g = 0; g < groups; ++g) trace += system_(g, g);
   if (!(trace > 0)) return factors_;
-  for (std::size_t g = 0; g < groups; ++g) system_(g, g) += kRidge * trace / static_cast<double>(groups);
+  for (std::size_t g = 0; g < groups; ++g) system_(g, g) += kRefitRidge * trace / static_cast<double>(groups);
   if (linalg::potrf('L', groups, system_.data(), groups) != 0) return factors_;
   linalg::trsv(CblasLower, linalg::kPlain, CblasNonUnit, groups, system_.data(), groups, right_.data());
   linalg::trsv(CblasLower, linalg::kTransposed, CblasNonUnit, groups, system_.data(), groups, right_.data());
   for (std::size_t g = 0; g < groups; ++g)
-    if (std::isfinite(right_[g])) factors_[g] = std::clamp(1 + right_[g], 1 / kMostChange, kMostChange);
+    if (std::isfinite(right_[g])) factors_[g] = std::clamp(1 + right_[g], 1 / kMostRefit, kMostRefit);
   return factors_;
 }
 

@@ -77,8 +77,8 @@ VertexWorker::VertexWorker(const LayerFit& fit, const FreeEntrySystem<float>& sy
   free_.reserve(fit.inFeatures());
 }
 
-std::size_t VertexWorker::run(const VertexPart& part, std::size_t first, std::size_t count, LayerCodes& best,
-                              const JobControl& control) {
+void VertexWorker::run(const VertexPart& part, std::size_t first, std::size_t count, LayerCodes& best,
+                       const JobControl& control) {
   const std::size_t n = fit_.inFeatures();
   if (!walk_ || pass_ != part.pass()) {
     walk_ = std::make_unique<BlockedWalk<float>>(part.tableau(), part.single());
@@ -95,16 +95,13 @@ std::size_t VertexWorker::run(const VertexPart& part, std::size_t first, std::si
     walk(part, first + k, aimed_.column(k), values_.column(k), codes_.data() + k * n, control);
   }
   gradients(first, count, values_);
-  std::size_t improved = 0;
   for (std::size_t k = 0; k < count; ++k) {
     const std::size_t neuron = first + k;
     const double error = polish(neuron, k);
     if (!(error < best.errors[neuron])) continue;
     best.errors[neuron] = error;
     std::copy_n(codes_.data() + k * n, n, best.codes.data() + neuron * n);
-    ++improved;
   }
-  return improved;
 }
 
 void VertexWorker::refit(std::size_t first, std::size_t count, const AlphabetOptions& kind,

@@ -60,10 +60,9 @@ class VertexWorker {
    * Walks neurons [first, first + count), count <= kBlock, and keeps what lowers their error in `best`.
    *
    * Where P is not everything, the part is aimed again first: w'_P = q_P - H_PP⁻¹(H(q - w))_P, the values that would be best with
-   * the rest as it is (docs/method.md, section 3). Returns how many neurons got better.
+   * the rest as it is (docs/method.md, section 3).
    */
-  std::size_t run(const VertexPart& part, std::size_t first, std::size_t count, LayerCodes& best,
-                  const JobControl& control);
+  void run(const VertexPart& part, std::size_t first, std::size_t count, LayerCodes& best, const JobControl& control);
 
   /**
    * Refits the steps of neurons [first, first + count) to their codes and polishes; keeps what lowers the error. `alphabets` is

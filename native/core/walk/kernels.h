@@ -15,7 +15,7 @@ struct WalkTolerances<double> {
   static constexpr double feasibility = 1e-12;
   /** Entries of z no larger than this neither stop a step nor become pivots. */
   static constexpr double pivot = 1e-11;
-  /** A shorter step is not worth a pivot below this: the inverse would lose that many digits. */
+  /** A smaller pivot is taken only if the other way from the column needs one as small: small pivots cost digits. */
   static constexpr double safePivot = 0.3;
   /** The basis is factored afresh if B⁻¹B u differs from u by more than this. */
   static constexpr double drift = 1e-10;
