@@ -211,6 +211,33 @@ FreeEntryOutcome FreeEntryDecoder<Real>::decode(const Real* w, Real* q, std::int
   return outcome;
 }
 
+template <typename Real>
+bool FreeEntryDecoder<Real>::redecode(const double* q, const double* gradient, std::int8_t* codes, const int* inputs,
+                                      std::size_t count, const LayerAlphabets& alphabets, std::size_t neuron,
+                                      std::size_t width) {
+  places_.resize(count);
+  for (std::size_t p = 0; p < count; ++p) places_[p] = static_cast<std::uint32_t>(inputs[count - 1 - p]);
+  stride_ = strideFor(count);
+  double largest = 0;
+  for (const std::uint32_t place : places_) largest = std::max(largest, std::abs(gradient[place]));
+  if (!std::isfinite(largest) || !factorise(system_.single(), factor_, 0)) return false;
+  if (largest > 0) {
+    for (std::size_t p = 0; p < count; ++p) vector_[p] = static_cast<float>(gradient[places_[p]] / largest);
+    linalg::trsv(CblasLower, linalg::kPlain, CblasNonUnit, count, factor_.data(), stride_, vector_.data());
+    linalg::trsv(CblasLower, linalg::kTransposed, CblasNonUnit, count, factor_.data(), stride_, vector_.data());
+  } else {
+    std::fill_n(vector_.begin(), count, 0.0f);
+  }
+  for (std::size_t p = 0; p < count; ++p) {
+    targets_[p] = q[places_[p]] - static_cast<double>(vector_[p]) * system_.scale() * largest;
+    alphabets_[p] = &alphabets.of(neuron, places_[p]);
+  }
+  if (!search_.run(count, width, factor_.data(), stride_, targets_.data(), alphabets_.data(), found_.data()))
+    return false;
+  for (std::size_t p = 0; p < count; ++p) codes[places_[p]] = found_[p];
+  return true;
+}
+
 template class FreeEntrySystem<float>;
 template class FreeEntrySystem<double>;
 template class FreeEntryDecoder<float>;

@@ -68,6 +68,14 @@ class FreeEntryDecoder {
   FreeEntryOutcome decode(const Real* w, Real* q, std::int8_t* codes, const int* free, std::size_t count,
                           const LayerAlphabets& alphabets, std::size_t neuron, std::size_t width = 1);
 
+  /**
+   * Decodes the entries `inputs` of an answer anew, the others as they are: q N levels, gradient H(q - w), in double. The best real
+   * values for them are q_T - H_TT⁻¹ gradient_T. Writes their codes. Returns false, and nothing is written, where float32 does not
+   * allow it. At r = `count` about r³/3 flops.
+   */
+  bool redecode(const double* q, const double* gradient, std::int8_t* codes, const int* inputs, std::size_t count,
+                const LayerAlphabets& alphabets, std::size_t neuron, std::size_t width);
+
   /** Of the last neuron, N entries: q - w on F, the least-squares targets c - w on T. */
   const std::vector<Real>& targetShifts() const { return error_; }
 

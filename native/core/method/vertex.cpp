@@ -2,85 +2,108 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <memory>
-#include <numeric>
-#include <random>
 
-#include "method/vertex_pass.h"
+#include "method/answer_block.h"
+#include "method/first_walk.h"
+#include "method/random_order.h"
 #include "parallel/thread_pool.h"
 
 namespace vertexq {
 
 namespace {
 
-/** Part of a part's inputs that a walk over it holds. */
-constexpr double kPartRank = 0.7;
+/** Neurons are cut into about so many tasks, fewer where a task would be too large: fixed, for GEMM's bits depend on its width. */
+constexpr std::size_t kBlocks = 32;
 
-/** Neurons are cut into four tasks for each of so many threads: fixed, for GEMM's bits depend on the width of a block. */
-constexpr std::size_t kTaskThreads = 16;
-
-/** Flops that all passes of a layer may take: some ten seconds of a core. */
+/** Flops that all passes of a layer may take: about half a minute of a core. */
 constexpr double kPassBudget = 1e12;
-/** Flops of a pass in N³: of a neuron on average over a small, a small and a large part, and of what all share. */
-constexpr double kPassPerNeuron = 0.016;
-constexpr double kPassShared = 1.5;
+/** Flops of a pass: of a neuron in N², and of what all share in N³. */
+constexpr double kPassPerNeuron = 20;
+constexpr double kPassShared = 1;
 
-/**
- * The inputs of pass `pass`, a random part of them: two small ones, then a large one. Two in a row of a quarter cost less than
- * a quarter of one of a half and gain as much, until only larger moves help (bench/quality).
- */
-std::vector<int> partOf(std::size_t inFeatures, std::size_t pass) {
-  std::vector<int> inputs(inFeatures);
-  std::iota(inputs.begin(), inputs.end(), 0);
-  // std::shuffle differs between standard libraries; the generator does not.
-  std::mt19937 random(static_cast<unsigned>(pass));
-  for (std::size_t i = inFeatures; i > 1; --i) std::swap(inputs[i - 1], inputs[random() % i]);
-  inputs.resize(std::max<std::size_t>(1, pass % 3 == 0 ? inFeatures / 2 : inFeatures / 4));
-  std::sort(inputs.begin(), inputs.end());
-  return inputs;
+/** One pass: an answer for each neuron of a block. */
+using AnswerBlocks = std::function<void(AnswerBlock&, unsigned slot)>;
+
+/** Lets `answer` loose on all blocks and keeps what is better. */
+class Passes {
+ public:
+  Passes(const LayerFit& fit, std::vector<Alphabet>& alphabets, LayerCodes& best, const VertexOptions& options,
+         unsigned threads, JobControl& control)
+      : fit_(fit),
+        alphabets_(alphabets),
+        best_(best),
+        options_(options),
+        threads_(threads),
+        control_(control),
+        single_(fit.inFeatures(), fit.inFeatures()),
+        system_(single_),
+        blocks_(threads) {
+    std::copy_n(fit.h.data(), fit.inFeatures() * fit.inFeatures(), single_.data());
+  }
+
+  void run(bool refit, const AnswerBlocks& answer) {
+    const std::size_t neurons = fit_.neurons();
+    const std::size_t width = std::clamp<std::size_t>(neurons / kBlocks, 1, AnswerBlock::kWidth);
+    ThreadPool::shared().parallelFor((neurons + width - 1) / width, threads_, [&](std::size_t index, unsigned slot) {
+      if (!blocks_[slot]) blocks_[slot] = std::make_unique<AnswerBlock>(fit_, system_);
+      AnswerBlock& block = *blocks_[slot];
+      block.select(index * width, std::min(width, neurons - index * width));
+      answer(block, slot);
+      block.keepBetter(best_, control_);
+      if (refit && options_.refit) block.refit(options_.kind, alphabets_, best_, control_);
+      control_.finish(block.count());
+    });
+  }
+
+ private:
+  const LayerFit& fit_;
+  std::vector<Alphabet>& alphabets_;
+  LayerCodes& best_;
+  const VertexOptions& options_;
+  unsigned threads_;
+  JobControl& control_;
+  FloatMatrix single_;
+  FreeEntrySystem<float> system_;
+  std::vector<std::unique_ptr<AnswerBlock>> blocks_;
+};
+
+/** A workspace a thread, made when the thread first needs it. */
+template <typename Workspace, typename... Arguments>
+Workspace& workspaceOf(std::vector<std::unique_ptr<Workspace>>& all, unsigned slot, const Arguments&... arguments) {
+  if (!all[slot]) all[slot] = std::make_unique<Workspace>(arguments...);
+  return *all[slot];
 }
 
 }  // namespace
 
 std::size_t defaultPasses(std::size_t inFeatures, std::size_t neurons) {
-  const double cube = std::pow(static_cast<double>(inFeatures), 3);
-  const double pass = cube * (kPassPerNeuron * static_cast<double>(neurons) + kPassShared);
+  const auto n = static_cast<double>(inFeatures);
+  const double pass = n * n * (kPassPerNeuron * static_cast<double>(neurons) + kPassShared * n);
   return static_cast<std::size_t>(
       std::clamp(kPassBudget / pass, static_cast<double>(kLeastPasses), static_cast<double>(kMostPasses)));
 }
 
 VertexOutcome vertexLayer(const LayerFit& fit, std::vector<Alphabet>& alphabets, LayerCodes& best,
                           const VertexOptions& options, unsigned threads, JobControl& control) {
-  const std::size_t n = fit.inFeatures(), neurons = fit.neurons();
-  FloatMatrix single(n, n);
-  std::copy_n(fit.h.data(), n * n, single.data());
-  const FreeEntrySystem<float> system(single);
-  const std::vector<double> given = best.errors;
-
-  const std::size_t block = std::clamp<std::size_t>(neurons / (4 * kTaskThreads), 1, VertexWorker::kBlock);
-  const std::size_t blocks = (neurons + block - 1) / block;
-  std::vector<std::unique_ptr<VertexWorker>> workers(threads);
-  for (std::size_t pass = 0; pass <= options.passes; ++pass) {
-    control.checkpoint();
-    std::vector<int> inputs = partOf(n, pass);
-    std::size_t rank = static_cast<std::size_t>(kPartRank * static_cast<double>(inputs.size()));
-    if (pass == 0) {
-      inputs.resize(n);
-      std::iota(inputs.begin(), inputs.end(), 0);
-      rank = options.rank;
-    }
-    const VertexPart part(fit, pass, std::move(inputs), std::max<std::size_t>(rank, 1), threads, control);
-    ThreadPool::shared().parallelFor(blocks, threads, [&](std::size_t index, unsigned slot) {
-      if (!workers[slot]) workers[slot] = std::make_unique<VertexWorker>(fit, system);
-      const std::size_t first = index * block, count = std::min(block, neurons - first);
-      workers[slot]->run(part, first, count, best, control);
-      if (options.refit && pass % kRefitEvery == 0)
-        workers[slot]->refit(first, count, options.kind, alphabets, best, control);
-      control.finish(count);
-    });
-  }
+  Passes passes(fit, alphabets, best, options, threads, control);
   VertexOutcome outcome;
-  for (std::size_t k = 0; k < neurons; ++k) outcome.walked += best.errors[k] < given[k] ? 1 : 0;
+  {
+    const std::vector<double> given = best.errors;
+    const WalkSystem system(fit, options.rank, threads, control);
+    std::vector<std::unique_ptr<Walker>> walkers(threads);
+    passes.run(true,
+               [&](AnswerBlock& block, unsigned slot) { workspaceOf(walkers, slot, fit, system).run(block, control); });
+    for (std::size_t k = 0; k < given.size(); ++k) outcome.walked += best.errors[k] < given[k] ? 1 : 0;
+  }
+  std::vector<std::unique_ptr<OrderedDecoder>> decoders(threads);
+  for (std::size_t pass = 1; pass <= options.passes; ++pass) {
+    control.checkpoint();
+    const RandomOrder order(fit, pass, threads, control);
+    passes.run(pass % kRefitEvery == 0,
+               [&](AnswerBlock& block, unsigned slot) { workspaceOf(decoders, slot, fit).run(order, block, control); });
+  }
   return outcome;
 }
 
