@@ -201,7 +201,7 @@ export interface MethodSettings {
   method: Method;
   scale: 'max' | 'search';
   box: Box;
-  /** Passes of walking again; −1 for as many as pay. */
+  /** Passes of `vertex` after the walk, rounds of `gptq` after the first decoding (no public option); −1 for as many as pay. */
   passes: number;
   /** Relative to the mean of the Gram matrix's diagonal; −1 for the method's default. */
   damping: number;

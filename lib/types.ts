@@ -90,8 +90,8 @@ export interface QuantizeOptions extends AlphabetOptions, JobOptions {
   /** `search` for the scale with the least output error, or `max`: the largest weight. `maly-saab` needs `max`. */
   scale?: 'search' | 'max';
   /**
-   * For `vertex`: how often to walk again over a part of the weights; each pass only lowers the error. 0 is one walk; `auto`
-   * (default) goes by cost.
+   * For `vertex`: how many more answers to find and recombine after the walk; each pass only lowers the error. 0 is the walk alone;
+   * `auto` (default) goes by cost.
    */
   effort?: number | 'auto';
   /** For `vertex` and `gptq`: λ of X̃ᵀX̃ + λI, over the mean of the diagonal; 0 or more. More of it fits the samples less closely. */
@@ -150,7 +150,7 @@ export interface LayerReport {
    * nearer than about 0. null where it says nothing, and for methods that do not compute it.
    */
   sphereGapDb: number | null;
-  /** For `vertex`: passes of walking again that were done, and the share of neurons that the walk served better than GPTQ. */
+  /** For `vertex`: passes after the walk, and the share of neurons for which the walk improved on GPTQ. */
   passes: number | null;
   walked: number | null;
   /** For `vertex` and `gptq`: the damping that was used. */

@@ -74,7 +74,7 @@ export function addMethodFlags(command: Command): Command {
   return command
     .option(
       '--effort <n|auto>',
-      'vertex: how often to walk again over a part of the weights; each pass only lowers the error, 0 is one walk (default: auto, by cost)',
+      'vertex: how many more answers to recombine after the walk, each pass only lowers the error, 0 is the walk alone (default: auto, by cost)',
       parse.effort,
     )
     .option(

@@ -38,8 +38,8 @@ What it does:
 
 Methods:
   vertex     weights walk along directions that hardly matter to the data until most of them are on the grid; the rest is
-             decoded, and parts are walked again while that pays (--effort). On the samples no layer fits worse than with gptq on the same
-             inputs. The default with data.
+             decoded. More answers, decoded in other orders, are recombined with it while that pays (--effort). On the
+             samples no layer fits worse than with gptq on the same inputs. The default with data.
   gptq       weights are rounded one after the other, the rest making up for each; scales searched, codes polished.
   gpfq       weights are rounded one after the other, each on what the ones before it left of the outputs. Fast.
   maly-saab  the walk of Maly & Saab alone, then plain rounding of what is left, with a certificate.
@@ -54,7 +54,7 @@ Examples:
   $ vertexq quantize model.onnx -o model.int4.onnx --calibration samples.npz
   $ vertexq quantize model.onnx -o out.onnx --calibration a.npz b.npz --holdout test.npz --report report.json
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npy --bits 2 --group-size 16
-  $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --bits 3 --effort 0       one walk: faster
+  $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --bits 3 --effort 0       the walk alone: faster
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --method gptq --no-error-correction
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --levels 3 --group-size channel --format float
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --layers '*attention*' --skip '*/head/*'

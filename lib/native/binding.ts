@@ -68,7 +68,7 @@ export interface NativeQuantized {
   /** Of `pairs`: ‖X̃Qᵀ − XWᵀ‖ and ‖XWᵀ‖, Frobenius. */
   norms: { weight: Norms; calibration: Norms | null; holdout: Norms | null };
   sphereGapDb: number | null;
-  /** Passes of walking again that were done. */
+  /** Passes of `vertex` after the walk. */
   passes: number;
   /** The relative damping that was used. */
   damping: number;

@@ -178,6 +178,11 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
     fitted.rounded.alphabets = plainAlphabets(targets, h, options);
     best = decodeWith(gpfqCoefficients(h, DecodeOrder::Natural), targets, h,
                       view(fitted.rounded.alphabets, n, groupSize), false, threads, control);
+  } else if (options.scale == ScaleRule::Max && options.method == FitMethod::Gptq && options.passes == 0) {
+    control.expect(neurons);
+    fitted.rounded.alphabets = plainAlphabets(targets, h, options);
+    best = decodeWith(nearestPlaneCoefficients(h, 0.0, DecodeOrder::Natural, threads, control), targets, h,
+                      view(fitted.rounded.alphabets, n, groupSize), false, threads, control);
   } else if (options.scale == ScaleRule::Max) {
     control.expect(6 * neurons);  // three decodings, each polished
     fitted.rounded.alphabets = plainAlphabets(targets, h, options);
@@ -186,6 +191,7 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
     control.expect(neurons);
     GptqOptions gptq;
     gptq.alphabets = options.alphabet;
+    if (options.method == FitMethod::Gptq && options.passes) gptq.rounds = static_cast<int>(*options.passes);
     GptqResult result = gptqLayer({targets.data(), neurons, n}, h, gptq, threads, control);
     fitted.rounded.alphabets = std::move(result.alphabets);
     best = {std::move(result.codes), std::move(result.errors)};

@@ -11,7 +11,7 @@
 namespace vertexq {
 
 enum class FitMethod {
-  Vertex,  // GPTQ, then the walk where it is better (vertex.h)
+  Vertex,  // GPTQ, then the walk and more, where that is better (vertex.h)
   Gptq,    // gptq.h
   Gpfq,    // Lybrand & Saab 2021 in Gram form, scales by rounding error, natural order: as its authors have it
 };
@@ -22,7 +22,11 @@ struct FitOptions {
   ScaleRule scale = ScaleRule::Search;
   RankRule rank{RankRule::Kind::Auto, 0};  // of the first walk
   double damping = kDefaultDamping;        // relative (decode/damping.h)
-  std::optional<std::size_t> passes = {};  // of walking again; without: defaultPasses (vertex.h)
+  /**
+   * Vertex: passes after the walk; without, defaultPasses (vertex.h). Gptq: rounds after the first decoding (gptq.h); 0 with
+   * ScaleRule::Max is GPTQ as published and shipped: natural order and nothing else.
+   */
+  std::optional<std::size_t> passes = {};
 
   /** Lowest held-out errors at 2, 3 and 4 bits were with 0.001 to 0.003 (docs/method.md, section 3). */
   static constexpr double kDefaultDamping = 0.003;
@@ -31,7 +35,7 @@ struct FitOptions {
 struct Fitted {
   Rounded rounded;
   std::size_t rank = 0;    // directions the first walk held; 0 for other methods
-  std::size_t passes = 0;  // of walking again
+  std::size_t passes = 0;  // after the walk
   std::size_t walked = 0;  // neurons for which the walk had the better answer
   double damping = 0;
   /**
