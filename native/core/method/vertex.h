@@ -30,7 +30,7 @@ inline constexpr double kDefaultRank = 0.75;
 /** Passes by default: as many as a budget of flops allows, from kLeastPasses to kMostPasses. */
 std::size_t defaultPasses(std::size_t inFeatures, std::size_t neurons);
 inline constexpr std::size_t kLeastPasses = 16;
-inline constexpr std::size_t kMostPasses = 64;
+inline constexpr std::size_t kMostPasses = 128;
 
 /**
  * Lowers the errors of `best`, which holds an answer for every neuron and its error, on `alphabets`, which fit.alphabets
