@@ -217,6 +217,108 @@ void wideSystems() {
   }));
 }
 
+/** H(q - w) */
+std::vector<double> gradientOf(const Matrix& h, const double* w, const std::vector<double>& q) {
+  std::vector<double> gradient(q.size());
+  for (std::size_t j = 0; j < q.size(); ++j)
+    for (std::size_t i = 0; i < q.size(); ++i) gradient[i] += h(i, j) * (q[j] - w[j]);
+  return gradient;
+}
+
+/** Its targets q_T - H_TT⁻¹g_T are those of decode(): on well-conditioned data both find the same codes, T alone changed. */
+template <typename Real>
+void redecodesAsDecodes() {
+  std::mt19937_64 random(26);
+  for (const std::size_t n : {1u, 9u, 64u, 150u})
+    for (const GridChoice choice : {GridChoice{Grid::Asymmetric, 8}, GridChoice{Grid::ZeroFree, 2}}) {
+      const TestLayer layer(random, n, 6, choice, std::min<std::size_t>(n, 32));
+      Matrix hWide = damped(gramOf(gaussian(random, 4 * n + 4, n)), 0.01);
+      const auto h = castTo<Real>(hWide);
+      for (std::size_t i = 0; i < n * n; ++i) hWide.data()[i] = static_cast<double>(h.data()[i]);
+      const FreeEntrySystem<Real> system(h);
+      FreeEntryDecoder<Real> decoder(system, n, 8), other(system, n, 8);
+      for (std::size_t k = 0; k < layer.neurons; ++k)
+        for (const std::size_t width : {2u, 5u, 8u}) {
+          const std::vector<int> free = draw(random, n, k == 0 ? n : (n + 1) / 2, k % 2);
+          const double* w = &layer.weights[k * n];
+          const std::vector<double> q = layer.rounded(k);
+          std::vector<std::int8_t> start(n);
+          for (std::size_t i = 0; i < n; ++i)
+            start[i] = static_cast<std::int8_t>(layer.alphabets.of(k, i).nearest(w[i]));
+          std::vector<std::int8_t> expected = start, codes = start;
+          const std::vector<Real> weights = castTo<Real>(std::vector<double>(w, w + n));
+          std::vector<Real> values = castTo<Real>(q);
+          other.decode(weights.data(), values.data(), expected.data(), free.data(), free.size(), layer.alphabets, k,
+                       width);
+          const std::vector<double> gradient = gradientOf(hWide, w, q);
+          CHECK(decoder.redecode(q.data(), gradient.data(), codes.data(), free.data(), free.size(), layer.alphabets, k,
+                                 width));
+          std::vector<bool> isFree(n);
+          for (const int i : free) isFree[static_cast<std::size_t>(i)] = true;
+          for (std::size_t i = 0; i < n; ++i) CHECK(isFree[i] || codes[i] == start[i]);
+          if (codes == expected) continue;
+          // A neuron of values on levels and ties may be as well off with other codes.
+          const auto error = [&](const std::vector<std::int8_t>& found) {
+            std::vector<double> v(n);
+            for (std::size_t i = 0; i < n; ++i) v[i] = layer.alphabets.of(k, i).level(found[i]);
+            return reference::outputError(hWide, w, v.data());
+          };
+          CHECK(k % 5 == 2);
+          CHECK_AT_MOST(std::abs(error(codes) - error(expected)), 1e-2 * error(expected));
+        }
+    }
+}
+
+/** Where float32 cannot do it, nothing is written and the answer is false; the next call is as good as any. */
+void redecodeRefuses() {
+  std::mt19937_64 random(27);
+  const std::size_t n = 40;
+  const TestLayer layer(random, n, 1, {Grid::Asymmetric, 4}, n);
+  const std::vector<double> q = layer.rounded(0);
+  const std::vector<int> inputs = draw(random, n, 20, false);
+  const auto refuses = [&](FreeEntryDecoder<float>& decoder, const std::vector<double>& gradient) {
+    std::vector<std::int8_t> codes(n, 99);
+    const bool done =
+        decoder.redecode(q.data(), gradient.data(), codes.data(), inputs.data(), 20, layer.alphabets, 0, 8);
+    CHECK(done || codes == std::vector<std::int8_t>(n, 99));
+    return !done;
+  };
+  const Matrix h = damped(gramOf(gaussian(random, 200, n)), 0.01);
+  const auto good = castTo<float>(h);
+  const FreeEntrySystem<float> system(good);
+  FreeEntryDecoder<float> decoder(system, n, 8);
+  const std::vector<double> gradient = gradientOf(h, layer.weights.data(), q);
+  for (const double bad : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+    std::vector<double> broken = gradient;
+    broken[static_cast<std::size_t>(inputs[7])] = bad;
+    CHECK(refuses(decoder, broken));
+    CHECK(!refuses(decoder, gradient));
+  }
+  FloatMatrix indefinite = good;
+  const auto first = static_cast<std::size_t>(inputs[3]), second = static_cast<std::size_t>(inputs[5]);
+  indefinite(first, second) = indefinite(second, first) = 2 * std::max(good(first, first), good(second, second));
+  FloatMatrix negative = good;
+  negative(first, first) = -1;
+  FloatMatrix notANumber = good;
+  notANumber(first, second) = notANumber(second, first) = std::nanf("");
+  const auto singular = castTo<float>(gramOf(data("low rank", random, 12, n)));
+  for (const FloatMatrix& bad : {indefinite, negative, notANumber, singular}) {
+    const FreeEntrySystem<float> badSystem(bad);
+    FreeEntryDecoder<float> badDecoder(badSystem, n, 8);
+    CHECK(refuses(badDecoder, gradient));
+  }
+  // No gradient: the answer is where it should be. No inputs: nothing happens.
+  std::vector<std::int8_t> codes(n);
+  for (std::size_t i = 0; i < n; ++i)
+    codes[i] = static_cast<std::int8_t>(layer.alphabets.of(0, i).nearest(layer.weights[i]));
+  const std::vector<std::int8_t> before = codes;
+  const std::vector<double> zero(n);
+  CHECK(decoder.redecode(q.data(), zero.data(), codes.data(), inputs.data(), 20, layer.alphabets, 0, 8));
+  CHECK(codes == before);
+  CHECK(decoder.redecode(q.data(), gradient.data(), codes.data(), nullptr, 0, layer.alphabets, 0, 8));
+  CHECK(codes == before);
+}
+
 }  // namespace
 
 int main() {
@@ -230,5 +332,8 @@ int main() {
   singular<double>();
   singular<float>();
   wideSystems();
+  redecodesAsDecodes<double>();
+  redecodesAsDecodes<float>();
+  redecodeRefuses();
   return report();
 }

@@ -46,6 +46,9 @@ struct Problem {
 
   std::vector<std::int8_t> search(std::size_t width) const {
     KBestRounding<double> search(size(), width);
+    return run(search, width);
+  }
+  std::vector<std::int8_t> run(KBestRounding<double>& search, std::size_t width) const {
     std::vector<std::int8_t> codes(size());
     CHECK(search.run(size(), width, factor.data(), size(), targets.data(), pointers.data(), codes.data()));
     return codes;
@@ -100,6 +103,98 @@ void moreAnswersHelpOnAverage() {
   }
 }
 
+/** Plain loops: every answer a vector of its own, all continuations sorted, of equal ones the first. */
+std::vector<std::int8_t> plainSearch(const Problem& problem, std::size_t width) {
+  struct Partial {
+    double error;
+    std::vector<std::int8_t> codes;
+  };
+  const std::size_t size = problem.size();
+  std::vector<Partial> answers = {{0, std::vector<std::int8_t>(size)}};
+  for (std::size_t p = size; p-- > 0;) {
+    const Alphabet& alphabet = problem.alphabets[p];
+    std::vector<Partial> next;
+    for (const Partial& answer : answers) {
+      double centre = problem.targets[p];
+      for (std::size_t k = p + 1; k < size; ++k)
+        centre -= problem.factor(k, p) / problem.factor(p, p) *
+                  (problem.alphabets[k].level(answer.codes[k]) - problem.targets[k]);
+      // The two nearest levels of all.
+      std::vector<int> codes;
+      for (int code = alphabet.minCode(); code <= alphabet.maxCode(); ++code) codes.push_back(code);
+      const auto distance = [&](int code) { return std::abs(alphabet.level(code) - centre); };
+      std::stable_sort(codes.begin(), codes.end(), [&](int a, int b) { return distance(a) < distance(b); });
+      codes.resize(std::min<std::size_t>(codes.size(), width > 1 ? 2 : 1));
+      for (const int code : codes) {
+        Partial longer = answer;
+        longer.codes[p] = static_cast<std::int8_t>(code);
+        longer.error += std::pow(problem.factor(p, p) * distance(code), 2);
+        next.push_back(longer);
+      }
+    }
+    std::stable_sort(next.begin(), next.end(), [](const Partial& a, const Partial& b) { return a.error < b.error; });
+    next.resize(std::min(next.size(), width));
+    answers = std::move(next);
+  }
+  return answers.front().codes;
+}
+
+/** All grids, the targets partly beyond the alphabets' ends. */
+void matchPlainSearch() {
+  std::mt19937_64 random(66);
+  const std::pair<Grid, int> grids[] = {
+      {Grid::Integer, 3}, {Grid::ZeroFree, 2}, {Grid::Asymmetric, 3}, {Grid::ZeroFree, 4}, {Grid::Asymmetric, 16}};
+  for (const auto& [grid, levels] : grids)
+    for (const std::size_t size : {1u, 3u, 33u}) {
+      Problem problem(random, size, grid, levels);
+      for (std::size_t i = 0; i < size; ++i) problem.targets[i] *= i % 3 ? 1 : 5;
+      for (std::size_t width = 1; width <= 8; ++width) {
+        const std::vector<std::int8_t> codes = problem.search(width);
+        CHECK(codes == plainSearch(problem, width));
+        for (std::size_t i = 0; i < size; ++i)
+          CHECK(codes[i] >= problem.alphabets[i].minCode() && codes[i] <= problem.alphabets[i].maxCode());
+      }
+    }
+}
+
+/** Searches of several widths on one factor, entry by entry in turns, one of them left alone halfway and begun again. */
+void turns() {
+  std::mt19937_64 random(67);
+  const std::size_t size = 37, most = 41;
+  const Problem shared(random, size, Grid::Asymmetric, 4);
+  std::vector<Problem> problems;
+  std::vector<KBestRounding<double>> searches;
+  const auto widthOf = [](std::size_t k) { return 2 + k % 7; };
+  for (std::size_t k = 0; k < 9; ++k) {
+    problems.push_back(shared);
+    problems.back().targets = normals(random, size);
+    problems.back().alphabets.clear();
+    const Grid grid = k % 2 ? Grid::ZeroFree : Grid::Integer;
+    for (std::size_t i = 0; i < size; ++i)
+      problems.back().alphabets.push_back(Alphabet::withStep(grid, k % 2 ? 4 : 3, 0.3 + 0.1 * (i % 4), 0));
+    problems.back().pointers.clear();
+    searches.emplace_back(most, 8);  // room for more than is asked for
+  }
+  for (Problem& problem : problems)
+    for (const Alphabet& a : problem.alphabets) problem.pointers.push_back(&a);
+  const auto step = [&](std::size_t k, std::size_t p) {
+    return searches[k].step(p, shared.factor.column(p) + p, problems[k].targets[p], problems[k].alphabets[p]);
+  };
+  searches[4].start(size, 8);
+  for (std::size_t p = size; p-- > size / 2;) CHECK(step(4, p));
+  for (std::size_t k = 0; k < problems.size(); ++k) searches[k].start(size, widthOf(k));
+  for (std::size_t p = size; p-- > 0;)
+    for (std::size_t k = 0; k < problems.size(); ++k) CHECK(step((k + p) % problems.size(), p));
+  for (std::size_t k = 0; k < problems.size(); ++k) {
+    std::vector<std::int8_t> codes(size), again(size);
+    searches[k].finish(codes.data());
+    searches[k].finish(again.data());
+    CHECK(codes == problems[k].search(widthOf(k)));
+    CHECK(codes == again);
+    CHECK(codes == problems[k].run(searches[k], widthOf(k)));
+  }
+}
+
 void hostile() {
   std::mt19937_64 random(65);
   Problem problem(random, 5, Grid::Integer, 3);
@@ -108,6 +203,27 @@ void hostile() {
   std::vector<std::int8_t> codes(5);
   CHECK(!search.run(5, 4, problem.factor.data(), 5, problem.targets.data(), problem.pointers.data(), codes.data()));
   CHECK(search.run(0, 4, problem.factor.data(), 5, problem.targets.data(), problem.pointers.data(), codes.data()));
+  // A step that fails, in the turns of another search, is that search's own affair.
+  KBestRounding<double> other(5, 4);
+  search.start(5, 4);
+  other.start(5, 4);
+  const std::vector<double> good(5, 0.1);
+  bool whole = true;
+  for (std::size_t p = 5; p-- > 0;) {
+    const double* column = problem.factor.column(p) + p;
+    if (whole) whole = search.step(p, column, problem.targets[p], problem.alphabets[p]);
+    CHECK(whole == (p > 2));
+    CHECK(other.step(p, column, good[p], problem.alphabets[p]));
+  }
+  problem.targets = good;
+  other.finish(codes.data());
+  CHECK(codes == problem.search(4));
+  // An alphabet of one level.
+  problem.alphabets[1] = Alphabet::withStep(Grid::Integer, 3, 0, 0);
+  for (const std::size_t width : {1u, 2u, 8u}) {
+    const std::vector<std::int8_t> found = problem.search(width);
+    CHECK(problem.alphabets[1].level(found[1]) == 0);
+  }
 }
 
 }  // namespace
@@ -117,6 +233,8 @@ int main() {
   oneAnswerIsNearestPlane();
   allAnswersHoldTheOptimum();
   moreAnswersHelpOnAverage();
+  matchPlainSearch();
+  turns();
   hostile();
   return report();
 }

@@ -28,14 +28,33 @@ std::vector<float> rowsOf(const std::string& kind, std::mt19937_64& random, std:
   return rows;
 }
 
-/** Σ x̃_i·x_j, in long double. */
+/** Rows, column after column. */
 template <typename Real>
-std::vector<long double> reference(const std::vector<Real>& seen, const std::vector<Real>& meant, std::size_t n) {
+std::vector<Real> columnsOf(const std::vector<Real>& rows, std::size_t n) {
+  const std::size_t m = rows.size() / n;
+  std::vector<Real> columns(rows.size());
+  for (std::size_t j = 0; j < n; ++j)
+    for (std::size_t i = 0; i < m; ++i) columns[j * m + i] = rows[i * n + j];
+  return columns;
+}
+
+/** Σ x̃_i·x_j, in long double. */
+std::vector<long double> reference(const std::vector<float>& seen, const std::vector<float>& meant, std::size_t n) {
+  const std::size_t m = seen.size() / n;
+  const bool symmetric = &seen == &meant;
+  const std::vector<float> left = columnsOf(seen, n), right = symmetric ? left : columnsOf(meant, n);
   std::vector<long double> sums(n * n);
-  for (std::size_t row = 0; row < seen.size() / n; ++row)
-    for (std::size_t j = 0; j < n; ++j)
-      for (std::size_t i = 0; i < n; ++i)
-        sums[i + j * n] += static_cast<long double>(seen[row * n + i]) * meant[row * n + j];
+  for (std::size_t j = 0; j < n; ++j)
+    for (std::size_t i = 0; i < n; ++i) {
+      if (symmetric && i < j) {
+        sums[i + j * n] = sums[j + i * n];
+        continue;
+      }
+      const float *a = &left[i * m], *b = &right[j * m];
+      long double sum = 0;
+      for (std::size_t row = 0; row < m; ++row) sum += static_cast<long double>(a[row]) * b[row];
+      sums[i + j * n] = sum;
+    }
   return sums;
 }
 
@@ -57,49 +76,80 @@ double distance(const Matrix& a, const std::vector<long double>& b, const std::v
 /** Rounding of float64 sums; twice that of the reference too, where long double is no wider (valgrind, MSVC). */
 constexpr double kExact = 4e-14;
 
-template <typename Real>
-void checkSums(const std::vector<Real>& seen, const std::vector<Real>& meant, std::size_t n, GramPrecision precision,
-               double tolerance) {
-  GramAccumulator alone(n, precision), paired(n, precision, true);
-  JobControl control;
-  const std::size_t count = seen.size() / n;
-  alone.add(seen.data(), count, 1, control);
-  paired.add(seen.data(), meant.data(), count, 2, control);
-  CHECK(alone.samples() == count && paired.samples() == count);
-  CHECK(control.done() == 2 * count && control.total() == 2 * count);
-  const Matrix h = alone.gram(), again = paired.gram(2), g = paired.crossGram();
-  for (std::size_t j = 0; j < n; ++j)
-    for (std::size_t i = 0; i < j; ++i) CHECK(h(i, j) == h(j, i));
-  const auto squares = reference(seen, seen, n), meantSquares = reference(meant, meant, n);
-  CHECK_AT_MOST(distance(h, squares, squares, squares), tolerance);
-  CHECK_AT_MOST(distance(again, squares, squares, squares), tolerance);
-  CHECK_AT_MOST(distance(g, reference(seen, meant, n), squares, meantSquares), tolerance);
-}
+/** Pairs of rows and what their sums should be. */
+struct Pairs {
+  std::size_t n;
+  std::vector<float> seen, meant;
+  std::vector<long double> seenSquares, meantSquares, products;
+
+  Pairs(std::vector<float> seenRows, std::vector<float> meantRows, std::size_t inFeatures)
+      : n(inFeatures),
+        seen(std::move(seenRows)),
+        meant(std::move(meantRows)),
+        seenSquares(reference(seen, seen, n)),
+        meantSquares(reference(meant, meant, n)),
+        products(reference(seen, meant, n)) {}
+
+  /** X̃ and X change places. */
+  Pairs swapped() const {
+    Pairs other = *this;
+    std::swap(other.seen, other.meant);
+    std::swap(other.seenSquares, other.meantSquares);
+    for (std::size_t j = 0; j < n; ++j)
+      for (std::size_t i = 0; i < n; ++i) other.products[i + j * n] = products[j + i * n];
+    return other;
+  }
+
+  /** Added as rows of Real. */
+  template <typename Real = float>
+  void check(GramPrecision precision, double tolerance) const {
+    const std::vector<Real> a(seen.begin(), seen.end()), b(meant.begin(), meant.end());
+    GramAccumulator alone(n, precision), paired(n, precision, true);
+    JobControl control;
+    const std::size_t count = seen.size() / n;
+    alone.add(a.data(), count, 1, control);
+    paired.add(a.data(), b.data(), count, 2, control);
+    CHECK(alone.samples() == count && paired.samples() == count);
+    CHECK(control.done() == 2 * count && control.total() == 2 * count);
+    const Matrix h = alone.gram(), again = paired.gram(2), g = paired.crossGram();
+    for (std::size_t j = 0; j < n; ++j)
+      for (std::size_t i = 0; i < j; ++i) CHECK(h(i, j) == h(j, i));
+    CHECK_AT_MOST(distance(h, seenSquares, seenSquares, seenSquares), tolerance);
+    CHECK_AT_MOST(distance(again, seenSquares, seenSquares, seenSquares), tolerance);
+    CHECK_AT_MOST(distance(g, products, seenSquares, meantSquares), tolerance);
+  }
+};
+
+/** Rounding of float32 products. */
+constexpr double kFast = 2e-6;
 
 void sums() {
   std::mt19937_64 random(41);
+  const auto check = [&](const std::string& kind, std::size_t n, std::size_t m) {
+    const Pairs pairs(rowsOf(kind, random, m, n), rowsOf(kind, random, m, n), n);
+    pairs.check(GramPrecision::Fast, kFast);
+    pairs.check(GramPrecision::Exact, kExact);
+    pairs.check<double>(GramPrecision::Fast, kExact);
+  };
+  // Every kind of data in a slice and a few waiting rows; every number of rows about a slice, of kinds by turns.
   for (const std::string& kind : kinds())
-    for (const std::size_t n : {1u, 2u, 31u, 43u})
-      for (const std::size_t m : {std::size_t{1}, std::size_t{40}, kSlice - 1, kSlice, kSlice + 1, 2 * kSlice + 9}) {
-        const std::vector<float> seen = rowsOf(kind, random, m, n), meant = rowsOf(kind, random, m, n);
-        checkSums(seen, meant, n, GramPrecision::Fast, 2e-6);
-        checkSums(seen, meant, n, GramPrecision::Exact, kExact);
-        checkSums(std::vector<double>(seen.begin(), seen.end()), std::vector<double>(meant.begin(), meant.end()), n,
-                  GramPrecision::Fast, kExact);
-      }
+    for (const std::size_t n : {1u, 31u}) check(kind, n, kSlice + 9);
+  std::size_t turn = 0;
+  for (const std::size_t n : {1u, 2u, 43u})
+    for (const std::size_t m : {std::size_t{1}, std::size_t{40}, kSlice - 1, kSlice, kSlice + 1, 2 * kSlice + 9})
+      check(kinds()[turn++ % kinds().size()], n, m);
   // Several tiles, the last ones cut short.
   for (const std::size_t n : {128u, 257u, 531u}) {
-    const std::vector<float> seen = rowsOf("gaussian", random, kSlice + 100, n),
-                             meant = rowsOf("ternary", random, kSlice + 100, n);
-    checkSums(seen, meant, n, GramPrecision::Fast, 2e-6);
-    checkSums(seen, meant, n, GramPrecision::Exact, kExact);
+    const Pairs pairs(rowsOf("gaussian", random, kSlice + 9, n), rowsOf("ternary", random, kSlice + 9, n), n);
+    pairs.check(GramPrecision::Fast, kFast);
+    pairs.check(GramPrecision::Exact, kExact);
   }
 }
 
 /** Magnitudes whose float32 products overflow or underflow; some in one slice, one column or one row only. */
 void extremeMagnitudes() {
   std::mt19937_64 random(42);
-  const std::size_t n = 19, m = 2 * kSlice + 77;
+  const std::size_t n = 11, m = 2 * kSlice + 77;
   for (const float scale : {1e30f, 1e20f, 1e18f, 1e-13f, 1e-16f, 1e-21f, 1e-30f, 1e-42f, 3e38f}) {
     const std::vector<float> usual = rowsOf("gaussian", random, m, n);
     const auto scaled = [&](auto chosen) {
@@ -114,9 +164,10 @@ void extremeMagnitudes() {
           scaled([](std::size_t i, std::size_t) { return i == kSlice; }),
           scaled([&](std::size_t i, std::size_t) { return i + 1 == m; }),
           scaled([](std::size_t i, std::size_t j) { return i >= kSlice && j % 2 == 0; })}) {
-      checkSums(rows, usual, n, GramPrecision::Fast, 2e-6);
-      checkSums(usual, rows, n, GramPrecision::Fast, 2e-6);
-      checkSums(rows, rows, n, GramPrecision::Exact, kExact);
+      const Pairs pairs(rows, usual, n);
+      pairs.check(GramPrecision::Fast, kFast);
+      pairs.swapped().check(GramPrecision::Fast, kFast);
+      pairs.check(GramPrecision::Exact, kExact);
     }
   }
   GramAccumulator large(1, GramPrecision::Fast);
@@ -145,7 +196,7 @@ std::vector<double> inBatches(const std::vector<float>& seen, const std::vector<
     } else {
       gram.add(seen.data() + from, meant.data() + from, count, threads, control);
     }
-    if (count % 3 == 0) gram.gram();  // looking changes nothing
+    if (first % 4001 < count) gram.gram();  // looking, now and then, changes nothing
   }
   CHECK(gram.samples() == seen.size() / n && control.done() == control.total());
   const Matrix h = gram.gram(threads), g = gram.crossGram(threads);
@@ -154,31 +205,37 @@ std::vector<double> inBatches(const std::vector<float>& seen, const std::vector<
   return all;
 }
 
-void cutsAndThreadsDoNotMatter() {
+/**
+ * `inputs` and `slices` such that a run of slices is cut where one task has enough of them or, for converted rows, where their
+ * buffer is full. `thoroughly`: more ways to cut and more numbers of threads.
+ */
+void cutsAndThreadsDoNotMatter(std::size_t n, std::size_t slices, bool thoroughly) {
   std::mt19937_64 random(43);
-  const std::size_t m = 18 * kSlice + 131;  // more slices than are taken at once
-  for (const std::size_t n : {5u, 150u}) {
-    std::vector<float> seen = rowsOf("gaussian", random, m, n), meant = rowsOf("gaussian", random, m, n);
-    // A slice that needs float64 products because of a column whose only large entry is its last row.
-    for (std::size_t row = 3 * kSlice; row < 4 * kSlice; ++row)
-      seen[row * n + 2] = row + 1 < 4 * kSlice ? 1e-25f : 1e-3f;
-    for (std::size_t row = 7 * kSlice; row < 8 * kSlice; ++row) meant[row * n + 1] = row % 5 == 0 ? 1e25f : 1;
-    const auto all = [] { return std::size_t{1} << 30; };
-    const auto some = [&] { return 1 + random() % 900; };
-    const auto few = [&] { return random() % 40; };
-    const auto never = [](std::size_t) { return false; };
-    const auto partly = [](std::size_t row) { return row > 1000 && row < 2100; };
-    for (const GramPrecision precision : kPrecisions) {
-      const std::vector<double> whole = inBatches(seen, meant, n, precision, 1, all, never);
-      const std::vector<double> mixed = inBatches(seen, meant, n, precision, 1, all, partly);
-      for (const unsigned threads : {1u, 2u, 7u}) {
-        CHECK(inBatches(seen, meant, n, precision, threads, all, never) == whole);
-        CHECK(inBatches(seen, meant, n, precision, threads, some, never) == whole);
-        CHECK(inBatches(seen, meant, n, precision, threads, some, partly) == mixed);
-      }
-      CHECK(inBatches(seen, meant, n, precision, 2, few, never) == whole);
-      CHECK(inBatches(seen, meant, n, precision, 2, few, partly) == mixed);
-    }
+  const std::size_t m = slices * kSlice + 131;
+  std::vector<float> seen = rowsOf("gaussian", random, m, n), meant = rowsOf("gaussian", random, m, n);
+  // A slice that needs float64 products because of a column whose only large entry is its last row.
+  for (std::size_t row = 0; row < kSlice; ++row) seen[row * n + 2] = row + 1 < kSlice ? 1e-25f : 1e-3f;
+  for (std::size_t row = (slices - 1) * kSlice; row < slices * kSlice; ++row)
+    meant[row * n + 1] = row % 5 == 0 ? 1e25f : 1;
+  const auto all = [] { return std::size_t{1} << 30; };
+  const auto some = [&] { return 1 + random() % 900; };
+  const auto few = [&] { return random() % 40; };
+  const auto never = [](std::size_t) { return false; };
+  const auto partly = [](std::size_t row) { return row > 1000 && row < 2100; };
+  for (const GramPrecision precision : kPrecisions) {
+    const std::vector<double> whole = inBatches(seen, meant, n, precision, 1, all, never);
+    const std::vector<double> mixed = inBatches(seen, meant, n, precision, 1, all, partly);
+    CHECK(inBatches(seen, meant, n, precision, 7, all, never) == whole);
+    CHECK(inBatches(seen, meant, n, precision, 2, some, never) == whole);
+    CHECK(inBatches(seen, meant, n, precision, 7, some, partly) == mixed);
+    if (!thoroughly) continue;
+    CHECK(inBatches(seen, meant, n, precision, 2, all, never) == whole);
+    CHECK(inBatches(seen, meant, n, precision, 1, some, never) == whole);
+    CHECK(inBatches(seen, meant, n, precision, 7, some, never) == whole);
+    CHECK(inBatches(seen, meant, n, precision, 1, some, partly) == mixed);
+    CHECK(inBatches(seen, meant, n, precision, 2, some, partly) == mixed);
+    CHECK(inBatches(seen, meant, n, precision, 2, few, never) == whole);
+    CHECK(inBatches(seen, meant, n, precision, 2, few, partly) == mixed);
   }
 }
 
@@ -264,7 +321,8 @@ int main() {
   pinBlasToOneThread();
   sums();
   extremeMagnitudes();
-  cutsAndThreadsDoNotMatter();
+  cutsAndThreadsDoNotMatter(5, 19, true);     // 17 slices between two that need float64: more than a task takes at once
+  cutsAndThreadsDoNotMatter(150, 14, false);  // two tiles; 13 slices in float64 fill the buffer
   notFinite<float>();
   notFinite<double>();
   misuse();
