@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "bench.h"
+#include "method/fit_layer.h"
 #include "parallel/thread_pool.h"
 #include "pipeline.h"
 #include "rivals.h"
@@ -56,6 +57,23 @@ void pipelineScaling(const std::string& name, const DecodeProblem& problem, cons
   });
 }
 
+/** The whole vertex method, from the Gram matrix to codes. */
+void methodScaling(const DecodeProblem& problem, const Options& options) {
+  JobControl control;
+  GramAccumulator accumulator(problem.columns, GramPrecision::Fast);
+  accumulator.add(problem.x.data(), problem.rows, options.threads, control);
+  const GramData data{accumulator.gram(), {}, {}};
+  const std::vector<double> weights(problem.weights.data(), problem.weights.data() + problem.columns * problem.neurons);
+  FitOptions fit;
+  fit.alphabet = {Grid::Asymmetric, 8, problem.columns};
+  for (const std::size_t passes : {0u, 16u}) {
+    fit.passes = passes;
+    scaling("vertex, " + std::to_string(passes) + " passes", options, [&](unsigned threads) {
+      fitLayer({weights.data(), problem.neurons, problem.columns}, data, nullptr, fit, threads, control);
+    });
+  }
+}
+
 }  // namespace
 
 void benchThreads(const Options& options) {
@@ -83,6 +101,7 @@ void benchThreads(const Options& options) {
   const DecodeProblem few(2 * n, n, 256, 8);
   pipelineScaling<double>("walk, decoding and polish, float64", few, options);
   pipelineScaling<float>("walk, decoding and polish, float32", few, options);
+  methodScaling(few, options);
 }
 
 }  // namespace vertexq::bench
