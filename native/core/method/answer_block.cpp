@@ -79,16 +79,21 @@ double AnswerBlock::polish(std::size_t k) {
   return error;
 }
 
-void AnswerBlock::keepBetter(LayerCodes& best, const JobControl& control) {
+void AnswerBlock::keepBetter(LayerCodes& best, double slack, const JobControl& control) {
   const std::size_t n = fit_.inFeatures();
   updateGradients();
   for (std::size_t k = 0; k < count_; ++k) {
     control.checkpoint();
-    const std::size_t neuron = first_ + k;
+    double& least = best.errors[first_ + k];
+    const double before = least, limit = before * (1 + slack);
+    least = limit;
     const double error = recombine(k, polish(k), best);
-    if (!(error < best.errors[neuron])) continue;
-    best.errors[neuron] = error;
-    std::copy_n(codes(k), n, best.codes.data() + neuron * n);
+    if (error < least) {
+      least = error;
+      std::copy_n(codes(k), n, best.codes.data() + (first_ + k) * n);
+    } else if (least == limit) {
+      least = before;  // nothing was taken
+    }
   }
 }
 

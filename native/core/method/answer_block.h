@@ -48,9 +48,9 @@ class AnswerBlock {
    * Polishes the answers, recombines each with the best so far, and keeps what is better. Recombining: the two agree on most entries;
    * those where they differ are decoded anew with the rest held, among all levels, and polished; the outcome is then recombined with the
    * better of the two, while something comes of it. So what an answer has better in some places is not lost by what it has worse in
-   * others.
+   * others. With a `slack`, an answer counts as better while its error is less than 1 + slack times that of the best.
    */
-  void keepBetter(LayerCodes& best, const JobControl& control);
+  void keepBetter(LayerCodes& best, double slack, const JobControl& control);
 
   /**
    * Refits the steps to the best codes and polishes; keeps what lowers the error. `alphabets` is what fit.alphabets views. Steps

@@ -23,10 +23,16 @@ constexpr double kPassBudget = 2e12;
 constexpr double kPassPerNeuron = 20;
 constexpr double kPassShared = 1;
 
+/** A pass accepts an answer that is worse than the one it starts from by up to this; the best is kept beside it. */
+constexpr double kSlack = 0.1;
+
 /** One pass: an answer for each neuron of a block. */
 using AnswerBlocks = std::function<void(AnswerBlock&, unsigned slot)>;
 
-/** Lets `answer` loose on all blocks and keeps what is better. */
+/**
+ * Passes over all blocks by threshold accepting (Dueck & Scheuer 1990): a neuron moves on to an answer that is a little worse,
+ * which leads out of places where no answer near is better, and the best it ever had is what counts.
+ */
 class Passes {
  public:
   Passes(const LayerFit& fit, std::vector<Alphabet>& alphabets, LayerCodes& best, const VertexOptions& options,
@@ -34,6 +40,8 @@ class Passes {
       : fit_(fit),
         alphabets_(alphabets),
         best_(best),
+        bestAlphabets_(alphabets),
+        current_(best),
         options_(options),
         threads_(threads),
         control_(control),
@@ -43,7 +51,7 @@ class Passes {
     std::copy_n(fit.h.data(), fit.inFeatures() * fit.inFeatures(), single_.data());
   }
 
-  void run(bool refit, const AnswerBlocks& answer) {
+  void run(double slack, bool refit, const AnswerBlocks& answer) {
     const std::size_t neurons = fit_.neurons();
     const std::size_t width = std::clamp<std::size_t>(neurons / kBlocks, 1, AnswerBlock::kWidth);
     ThreadPool::shared().parallelFor((neurons + width - 1) / width, threads_, [&](std::size_t index, unsigned slot) {
@@ -51,16 +59,30 @@ class Passes {
       AnswerBlock& block = *blocks_[slot];
       block.select(index * width, std::min(width, neurons - index * width));
       answer(block, slot);
-      block.keepBetter(best_, control_);
-      if (refit && options_.refit) block.refit(options_.kind, alphabets_, best_, control_);
+      block.keepBetter(current_, slack, control_);
+      if (refit && options_.refit) block.refit(options_.kind, alphabets_, current_, control_);
+      for (std::size_t k = 0; k < block.count(); ++k) keepBest(block.first() + k);
       control_.finish(block.count());
     });
   }
 
+  /** The alphabets of the best answers; after the last pass. */
+  void finish() { std::copy(bestAlphabets_.begin(), bestAlphabets_.end(), alphabets_.begin()); }
+
  private:
+  void keepBest(std::size_t neuron) {
+    if (!(current_.errors[neuron] < best_.errors[neuron])) return;
+    const std::size_t n = fit_.inFeatures(), groups = fit_.alphabets.groups();
+    best_.errors[neuron] = current_.errors[neuron];
+    std::copy_n(current_.codes.data() + neuron * n, n, best_.codes.data() + neuron * n);
+    std::copy_n(alphabets_.data() + neuron * groups, groups, bestAlphabets_.data() + neuron * groups);
+  }
+
   const LayerFit& fit_;
-  std::vector<Alphabet>& alphabets_;
+  std::vector<Alphabet>& alphabets_;  // of current_: what fit_ views
   LayerCodes& best_;
+  std::vector<Alphabet> bestAlphabets_;
+  LayerCodes current_;
   const VertexOptions& options_;
   unsigned threads_;
   JobControl& control_;
@@ -93,7 +115,7 @@ VertexOutcome vertexLayer(const LayerFit& fit, std::vector<Alphabet>& alphabets,
     const std::vector<double> given = best.errors;
     const WalkSystem system(fit, options.rank, threads, control);
     std::vector<std::unique_ptr<Walker>> walkers(threads);
-    passes.run(true,
+    passes.run(0, true,
                [&](AnswerBlock& block, unsigned slot) { workspaceOf(walkers, slot, fit, system).run(block, control); });
     for (std::size_t k = 0; k < given.size(); ++k) outcome.walked += best.errors[k] < given[k] ? 1 : 0;
   }
@@ -101,9 +123,10 @@ VertexOutcome vertexLayer(const LayerFit& fit, std::vector<Alphabet>& alphabets,
   for (std::size_t pass = 1; pass <= options.passes; ++pass) {
     control.checkpoint();
     const RandomOrder order(fit, pass, threads, control);
-    passes.run(pass % kRefitEvery == 0,
+    passes.run(kSlack, pass % kRefitEvery == 0,
                [&](AnswerBlock& block, unsigned slot) { workspaceOf(decoders, slot, fit).run(order, block, control); });
   }
+  passes.finish();
   return outcome;
 }
 

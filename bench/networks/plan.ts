@@ -1,0 +1,96 @@
+// Which runs there are, the most telling first: a run that is stopped leaves those.
+import type { ModelOptions } from '../../lib';
+import { type DigitNetwork, digitNetworks, settings as digitSettings } from './digits';
+import { settings as encoderSettings } from './encoder';
+import type { Measured } from './network';
+
+/** Names as in the tables. */
+export const methods = {
+  vertex: { method: 'vertex' },
+  'vertex, effort 0': { method: 'vertex', effort: 0 },
+  gptq: { method: 'gptq' },
+  'gptq, uncorrected': { method: 'gptq', errorCorrection: false },
+  'gptq, largest-weight scale, uncorrected': { method: 'gptq', scale: 'max', errorCorrection: false },
+  msq: { method: 'msq' },
+  'vertex, uncorrected': { method: 'vertex', errorCorrection: false },
+} as const satisfies Record<string, ModelOptions>;
+
+export type MethodName = keyof typeof methods;
+
+export interface Plan {
+  network: 'encoder' | DigitNetwork;
+  setting: string;
+  method: MethodName;
+  grid: NonNullable<ModelOptions['grid']>;
+  /** Which draw of the calibration images. */
+  draw: number;
+}
+
+export type Result = Plan & Measured;
+
+export const sameRun = (a: Plan, b: Plan): boolean =>
+  a.network === b.network &&
+  a.setting === b.setting &&
+  a.method === b.method &&
+  a.grid === b.grid &&
+  a.draw === b.draw;
+
+export function optionsOf({ network, setting, method, grid }: Plan): ModelOptions {
+  const { options } = (network === 'encoder' ? encoderSettings : digitSettings)[setting]!;
+  return { ...options, ...methods[method], grid };
+}
+
+function encoderPlan(setting: string, method: MethodName, grid?: Plan['grid']): Plan {
+  return {
+    network: 'encoder',
+    setting,
+    method,
+    grid: grid ?? encoderSettings[setting]!.options.grid!,
+    draw: 0,
+  };
+}
+
+/** The grids that a setting's `vertex` is tried on besides its own. */
+const otherGrids: [string, Plan['grid']][] = [
+  ['2 bits, groups of 32', 'asymmetric'],
+  ['3 bits, per channel', 'zero-free'],
+  ['3 bits, groups of 32', 'zero-free'],
+];
+
+export function encoderPlans(quick: boolean): Plan[] {
+  const all = Object.keys(encoderSettings);
+  if (quick) return ['gptq', 'msq'].map((name) => encoderPlan(all[0]!, name as MethodName));
+  const [first, ...others] = all as [string, ...string[]];
+  const of = (among: string[], names: MethodName[]) =>
+    among.flatMap((setting) => names.map((name) => encoderPlan(setting, name)));
+  return [
+    ...of([first], ['vertex', 'gptq', 'gptq, largest-weight scale, uncorrected', 'msq', 'gptq, uncorrected']),
+    ...of(others, ['vertex', 'gptq', 'gptq, largest-weight scale, uncorrected', 'msq']),
+    ...of([first], ['vertex, uncorrected']),
+    ...of(others, ['gptq, uncorrected']),
+    ...of(all, ['vertex, effort 0']),
+    ...otherGrids.map(([setting, grid]) => encoderPlan(setting, 'vertex', grid)),
+  ];
+}
+
+export function digitPlans(quick: boolean): Plan[] {
+  const plan = (network: DigitNetwork, setting: string, method: MethodName, draw: number): Plan => ({
+    network,
+    setting,
+    method,
+    grid: digitSettings[setting]!.options.grid!,
+    draw,
+  });
+  const all = Object.keys(digitSettings);
+  if (quick) return (['vertex', 'gptq', 'msq'] as const).map((name) => plan('mlp', '2 bits', name, 1));
+  return [1, 2, 3].flatMap((draw) =>
+    digitNetworks.flatMap((network) => [
+      ...all.flatMap((setting) =>
+        (['vertex', 'gptq', 'msq'] as const).map((name) => plan(network, setting, name, draw)),
+      ),
+      ...(['vertex, uncorrected', 'gptq, uncorrected'] as const).map((name) =>
+        plan(network, '2 bits', name, draw),
+      ),
+    ]),
+  );
+}
