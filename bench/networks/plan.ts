@@ -64,8 +64,10 @@ export function encoderPlans(quick: boolean): Plan[] {
   const of = (among: string[], names: MethodName[]) =>
     among.flatMap((setting) => names.map((name) => encoderPlan(setting, name)));
   return [
-    ...of([first], ['vertex', 'gptq', 'gptq, largest-weight scale, uncorrected', 'msq', 'gptq, uncorrected']),
-    ...of(others, ['vertex', 'gptq', 'gptq, largest-weight scale, uncorrected', 'msq']),
+    ...of(all, ['vertex']),
+    ...of(all, ['gptq']),
+    ...of([first], ['gptq, largest-weight scale, uncorrected', 'msq', 'gptq, uncorrected']),
+    ...of(others, ['gptq, largest-weight scale, uncorrected', 'msq']),
     ...of([first], ['vertex, uncorrected']),
     ...of(others, ['gptq, uncorrected']),
     ...of(all, ['vertex, effort 0']),

@@ -135,7 +135,7 @@ void floatFallsBack() {
 template <typename Real>
 void choleskyBytes() {
   std::mt19937_64 random(5);
-  const std::size_t n = 1000;  // three tasks of rows
+  const std::size_t n = 800;  // two tasks of rows
   const auto h = castTo<Real>(cheapGram(random, n));
   auto expected = h;
   CHECK(choleskyLower(expected, 1, JobControl()));

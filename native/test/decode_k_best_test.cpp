@@ -119,12 +119,12 @@ std::vector<std::int8_t> plainSearch(const Problem& problem, std::size_t width) 
       for (std::size_t k = p + 1; k < size; ++k)
         centre -= problem.factor(k, p) / problem.factor(p, p) *
                   (problem.alphabets[k].level(answer.codes[k]) - problem.targets[k]);
-      // The two nearest levels of all.
-      std::vector<int> codes;
-      for (int code = alphabet.minCode(); code <= alphabet.maxCode(); ++code) codes.push_back(code);
+      // The levels on either side of the centre, the nearer first; beyond the alphabet's end the end alone.
+      const Alphabet::Cell cell = alphabet.cell(centre);
+      const int nearest = alphabet.nearest(centre), low = alphabet.nearest(cell.low);
+      std::vector<int> codes = {nearest};
+      if (width > 1 && cell.low != cell.high) codes.push_back(nearest == low ? low + 1 : low);
       const auto distance = [&](int code) { return std::abs(alphabet.level(code) - centre); };
-      std::stable_sort(codes.begin(), codes.end(), [&](int a, int b) { return distance(a) < distance(b); });
-      codes.resize(std::min<std::size_t>(codes.size(), width > 1 ? 2 : 1));
       for (const int code : codes) {
         Partial longer = answer;
         longer.codes[p] = static_cast<std::int8_t>(code);

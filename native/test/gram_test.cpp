@@ -17,7 +17,6 @@ using namespace vertexq::testing;
 namespace {
 
 constexpr std::size_t kSlice = GramAccumulator::kSliceRows;
-constexpr GramPrecision kPrecisions[] = {GramPrecision::Fast, GramPrecision::Exact};
 
 /** Row-major rows of data of a kind, with float32 values. */
 std::vector<float> rowsOf(const std::string& kind, std::mt19937_64& random, std::size_t m, std::size_t n) {
@@ -205,11 +204,8 @@ std::vector<double> inBatches(const std::vector<float>& seen, const std::vector<
   return all;
 }
 
-/**
- * `inputs` and `slices` such that a run of slices is cut where one task has enough of them or, for converted rows, where their
- * buffer is full. `thoroughly`: more ways to cut and more numbers of threads.
- */
-void cutsAndThreadsDoNotMatter(std::size_t n, std::size_t slices, bool thoroughly) {
+/** `thoroughly`: more ways to cut and more numbers of threads. */
+void cutsAndThreadsDoNotMatter(std::size_t n, std::size_t slices, GramPrecision precision, bool thoroughly) {
   std::mt19937_64 random(43);
   const std::size_t m = slices * kSlice + 131;
   std::vector<float> seen = rowsOf("gaussian", random, m, n), meant = rowsOf("gaussian", random, m, n);
@@ -222,21 +218,18 @@ void cutsAndThreadsDoNotMatter(std::size_t n, std::size_t slices, bool thoroughl
   const auto few = [&] { return random() % 40; };
   const auto never = [](std::size_t) { return false; };
   const auto partly = [](std::size_t row) { return row > 1000 && row < 2100; };
-  for (const GramPrecision precision : kPrecisions) {
-    const std::vector<double> whole = inBatches(seen, meant, n, precision, 1, all, never);
-    const std::vector<double> mixed = inBatches(seen, meant, n, precision, 1, all, partly);
-    CHECK(inBatches(seen, meant, n, precision, 7, all, never) == whole);
-    CHECK(inBatches(seen, meant, n, precision, 2, some, never) == whole);
-    CHECK(inBatches(seen, meant, n, precision, 7, some, partly) == mixed);
-    if (!thoroughly) continue;
-    CHECK(inBatches(seen, meant, n, precision, 2, all, never) == whole);
-    CHECK(inBatches(seen, meant, n, precision, 1, some, never) == whole);
-    CHECK(inBatches(seen, meant, n, precision, 7, some, never) == whole);
-    CHECK(inBatches(seen, meant, n, precision, 1, some, partly) == mixed);
-    CHECK(inBatches(seen, meant, n, precision, 2, some, partly) == mixed);
-    CHECK(inBatches(seen, meant, n, precision, 2, few, never) == whole);
-    CHECK(inBatches(seen, meant, n, precision, 2, few, partly) == mixed);
-  }
+  const std::vector<double> whole = inBatches(seen, meant, n, precision, 1, all, never);
+  const std::vector<double> mixed = inBatches(seen, meant, n, precision, 1, all, partly);
+  CHECK(inBatches(seen, meant, n, precision, 7, all, never) == whole);
+  CHECK(inBatches(seen, meant, n, precision, 2, some, partly) == mixed);
+  if (!thoroughly) return;
+  CHECK(inBatches(seen, meant, n, precision, 2, all, never) == whole);
+  CHECK(inBatches(seen, meant, n, precision, 1, some, partly) == mixed);
+  CHECK(inBatches(seen, meant, n, precision, 7, some, partly) == mixed);
+  for (const unsigned threads : {1u, 2u, 7u})
+    CHECK(inBatches(seen, meant, n, precision, threads, some, never) == whole);
+  CHECK(inBatches(seen, meant, n, precision, 2, few, never) == whole);
+  CHECK(inBatches(seen, meant, n, precision, 2, few, partly) == mixed);
 }
 
 template <typename Real>
@@ -321,8 +314,12 @@ int main() {
   pinBlasToOneThread();
   sums();
   extremeMagnitudes();
-  cutsAndThreadsDoNotMatter(5, 19, true);     // 17 slices between two that need float64: more than a task takes at once
-  cutsAndThreadsDoNotMatter(150, 14, false);  // two tiles; 13 slices in float64 fill the buffer
+  // 17 slices between two that need float64: more than a task takes at once.
+  cutsAndThreadsDoNotMatter(5, 19, GramPrecision::Fast, true);
+  cutsAndThreadsDoNotMatter(5, 19, GramPrecision::Exact, true);
+  // Two tiles; 13 slices in float64 fill the buffer.
+  cutsAndThreadsDoNotMatter(150, 4, GramPrecision::Fast, false);
+  cutsAndThreadsDoNotMatter(150, 14, GramPrecision::Exact, false);
   notFinite<float>();
   notFinite<double>();
   misuse();

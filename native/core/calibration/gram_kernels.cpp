@@ -46,45 +46,35 @@ VERTEXQ_INLINE void widenBody(const float* VERTEXQ_RESTRICT products, std::size_
   }
 }
 
+void peaksPortable(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
+  peaksBody(rows, count, n, peaks);
+}
 VERTEXQ_AVX512 void peaksAvx512(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
   peaksBody(rows, count, n, peaks);
 }
 VERTEXQ_AVX2 void peaksAvx2(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
   peaksBody(rows, count, n, peaks);
 }
-void findPeaks(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
-  switch (linalg::instructionSet()) {
-    case linalg::InstructionSet::Avx512:
-      return peaksAvx512(rows, count, n, peaks);
-    case linalg::InstructionSet::Avx2:
-      return peaksAvx2(rows, count, n, peaks);
-    case linalg::InstructionSet::Portable:
-      return peaksBody(rows, count, n, peaks);
-  }
-}
 
+void widenPortable(const float* p, std::size_t rows, std::size_t cols, bool upper, double* sums) {
+  widenBody(p, rows, cols, upper, sums);
+}
 VERTEXQ_AVX512 void widenAvx512(const float* p, std::size_t rows, std::size_t cols, bool upper, double* sums) {
   widenBody(p, rows, cols, upper, sums);
 }
 VERTEXQ_AVX2 void widenAvx2(const float* p, std::size_t rows, std::size_t cols, bool upper, double* sums) {
   widenBody(p, rows, cols, upper, sums);
 }
+
 }  // namespace
 
 void addWidened(const float* products, std::size_t rows, std::size_t cols, bool upper, double* sums) {
-  switch (linalg::instructionSet()) {
-    case linalg::InstructionSet::Avx512:
-      return widenAvx512(products, rows, cols, upper, sums);
-    case linalg::InstructionSet::Avx2:
-      return widenAvx2(products, rows, cols, upper, sums);
-    case linalg::InstructionSet::Portable:
-      return widenBody(products, rows, cols, upper, sums);
-  }
+  linalg::forInstructionSet(widenAvx512, widenAvx2, widenPortable)(products, rows, cols, upper, sums);
 }
 
 Verdict judge(const float* rows, std::size_t count, std::size_t n) {
   std::vector<std::int32_t> peaks(n);
-  findPeaks(rows, count, n, peaks.data());
+  linalg::forInstructionSet(peaksAvx512, peaksAvx2, peaksPortable)(rows, count, n, peaks.data());
   const std::int32_t infinity = magnitudeBits(std::numeric_limits<float>::infinity());
   const std::int32_t largest = magnitudeBits(kLargestNarrow), smallest = magnitudeBits(kSmallestNarrow);
   Verdict verdict{true, true};

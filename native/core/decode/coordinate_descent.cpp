@@ -89,15 +89,7 @@ VERTEXQ_AVX512 bool scanAvx512(const Scan<Real>& s) {
 
 template <typename Real>
 bool scan(const Scan<Real>& s) {
-  switch (linalg::instructionSet()) {
-    case linalg::InstructionSet::Avx512:
-      return scanAvx512(s);
-    case linalg::InstructionSet::Avx2:
-      return scanAvx2(s);
-    case linalg::InstructionSet::Portable:
-      break;
-  }
-  return scanPortable(s);
+  return linalg::forInstructionSet(scanAvx512<Real>, scanAvx2<Real>, scanPortable<Real>)(s);
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace vertexq {
 
 /**
  * The K-best search (or M-algorithm; Anderson & Mohan 1984, Guo & Nilsson 2006) for the least ‖Lᵀ(q - c)‖, L lower triangular,
- * q on alphabets: entry after entry from the last, every answer so far is continued by the two levels nearest to its centre, and
+ * q on alphabets: entry after entry from the last, every answer so far is continued by the two levels around its centre (the end one where it lies beyond), and
  * the K with the least error so far go on. With K = 1 it is Babai's nearest plane.
  *
  * One object serves one thread. Workspace: K·(8r + ...) bytes. K r²/2 multiplications.

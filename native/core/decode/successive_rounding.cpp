@@ -91,19 +91,6 @@ VERTEXQ_AVX512 bool roundInputAvx512(const InputStep<Real>& s) {
   return roundInputBody(s);
 }
 
-template <typename Real>
-auto roundInputKernel() {
-  switch (linalg::instructionSet()) {
-    case linalg::InstructionSet::Avx512:
-      return roundInputAvx512<Real>;
-    case linalg::InstructionSet::Avx2:
-      return roundInputAvx2<Real>;
-    case linalg::InstructionSet::Portable:
-      break;
-  }
-  return roundInputPortable<Real>;
-}
-
 /**
  * The workspace of a thread and what it does with a block of neurons. Block arrays hold an input a row, a neuron a
  * lane.
@@ -211,7 +198,8 @@ class BlockRounder {
   std::vector<LevelArrays<Real>> levels_;                 // by group
   std::size_t firstNeuron_ = 0;
   std::size_t count_ = 0;
-  bool (*roundInput_)(const InputStep<Real>&) = roundInputKernel<Real>();
+  bool (*roundInput_)(const InputStep<Real>&) = linalg::forInstructionSet(roundInputAvx512<Real>, roundInputAvx2<Real>,
+                                                                          roundInputPortable<Real>);
 };
 
 }  // namespace

@@ -9,8 +9,8 @@
  *     template <typename Real> VERTEXQ_INLINE void scaleBody(std::size_t n, Real a, Real* x) { ... }
  *     VERTEXQ_AVX512 void scaleAvx512(std::size_t n, double a, double* x) { scaleBody(n, a, x); }
  *
- * and a caller that asks instructionSet() once. The compiler vectorises the body anew for each. Never -march=native: what is
- * built here runs on other machines.
+ * and a caller that takes forInstructionSet() of them. The compiler vectorises the body anew for each. Never -march=native: what
+ * is built here runs on other machines.
  */
 #if (defined(__x86_64__) || defined(__i386__)) && (defined(__GNUC__) || defined(__clang__))
 #define VERTEXQ_X86 1
@@ -48,5 +48,19 @@ enum class InstructionSet { Portable, Avx2, Avx512 };
 InstructionSet instructionSet();
 
 std::string instructionSetName(InstructionSet set);
+
+/** Of a kernel's functions the one for instructionSet(). */
+template <typename Kernel>
+Kernel* forInstructionSet(Kernel* avx512, Kernel* avx2, Kernel* portable) {
+  switch (instructionSet()) {
+    case InstructionSet::Avx512:
+      return avx512;
+    case InstructionSet::Avx2:
+      return avx2;
+    case InstructionSet::Portable:
+      break;
+  }
+  return portable;
+}
 
 }  // namespace vertexq::linalg

@@ -109,6 +109,7 @@ std::size_t defaultPasses(std::size_t inFeatures, std::size_t neurons) {
 
 VertexOutcome vertexLayer(const LayerFit& fit, std::vector<Alphabet>& alphabets, LayerCodes& best,
                           const VertexOptions& options, unsigned threads, JobControl& control) {
+  threads = std::max(threads, 1u);
   Passes passes(fit, alphabets, best, options, threads, control);
   VertexOutcome outcome;
   {
