@@ -45,6 +45,8 @@ void errorsAreThrownOn() {
       ThreadPool::shared().parallelFor(100000, threads, [&](std::size_t i, unsigned) {
         ++ran;
         if (i == 5) throw std::runtime_error("five");
+        // Else the others could be through with all of them while this thread waits for a core.
+        if (i > 5) std::this_thread::sleep_for(std::chrono::microseconds(20));
       });
     }));
     CHECK(ran < 100000);
