@@ -100,6 +100,30 @@ void callersShareTheThreads() {
   CHECK(most <= limit);
 }
 
+/**
+ * Helpers may be at all of a job's tasks before its caller is, and leave them when another job begins: the caller must still find
+ * a place, for it alone stays to the end.
+ */
+void nothingIsLeftUndone() {
+  ThreadPool::shared().parallelFor(64, 16, [](std::size_t, unsigned) {});  // many helpers
+  std::atomic<int> undone{0};
+  const auto caller = [&](unsigned threads) {
+    for (int round = 0; round < 400; ++round) {
+      std::atomic<int> ran{0};
+      ThreadPool::shared().parallelFor(6, threads, [&](std::size_t, unsigned) {
+        std::this_thread::yield();
+        ++ran;
+      });
+      if (ran != 6) ++undone;
+    }
+  };
+  std::vector<std::thread> others;
+  for (const unsigned threads : {2u, 3u, 2u}) others.emplace_back(caller, threads);
+  caller(2);
+  for (std::thread& other : others) other.join();
+  CHECK(undone == 0);
+}
+
 /** A task may call parallelFor itself. */
 void nested() {
   std::atomic<int> ran{0};
@@ -117,6 +141,7 @@ int main() {
   errorsAreThrownOn();
   manyCallers();
   callersShareTheThreads();
+  nothingIsLeftUndone();
   nested();
   return report();
 }

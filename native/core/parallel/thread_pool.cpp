@@ -12,7 +12,7 @@ namespace vertexq {
 struct ThreadPool::Batch {
   Batch(std::size_t tasks, unsigned threads, const std::function<void(std::size_t, unsigned)>& run)
       : count(tasks), limit(threads), task(run) {
-    for (unsigned slot = threads; slot-- > 0;) freeSlots.push_back(slot);
+    for (unsigned slot = threads; slot-- > 1;) freeSlots.push_back(slot);  // 0 is the caller's
   }
 
   const std::size_t count;
@@ -23,16 +23,16 @@ struct ThreadPool::Batch {
   std::mutex mutex;
   std::condition_variable left;
   std::vector<unsigned> freeSlots;
-  unsigned running = 0;  // threads inside drain()
+  unsigned running = 0;  // helpers at work
   bool closed = false;   // the caller has seen the end: latecomers must not touch `task`
   std::exception_ptr error;
   std::size_t errorIndex = 0;
 
   bool hasTasks() const { return next.load() < count; }
 
-  /** Runs tasks until none is left, or `enough` says so between two of them. */
+  /** A helper's part: tasks until none is left, or `enough` says so between two of them. */
   template <typename Enough>
-  void drain(Enough enough) {
+  void help(Enough enough) {
     unsigned slot;
     {
       std::lock_guard<std::mutex> lock(mutex);
@@ -41,6 +41,20 @@ struct ThreadPool::Batch {
       freeSlots.pop_back();
       ++running;
     }
+    draw(slot, enough);
+    std::lock_guard<std::mutex> lock(mutex);
+    freeSlots.push_back(slot);
+    if (--running == 0) left.notify_all();
+  }
+
+  /** The caller's: whatever helpers came first, it has a slot, for they may leave before the end. */
+  void drain() {
+    draw(0, [] { return false; });
+  }
+
+ private:
+  template <typename Enough>
+  void draw(unsigned slot, Enough enough) {
     std::size_t i = 0;
     try {
       while (!enough() && (i = next.fetch_add(1)) < count) task(i, slot);
@@ -53,9 +67,6 @@ struct ThreadPool::Batch {
         errorIndex = i;
       }
     }
-    std::lock_guard<std::mutex> lock(mutex);
-    freeSlots.push_back(slot);
-    if (--running == 0) left.notify_all();
   }
 };
 
@@ -99,7 +110,7 @@ void ThreadPool::parallelFor(std::size_t count, unsigned threads,
   }
   {
     const Working working(working_);
-    batch->drain([] { return false; });
+    batch->drain();
   }
   std::unique_lock<std::mutex> lock(batch->mutex);
   batch->left.wait(lock, [&] { return batch->running == 0; });
@@ -146,7 +157,7 @@ void ThreadPool::helperLoop() {
     {
       const Working working(working_);
       lock.unlock();
-      batch->drain([&] { return working_.load() > batch->limit; });
+      batch->help([&] { return working_.load() > batch->limit; });
     }
     batch = nullptr;
     lock.lock();
