@@ -131,7 +131,13 @@ export interface LayerReport {
   kind: string;
   /** [outFeatures, inFeatures]. */
   shape: [number, number];
+  /** The method whose codes these are. */
   method: string;
+  /**
+   * The method that was asked for, where plain rounding had the lower error on the held-out rows and took its place; else null. Errors
+   * are against what they would have been against.
+   */
+  fellBackFrom: string | null;
   /** Whether the fit aimed at the outputs that the float layer gave on inputs of its own. */
   errorCorrection: boolean;
   bits: number;
@@ -142,6 +148,7 @@ export interface LayerReport {
   rank: number;
   /** Weights per neuron that had to be rounded because they were not on the alphabet: the mean. */
   freeEntries: number;
+  /** null without such rows, and where the float layer's outputs on them are all 0. */
   error: { calibration: number | null; holdout: number | null; weight: number };
   /** −20·log₁₀ of the held-out error, or of the calibration error where nothing was held out. */
   sqnrDb: number | null;

@@ -69,14 +69,42 @@ export async function layerCalibration(
   const { inFeatures, activations, gram, holdout: heldOut } = layer;
   let calibration: Calibration | null = null;
   let holdout: Calibration | null = null;
-  const paired = (rows: FloatArray, target: FloatArray | undefined) =>
-    kind === 'pairs' ? (target ?? rows) : undefined;
+  const add = (to: Calibration, rows: FloatArray, target: FloatArray | undefined) =>
+    to.add(...inRange(kind, rows, kind === 'pairs' ? (target ?? rows) : undefined), signal);
   if (activations ?? gram) calibration = new Calibration(inFeatures, kind);
-  if (activations) await calibration?.add(activations, paired(activations, layer.targetActivations), signal);
+  if (activations) await add(calibration!, activations, layer.targetActivations);
   if (gram) await calibration?.setGram(gram, layer.crossGram, signal);
   if (heldOut) {
     holdout = new Calibration(inFeatures, kind);
-    await holdout.add(heldOut, paired(heldOut, layer.targetHoldout), signal);
+    await add(holdout, heldOut, layer.targetHoldout);
   }
   return { calibration, holdout };
+}
+
+/** Squares of numbers from here on are far from the least float64 number. */
+const tiny = 2 ** -400;
+
+/**
+ * Rows and their targets, times a common power of two where they are so small that nothing would be left of their squares.
+ * It changes neither codes nor relative errors.
+ */
+function inRange(
+  kind: CalibrationKind,
+  rows: FloatArray,
+  targets: FloatArray | undefined,
+): [rows: FloatArray, targets: FloatArray | undefined] {
+  if (kind === 'rows') return [rows, targets];
+  const most = Math.max(largest(rows), targets && targets !== rows ? largest(targets) : 0);
+  if (most === 0 || !(most < tiny)) return [rows, targets];
+  const factor = 2 ** Math.min(1023, -Math.floor(Math.log2(most)));
+  const scaled = Float64Array.from(rows, (value) => value * factor);
+  return [scaled, targets && (targets === rows ? scaled : Float64Array.from(targets, (x) => x * factor))];
+}
+
+/** The largest absolute value; for float32 numbers, whose squares float64 holds, 1. */
+function largest(values: FloatArray): number {
+  if (values instanceof Float32Array) return 1;
+  let most = 0;
+  for (const value of values) if (Math.abs(value) > most) most = Math.abs(value);
+  return most;
 }

@@ -1,8 +1,9 @@
-import { binding, type NativeQuantized, type Norms } from '../native/binding';
+import { binding, type NativeQuantized } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import type { AlphabetKind, MethodSettings, RankRule } from '../options';
-import type { FloatArray, JobOptions, LayerReport, QuantizedLayer } from '../types';
+import type { FloatArray, JobOptions, LayerReport, Method, QuantizedLayer } from '../types';
 import type { Calibration } from './calibration';
+import { errorsOf, type FallenBack, fewRows, reportOf } from './layer-report';
 
 /** A layer whose data is already accumulated. */
 export interface WeightsInput {
@@ -20,42 +21,32 @@ export interface LayerSettings extends AlphabetKind, RankRule, MethodSettings {
   groupSize: number;
 }
 
-/** Quantizes a layer's weights and reports what that did. The settings must have been checked. */
+/**
+ * Quantizes a layer's weights and reports what that did. Where the held-out rows tell that `vertex` followed the calibration rows too
+ * closely, the layer gets plain rounding. The settings must have been checked.
+ */
 export async function quantizeWeights(
   layer: WeightsInput,
   settings: LayerSettings,
   options: JobOptions,
 ): Promise<QuantizedLayer> {
-  const { signal, onProgress } = options;
-  const { weight, outFeatures, inFeatures } = layer;
-  const { grid, levels, bits, groupSize, box, rank, rankLimit, method, scale, passes, damping } = settings;
+  const { outFeatures, inFeatures } = layer;
+  const { groupSize, bits, levels } = settings;
   const started = performance.now();
-  const done = await finish(
-    () =>
-      binding().quantize({
-        weight,
-        outFeatures,
-        inFeatures,
-        calibration: layer.calibration?.native ?? null,
-        holdout: layer.holdout?.native ?? null,
-        grid,
-        levels,
-        groupSize,
-        box,
-        rank,
-        rankLimit,
-        method,
-        scale,
-        passes,
-        damping,
-        threads: threadsFor(options),
-      }),
-    signal,
-    onProgress && ((finished, total) => onProgress({ stage: 'quantize', done: finished, total })),
-  );
-  const zeroPoints = done.zeroPoints.every((zeroPoint) => zeroPoint === 0) ? null : done.zeroPoints;
+  let [chosen, done] = [settings, await run(layer, settings, options, options.onProgress)];
+  let fallenBack: FallenBack | null = null;
+  const { holdout } = errorsOf(done);
+  if (holdout !== null && mayMislead(layer, settings.method, errorsOf(done))) {
+    const plain = { ...settings, method: 'msq' } as const;
+    const rounded = await run(layer, plain, options);
+    if (errorsOf(rounded).holdout! < holdout) {
+      [chosen, done] = [plain, rounded];
+      fallenBack = { from: settings.method, holdout };
+    }
+  }
   const { codes, scales } = done;
-  const report = reportOf(layer, settings, done, zeroPoints !== null);
+  const zeroPoints = done.zeroPoints.every((zeroPoint) => zeroPoint === 0) ? null : done.zeroPoints;
+  const report = reportOf(layer, chosen, done, fallenBack);
   report.seconds = (performance.now() - started) / 1000;
   return {
     codes,
@@ -69,6 +60,51 @@ export async function quantizeWeights(
     dequantize: () => dequantize(codes, scales, zeroPoints, outFeatures, inFeatures, groupSize),
     report,
   };
+}
+
+/**
+ * Whether plain rounding could do better than `vertex` on other data: with fewer than two calibration rows per input, or a held-out
+ * error above 1.2 times the calibration error, for the fit leads by more than that. Else the comparison, which takes about as
+ * long as a pass or two of `vertex`, is spared. `gptq`, `gpfq` and `maly-saab` are what they are called.
+ */
+function mayMislead(
+  { calibration, inFeatures }: WeightsInput,
+  method: Method,
+  error: LayerReport['error'],
+): boolean {
+  if (method !== 'vertex' || error.holdout === null || error.calibration === null) return false;
+  return fewRows(calibration, inFeatures) || error.holdout > 1.2 * error.calibration;
+}
+
+async function run(
+  { weight, outFeatures, inFeatures, calibration, holdout }: WeightsInput,
+  { grid, levels, groupSize, box, rank, rankLimit, method, scale, passes, damping }: LayerSettings,
+  options: JobOptions,
+  onProgress?: JobOptions['onProgress'],
+): Promise<NativeQuantized> {
+  return finish(
+    () =>
+      binding().quantize({
+        weight,
+        outFeatures,
+        inFeatures,
+        calibration: calibration?.native ?? null,
+        holdout: holdout?.native ?? null,
+        grid,
+        levels,
+        groupSize,
+        box,
+        rank,
+        rankLimit,
+        method,
+        scale,
+        passes,
+        damping,
+        threads: threadsFor(options),
+      }),
+    options.signal,
+    onProgress && ((finished, total) => onProgress({ stage: 'quantize', done: finished, total })),
+  );
 }
 
 /** value = (code − zeroPoint)·scale, computed in float64 and rounded once to float32. */
@@ -91,90 +127,4 @@ export function dequantize(
         values[i] = (codes[i]! - zeroPoint) * scale;
     }
   return values;
-}
-
-function reportOf(
-  layer: WeightsInput,
-  settings: LayerSettings,
-  done: NativeQuantized,
-  hasZeroPoints: boolean,
-): LayerReport {
-  const { outFeatures, inFeatures, calibration, holdout } = layer;
-  const { norms, bound } = done;
-  const error = {
-    calibration: norms.calibration && relative(norms.calibration),
-    holdout: norms.holdout && relative(norms.holdout),
-    weight: relative(norms.weight),
-  };
-  const judged = error.holdout ?? error.calibration;
-  const groups = Math.ceil(inFeatures / settings.groupSize);
-  const isVertex = settings.method === 'vertex';
-  return {
-    name: layer.name,
-    kind: layer.kind,
-    shape: [outFeatures, inFeatures],
-    method: settings.method,
-    errorCorrection: calibration?.kind === 'pairs',
-    bits: settings.bits,
-    groupSize: settings.groupSize,
-    samples: calibration?.samples ?? 0,
-    rank: done.rank,
-    freeEntries: done.offAlphabet / outFeatures,
-    error,
-    sqnrDb: judged === null || judged === 0 ? null : -20 * Math.log10(judged),
-    sphereGapDb: done.sphereGapDb ?? null,
-    passes: isVertex ? done.passes : null,
-    walked: isVertex ? done.walked / outFeatures : null,
-    damping: isVertex || settings.method === 'gptq' ? done.damping : null,
-    bound:
-      bound &&
-      norms.calibration &&
-      relative({ error: Math.hypot(...chunkNorms(bound)), signal: norms.calibration.signal }),
-    seconds: 0,
-    bytes: {
-      before: outFeatures * inFeatures * layer.weight.BYTES_PER_ELEMENT,
-      after: Math.ceil(
-        (outFeatures * inFeatures * settings.bits) / 8 +
-          outFeatures * groups * (4 + (hasZeroPoints ? settings.bits / 8 : 0)),
-      ),
-    },
-    warnings: warningsFor(settings.method, inFeatures, calibration, holdout, error),
-  };
-}
-
-/** A signal of zero has no relative error unless nothing changed. */
-function relative({ error, signal }: Norms): number {
-  return error === 0 ? 0 : error / signal;
-}
-
-/** `Math.hypot(...values)` in pieces that fit the stack. */
-function chunkNorms(values: Float64Array): number[] {
-  const norms: number[] = [];
-  for (let i = 0; i < values.length; i += 4096) norms.push(Math.hypot(...values.subarray(i, i + 4096)));
-  return norms;
-}
-
-function warningsFor(
-  method: string,
-  inFeatures: number,
-  calibration: Calibration | null,
-  holdout: Calibration | null,
-  error: LayerReport['error'],
-): string[] {
-  const warnings: string[] = [];
-  const samples = calibration?.samples ?? 0;
-  if (method !== 'msq' && samples > 0 && samples < 2 * inFeatures)
-    warnings.push(
-      `${samples} calibration rows are few for ${inFeatures} inputs: outputs on other data may be far worse. Give ${2 * inFeatures} rows or more.`,
-    );
-  if (
-    holdout &&
-    error.holdout !== null &&
-    error.calibration !== null &&
-    error.holdout > 2 * error.calibration + 1e-6
-  )
-    warnings.push(
-      `The held-out error is ${(error.holdout / error.calibration).toFixed(1)} times the calibration error: the fit does not carry over to other data.`,
-    );
-  return warnings;
 }

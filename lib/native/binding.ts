@@ -76,7 +76,10 @@ export interface NativeQuantized {
   walked: number;
 }
 
-/** How weights become codes. For `vertex`, `gptq` and `gpfq` both calibrations are of kind `gram`, or both `pairs`; else `rows`. */
+/**
+ * How weights become codes. For `vertex`, `gptq` and `gpfq` both calibrations are of kind `gram`, or both `pairs`; for `maly-saab`
+ * `rows`; for `msq` any one of the three.
+ */
 export interface NativeMethod {
   method: Method;
   scale: 'max' | 'search';

@@ -18,7 +18,7 @@ const mostLines = 20;
 const layerColumns: Column<LayerReport>[] = [
   { title: 'layer', cell: ({ name }) => name },
   { title: 'shape', cell: ({ shape }) => shape.join('×'), align: 'right', dispensable: 4 },
-  { title: 'method', cell: ({ method }) => method, dispensable: 1 },
+  { title: 'method', cell: methodOf, dispensable: 1 },
   { title: 'bits', cell: ({ bits }) => String(bits), align: 'right', dispensable: 1 },
   { title: 'group', cell: ({ groupSize }) => String(groupSize), align: 'right', dispensable: 6 },
   { title: 'samples', cell: ({ samples }) => String(samples), align: 'right', dispensable: 7 },
@@ -31,8 +31,18 @@ const layerColumns: Column<LayerReport>[] = [
   { title: 'time', cell: ({ seconds }) => formatSeconds(seconds), align: 'right', dispensable: 8 },
 ];
 
+/** The method, and the one that was asked for where it was not kept. */
+function methodOf({ method, fellBackFrom }: LayerReport): string {
+  return fellBackFrom === null ? method : `${method}, not ${fellBackFrom}`;
+}
+
+/** Whether the walk alone decides which weights are left to be rounded; other methods move nearly all of them. */
+const walksOnly = ({ method }: LayerReport) => method === 'maly-saab';
+
 /** Weights per neuron that were rounded, and their share of the inputs. */
-function offAlphabet({ freeEntries, shape }: LayerReport): string {
+function offAlphabet(layer: LayerReport): string {
+  const { freeEntries, shape } = layer;
+  if (!walksOnly(layer)) return formatCount(null);
   return `${formatCount(freeEntries)} (${formatPercent(freeEntries / shape[1])})`;
 }
 
@@ -47,8 +57,9 @@ function change({ before, after }: { before: number; after: number }): string {
  */
 export function layerTable(report: Report, { color, width }: TableOptions): string {
   const paint = painter(color);
-  const parts =
-    report.layers.length === 0 ? [] : [formatTable(report.layers, layerColumns, { paint, width })];
+  const { layers } = report;
+  const columns = layerColumns.filter(({ cell }) => cell !== offAlphabet || layers.some(walksOnly));
+  const parts = layers.length === 0 ? [] : [formatTable(layers, columns, { paint, width })];
   return [...parts, layerSummary(report, { color })].join('\n\n');
 }
 

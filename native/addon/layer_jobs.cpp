@@ -105,7 +105,9 @@ struct Quantized {
 
 enum class Method { Vertex, Gptq, Gpfq, MalySaab, Msq };
 
-bool fitsGram(Method method) { return method == Method::Vertex || method == Method::Gptq || method == Method::Gpfq; }
+/** Which data a method works on: msq on any. */
+bool takesGrams(Method method) { return method != Method::MalySaab; }
+bool takesRows(Method method) { return method == Method::MalySaab || method == Method::Msq; }
 
 /** What a method needs beside the layer. */
 struct MethodArguments {
@@ -136,9 +138,8 @@ void runOnRows(const LayerArguments& layer, const MethodArguments& chosen, Quant
   if (layer.holdout) out.holdout = error(layer.holdout->factor().get());
 }
 
-/** vertex, gptq and gpfq. */
-void runOnGrams(const LayerArguments& layer, const MethodArguments& chosen, Quantized& out, JobControl& control) {
-  const Weights weights = layer.weights();
+void fitToGrams(const LayerArguments& layer, const MethodArguments& chosen, double damping, const GramData& grams,
+                const GramData* holdout, Quantized& out, JobControl& control) {
   FitOptions options;
   options.method = chosen.method == Method::Vertex ? FitMethod::Vertex
                    : chosen.method == Method::Gptq ? FitMethod::Gptq
@@ -147,18 +148,28 @@ void runOnGrams(const LayerArguments& layer, const MethodArguments& chosen, Quan
   options.scale = chosen.scale;
   options.rank = layer.rank;
   options.passes = chosen.passes;
-  if (chosen.damping >= 0) options.damping = chosen.damping;
-  const auto grams = layer.calibration->grams(layer.threads);
-  const auto holdout = layer.holdout ? layer.holdout->grams(layer.threads) : nullptr;
-  Fitted fitted = fitLayer(weights, *grams, holdout.get(), options, layer.threads, control);
+  options.damping = damping;
+  Fitted fitted = fitLayer(layer.weights(), grams, holdout, options, layer.threads, control);
   out.rounded = std::move(fitted.rounded);
   out.rank = fitted.rank;
   out.passes = fitted.passes;
   out.walked = fitted.walked;
   out.damping = fitted.damping;
   out.sphereGap = fitted.sphereGap;
+}
+
+/** vertex, gptq and gpfq; and msq, to be judged as they are. */
+void runOnGrams(const LayerArguments& layer, const MethodArguments& chosen, Quantized& out, JobControl& control) {
+  const Weights weights = layer.weights();
+  const auto grams = layer.calibration->grams(layer.threads);
+  const auto holdout = layer.holdout ? layer.holdout->grams(layer.threads) : nullptr;
+  const double damping = chosen.damping >= 0 ? chosen.damping : FitOptions::kDefaultDamping;
+  if (chosen.method == Method::Msq)
+    out.rounded = roundByGram(weights, grams->h, layer.alphabet, chosen.scale, layer.threads, control);
+  else
+    fitToGrams(layer, chosen, damping, *grams, holdout.get(), out, control);
   const auto error = [&](const GramData& data) {
-    return gramError(weights, out.rounded, layer.alphabet.groupSize, data, options.damping, layer.threads, control);
+    return gramError(weights, out.rounded, layer.alphabet.groupSize, data, damping, layer.threads, control);
   };
   out.weight = outputError(weights, out.rounded, layer.alphabet.groupSize, nullptr, layer.threads, control);
   out.calibration = error(*grams);
@@ -211,15 +222,16 @@ Napi::Value walkedToJs(Napi::Env env, const Walked& walked) {
 }
 
 /** Throws unless the data is there and of a kind that the method can use. */
-void requireData(const Napi::CallbackInfo& info, const LayerArguments& layer, bool grams, bool optional) {
+void requireData(const Napi::CallbackInfo& info, const LayerArguments& layer, Method method) {
   if (!layer.calibration) {
-    if (optional) return;
+    if (method == Method::Msq && (!layer.holdout || layer.holdout->kind() == CalibrationKind::Rows)) return;
     throw Napi::TypeError::New(info.Env(), "Expected \"calibration\" to be given");
   }
   for (const auto& data : {layer.calibration, layer.holdout})
-    if (data && (data->kind() != CalibrationKind::Rows) != grams)
+    if (data && !(data->kind() == CalibrationKind::Rows ? takesRows(method) : takesGrams(method)))
       throw Napi::TypeError::New(info.Env(), std::string("Expected calibration data of kind ") +
-                                                 (grams ? "\"gram\" or \"pairs\"" : "\"rows\"") + " for this method");
+                                                 (takesRows(method) ? "\"rows\"" : "\"gram\" or \"pairs\"") +
+                                                 " for this method");
   if (layer.holdout && layer.holdout->kind() != layer.calibration->kind())
     throw Napi::TypeError::New(info.Env(), "Expected \"holdout\" to be of the kind of \"calibration\"");
 }
@@ -242,7 +254,7 @@ MethodArguments methodArguments(const Arguments& given) {
 
 Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto layer = layerArguments(info, Arguments(info));
-  requireData(info, *layer, false, false);
+  requireData(info, *layer, Method::MalySaab);
   auto walked = std::make_shared<Walked>();
   return startJob(
       info.Env(),
@@ -257,12 +269,13 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   const auto layer = layerArguments(info, given);
   const MethodArguments chosen = methodArguments(given);
-  requireData(info, *layer, fitsGram(chosen.method), chosen.method == Method::Msq);
+  requireData(info, *layer, chosen.method);
+  const bool onGrams = layer->calibration && layer->calibration->kind() != CalibrationKind::Rows;
   auto done = std::make_shared<Quantized>();
   return startJob(
       info.Env(),
-      [layer, chosen, done](JobControl& control) {
-        (fitsGram(chosen.method) ? runOnGrams : runOnRows)(*layer, chosen, *done, control);
+      [layer, chosen, done, onGrams](JobControl& control) {
+        (onGrams ? runOnGrams : runOnRows)(*layer, chosen, *done, control);
       },
       [done](Napi::Env env) { return quantizedToJs(env, *done); });
 }

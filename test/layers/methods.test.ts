@@ -1,13 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import {
-  quantizeLayer,
-  type FloatArray,
-  type LayerInput,
-  type Method,
-  type QuantizeOptions,
-} from '../../lib/index';
-import { gramOf, normals, product, relativeError } from './data';
+import { quantizeLayer, type LayerInput, type Method, type QuantizeOptions } from '../../lib/index';
+import { gramOf, normals, outputNorm, product, relativeError } from './data';
 
 // What vertex, gptq and gpfq promise, on small layers of correlated data.
 
@@ -63,30 +57,71 @@ const alphabets = fc.record({
 });
 
 /**
- * What the methods minimise, relative to ‖XWᵀ‖²: ‖X(W − Q)ᵀ‖² + λ·‖W − Q‖². λ is `damping` times the mean of the squared norms of
- * X's columns.
+ * What the methods minimise: ‖X(W − Q)ᵀ‖² + Σλ_i‖column i of W − Q‖², relative to the same of W. λ_i is `damping` times the mean of the
+ * squared norms of X's columns, and the whole of that mean for inputs that are always 0, which are not in it.
  */
 function dampedError(layer: ReturnType<typeof layerOf>, values: Float32Array, damping: number): number {
-  const { weight, activations, outFeatures, inFeatures } = layer;
-  const squares = (numbers: FloatArray) => [...numbers].reduce((sum, x) => sum + x * x, 0);
-  const signal = squares(
-    product(
-      activations,
-      transposedOf(Float64Array.from(weight), inFeatures),
-      activations.length / inFeatures,
-      inFeatures,
-      outFeatures,
-    ),
-  );
-  const moved = squares(weight.map((w, i) => w - values[i]!));
-  const lambda = (damping * squares(activations)) / inFeatures;
-  return Math.sqrt(relativeError(weight, values, inFeatures, activations) ** 2 + (lambda * moved) / signal);
+  const { weight, activations, inFeatures: n } = layer;
+  const squares = new Float64Array(n);
+  for (const [k, x] of activations.entries()) squares[k % n]! += x * x;
+  const live = squares.filter((square) => square > 0).length;
+  const mean = live === 0 ? 1 : squares.reduce((sum, square) => sum + square / live, 0);
+  const objective = (v: Float64Array) => {
+    let sum = 0;
+    for (let first = 0; first < v.length; first += n)
+      sum += outputNorm(activations, v.subarray(first, first + n)) ** 2;
+    for (const [k, x] of v.entries()) sum += (squares[k % n] === 0 ? mean : damping * mean) * x * x;
+    return sum;
+  };
+  const error = objective(Float64Array.from(weight, (w, i) => w - values[i]!));
+  return error === 0 ? 0 : Math.sqrt(error / objective(Float64Array.from(weight)));
+}
+
+/** What can be wrong with a layer's data and weights. */
+const spoilers: Record<string, (layer: ReturnType<typeof layerOf>) => void> = {
+  nothing: () => {},
+  'duplicate columns': ({ activations: x, inFeatures: n }) => {
+    for (const i of x.keys()) if (i % n >= n / 2) x[i] = x[i - Math.floor(n / 2)]!;
+  },
+  'constant columns': ({ activations: x, inFeatures: n }) => {
+    for (const i of x.keys()) if ((i % n) % 3 === 0) x[i] = 1 + ((i % n) % 2);
+  },
+  'dead columns': ({ activations: x, inFeatures: n }) => {
+    for (const i of x.keys()) if ((i % n) % 3 === 0) x[i] = 0;
+  },
+  'no data': ({ activations: x }) => void x.fill(0),
+  'an outlier weight': ({ weight: w }) => void (w[Math.floor(w.length / 3)] = 1e4),
+  'an outlier activation': ({ activations: x }) => void (x[Math.floor(x.length / 3)] = -1e5),
+  'rank 1': ({ activations: x, inFeatures: n }) => {
+    for (const i of x.keys()) x[i] = x[i % n]! * (1 + Math.floor(i / n));
+  },
+  'condition 1e12': ({ activations: x, inFeatures: n }) => {
+    for (const i of x.keys()) x[i]! *= 10 ** (((-12 * i) % n) / n);
+  },
+  'weights on levels': ({ weight: w }) => {
+    for (const i of w.keys()) w[i] = (i % 3) - 1;
+  },
+  'equal weights': ({ weight: w }) => void w.fill(0.3),
+  'a neuron of zeros': ({ weight: w, inFeatures: n }) => void w.fill(0, 0, n),
+  'tiny and huge': ({ weight: w, activations: x }) => {
+    for (const i of w.keys()) w[i]! *= 1e-30;
+    for (const i of x.keys()) x[i]! *= 1e15;
+  },
+};
+const spoiled = fc
+  .tuple(sizes, fc.constantFrom(...Object.keys(spoilers)))
+  .map(([size, kind]) => ({ ...size, kind }));
+
+function spoiledLayer({ kind, ...size }: Size & { kind: string }) {
+  const layer = layerOf(size);
+  spoilers[kind]!(layer);
+  return layer;
 }
 
 test('with the same scales vertex has no larger error than gptq, and gptq none larger than msq', async (t) => {
   await fc.assert(
-    fc.asyncProperty(sizes, alphabets, async (size, alphabet) => {
-      const layer = layerOf(size);
+    fc.asyncProperty(spoiled, alphabets, async (size, alphabet) => {
+      const layer = spoiledLayer(size);
       const damping = 0.01;
       const errorOf = async (method: Method) => {
         const options = {
@@ -103,7 +138,25 @@ test('with the same scales vertex has no larger error than gptq, and gptq none l
       t.true(gptq <= msq * (1 + 1e-5) + 1e-6, what);
       t.true(vertex <= gptq * (1 + 1e-5) + 1e-6, what);
     }),
-    { numRuns: 150 },
+    { numRuns: 600 },
+  );
+});
+
+test('with searched scales too, where msq has those of the largest weights', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(spoiled, alphabets, async (size, alphabet) => {
+      const layer = spoiledLayer(size);
+      const damping = 0.01;
+      const errorOf = async (options: QuantizeOptions) =>
+        dampedError(layer, (await quantizeLayer(layer, { ...alphabet, ...options })).dequantize(), damping);
+      const vertex = await errorOf({ method: 'vertex', damping });
+      const gptq = await errorOf({ method: 'gptq', damping });
+      const max = await errorOf({ method: 'msq', scale: 'max' });
+      const what = JSON.stringify({ size, alphabet, vertex, gptq, max });
+      t.true(gptq <= max * (1 + 1e-5) + 1e-6, what);
+      t.true(vertex <= gptq * (1 + 1e-5) + 1e-6, what);
+    }),
+    { numRuns: 600 },
   );
 });
 

@@ -89,6 +89,7 @@ test('without options: 4 bits in groups of 32, a tenth held out where there is d
   t.like(plain.layers[0], { method: 'msq', bits: 4, groupSize: 32, samples: 0 });
   t.is(plain.format, 'matmulnbits');
   const fitted = await quantizeModel(input, output, { calibration });
-  t.like(fitted.layers[0], { method: 'vertex', bits: 4, groupSize: 32, samples: 72 });
+  // So few rows of noise mislead, as the eight rows held out tell.
+  t.like(fitted.layers[0], { method: 'msq', fellBackFrom: 'vertex', bits: 4, groupSize: 32, samples: 72 });
   t.not(fitted.layers[0]!.error.holdout, null);
 });

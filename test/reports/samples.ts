@@ -8,6 +8,7 @@ export function layerReport(name: string, changes: Partial<LayerReport> = {}): L
     kind: 'MatMul',
     shape: [768, 3072],
     method: 'maly-saab',
+    fellBackFrom: null,
     errorCorrection: false,
     bits: 4,
     groupSize: 32,

@@ -30,6 +30,33 @@ test('what is not known is a dash', (t) => {
   t.regex(layerTable(report, { color: false }), / – +– +– /);
 });
 
+test('what is off the alphabet is told of the walk alone', (t) => {
+  const tableOf = (...methods: string[]) =>
+    lines(
+      layerTable(sampleReport({ layers: methods.map((method) => layerReport(method, { method })) }), {
+        color: false,
+      }),
+    );
+  for (const method of ['vertex', 'gptq', 'gpfq', 'msq']) {
+    t.notRegex(tableOf(method)[0]!, /off alphabet/);
+    t.notRegex(tableOf(method)[1]!, /59.7 %/);
+  }
+  const [head, walked, other] = tableOf('maly-saab', 'vertex');
+  const end = head!.indexOf('off alphabet') + 'off alphabet'.length;
+  t.is(walked!.slice(0, end).split(/ {2,}/).at(-1), '1834 (59.7 %)');
+  t.regex(other!.slice(0, end), / –$/);
+});
+
+test('a layer that fell back says to what, and from what', (t) => {
+  const fell = layerReport('x', { method: 'msq', fellBackFrom: 'vertex', warnings: ['plain rounding'] });
+  const table = layerTable(sampleReport({ layers: [fell, layerReport('y', { method: 'vertex' })] }), {
+    color: false,
+  });
+  t.regex(table, /^x +768×3072 +msq, not vertex +4 /m);
+  t.regex(table, /^y +768×3072 +vertex +4 /m);
+  t.regex(table, /warning: x: plain rounding/);
+});
+
 test('lines fit the terminal', (t) => {
   const names = Array.from(
     { length: 5 },

@@ -15,6 +15,7 @@
 #include "method/targets.h"
 #include "method/vertex.h"
 #include "parallel/thread_pool.h"
+#include "scales/neuron_block.h"
 
 namespace vertexq {
 
@@ -79,9 +80,11 @@ std::vector<Alphabet> plainAlphabets(const Matrix& targets, const Matrix& h, con
       const double* w = targets.column(neuron) + first;
       const Grid grid = options.alphabet.grid;
       const int levelCount = options.alphabet.levels;
-      alphabets.push_back(options.scale == ScaleRule::Max
-                              ? coveringAlphabet(grid, levelCount, w, count, ScalePrecision::Float32)
-                              : searchAlphabet(grid, levelCount, w, importance.data() + first, count));
+      namingNeuron(neuron, [&] {
+        alphabets.push_back(options.scale == ScaleRule::Max
+                                ? coveringAlphabet(grid, levelCount, w, count, ScalePrecision::Float32)
+                                : searchAlphabet(grid, levelCount, w, importance.data() + first, count));
+      });
     }
   return alphabets;
 }
@@ -131,12 +134,16 @@ LayerCodes gptqWithScales(const Matrix& targets, const Matrix& h, const LayerAlp
   return best;
 }
 
-/** The layer times a power of two, for the float32 parts: 2^-exponent brings its largest weight to about 1. */
-int layerExponent(const Matrix& targets) {
+/** A layer of `count` weights times a power of two: 2^-exponent brings its largest weight to about 1. */
+int layerExponent(const double* weights, std::size_t count) {
   double largest = 0;
-  for (std::size_t i = 0; i < targets.rows() * targets.cols(); ++i)
-    largest = std::max(largest, std::abs(targets.data()[i]));
+  for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(weights[i]));
   return largest > 0 ? std::ilogb(largest) : 0;
+}
+
+Matrix times(Matrix matrix, double factor) {
+  for (std::size_t i = 0; i < matrix.rows() * matrix.cols(); ++i) matrix.data()[i] *= factor;
+  return matrix;
 }
 
 std::optional<double> sphereGap(const LayerAlphabets& alphabets, const Matrix& h, double logDeterminant,
@@ -167,7 +174,7 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
   // The unit of H is free: a power of two keeps float32 in range.
   Matrix h = damped(data.h, options.damping);
   const double unit = unitScale(h);
-  for (std::size_t i = 0; i < n * n; ++i) h.data()[i] *= unit;
+  h = times(std::move(h), unit);
   Matrix targets = data.paired() ? correctedTargets(weights, data, holdout, threads, control).targets
                                  : fitTargets(weights, data, h, threads, control);
   control.checkpoint();
@@ -210,7 +217,7 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
     vertex.kind = options.alphabet;
     control.expect(neurons * (vertex.passes + 1));
     // Weights and alphabets in a unit of about the largest weight.
-    const int exponent = layerExponent(targets);
+    const int exponent = layerExponent(targets.data(), n * neurons);
     Matrix scaledTargets = targets;
     for (std::size_t i = 0; i < n * neurons; ++i)
       scaledTargets.data()[i] = std::ldexp(scaledTargets.data()[i], -exponent);
@@ -242,35 +249,66 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
   return fitted;
 }
 
+Rounded roundByGram(const Weights& weights, const Matrix& h, const AlphabetOptions& options, ScaleRule scale,
+                    unsigned threads, JobControl& control) {
+  // A scale search asks the factor of H for the norms of its columns alone: one row of them does.
+  Matrix norms(1, h.cols());
+  for (std::size_t i = 0; i < h.cols(); ++i) norms(0, i) = std::sqrt(h(i, i));
+  return roundLayer(weights, &norms, options, scale, threads, control);
+}
+
 Norms gramError(const Weights& weights, const Rounded& rounded, std::size_t groupSize, const GramData& data,
                 double damping, unsigned threads, const JobControl& control) {
   const std::size_t n = weights.inFeatures, neurons = weights.outFeatures;
   const LayerAlphabets alphabets = view(rounded.alphabets, n, groupSize);
-  const auto codes = [&](std::size_t neuron, double* v) { levels(rounded, alphabets, neuron, v); };
-  const auto floats = [&](std::size_t neuron, double* v) { std::copy_n(weights.neuron(neuron), n, v); };
-  if (!data.paired() || data.target.cols() == 0) {
+  // Weights and matrices in units near 1: a square that underflows would be an error of 0 that no one has measured.
+  const int exponent = layerExponent(weights.data, n * neurons);
+  const bool knowsTarget = data.paired() && data.target.cols() > 0;
+  const int half =
+      std::ilogb(knowsTarget ? std::min(unitScale(data.h), unitScale(data.target)) : unitScale(data.h)) / 2;
+  const double unit = std::ldexp(1.0, 2 * half);
+  const auto norms = [&](double error, double signal) {
+    const auto norm = [&](double square) { return std::ldexp(std::sqrt(std::max(square, 0.0)), exponent - half); };
+    return Norms{norm(error), norm(signal)};
+  };
+  const auto scaled = [&](double* v) {
+    for (std::size_t i = 0; i < n; ++i) v[i] = std::ldexp(v[i], -exponent);
+  };
+  const auto codes = [&](std::size_t neuron, double* v) {
+    levels(rounded, alphabets, neuron, v);
+    scaled(v);
+  };
+  const auto floats = [&](std::size_t neuron, double* v) {
+    std::copy_n(weights.neuron(neuron), n, v);
+    scaled(v);
+  };
+  const Matrix h = times(data.h, unit);
+  if (!knowsTarget) {
     // Paired without XᵀX: X̃w* stands for Xw.
     const Matrix targets =
         fitTargets(weights, data, data.paired() ? damped(data.h, damping) : Matrix(), threads, control);
-    const double error = sum(quadraticForms(data.h, neurons, threads, control, [&](std::size_t neuron, double* v) {
-      codes(neuron, v);
+    const double error = sum(quadraticForms(h, neurons, threads, control, [&](std::size_t neuron, double* v) {
+      levels(rounded, alphabets, neuron, v);
       for (std::size_t i = 0; i < n; ++i) v[i] -= targets(i, neuron);
+      scaled(v);
     }));
-    const double signal = sum(quadraticForms(data.h, neurons, threads, control, [&](std::size_t neuron, double* v) {
+    const double signal = sum(quadraticForms(h, neurons, threads, control, [&](std::size_t neuron, double* v) {
       std::copy_n(targets.column(neuron), n, v);
+      scaled(v);
     }));
-    return {std::sqrt(std::max(error, 0.0)), std::sqrt(std::max(signal, 0.0))};
+    return norms(error, signal);
   }
   // ‖X̃q - Xw‖² = qᵀHq - 2qᵀGw + wᵀFw
-  const double output = sum(quadraticForms(data.h, neurons, threads, control, codes));
-  const double signal = sum(quadraticForms(data.target, neurons, threads, control, floats));
+  const double output = sum(quadraticForms(h, neurons, threads, control, codes));
+  const double signal = sum(quadraticForms(times(data.target, unit), neurons, threads, control, floats));
   std::vector<double> mixed(neurons);
-  withProducts(data.cross, neurons, threads, control, floats,
+  withProducts(times(data.cross, unit), neurons, threads, control, floats,
                [&](std::size_t neuron, const double*, const double* product) {
-                 for (std::size_t i = 0; i < n; ++i)
-                   mixed[neuron] += product[i] * alphabets.of(neuron, i).level(rounded.codes[neuron * n + i]);
+                 std::vector<double> q(n);
+                 codes(neuron, q.data());
+                 mixed[neuron] = linalg::dot(n, q.data(), product);
                });
-  return {std::sqrt(std::max(output - 2 * sum(mixed) + signal, 0.0)), std::sqrt(std::max(signal, 0.0))};
+  return norms(output - 2 * sum(mixed) + signal, signal);
 }
 
 }  // namespace vertexq

@@ -51,14 +51,19 @@ struct Fitted {
  * chooses the damping of that correction and nothing else (targets.h).
  *
  * The bytes do not depend on `threads`. Progress: one unit a neuron for GPTQ or GPFQ, and one a neuron and walk.
- * Throws ERR_VERTEXQ_NOT_FINITE for weights, ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_NUMERIC, Cancelled.
+ * Throws ERR_VERTEXQ_NOT_FINITE for weights, ERR_VERTEXQ_SCALE_RANGE naming the first such neuron, ERR_VERTEXQ_NUMERIC, Cancelled.
  */
 Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* holdout, const FitOptions& options,
                 unsigned threads, JobControl& control);
 
+/** Plain rounding; `h`, X̃ᵀX̃, weighs the inputs in a scale search. Throws as roundLayer. */
+Rounded roundByGram(const Weights& weights, const Matrix& h, const AlphabetOptions& options, ScaleRule scale,
+                    unsigned threads, JobControl& control);
+
 /**
  * ‖X̃Qᵀ - XWᵀ‖ and ‖XWᵀ‖, Frobenius, from Gram matrices; without pairs X = X̃. Where XᵀX is not known, X W is taken to be X̃ W*,
- * the part of it that X̃ can reach. float64: errors below about 1e-4 of the signal are rounding, where pairs cancel.
+ * the part of it that X̃ can reach. float64: errors below about 1e-4 of the signal are rounding, where pairs cancel. Neither the
+ * unit of the weights nor that of the data matters.
  */
 Norms gramError(const Weights& weights, const Rounded& rounded, std::size_t groupSize, const GramData& data,
                 double damping, unsigned threads, const JobControl& control);

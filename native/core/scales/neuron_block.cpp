@@ -30,7 +30,10 @@ void NeuronBlock::load(const Weights& weights, std::size_t firstNeuron, std::siz
     for (std::size_t i = 0; i < n; ++i) weights_[i + l * n] = static_cast<float>(std::ldexp(w[i], exponents_[l]));
     for (std::size_t first = 0; first < n; first += system_.groupSize()) {
       const auto [low, high] = std::minmax_element(w + first, w + std::min(first + system_.groupSize(), n));
-      const Alphabet a = Alphabet::covering(options_.grid, options_.levels, *low, *high, ScalePrecision::Float32);
+      Alphabet a;
+      namingNeuron(firstNeuron + l, [&, least = *low, most = *high] {
+        a = Alphabet::covering(options_.grid, options_.levels, least, most, ScalePrecision::Float32);
+      });
       covering_.push_back(Alphabet::withStep(options_.grid, options_.levels, std::ldexp(a.step(), exponents_[l]),
                                              static_cast<int>(std::floor(a.zeroPoint()))));
     }

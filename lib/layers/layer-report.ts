@@ -1,0 +1,120 @@
+import type { NativeQuantized, Norms } from '../native/binding';
+import { formatPercent } from '../reports/units';
+import type { LayerReport, Method } from '../types';
+import type { Calibration } from './calibration';
+import type { LayerSettings, WeightsInput } from './quantize-weights';
+
+/** What was asked for, and the held-out error it had, where another method's answer was kept. */
+export interface FallenBack {
+  from: Method;
+  holdout: number;
+}
+
+/** The report on `done`, which `settings.method` gave; its seconds are left for the caller. */
+export function reportOf(
+  layer: WeightsInput,
+  settings: LayerSettings,
+  done: NativeQuantized,
+  fallenBack: FallenBack | null,
+): LayerReport {
+  const { outFeatures, inFeatures, calibration } = layer;
+  const { norms, bound } = done;
+  const error = errorsOf(done);
+  const judged = error.holdout ?? error.calibration;
+  const groups = Math.ceil(inFeatures / settings.groupSize);
+  const hasZeroPoints = done.zeroPoints.some((zeroPoint) => zeroPoint !== 0);
+  const isVertex = settings.method === 'vertex';
+  return {
+    name: layer.name,
+    kind: layer.kind,
+    shape: [outFeatures, inFeatures],
+    method: settings.method,
+    fellBackFrom: fallenBack?.from ?? null,
+    errorCorrection: calibration?.kind === 'pairs',
+    bits: settings.bits,
+    groupSize: settings.groupSize,
+    samples: calibration?.samples ?? 0,
+    rank: done.rank,
+    freeEntries: done.offAlphabet / outFeatures,
+    error,
+    sqnrDb: judged === null || judged === 0 ? null : -20 * Math.log10(judged),
+    // Without outputs it would be about the damping alone.
+    sphereGapDb: error.calibration === null ? null : done.sphereGapDb,
+    passes: isVertex ? done.passes : null,
+    walked: isVertex ? done.walked / outFeatures : null,
+    damping: isVertex || settings.method === 'gptq' ? done.damping : null,
+    bound:
+      bound &&
+      norms.calibration &&
+      relative({ error: Math.hypot(...chunkNorms(bound)), signal: norms.calibration.signal }, norms.weight),
+    seconds: 0,
+    bytes: {
+      before: outFeatures * inFeatures * layer.weight.BYTES_PER_ELEMENT,
+      after: Math.ceil(
+        (outFeatures * inFeatures * settings.bits) / 8 +
+          outFeatures * groups * (4 + (hasZeroPoints ? settings.bits / 8 : 0)),
+      ),
+    },
+    warnings: warningsFor(settings.method, layer, error, fallenBack),
+  };
+}
+
+export function errorsOf({ norms }: NativeQuantized): LayerReport['error'] {
+  return {
+    calibration: norms.calibration && relative(norms.calibration, norms.weight),
+    holdout: norms.holdout && relative(norms.holdout, norms.weight),
+    weight: norms.weight.error === 0 ? 0 : norms.weight.error / norms.weight.signal,
+  };
+}
+
+/** Outputs that are all 0 tell nothing of an error, unless no weight has changed. */
+function relative({ error, signal }: Norms, weight: Norms): number | null {
+  if (error === 0 && signal === 0) return weight.error === 0 ? 0 : null;
+  return error / signal;
+}
+
+/** `Math.hypot(...values)` in pieces that fit the stack. */
+function chunkNorms(values: Float64Array): number[] {
+  const norms: number[] = [];
+  for (let i = 0; i < values.length; i += 4096) norms.push(Math.hypot(...values.subarray(i, i + 4096)));
+  return norms;
+}
+
+/** Rows that are too few for a fit to be trusted. Of data that came as a Gram matrix the number is not known. */
+export function fewRows(calibration: Calibration | null, inFeatures: number): boolean {
+  const samples = calibration?.samples ?? 0;
+  return samples > 0 && samples < 2 * inFeatures;
+}
+
+function warningsFor(
+  method: Method,
+  { inFeatures, calibration, holdout }: WeightsInput,
+  error: LayerReport['error'],
+  fallenBack: FallenBack | null,
+): string[] {
+  const warnings: string[] = [];
+  if (fewRows(calibration, inFeatures) && (fallenBack?.from ?? method) !== 'msq')
+    warnings.push(
+      `${calibration!.samples} calibration rows are few for ${inFeatures} inputs: outputs on other data may be far worse. Give ${2 * inFeatures} rows or more.`,
+    );
+  if (calibration && error.calibration === null)
+    warnings.push(
+      'The outputs on the calibration rows are all 0: there was nothing to fit or to measure. Where the data is 0, weights are rounded to the nearest level.',
+    );
+  if (holdout && error.holdout === null)
+    warnings.push('The outputs on the held-out rows are all 0: there is no error to measure on them.');
+  if (fallenBack)
+    warnings.push(
+      `The fit to the calibration rows does not carry over: on held-out rows "${fallenBack.from}" has an error of ${formatPercent(fallenBack.holdout)}, plain rounding ("${method}") ${formatPercent(error.holdout)}. The layer has the latter.`,
+    );
+  else if (
+    holdout &&
+    error.holdout !== null &&
+    error.calibration !== null &&
+    error.holdout > 2 * error.calibration + 1e-6
+  )
+    warnings.push(
+      `The held-out error is ${(error.holdout / error.calibration).toFixed(1)} times the calibration error: the fit does not carry over to other data.`,
+    );
+  return warnings;
+}
