@@ -12,7 +12,7 @@ import { layersTable, meansTable, summaryTable } from './tables';
 const root = join(__dirname, '..', '..');
 const words = process.argv.slice(2);
 const quick = words.includes('--quick');
-const neurons = words.includes('--neurons') ? Number(words[words.indexOf('--neurons') + 1]) : quick ? 16 : 96;
+const neurons = words.includes('--neurons') ? Number(words[words.indexOf('--neurons') + 1]) : quick ? 16 : 48;
 
 /** Error against effort and time, on one layer. */
 async function effortCurve(): Promise<

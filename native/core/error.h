@@ -1,6 +1,7 @@
 // What the core throws. The addon turns `code` into the `code` of a VertexqError.
 #pragma once
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 
@@ -14,6 +15,16 @@ class Error : public std::runtime_error {
  private:
   std::string code_;
 };
+
+/** Runs a task about a neuron; an error says which one. */
+template <typename Task>
+void namingNeuron(std::size_t neuron, Task task) {
+  try {
+    task();
+  } catch (const Error& error) {
+    throw Error(error.code(), "neuron " + std::to_string(neuron) + ": " + error.what());
+  }
+}
 
 /** Thrown at a checkpoint of a job that has been cancelled. */
 class Cancelled : public std::runtime_error {

@@ -118,16 +118,6 @@ Norms frobenius(const std::vector<Norms>& neurons) {
   return total;
 }
 
-/** Adds which neuron failed to an error about a neuron. */
-template <typename Task>
-void namingNeuron(std::size_t neuron, Task task) {
-  try {
-    task();
-  } catch (const Error& error) {
-    throw Error(error.code(), "neuron " + std::to_string(neuron) + ": " + error.what());
-  }
-}
-
 }  // namespace
 
 void requireFinite(const Weights& weights) {

@@ -15,7 +15,6 @@
 #include "method/targets.h"
 #include "method/vertex.h"
 #include "parallel/thread_pool.h"
-#include "scales/neuron_block.h"
 
 namespace vertexq {
 

@@ -3,27 +3,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "alphabet/alphabet.h"
 #include "decode/layer_alphabets.h"
 #include "decode/successive_rounding.h"
-#include "error.h"
 #include "layer.h"
 #include "scales/rounding_system.h"
 
 namespace vertexq {
-
-/** Runs a task about a neuron; an error says which one. */
-template <typename Task>
-void namingNeuron(std::size_t neuron, Task task) {
-  try {
-    task();
-  } catch (const Error& error) {
-    throw Error(error.code(), "neuron " + std::to_string(neuron) + ": " + error.what());
-  }
-}
 
 /** One attempt at every neuron of a block. Matrices are N × neurons by natural index, a neuron a column. */
 struct Attempt {
