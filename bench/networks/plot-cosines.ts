@@ -18,7 +18,7 @@ export async function plotCosines(path: string, runs: readonly Result[]): Promis
     data: { values },
     width: 420,
     height: 260,
-    mark: { type: 'line', point: { size: 60 }, strokeWidth: 2 },
+    mark: { type: 'point', filled: true, size: 110, opacity: 1 },
     encoding: {
       x: {
         field: 'setting',
@@ -28,7 +28,7 @@ export async function plotCosines(path: string, runs: readonly Result[]): Promis
         axis: { labelAngle: 0, labelLimit: 200, labelExpr: "split(datum.label, ', ')" },
       },
       y: { field: 'distance', type: 'quantitative', scale: { type: 'log' }, title: '1 − mean cosine' },
-      color: { field: 'method', type: 'nominal', sort: shown, title: null },
+      color: { field: 'method', type: 'nominal', sort: shown, title: null, legend: { labelLimit: 300 } },
     },
   });
 }
