@@ -17,7 +17,7 @@ namespace vertexq {
 
 /**
  * The workspace of one thread: new answers for up to kWidth neurons, written column by column by those who find them, then
- * kept where they are better. About 4·kWidth·N doubles and N² floats.
+ * kept where they are better. About 3·kWidth·N doubles and N² floats.
  */
 class AnswerBlock {
  public:

@@ -50,7 +50,7 @@ struct Fitted {
  * closest to Xw: the errors of the layers before are corrected (docs/method.md, section 3). `holdout`, which may be null,
  * chooses the damping of that correction and nothing else (targets.h).
  *
- * The bytes do not depend on `threads`. Progress: one unit a neuron for GPTQ or GPFQ, and one a neuron and walk.
+ * The bytes do not depend on `threads`. Progress: one unit a neuron for GPTQ or GPFQ, and one a neuron and pass, the walk included.
  * Throws ERR_VERTEXQ_NOT_FINITE for weights, ERR_VERTEXQ_SCALE_RANGE naming the first such neuron, ERR_VERTEXQ_NUMERIC, Cancelled.
  */
 Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* holdout, const FitOptions& options,

@@ -36,11 +36,11 @@ inline constexpr std::size_t kMostPasses = 128;
  * Lowers the errors of `best`, which holds an answer for every neuron and its error, on `alphabets`, which fit.alphabets
  * views. First each neuron is walked to a vertex in the leading directions of H (first_walk.h); then come passes of decoding all
  * inputs in a random order near act-order, the same for all neurons (random_order.h). Every answer is polished by coordinate
- * descent and recombined with the best so far (answer_block.h). No neuron's error ever rises, and more passes
- * continue what fewer do.
+ * descent and recombined with the one before (answer_block.h); it may be a little worse than that, and the best is kept beside it.
+ * So no neuron's error in `best` ever rises, and more passes continue what fewer do.
  *
  * Deterministic; on at most `threads` threads, whose number does not change the bytes. Memory: N × N float32 and float64
- * matrices beside H while a pass is set up, and about 6·64·N doubles and r² + N² floats a thread. Progress: a unit a neuron and
+ * matrices beside H while a pass is set up, the codes and alphabets once more, and about 3·64·N doubles and r² + N² floats a thread. Progress: a unit a neuron and
  * pass, the walk included (the caller expects them). Throws ERR_VERTEXQ_NUMERIC, Cancelled.
  */
 VertexOutcome vertexLayer(const LayerFit& fit, std::vector<Alphabet>& alphabets, LayerCodes& best,
