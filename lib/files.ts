@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, open, realpath, rename, rm, stat } from 'node:fs/promises';
+import { access, type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from './errors';
 
@@ -16,11 +16,7 @@ export async function writeWhole(file: string, bytes: Uint8Array, signal?: Abort
   try {
     const handle = await open(temporary, 'wx');
     try {
-      for (let start = 0; start < bytes.length;) {
-        signal?.throwIfAborted();
-        const { bytesWritten } = await handle.write(bytes, start, Math.min(chunk, bytes.length - start));
-        start += bytesWritten;
-      }
+      await writeAll(handle, bytes, 0, signal);
       await handle.sync();
     } finally {
       await handle.close();
@@ -37,11 +33,26 @@ export async function writeWhole(file: string, bytes: Uint8Array, signal?: Abort
   }
 }
 
+/** Writes all of `bytes` at a position of a file. */
+export async function writeAll(
+  handle: FileHandle,
+  bytes: Uint8Array,
+  position: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (let start = 0; start < bytes.length;) {
+    signal?.throwIfAborted();
+    const length = Math.min(chunk, bytes.length - start);
+    const { bytesWritten } = await handle.write(bytes, start, length, position + start);
+    start += bytesWritten;
+  }
+}
+
 /**
  * The rename itself lasts only once its folder is on disk. Windows and some network file systems have no such thing, and a folder
  * that may be written need not be readable: the file is there all the same.
  */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, 'r');
     await handle.sync().finally(() => handle.close());

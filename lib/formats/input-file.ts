@@ -11,17 +11,24 @@ export class InputFile {
   private constructor(
     readonly path: string,
     readonly size: number,
+    /** Differs once the file has been replaced or, as far as its time tells, written to. */
+    readonly identity: string,
     private readonly handle: FileHandle,
   ) {}
 
   /**
    * Opens `path`, runs `use` and closes the file. Rejects with ERR_VERTEXQ_FILE where it cannot be read or is no regular file.
    */
-  static async with<Result>(path: string, use: (file: InputFile) => Promise<Result>): Promise<Result> {
+  static async with<Result>(
+    path: string,
+    use: (file: InputFile) => Promise<Result>,
+    { followLinks = true }: { followLinks?: boolean } = {},
+  ): Promise<Result> {
     let handle: FileHandle;
     try {
-      // Without O_NONBLOCK, opening a FIFO would wait for a writer. Windows has neither.
-      handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+      // Without O_NONBLOCK, opening a FIFO would wait for a writer. Windows has none of these.
+      const flags = (constants.O_NONBLOCK ?? 0) | (followLinks ? 0 : (constants.O_NOFOLLOW ?? 0));
+      handle = await open(path, constants.O_RDONLY | flags);
     } catch (cause) {
       throw unreadable(path, cause);
     }
@@ -32,7 +39,8 @@ export class InputFile {
           'ERR_VERTEXQ_FILE',
           `${path} is not a regular file${found.isDirectory() ? ' but a folder' : ''}`,
         );
-      return await use(new InputFile(path, found.size, handle));
+      const identity = [found.dev, found.ino, found.size, found.mtimeMs].join();
+      return await use(new InputFile(path, found.size, identity, handle));
     } finally {
       await handle.close();
     }
@@ -59,9 +67,14 @@ export class InputFile {
 
   /** The `length` bytes at `position`. */
   async read(position: number, length: number): Promise<Uint8Array> {
-    const target = allocate(length, this.path);
+    const target = this.blank(length);
     await this.fill(target, position);
     return target;
+  }
+
+  /** A zeroed array for bytes of this file. Throws ERR_VERTEXQ_MEMORY where there is no room for it. */
+  blank(length: number): Uint8Array<ArrayBuffer> {
+    return allocate(length, this.path);
   }
 }
 
