@@ -1,4 +1,4 @@
-import { located, VertexqError } from '../../errors';
+import { located } from '../../errors';
 import { calibrationKind } from '../../layers/calibration';
 import { quantizeGroups } from '../../layers/quantize-groups';
 import { threadsFor } from '../../native/jobs';

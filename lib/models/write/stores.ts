@@ -1,13 +1,11 @@
 import type { QuantizedLayer } from '../../types';
 import { type Layer, storageOf } from '../layers/layer';
 import type { OpenModel } from '../model-steps';
-import { isStandard } from '../onnx/graph';
 import type { SpoolFile, Workspace } from '../workspace';
 import { storeDequantizeLinear } from './dequantize';
 import { storeFloat } from './float';
-import { storeGather } from './gather';
 import { isOnlyUsedBy, storeInPlace } from './in-place';
-import { storeMatMulNBits } from './matmulnbits';
+import { fitsMatMulNBits, storeMatMulNBits } from './matmulnbits';
 import { Names } from './names';
 import type { Store, StoredWeight } from './stored-weight';
 
@@ -46,11 +44,10 @@ export class WeightStores {
   }
 
   private storeFor(layer: Layer): Store {
-    const { kind, node } = layer;
     if (this.format === 'float') return this.isReplaceable(layer) ? storeInPlace : storeFloat;
-    if (kind === 'Gather') return storeGather;
-    const isProduct = isStandard(node) && (kind === 'MatMul' || kind === 'Gemm');
-    return this.format === 'matmulnbits' && isProduct ? storeMatMulNBits : this.dequantizeLinear;
+    // A DequantizeLinear would turn the whole table into floats for every look-up.
+    const packed = this.format === 'matmulnbits' || layer.kind === 'Gather';
+    return packed && fitsMatMulNBits(layer) ? storeMatMulNBits : this.dequantizeLinear;
   }
 
   /** Whether a weight may change where it is: all of its uses are quantized, and alike. */
