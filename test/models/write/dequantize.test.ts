@@ -55,3 +55,29 @@ test('any weight, seen in any form, at any opset, is what dequantize() gives', a
   );
   t.true(domains.has('com.microsoft 1'));
 });
+
+test('one weight seen in several forms: one set of tensors', async (t) => {
+  const [out, ins] = [6, 40];
+  const views = [
+    neuronMajor(out, ins),
+    inputMajor(out, ins),
+    { ...neuronMajor(out, ins), dataType: DataType.FLOAT16 },
+    neuronMajor(out, ins, [2, 3, 5, 8]),
+    inputMajor(out, ins, [2 * ins, 3], 2),
+  ];
+  for (const opset of [9, 21])
+    for (const [first, group] of views.flatMap((_, i) => [16, 25, Infinity].map((g) => [i, g] as const))) {
+      const ordered = [views[first]!, ...views.filter((_, i) => i !== first)];
+      const { model, layers } = showing(ordered, opset);
+      const quantized = quantizedOf(codesOf({ grid: 'integer', levels: 15, seed: 5 }, out, ins, group));
+      // Layers may be wired in another order than that of the nodes.
+      wire(model, [layers[0]!, ...layers.slice(1).reverse()], storeDequantizeLinear(model), quantized);
+      t.is(model.graph!.initializer.filter(({ name }) => /^w_(Q4|scales)$/.test(name)).length, 2);
+      t.is(model.graph!.node.filter(({ opType }) => opType === 'DequantizeLinear').length, 1);
+      const shown = await run(model, {});
+      for (const [i, view] of ordered.entries()) {
+        const error = difference(seenAs(view, quantized.dequantize()), shown[`y${i}`]!);
+        t.true(error < 1e-3, `${i} of ${first}: ${error}`);
+      }
+    }
+});
