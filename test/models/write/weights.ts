@@ -80,7 +80,9 @@ export function seenAs(
 /** The values with scales, and results, rounded to float16. */
 export function halfValues(codes: Codes, zeroFree: boolean): Float32Array {
   const factor = zeroFree ? 2 : 1;
-  const scales = halfToFloat(floatToHalf(codes.scales.map((scale) => scale / factor))).map((scale) => scale * factor);
+  const scales = halfToFloat(floatToHalf(codes.scales.map((scale) => scale / factor))).map(
+    (scale) => scale * factor,
+  );
   return halfToFloat(floatToHalf(quantizedOf({ ...codes, scales }).dequantize()));
 }
 
