@@ -39,7 +39,7 @@ export async function compareModel(input: string, given: CompareOptions): Promis
   });
   options.signal?.throwIfAborted();
   const opened = await openModel(input);
-  const { skipped } = selectLayers(opened, plans[0]!.settings, true);
+  const { skipped } = await selectLayers(opened, plans[0]!.settings, true);
   const data = await prepareData(opened.graph, options);
   const evaluation = await Evaluation.of(opened, data, options);
   try {
@@ -74,21 +74,13 @@ async function runOf(
   const started = performance.now();
   // Quantizing changes a model: every run has its own.
   const opened = await openModel(input);
-  const { layers: found } = selectLayers(opened, settings, true);
+  const { layers: found } = await selectLayers(opened, settings, true);
   const workspace = new Workspace(join(tmpdir(), fileName));
   try {
     const stores = new WeightStores(opened, found, settings.format, workspace);
     const traversal = new Traversal(opened, found, data, settings, { ...options, ...job }, workspace, stores);
     const replacements = await traversal.run();
-    const written = await writeModel(
-      opened,
-      replacements,
-      stores,
-      fileName,
-      workspace,
-      settings,
-      job.signal,
-    );
+    const written = await writeModel(opened, replacements, stores, fileName, workspace, settings, job.signal);
     const seconds = (performance.now() - started) / 1000;
     const { layers, weights } = written;
     const compared = await evaluation.compare(workspace.pathOf(fileName));

@@ -1,9 +1,4 @@
-import {
-  binding,
-  type CalibrationKind,
-  type NativeCalibration,
-  type NativePatches,
-} from '../native/binding';
+import { binding, type CalibrationKind, type NativeCalibration, type NativePatches } from '../native/binding';
 import { finish } from '../native/jobs';
 import { fitsMoments } from '../options';
 import type { FloatArray, LayerInput, Method } from '../types';

@@ -56,9 +56,7 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
   checkJobOptions(options);
   const method = methodSettings(options, options.calibration !== undefined);
   const format =
-    options.format === undefined
-      ? 'matmulnbits'
-      : requireOneOf('format', options.format, formats);
+    options.format === undefined ? 'matmulnbits' : requireOneOf('format', options.format, formats);
   const groupSize = options.groupSize ?? 32;
   groupSizeFor({ groupSize }, Infinity);
   const kind = alphabetKind(options, modelGrid);

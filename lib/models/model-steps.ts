@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { VertexqError } from '../errors';
+import { located, VertexqError } from '../errors';
 import { binding } from '../native/binding';
 import type { LayerReport } from '../types';
 import { version } from '../version';
@@ -14,6 +14,7 @@ import { typeNameOf } from './onnx/element-types';
 import { Graph, tensorsOf } from './onnx/graph';
 import type { ModelProto } from './onnx/onnx_pb';
 import { type Serialized, serializeModel } from './onnx/serialize';
+import { isExternal } from './onnx/tensor';
 import { addMetadata, describeValue } from './onnx/value-info';
 import type { Weights } from './onnx/weights';
 import { runtimeVersion } from './runtime';
@@ -43,21 +44,21 @@ export async function openModel(file: string): Promise<OpenModel> {
   const graph = new Graph(model, file);
   const dataFiles = new Set<string>();
   for (const tensor of tensorsOf(graph.proto)) {
+    if (!isExternal(tensor)) continue;
     await weights.check(tensor);
-    const place = await weights.placeOf(tensor);
-    if (place && place.path !== file) dataFiles.add(place.path);
+    dataFiles.add((await weights.placeOf(tensor))!.path);
   }
   let total = size;
   for (const path of dataFiles) total += (await stat(path)).size;
   return { file, size: total, dataFiles: [...dataFiles], model, graph, weights };
 }
 
-/** The layers to quantize. Throws where there are none. */
-export function selectLayers(
-  { file, graph }: OpenModel,
+/** The layers to quantize. Rejects where there are none, or one's weight is not what it says: not after hours of work for others. */
+export async function selectLayers(
+  { file, graph, weights }: OpenModel,
   settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format'>,
   hasData: boolean,
-): FoundLayers {
+): Promise<FoundLayers> {
   const found = chooseLayers(findLayers(graph), file, settings);
   for (const layer of found.layers) {
     const reason = unsuited(layer, settings.format, hasData);
@@ -71,6 +72,12 @@ export function selectLayers(
       'ERR_VERTEXQ_NO_LAYERS',
       `${file} has no layer to quantize in the format "${settings.format}": "${last!.name}" is left, ${last!.reason}`,
     );
+  for (const layer of found.layers)
+    try {
+      await weights.check(layer.constant.tensor);
+    } catch (error) {
+      throw located(`layer "${layer.name}"`, error);
+    }
   return found;
 }
 
@@ -119,11 +126,13 @@ export async function writeModel(
     bytes: { before: report.bytes.before, after: stored.bytes },
   }));
   addMetadata(model, metadataOf(layers, settings));
-  const { files } = await serializeModel(model, weights, basename(name), {
-    externalData: settings.externalData,
-    create: (file) => workspace.create(file),
-    signal,
-  });
+  const { files } = await workspace.guarded(() =>
+    serializeModel(model, weights, basename(name), {
+      externalData: settings.externalData,
+      create: (file) => workspace.create(file),
+      signal,
+    }),
+  );
   return { files, layers, weights: weightTotals(replacements, layers) };
 }
 

@@ -74,7 +74,8 @@ export class Workspace {
     try {
       return await action();
     } catch (cause) {
-      if (cause instanceof VertexqError || !(cause as NodeJS.ErrnoException).code?.startsWith('E')) throw cause;
+      if (cause instanceof VertexqError || !(cause as NodeJS.ErrnoException).code?.startsWith('E'))
+        throw cause;
       throw new VertexqError(
         'ERR_VERTEXQ_FILE',
         `${this.output} cannot be written: ${(cause as Error).message}`,

@@ -143,8 +143,9 @@ Calibration::Calibration(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Cali
       info.Length() > 1 && info[1].IsString() ? kinds.find(info[1].As<Napi::String>().Utf8Value()) : kinds.end();
   if (kind == kinds.end())
     throw Napi::TypeError::New(info.Env(), "Expected \"kind\" to be \"rows\", \"gram\" or \"pairs\"");
-  const double groups =
-      info.Length() < 3 || info[2].IsUndefined() ? 1 : info[2].IsNumber() ? info[2].As<Napi::Number>().DoubleValue() : 0;
+  const double groups = info.Length() < 3 || info[2].IsUndefined() ? 1
+                        : info[2].IsNumber()                       ? info[2].As<Napi::Number>().DoubleValue()
+                                                                   : 0;
   if (!(groups >= 1 && groups <= kMaxFeatures))
     throw Napi::TypeError::New(info.Env(), "Expected \"groups\" to be a positive whole number below 2^31");
   for (double group = 0; group + 1 <= groups; ++group)
@@ -165,8 +166,7 @@ Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
       throw Napi::TypeError::New(info.Env(), "Expected \"targets\" to be of the type and length of \"rows\"");
   }
   return startJob(
-      info.Env(),
-      [data, batch, target](JobControl& control) { data->add(*batch, target.get(), kAddThreads, control); },
+      info.Env(), [data, batch, target](JobControl& control) { data->add(*batch, target.get(), kAddThreads, control); },
       [](Napi::Env env) { return env.Undefined(); });
 }
 
@@ -195,7 +195,8 @@ Napi::Value Calibration::group(const Napi::CallbackInfo& info) {
   if (!(index >= 0 && index < static_cast<double>(groups_.size())))
     throw Napi::TypeError::New(info.Env(), "Expected \"index\" to be that of a group");
   auto* addon = info.Env().GetInstanceData<AddonData>();
-  const Napi::Object object = addon->calibration.New({Napi::Number::New(info.Env(), 1), Napi::String::New(info.Env(), "gram")});
+  const Napi::Object object =
+      addon->calibration.New({Napi::Number::New(info.Env(), 1), Napi::String::New(info.Env(), "gram")});
   Calibration::Unwrap(object)->groups_ = {groups_[static_cast<std::size_t>(index)]};
   return object;
 }
@@ -213,8 +214,7 @@ Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
   const auto gram = matrix(0, "gram");
   const auto cross = data->kind() == CalibrationKind::Pairs ? matrix(1, "cross") : nullptr;
   return startJob(
-      info.Env(),
-      [data, gram, cross](JobControl&) { data->setGram(gram->twice, cross ? &cross->twice : nullptr); },
+      info.Env(), [data, gram, cross](JobControl&) { data->setGram(gram->twice, cross ? &cross->twice : nullptr); },
       [](Napi::Env env) { return env.Undefined(); });
 }
 

@@ -17,7 +17,18 @@ import {
   type TensorProto,
 } from '../../lib/models/onnx/onnx_pb';
 import { transposed } from '../../lib/models/onnx/tensor';
-import { bytesOf, difference, feed, files, float, floatsOf, network, random, readBack, run } from './networks';
+import {
+  bytesOf,
+  difference,
+  feed,
+  files,
+  float,
+  floatsOf,
+  network,
+  random,
+  readBack,
+  run,
+} from './networks';
 import { field } from './wire';
 
 const weight = (name: string, rows: number, columns: number) =>

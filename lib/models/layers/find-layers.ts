@@ -33,7 +33,8 @@ export function findLayers(graph: Graph): FoundLayers {
       const described = describe(node, constant, graph);
       const reason = unsuitable(constant) ?? ('reason' in described ? described.reason : undefined);
       if (reason !== undefined) found.skipped.push({ name, reason });
-      else if (!('reason' in described)) found.layers.push({ name, kind: node.opType, node, constant, ...described });
+      else if (!('reason' in described))
+        found.layers.push({ name, kind: node.opType, node, constant, ...described });
     }
   }
   return found;

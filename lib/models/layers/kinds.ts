@@ -1,4 +1,11 @@
-import { type Constant, type Graph, intAttribute, intsAttribute, isStandard, textAttribute } from '../onnx/graph';
+import {
+  type Constant,
+  type Graph,
+  intAttribute,
+  intsAttribute,
+  isStandard,
+  textAttribute,
+} from '../onnx/graph';
 import type { NodeProto } from '../onnx/onnx_pb';
 import type { ConvGeometry, Layer } from './layer';
 
@@ -59,7 +66,8 @@ function left(node: NodeProto, { dims }: Constant): Described {
 }
 
 function gemm(node: NodeProto, constant: Constant): Described {
-  if (constant.dims.length !== 2) return { reason: `its weight has ${constant.dims.length} dimensions, not 2` };
+  if (constant.dims.length !== 2)
+    return { reason: `its weight has ${constant.dims.length} dimensions, not 2` };
   const axis = intAttribute(node, 'transA', 0) === 0 ? -1 : -2;
   return right(node, constant, intAttribute(node, 'transB', 0) !== 0, axis);
 }
@@ -138,7 +146,8 @@ const recurrent =
 /** A table [entries, features]: each entry is given out as it is. */
 function gather(node: NodeProto, { dims }: Constant): Described {
   if (dims.length !== 2) return { reason: `its table has ${dims.length} dimensions, not 2` };
-  if (intAttribute(node, 'axis', 0) !== 0) return { reason: 'it does not look up whole entries of its table' };
+  if (intAttribute(node, 'axis', 0) !== 0)
+    return { reason: 'it does not look up whole entries of its table' };
   return {
     weightIndex: 0,
     layout: 'neuron-major',

@@ -15,7 +15,9 @@ export async function weightOf(layer: Layer, weights: Weights): Promise<FloatArr
 
 /** Values [outFeatures, inFeatures] as the node sees them. */
 export function asNodeSees<Values extends FloatArray>(layer: Layer, values: Values): Values {
-  return layer.layout === 'neuron-major' ? values : exchanged(values, layer, layer.outFeatures / layer.groups);
+  return layer.layout === 'neuron-major'
+    ? values
+    : exchanged(values, layer, layer.outFeatures / layer.groups);
 }
 
 /** Values [outFeatures, inFeatures] in the order of the layer's tensor, which must come to the node unchanged. */

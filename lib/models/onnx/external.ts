@@ -32,7 +32,12 @@ export function externalPlace(tensor: TensorProto, model: string): ExternalPlace
   }
   const location = entries.get('location') ?? '';
   const steps = location.split(/[/\\]/);
-  if (location === '' || location.includes('\0') || /^([/\\]|[A-Za-z]:)/.test(location) || steps.includes('..'))
+  if (
+    location === '' ||
+    location.includes('\0') ||
+    /^([/\\]|[A-Za-z]:)/.test(location) ||
+    steps.includes('..')
+  )
     throw bad(
       `its data should lie in a file below the model's folder, and its location is ${describe(location)}`,
     );

@@ -17,12 +17,20 @@ export function floatsAs(type: number, values: FloatArray): Float32Array | Float
     case DataType.BFLOAT16:
       return floatToBfloat(values);
     default:
-      throw new VertexqError('ERR_VERTEXQ_UNSUPPORTED', `expected a floating-point type, not ${typeNameOf(type)}`);
+      throw new VertexqError(
+        'ERR_VERTEXQ_UNSUPPORTED',
+        `expected a floating-point type, not ${typeNameOf(type)}`,
+      );
   }
 }
 
 /** A tensor of a floating-point type. */
-export function floatTensor(name: string, dims: readonly number[], type: number, values: FloatArray): TensorProto {
+export function floatTensor(
+  name: string,
+  dims: readonly number[],
+  type: number,
+  values: FloatArray,
+): TensorProto {
   const data = floatsAs(type, values);
   return create(TensorProtoSchema, {
     name,

@@ -102,7 +102,10 @@ async function writeInOne(
   delete (envelope as Partial<ModelProto>).graph;
   const tensors = [];
   for (const tensor of initializer) tensors.push(await framed(tensor, weights));
-  const graphLength = tensors.reduce((sum, { before, dataLength }) => sum + before.length + dataLength, graphBytes.length);
+  const graphLength = tensors.reduce(
+    (sum, { before, dataLength }) => sum + before.length + dataLength,
+    graphBytes.length,
+  );
   let written = 0;
   const put = async (bytes: Uint8Array) => {
     signal?.throwIfAborted();
@@ -201,16 +204,19 @@ class ExternalWriter {
     else await put(await this.weights.raw(tensor));
     const copy = withoutPlace(tensor);
     copy.dataLocation = DataLocation.EXTERNAL;
-    copy.externalData = Object.entries({ location: current.name, offset, length: current.bytes - offset }).map(
-      ([key, value]) => create(StringStringEntryProtoSchema, { key, value: String(value) }),
-    );
+    copy.externalData = Object.entries({
+      location: current.name,
+      offset,
+      length: current.bytes - offset,
+    }).map(([key, value]) => create(StringStringEntryProtoSchema, { key, value: String(value) }));
     return copy;
   }
 
   /** The file that the next `length` bytes go to. */
   private async fileFor(length: number) {
     const current = this.files.at(-1);
-    if (current && (current.bytes === 0 || current.bytes + alignment + length <= longestDataFile)) return current;
+    if (current && (current.bytes === 0 || current.bytes + alignment + length <= longestDataFile))
+      return current;
     const name = `${this.name}_data${this.files.length === 0 ? '' : `_${this.files.length}`}`;
     const next = { name, bytes: 0 };
     this.file = await this.options.create(name);

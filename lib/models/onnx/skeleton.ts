@@ -58,7 +58,9 @@ function planModel(fields: Fields): Promise<Piece[]> {
   return plan(fields, 0, size, graphOfModel, (graph) =>
     plan(fields, graph.value, graph.end, initializerOfGraph, (tensor) =>
       plan(fields, tensor.value, tensor.end, rawDataOfTensor, ({ value, end }) =>
-        Promise.resolve([end - value < shortest ? copyOf(value, end) : { hole: { position: value, length: end - value } }]),
+        Promise.resolve([
+          end - value < shortest ? copyOf(value, end) : { hole: { position: value, length: end - value } },
+        ]),
       ),
     ),
   );
@@ -91,7 +93,13 @@ async function plan(
     const inner = await rewritten(field);
     if (!inner.some((piece) => 'hole' in piece || piece instanceof Uint8Array)) continue;
     if (copied < field.start) pieces.push(copyOf(copied, field.start));
-    pieces.push(header(number, inner.reduce((sum, piece) => sum + lengthOf(piece), 0)), ...inner);
+    pieces.push(
+      header(
+        number,
+        inner.reduce((sum, piece) => sum + lengthOf(piece), 0),
+      ),
+      ...inner,
+    );
     copied = field.end;
   }
   if (copied < end) pieces.push(copyOf(copied, end));

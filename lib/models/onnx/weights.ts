@@ -113,7 +113,11 @@ export class Weights {
   async inlined(tensor: TensorProto): Promise<TensorProto> {
     if (!isExternal(tensor) && !this.located.has(tensor)) return tensor;
     const rawData = await this.raw(tensor);
-    return Object.assign(shallowCopy(tensor), { rawData, externalData: [], dataLocation: DataLocation.DEFAULT });
+    return Object.assign(shallowCopy(tensor), {
+      rawData,
+      externalData: [],
+      dataLocation: DataLocation.DEFAULT,
+    });
   }
 
   /** A graph with the data of all its tensors, and its subgraphs', in it. Shares what it can with `graph`. */

@@ -48,10 +48,7 @@ export class RowCapture {
   rowsOf(layer: Layer): CapturedRows {
     const { calibration, holdout } = this.captured.get(keyOf(layer))!;
     if (calibration.samples === 0)
-      throw new VertexqError(
-        'ERR_VERTEXQ_CALIBRATION',
-        `the calibration data gives "${this.value}" no rows`,
-      );
+      throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data gives "${this.value}" no rows`);
     return { calibration, holdout: holdout && holdout.samples > 0 ? holdout : null };
   }
 
@@ -153,5 +150,10 @@ function resolved({ kernel, strides, dilations, pads, autoPad }: ConvGeometry, d
   });
   const less = totals.map((total) => Math.floor(total / 2));
   const more = totals.map((total) => Math.ceil(total / 2));
-  return { kernel, strides, dilations, pads: autoPad === 'SAME_UPPER' ? [...less, ...more] : [...more, ...less] };
+  return {
+    kernel,
+    strides,
+    dilations,
+    pads: autoPad === 'SAME_UPPER' ? [...less, ...more] : [...more, ...less],
+  };
 }

@@ -72,7 +72,10 @@ export class StageRunner {
       for (const batch of this.feeds.keys()) {
         signal?.throwIfAborted();
         if (batch === 0) await this.load(stage, sessions);
-        const made = { seen: await this.runOne(stage, 'seen', sessions, batch), float: await this.runOne(stage, 'float', sessions, batch) };
+        const made = {
+          seen: await this.runOne(stage, 'seen', sessions, batch),
+          float: await this.runOne(stage, 'float', sessions, batch),
+        };
         const seen = made.seen.get(stage.target) ?? (await this.value('seen', stage.target, batch));
         const float = pairs
           ? (made.float.get(stage.target) ?? (await this.value('float', stage.target, batch)))

@@ -81,7 +81,8 @@ export class Traversal {
 
   private async runOnData(data: PreparedCalibration): Promise<void> {
     const stages = stagesOf(this.opened.graph, this.layers);
-    for (const [index, { nodes }] of stages.entries()) for (const node of nodes) this.lastStage.set(node, index);
+    for (const [index, { nodes }] of stages.entries())
+      for (const node of nodes) this.lastStage.set(node, index);
     // Weights that see no value are done first: where they stand does not matter to them, but to what comes behind them.
     for (const layer of this.layers.filter(({ input }) => input === null))
       await this.quantize(layer, null, undefined);
@@ -96,7 +97,7 @@ export class Traversal {
     for (const [index, stage] of stages.entries()) {
       const { rows, rank } = await this.capture(stage, runner, data);
       for (const node of stage.nodes) if (this.lastStage.get(node) === index) this.substitutes.delete(node);
-      for (const layer of stage.layers) await this.quantize(layer, rows.rowsOf(layer), rank);
+      for (const layer of stage.layers) await this.quantize(layer, rows, rank);
     }
   }
 
@@ -114,11 +115,16 @@ export class Traversal {
     const { signal } = this.options;
     const report = this.progressOf(first);
     try {
-      const rank = await runner.run(stage, corrects, async ({ batch, seen, float }) => {
-        const to = batch < data.fit.length ? 'calibration' : 'holdout';
-        await rows.add(seen, float, to, signal);
-        report?.({ stage: 'capture', done: batch + 1, total });
-      }, signal);
+      const rank = await runner.run(
+        stage,
+        corrects,
+        async ({ batch, seen, float }) => {
+          const to = batch < data.fit.length ? 'calibration' : 'holdout';
+          await rows.add(seen, float, to, signal);
+          report?.({ stage: 'capture', done: batch + 1, total });
+        },
+        signal,
+      );
       return { rows, rank };
     } catch (error) {
       throw located(`layer "${first.name}"`, error);
@@ -127,12 +133,12 @@ export class Traversal {
 
   private async quantize(
     layer: Layer,
-    rows: CapturedRows | null,
+    capture: RowCapture | null,
     activationRank: number | undefined,
   ): Promise<void> {
     this.options.signal?.throwIfAborted();
     try {
-      const done = await this.doneOf(layer, rows);
+      const done = await this.doneOf(layer, capture?.rowsOf(layer) ?? null);
       this.replacements.push({ layer, stored: done.stored, report: done.quantized.report, activationRank });
       if (this.lastStage.has(layer.node)) this.substitute(layer, done);
       const waiting = this.waiting.get(layer.constant.tensor)! - 1;

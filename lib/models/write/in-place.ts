@@ -21,7 +21,8 @@ export const storeInPlace: Store = (layer, quantized) => {
       const list = model.graph!.initializer;
       const place = list.indexOf(original);
       if (maker) attributeOf(maker, 'value')!.t = fresh;
-      else if (place < 0) return; // another layer that shares it was first
+      else if (place < 0)
+        return; // another layer that shares it was first
       else list[place] = fresh;
     },
   };

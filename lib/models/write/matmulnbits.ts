@@ -35,6 +35,8 @@ function requireFit(layer: Layer): void {
 class Packed implements StoredWeight {
   readonly tensors;
   readonly bytes;
+  /** Bytes of a neuron's codes in a block. The codes themselves may be in a file by the time they are wired. */
+  private readonly blockBytes: number;
   private products = 0;
   private readonly lookups: NodeProto[] = [];
   /** The codes as look-ups take them, made of those that products take. */
@@ -44,6 +46,7 @@ class Packed implements StoredWeight {
     const { codes, scales, zeroPoints } = packed;
     this.tensors = [codes, scales, ...(zeroPoints ? [zeroPoints] : [])];
     this.bytes = this.tensors.reduce((sum, { rawData }) => sum + rawData.length, 0);
+    this.blockBytes = codes.rawData.length / packed.outFeatures / packed.blocks;
   }
 
   wire(layer: Layer, wiring: Wiring): void {
@@ -61,7 +64,7 @@ class Packed implements StoredWeight {
   /** Gives the codes the shape that products want, where there are any, else that of look-ups. */
   private shape({ model, names }: Wiring): void {
     const { codes, outFeatures, blocks } = this.packed;
-    const blockBytes = codes.rawData.length / outFeatures / blocks;
+    const { blockBytes } = this;
     codes.dims = (
       this.products > 0 ? [outFeatures, blocks, blockBytes] : [outFeatures, blocks * blockBytes]
     ).map(BigInt);

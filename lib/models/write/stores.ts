@@ -54,7 +54,9 @@ export class WeightStores {
   private isReplaceable(layer: Layer): boolean {
     const { tensor, unchanged } = layer.constant;
     const form = storageOf(layer);
-    const alike = this.layers.filter((other) => other.constant.tensor === tensor && storageOf(other) === form);
+    const alike = this.layers.filter(
+      (other) => other.constant.tensor === tensor && storageOf(other) === form,
+    );
     return unchanged && isOnlyUsedBy(layer, alike.length, this.opened.graph);
   }
 }
