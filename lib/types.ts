@@ -134,8 +134,8 @@ export interface LayerReport {
   /** The method whose codes these are. */
   method: string;
   /**
-   * The method that was asked for, where plain rounding had the lower error on the held-out rows and took its place; else null. Errors
-   * are against what they would have been against.
+   * The method that was asked for, where plain rounding had the lower error on the held-out rows, or the groups of a convolution had
+   * fewer rows than inputs, and plain rounding took its place; else null. Errors are against what they would have been against.
    */
   fellBackFrom: string | null;
   /** Whether the fit aimed at the outputs that the float layer gave on inputs of its own. */
