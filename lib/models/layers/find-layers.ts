@@ -28,7 +28,7 @@ export function findLayers(graph: Graph): FoundLayers {
     for (const { index, suffix = '', describe } of weights) {
       const constant = graph.constant(node.input[index] ?? '');
       if (!constant) continue;
-      const name = uniqueName(`${node.name || node.output[0]!}${suffix}`, names);
+      const name = uniqueName(`${node.name || node.output.find((output) => output !== '')!}${suffix}`, names);
       const described = describe(node, constant, graph);
       const reason = unsuitable(constant) ?? ('reason' in described ? described.reason : undefined);
       if (reason !== undefined) found.skipped.push({ name, reason });
