@@ -79,8 +79,8 @@ async function runOf(
   const replacements = await new Traversal(model, found, data, settings, { ...options, ...job }).run();
   const { bytes, layers, weights } = rewriteModel(model, replacements, settings);
   const seconds = (performance.now() - started) / 1000;
-  const error = meanErrors(layers);
-  return { method, bits, layers, error, ...(await evaluation.compare(bytes)), seconds, bytes: weights };
+  const errors = meanErrors(layers);
+  return { method, bits, layers, ...errors, ...(await evaluation.compare(bytes)), seconds, bytes: weights };
 }
 
 /** A network from memory would look for its weights in the process's working folder. */
