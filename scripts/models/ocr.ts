@@ -12,6 +12,8 @@ const fonts = join(dirname(require.resolve('dejavu-fonts-ttf/package.json')), 't
 export const ocrRecognizerPath = join(assets, 'ch_PP-OCRv4_rec_infer.onnx');
 /** Finds text in a picture: `x`, float32 [batch, 3, height, width] in multiples of 32, to a map of that size. */
 export const ocrDetectorPath = join(assets, 'ch_PP-OCRv4_det_infer.onnx');
+/** Says which way up a text line is: `x`, float32 [batch, 3, 48, 192], to two probabilities. */
+export const ocrClassifierPath = join(assets, 'ch_ppocr_mobile_v2.0_cls_infer.onnx');
 
 /** Pixels of a line's height, which the recognizer fixes. */
 export const lineHeight = 48;
