@@ -32,7 +32,7 @@ export async function corpus(): Promise<Original[]> {
     weight,
   });
   return [
-    ...smallModels().map(([name, bytes]) => ({ name, bytes, weight: 12 })),
+    ...smallOriginals(),
     read('mnist-cnn', fixture('mnist-cnn.onnx'), 15),
     read('mnist-mlp', fixture('mnist-mlp.onnx'), 6),
     read('ocr-classifier', ocrClassifierPath, 15),
@@ -40,6 +40,10 @@ export async function corpus(): Promise<Original[]> {
     read('ocr-recognizer', ocrRecognizerPath, 4),
     read('sentence-encoder', await sentenceEncoderPath(), 1),
   ];
+}
+
+export function smallOriginals(): Original[] {
+  return smallModels().map(([name, bytes]) => ({ name, bytes, weight: 12 }));
 }
 
 const size = 32;

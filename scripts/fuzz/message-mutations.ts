@@ -192,7 +192,7 @@ export const messageMutations: Record<string, MessageMutation> = {
   inSubgraph: (model, choose) => {
     const { input, output, node: nodes, initializer } = model.graph!;
     let graph = create(GraphProtoSchema, { name: 'body', node: nodes, initializer, output });
-    for (let depth = choose.of([1, 2, 30, 1000]); depth > 0; depth--) {
+    for (let depth = choose.of([1, 2, 30, 300]); depth > 0; depth--) {
       const results = output.map(({ name }) => name);
       const branch = node('If', ['condition'], results, { name: `if_${depth}` });
       const then = Object.assign(attribute('then_branch', 0n), { type: AttributeType.GRAPH, g: graph });
