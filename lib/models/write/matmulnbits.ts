@@ -60,8 +60,8 @@ class Packed implements StoredWeight {
 
   /** Gives the codes the shape that products want, where there are any, else that of look-ups. */
   private shape({ model, names }: Wiring): void {
-    const { codes, outFeatures, blocks } = this.packed;
-    const blockBytes = codes.rawData.length / outFeatures / blocks;
+    const { codes, outFeatures, blocks, blockSize, bits } = this.packed;
+    const blockBytes = (blockSize * bits) / 8;
     codes.dims = (
       this.products > 0 ? [outFeatures, blocks, blockBytes] : [outFeatures, blocks * blockBytes]
     ).map(BigInt);

@@ -113,6 +113,10 @@ export function wire(
   const names = new Names(model);
   const stored = store(layers[0]!, quantized, names);
   model.graph!.initializer.push(...stored.tensors);
+  // Meanwhile the data may wait elsewhere.
+  const data = stored.tensors.map(({ rawData }) => rawData);
+  for (const made of stored.tensors) made.rawData = new Uint8Array(0);
   for (const layer of layers) stored.wire(layer, { model, names, activationRank });
+  for (const [i, made] of stored.tensors.entries()) made.rawData = data[i]!;
   return stored;
 }
