@@ -31,7 +31,7 @@ export async function compareModel(input: string, given: CompareOptions): Promis
   });
   options.signal?.throwIfAborted();
   const opened = await openModel(input);
-  const { skipped } = await selectLayers(opened, plans[0]!.settings, true);
+  const { skipped } = await selectLayers(opened, plans[0]!.settings);
   const data = await prepareData(opened.graph, options);
   const evaluation = await Evaluation.of(opened, data, options);
   try {
@@ -66,7 +66,7 @@ async function runOf(
   const started = performance.now();
   // Quantizing changes a model: every run has its own.
   const opened = await openModel(input);
-  const { layers: found } = await selectLayers(opened, settings, true);
+  const { layers: found } = await selectLayers(opened, settings);
   const workspace = new Workspace(join(tmpdir(), fileName));
   try {
     const written = await quantizeInto(workspace, fileName, opened, found, data, settings, {

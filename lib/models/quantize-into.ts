@@ -17,7 +17,7 @@ export async function quantizeInto(
   settings: ModelSettings,
   options: ModelOptions,
 ): Promise<WrittenModel> {
-  const stores = new WeightStores(opened, layers, settings.format, workspace);
+  const stores = new WeightStores(opened, layers, settings.format, data !== null, workspace);
   const traversal = new Traversal(opened, layers, data, settings, options, workspace, stores);
   const replacements = await traversal.run();
   options.onProgress?.({ stage: 'write', done: 0, total: 1 });

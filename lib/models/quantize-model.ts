@@ -35,7 +35,7 @@ export async function quantizeModel(
   await checkOutput([input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)], output);
   const opened = await openModel(input);
   for (const place of [output, `${output}_data`]) await checkOutput(opened.dataFiles, place);
-  const found = await selectLayers(opened, settings, options.calibration !== undefined);
+  const found = await selectLayers(opened, settings);
   const data = options.calibration === undefined ? null : await prepareData(opened.graph, options);
 
   const workspace = new Workspace(output);
