@@ -2,6 +2,7 @@
 import type { Feeds, ModelOptions } from '../../lib';
 import { accuracy, loadMnist, type MnistSplit, pixelsPerImage } from '../../scripts/models/mnist';
 import { mulberry32, shuffle } from '../../scripts/models/trainer/random';
+import { fixture } from './fixtures';
 import type { Network, Scorer } from './network';
 
 const imageShapes = { mlp: [pixelsPerImage], cnn: [1, 28, 28] };

@@ -54,7 +54,7 @@ Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, Scal
     high = std::max(high, 0.0);
     const int top = levels - 1;
     const double ideal = high == low ? 0 : top * (-low / (high - low));
-    // Two candidates always: where `high` is next to nothing beside `low`, the quotient rounds to `top`, which covers no `high`.
+    // With next to nothing above 0, `ideal` rounds to the top, from where no step reaches `high`.
     const int down = std::min(static_cast<int>(std::floor(ideal)), top - 1);
     const int up = down + 1;
     const int zero = asymmetricStep(down, top, low, high) <= asymmetricStep(up, top, low, high) ? down : up;
