@@ -30,7 +30,7 @@ export async function compareModel(input: string, given: CompareOptions): Promis
     return { ...plan, settings: checkModelOptions(plan.options) };
   });
   options.signal?.throwIfAborted();
-  const opened = await openModel(input);
+  const opened = await openModel(input, plans[0]!.settings.format);
   const { skipped } = await selectLayers(opened, plans[0]!.settings);
   const data = await prepareData(opened.graph, options);
   const evaluation = await Evaluation.of(opened, data, options);
@@ -65,7 +65,7 @@ async function runOf(
 ): Promise<ComparedRun> {
   const started = performance.now();
   // Quantizing changes a model: every run has its own.
-  const opened = await openModel(input);
+  const opened = await openModel(input, settings.format);
   const { layers: found } = await selectLayers(opened, settings);
   const workspace = new Workspace(join(tmpdir(), fileName));
   try {

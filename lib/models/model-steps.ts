@@ -22,6 +22,7 @@ import type { Replacement } from './traversal/traversal';
 import type { ModelOptions, Report } from './types';
 import type { Workspace } from './workspace';
 import { assemble } from './write/assemble';
+import { raiseOpset } from './write/raise-opset';
 import type { WeightStores } from './write/stores';
 
 // The steps from an ONNX file to a quantized one, for those who go them once or several times.
@@ -38,9 +39,14 @@ export interface OpenModel {
   weights: Weights;
 }
 
-/** Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data in other files is not as the model says. */
-export async function openModel(file: string): Promise<OpenModel> {
+/**
+ * Opens a model that is to be written in a format. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data
+ * in other files is not as the model says.
+ */
+export async function openModel(file: string, format: ModelSettings['format']): Promise<OpenModel> {
   const { model, weights, size } = await readModel(file);
+  // Runtimes know how to fuse the standard DequantizeLinear, in blocks since opset 21.
+  if (format === 'qdq') raiseOpset(model);
   const graph = new Graph(model, file);
   const dataFiles = new Set<string>();
   for (const tensor of tensorsOf(graph.proto)) {

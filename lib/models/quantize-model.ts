@@ -33,7 +33,7 @@ export async function quantizeModel(
   const { signal } = options;
   signal?.throwIfAborted();
   await checkOutput([input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)], output);
-  const opened = await openModel(input);
+  const opened = await openModel(input, settings.format);
   for (const place of [output, `${output}_data`]) await checkOutput(opened.dataFiles, place);
   const found = await selectLayers(opened, settings);
   const data = options.calibration === undefined ? null : await prepareData(opened.graph, options);
