@@ -12,16 +12,17 @@ import {
   modelGrid,
   quantizeOptionNames,
   rankRule,
-  requireInteger,
   requireKnown,
   requireOneOf,
 } from '../options';
 import type { AlphabetOptions, Method } from '../types';
+import { checkDataOptions, dataOptionNames } from './data/data-options';
 import type { ModelOptions } from './types';
 
 export const modelOptionNames: readonly string[] = [
   ...quantizeOptionNames,
-  ...['calibration', 'holdout', 'errorCorrection', 'format', 'layers', 'skip', 'batchSize'],
+  ...dataOptionNames,
+  ...['calibration', 'holdout', 'errorCorrection', 'format', 'layers', 'skip'],
 ];
 
 /** The options of a model with defaults filled in; what depends on a layer's size is left for layerSettings. */
@@ -57,7 +58,7 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
     checkAlphabet(kind);
   }
   rankRule(options, 1, 'auto');
-  if (options.batchSize !== undefined) requireInteger('batchSize', options.batchSize, 1, Infinity);
+  checkDataOptions(options);
   if (options.holdout !== undefined && options.calibration === undefined)
     throw new RangeError(
       'The "holdout" option needs "calibration": without data there is nothing to hold out',

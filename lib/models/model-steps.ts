@@ -2,7 +2,7 @@ import { VertexqError } from '../errors';
 import { binding } from '../native/binding';
 import type { LayerReport, QuantizedLayer } from '../types';
 import { version } from '../version';
-import { type PreparedCalibration, prepareCalibration } from './calibration';
+import { dataOptionsOf, type PreparedCalibration, prepareCalibration } from './calibration';
 import { chooseLayers, findLayers, type FoundLayers, requireWeight } from './find-layers';
 import type { ModelSettings } from './model-options';
 import { modelBytes, readModel } from './onnx/codec';
@@ -12,7 +12,7 @@ import { requireInFile } from './onnx/tensor';
 import { addMetadata, describeValue } from './onnx/value-info';
 import { type Replacement, rewriteFloat, rewriteMatMulNBits } from './rewrite';
 import { runtimeVersion } from './runtime';
-import type { ModelOptions, Report } from './types';
+import type { DataOptions, ModelOptions, Report } from './types';
 
 // The steps from an ONNX file to a quantized one, for those who go them once or several times.
 
@@ -66,9 +66,15 @@ function setLeftWeightsAside(found: FoundLayers, input: string): void {
 /** The calibration data of `options`, which must have some. */
 export async function prepareData(
   graph: Graph,
-  { calibration, holdout, batchSize }: Pick<ModelOptions, 'calibration' | 'holdout' | 'batchSize'>,
+  {
+    calibration,
+    holdout,
+    signal,
+    ...options
+  }: Pick<ModelOptions, 'calibration' | 'holdout' | 'signal' | keyof DataOptions>,
 ): Promise<PreparedCalibration> {
-  return prepareCalibration(calibration!, { holdout, batchSize, inputs: graph.inputs.map(describeValue) });
+  const inputs = graph.inputs.map(describeValue);
+  return prepareCalibration(calibration!, { ...dataOptionsOf(options), holdout, signal, inputs });
 }
 
 /** A quantized network. */

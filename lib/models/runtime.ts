@@ -1,8 +1,7 @@
-import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
 import type * as Ort from 'onnxruntime-node';
 import { VertexqError } from '../errors';
+import { optionalPackage } from '../optional-package';
 import type { Feeds, TensorLike } from './types';
 
 type Runtime = typeof Ort;
@@ -12,22 +11,11 @@ type Runtime = typeof Ort;
  * what to install.
  */
 export function runtime(): Runtime {
-  for (const from of [__filename, join(process.cwd(), 'package.json')]) {
-    try {
-      return createRequire(from)('onnxruntime-node') as Runtime;
-    } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND')
-        throw new VertexqError(
-          'ERR_VERTEXQ_RUNTIME',
-          `onnxruntime-node could not be loaded: ${(cause as Error).message}`,
-          { cause },
-        );
-    }
-  }
-  throw new VertexqError(
+  return optionalPackage(
+    'onnxruntime-node',
     'ERR_VERTEXQ_RUNTIME',
-    'Running the network on calibration data needs onnxruntime-node, which is not installed: npm install onnxruntime-node',
-  );
+    'Running the network on calibration data',
+  ) as Runtime;
 }
 
 /** The version of onnxruntime-node. */
@@ -41,19 +29,44 @@ export function runtimeVersion(): string {
  */
 const runtimeThreads = Math.min(availableParallelism(), 8);
 
-/** A network loaded from memory. `what` names it in messages. Throws ERR_VERTEXQ_RUNTIME where it does not load. */
-export async function loadSession(bytes: Uint8Array, what: string): Promise<Ort.InferenceSession> {
+/** What a network is run with, where it is not to be what every traversal uses. */
+export interface SessionOptions {
+  threads?: number | undefined;
+  /** How exactly a product with a DequantizeLinear's output is computed. Default: what the runtime does by itself. */
+  accuracyLevel?: number | undefined;
+}
+
+/**
+ * A network loaded from memory, or from its file, beside which the runtime then finds external data. `what` names it in messages.
+ * Throws ERR_VERTEXQ_RUNTIME where it does not load.
+ */
+export async function loadSession(
+  network: Uint8Array | string,
+  what: string,
+  { threads = runtimeThreads, accuracyLevel }: SessionOptions = {},
+): Promise<Ort.InferenceSession> {
+  const options: Ort.InferenceSession.SessionOptions = {
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    // An arena keeps the largest batch's memory for good.
+    enableCpuMemArena: false,
+    extra: {
+      session: {
+        // Between two runs the cores are for the fit, or for another network.
+        intra_op: { allow_spinning: '0' },
+        ...(accuracyLevel === undefined ? {} : { qdq_matmulnbits_accuracy_level: String(accuracyLevel) }),
+      },
+    },
+  };
   try {
-    return await runtime().InferenceSession.create(bytes, {
-      intraOpNumThreads: runtimeThreads,
-      interOpNumThreads: 1,
-      logSeverityLevel: 3,
-      // An arena keeps the largest batch's memory for good.
-      enableCpuMemArena: false,
-      // Between two runs the cores are for the fit.
-      extra: { session: { intra_op: { allow_spinning: '0' } } },
-    });
+    const { InferenceSession } = runtime();
+    // Not one call: each type has a signature of its own.
+    return typeof network === 'string'
+      ? await InferenceSession.create(network, options)
+      : await InferenceSession.create(network, options);
   } catch (cause) {
+    if (cause instanceof VertexqError) throw cause;
     throw new VertexqError(
       'ERR_VERTEXQ_RUNTIME',
       `onnxruntime-node cannot load ${what}: ${(cause as Error).message}`,
