@@ -1,4 +1,5 @@
 import type { CompareOptions, Comparison } from '../compare/types';
+import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
 import { type Paint, painter } from '../reports/text';
 
@@ -20,6 +21,7 @@ export interface Context {
   signal: AbortSignal;
   quantizeModel(input: string, output: string, options: ModelOptions): Promise<Report>;
   compareMethods(input: string, options: CompareOptions): Promise<Comparison>;
+  evaluateModel(float: string, quantized: string, options: EvaluateOptions): Promise<Evaluation>;
   inspectModel(input: string): Promise<Inspection>;
 }
 
@@ -33,6 +35,7 @@ export function processContext(signal: AbortSignal): Context {
     quantizeModel: async (...args) => (await import('../models/quantize-model.js')).quantizeModel(...args),
     compareMethods: async (...args) =>
       (await import('../compare/compare-methods.js')).compareMethods(...args),
+    evaluateModel: async (...args) => (await import('../evaluate/evaluate-model.js')).evaluateModel(...args),
     inspectModel: async (input) => (await import('../models/inspect-model.js')).inspectModel(input),
   };
 }

@@ -5,16 +5,18 @@ import { checkOutput, writeWhole } from '../files';
 import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
 import * as parse from './arguments';
+import { choice } from './choice';
 import { type Context, lookOf } from './context';
+import { readingFlagNames, without } from './data-flags';
 import {
   addAlphabetFlags,
   addDataFlags,
   addLayerFlags,
   addMethodFlags,
   addThreadsFlag,
-  calibrationOf,
-  choice,
   dataFiles,
+  dataHelp,
+  dataOptions,
   formatFlag,
   type ModelFlags,
 } from './model-flags';
@@ -45,14 +47,12 @@ Methods:
   maly-saab  the walk of Maly & Saab alone, then plain rounding of what is left, with a certificate.
   msq        every weight is rounded by itself. Needs no data: the default without.
 
-Calibration data:
-  .npz files hold arrays by input name, as numpy.savez(file, ids=…, mask=…) writes them; a .npy file serves a network
-  with a single input. The first dimension counts samples. Use data like that which the network will see: as many rows
-  reach a layer as there are samples (times tokens), and about twice as many as it has inputs are good.
-
+${dataHelp}
 Examples:
   $ vertexq quantize model.onnx -o model.int4.onnx --calibration samples.npz
   $ vertexq quantize model.onnx -o out.onnx --calibration a.npz b.npz --holdout test.npz --report report.json
+  $ vertexq quantize model.onnx -o out.onnx --calibration texts.txt --tokenizer tokenizer.json --max-length 128
+  $ vertexq quantize model.onnx -o out.onnx --calibration photos/ --image-mean .485,.456,.406 --image-std .229,.224,.225
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npy --bits 2 --group-size 16
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --bits 3 --effort 0       the walk alone: faster
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --method gptq --no-error-correction
@@ -126,15 +126,9 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
 }
 
 /** What was given, by the library's names. */
-function modelOptions({
-  output: _output,
-  report: _report,
-  json: _json,
-  quiet: _quiet,
-  calibration,
-  ...options
-}: Flags): ModelOptions {
-  return { ...options, ...calibrationOf(calibration) };
+function modelOptions(flags: Flags): ModelOptions {
+  const names = [...readingFlagNames, 'output', 'report', 'json', 'quiet', 'calibration'] as const;
+  return { ...without(flags, names), ...dataOptions(flags) };
 }
 
 /** Before the work, not after it. */

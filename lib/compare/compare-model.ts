@@ -1,5 +1,7 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import { VertexqError } from '../errors';
+import { OutputErrorSum } from '../evaluate/output-error';
+import { scoreOf } from '../evaluate/score';
 import type { PreparedCalibration } from '../models/calibration';
 import { checkModelOptions, checkPath, type ModelSettings } from '../models/model-options';
 import {
@@ -16,10 +18,8 @@ import { isExternal } from '../models/onnx/tensor';
 import { describeValue } from '../models/onnx/value-info';
 import { loadSession, runSession } from '../models/runtime';
 import { Traversal } from '../models/traversal';
-import { describe } from '../options';
 import type { JobOptions } from '../types';
 import { jobOptions, planRuns, type RunPlan } from './compare-options';
-import { OutputErrorSum } from './output-error';
 import { meanErrors } from './run-errors';
 import type { ComparedRun, CompareOptions, Comparison, ModelOutputs } from './types';
 
@@ -162,9 +162,6 @@ class Evaluation {
   }
 
   private async score(answers: readonly ModelOutputs[]): Promise<number> {
-    const score: unknown = await this.options.score!(answers, this.data.holdout);
-    if (typeof score !== 'number')
-      throw new TypeError(`Expected the "score" option to return a number, not ${describe(score)}`);
-    return score;
+    return scoreOf(this.options.score!, answers, this.data.holdout);
   }
 }
