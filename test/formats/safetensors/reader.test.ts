@@ -115,11 +115,7 @@ test('numbers', async (t) => {
       (text: string) => offsets(`[0,${text}]`),
       (text: string) => offsets(`[${text},1]`),
     ])
-      await refused(
-        t,
-        make(bad),
-        /expected (a dimension|an offset) , a whole number from 0|expected "\]"/,
-      );
+      await refused(t, make(bad), /expected (a dimension|an offset), a whole number from 0|expected "\]"/);
   for (const bad of ['9007199254740992', '18446744073709551616', '9'.repeat(400)]) {
     await refused(t, shape(`[${bad}]`), /below 2\^53/);
     await refused(t, offsets(`[0,${bad}]`), /below 2\^53/);
