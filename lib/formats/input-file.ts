@@ -11,13 +11,13 @@ export class InputFile {
   private constructor(
     readonly path: string,
     readonly size: number,
+    /** When it was last written, in nanoseconds since 1970. */
+    readonly modified: bigint,
     private readonly handle: FileHandle,
   ) {}
 
-  /**
-   * Opens `path`, runs `use` and closes the file. Rejects with ERR_VERTEXQ_FILE where it cannot be read or is no regular file.
-   */
-  static async with<Result>(path: string, use: (file: InputFile) => Promise<Result>): Promise<Result> {
+  /** Rejects with ERR_VERTEXQ_FILE where `path` cannot be read or is no regular file. It is for the caller to close. */
+  static async open(path: string): Promise<InputFile> {
     let handle: FileHandle;
     try {
       // Without O_NONBLOCK, opening a FIFO would wait for a writer. Windows has neither.
@@ -26,16 +26,41 @@ export class InputFile {
       throw unreadable(path, cause);
     }
     try {
-      const found = await handle.stat();
+      const found = await handle.stat({ bigint: true });
       if (!found.isFile())
         throw new VertexqError(
           'ERR_VERTEXQ_FILE',
           `${path} is not a regular file${found.isDirectory() ? ' but a folder' : ''}`,
         );
-      return await use(new InputFile(path, found.size, handle));
-    } finally {
+      return new InputFile(path, Number(found.size), found.mtimeNs, handle);
+    } catch (error) {
       await handle.close();
+      throw error;
     }
+  }
+
+  /** Opens `path`, runs `use` and closes the file. */
+  static async with<Result>(path: string, use: (file: InputFile) => Promise<Result>): Promise<Result> {
+    const file = await InputFile.open(path);
+    try {
+      return await use(file);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+  }
+
+  /** Rejects with ERR_VERTEXQ_FILE if the file has been written since it was opened. */
+  async requireUnchanged(): Promise<void> {
+    const { size, mtimeNs } = await this.handle.stat({ bigint: true });
+    if (Number(size) !== this.size || mtimeNs !== this.modified)
+      throw new VertexqError(
+        'ERR_VERTEXQ_FILE',
+        `${this.path} was changed while it was read: it had ${this.size} bytes and has ${size}`,
+      );
   }
 
   /** Fills `target` from the bytes at `position`. Rejects with ERR_VERTEXQ_FILE if the file ends before. */
