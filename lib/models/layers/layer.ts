@@ -1,0 +1,54 @@
+import type { Constant } from '../onnx/graph';
+import type { NodeProto } from '../onnx/onnx_pb';
+
+/** Attributes of an ONNX Conv, one entry per spatial axis; `pads` holds all begins, then all ends. */
+export interface ConvGeometry {
+  kernel: number[];
+  strides: number[];
+  dilations: number[];
+  /** Where `autoPad` says so, they follow from the size of the input. */
+  pads: number[];
+  autoPad: 'NOTSET' | 'SAME_UPPER' | 'SAME_LOWER' | 'VALID';
+}
+
+/** How a value gives the rows that a weight is multiplied with. */
+export type RowsOf =
+  /** Each line along an axis is a row; −1 is the last axis. With groups, the line falls into as many rows. */
+  | { kind: 'axis'; axis: number }
+  /** What each output position of a convolution is computed from, for each group. */
+  | { kind: 'patches'; geometry: ConvGeometry };
+
+/** A node with a constant weight W: each neuron, a row of W, is multiplied with the rows of the node's input. */
+export interface Layer {
+  /** The node's name, or that of its output, with the weight's where the node has several; unique. */
+  name: string;
+  /** The node's operator, such as `Conv`. */
+  kind: string;
+  node: NodeProto;
+  /** Which of the node's inputs is the weight. */
+  weightIndex: number;
+  constant: Constant;
+  /**
+   * How the node sees W: `neuron-major`, [outFeatures, inFeatures] with further dimensions that only split these; or `input-major`,
+   * [groups, inFeatures, outFeatures / groups].
+   */
+  layout: 'neuron-major' | 'input-major';
+  /** Neurons, of all groups. */
+  outFeatures: number;
+  /** Inputs of each neuron. */
+  inFeatures: number;
+  /** As many groups of equally many neurons, one behind the other, have inputs of their own (grouped convolution). */
+  groups: number;
+  /** What the weight is multiplied with; null where it is not multiplied (an embedding) or that is not a value of the graph. */
+  input: { value: string; rows: RowsOf } | null;
+}
+
+export interface SkippedLayer {
+  name: string;
+  reason: string;
+}
+
+/** How a weight lies in its tensor as stored, seen from there: what two uses of one tensor must agree on to share codes. */
+export function storageOf(layer: Layer): string {
+  return `${layer.constant.transposed ? 'T' : ''}${layer.layout} ${layer.outFeatures}×${layer.inFeatures}/${layer.groups}`;
+}
