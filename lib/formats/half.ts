@@ -1,4 +1,4 @@
-// IEEE 754 binary16, which JavaScript has no array type for: the bits are kept in a Uint16Array.
+// IEEE 754 binary16 and bfloat16, which JavaScript has no array types for: the bits are kept in a Uint16Array.
 
 /** The values of half-precision numbers given as bits: exact. */
 export function halfToFloat(bits: Uint16Array): Float32Array {
@@ -13,6 +13,12 @@ export function halfToFloat(bits: Uint16Array): Float32Array {
     else words[i] = sign | ((exponent === 31 ? 255 : exponent + 112) << 23) | (fraction << 13);
   }
   return values;
+}
+
+/** The values of bfloat16 numbers given as bits: exact. */
+export function bfloatToFloat(bits: Uint16Array): Float32Array {
+  const words = Uint32Array.from(bits, (half) => half << 16);
+  return new Float32Array(words.buffer);
 }
 
 /** The nearest half-precision numbers, ties to even, as bits. From 65520 on the magnitude becomes infinite. */
@@ -39,4 +45,14 @@ function roundToEven(value: number): number {
   const low = Math.floor(value);
   const rest = value - low;
   return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low;
+}
+
+/** The nearest bfloat16 numbers, ties to even, as bits. */
+export function floatToBfloat(values: Float32Array | Float64Array): Uint16Array {
+  const singles = values instanceof Float32Array ? values : Float32Array.from(values);
+  const words = new Uint32Array(singles.buffer, singles.byteOffset, singles.length);
+  // Half of what is cut off, and one less where the last bit that stays is 0. A NaN stays one.
+  return Uint16Array.from(words, (word, i) =>
+    Number.isNaN(singles[i]) ? 0x7fc0 : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16,
+  );
 }

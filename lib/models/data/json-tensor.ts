@@ -109,7 +109,7 @@ function typed(elements: unknown[], type: string, fail: Fail): { data: TensorDat
       const number = bigOf(element);
       if (number !== undefined) data[i] = number;
       if (number === undefined || data[i] !== number)
-        throw wrong(element, i, `whole numbers that fit ${type}, beyond 2^53 as strings,`);
+        throw wrong(element, i, `whole numbers that fit ${type}, beyond 2^53 as strings`);
     }
     return { data, type };
   }

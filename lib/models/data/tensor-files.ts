@@ -5,6 +5,7 @@ import { describe } from '../../options';
 import { listNames, pieceOf } from './feeds';
 import { forEachLine, parseLine } from './json-lines';
 import { jsonTensor } from './json-tensor';
+import { readSafetensors } from './safetensors';
 import type { Piece } from './samples';
 import { calibrationError, type ModelInput } from './tensor-checks';
 
@@ -12,7 +13,7 @@ import { calibrationError, type ModelInput } from './tensor-checks';
 const maxLines = 1_000_000;
 
 export function isTensorFile(path: string): boolean {
-  return /\.(npz|npy|jsonl|ndjson)$/i.test(path);
+  return /\.(npz|npy|safetensors|jsonl|ndjson)$/i.test(path);
 }
 
 /**
@@ -25,6 +26,7 @@ export async function readTensorFile(
   signal?: AbortSignal,
 ): Promise<Piece[]> {
   if (/\.npz$/i.test(path)) return [pieceOf(await readNpz(path), inputs, path)];
+  if (/\.safetensors$/i.test(path)) return [pieceOf(await readSafetensors(path), inputs, path)];
   if (/\.npy$/i.test(path)) return [await readSingle(path, inputs)];
   return readLines(path, inputs, signal);
 }
