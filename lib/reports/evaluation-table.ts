@@ -13,7 +13,7 @@ const columns: Column<OutputEvaluation>[] = [
   { title: 'SQNR', cell: ({ sqnrDb }) => formatDecibels(sqnrDb), align: 'right', dispensable: 1 },
   {
     title: 'largest error',
-    cell: ({ maxError }) => (maxError === null ? '–' : maxError.toPrecision(3)),
+    cell: ({ maxError }) => (maxError === null ? '–' : maxError === Infinity ? '∞' : maxError.toPrecision(3)),
     align: 'right',
     dispensable: 2,
   },

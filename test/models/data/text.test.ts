@@ -190,7 +190,7 @@ test('tokenizers that are missing or broken, and text without one', async (t) =>
   ] as [string | Buffer, RegExp][]) {
     writeFileSync(tokenizer, content);
     const error = await t.throwsAsync(prepare(bert), { instanceOf: VertexqError, message });
-    t.is((error).code, 'ERR_VERTEXQ_TOKENIZER');
+    t.is(error.code, 'ERR_VERTEXQ_TOKENIZER');
   }
   writeFileSync(tokenizer, JSON.stringify(tokenizerJson()));
   writeFileSync(join(folder, 'tokenizer_config.json'), '{');
