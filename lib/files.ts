@@ -42,11 +42,7 @@ export class OutputFile {
 
   async write(bytes: Uint8Array, position: number, signal?: AbortSignal): Promise<void> {
     try {
-      for (let start = 0; start < bytes.length;) {
-        signal?.throwIfAborted();
-        const length = Math.min(chunk, bytes.length - start);
-        start += (await this.handle.write(bytes, start, length, position + start)).bytesWritten;
-      }
+      await writeAll(this.handle, bytes, position, signal);
     } catch (cause) {
       if (signal?.aborted && cause === signal.reason) throw cause;
       throw unwritable(this.file, cause);
@@ -104,6 +100,21 @@ export async function writeWhole(file: string, bytes: Uint8Array, signal?: Abort
   } catch (error) {
     await output.discard();
     throw error;
+  }
+}
+
+/** Writes all of `bytes` at a position of a file. */
+export async function writeAll(
+  handle: FileHandle,
+  bytes: Uint8Array,
+  position: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (let start = 0; start < bytes.length;) {
+    signal?.throwIfAborted();
+    const length = Math.min(chunk, bytes.length - start);
+    const { bytesWritten } = await handle.write(bytes, start, length, position + start);
+    start += bytesWritten;
   }
 }
 

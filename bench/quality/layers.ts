@@ -1,9 +1,13 @@
 // The ten products of the sentence encoder with what goes into them.
-import { upTo } from '../../lib/models/capture';
-import { findLayers, weightOf } from '../../lib/models/find-layers';
-import { modelBytes, readModel } from '../../lib/models/onnx/codec';
-import { Graph } from '../../lib/models/onnx/graph';
-import { loadSession, runSession } from '../../lib/models/runtime';
+import { chooseLayers } from '../../lib/models/layers/choose-layers';
+import { findLayers } from '../../lib/models/layers/find-layers';
+import type { Layer } from '../../lib/models/layers/layer';
+import { weightOf } from '../../lib/models/layers/weight-values';
+import { openModel, type OpenModel } from '../../lib/models/model-steps';
+import { describeValue } from '../../lib/models/onnx/value-info';
+import { runSession } from '../../lib/models/runtime';
+import { loadStage } from '../../lib/models/traversal/stage-network';
+import { stagesOf } from '../../lib/models/traversal/stages';
 import { brownSentences } from '../../scripts/models/brown-corpus';
 import { sentenceBatches, sentenceEncoderPath } from '../../scripts/models/sentence-encoder';
 
@@ -19,8 +23,15 @@ export interface RealLayer {
 /** Every sixth sentence is held out. */
 const heldOut = (index: number): boolean => index % 6 === 0;
 
-async function rows(bytes: Uint8Array, target: string, width: number, sentences: string[], most: number) {
-  const session = await loadSession(bytes, target);
+/** What a layer sees of the first `most` tokens. */
+async function rows(opened: OpenModel, layer: Layer, sentences: string[], most: number) {
+  const [{ target, nodes }] = stagesOf(opened.graph, [layer]) as [ReturnType<typeof stagesOf>[number]];
+  const inputs = opened.graph.inputs.map(describeValue);
+  const session = await loadStage(
+    { ...opened, nodes, inputs, outputs: [target], substitutes: new Map() },
+    target,
+  );
+  const width = layer.inFeatures;
   const all = new Float32Array(most * width);
   let filled = 0;
   for (const feed of sentenceBatches(sentences, 32)) {
@@ -36,19 +47,22 @@ async function rows(bytes: Uint8Array, target: string, width: number, sentences:
 
 /** 20,000 rows to fit and 4,000 to judge by (fewer for the last layer: it has a row a sentence), the first `neurons` neurons. */
 export async function* sentenceEncoderLayers(neurons: number): AsyncGenerator<RealLayer> {
-  const { model } = await readModel(await sentenceEncoderPath());
+  const file = await sentenceEncoderPath();
+  const opened = await openModel(file);
   const sentences = brownSentences({ limit: 8000 });
   const [fit, held] = [false, true].map((held) => sentences.filter((_, i) => heldOut(i) === held));
-  for (const layer of findLayers(new Graph(model, 'sentence encoder')).layers) {
-    const bytes = modelBytes(upTo(model, layer.activation));
+  const choice = { operators: ['MatMul'], layers: undefined, skip: [] };
+  for (const layer of chooseLayers(findLayers(opened.graph), file, choice).layers) {
     const outFeatures = Math.min(neurons, layer.outFeatures);
     yield {
       name: layer.name.replace(/\/MatMul$/, ''),
-      weight: weightOf(layer).slice(0, outFeatures * layer.inFeatures),
+      weight: Float32Array.from(
+        (await weightOf(layer, opened.weights)).subarray(0, outFeatures * layer.inFeatures),
+      ),
       outFeatures,
       inFeatures: layer.inFeatures,
-      activations: await rows(bytes, layer.activation, layer.inFeatures, fit!, 20_000),
-      holdout: await rows(bytes, layer.activation, layer.inFeatures, held!, 4_000),
+      activations: await rows(opened, layer, fit!, 20_000),
+      holdout: await rows(opened, layer, held!, 4_000),
     };
   }
 }

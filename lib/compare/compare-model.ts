@@ -1,5 +1,6 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
-import { VertexqError } from '../errors';
 import { OutputErrorSum } from '../evaluate/output-error';
 import { scoreOf } from '../evaluate/score';
 import type { PreparedCalibration } from '../models/calibration';
@@ -9,15 +10,14 @@ import {
   type OpenModel,
   openModel,
   prepareData,
-  rewriteModel,
   selectLayers,
+  writeModel,
 } from '../models/model-steps';
-import { modelBytes } from '../models/onnx/codec';
-import { tensorsOf } from '../models/onnx/graph';
-import { isExternal } from '../models/onnx/tensor';
 import { describeValue } from '../models/onnx/value-info';
 import { loadSession, runSession } from '../models/runtime';
-import { Traversal } from '../models/traversal';
+import { Traversal } from '../models/traversal/traversal';
+import { Workspace } from '../models/workspace';
+import { WeightStores } from '../models/write/stores';
 import type { JobOptions } from '../types';
 import { jobOptions, planRuns, type RunPlan } from './compare-options';
 import { meanErrors } from './run-errors';
@@ -39,8 +39,7 @@ export async function compareModel(input: string, given: CompareOptions): Promis
   });
   options.signal?.throwIfAborted();
   const opened = await openModel(input);
-  refuseExternal(opened);
-  const { skipped } = selectLayers(opened, plans[0]!.settings, true);
+  const { skipped } = await selectLayers(opened, plans[0]!.settings, true);
   const data = await prepareData(opened.graph, options);
   const evaluation = await Evaluation.of(opened, data, options);
   try {
@@ -74,24 +73,25 @@ async function runOf(
 ): Promise<ComparedRun> {
   const started = performance.now();
   // Quantizing changes a model: every run has its own.
-  const { model, ...opened } = await openModel(input);
-  const { layers: found } = selectLayers({ model, ...opened }, settings, true);
-  const replacements = await new Traversal(model, found, data, settings, { ...options, ...job }).run();
-  const { bytes, layers, weights } = rewriteModel(model, replacements, settings);
-  const seconds = (performance.now() - started) / 1000;
-  const error = meanErrors(layers);
-  return { method, bits, layers, error, ...(await evaluation.compare(bytes)), seconds, bytes: weights };
+  const opened = await openModel(input);
+  const { layers: found } = await selectLayers(opened, settings, true);
+  const workspace = new Workspace(join(tmpdir(), fileName));
+  try {
+    const stores = new WeightStores(opened, found, settings.format, workspace);
+    const traversal = new Traversal(opened, found, data, settings, { ...options, ...job }, workspace, stores);
+    const replacements = await traversal.run();
+    const written = await writeModel(opened, replacements, stores, fileName, workspace, settings, job.signal);
+    const seconds = (performance.now() - started) / 1000;
+    const { layers, weights } = written;
+    const compared = await evaluation.compare(workspace.pathOf(fileName));
+    return { method, bits, layers, error: meanErrors(layers), ...compared, seconds, bytes: weights };
+  } finally {
+    await workspace.end();
+  }
 }
 
-/** A network from memory would look for its weights in the process's working folder. */
-function refuseExternal({ graph, file }: OpenModel): void {
-  const external = [...tensorsOf(graph.proto)].find(isExternal);
-  if (external)
-    throw new VertexqError(
-      'ERR_VERTEXQ_UNSUPPORTED',
-      `tensor "${external.name}" of ${file}: its data lies in another file, and this version compares only models that are one file`,
-    );
-}
+/** What a run's network is called, as long as it is there. */
+const fileName = 'compared.onnx';
 
 /** Runs networks on the held-out feeds beside the float network. */
 class Evaluation {
@@ -106,14 +106,14 @@ class Evaluation {
   ) {}
 
   static async of(
-    { model, graph }: OpenModel,
+    { file, graph }: OpenModel,
     data: PreparedCalibration,
     options: CompareOptions,
   ): Promise<Evaluation> {
     const described = graph.proto.output.map(describeValue).filter(({ type }) => type !== 'unknown');
     const names = described.map(({ name }) => name);
     const held = data.holdout.length > 0 && names.length > 0;
-    const float = held ? await loadSession(modelBytes(model), 'the float network') : null;
+    const float = held ? await loadSession(file, 'the float network') : null;
     const evaluation = new Evaluation(float, names, data, options);
     if (data.holdout.length === 0)
       evaluation.warnings.push(
@@ -134,10 +134,10 @@ class Evaluation {
     }
   }
 
-  /** Of the quantized network that `bytes` are. */
-  async compare(bytes: Uint8Array): Promise<Pick<ComparedRun, 'output' | 'score'>> {
+  /** Of the quantized network in `file`. */
+  async compare(file: string): Promise<Pick<ComparedRun, 'output' | 'score'>> {
     if (!this.float) return { output: null, score: null };
-    const session = await loadSession(bytes, 'the quantized network');
+    const session = await loadSession(file, 'the quantized network');
     try {
       const sum = new OutputErrorSum();
       const answers: ModelOutputs[] = [];

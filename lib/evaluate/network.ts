@@ -1,9 +1,5 @@
-import { stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
-import { readModel } from '../models/onnx/codec';
-import { Graph, tensorsOf } from '../models/onnx/graph';
-import { isExternal } from '../models/onnx/tensor';
+import { openModel } from '../models/model-steps';
 import { type DescribedValue, describeValue } from '../models/onnx/value-info';
 import { loadSession, runSession, type SessionOptions } from '../models/runtime';
 import type { Feeds } from '../models/types';
@@ -20,25 +16,12 @@ export interface NetworkFile {
 
 /** Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY. */
 export async function readNetwork(file: string): Promise<NetworkFile> {
-  const { model, size } = await readModel(file);
-  const graph = new Graph(model, file);
-  const external = new Set<string>();
-  for (const tensor of tensorsOf(graph.proto)) {
-    if (!isExternal(tensor)) continue;
-    const location = tensor.externalData.find(({ key }) => key === 'location')?.value;
-    if (location) external.add(resolve(dirname(file), location));
-  }
-  let bytes = size;
-  for (const path of external) {
-    // Whether it is there is for the runtime to find.
-    const found = await stat(path).catch(() => undefined);
-    if (found?.isFile()) bytes += found.size;
-  }
+  const { graph, size } = await openModel(file);
   return {
     file,
     inputs: graph.inputs.map(describeValue),
     outputs: graph.proto.output.map(describeValue),
-    bytes,
+    bytes: size,
   };
 }
 

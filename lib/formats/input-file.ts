@@ -6,6 +6,11 @@ import { VertexqError } from '../errors';
 /** One `FileHandle.read` of 2 GiB or more aborts the Node process. */
 const maxRead = 2 ** 30;
 
+export interface OpenOptions {
+  /** Whether `path` may be a symbolic link (default true). */
+  followLinks?: boolean;
+}
+
 /** A regular file open for reading at any position. Its size is the one it had when it was opened. */
 export class InputFile {
   private constructor(
@@ -13,15 +18,18 @@ export class InputFile {
     readonly size: number,
     /** When it was last written, in nanoseconds since 1970. */
     readonly modified: bigint,
+    /** Differs once the file has been replaced or, as far as its time tells, written to. */
+    readonly identity: string,
     private readonly handle: FileHandle,
   ) {}
 
   /** Rejects with ERR_VERTEXQ_FILE where `path` cannot be read or is no regular file. It is for the caller to close. */
-  static async open(path: string): Promise<InputFile> {
+  static async open(path: string, { followLinks = true }: OpenOptions = {}): Promise<InputFile> {
     let handle: FileHandle;
     try {
-      // Without O_NONBLOCK, opening a FIFO would wait for a writer. Windows has neither.
-      handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+      // Without O_NONBLOCK, opening a FIFO would wait for a writer. Windows has none of these.
+      const flags = (constants.O_NONBLOCK ?? 0) | (followLinks ? 0 : (constants.O_NOFOLLOW ?? 0));
+      handle = await open(path, constants.O_RDONLY | flags);
     } catch (cause) {
       throw unreadable(path, cause);
     }
@@ -32,7 +40,8 @@ export class InputFile {
           'ERR_VERTEXQ_FILE',
           `${path} is not a regular file${found.isDirectory() ? ' but a folder' : ''}`,
         );
-      return new InputFile(path, Number(found.size), found.mtimeNs, handle);
+      const identity = [found.dev, found.ino, found.size, found.mtimeNs].join();
+      return new InputFile(path, Number(found.size), found.mtimeNs, identity, handle);
     } catch (error) {
       await handle.close();
       throw error;
@@ -40,8 +49,12 @@ export class InputFile {
   }
 
   /** Opens `path`, runs `use` and closes the file. */
-  static async with<Result>(path: string, use: (file: InputFile) => Promise<Result>): Promise<Result> {
-    const file = await InputFile.open(path);
+  static async with<Result>(
+    path: string,
+    use: (file: InputFile) => Promise<Result>,
+    options?: OpenOptions,
+  ): Promise<Result> {
+    const file = await InputFile.open(path, options);
     try {
       return await use(file);
     } finally {
@@ -84,9 +97,14 @@ export class InputFile {
 
   /** The `length` bytes at `position`. */
   async read(position: number, length: number): Promise<Uint8Array> {
-    const target = allocate(length, this.path);
+    const target = this.blank(length);
     await this.fill(target, position);
     return target;
+  }
+
+  /** A zeroed array for bytes of this file. Throws ERR_VERTEXQ_MEMORY where there is no room for it. */
+  blank(length: number): Uint8Array<ArrayBuffer> {
+    return allocate(length, this.path);
   }
 }
 

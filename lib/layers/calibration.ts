@@ -1,4 +1,4 @@
-import { binding, type CalibrationKind, type NativeCalibration } from '../native/binding';
+import { binding, type CalibrationKind, type NativeCalibration, type NativePatches } from '../native/binding';
 import { finish } from '../native/jobs';
 import { fitsMoments } from '../options';
 import type { FloatArray, LayerInput, Method } from '../types';
@@ -19,13 +19,21 @@ export function hasTarget(layer: LayerInput): boolean {
  * samples.
  */
 export class Calibration {
-  readonly native: NativeCalibration;
-
-  constructor(
+  private constructor(
     readonly inFeatures: number,
     readonly kind: CalibrationKind,
-  ) {
-    this.native = new (binding().Calibration)(inFeatures, kind);
+    readonly groups: number,
+    readonly native: NativeCalibration,
+  ) {}
+
+  /** For a layer of `groups` groups (of a convolution), each with inputs of its own. */
+  static of(inFeatures: number, kind: CalibrationKind, groups = 1): Calibration {
+    return new Calibration(inFeatures, kind, groups, new (binding().Calibration)(inFeatures, kind, groups));
+  }
+
+  /** The data of one group. */
+  group(index: number): Calibration {
+    return new Calibration(this.inFeatures, this.kind, 1, this.native.group(index));
   }
 
   /** Rows added so far; 0 for data that came as a Gram matrix. */
@@ -43,6 +51,11 @@ export class Calibration {
     else if (rows instanceof Float32Array === targetRows instanceof Float32Array)
       await finish(() => this.native.add(rows, targetRows), signal);
     else await this.add(Float64Array.from(rows), Float64Array.from(targetRows), signal);
+  }
+
+  /** Adds the patches of a tensor to every group. Rejects as `add`, and with ERR_VERTEXQ_CALIBRATION where shape and attributes do not fit. */
+  async addPatches(tensor: NativePatches, signal?: AbortSignal): Promise<void> {
+    await finish(() => this.native.addPatches(tensor), signal);
   }
 
   /** Takes X̃ᵀX̃, and of kind `pairs` X̃ᵀX, for all the data. Rejects with ERR_VERTEXQ_GRAM if X̃ᵀX̃ is no Gram matrix. */
@@ -71,11 +84,11 @@ export async function layerCalibration(
   let holdout: Calibration | null = null;
   const add = (to: Calibration, rows: FloatArray, target: FloatArray | undefined) =>
     to.add(...inRange(kind, rows, kind === 'pairs' ? (target ?? rows) : undefined), signal);
-  if (activations ?? gram) calibration = new Calibration(inFeatures, kind);
+  if (activations ?? gram) calibration = Calibration.of(inFeatures, kind);
   if (activations) await add(calibration!, activations, layer.targetActivations);
   if (gram) await calibration?.setGram(gram, layer.crossGram, signal);
   if (heldOut) {
-    holdout = new Calibration(inFeatures, kind);
+    holdout = Calibration.of(inFeatures, kind);
     await add(holdout, heldOut, layer.targetHoldout);
   }
   return { calibration, holdout };

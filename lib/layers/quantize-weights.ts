@@ -30,23 +30,47 @@ export async function quantizeWeights(
   settings: LayerSettings,
   options: JobOptions,
 ): Promise<QuantizedLayer> {
+  const started = performance.now();
+  const fit = await fitWeights(layer, settings, options);
+  return quantizedLayer(layer, settings, fit, started);
+}
+
+/** A fit, and by which method it was made in the end. */
+export interface Fit {
+  done: NativeQuantized;
+  method: Method;
+  fallenBack: FallenBack | null;
+}
+
+/** `wary`: compares with plain rounding whatever the errors look like, where there are held-out rows. */
+export async function fitWeights(
+  layer: WeightsInput,
+  settings: LayerSettings,
+  options: JobOptions,
+  wary = false,
+): Promise<Fit> {
+  const done = await run(layer, settings, options, options.onProgress);
+  const error = errorsOf(done);
+  const asAsked: Fit = { done, method: settings.method, fallenBack: null };
+  if (error.holdout === null || !(wary || mayMislead(layer, settings.method, error))) return asAsked;
+  const rounded = await run(layer, { ...settings, method: 'msq' }, options);
+  return errorsOf(rounded).holdout! < error.holdout
+    ? { done: rounded, method: 'msq', fallenBack: { from: settings.method, holdout: error.holdout } }
+    : asAsked;
+}
+
+/** What a fit, which began at `started`, made of a layer. */
+export function quantizedLayer(
+  layer: WeightsInput,
+  settings: LayerSettings,
+  { done, method, fallenBack }: Fit,
+  started: number,
+): QuantizedLayer {
   const { outFeatures, inFeatures } = layer;
   const { groupSize, bits, levels } = settings;
-  const started = performance.now();
-  let [chosen, done] = [settings, await run(layer, settings, options, options.onProgress)];
-  let fallenBack: FallenBack | null = null;
-  const { holdout } = errorsOf(done);
-  if (holdout !== null && mayMislead(layer, settings.method, errorsOf(done))) {
-    const plain = { ...settings, method: 'msq' } as const;
-    const rounded = await run(layer, plain, options);
-    if (errorsOf(rounded).holdout! < holdout) {
-      [chosen, done] = [plain, rounded];
-      fallenBack = { from: settings.method, holdout };
-    }
-  }
   const { codes, scales } = done;
   const zeroPoints = done.zeroPoints.every((zeroPoint) => zeroPoint === 0) ? null : done.zeroPoints;
-  const report = reportOf(layer, chosen, done, fallenBack);
+  const report = reportOf(layer, { ...settings, method }, done, fallenBack);
   report.seconds = (performance.now() - started) / 1000;
   return {
     codes,

@@ -1,9 +1,8 @@
 import { describe } from '../options';
-import { findLayers } from './find-layers';
+import { findLayers } from './layers/find-layers';
 import { readModel } from './onnx/codec';
 import { attributeOf, Graph } from './onnx/graph';
 import type { TensorProto } from './onnx/onnx_pb';
-import { byteLengthOf } from './onnx/tensor';
 import { describeValue } from './onnx/value-info';
 import type { Inspection } from './types';
 
@@ -14,15 +13,16 @@ import type { Inspection } from './types';
 export async function inspectModel(input: string): Promise<Inspection> {
   if (typeof input !== 'string' || input === '')
     throw new TypeError(`Expected the input to be the path of an ONNX file, not ${describe(input)}`);
-  const { model, size } = await readModel(input);
+  const { model, weights: stored, size } = await readModel(input);
   const graph = new Graph(model, input);
   const { layers } = findLayers(graph);
+  const bytesOf = (tensor: TensorProto) => stored.byteLengthOf(tensor);
   const quantizable = new Set<TensorProto>(layers.map((layer) => layer.constant.tensor));
   const weights = new Map<string, { count: number; bytes: number }>();
   let otherWeights = 0;
   for (const [tensor, kind] of otherConstants(graph)) {
     if (quantizable.has(tensor)) continue;
-    const bytes = byteLengthOf(tensor);
+    const bytes = bytesOf(tensor);
     const entry = weights.get(kind) ?? { count: 0, bytes: 0 };
     weights.set(kind, { count: entry.count + 1, bytes: entry.bytes + bytes });
     otherWeights += bytes;
@@ -45,13 +45,13 @@ export async function inspectModel(input: string): Promise<Inspection> {
       shape: [layer.outFeatures, layer.inFeatures],
       weight: layer.constant.tensor.name || layer.node.input[layer.weightIndex]!,
       parameters: layer.outFeatures * layer.inFeatures,
-      bytes: byteLengthOf(layer.constant.tensor),
+      bytes: bytesOf(layer.constant.tensor),
     })),
     others: [...weights].map(([kind, entry]) => ({ kind, ...entry })).sort((a, b) => b.bytes - a.bytes),
     operators: Object.fromEntries(operators),
     bytes: {
       file: size,
-      quantizable: [...quantizable].reduce((sum, tensor) => sum + byteLengthOf(tensor), 0),
+      quantizable: [...quantizable].reduce((sum, tensor) => sum + bytesOf(tensor), 0),
       otherWeights,
     },
   };

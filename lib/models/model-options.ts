@@ -12,17 +12,21 @@ import {
   modelGrid,
   quantizeOptionNames,
   rankRule,
+  requireInteger,
   requireKnown,
   requireOneOf,
 } from '../options';
 import type { AlphabetOptions, Method } from '../types';
 import { checkDataOptions, dataOptionNames } from './data/data-options';
+import { knownOperators } from './layers/kinds';
+import type { Layer } from './layers/layer';
 import type { ModelOptions } from './types';
 
 export const modelOptionNames: readonly string[] = [
   ...quantizeOptionNames,
   ...dataOptionNames,
-  ...['calibration', 'holdout', 'errorCorrection', 'format', 'layers', 'skip'],
+  ...['calibration', 'holdout', 'errorCorrection', 'format', 'operators', 'layers', 'skip'],
+  ...['externalData', 'memory'],
 ];
 
 /** The options of a model with defaults filled in; what depends on a layer's size is left for layerSettings. */
@@ -31,10 +35,17 @@ export interface ModelSettings extends MethodSettings {
   groupSize: number | 'channel';
   rank: AlphabetOptions['rank'];
   errorCorrection: boolean;
-  format: 'matmulnbits' | 'float';
+  format: 'matmulnbits' | 'qdq' | 'float';
+  operators: readonly string[] | undefined;
   layers: readonly string[] | undefined;
   skip: readonly string[];
+  externalData: boolean | undefined;
+  /** Bytes of activations that may be kept in memory between layers. */
+  memory: number;
 }
+
+const formats = ['matmulnbits', 'qdq', 'float'] as const;
+const defaultMemory = 512;
 
 export function checkPath(what: 'input' | 'output', path: unknown): void {
   if (typeof path !== 'string' || path === '')
@@ -47,9 +58,7 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
   checkJobOptions(options);
   const method = methodSettings(options, options.calibration !== undefined);
   const format =
-    options.format === undefined
-      ? 'matmulnbits'
-      : requireOneOf('format', options.format, ['matmulnbits', 'float']);
+    options.format === undefined ? 'matmulnbits' : requireOneOf('format', options.format, formats);
   const groupSize = options.groupSize ?? 32;
   groupSizeFor({ groupSize }, Infinity);
   const kind = alphabetKind(options, modelGrid);
@@ -75,20 +84,33 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
     format,
     layers,
     skip: options.skip === undefined ? [] : patterns('skip', options.skip),
+    operators: operatorsOf(options),
+    externalData: flag('externalData', options.externalData),
+    memory: 2 ** 20 * requireInteger('memory', options.memory ?? defaultMemory, 0, Infinity),
   };
 }
 
-function correctionFor({ errorCorrection }: ModelOptions, method: Method): boolean {
-  if (errorCorrection === undefined) return fitsMoments(method);
-  if (typeof errorCorrection !== 'boolean')
+function operatorsOf({ operators }: ModelOptions): readonly string[] | undefined {
+  if (operators === undefined) return undefined;
+  if (!Array.isArray(operators) || operators.length === 0)
     throw new TypeError(
-      `Expected the "errorCorrection" option to be true or false, not ${describe(errorCorrection)}`,
+      `Expected the "operators" option to be an array of operators, not ${Array.isArray(operators) ? 'an empty one' : describe(operators)}`,
     );
-  if (errorCorrection && !fitsMoments(method))
+  return (operators as unknown[]).map((operator) => requireOneOf('operators', operator, knownOperators));
+}
+
+function flag(name: string, value: unknown): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw new TypeError(`Expected the "${name}" option to be true or false, not ${describe(value)}`);
+}
+
+function correctionFor({ errorCorrection }: ModelOptions, method: Method): boolean {
+  const wanted = flag('errorCorrection', errorCorrection) ?? fitsMoments(method);
+  if (wanted && !fitsMoments(method))
     throw new RangeError(
       `The "errorCorrection" option belongs to the methods "vertex", "gptq" and "gpfq": the method "${method}" does not take it`,
     );
-  return errorCorrection;
+  return wanted;
 }
 
 function patterns(name: string, value: string | readonly string[]): readonly string[] {
@@ -101,7 +123,7 @@ function patterns(name: string, value: string | readonly string[]): readonly str
 }
 
 /** The settings of one layer. */
-export function layerSettings(settings: ModelSettings, inFeatures: number): LayerSettings {
+export function layerSettings(settings: ModelSettings, { inFeatures }: Layer): LayerSettings {
   const { method, scale, box, passes, damping, kind, groupSize, rank } = settings;
   return {
     method,

@@ -1,66 +1,96 @@
-import { VertexqError } from '../errors';
+import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { located, VertexqError } from '../errors';
 import { binding } from '../native/binding';
-import type { LayerReport, QuantizedLayer } from '../types';
+import type { LayerReport } from '../types';
 import { version } from '../version';
 import { dataOptionsOf, type PreparedCalibration, prepareCalibration } from './calibration';
-import { chooseLayers, findLayers, type FoundLayers, requireWeight } from './find-layers';
+import { chooseLayers } from './layers/choose-layers';
+import { findLayers, type FoundLayers, isSingleOrHalf } from './layers/find-layers';
+import type { Layer } from './layers/layer';
 import type { ModelSettings } from './model-options';
-import { modelBytes, readModel } from './onnx/codec';
-import { Graph } from './onnx/graph';
+import { readModel } from './onnx/codec';
+import { typeNameOf } from './onnx/element-types';
+import { Graph, tensorsOf } from './onnx/graph';
 import type { ModelProto } from './onnx/onnx_pb';
-import { requireInFile } from './onnx/tensor';
+import { type Serialized, serializeModel } from './onnx/serialize';
+import { isExternal } from './onnx/tensor';
 import { addMetadata, describeValue } from './onnx/value-info';
-import { type Replacement, rewriteFloat, rewriteMatMulNBits } from './rewrite';
+import type { Weights } from './onnx/weights';
 import { runtimeVersion } from './runtime';
+import type { Replacement } from './traversal/traversal';
 import type { DataOptions, ModelOptions, Report } from './types';
+import type { Workspace } from './workspace';
+import { assemble } from './write/assemble';
+import type { WeightStores } from './write/stores';
 
 // The steps from an ONNX file to a quantized one, for those who go them once or several times.
 
-const rewrites = { matmulnbits: rewriteMatMulNBits, float: rewriteFloat };
-
-/** An ONNX file as read, with all its weights in it. */
+/** An ONNX file as read. */
 export interface OpenModel {
   file: string;
-  /** Length of the file in bytes. */
+  /** Bytes of the file and of those of its external data. */
   size: number;
+  /** The latter. */
+  dataFiles: readonly string[];
   model: ModelProto;
   graph: Graph;
+  weights: Weights;
 }
 
-/** Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, ERR_VERTEXQ_UNSUPPORTED. */
+/** Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data in other files is not as the model says. */
 export async function openModel(file: string): Promise<OpenModel> {
-  const { model, size } = await readModel(file);
+  const { model, weights, size } = await readModel(file);
   const graph = new Graph(model, file);
-  for (const tensor of graph.proto.initializer) requireInFile(tensor);
-  return { file, size, model, graph };
+  const dataFiles = new Set<string>();
+  for (const tensor of tensorsOf(graph.proto)) {
+    if (!isExternal(tensor)) continue;
+    await weights.check(tensor);
+    dataFiles.add((await weights.placeOf(tensor))!.path);
+  }
+  let total = size;
+  for (const path of dataFiles) total += (await stat(path)).size;
+  return { file, size: total, dataFiles: [...dataFiles], model, graph, weights };
 }
 
-/** The layers to quantize. Throws where there are none, or one's weight cannot be read. */
-export function selectLayers(
-  { file, graph }: OpenModel,
-  { layers, skip, format }: Pick<ModelSettings, 'layers' | 'skip' | 'format'>,
+/** The layers to quantize. Rejects where there are none, or one's weight is not what it says: not after hours of work for others. */
+export async function selectLayers(
+  { file, graph, weights }: OpenModel,
+  settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format'>,
   hasData: boolean,
-): FoundLayers {
-  const found = chooseLayers(findLayers(graph), file, layers, skip);
-  if (!hasData && format === 'matmulnbits') setLeftWeightsAside(found, file);
-  // The last layer's weight too: not after hours of work for those before it.
-  for (const layer of found.layers) requireWeight(layer);
-  return found;
-}
-
-/** MatMulNBits has its weight on the right; to turn a product round, the rank of the other side must have been seen. */
-function setLeftWeightsAside(found: FoundLayers, input: string): void {
-  for (const layer of found.layers.filter(({ weightIndex }) => weightIndex === 0))
-    found.skipped.push({
-      name: layer.name,
-      reason: 'its weight is on the left: "matmulnbits" needs calibration data for that',
-    });
-  found.layers = found.layers.filter(({ weightIndex }) => weightIndex === 1);
+): Promise<FoundLayers> {
+  const found = chooseLayers(findLayers(graph), file, settings);
+  for (const layer of found.layers) {
+    const reason = unsuited(layer, settings.format, hasData);
+    if (reason !== undefined) found.skipped.push({ name: layer.name, reason });
+  }
+  const left = new Set(found.skipped.map(({ name }) => name));
+  found.layers = found.layers.filter(({ name }) => !left.has(name));
+  const last = found.skipped.at(-1);
   if (found.layers.length === 0)
     throw new VertexqError(
       'ERR_VERTEXQ_NO_LAYERS',
-      `${input} has no layer to quantize without calibration data: the weight of "${found.skipped.at(-1)!.name}" is on the left; give some, or use the format "float"`,
+      `${file} has no layer to quantize in the format "${settings.format}": "${last!.name}" is left, ${last!.reason}`,
     );
+  for (const layer of found.layers)
+    try {
+      await weights.check(layer.constant.tensor);
+    } catch (error) {
+      throw located(`layer "${layer.name}"`, error);
+    }
+  return found;
+}
+
+/** Why a format cannot hold a layer; undefined where it can. */
+function unsuited(layer: Layer, format: ModelSettings['format'], hasData: boolean): string | undefined {
+  if (format === 'float') return undefined;
+  if (!isSingleOrHalf(layer))
+    return `its weight is ${typeNameOf(layer.constant.dataType)}: the format "${format}" holds float32 and float16, "float" the others`;
+  const isLeft = layer.kind === 'MatMul' && layer.weightIndex === 0;
+  // To turn a product round, the rank of the other side must have been seen.
+  if (isLeft && format === 'matmulnbits' && !hasData)
+    return 'its weight is on the left: "matmulnbits" needs calibration data for that; give some, or use the format "float"';
+  return undefined;
 }
 
 /** The calibration data of `options`, which must have some. */
@@ -77,28 +107,43 @@ export async function prepareData(
   return prepareCalibration(calibration!, { ...dataOptionsOf(options), holdout, signal, inputs });
 }
 
-/** A quantized network. */
-export interface RewrittenModel {
-  bytes: Uint8Array;
+/** A quantized network, in files of the workspace. */
+export interface WrittenModel extends Serialized {
   /** Each layer's report, with its bytes in the file. */
   layers: LayerReport[];
   /** Bytes of the quantized layers' weights. */
   weights: { before: number; after: number };
 }
 
-/** Puts quantized weights into a model, which is changed. */
-export function rewriteModel(
-  model: ModelProto,
+/** Puts quantized weights into a model, which is changed, and writes it to a workspace, as `name`. */
+export async function writeModel(
+  { model, weights }: OpenModel,
   replacements: readonly Replacement[],
+  stores: WeightStores,
+  name: string,
+  workspace: Workspace,
   settings: ModelSettings,
-): RewrittenModel {
-  const sizes = rewrites[settings.format](model, replacements);
-  const layers = replacements.map(({ quantized, layer }, i) => ({
-    ...quantized.report,
+  signal: AbortSignal | undefined,
+): Promise<WrittenModel> {
+  assemble(model, replacements, stores.names);
+  const layers = replacements.map(({ layer, stored, report }) => ({
+    ...report,
     name: layer.name,
-    bytes: { before: quantized.report.bytes.before, after: sizes[i]! },
+    bytes: { before: report.bytes.before, after: stored.bytes },
   }));
-  addMetadata(model, {
+  addMetadata(model, metadataOf(layers, settings));
+  const { files } = await workspace.guarded(() =>
+    serializeModel(model, weights, basename(name), {
+      externalData: settings.externalData,
+      create: (file) => workspace.create(file),
+      signal,
+    }),
+  );
+  return { files, layers, weights: weightTotals(replacements, layers) };
+}
+
+function metadataOf(layers: readonly LayerReport[], settings: ModelSettings): Record<string, string> {
+  return {
     'vertexq.version': version,
     'vertexq.options': JSON.stringify({
       method: settings.method,
@@ -109,17 +154,17 @@ export function rewriteModel(
       format: settings.format,
       errorCorrection: settings.errorCorrection,
     }),
-  });
-  return { bytes: modelBytes(model), layers, weights: weightTotals(replacements, layers) };
+    'vertexq.layers': JSON.stringify(Object.fromEntries(layers.map(({ name, bits }) => [name, bits]))),
+  };
 }
 
 /** A tied weight counts once. */
 function weightTotals(replacements: readonly Replacement[], layers: readonly LayerReport[]) {
-  const seen = new Set<QuantizedLayer>();
+  const seen = new Set<unknown>();
   const totals = { before: 0, after: 0 };
-  for (const [i, { quantized }] of replacements.entries()) {
-    if (seen.has(quantized)) continue;
-    seen.add(quantized);
+  for (const [i, { stored }] of replacements.entries()) {
+    if (seen.has(stored)) continue;
+    seen.add(stored);
     totals.before += layers[i]!.bytes.before;
     totals.after += layers[i]!.bytes.after;
   }

@@ -1,22 +1,21 @@
-import { realpath } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { VertexqError } from '../errors';
-import { checkOutput, writeWhole } from '../files';
+import { basename, dirname, join } from 'node:path';
+import { checkOutput } from '../files';
 import { checkModelOptions, checkPath } from './model-options';
-import { type Graph, tensorsOf } from './onnx/graph';
-import { isExternal } from './onnx/tensor';
-import { environment, openModel, prepareData, rewriteModel, selectLayers } from './model-steps';
+import { environment, openModel, prepareData, selectLayers, writeModel } from './model-steps';
 import { loadSession } from './runtime';
-import { Traversal } from './traversal';
+import { Traversal } from './traversal/traversal';
 import type { ModelOptions, Report } from './types';
+import { Workspace } from './workspace';
+import { WeightStores } from './write/stores';
 
 /**
- * Quantizes the MatMul and Gemm weights of an ONNX file and writes the result to `output`.
+ * Quantizes the weights of an ONNX file and writes the result to `output`.
  *
  * Layer after layer, in the order of the graph: each is fitted to what the already quantized layers before it produce on the
  * calibration data (the paper's consecutive application); with error correction, so that its outputs are those of the float network.
- * Memory: the model, twice, what the runtime takes to run it, and one layer's data; not the calibration set's activations. `output`
- * appears only when it is complete.
+ * Time is linear in the number of layers: each part of the network is run once, between one layer's input and the next's. Memory: the
+ * calibration data as it is read, one layer's weights and sums, and `memory` for what lives between two parts; not the model.
+ * `output` appears only when it is complete; weights beyond 2 GiB, and with `externalData` all, lie beside it in `<output>_data`.
  *
  * Rejects with a TypeError or RangeError for arguments; VertexqError with the code ERR_VERTEXQ_FILE, _ONNX, _NO_LAYERS,
  * _CALIBRATION, _RUNTIME, _MEMORY, _NOT_FINITE, _SCALE_RANGE, _FORMAT, _UNSUPPORTED or _NUMERIC; with the signal's reason when aborted.
@@ -32,58 +31,52 @@ export async function quantizeModel(
   const settings = checkModelOptions(given);
   // The caller may change his while this runs.
   const options = { ...given };
-  options.signal?.throwIfAborted();
+  const { signal } = options;
+  signal?.throwIfAborted();
   await checkOutput([input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)], output);
   const opened = await openModel(input);
-  const hasExternal = await checkExternal(opened.graph, input, output);
-  const found = selectLayers(opened, settings, options.calibration !== undefined);
+  for (const place of [output, `${output}_data`]) await checkOutput(opened.dataFiles, place);
+  const found = await selectLayers(opened, settings, options.calibration !== undefined);
   const data = options.calibration === undefined ? null : await prepareData(opened.graph, options);
 
-  const traversal = new Traversal(opened.model, found.layers, data, settings, options);
-  const replacements = await traversal.run();
+  const workspace = new Workspace(output);
+  try {
+    const stores = new WeightStores(opened, found.layers, settings.format, workspace);
+    const traversal = new Traversal(opened, found.layers, data, settings, options, workspace, stores);
+    const replacements = await traversal.run();
 
-  options.onProgress?.({ stage: 'write', done: 0, total: 1 });
-  const { bytes, layers, weights } = rewriteModel(opened.model, replacements, settings);
-  // From memory, the runtime finds no other files.
-  if (data && !hasExternal) await (await loadSession(bytes, 'the quantized network')).release();
-  await writeWhole(output, bytes, options.signal);
-  options.onProgress?.({ stage: 'write', done: 1, total: 1 });
+    options.onProgress?.({ stage: 'write', done: 0, total: 1 });
+    const name = basename(output);
+    const written = await writeModel(opened, replacements, stores, name, workspace, settings, signal);
+    if (data) await (await loadSession(workspace.pathOf(name), 'the quantized network')).release();
+    signal?.throwIfAborted();
+    await workspace.publish(written.files.map((file) => file.name));
+    options.onProgress?.({ stage: 'write', done: 1, total: 1 });
 
-  return {
-    input,
-    output,
-    format: settings.format,
-    layers,
-    skipped: found.skipped,
-    bytes: {
-      before: opened.size,
-      after: bytes.length,
-      weightsBefore: weights.before,
-      weightsAfter: weights.after,
-    },
-    seconds: (performance.now() - started) / 1000,
-    warnings: data?.warnings ?? [],
-    environment: environment(data !== null),
-  };
+    return {
+      input,
+      output,
+      files: written.files.map((file) => join(dirname(output), file.name)),
+      format: settings.format,
+      layers: written.layers,
+      skipped: found.skipped,
+      bytes: {
+        before: opened.size,
+        after: written.files.reduce((sum, { bytes }) => sum + bytes, 0),
+        weightsBefore: written.weights.before,
+        weightsAfter: written.weights.after,
+      },
+      seconds: (performance.now() - started) / 1000,
+      warnings: data?.warnings ?? [],
+      environment: environment(data !== null),
+    };
+  } finally {
+    await workspace.end();
+  }
 }
 
 /** The files of calibration data. */
 function pathsIn(data: ModelOptions['holdout']): string[] {
   const list: readonly unknown[] = Array.isArray(data) ? data : [data];
   return list.filter((item) => typeof item === 'string');
-}
-
-/**
- * Whether tensors of `Constant` nodes and subgraphs, which stay as they are, lie in other files. Throws ERR_VERTEXQ_UNSUPPORTED
- * where the output would not find these: they are named relative to the model's folder.
- */
-async function checkExternal({ proto }: Graph, input: string, output: string): Promise<boolean> {
-  const external = [...tensorsOf(proto)].find(isExternal);
-  if (!external) return false;
-  if ((await realpath(dirname(input))) !== (await realpath(dirname(output))))
-    throw new VertexqError(
-      'ERR_VERTEXQ_UNSUPPORTED',
-      `tensor "${external.name}" of ${input}: its data lies in another file, beside the model: write the output into the same folder`,
-    );
-  return true;
 }

@@ -63,8 +63,20 @@ export interface ModelOptions extends QuantizeOptions, DataOptions {
    * before it. Takes a second run of the network for each layer. Default: true for `vertex`, `gptq` and `gpfq`, the methods that can.
    */
   errorCorrection?: boolean;
-  /** `matmulnbits` (default): com.microsoft.MatMulNBits nodes; `float`: values on the grid, in the original layout. */
-  format?: 'matmulnbits' | 'float';
+  /**
+   * `matmulnbits` (default): com.microsoft.MatMulNBits nodes for MatMul and Gemm, DequantizeLinear for other operators; `qdq`:
+   * DequantizeLinear for all; `float`: values on the grid, in the original layout.
+   */
+  format?: 'matmulnbits' | 'qdq' | 'float';
+  /**
+   * Operators whose weights are quantized, such as `Conv`. Default: all that are known but `Gather`, which looks up embeddings: these
+   * are rounded without regard to data.
+   */
+  operators?: readonly string[];
+  /** Whether weights go to files beside the output. Default: where one file cannot hold them, which are 2 GiB. */
+  externalData?: boolean;
+  /** MiB of activations that may be kept in memory from one layer to the next (default 512); more go to a file beside the output. */
+  memory?: number;
   /** Globs of layer names to quantize; default all. */
   layers?: string | readonly string[];
   /** Globs of layer names to leave as they are. */
@@ -75,6 +87,8 @@ export interface ModelOptions extends QuantizeOptions, DataOptions {
 export interface Report {
   input: string;
   output: string;
+  /** The output and, before it, the files of its external data. */
+  files: string[];
   format: string;
   /** In the order of their quantization. */
   layers: LayerReport[];

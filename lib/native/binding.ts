@@ -21,9 +21,25 @@ export type CalibrationKind = 'rows' | 'gram' | 'pairs';
 export interface NativeCalibration {
   /** `targetRows`, as long as `rows`: for `pairs` alone. */
   add(rows: FloatArray, targetRows?: FloatArray): NativeJob<void>;
+  /** Adds what each output position of a convolution is computed from to every group. */
+  addPatches(tensor: NativePatches): NativeJob<void>;
+  /** One of the groups, which shares its data. */
+  group(index: number): NativeCalibration;
   /** `crossGram`: for `pairs` alone. */
   setGram(gram: Float64Array, crossGram?: Float64Array): NativeJob<void>;
   readonly samples: number;
+}
+
+/** A tensor [batch, channels, spatial…] and a convolution's attributes, an entry per spatial axis; pads hold begins, then ends. */
+export interface NativePatches {
+  values: Float32Array;
+  /** For `pairs` alone. */
+  targets?: Float32Array;
+  shape: readonly number[];
+  kernel: readonly number[];
+  strides: readonly number[];
+  dilations: readonly number[];
+  pads: readonly number[];
 }
 
 export interface NativeLayer {
@@ -91,7 +107,7 @@ export interface NativeMethod {
 
 /** The addon's exports (native/addon/addon.cpp). It checks types and lengths; what options mean is checked before it. */
 export interface Binding {
-  Calibration: new (inFeatures: number, kind: CalibrationKind) => NativeCalibration;
+  Calibration: new (inFeatures: number, kind: CalibrationKind, groups?: number) => NativeCalibration;
   preprocess(layer: NativeLayer): NativeJob<NativePreprocessed>;
   quantize(layer: NativeLayer & NativeMethod): NativeJob<NativeQuantized>;
   blasInfo(): { config: string; core: string; maxThreads: number };

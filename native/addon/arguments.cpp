@@ -67,6 +67,27 @@ std::vector<double> Arguments::doubles(const char* name, std::size_t length) con
   return std::move(floats.twice);
 }
 
+std::vector<float> Arguments::floats(const char* name) const {
+  Floats floats = copyFloats(object_.Get(name), name);
+  if (!floats.twice.empty()) throw expected(object_.Env(), name, "a Float32Array");
+  return std::move(floats.single);
+}
+
+std::vector<std::int64_t> Arguments::integers(const char* name) const {
+  const Napi::Value value = object_.Get(name);
+  if (!value.IsArray()) throw expected(object_.Env(), name, "an array of whole numbers");
+  const auto array = value.As<Napi::Array>();
+  std::vector<std::int64_t> numbers;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Value entry = array.Get(i);
+    const double number = entry.IsNumber() ? entry.As<Napi::Number>().DoubleValue() : std::nan("");
+    if (!(std::abs(number) <= static_cast<double>(kMaxFeatures)) || number != std::floor(number))
+      throw expected(object_.Env(), name, "an array of whole numbers");
+    numbers.push_back(static_cast<std::int64_t>(number));
+  }
+  return numbers;
+}
+
 Floats copyFloats(const Napi::Value& value, const char* name) {
   const char* kind = "a Float32Array or Float64Array";
   if (!value.IsTypedArray()) throw expected(value.Env(), name, kind);

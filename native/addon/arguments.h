@@ -29,6 +29,10 @@ class Arguments {
   double number(const char* name, double least, double most) const;
   /** A copy of a Float32Array or Float64Array of exactly `length` entries, as doubles. */
   std::vector<double> doubles(const char* name, std::size_t length) const;
+  /** A copy of a Float32Array. */
+  std::vector<float> floats(const char* name) const;
+  /** An array of whole numbers. */
+  std::vector<std::int64_t> integers(const char* name) const;
 
   /** The value that the text member stands for. */
   template <typename Value>

@@ -2,8 +2,13 @@
 
 #include <cmath>
 #include <map>
+#include <optional>
 
+#include "calibration/conv_patches.h"
+#include "error.h"
 #include "job.h"
+#include "layer_jobs.h"
+#include "parallel/thread_pool.h"
 
 namespace vertexq::addon {
 
@@ -17,6 +22,37 @@ Matrix squareMatrix(const std::vector<double>& values, std::size_t order) {
   std::copy(values.begin(), values.end(), m.data());
   return m;
 }
+
+/** Groups of fewer inputs are summed side by side, larger ones one after the other on several threads. */
+constexpr std::size_t kSmallGroup = 128;
+
+/** The tensors of one batch whose patches are to be added. */
+struct Patches {
+  std::vector<float> seen, meant;
+  std::vector<std::int64_t> shape;
+  ConvAttributes attributes;
+
+  void addTo(const std::vector<std::shared_ptr<SharedData>>& groups, bool paired, JobControl& control) const {
+    const ConvPatches rows(seen.data(), shape, attributes);
+    if (rows.width() != groups.front()->inFeatures())
+      throw Error("ERR_VERTEXQ_CALIBRATION", "expected patches of " + std::to_string(groups.front()->inFeatures()) +
+                                                 " inputs, got " + std::to_string(rows.width()));
+    std::unique_ptr<ConvPatches> targets;
+    if (paired) targets = std::make_unique<ConvPatches>(meant.data(), shape, attributes);
+    const auto addGroup = [&](std::size_t index, unsigned threads) {
+      const ConvPatches::Group own = rows.group(index);
+      std::optional<ConvPatches::Group> target;
+      if (paired) target.emplace(*targets, index);
+      groups[index]->add(own, target ? &*target : nullptr, threads, control);
+    };
+    if (rows.width() < kSmallGroup) {
+      ThreadPool::shared().parallelFor(groups.size(), kAddThreads,
+                                       [&](std::size_t index, unsigned) { addGroup(index, 1); });
+    } else {
+      for (std::size_t index = 0; index < groups.size(); ++index) addGroup(index, kAddThreads);
+    }
+  }
+};
 
 }  // namespace
 
@@ -37,6 +73,16 @@ void SharedData::add(const Floats& batch, const Floats* target, unsigned threads
   if (!batch.single.empty())
     return sums_->add(batch.single.data(), target ? target->single.data() : nullptr, count, threads, control);
   sums_->add(batch.twice.data(), target ? target->twice.data() : nullptr, count, threads, control);
+}
+
+void SharedData::add(const RowSource& rows, const RowSource* target, unsigned threads, JobControl& control) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  factor_ = nullptr;
+  grams_ = nullptr;
+  if (rows_)
+    rows_->add(rows, control);
+  else
+    sums_->add(rows, target, threads, control);
 }
 
 void SharedData::setGram(const std::vector<double>& gram, const std::vector<double>* cross) {
@@ -82,7 +128,8 @@ std::shared_ptr<const GramData> SharedData::grams(unsigned threads) {
 
 Napi::Function Calibration::define(Napi::Env env) {
   return DefineClass(env, "Calibration",
-                     {InstanceMethod<&Calibration::add>("add"), InstanceMethod<&Calibration::setGram>("setGram"),
+                     {InstanceMethod<&Calibration::add>("add"), InstanceMethod<&Calibration::addPatches>("addPatches"),
+                      InstanceMethod<&Calibration::group>("group"), InstanceMethod<&Calibration::setGram>("setGram"),
                       InstanceAccessor<&Calibration::samples>("samples")});
 }
 
@@ -96,29 +143,67 @@ Calibration::Calibration(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Cali
       info.Length() > 1 && info[1].IsString() ? kinds.find(info[1].As<Napi::String>().Utf8Value()) : kinds.end();
   if (kind == kinds.end())
     throw Napi::TypeError::New(info.Env(), "Expected \"kind\" to be \"rows\", \"gram\" or \"pairs\"");
-  data_ = std::make_shared<SharedData>(static_cast<std::size_t>(inFeatures), kind->second);
+  const double groups = info.Length() < 3 || info[2].IsUndefined() ? 1
+                        : info[2].IsNumber()                       ? info[2].As<Napi::Number>().DoubleValue()
+                                                                   : 0;
+  if (!(groups >= 1 && groups <= kMaxFeatures))
+    throw Napi::TypeError::New(info.Env(), "Expected \"groups\" to be a positive whole number below 2^31");
+  for (double group = 0; group + 1 <= groups; ++group)
+    groups_.push_back(std::make_shared<SharedData>(static_cast<std::size_t>(inFeatures), kind->second));
 }
 
 Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
   auto batch = std::make_shared<const Floats>(copyFloats(info[0], "rows"));
-  if (batch->size() % data_->inFeatures() != 0)
+  const auto data = this->data();
+  if (batch->size() % data->inFeatures() != 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"rows\" to be whole rows of " +
-                                               std::to_string(data_->inFeatures()) + " numbers, not " +
+                                               std::to_string(data->inFeatures()) + " numbers, not " +
                                                std::to_string(batch->size()) + " numbers");
   std::shared_ptr<const Floats> target;
-  if (data_->kind() == CalibrationKind::Pairs) {
+  if (data->kind() == CalibrationKind::Pairs) {
     target = std::make_shared<const Floats>(copyFloats(info[1], "targets"));
     if (target->single.size() != batch->single.size() || target->twice.size() != batch->twice.size())
       throw Napi::TypeError::New(info.Env(), "Expected \"targets\" to be of the type and length of \"rows\"");
   }
   return startJob(
-      info.Env(),
-      [data = data_, batch, target](JobControl& control) { data->add(*batch, target.get(), kAddThreads, control); },
+      info.Env(), [data, batch, target](JobControl& control) { data->add(*batch, target.get(), kAddThreads, control); },
       [](Napi::Env env) { return env.Undefined(); });
 }
 
+Napi::Value Calibration::addPatches(const Napi::CallbackInfo& info) {
+  const Arguments given(info);
+  auto work = std::make_shared<Patches>();
+  const bool paired = data()->kind() == CalibrationKind::Pairs;
+  work->seen = given.floats("values");
+  if (paired) work->meant = given.floats("targets");
+  if (paired && work->meant.size() != work->seen.size())
+    throw Napi::TypeError::New(info.Env(), "Expected \"targets\" to be of the length of \"values\"");
+  work->shape = given.integers("shape");
+  work->attributes = {given.integers("kernel"), given.integers("strides"), given.integers("dilations"),
+                      given.integers("pads"), static_cast<std::int64_t>(groups_.size())};
+  double count = 1;
+  for (const auto dim : work->shape) count *= static_cast<double>(dim);
+  if (count != static_cast<double>(work->seen.size()))
+    throw Napi::TypeError::New(info.Env(), "Expected \"values\" to be of the length that \"shape\" says");
+  return startJob(
+      info.Env(), [groups = groups_, work, paired](JobControl& control) { work->addTo(groups, paired, control); },
+      [](Napi::Env env) { return env.Undefined(); });
+}
+
+Napi::Value Calibration::group(const Napi::CallbackInfo& info) {
+  const double index = info.Length() > 0 && info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
+  if (!(index >= 0 && index < static_cast<double>(groups_.size())))
+    throw Napi::TypeError::New(info.Env(), "Expected \"index\" to be that of a group");
+  auto* addon = info.Env().GetInstanceData<AddonData>();
+  const Napi::Object object =
+      addon->calibration.New({Napi::Number::New(info.Env(), 1), Napi::String::New(info.Env(), "gram")});
+  Calibration::Unwrap(object)->groups_ = {groups_[static_cast<std::size_t>(index)]};
+  return object;
+}
+
 Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
-  const std::size_t count = data_->inFeatures() * data_->inFeatures();
+  const auto data = this->data();
+  const std::size_t count = data->inFeatures() * data->inFeatures();
   const auto matrix = [&](std::size_t argument, const char* name) {
     auto values = std::make_shared<const Floats>(copyFloats(info[argument], name));
     if (values->twice.size() != count)
@@ -127,15 +212,14 @@ Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
     return values;
   };
   const auto gram = matrix(0, "gram");
-  const auto cross = data_->kind() == CalibrationKind::Pairs ? matrix(1, "cross") : nullptr;
+  const auto cross = data->kind() == CalibrationKind::Pairs ? matrix(1, "cross") : nullptr;
   return startJob(
-      info.Env(),
-      [data = data_, gram, cross](JobControl&) { data->setGram(gram->twice, cross ? &cross->twice : nullptr); },
+      info.Env(), [data, gram, cross](JobControl&) { data->setGram(gram->twice, cross ? &cross->twice : nullptr); },
       [](Napi::Env env) { return env.Undefined(); });
 }
 
 Napi::Value Calibration::samples(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), static_cast<double>(data_->samples()));
+  return Napi::Number::New(info.Env(), static_cast<double>(data()->samples()));
 }
 
 }  // namespace vertexq::addon

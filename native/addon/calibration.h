@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "arguments.h"
 #include "calibration/calibration_gram.h"
@@ -24,6 +25,7 @@ class SharedData {
 
   /** `target` is null but for pairs. */
   void add(const Floats& batch, const Floats* target, unsigned threads, JobControl& control);
+  void add(const RowSource& rows, const RowSource* target, unsigned threads, JobControl& control);
   /** `cross` is null but for pairs; then XᵀX is not known. */
   void setGram(const std::vector<double>& gram, const std::vector<double>* cross);
   std::size_t samples();
@@ -47,9 +49,12 @@ class SharedData {
 
 /**
  * JavaScript class Calibration:
- *   new Calibration(inFeatures, kind)  kind: 'rows', 'gram' or 'pairs'
+ *   new Calibration(inFeatures, kind[, groups])  kind: 'rows', 'gram' or 'pairs'; groups: of a convolution, default 1
  *   add(rows[, targets])               a job: adds samples, Float32Array or Float64Array, row-major samples × inFeatures;
  *                                      pairs need both, of one type and length
+ *   addPatches({ values, targets?, shape, kernel, strides, dilations, pads })  a job: adds the patches of a tensor, Float32Array
+ *                                      of the shape [batch, channels, spatial…], to every group
+ *   group(index)                       the Calibration of one group
  *   setGram(gram[, cross])             a job: takes X̃ᵀX̃ (and for pairs X̃ᵀX) instead, Float64Array inFeatures × inFeatures
  *   samples                            rows added so far
  */
@@ -58,14 +63,17 @@ class Calibration : public Napi::ObjectWrap<Calibration> {
   static Napi::Function define(Napi::Env env);
 
   explicit Calibration(const Napi::CallbackInfo& info);
-  std::shared_ptr<SharedData> data() const { return data_; }
+  /** Of the only group. */
+  std::shared_ptr<SharedData> data() const { return groups_.front(); }
 
  private:
   Napi::Value add(const Napi::CallbackInfo& info);
+  Napi::Value addPatches(const Napi::CallbackInfo& info);
+  Napi::Value group(const Napi::CallbackInfo& info);
   Napi::Value setGram(const Napi::CallbackInfo& info);
   Napi::Value samples(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<SharedData> data_;
+  std::vector<std::shared_ptr<SharedData>> groups_;
 };
 
 }  // namespace vertexq::addon

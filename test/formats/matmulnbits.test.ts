@@ -1,11 +1,11 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { checkGroupSize, packMatMulNBits, type PackedWeight } from '../../lib/formats/matmulnbits';
+import type { Codes } from '../../lib/formats/integer-codes';
 import { quantizeLayer } from '../../lib/index';
 import { dequantize } from '../../lib/layers/quantize-weights';
 import type { Grid, QuantizedLayer } from '../../lib/types';
-
-type Codes = Parameters<typeof packMatMulNBits>[0];
+import { anyAlphabet, codesOf } from './codes';
 
 /** `width` bits from bit `at` of the bytes that begin at `from`, read one bit at a time. */
 function bitsAt(bytes: Uint8Array, from: number, at: number, width: number): number {
@@ -58,47 +58,14 @@ function requireShapes(layer: Codes, packed: PackedWeight): void {
   if (!ok) throw new Error(`${bits} bits, ${blocks} blocks of ${blockSize}: ${packed.codes.length} bytes`);
 }
 
-/** Levels that a grid can have: every number of bits, and odd ones. */
-const levelsOf: Record<Grid, number[]> = {
-  asymmetric: [3, 4, 5, 7, 8, 16, 17, 32, 64, 128, 256],
-  integer: [3, 5, 7, 15, 31, 63, 127, 255],
-  'zero-free': [2, 4, 8, 16, 32, 64, 128],
-};
-
-/** Lowest code of a grid and its zero points, as docs/formats.md says. */
-function ranges(grid: Grid, levels: number): { lowest: number; zeros: [number, number] | null } {
-  if (grid === 'integer') return { lowest: -(levels - 1) / 2, zeros: null };
-  if (grid === 'zero-free') return { lowest: -levels / 2, zeros: [-0.5, -0.5] };
-  const lowest = -(2 ** (Math.ceil(Math.log2(levels)) - 1));
-  return { lowest, zeros: [lowest, lowest + levels - 1] };
-}
-
 const anyLayer: fc.Arbitrary<Codes> = fc
   .record({
-    grid: fc.constantFrom<Grid>('asymmetric', 'integer', 'zero-free'),
-    pick: fc.nat(10),
+    alphabet: anyAlphabet,
     outFeatures: fc.integer({ min: 1, max: 4 }),
     inFeatures: fc.integer({ min: 1, max: 300 }),
     group: fc.oneof(fc.constantFrom(16, 32, 48, 64, 80, 96, 128, 256, 512), fc.constant(Infinity)),
-    seed: fc.integer({ min: 1, max: 2 ** 31 - 2 }),
   })
-  .map(({ grid, pick, outFeatures, inFeatures, group, seed }) => {
-    const levels = levelsOf[grid][pick % levelsOf[grid].length]!;
-    const groupSize = Math.min(group, inFeatures);
-    const { lowest, zeros } = ranges(grid, levels);
-    let state = seed;
-    const below = (n: number) => (state = (state * 48271) % 2147483647) % n;
-    const perGroup = { length: outFeatures * Math.ceil(inFeatures / groupSize) };
-    return {
-      codes: Int8Array.from({ length: outFeatures * inFeatures }, () => lowest + below(levels)),
-      scales: Float32Array.from(perGroup, () => (below(10) === 0 ? 0 : (1 + below(1e6)) / 7e5)),
-      zeroPoints: zeros && Float32Array.from(perGroup, () => zeros[0] + below(zeros[1] - zeros[0] + 1)),
-      levels,
-      groupSize,
-      outFeatures,
-      inFeatures,
-    };
-  });
+  .map(({ alphabet, outFeatures, inFeatures, group }) => codesOf(alphabet, outFeatures, inFeatures, group));
 
 test('any codes, on every grid, come back as they were, and padding stands for 0', (t) => {
   fc.assert(

@@ -67,6 +67,10 @@ export function network({
   });
 }
 
+/** The values of a float32 tensor with raw data. */
+export const floatsOf = ({ rawData }: TensorProto): Float32Array =>
+  new Float32Array(Uint8Array.from(rawData).buffer);
+
 export const bytesOf = (model: ModelProto): Uint8Array => toBinary(ModelProtoSchema, model);
 export const readBack = (path: string): ModelProto => fromBinary(ModelProtoSchema, readFileSync(path));
 

@@ -16,8 +16,19 @@ import {
   type ModelProto,
   type TensorProto,
 } from '../../lib/models/onnx/onnx_pb';
-import { floatValues, transposed } from '../../lib/models/onnx/tensor';
-import { bytesOf, difference, feed, files, float, network, random, readBack, run } from './networks';
+import { transposed } from '../../lib/models/onnx/tensor';
+import {
+  bytesOf,
+  difference,
+  feed,
+  files,
+  float,
+  floatsOf,
+  network,
+  random,
+  readBack,
+  run,
+} from './networks';
 import { field } from './wire';
 
 const weight = (name: string, rows: number, columns: number) =>
@@ -88,7 +99,7 @@ test('each layer is fitted to what the quantized layers before it produce, and t
   const model = twoLayers();
   const options = { bits: 3, groupSize: 32, threads: 1 } as const;
   const values = (graph: GraphProto, name: string) =>
-    floatValues(graph.initializer.find((kept) => kept.name === name)!);
+    floatsOf(graph.initializer.find((kept) => kept.name === name)!);
   const rows = (parts: Float32Array[]) => Float32Array.from(parts.flatMap((part) => [...part]));
   const first = await quantizeLayer(
     {
@@ -194,7 +205,7 @@ test('a weight that a subgraph uses too stays there as it is', async (t) => {
       after.node.find(({ opType }) => opType === 'If'),
       model.graph!.node[1],
     );
-    t.deepEqual(floatValues(after.initializer.find(({ name }) => name === 'w')!), random(1600, 41));
+    t.deepEqual(floatsOf(after.initializer.find(({ name }) => name === 'w')!), random(1600, 41));
     const answer = (await run(output, calibration[0]!))['y']!;
     t.true(difference((await run(model, calibration[0]!))['y']!, answer) < 0.02);
     answers.push(answer);

@@ -34,6 +34,7 @@ export function sampleReport(changes: Partial<Report> = {}): Report {
   return {
     input: 'in.onnx',
     output: 'out.onnx',
+    files: ['out.onnx'],
     format: 'matmulnbits',
     layers: [layerReport('/encoder/layer.0/query/MatMul'), layerReport('/encoder/layer.0/key/MatMul')],
     skipped: [],

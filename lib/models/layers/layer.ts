@@ -48,7 +48,10 @@ export interface SkippedLayer {
   reason: string;
 }
 
-/** How a weight lies in its tensor as stored, seen from there: what two uses of one tensor must agree on to share codes. */
-export function storageOf(layer: Layer): string {
-  return `${layer.constant.transposed ? 'T' : ''}${layer.layout} ${layer.outFeatures}×${layer.inFeatures}/${layer.groups}`;
+/** How a weight lies in its tensor as stored: what two uses of one tensor must agree on to share codes. */
+export function storageOf({ constant, layout, outFeatures, inFeatures, groups }: Layer): string {
+  const byNeurons = (layout === 'neuron-major') !== constant.transposed;
+  // Steps that do more than exchange two dimensions are told apart by all that they do.
+  const form = constant.dims.length === 2 ? '' : `${constant.order.join()}|${layout}`;
+  return `${byNeurons ? 'neurons' : 'inputs'} ${outFeatures}×${inFeatures}/${groups} ${form} ${constant.dataType}`;
 }

@@ -1,26 +1,51 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { InputFile } from '../../formats/input-file';
 import { requireHeap } from './budget';
 import { ModelProtoSchema, type ModelProto } from './onnx_pb';
+import { readSkeleton, type Skeleton, standInLength } from './skeleton';
+import { Weights } from './weights';
 
 /** A protobuf message holds at most 2 GiB. */
-const maxBytes = 2 ** 31 - 1;
+export const maxMessageBytes = 2 ** 31 - 1;
+
+/** A model as read: its larger weights are still in their files. */
+export interface ReadModel {
+  model: ModelProto;
+  weights: Weights;
+  /** Length of the file in bytes. */
+  size: number;
+}
 
 /**
- * Reads an ONNX file of `size` bytes. Throws VertexqError: ERR_VERTEXQ_FILE where the file cannot be read, ERR_VERTEXQ_ONNX where
- * it is no ONNX model, ERR_VERTEXQ_MEMORY where it does not fit into memory.
+ * Reads an ONNX file. Throws VertexqError: ERR_VERTEXQ_FILE where the file cannot be read, ERR_VERTEXQ_ONNX where it is no ONNX model,
+ * ERR_VERTEXQ_MEMORY where it does not fit into memory.
  */
-export async function readModel(file: string): Promise<{ model: ModelProto; size: number }> {
-  const bytes = await InputFile.with(file, (opened) => {
-    if (opened.size > maxBytes)
+export async function readModel(file: string): Promise<ReadModel> {
+  return InputFile.with(file, async (opened) => {
+    if (opened.size > maxMessageBytes)
       throw new VertexqError(
         'ERR_VERTEXQ_ONNX',
         `${file}: an ONNX file holds at most 2 GiB, this one ${opened.size} bytes`,
       );
-    return opened.read(0, opened.size);
+    const skeleton = await readSkeleton(opened);
+    const model = parseModel(skeleton.bytes, file);
+    const weights = new Weights(file, opened.identity);
+    locateHoles(model, skeleton, weights);
+    return { model, weights, size: opened.size };
   });
-  return { model: parseModel(bytes, file), size: bytes.length };
+}
+
+/** The stand-ins are told by where they lie, which no file can imitate. */
+function locateHoles(model: ModelProto, { bytes, holes }: Skeleton, weights: Weights): void {
+  for (const tensor of model.graph!.initializer) {
+    const { rawData } = tensor;
+    if (rawData.length !== standInLength || rawData.buffer !== bytes.buffer) continue;
+    const place = holes.get(rawData.byteOffset - bytes.byteOffset);
+    if (!place) continue;
+    weights.locate(tensor, { path: weights.file, ...place });
+    tensor.rawData = new Uint8Array(0);
+  }
 }
 
 /** Parses an ONNX model; `file` is for messages. Weights stay views of `bytes`. */
@@ -37,15 +62,4 @@ export function parseModel(bytes: Uint8Array, file: string): ModelProto {
   if (!model.graph)
     throw new VertexqError('ERR_VERTEXQ_ONNX', `${file} is not an ONNX model: it has no graph`);
   return model;
-}
-
-/** Throws ERR_VERTEXQ_ONNX where the model is too large for one file. */
-export function modelBytes(model: ModelProto): Uint8Array {
-  const bytes = toBinary(ModelProtoSchema, model);
-  if (bytes.length > maxBytes)
-    throw new VertexqError(
-      'ERR_VERTEXQ_ONNX',
-      `the model would take ${bytes.length} bytes; one ONNX file holds 2 GiB`,
-    );
-  return bytes;
 }

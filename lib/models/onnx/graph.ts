@@ -1,12 +1,29 @@
+import { create } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
-import type { AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto } from './onnx_pb';
+import {
+  NodeProtoSchema,
+  TensorProto_DataType as DataType,
+  type AttributeProto,
+  type GraphProto,
+  type ModelProto,
+  type NodeProto,
+  type TensorProto,
+} from './onnx_pb';
+import { dimsOf } from './tensor';
 
-/** Where a constant comes from, and what stands between it and its use. */
+/** A constant as a node sees it, and where it comes from. */
 export interface Constant {
   tensor: TensorProto;
-  /** The nodes on the way: a `Constant`, `Identity` or `Transpose`; none for a plain initializer. */
+  /** The nodes on the way, the last one first: a `Constant`, and steps that only change the form; none for a plain initializer. */
   chain: NodeProto[];
-  /** Whether the `Transpose` nodes on the way exchange the two dimensions. */
+  /** As the node sees it. */
+  dims: number[];
+  dataType: number;
+  /** dims[i] is dimension order[i] of the tensor as stored, or as reshaped. */
+  order: number[];
+  /** Whether only `Identity` and `Transpose` are on the way, so that the tensor as stored could be put in place of another. */
+  unchanged: boolean;
+  /** Whether it is a matrix whose two dimensions are exchanged on the way. */
   transposed: boolean;
 }
 
@@ -18,6 +35,8 @@ export class Graph {
   private readonly initializers = new Map<string, TensorProto>();
   private readonly producers = new Map<string, NodeProto>();
   private readonly uses = new Map<string, number>();
+  private readonly users = new Map<string, NodeProto[]>();
+  private readonly places: Map<NodeProto, number>;
 
   /** Throws ERR_VERTEXQ_ONNX at a value that is made twice and at a cycle. `file` is for messages. */
   constructor(
@@ -39,9 +58,17 @@ export class Graph {
           throw new VertexqError('ERR_VERTEXQ_ONNX', `${file}: two nodes make the value "${output}"`);
         this.producers.set(output, node);
       }
-    for (const node of this.proto.node) for (const name of usedBy(node)) this.count(name);
+    for (const node of this.proto.node) {
+      for (const name of usedBy(node)) this.count(name);
+      for (const name of new Set(node.input)) {
+        const users = this.users.get(name);
+        if (users) users.push(node);
+        else this.users.set(name, [node]);
+      }
+    }
     for (const output of this.proto.output) this.count(output.name);
     this.order = sorted(this.proto.node, (name) => this.producers.get(name), file);
+    this.places = new Map(this.order.map((node, place) => [node, place]));
   }
 
   private count(name: string): void {
@@ -51,6 +78,16 @@ export class Graph {
   /** How many inputs, also of nodes in subgraphs, and graph outputs are this value. */
   usesOf(name: string): number {
     return this.uses.get(name) ?? 0;
+  }
+
+  /** The nodes, outside of subgraphs, that have a value for an input. */
+  usersOf(name: string): readonly NodeProto[] {
+    return this.users.get(name) ?? [];
+  }
+
+  /** Where a node stands in `order`. */
+  placeOf(node: NodeProto): number {
+    return this.places.get(node)!;
   }
 
   producerOf(name: string): NodeProto | undefined {
@@ -66,31 +103,83 @@ export class Graph {
     return this.proto.input.filter((input) => !this.initializers.has(input.name));
   }
 
-  /** The constant that a value is, seen through `Identity` and `Transpose`; undefined where it is none. */
+  /** The constant that a value is, seen through `Identity`, `Transpose`, `Reshape` and `Cast`; undefined where it is none. */
   constant(name: string): Constant | undefined {
     const chain: NodeProto[] = [];
-    let flips = false;
-    for (;;) {
-      const tensor = this.initializers.get(name);
-      if (tensor) return { tensor, chain, transposed: flips };
-      const node = this.producers.get(name);
+    for (let at = name; ;) {
+      const tensor = this.initializers.get(at);
+      if (tensor) return this.constantOf(tensor, chain);
+      const node = this.producers.get(at);
       if (!node || !isStandard(node)) return undefined;
       chain.push(node);
       if (node.opType === 'Constant') {
         const value = attributeOf(node, 'value')?.t;
-        return value && { tensor: value, chain, transposed: flips };
+        return value && this.constantOf(value, chain);
       }
-      if (node.opType === 'Transpose') {
-        const perm = attributeOf(node, 'perm')?.ints ?? [1n, 0n];
-        if (perm.length !== 2 || perm[0]! + perm[1]! !== 1n) return undefined;
-        if (perm[0] === 1n) flips = !flips;
-      } else if (node.opType !== 'Identity') {
-        return undefined;
-      }
-      name = node.input[0] ?? '';
+      if (!passing.has(node.opType)) return undefined;
+      at = node.input[0] ?? '';
     }
   }
+
+  /** What the steps of `chain` make of a tensor; undefined where they are others than those that `constant` sees through. */
+  private constantOf(tensor: TensorProto, chain: NodeProto[]): Constant | undefined {
+    let { dataType } = tensor;
+    let dims = dimsOf(tensor);
+    let order = dims.map((_, i) => i);
+    let unchanged = true;
+    for (const step of [...chain].reverse()) {
+      if (step.opType === 'Transpose') {
+        const perm = attributeOf(step, 'perm')?.ints.map(Number) ?? dims.map((_, i) => dims.length - 1 - i);
+        if ([...perm].sort((a, b) => a - b).join() !== dims.map((_, i) => i).join()) return undefined;
+        dims = perm.map((axis) => dims[axis]!);
+        order = perm.map((axis) => order[axis]!);
+      } else if (step.opType === 'Reshape') {
+        const shape = this.reshaped(step, dims);
+        if (!shape || order.some((axis, i) => axis !== i)) return undefined;
+        dims = shape;
+        order = dims.map((_, i) => i);
+        unchanged = false;
+      } else if (step.opType === 'Cast') {
+        dataType = intAttribute(step, 'to', dataType);
+        unchanged = false;
+      }
+    }
+    const transposed = order.length === 2 && order[0] === 1;
+    return { tensor, chain, dims, dataType, order, unchanged, transposed };
+  }
+
+  /** The dimensions that a Reshape gives, where its shape is in the file and fits. */
+  private reshaped(step: NodeProto, dims: readonly number[]): number[] | undefined {
+    const shape = this.integers(step.input[1] ?? '');
+    if (!shape || intAttribute(step, 'allowzero', 0) !== 0) return undefined;
+    const result = shape.map((dim, i) => (dim === 0 ? (dims[i] ?? -2) : dim));
+    const count = dims.reduce((product, dim) => product * dim, 1);
+    const known = result.reduce((product, dim) => (dim === -1 ? product : product * dim), 1);
+    const open = result.indexOf(-1);
+    if (open >= 0) result[open] = count / known;
+    const fits = result.every((dim) => Number.isSafeInteger(dim) && dim >= 0);
+    return fits && result.reduce((product, dim) => product * dim, 1) === count ? result : undefined;
+  }
+
+  /** The numbers of an int64 constant that is in the message. */
+  private integers(name: string): number[] | undefined {
+    const maker = this.producers.get(name);
+    const tensor =
+      this.initializers.get(name) ??
+      (maker?.opType === 'Constant' && isStandard(maker) ? attributeOf(maker, 'value')?.t : undefined);
+    if (!tensor) return attributeOf(maker ?? noNode, 'value_ints')?.ints.map(Number);
+    const { rawData, int64Data } = tensor;
+    if (tensor.dataType !== DataType.INT64 || rawData.length % 8 !== 0) return undefined;
+    const view = new DataView(rawData.buffer, rawData.byteOffset, rawData.byteLength);
+    return rawData.length > 0
+      ? Array.from({ length: rawData.length / 8 }, (_, i) => Number(view.getBigInt64(8 * i, true)))
+      : int64Data.map(Number);
+  }
 }
+
+/** Operators that only change a constant's form. */
+const passing: ReadonlySet<string> = new Set(['Identity', 'Transpose', 'Reshape', 'Cast']);
+const noNode = create(NodeProtoSchema);
 
 /** Whether a node's operator is ONNX's own. */
 export function isStandard(node: NodeProto): boolean {
@@ -105,6 +194,17 @@ export function attributeOf(node: NodeProto, name: string): AttributeProto | und
 export function intAttribute(node: NodeProto, name: string, fallback: number): number {
   const attribute = attributeOf(node, name);
   return attribute ? Number(attribute.i) : fallback;
+}
+
+/** An INTS attribute as numbers; empty where it is not set. */
+export function intsAttribute(node: NodeProto, name: string): number[] {
+  return attributeOf(node, name)?.ints.map(Number) ?? [];
+}
+
+/** A STRING attribute, or its default. */
+export function textAttribute(node: NodeProto, name: string, fallback: string): string {
+  const attribute = attributeOf(node, name);
+  return attribute ? new TextDecoder().decode(attribute.s) : fallback;
 }
 
 /** A FLOAT attribute, or its default. */

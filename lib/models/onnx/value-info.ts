@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { type ModelProto, StringStringEntryProtoSchema, type ValueInfoProto } from './onnx_pb';
-import { typeNameOf } from './tensor';
+import { runtimeNameOf } from './element-types';
 
 /** A graph input or output. Dimensions: a number, a symbolic name, or null where nothing is said. */
 export interface DescribedValue {
@@ -11,15 +11,12 @@ export interface DescribedValue {
   dims: (number | string | null)[] | null;
 }
 
-const runtimeNames: Record<string, string> = { FLOAT: 'float32', DOUBLE: 'float64' };
-
 export function describeValue(value: ValueInfoProto): DescribedValue {
   if (value.type?.value.case !== 'tensorType') return { name: value.name, type: 'unknown', dims: null };
   const { elemType, shape } = value.type.value.value;
-  const onnxName = typeNameOf(elemType);
   return {
     name: value.name,
-    type: runtimeNames[onnxName] ?? onnxName.toLowerCase(),
+    type: runtimeNameOf(elemType),
     dims:
       shape?.dim.map(({ value: dim }) =>
         dim.case === 'dimValue'

@@ -15,6 +15,12 @@ void CalibrationGram::add(const Real* seen, const Real* meant, std::size_t count
   meant_->add(meant, count, threads, control);
 }
 
+void CalibrationGram::add(const RowSource& seen, const RowSource* meant, unsigned threads, JobControl& control) {
+  if (!paired()) return seen_.add(seen, threads, control);
+  seen_.add(seen, *meant, threads, control);
+  meant_->add(*meant, threads, control);
+}
+
 template void CalibrationGram::add(const float*, const float*, std::size_t, unsigned, JobControl&);
 template void CalibrationGram::add(const double*, const double*, std::size_t, unsigned, JobControl&);
 

@@ -31,6 +31,9 @@ class CalibrationGram {
   template <typename Real>
   void add(const Real* seen, const Real* meant, std::size_t count, unsigned threads, JobControl& control);
 
+  /** The rows of sources, a few slices at a time; `meant` is null but for pairs. */
+  void add(const RowSource& seen, const RowSource* meant, unsigned threads, JobControl& control);
+
   std::size_t inFeatures() const { return seen_.inFeatures(); }
   std::size_t samples() const { return seen_.samples(); }
   bool paired() const { return meant_ != nullptr; }

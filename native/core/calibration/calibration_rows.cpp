@@ -47,6 +47,18 @@ void CalibrationRows::add(const Real* rows, std::size_t count, const JobControl&
   }
 }
 
+void CalibrationRows::add(const RowSource& rows, const JobControl& control) {
+  rows.requireFinite();
+  constexpr std::size_t kSlice = 1024;
+  std::vector<float> slice;
+  for (std::size_t first = 0; first < rows.count(); first += kSlice) {
+    const std::size_t count = std::min(kSlice, rows.count() - first);
+    slice.resize(count * rows.width());
+    rows.read(first, count, slice.data());
+    add(slice.data(), count, control);
+  }
+}
+
 template void CalibrationRows::add<float>(const float*, std::size_t, const JobControl&);
 template void CalibrationRows::add<double>(const double*, std::size_t, const JobControl&);
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "calibration/row_source.h"
 #include "linalg/matrix.h"
 #include "parallel/job_control.h"
 
@@ -25,6 +26,8 @@ class CalibrationRows {
    */
   template <typename Real>
   void add(const Real* rows, std::size_t count, const JobControl& control);
+  /** The rows of a source, a slice at a time. */
+  void add(const RowSource& rows, const JobControl& control);
 
   std::size_t inFeatures() const { return inFeatures_; }
   /** How many rows were added in all. */

@@ -5,24 +5,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "calibration/row_source.h"
 #include "linalg/matrix.h"
 #include "parallel/job_control.h"
 
 namespace vertexq {
-
-/** Rows that are made when they are needed, such as the patches of a convolution (conv_patches.h). */
-class RowSource {
- public:
-  virtual ~RowSource() = default;
-  /** Rows in all. */
-  virtual std::size_t count() const = 0;
-  /** Entries of a row. */
-  virtual std::size_t width() const = 0;
-  /** Throws ERR_VERTEXQ_NOT_FINITE where read() would give a NaN or an infinity. Called once, before the first read(). */
-  virtual void requireFinite() const = 0;
-  /** Writes rows [first, first + rows) to `out`, row-major. Called by several threads at once. */
-  virtual void read(std::size_t first, std::size_t rows, float* out) const = 0;
-};
 
 enum class GramPrecision {
   Fast,   // float32 rows are multiplied in float32, slice by slice, and the slices summed in float64

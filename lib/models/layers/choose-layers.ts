@@ -1,0 +1,64 @@
+import picomatch from 'picomatch';
+import { VertexqError } from '../../errors';
+import type { FoundLayers } from './find-layers';
+import { defaultOperators } from './kinds';
+import type { Layer } from './layer';
+
+/** Which layers an option asks for; of operators `undefined` are those that are quantized by default. */
+export interface LayerChoice {
+  operators: readonly string[] | undefined;
+  layers: readonly string[] | undefined;
+  skip: readonly string[];
+}
+
+/**
+ * The layers that operators and globs choose; a star also matches slashes. Throws a RangeError at a pattern that no layer matches, and
+ * ERR_VERTEXQ_NO_LAYERS where nothing is left.
+ */
+export function chooseLayers(found: FoundLayers, file: string, choice: LayerChoice): FoundLayers {
+  const operators = choice.operators ?? defaultOperators;
+  const possible = found.layers.filter(({ kind }) => operators.includes(kind));
+  const { layers: include, skip } = choice;
+  requireMatches('layers', include ?? [], possible, file);
+  requireMatches('skip', skip, possible, file);
+  const wanted = include ? matcher(include) : () => true;
+  const unwanted = matcher(skip);
+  const layers = possible.filter((layer) => wanted(layer.name) && !unwanted(layer.name));
+  if (layers.length === 0) throw noLayers(found, file, choice);
+  return { layers, skipped: found.skipped };
+}
+
+/** Throws a RangeError at a pattern that matches no layer. `option` is where it was given. */
+export function requireMatches(
+  option: string,
+  patterns: readonly string[],
+  layers: readonly Layer[],
+  file: string,
+): void {
+  const names = layers.map(({ name }) => name);
+  for (const pattern of patterns)
+    if (!names.some(matcher([pattern])))
+      throw new RangeError(
+        `The pattern "${pattern}" of the "${option}" option matches no layer of ${file}. ` +
+          `It has: ${names.slice(0, 20).join(', ')}${names.length > 20 ? ` and ${names.length - 20} more` : ''}`,
+      );
+}
+
+function noLayers({ layers, skipped }: FoundLayers, file: string, { operators }: LayerChoice): VertexqError {
+  const others = [...new Set(layers.map(({ kind }) => kind))].filter((kind) => !operators?.includes(kind));
+  const hint =
+    others.length > 0
+      ? ` (it has weights of ${others.join(', ')}: name them in "operators")`
+      : skipped[0]
+        ? ` (${skipped[0].name}: ${skipped[0].reason})`
+        : '';
+  return new VertexqError(
+    'ERR_VERTEXQ_NO_LAYERS',
+    `${file} has no layer to quantize: expected one of ${(operators ?? defaultOperators).join(', ')} with a constant weight${hint}`,
+  );
+}
+
+/** Whether a name matches one of the globs. */
+export function matcher(patterns: readonly string[]): (name: string) => boolean {
+  return patterns.length === 0 ? () => false : picomatch([...patterns], { bash: true, dot: true });
+}

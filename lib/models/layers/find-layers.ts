@@ -1,0 +1,67 @@
+import { VertexqError } from '../../errors';
+import { floatTypes, typeNameOf } from '../onnx/element-types';
+import type { Constant, Graph } from '../onnx/graph';
+import { TensorProto_DataType as DataType, type NodeProto } from '../onnx/onnx_pb';
+import { weightInputs } from './kinds';
+import type { Layer, SkippedLayer } from './layer';
+
+export interface FoundLayers {
+  /** In an order in which each layer comes after those whose outputs it uses. */
+  layers: Layer[];
+  /** Weights that cannot be quantized, with the reason. */
+  skipped: SkippedLayer[];
+}
+
+/**
+ * The layers of a graph that can be quantized: operators that hold weights, with a constant of floats. Throws ERR_VERTEXQ_ONNX at a
+ * MatMul or Gemm that lacks an input or its output.
+ */
+export function findLayers(graph: Graph): FoundLayers {
+  const found: FoundLayers = { layers: [], skipped: [] };
+  const names = new Set<string>();
+  for (const node of graph.order) {
+    const weights = weightInputs(node);
+    if (weights === null) continue;
+    requireWhole(node, graph.file);
+    const constants = weights.map(({ index }) => graph.constant(node.input[index] ?? ''));
+    // Without an activation there is nothing to fit, and the runtime folds such a product away.
+    if (node.opType === 'MatMul' && constants.every((constant) => constant !== undefined)) continue;
+    for (const [i, { suffix = '', describe }] of weights.entries()) {
+      const constant = constants[i];
+      if (!constant) continue;
+      const name = uniqueName(`${node.name || node.output[0]!}${suffix}`, names);
+      const described = describe(node, constant, graph);
+      const reason = unsuitable(constant) ?? ('reason' in described ? described.reason : undefined);
+      if (reason !== undefined) found.skipped.push({ name, reason });
+      else if (!('reason' in described))
+        found.layers.push({ name, kind: node.opType, node, constant, ...described });
+    }
+  }
+  return found;
+}
+
+function requireWhole(node: NodeProto, file: string): void {
+  if (node.input[0] && node.input[1] && node.output.some((name) => name !== '')) return;
+  throw new VertexqError(
+    'ERR_VERTEXQ_ONNX',
+    `${file}: node "${node.name}" (${node.opType}) should have two inputs and an output, and has [${node.input.join(', ')}] and [${node.output.join(', ')}]`,
+  );
+}
+
+function uniqueName(base: string, names: Set<string>): string {
+  let name = base;
+  for (let count = 2; names.has(name); count++) name = `${base}#${count}`;
+  names.add(name);
+  return name;
+}
+
+function unsuitable({ tensor, dims, dataType }: Constant): string | undefined {
+  for (const type of [tensor.dataType, dataType])
+    if (!floatTypes.has(type)) return `its weight is ${typeNameOf(type)}, not of floating-point numbers`;
+  return dims.includes(0) ? 'its weight is empty' : undefined;
+}
+
+/** Whether a layer's operator works in a type that few-bit weights are turned into: float32 or float16. */
+export function isSingleOrHalf({ constant }: Layer): boolean {
+  return constant.dataType === DataType.FLOAT || constant.dataType === DataType.FLOAT16;
+}

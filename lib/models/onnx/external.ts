@@ -1,0 +1,98 @@
+import { createHash } from 'node:crypto';
+import { lstat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { VertexqError } from '../../errors';
+import { InputFile } from '../../formats/input-file';
+import { describe } from '../../options';
+import type { TensorProto } from './onnx_pb';
+import type { Place } from './skeleton';
+
+/** What a model says of a tensor's data in another file. */
+export interface ExternalPlace {
+  path: string;
+  offset: number;
+  /** null: to the end of the file. */
+  length: number | null;
+  checksum: string | null;
+}
+
+/** As many bytes of the file as are hashed at once. */
+const hashedAtOnce = 2 ** 26;
+
+/**
+ * Where a tensor's data lies, as `external_data` says, relative to the folder of `model`. Throws ERR_VERTEXQ_ONNX where that is no
+ * place below the folder.
+ */
+export function externalPlace(tensor: TensorProto, model: string): ExternalPlace {
+  const bad = (what: string) => new VertexqError('ERR_VERTEXQ_ONNX', `tensor "${tensor.name}": ${what}`);
+  const entries = new Map<string, string>();
+  for (const { key, value } of tensor.externalData) {
+    if (entries.has(key)) throw bad(`its external_data has ${describe(key)} twice`);
+    entries.set(key, value);
+  }
+  const location = entries.get('location') ?? '';
+  const steps = location.split(/[/\\]/);
+  if (
+    location === '' ||
+    location.includes('\0') ||
+    /^([/\\]|[A-Za-z]:)/.test(location) ||
+    steps.includes('..')
+  )
+    throw bad(
+      `its data should lie in a file below the model's folder, and its location is ${describe(location)}`,
+    );
+  const number = (key: string): number | null => {
+    const text = entries.get(key);
+    if (text === undefined) return null;
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
+      throw bad(`the ${key} of its data should be a whole number of bytes, not ${describe(text)}`);
+    return value;
+  };
+  return {
+    path: join(dirname(model), location),
+    offset: number('offset') ?? 0,
+    length: number('length'),
+    checksum: entries.get('checksum') ?? null,
+  };
+}
+
+/**
+ * Throws ERR_VERTEXQ_ONNX where a file below the folder of `model` is, or is reached by, a symbolic link: it would be a file
+ * elsewhere. What is missing is for opening to say.
+ */
+export async function refuseLinks(path: string, model: string, tensor: string): Promise<void> {
+  const folder = dirname(model);
+  for (let at = path; at.length > folder.length && at !== '.'; at = dirname(at)) {
+    const found = await lstat(at).catch(() => undefined);
+    if (found?.isSymbolicLink())
+      throw new VertexqError(
+        'ERR_VERTEXQ_ONNX',
+        `tensor "${tensor}": its data should lie in a file below the model's folder, and ${at} is a symbolic link`,
+      );
+  }
+}
+
+/** Throws ERR_VERTEXQ_ONNX unless a file's SHA-1 is `wanted`, in hexadecimal digits. */
+export async function requireChecksum(file: InputFile, wanted: string, tensor: string): Promise<void> {
+  const hash = createHash('sha1');
+  for (let at = 0; at < file.size; at += hashedAtOnce)
+    hash.update(await file.read(at, Math.min(hashedAtOnce, file.size - at)));
+  const found = hash.digest('hex');
+  if (found !== wanted.toLowerCase())
+    throw new VertexqError(
+      'ERR_VERTEXQ_ONNX',
+      `tensor "${tensor}": the checksum of ${file.path} is ${found}, and the model says ${describe(wanted)}`,
+    );
+}
+
+/** The bytes that are meant, of a file of `size`. Throws ERR_VERTEXQ_ONNX where they are not there. */
+export function placeWithin({ path, offset, length }: ExternalPlace, size: number, tensor: string): Place {
+  const end = length === null ? size : offset + length;
+  if (offset > size || end > size)
+    throw new VertexqError(
+      'ERR_VERTEXQ_ONNX',
+      `tensor "${tensor}": its data should be the bytes ${offset} to ${end} of ${path}, which has ${size}`,
+    );
+  return { position: offset, length: end - offset };
+}

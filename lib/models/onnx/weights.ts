@@ -1,0 +1,170 @@
+import { clone } from '@bufbuild/protobuf';
+import { VertexqError } from '../../errors';
+import { bfloatToFloat, halfToFloat } from '../../formats/half';
+import { InputFile } from '../../formats/input-file';
+import type { FloatArray } from '../../types';
+import { floatTypes, rawLength, typeNameOf } from './element-types';
+import { externalPlace, placeWithin, refuseLinks, requireChecksum } from './external';
+import { tensorsOf } from './graph';
+import {
+  TensorProto_DataLocation as DataLocation,
+  TensorProto_DataType as DataType,
+  GraphProtoSchema,
+  type GraphProto,
+  type TensorProto,
+} from './onnx_pb';
+import { shallowCopy } from './shallow-copy';
+import type { Place } from './skeleton';
+import { countOf, isExternal, rawOfTyped, typedData } from './tensor';
+
+/** Bytes of a file that hold a tensor's data. */
+export interface Located extends Place {
+  path: string;
+}
+
+/**
+ * The data of a model's tensors, wherever it is: in the message, in the model's file, or in another file beside it. What is in
+ * files is read when it is asked for, and not kept.
+ */
+export class Weights {
+  private readonly located = new WeakMap<TensorProto, Located>();
+  /** What each file was when it was first opened. */
+  private readonly identities = new Map<string, string>();
+  private readonly hashed = new Set<string>();
+
+  /** `file`: the model's, for which `external_data` is relative to its folder. `identity`: what it was when it was read. */
+  constructor(
+    readonly file: string,
+    identity: string,
+  ) {
+    this.identities.set(file, identity);
+  }
+
+  /** Has a tensor's data read from a file, where it is in full. */
+  locate(tensor: TensorProto, place: Located): void {
+    this.located.set(tensor, place);
+  }
+
+  /** Bytes of the data as stored; of data in another file as the dimensions say, 0 for types of unknown size. */
+  byteLengthOf(tensor: TensorProto): number {
+    const place = this.located.get(tensor);
+    if (place) return place.length;
+    if (isExternal(tensor)) return rawLength(tensor.dataType, countOf(tensor)) ?? 0;
+    return (
+      tensor.rawData.length ||
+      4 * (tensor.floatData.length + tensor.int32Data.length) +
+        8 * (tensor.int64Data.length + tensor.uint64Data.length + tensor.doubleData.length)
+    );
+  }
+
+  /** Where in a file the data is; null where it is in the message. Rejects as `raw`. */
+  async placeOf(tensor: TensorProto): Promise<Located | null> {
+    const known = this.located.get(tensor);
+    if (known) return known;
+    if (!isExternal(tensor)) return null;
+    const place = externalPlace(tensor, this.file);
+    await refuseLinks(place.path, this.file, tensor.name);
+    const found = await this.read(place.path, async (file) => {
+      const { checksum, path } = place;
+      if (checksum !== null && !this.hashed.has(path)) {
+        await requireChecksum(file, checksum, tensor.name);
+        this.hashed.add(path);
+      }
+      return placeWithin(place, file.size, tensor.name);
+    });
+    const located = { path: place.path, ...found };
+    this.locate(tensor, located);
+    return located;
+  }
+
+  /**
+   * The data as `raw_data` would hold it: little-endian. Rejects with ERR_VERTEXQ_ONNX where it does not fit the dimensions, is given
+   * twice or nowhere, or lies where it must not; ERR_VERTEXQ_FILE where its file cannot be read or has changed.
+   */
+  async raw(tensor: TensorProto): Promise<Uint8Array> {
+    const place = await this.checked(tensor);
+    if (place) return this.read(place.path, (file) => file.read(place.position, place.length));
+    return tensor.rawData.length > 0 ? tensor.rawData : rawOfTyped(tensor);
+  }
+
+  /** Rejects as `raw`, without reading the data. */
+  async check(tensor: TensorProto): Promise<void> {
+    await this.checked(tensor);
+  }
+
+  /** The values of a weight: float32, or float64 for DOUBLE. Rejects as `raw`; ERR_VERTEXQ_UNSUPPORTED at other types. */
+  async floats(tensor: TensorProto): Promise<FloatArray> {
+    const type = tensor.dataType as DataType;
+    if (!floatTypes.has(type))
+      throw new VertexqError(
+        'ERR_VERTEXQ_UNSUPPORTED',
+        `tensor "${tensor.name}": expected a floating-point type, not ${typeNameOf(type)}`,
+      );
+    const raw = await this.raw(tensor);
+    const bytes = raw.byteOffset % 8 === 0 ? raw : new Uint8Array(raw);
+    const { buffer, byteOffset, byteLength } = bytes;
+    if (type === DataType.FLOAT) return new Float32Array(buffer as ArrayBuffer, byteOffset, byteLength / 4);
+    if (type === DataType.DOUBLE) return new Float64Array(buffer as ArrayBuffer, byteOffset, byteLength / 8);
+    const bits = new Uint16Array(buffer, byteOffset, byteLength / 2);
+    return type === DataType.FLOAT16 ? halfToFloat(bits) : bfloatToFloat(bits);
+  }
+
+  /** The tensor with its data in it; itself where it is there already. */
+  async inlined(tensor: TensorProto): Promise<TensorProto> {
+    if (!isExternal(tensor) && !this.located.has(tensor)) return tensor;
+    const rawData = await this.raw(tensor);
+    return Object.assign(shallowCopy(tensor), {
+      rawData,
+      externalData: [],
+      dataLocation: DataLocation.DEFAULT,
+    });
+  }
+
+  /** A graph with the data of all its tensors, and its subgraphs', in it. Shares what it can with `graph`. */
+  async inlinedGraph(graph: GraphProto): Promise<GraphProto> {
+    const copy = shallowCopy(graph);
+    copy.initializer = [];
+    for (const tensor of graph.initializer) copy.initializer.push(await this.inlined(tensor));
+    const nodes = Object.assign(shallowCopy(graph), { initializer: [] });
+    if (![...tensorsOf(nodes)].some((tensor) => isExternal(tensor))) return copy;
+    // Rare: weights of `Constant` nodes or of subgraphs in other files.
+    const own = clone(GraphProtoSchema, nodes);
+    for (const tensor of tensorsOf(own))
+      if (isExternal(tensor)) Object.assign(tensor, await this.inlined(tensor));
+    copy.node = own.node;
+    return copy;
+  }
+
+  private async checked(tensor: TensorProto): Promise<Located | null> {
+    const bad = (what: string) => new VertexqError('ERR_VERTEXQ_ONNX', `tensor "${tensor.name}": ${what}`);
+    const place = await this.placeOf(tensor);
+    const wanted = rawLength(tensor.dataType, countOf(tensor));
+    const typed = typedData(tensor);
+    if (tensor.rawData.length > 0 && typed.length > 0) throw bad(`it has both raw_data and ${typed[0]}`);
+    if (place && (tensor.rawData.length > 0 || typed.length > 0))
+      throw bad(`its data is in another file, and it has ${typed[0] ?? 'raw_data'} too`);
+    const length = place?.length ?? tensor.rawData.length;
+    if (place || length > 0) {
+      if (wanted !== undefined && length !== wanted)
+        throw bad(`its dimensions want ${wanted} bytes, and it has ${length}`);
+    } else {
+      rawOfTyped(tensor);
+    }
+    return place;
+  }
+
+  /** Opens a file that holds data. Rejects with ERR_VERTEXQ_FILE where it cannot be read or has changed. */
+  read<Result>(path: string, use: (file: InputFile) => Promise<Result>): Promise<Result> {
+    return InputFile.with(
+      path,
+      async (file) => {
+        const before = this.identities.get(path);
+        if (before !== undefined && before !== file.identity)
+          throw new VertexqError('ERR_VERTEXQ_FILE', `${path} has changed since it was opened first`);
+        this.identities.set(path, file.identity);
+        return use(file);
+      },
+      { followLinks: path === this.file },
+    );
+  }
+}

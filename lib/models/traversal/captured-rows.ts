@@ -1,0 +1,159 @@
+import { VertexqError } from '../../errors';
+import { halfToFloat } from '../../formats/half';
+import { Calibration } from '../../layers/calibration';
+import type { CalibrationKind } from '../../native/binding';
+import type { FloatArray } from '../../types';
+import type { ConvGeometry, Layer, RowsOf } from '../layers/layer';
+import type { TensorLike } from '../types';
+
+/** What the layers that read a value in one way see of it. */
+export interface CapturedRows {
+  calibration: Calibration;
+  holdout: Calibration | null;
+}
+
+/** Collects what layers see of one value, once for those that see the same. */
+export class RowCapture {
+  private readonly captured = new Map<string, CapturedRows & { layer: Layer }>();
+
+  constructor(
+    private readonly value: string,
+    layers: readonly Layer[],
+    kind: CalibrationKind,
+    withHoldout: boolean,
+  ) {
+    for (const layer of layers) {
+      const key = keyOf(layer);
+      if (this.captured.has(key)) continue;
+      const make = () => Calibration.of(layer.inFeatures, kind, layer.groups);
+      this.captured.set(key, { layer, calibration: make(), holdout: withHoldout ? make() : null });
+    }
+  }
+
+  /** Adds a batch: what the quantized network gives and, for pairs, what the float network gives there. */
+  async add(
+    seen: TensorLike,
+    float: TensorLike | undefined,
+    to: keyof CapturedRows,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    if (float) this.requirePair(seen, float);
+    const values = floatsOf(seen, this.value);
+    const targets = float && floatsOf(float, this.value);
+    for (const { layer, ...captured } of this.captured.values())
+      await addRows(captured[to]!, layer, { values, targets, dims: seen.dims }, this.value, signal);
+  }
+
+  /** Throws ERR_VERTEXQ_CALIBRATION where no rows came. */
+  rowsOf(layer: Layer): CapturedRows {
+    const { calibration, holdout } = this.captured.get(keyOf(layer))!;
+    if (calibration.samples === 0)
+      throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data gives "${this.value}" no rows`);
+    return { calibration, holdout: holdout && holdout.samples > 0 ? holdout : null };
+  }
+
+  /** Where a network picks rows by their values, those of the float network may be others. */
+  private requirePair(seen: TensorLike, float: TensorLike): void {
+    if (float.type === seen.type && float.dims.join() === seen.dims.join()) return;
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `the value "${this.value}" is ${seen.type}[${seen.dims.join(', ')}] in the quantized network and ${float.type}[${float.dims.join(', ')}] in the float one: ` +
+        'their rows cannot be paired. Turn "errorCorrection" off',
+    );
+  }
+}
+
+const keyOf = ({ input, inFeatures, groups }: Layer) => JSON.stringify([input!.rows, inFeatures, groups]);
+
+function floatsOf({ data, type }: TensorLike, value: string): FloatArray {
+  if (type === 'float32') return data as Float32Array;
+  if (type === 'float64') return data as Float64Array;
+  if (type === 'float16') {
+    // A Float16Array where the runtime and Node have one.
+    const { buffer, byteOffset, length } = data as Uint16Array;
+    return halfToFloat(new Uint16Array(buffer, byteOffset, length));
+  }
+  throw new VertexqError(
+    'ERR_VERTEXQ_UNSUPPORTED',
+    `the value "${value}" is ${type}, not of floating-point numbers`,
+  );
+}
+
+interface Batch {
+  values: FloatArray;
+  targets: FloatArray | undefined;
+  dims: readonly number[];
+}
+
+async function addRows(
+  to: Calibration,
+  { input, inFeatures, groups }: Layer,
+  { values, targets, dims }: Batch,
+  value: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (dims.length === 0)
+    throw new VertexqError('ERR_VERTEXQ_ONNX', `the value "${value}" is a single number, and no matrix`);
+  const { rows } = input!;
+  if (rows.kind === 'axis') requireWidth(rows, dims, inFeatures * groups, value);
+  if (values.length === 0) return;
+  const axis = rows.kind === 'axis' ? axisOf(rows, dims.length) : null;
+  if (axis === dims.length - 1 && groups === 1) return to.add(values, targets, signal);
+  const geometry = rows.kind === 'patches' ? resolved(rows.geometry, dims) : pointwise;
+  await to.addPatches(
+    {
+      values: single(values),
+      ...(targets ? { targets: single(targets) } : {}),
+      // A line along an axis is a patch of one position, with all before the axis for batch and all behind it for space.
+      shape: axis === null ? dims : [count(dims.slice(0, axis)), dims[axis]!, count(dims.slice(axis + 1))],
+      ...geometry,
+    },
+    signal,
+  );
+}
+
+const pointwise = { kernel: [1], strides: [], dilations: [], pads: [] };
+
+const count = (dims: readonly number[]) => dims.reduce((product, dim) => product * dim, 1);
+
+const single = (values: FloatArray) => (values instanceof Float32Array ? values : Float32Array.from(values));
+
+/** The axis as an index. A vector is one row, whichever side the weight is on. */
+function axisOf({ axis }: RowsOf & { kind: 'axis' }, rank: number): number {
+  if (rank === 1) return 0;
+  return axis < 0 ? rank + axis : axis;
+}
+
+function requireWidth(
+  rows: RowsOf & { kind: 'axis' },
+  dims: readonly number[],
+  wanted: number,
+  value: string,
+): void {
+  const width = dims[axisOf(rows, dims.length)];
+  if (width !== wanted)
+    throw new VertexqError(
+      'ERR_VERTEXQ_ONNX',
+      `the value "${value}" has ${width ?? 'no'} features, and the weight ${wanted} inputs`,
+    );
+}
+
+/** A convolution's attributes with the padding that `auto_pad` asks for (ONNX, Conv). */
+function resolved({ kernel, strides, dilations, pads, autoPad }: ConvGeometry, dims: readonly number[]) {
+  if (autoPad === 'NOTSET') return { kernel, strides, dilations, pads };
+  if (autoPad === 'VALID') return { kernel, strides, dilations, pads: [] };
+  const totals = kernel.map((size, i) => {
+    const stride = strides[i] ?? 1;
+    const length = dims[i + 2] ?? 0;
+    const reach = (size - 1) * (dilations[i] ?? 1) + 1;
+    return Math.max(0, (Math.ceil(length / stride) - 1) * stride + reach - length);
+  });
+  const less = totals.map((total) => Math.floor(total / 2));
+  const more = totals.map((total) => Math.ceil(total / 2));
+  return {
+    kernel,
+    strides,
+    dilations,
+    pads: autoPad === 'SAME_UPPER' ? [...less, ...more] : [...more, ...less],
+  };
+}

@@ -1,0 +1,92 @@
+import type { InferenceSession } from 'onnxruntime-node';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { VertexqError } from '../../errors';
+import { maxMessageBytes } from '../onnx/codec';
+import { typeOfRuntimeName } from '../onnx/element-types';
+import { type Graph, usedBy } from '../onnx/graph';
+import { valueInfo } from '../onnx/make';
+import {
+  ModelProtoSchema,
+  ValueInfoProtoSchema,
+  type ModelProto,
+  type NodeProto,
+  type TensorProto,
+} from '../onnx/onnx_pb';
+import { shallowCopy } from '../onnx/shallow-copy';
+import type { Weights } from '../onnx/weights';
+import { loadSession } from '../runtime';
+
+/** A weight to put in place of a node's own. */
+export interface Substitute {
+  index: number;
+  tensor: TensorProto;
+}
+
+/** What a stage's network is made of. */
+export interface StageParts {
+  model: ModelProto;
+  graph: Graph;
+  weights: Weights;
+  nodes: readonly NodeProto[];
+  inputs: readonly { name: string; type: string }[];
+  outputs: readonly string[];
+  /** By node. */
+  substitutes: ReadonlyMap<NodeProto, readonly Substitute[]>;
+}
+
+/** Loads a part of a network with the weights that it needs. `what` names it in messages. */
+export async function loadStage(parts: StageParts, what: string): Promise<InferenceSession> {
+  const bytes = toBinary(ModelProtoSchema, await stageModel(parts));
+  if (bytes.length > maxMessageBytes)
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `${what} has weights of ${bytes.length} bytes between two layers: this version runs at most 2 GiB at once`,
+    );
+  return loadSession(bytes, what);
+}
+
+async function stageModel(parts: StageParts): Promise<ModelProto> {
+  const { graph, weights, outputs } = parts;
+  const own: TensorProto[] = [];
+  const nodes = needed(
+    parts.nodes.map((node) => substituted(node, parts.substitutes.get(node) ?? [], own)),
+    outputs,
+  );
+  const used = new Set([...nodes.flatMap(usedBy), ...outputs]);
+  const part = shallowCopy(graph.proto);
+  part.node = nodes;
+  part.initializer = [...own, ...graph.proto.initializer.filter(({ name }) => used.has(name))];
+  part.input = parts.inputs
+    .filter(({ name }) => used.has(name))
+    .map(({ name, type }) => valueInfo(name, typeOfRuntimeName(type) ?? 0));
+  // The runtime infers their types.
+  part.output = outputs.map((name) => create(ValueInfoProtoSchema, { name }));
+  part.valueInfo = [];
+  // Functions of the model's own, and whatever else the schema does not know, stay.
+  const model = shallowCopy(parts.model);
+  model.graph = await weights.inlinedGraph(part);
+  return model;
+}
+
+function substituted(node: NodeProto, substitutes: readonly Substitute[], own: TensorProto[]): NodeProto {
+  if (substitutes.length === 0) return node;
+  const copy = shallowCopy(node);
+  copy.input = [...node.input];
+  for (const { index, tensor } of substitutes) {
+    if (!own.includes(tensor)) own.push(tensor);
+    copy.input[index] = tensor.name;
+  }
+  return copy;
+}
+
+/** Without the way of weights that have been replaced. */
+function needed(nodes: readonly NodeProto[], outputs: readonly string[]): NodeProto[] {
+  const wanted = new Set(outputs);
+  const kept: NodeProto[] = [];
+  for (const node of [...nodes].reverse()) {
+    if (!node.output.some((name) => wanted.has(name))) continue;
+    kept.push(node);
+    for (const name of usedBy(node)) wanted.add(name);
+  }
+  return kept.reverse();
+}

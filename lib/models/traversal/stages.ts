@@ -1,0 +1,136 @@
+import type { Layer } from '../layers/layer';
+import { type Graph, isStandard, usedBy } from '../onnx/graph';
+import type { NodeProto } from '../onnx/onnx_pb';
+
+/** A part of the graph that is run at once, up to a value that layers see. */
+export interface Stage {
+  /** The value that `layers` see. */
+  target: string;
+  /** Layers to quantize once it is known; those of one input together. */
+  layers: Layer[];
+  /** In an order in which they can be run. */
+  nodes: NodeProto[];
+  /** Values that the nodes take from the graph's inputs and from stages before. */
+  inputs: string[];
+  /** Values that are made here and taken by later stages. */
+  kept: string[];
+  /** Values that no later stage takes. */
+  last: string[];
+}
+
+/**
+ * Cuts a graph at what `layers` see: every node that a layer depends on is in one stage, so that all of them take a time linear in
+ * depth. Nodes that depend on no input, and those that make no tensor, which cannot be kept between stages, are in every stage that
+ * needs them.
+ */
+export function stagesOf(graph: Graph, layers: readonly Layer[]): Stage[] {
+  const kept = new Set(graph.inputs.map(({ name }) => name));
+  const repeated = repeatedNodes(graph);
+  const stages: Stage[] = [];
+  for (const [target, own] of byInput(layers)) {
+    const { nodes, inputs } = upTo(graph, target, kept, repeated);
+    for (const node of nodes) if (!repeated.has(node)) for (const name of node.output) kept.add(name);
+    stages.push({ target, layers: own, nodes, inputs, kept: [], last: [] });
+  }
+  markLives(stages, repeated);
+  return stages;
+}
+
+/** Layers by the value that they see, in the order of the graph. */
+function byInput(layers: readonly Layer[]): Map<string, Layer[]> {
+  const groups = new Map<string, Layer[]>();
+  for (const layer of layers) {
+    if (layer.input === null) continue;
+    const own = groups.get(layer.input.value);
+    if (own) own.push(layer);
+    else groups.set(layer.input.value, [layer]);
+  }
+  return groups;
+}
+
+/** What must be run to know `target` when the values `kept` are known. */
+function upTo(
+  graph: Graph,
+  target: string,
+  kept: ReadonlySet<string>,
+  repeated: ReadonlySet<NodeProto>,
+): { nodes: NodeProto[]; inputs: string[] } {
+  const needed = new Set<NodeProto>();
+  const inputs = new Set<string>();
+  const seen = new Set<string>();
+  const pending = [target];
+  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+    if (seen.has(name)) continue;
+    seen.add(name);
+    const maker = graph.producerOf(name);
+    if (kept.has(name) && !(maker && repeated.has(maker))) {
+      inputs.add(name);
+    } else if (maker && !needed.has(maker)) {
+      needed.add(maker);
+      // One by one: there may be more than the stack holds.
+      for (const used of usedBy(maker)) pending.push(used);
+    }
+  }
+  const nodes = [...needed].sort((a, b) => graph.placeOf(a) - graph.placeOf(b));
+  return { nodes, inputs: [...inputs] };
+}
+
+/** Fills in which values live from one stage to another. */
+function markLives(stages: Stage[], repeated: ReadonlySet<NodeProto>): void {
+  const later = new Set<string>();
+  for (const stage of [...stages].reverse()) {
+    const made = stage.nodes.filter((node) => !repeated.has(node)).flatMap((node) => node.output);
+    stage.kept = made.filter((name) => later.has(name));
+    stage.last = stage.inputs.filter((name) => !later.has(name));
+    for (const name of stage.inputs) later.add(name);
+  }
+}
+
+const randomOperators = new Set([
+  'RandomNormal',
+  'RandomNormalLike',
+  'RandomUniform',
+  'RandomUniformLike',
+  'Multinomial',
+  'Bernoulli',
+]);
+
+/** Operators whose outputs may be sequences or optional values, from tensors. */
+const makeNoTensor = new Set([
+  'SequenceConstruct',
+  'SequenceEmpty',
+  'SplitToSequence',
+  'Optional',
+  'SequenceMap',
+  'ZipMap',
+  'StringSplit',
+]);
+/** Operators that pass such values on. */
+const passNoTensor = new Set([
+  'SequenceInsert',
+  'SequenceErase',
+  'Identity',
+  'If',
+  'Loop',
+  'Scan',
+  'OptionalGetElement',
+]);
+
+function repeatedNodes(graph: Graph): Set<NodeProto> {
+  const repeated = new Set<NodeProto>();
+  const constant = new Set<NodeProto>();
+  for (const node of graph.order) {
+    const makers = usedBy(node).map((name) => graph.producerOf(name) ?? name);
+    const fromConstants = makers.every((maker) =>
+      typeof maker === 'string' ? graph.initializer(maker) !== undefined : constant.has(maker),
+    );
+    if (fromConstants && !randomOperators.has(node.opType)) constant.add(node);
+    const isRepeated =
+      constant.has(node) ||
+      (makeNoTensor.has(node.opType) && (isStandard(node) || node.domain === 'ai.onnx.ml')) ||
+      (passNoTensor.has(node.opType) &&
+        makers.some((maker) => typeof maker !== 'string' && repeated.has(maker) && !constant.has(maker)));
+    if (isRepeated) repeated.add(node);
+  }
+  return repeated;
+}

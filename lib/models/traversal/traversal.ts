@@ -1,0 +1,206 @@
+import { located } from '../../errors';
+import { calibrationKind } from '../../layers/calibration';
+import { quantizeGroups } from '../../layers/quantize-groups';
+import { threadsFor } from '../../native/jobs';
+import type { LayerReport, Progress, QuantizedLayer } from '../../types';
+import type { PreparedCalibration } from '../calibration';
+import { type Layer, storageOf } from '../layers/layer';
+import { asNodeSees, weightOf } from '../layers/weight-values';
+import { layerSettings, type ModelSettings } from '../model-options';
+import type { OpenModel } from '../model-steps';
+import { floatTensor } from '../onnx/float-tensor';
+import { namesOf } from '../onnx/graph';
+import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
+import type { ModelOptions } from '../types';
+import type { Workspace } from '../workspace';
+import type { StoredWeight } from '../write/stored-weight';
+import type { WeightStores } from '../write/stores';
+import { type CapturedRows, RowCapture } from './captured-rows';
+import { StageRunner } from './stage-runner';
+import { type Stage, stagesOf } from './stages';
+import type { Substitute } from './stage-network';
+
+/** A quantized layer and what goes into the output for it. */
+export interface Replacement {
+  layer: Layer;
+  stored: StoredWeight;
+  report: LayerReport;
+  /** Rank of the value that the layer sees, where it is known. */
+  activationRank: number | undefined;
+}
+
+/** A weight that is quantized; layers that share it share this. */
+interface Done {
+  quantized: QuantizedLayer;
+  stored: StoredWeight;
+  /** As the nodes see it; made when it is first needed. */
+  tensor: TensorProto | undefined;
+}
+
+/**
+ * Goes through a model's layers, in the order of the graph, and quantizes each on what the network, quantized as far as the layers
+ * before it, feeds it; with error correction so that it gives what it gives in the float network. Each part of the network is run
+ * once, batch by batch, between one layer's input and the next's. The model is only read.
+ */
+export class Traversal {
+  /** Weights done so far, by tensor and form: a tied weight is quantized once, for its first use. */
+  private readonly done = new Map<TensorProto, Map<string, Done>>();
+  /** How many layers share a tensor that are not done yet. */
+  private readonly waiting = new Map<TensorProto, number>();
+  /** The last stage that runs a node. */
+  private readonly lastStage = new Map<NodeProto, number>();
+  /** What nodes of the network as quantized so far compute with, until they have been run. */
+  private readonly substitutes = new Map<NodeProto, Substitute[]>();
+  private readonly replacements: Replacement[] = [];
+  /** Begins the names of substituted weights, and no other name. */
+  private readonly prefix: string;
+
+  constructor(
+    private readonly opened: OpenModel,
+    private readonly layers: readonly Layer[],
+    private readonly data: PreparedCalibration | null,
+    private readonly settings: ModelSettings,
+    private readonly options: ModelOptions,
+    private readonly workspace: Workspace,
+    private readonly stores: WeightStores,
+  ) {
+    const taken = [...namesOf(opened.model.graph!)];
+    let prefix = 'vertexq/';
+    while (taken.some((name) => name.startsWith(prefix))) prefix += '_';
+    this.prefix = prefix;
+    for (const { constant } of layers)
+      this.waiting.set(constant.tensor, (this.waiting.get(constant.tensor) ?? 0) + 1);
+  }
+
+  /** In the order in which they were quantized. */
+  async run(): Promise<Replacement[]> {
+    if (this.data) await this.runOnData(this.data);
+    else for (const layer of this.layers) await this.quantize(layer, null, undefined);
+    return this.replacements;
+  }
+
+  private async runOnData(data: PreparedCalibration): Promise<void> {
+    const stages = stagesOf(this.opened.graph, this.layers);
+    for (const [index, { nodes }] of stages.entries())
+      for (const node of nodes) this.lastStage.set(node, index);
+    // Weights that see no value are done first: where they stand does not matter to them, but to what comes behind them.
+    for (const layer of this.layers.filter(({ input }) => input === null))
+      await this.quantize(layer, null, undefined);
+    const runner = new StageRunner(
+      this.opened,
+      data,
+      this.workspace,
+      this.substitutes,
+      this.settings,
+      new Set(this.layers.map(({ node }) => node)),
+    );
+    for (const [index, stage] of stages.entries()) {
+      const { rows, rank } = await this.capture(stage, runner, data);
+      for (const node of stage.nodes) if (this.lastStage.get(node) === index) this.substitutes.delete(node);
+      for (const layer of stage.layers) await this.quantize(layer, rows, rank);
+    }
+  }
+
+  /** What a stage's layers see. */
+  private async capture(stage: Stage, runner: StageRunner, data: PreparedCalibration) {
+    const [first] = stage.layers as [Layer];
+    const total = data.fit.length + data.holdout.length;
+    const corrects = this.settings.errorCorrection && runner.isChanged(stage);
+    const rows = new RowCapture(
+      stage.target,
+      stage.layers,
+      calibrationKind(this.settings.method, corrects),
+      data.holdout.length > 0,
+    );
+    const { signal } = this.options;
+    const report = this.progressOf(first);
+    try {
+      const rank = await runner.run(
+        stage,
+        corrects,
+        async ({ batch, seen, float }) => {
+          const to = batch < data.fit.length ? 'calibration' : 'holdout';
+          await rows.add(seen, float, to, signal);
+          report?.({ stage: 'capture', done: batch + 1, total });
+        },
+        signal,
+      );
+      return { rows, rank };
+    } catch (error) {
+      throw located(`layer "${first.name}"`, error);
+    }
+  }
+
+  private async quantize(
+    layer: Layer,
+    capture: RowCapture | null,
+    activationRank: number | undefined,
+  ): Promise<void> {
+    this.options.signal?.throwIfAborted();
+    try {
+      const done = await this.doneOf(layer, capture?.rowsOf(layer) ?? null);
+      this.replacements.push({ layer, stored: done.stored, report: done.quantized.report, activationRank });
+      if (this.lastStage.has(layer.node)) this.substitute(layer, done);
+      const waiting = this.waiting.get(layer.constant.tensor)! - 1;
+      this.waiting.set(layer.constant.tensor, waiting);
+      if (waiting === 0) this.done.delete(layer.constant.tensor); // its codes are large
+    } catch (error) {
+      throw located(`layer "${layer.name}"`, error);
+    }
+  }
+
+  private async doneOf(layer: Layer, rows: CapturedRows | null): Promise<Done> {
+    const forms = this.done.get(layer.constant.tensor) ?? new Map<string, Done>();
+    this.done.set(layer.constant.tensor, forms);
+    const form = storageOf(layer);
+    const before = forms.get(form);
+    if (before) return before;
+    const settings = layerSettings(this.settings, layer);
+    const onProgress = this.progressOf(layer);
+    const quantized = await quantizeGroups(
+      {
+        name: layer.name,
+        kind: layer.kind,
+        weight: await weightOf(layer, this.opened.weights),
+        outFeatures: layer.outFeatures,
+        inFeatures: layer.inFeatures,
+        calibration: rows?.calibration ?? null,
+        holdout: rows?.holdout ?? null,
+      },
+      layer.groups,
+      // A weight that sees no rows is rounded, whatever the others get.
+      rows === null ? { ...settings, method: 'msq' } : settings,
+      {
+        threads: threadsFor(this.options),
+        ...(this.options.signal ? { signal: this.options.signal } : {}),
+        ...(onProgress ? { onProgress } : {}),
+      },
+    );
+    const stored = await this.stores.store(layer, quantized);
+    const done: Done = { quantized, stored, tensor: undefined };
+    forms.set(form, done);
+    return done;
+  }
+
+  /** Lets the layers behind see what the quantized layer produces. */
+  private substitute(layer: Layer, done: Done): void {
+    const { node, weightIndex, constant } = layer;
+    done.tensor ??= floatTensor(
+      `${this.prefix}${this.replacements.length}`,
+      constant.dims,
+      constant.dataType,
+      asNodeSees(layer, done.quantized.dequantize()),
+    );
+    const own = this.substitutes.get(node) ?? [];
+    own.push({ index: weightIndex, tensor: done.tensor });
+    this.substitutes.set(node, own);
+  }
+
+  private progressOf(layer: Layer): ((progress: Progress) => void) | undefined {
+    const { onProgress } = this.options;
+    if (!onProgress) return undefined;
+    const layerIndex = this.layers.indexOf(layer);
+    return (progress) =>
+      onProgress({ ...progress, layer: layer.name, layerIndex, layerCount: this.layers.length });
+  }
+}

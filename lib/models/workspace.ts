@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { VertexqError } from '../errors';
+import { syncFolder, writeAll } from '../files';
+import type { Place } from './onnx/skeleton';
+
+/** A file that grows, and is read where it has been written. */
+export class SpoolFile {
+  private length = 0;
+  private writing: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    readonly path: string,
+    private readonly handle: FileHandle,
+  ) {}
+
+  /** Appends bytes and resolves to their place. */
+  append(bytes: Uint8Array): Promise<Place> {
+    const place = { position: this.length, length: bytes.length };
+    this.length += bytes.length;
+    const written = this.writing.then(() => writeAll(this.handle, bytes, place.position));
+    this.writing = written.catch(() => {});
+    return written.then(() => place);
+  }
+
+  /** Fills `target` from the bytes at `position`, which have been written. */
+  async read(target: Uint8Array, position: number): Promise<void> {
+    for (let done = 0; done < target.length;) {
+      const length = Math.min(2 ** 30, target.length - done);
+      const { bytesRead } = await this.handle.read(target, done, length, position + done);
+      if (bytesRead === 0) throw new Error(`${this.path} is shorter than what was written to it`);
+      done += bytesRead;
+    }
+  }
+
+  sync(): Promise<void> {
+    return this.handle.sync();
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close().catch(() => {});
+  }
+}
+
+/**
+ * A folder beside an output for what is not finished, which goes when the work ends. Made when the first file is. What cannot be
+ * written there rejects with ERR_VERTEXQ_FILE, as the output could not be written either.
+ */
+export class Workspace {
+  private readonly folder: string;
+  private readonly files = new Map<string, SpoolFile>();
+  private made: Promise<unknown> | undefined;
+
+  /** `output`: what the work is for, in whose folder the workspace is. */
+  constructor(private readonly output: string) {
+    this.folder = join(dirname(output), `.vertexq-${randomBytes(8).toString('hex')}.tmp`);
+  }
+
+  /** A new file. `name`: its last part is what it will be called in the end, if it is moved. */
+  async create(name: string): Promise<SpoolFile> {
+    return this.guarded(async () => {
+      this.made ??= mkdir(this.folder, { mode: 0o777 });
+      await this.made;
+      const path = join(this.folder, name);
+      const file = new SpoolFile(path, await open(path, 'wx+'));
+      this.files.set(name, file);
+      return file;
+    });
+  }
+
+  /** Runs an action on files, with its errors told as ones of the output. */
+  async guarded<Result>(action: () => Promise<Result>): Promise<Result> {
+    try {
+      return await action();
+    } catch (cause) {
+      if (cause instanceof VertexqError || !(cause as NodeJS.ErrnoException).code?.startsWith('E'))
+        throw cause;
+      throw new VertexqError(
+        'ERR_VERTEXQ_FILE',
+        `${this.output} cannot be written: ${(cause as Error).message}`,
+        { cause },
+      );
+    }
+  }
+
+  async remove(name: string): Promise<void> {
+    const file = this.files.get(name);
+    this.files.delete(name);
+    await file?.close();
+    if (file) await rm(file.path, { force: true });
+  }
+
+  /** Gives files their places beside the output, in this order, and makes that last. */
+  async publish(names: readonly string[]): Promise<void> {
+    await this.guarded(async () => {
+      for (const name of names) {
+        await this.files.get(name)!.sync();
+        await this.files.get(name)!.close();
+      }
+      for (const name of names) await rename(join(this.folder, name), join(dirname(this.output), name));
+      await syncFolder(dirname(this.output));
+    });
+  }
+
+  /** Where a file of the workspace is. */
+  pathOf(name: string): string {
+    return join(this.folder, name);
+  }
+
+  /** Takes the workspace away, with all that was not published. */
+  async end(): Promise<void> {
+    for (const file of this.files.values()) await file.close();
+    if (this.made) await rm(this.folder, { recursive: true, force: true }).catch(() => {}); // nothing more can be done
+  }
+}

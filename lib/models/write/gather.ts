@@ -1,0 +1,57 @@
+import type { Layer } from '../layers/layer';
+import { intAttribute, isStandard } from '../onnx/graph';
+import { node } from '../onnx/make';
+import type { NodeProto } from '../onnx/onnx_pb';
+import { opsetOf } from '../onnx/opset';
+import { insertBefore, remove } from './edit';
+import type { PackedTensors } from './packed';
+import { Steps } from './steps';
+import type { Wiring } from './stored-weight';
+import { viewOf } from './view';
+
+/** Whether a layer's node is a Gather of whole rows of a table, which GatherBlockQuantized can take over. */
+export function isLookup(layer: Layer): boolean {
+  const { node: gather, weightIndex } = layer;
+  const { dims, layout } = viewOf(layer);
+  return (
+    isStandard(gather) &&
+    gather.opType === 'Gather' &&
+    weightIndex === 0 &&
+    dims.length === 2 &&
+    layout === 'neuron-major' &&
+    intAttribute(gather, 'axis', 0) === 0
+  );
+}
+
+/** Puts a GatherBlockQuantized in place of a Gather, and returns it. It takes the codes as [outFeatures, bytes of a neuron]. */
+export function lookUp(packed: PackedTensors, layer: Layer, { model, names }: Wiring): NodeProto {
+  const { node: gather } = layer;
+  const output = gather.output[0]!;
+  const base = gather.name || output;
+  const { bits, blockSize, blocks, inFeatures, codes, scales, zeroPoints } = packed;
+  const steps = new Steps(names, base);
+  steps.add((indices, result) =>
+    node(
+      'GatherBlockQuantized',
+      [codes.name, indices, scales.name, ...(zeroPoints ? [zeroPoints.name] : [])],
+      [result],
+      {
+        name: names.unused(`${base}_Q${bits}`),
+        domain: 'com.microsoft',
+        attributes: {
+          gather_axis: 0n,
+          quantize_axis: 1n,
+          block_size: BigInt(blockSize),
+          bits: BigInt(bits),
+        },
+      },
+    ),
+  );
+  // It gives out what fills the last block, too.
+  if (blocks * blockSize > inFeatures) steps.keep(inFeatures, -1, opsetOf(model));
+  model.graph!.initializer.push(...steps.tensors);
+  const nodes = steps.nodes(gather.input[1]!, output);
+  insertBefore(model, gather, nodes);
+  remove(model, gather);
+  return nodes[0]!;
+}

@@ -1,0 +1,82 @@
+import { VertexqError } from '../../errors';
+import type { Layer } from '../layers/layer';
+import type { NodeProto } from '../onnx/onnx_pb';
+import { importMicrosoft, placeBeforeUses } from './edit';
+import { isLookup, lookUp } from './gather';
+import { namingLayer } from './naming-layer';
+import { type PackedTensors, packedTensors } from './packed';
+import { isProduct, multiply } from './product';
+import { Steps } from './steps';
+import type { Store, StoredWeight, Wiring } from './stored-weight';
+
+/** Whether `storeMatMulNBits` has an operator for a layer. */
+export function fitsMatMulNBits(layer: Layer): boolean {
+  return isProduct(layer) || isLookup(layer);
+}
+
+/**
+ * Format `matmulnbits`: com.microsoft.MatMulNBits in place of products, GatherBlockQuantized in place of look-ups, both with the
+ * same tensors. The store throws ERR_VERTEXQ_FORMAT at layers that `fitsMatMulNBits` does not know, at weights that are neither
+ * float32 nor float16, at 256 zero-free levels and at groups that are not of a multiple of 16 inputs.
+ */
+export const storeMatMulNBits: Store = namingLayer((layer, quantized, names) => {
+  requireFit(layer);
+  return new Packed(packedTensors(layer, quantized, names));
+});
+
+function requireFit(layer: Layer): void {
+  if (!fitsMatMulNBits(layer))
+    throw new VertexqError(
+      'ERR_VERTEXQ_FORMAT',
+      `"matmulnbits" has no operator for a ${layer.kind} with a weight like this`,
+    );
+}
+
+class Packed implements StoredWeight {
+  readonly tensors;
+  readonly bytes;
+  /** Bytes of a neuron's codes in a block. The codes themselves may be in a file by the time they are wired. */
+  private readonly blockBytes: number;
+  private products = 0;
+  private readonly lookups: NodeProto[] = [];
+  /** The codes as look-ups take them, made of those that products take. */
+  private table: { name: string; nodes: NodeProto[] } | null = null;
+
+  constructor(private readonly packed: PackedTensors) {
+    const { codes, scales, zeroPoints } = packed;
+    this.tensors = [codes, scales, ...(zeroPoints ? [zeroPoints] : [])];
+    this.bytes = this.tensors.reduce((sum, { rawData }) => sum + rawData.length, 0);
+    this.blockBytes = codes.rawData.length / packed.outFeatures / packed.blocks;
+  }
+
+  wire(layer: Layer, wiring: Wiring): void {
+    requireFit(layer);
+    importMicrosoft(wiring.model);
+    if (isLookup(layer)) {
+      this.lookups.push(lookUp(this.packed, layer, wiring));
+    } else {
+      multiply(this.packed, layer, wiring);
+      this.products++;
+    }
+    this.shape(wiring);
+  }
+
+  /** Gives the codes the shape that products want, where there are any, else that of look-ups. */
+  private shape({ model, names }: Wiring): void {
+    const { codes, outFeatures, blocks } = this.packed;
+    const { blockBytes } = this;
+    codes.dims = (
+      this.products > 0 ? [outFeatures, blocks, blockBytes] : [outFeatures, blocks * blockBytes]
+    ).map(BigInt);
+    if (this.products === 0 || this.lookups.length === 0) return;
+    if (!this.table) {
+      const steps = new Steps(names, codes.name);
+      steps.reshape([outFeatures, blocks * blockBytes]);
+      model.graph!.initializer.push(...steps.tensors);
+      const name = names.unused(`${codes.name}_table`);
+      this.table = { name, nodes: steps.nodes(codes.name, name) };
+    }
+    for (const lookup of this.lookups) lookup.input[0] = this.table.name;
+    placeBeforeUses(model, this.table.nodes, this.table.name);
+  }
+}

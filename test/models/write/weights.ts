@@ -1,0 +1,118 @@
+import type { Codes } from '../../../lib/formats/integer-codes';
+import { floatToHalf, halfToFloat } from '../../../lib/formats/half';
+import { dequantize } from '../../../lib/layers/quantize-weights';
+import type { Layer } from '../../../lib/models/layers/layer';
+import { Names } from '../../../lib/models/write/names';
+import type { Store } from '../../../lib/models/write/stored-weight';
+import type { View } from '../../../lib/models/write/view';
+import { node, tensor } from '../../../lib/models/onnx/make';
+import {
+  TensorProto_DataType as DataType,
+  type ModelProto,
+  type NodeProto,
+} from '../../../lib/models/onnx/onnx_pb';
+import type { LayerReport, QuantizedLayer } from '../../../lib/types';
+import { float, network } from '../networks';
+
+/** A quantized layer that no method made. */
+export const quantizedOf = (codes: Codes): QuantizedLayer => ({
+  ...codes,
+  bits: Math.ceil(Math.log2(codes.levels)),
+  dequantize: () =>
+    dequantize(
+      codes.codes,
+      codes.scales,
+      codes.zeroPoints,
+      codes.outFeatures,
+      codes.inFeatures,
+      codes.groupSize,
+    ),
+  report: {} as LayerReport,
+});
+
+/** A neuron-major view [outFeatures, inFeatures], or with other dimensions. */
+export const neuronMajor = (
+  outFeatures: number,
+  inFeatures: number,
+  dims: readonly number[] = [outFeatures, inFeatures],
+  dataType = DataType.FLOAT,
+): View => ({ layout: 'neuron-major', outFeatures, inFeatures, groups: 1, dims, dataType });
+
+/** An input-major view [inFeatures, outFeatures], or with other dimensions. */
+export const inputMajor = (
+  outFeatures: number,
+  inFeatures: number,
+  dims: readonly number[] = [inFeatures, outFeatures],
+  groups = 1,
+  dataType = DataType.FLOAT,
+): View => ({ layout: 'input-major', outFeatures, inFeatures, groups, dims, dataType });
+
+/** A layer of a weight "w" that is seen as `view`. */
+export function layerOf(node: NodeProto, weightIndex: number, view: View): Layer {
+  const { dims, dataType, ...rest } = view;
+  const weight = tensor('w', dims, new Float32Array(dims.reduce((a, b) => a * b, 1)));
+  const order = dims.map((_, i) => i);
+  const constant = {
+    tensor: weight,
+    chain: [],
+    transposed: false,
+    dims: [...dims],
+    dataType,
+    order,
+    unchanged: true,
+  };
+  return { name: node.name, kind: node.opType, node, weightIndex, constant, ...rest, input: null };
+}
+
+/** Values [outFeatures, inFeatures] as a view shows them, found element by element. */
+export function seenAs(
+  { layout, outFeatures, inFeatures, groups }: View,
+  values: Float32Array,
+): Float32Array {
+  if (layout === 'neuron-major') return values;
+  const width = outFeatures / groups;
+  return values.map((_, i) => {
+    const neuron = Math.floor(i / (width * inFeatures)) * width + (i % width);
+    return values[neuron * inFeatures + (Math.floor(i / width) % inFeatures)]!;
+  });
+}
+
+/** The values with scales, and results, rounded to float16. */
+export function halfValues(codes: Codes, zeroFree: boolean): Float32Array {
+  const factor = zeroFree ? 2 : 1;
+  const scales = halfToFloat(floatToHalf(codes.scales.map((scale) => scale / factor))).map(
+    (scale) => scale * factor,
+  );
+  return halfToFloat(floatToHalf(quantizedOf({ ...codes, scales }).dequantize()));
+}
+
+/** A model that only gives out the weight of each view, as float32: `y0`, `y1`, …; and the layers that see them. */
+export function showing(views: readonly View[], opset: number): { model: ModelProto; layers: Layer[] } {
+  const layers = views.map((view, i) => layerOf(node('Identity', ['w'], [`seen${i}`]), 0, view));
+  const model = network({
+    nodes: layers.flatMap(({ node: seen }, i) => [
+      seen,
+      node('Cast', [`seen${i}`], [`y${i}`], { attributes: { to: BigInt(DataType.FLOAT) } }),
+    ]),
+    constants: [],
+    inputs: [],
+    outputs: views.map((_, i) => float(`y${i}`)),
+    model: { irVersion: 4n, opsetImport: [{ domain: '', version: BigInt(opset) }] },
+  });
+  return { model, layers };
+}
+
+/** Stores a weight and wires it to layers, as when a network is written. */
+export function wire(
+  model: ModelProto,
+  layers: readonly Layer[],
+  store: Store,
+  quantized: QuantizedLayer,
+  activationRank?: number,
+): { bytes: number } {
+  const names = new Names(model);
+  const stored = store(layers[0]!, quantized, names);
+  model.graph!.initializer.push(...stored.tensors);
+  for (const layer of layers) stored.wire(layer, { model, names, activationRank });
+  return stored;
+}
