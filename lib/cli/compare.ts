@@ -36,6 +36,7 @@ What it does:
   output    how far the network's outputs are from those of the float network: ‖Y′ − Y‖ / ‖Y‖ over the held-out samples
   cosine    mean cosine between the rows of the outputs and those of the float network
   error     the same ratio for each layer's own outputs, on the samples of the fit; the root mean square over layers
+            (over those that have one: a layer whose outputs are all 0 has none)
   held out  likewise on the held-out samples. With error correction both are against the float network's outputs: compare
             methods that correct with those that do not (maly-saab, msq) by the network's output
 

@@ -26,8 +26,10 @@ export interface ComparedRun {
   bits: number;
   /** In the order of their quantization; of a layer one. */
   layers: LayerReport[];
-  /** Root mean squares of the layers' relative errors; null where a layer has none. */
+  /** Root mean squares of the relative errors of the layers that have one; null where none has. */
   error: { calibration: number | null; holdout: number | null };
+  /** How many layers these are: a layer whose outputs on the data are all 0 has no error. */
+  measured: { calibration: number; holdout: number };
   /** For models, on the held-out feeds; null where there are none, or no float output. */
   output: OutputError | null;
   /** What the option `score` returned. */

@@ -57,11 +57,10 @@ export async function openModel(file: string): Promise<OpenModel> {
 export async function selectLayers(
   { file, graph, weights }: OpenModel,
   settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format'>,
-  hasData: boolean,
 ): Promise<FoundLayers> {
   const found = chooseLayers(findLayers(graph), file, settings);
   for (const layer of found.layers) {
-    const reason = unsuited(layer, settings.format, hasData);
+    const reason = unsuited(layer, settings.format);
     if (reason !== undefined) found.skipped.push({ name: layer.name, reason });
   }
   const left = new Set(found.skipped.map(({ name }) => name));
@@ -82,14 +81,10 @@ export async function selectLayers(
 }
 
 /** Why a format cannot hold a layer; undefined where it can. */
-function unsuited(layer: Layer, format: ModelSettings['format'], hasData: boolean): string | undefined {
+function unsuited(layer: Layer, format: ModelSettings['format']): string | undefined {
   if (format === 'float') return undefined;
   if (!isSingleOrHalf(layer))
     return `its weight is ${typeNameOf(layer.constant.dataType)}: the format "${format}" holds float32 and float16, "float" the others`;
-  const isLeft = layer.kind === 'MatMul' && layer.weightIndex === 0;
-  // To turn a product round, the rank of the other side must have been seen.
-  if (isLeft && format === 'matmulnbits' && !hasData)
-    return 'its weight is on the left: "matmulnbits" needs calibration data for that; give some, or use the format "float"';
   return undefined;
 }
 

@@ -1,12 +1,11 @@
 import { basename, dirname, join } from 'node:path';
 import { checkOutput } from '../files';
 import { checkModelOptions, checkPath } from './model-options';
-import { environment, openModel, prepareData, selectLayers, writeModel } from './model-steps';
+import { environment, openModel, prepareData, selectLayers } from './model-steps';
+import { quantizeInto } from './quantize-into';
 import { loadSession } from './runtime';
-import { Traversal } from './traversal/traversal';
 import type { ModelOptions, Report } from './types';
 import { Workspace } from './workspace';
-import { WeightStores } from './write/stores';
 
 /**
  * Quantizes the weights of an ONNX file and writes the result to `output`.
@@ -36,18 +35,13 @@ export async function quantizeModel(
   await checkOutput([input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)], output);
   const opened = await openModel(input);
   for (const place of [output, `${output}_data`]) await checkOutput(opened.dataFiles, place);
-  const found = await selectLayers(opened, settings, options.calibration !== undefined);
+  const found = await selectLayers(opened, settings);
   const data = options.calibration === undefined ? null : await prepareData(opened.graph, options);
 
   const workspace = new Workspace(output);
   try {
-    const stores = new WeightStores(opened, found.layers, settings.format, workspace);
-    const traversal = new Traversal(opened, found.layers, data, settings, options, workspace, stores);
-    const replacements = await traversal.run();
-
-    options.onProgress?.({ stage: 'write', done: 0, total: 1 });
     const name = basename(output);
-    const written = await writeModel(opened, replacements, stores, name, workspace, settings, signal);
+    const written = await quantizeInto(workspace, name, opened, found.layers, data, settings, options);
     if (data) await (await loadSession(workspace.pathOf(name), 'the quantized network')).release();
     signal?.throwIfAborted();
     await workspace.publish(written.files.map((file) => file.name));

@@ -93,9 +93,17 @@ export function files(
 }
 
 /** A network's outputs in onnxruntime. */
-export async function run(model: string | ModelProto, feeds: Feeds): Promise<Record<string, Float32Array>> {
+export async function run(
+  model: string | ModelProto,
+  feeds: Feeds,
+  options: InferenceSession.SessionOptions = {},
+): Promise<Record<string, Float32Array>> {
   const bytes = typeof model === 'string' ? readFileSync(model) : bytesOf(model);
-  const session = await InferenceSession.create(bytes, { intraOpNumThreads: 1, logSeverityLevel: 3 });
+  const session = await InferenceSession.create(bytes, {
+    intraOpNumThreads: 1,
+    logSeverityLevel: 3,
+    ...options,
+  });
   try {
     const tensors = Object.entries(feeds).map(
       ([name, { data, dims, type }]) =>

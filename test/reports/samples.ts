@@ -83,6 +83,7 @@ export function comparedRun(changes: Partial<ComparedRun> = {}): ComparedRun {
     bits: 4,
     layers: [layerReport('first'), layerReport('second')],
     error: { calibration: 0.0123, holdout: 0.0456 },
+    measured: { calibration: 2, holdout: 2 },
     output: { error: 0.02, cosine: 0.99876, rows: 100 },
     score: null,
     seconds: 3.2,

@@ -17,7 +17,7 @@ interface WeightInput {
   index: number;
   /** What is added to the node's name where it has several. */
   suffix?: string;
-  describe(node: NodeProto, constant: Constant, graph: Graph): Described;
+  describe: (node: NodeProto, constant: Constant, graph: Graph) => Described;
 }
 
 /** The weights that a node of this operator may have; null for an operator that holds none, or none that is known here. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { lstat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
-import { InputFile } from '../../formats/input-file';
+import type { InputFile } from '../../formats/input-file';
 import { describe } from '../../options';
 import type { TensorProto } from './onnx_pb';
 import type { Place } from './skeleton';

@@ -54,8 +54,9 @@ Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, Scal
     high = std::max(high, 0.0);
     const int top = levels - 1;
     const double ideal = high == low ? 0 : top * (-low / (high - low));
-    const int down = static_cast<int>(std::floor(ideal));
-    const int up = std::min(down + 1, top);
+    // Two candidates always: where `high` is next to nothing beside `low`, the quotient rounds to `top`, which covers no `high`.
+    const int down = std::min(static_cast<int>(std::floor(ideal)), top - 1);
+    const int up = down + 1;
     const int zero = asymmetricStep(down, top, low, high) <= asymmetricStep(up, top, low, high) ? down : up;
     a.step_ = roundStep(asymmetricStep(zero, top, low, high), precision,
                         [&](double s) { return -zero * s <= low && (top - zero) * s >= high; });
