@@ -28,6 +28,7 @@ export type {
   ImageOptions,
   InspectedLayer,
   Inspection,
+  LayerOverride,
   ModelOptions,
   Report,
   TensorLike,

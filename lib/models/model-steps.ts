@@ -56,7 +56,7 @@ export async function openModel(file: string): Promise<OpenModel> {
 /** The layers to quantize. Rejects where there are none, or one's weight is not what it says: not after hours of work for others. */
 export async function selectLayers(
   { file, graph, weights }: OpenModel,
-  settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format'>,
+  settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format' | 'overrides'>,
 ): Promise<FoundLayers> {
   const found = chooseLayers(findLayers(graph), file, settings);
   for (const layer of found.layers) {
@@ -71,6 +71,7 @@ export async function selectLayers(
       'ERR_VERTEXQ_NO_LAYERS',
       `${file} has no layer to quantize in the format "${settings.format}": "${last!.name}" is left, ${last!.reason}`,
     );
+  settings.overrides.requireFit(found.layers, file);
   for (const layer of found.layers)
     try {
       await weights.check(layer.constant.tensor);

@@ -1,4 +1,4 @@
-import type { LayerReport, QuantizeOptions } from '../types';
+import type { JobOptions, LayerReport, QuantizeOptions } from '../types';
 import type { DescribedValue } from './onnx/value-info';
 
 /** A tensor to feed: onnxruntime's `Tensor` has this shape. `type` is needed only where `data` does not tell it. */
@@ -81,6 +81,15 @@ export interface ModelOptions extends QuantizeOptions, DataOptions {
   layers?: string | readonly string[];
   /** Globs of layer names to leave as they are. */
   skip?: string | readonly string[];
+  /** Other options for single layers. Where several fit a layer, later ones win, option by option. */
+  overrides?: readonly LayerOverride[];
+}
+
+/** How some layers are quantized, where that differs from the others. */
+export interface LayerOverride extends Omit<QuantizeOptions, keyof JobOptions> {
+  /** Globs of layer names; each must match one. */
+  layers: string | readonly string[];
+  errorCorrection?: boolean;
 }
 
 /** What `quantizeModel` did. */
