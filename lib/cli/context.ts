@@ -19,6 +19,8 @@ export interface Context {
   env: Record<string, string | undefined>;
   /** Aborted by the first Ctrl-C. */
   signal: AbortSignal;
+  /** Options of a file with those of the command line. */
+  withConfig(file: string, flags: ModelOptions): Promise<ModelOptions>;
   quantizeModel(input: string, output: string, options: ModelOptions): Promise<Report>;
   compareMethods(input: string, options: CompareOptions): Promise<Comparison>;
   evaluateModel(float: string, quantized: string, options: EvaluateOptions): Promise<Evaluation>;
@@ -32,6 +34,7 @@ export function processContext(signal: AbortSignal): Context {
     stderr: process.stderr,
     env: process.env,
     signal,
+    withConfig: async (...args) => (await import('./config.js')).withConfig(...args),
     quantizeModel: async (...args) => (await import('../models/quantize-model.js')).quantizeModel(...args),
     compareMethods: async (...args) =>
       (await import('../compare/compare-methods.js')).compareMethods(...args),

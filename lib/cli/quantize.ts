@@ -24,6 +24,7 @@ import { progressDisplay } from './progress';
 
 interface Flags extends ModelFlags {
   output: string;
+  config?: string;
   method?: NonNullable<ModelOptions['method']>;
   bits?: number;
   levels?: number;
@@ -48,6 +49,12 @@ Methods:
   msq        every weight is rounded by itself. Needs no data: the default without.
 
 ${dataHelp}
+Configuration file:
+  The options of quantizeModel, by the names they have there, and others for single layers; later ones win. Paths are
+  relative to the file. For example vertexq.config.json:
+    { "calibration": "samples.npz", "bits": 4,
+      "overrides": [{ "layers": "*/head/*", "bits": 8 }, { "layers": ["*up*", "*down*"], "groupSize": 16 }] }
+
 Examples:
   $ vertexq quantize model.onnx -o model.int4.onnx --calibration samples.npz
   $ vertexq quantize model.onnx -o out.onnx --calibration a.npz b.npz --holdout test.npz --report report.json
@@ -58,6 +65,7 @@ Examples:
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --method gptq --no-error-correction
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --levels 3 --group-size channel --format float
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --layers '*attention*' --skip '*/head/*'
+  $ vertexq quantize model.onnx -o out.onnx --config vertexq.config.json --bits 3
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
 
   Options that take several values end at the next option: give the model first.
@@ -70,7 +78,11 @@ export function addQuantize(program: Command, context: Context): void {
     .summary('quantize the weights of an ONNX model')
     .description('Quantizes the weights of an ONNX model to 1–8 bits.')
     .argument('<model.onnx>', 'the network, in float32')
-    .requiredOption('-o, --output <file>', 'where the quantized network goes');
+    .requiredOption('-o, --output <file>', 'where the quantized network goes')
+    .option(
+      '--config <file.json>',
+      'options in a file, also for single layers (see below); those given here win',
+    );
   addDataFlags(command)
     .optionsGroup('Alphabet:')
     .option('--bits <n>', 'bits per weight, 1 to 8 (default: 4)', parse.wholeNumber)
@@ -105,13 +117,15 @@ export function addQuantize(program: Command, context: Context): void {
 async function quantize(input: string, flags: Flags, context: Context): Promise<void> {
   const { output, report: reportFile, json = false, quiet = false } = flags;
   await parse.refuseCheckpoint(input);
+  const given = modelOptions(flags);
+  const options = flags.config === undefined ? given : await context.withConfig(flags.config, given);
   if (reportFile !== undefined) await checkReportFile(reportFile, input, flags);
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let report: Report;
   try {
     report = await context.quantizeModel(input, output, {
-      ...modelOptions(flags),
+      ...options,
       signal: context.signal,
       onProgress: (progress) => display.show(progress),
     });
@@ -127,7 +141,7 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
 
 /** What was given, by the library's names. */
 function modelOptions(flags: Flags): ModelOptions {
-  const names = [...readingFlagNames, 'output', 'report', 'json', 'quiet', 'calibration'] as const;
+  const names = [...readingFlagNames, 'output', 'config', 'report', 'json', 'quiet', 'calibration'] as const;
   return { ...without(flags, names), ...dataOptions(flags) };
 }
 

@@ -1,3 +1,4 @@
+import { withConfig } from '../../lib/cli/config';
 import type { Context } from '../../lib/cli/context';
 import { run } from '../../lib/cli/main';
 import type { CompareOptions } from '../../lib/compare/types';
@@ -43,6 +44,7 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     stderr: { write: (text) => (outcome.stderr += text), ...size },
     env: {},
     signal: new AbortController().signal,
+    withConfig,
     quantizeModel: async (input, output, options) => {
       outcome.calls.push({ input, output, options });
       return quantizeModel ? quantizeModel(input, output, options) : sampleReport({ input, output });
