@@ -2,6 +2,7 @@
 export {
   VertexqError,
   compareMethods,
+  evaluateModel,
   inspectModel,
   preprocess,
   quantizeLayer,

@@ -52,6 +52,20 @@ export function wholeNumbers(text: string): number[] {
   return list.map(Number);
 }
 
+/** Numbers between commas. */
+export function decimals(text: string): number[] {
+  const list = text.split(',').map((word) => word.trim());
+  if (!list.every(isNumber)) throw new InvalidArgumentError('Expected numbers with commas between them.');
+  return list.map(Number);
+}
+
+/** A height and a width in pixels, or one number for both. */
+export function size(text: string): [number, number] {
+  const found = /^(\d+)(?:[x×,](\d+))?$/i.exec(text.trim());
+  if (!found) throw new InvalidArgumentError('Expected a height and a width, such as 224x224.');
+  return [Number(found[1]), Number(found[2] ?? found[1])];
+}
+
 /** A share, or the path of a file. */
 export function holdout(text: string): number | string {
   if (text === '') throw new InvalidArgumentError('Expected a fraction from 0 and below 1, or a file.');

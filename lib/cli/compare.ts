@@ -6,14 +6,15 @@ import { comparisonTable } from '../reports/comparison-table';
 import { errorPlot } from '../reports/error-plot';
 import * as parse from './arguments';
 import { type Context, lookOf } from './context';
+import { readingFlagNames, without } from './data-flags';
 import {
   addAlphabetFlags,
   addDataFlags,
   addLayerFlags,
   addMethodFlags,
   addThreadsFlag,
-  calibrationOf,
   dataFiles,
+  dataOptions,
   formatFlag,
   type ModelFlags,
 } from './model-flags';
@@ -102,18 +103,18 @@ async function compare(input: string, flags: Flags, context: Context): Promise<v
 }
 
 /** What was given, by the library's names. */
-function compareOptions({
-  plot: _plot,
-  json: _json,
-  quiet: _quiet,
-  calibration,
-  methods,
-  ...options
-}: Flags): CompareOptions {
+function compareOptions(flags: Flags): CompareOptions {
+  const { methods, ...options } = without(flags, [
+    ...readingFlagNames,
+    'plot',
+    'json',
+    'quiet',
+    'calibration',
+  ]);
   return {
     ...options,
     // Whether these are methods is for the library to say.
     ...(methods ? { methods: methods as Method[] } : {}),
-    ...calibrationOf(calibration),
+    ...dataOptions(flags),
   };
 }

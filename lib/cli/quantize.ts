@@ -5,16 +5,18 @@ import { checkOutput, writeWhole } from '../files';
 import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
 import * as parse from './arguments';
+import { choice } from './choice';
 import { type Context, lookOf } from './context';
+import { readingFlagNames, without } from './data-flags';
 import {
   addAlphabetFlags,
   addDataFlags,
   addLayerFlags,
   addMethodFlags,
   addThreadsFlag,
-  calibrationOf,
-  choice,
   dataFiles,
+  dataHelp,
+  dataOptions,
   formatFlag,
   type ModelFlags,
 } from './model-flags';
@@ -22,6 +24,7 @@ import { progressDisplay } from './progress';
 
 interface Flags extends ModelFlags {
   output: string;
+  config?: string;
   method?: NonNullable<ModelOptions['method']>;
   bits?: number;
   levels?: number;
@@ -45,19 +48,24 @@ Methods:
   maly-saab  the walk of Maly & Saab alone, then plain rounding of what is left, with a certificate.
   msq        every weight is rounded by itself. Needs no data: the default without.
 
-Calibration data:
-  .npz files hold arrays by input name, as numpy.savez(file, ids=…, mask=…) writes them; a .npy file serves a network
-  with a single input. The first dimension counts samples. Use data like that which the network will see: as many rows
-  reach a layer as there are samples (times tokens), and about twice as many as it has inputs are good.
+${dataHelp}
+Configuration file:
+  The options of quantizeModel, by the names they have there, and others for single layers; later ones win. Paths are
+  relative to the file. For example vertexq.config.json:
+    { "calibration": "samples.npz", "bits": 4,
+      "overrides": [{ "layers": "*/head/*", "bits": 8 }, { "layers": ["*up*", "*down*"], "groupSize": 16 }] }
 
 Examples:
   $ vertexq quantize model.onnx -o model.int4.onnx --calibration samples.npz
   $ vertexq quantize model.onnx -o out.onnx --calibration a.npz b.npz --holdout test.npz --report report.json
+  $ vertexq quantize model.onnx -o out.onnx --calibration texts.txt --tokenizer tokenizer.json --max-length 128
+  $ vertexq quantize model.onnx -o out.onnx --calibration photos/ --image-mean .485,.456,.406 --image-std .229,.224,.225
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npy --bits 2 --group-size 16
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --bits 3 --effort 0       the walk alone: faster
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --method gptq --no-error-correction
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --levels 3 --group-size channel --format float
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --layers '*attention*' --skip '*/head/*'
+  $ vertexq quantize model.onnx -o out.onnx --config vertexq.config.json --bits 3
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
 
   Options that take several values end at the next option: give the model first.
@@ -70,7 +78,11 @@ export function addQuantize(program: Command, context: Context): void {
     .summary('quantize the weights of an ONNX model')
     .description('Quantizes the weights of an ONNX model to 1–8 bits.')
     .argument('<model.onnx>', 'the network, in float32')
-    .requiredOption('-o, --output <file>', 'where the quantized network goes');
+    .requiredOption('-o, --output <file>', 'where the quantized network goes')
+    .option(
+      '--config <file.json>',
+      'options in a file, also for single layers (see below); those given here win',
+    );
   addDataFlags(command)
     .optionsGroup('Alphabet:')
     .option('--bits <n>', 'bits per weight, 1 to 8 (default: 4)', parse.wholeNumber)
@@ -105,13 +117,15 @@ export function addQuantize(program: Command, context: Context): void {
 async function quantize(input: string, flags: Flags, context: Context): Promise<void> {
   const { output, report: reportFile, json = false, quiet = false } = flags;
   await parse.refuseCheckpoint(input);
+  const given = modelOptions(flags);
+  const options = flags.config === undefined ? given : await context.withConfig(flags.config, given);
   if (reportFile !== undefined) await checkReportFile(reportFile, input, flags);
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let report: Report;
   try {
     report = await context.quantizeModel(input, output, {
-      ...modelOptions(flags),
+      ...options,
       signal: context.signal,
       onProgress: (progress) => display.show(progress),
     });
@@ -126,15 +140,9 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
 }
 
 /** What was given, by the library's names. */
-function modelOptions({
-  output: _output,
-  report: _report,
-  json: _json,
-  quiet: _quiet,
-  calibration,
-  ...options
-}: Flags): ModelOptions {
-  return { ...options, ...calibrationOf(calibration) };
+function modelOptions(flags: Flags): ModelOptions {
+  const names = [...readingFlagNames, 'output', 'config', 'report', 'json', 'quiet', 'calibration'] as const;
+  return { ...without(flags, names), ...dataOptions(flags) };
 }
 
 /** Before the work, not after it. */

@@ -1,6 +1,8 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
+import { OutputErrorSum } from '../evaluate/output-error';
+import { scoreOf } from '../evaluate/score';
 import type { PreparedCalibration } from '../models/calibration';
 import { checkModelOptions, checkPath, type ModelSettings } from '../models/model-options';
 import { environment, type OpenModel, openModel, prepareData, selectLayers } from '../models/model-steps';
@@ -8,10 +10,8 @@ import { describeValue } from '../models/onnx/value-info';
 import { loadSession, runSession } from '../models/runtime';
 import { quantizeInto } from '../models/quantize-into';
 import { Workspace } from '../models/workspace';
-import { describe } from '../options';
 import type { JobOptions } from '../types';
 import { jobOptions, planRuns, type RunPlan } from './compare-options';
-import { OutputErrorSum } from './output-error';
 import { meanErrors } from './run-errors';
 import type { ComparedRun, CompareOptions, Comparison, ModelOutputs } from './types';
 
@@ -154,9 +154,6 @@ class Evaluation {
   }
 
   private async score(answers: readonly ModelOutputs[]): Promise<number> {
-    const score: unknown = await this.options.score!(answers, this.data.holdout);
-    if (typeof score !== 'number')
-      throw new TypeError(`Expected the "score" option to return a number, not ${describe(score)}`);
-    return score;
+    return scoreOf(this.options.score!, answers, this.data.holdout);
   }
 }
