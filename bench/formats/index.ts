@@ -18,8 +18,7 @@ const document = join(__dirname, '..', '..', 'docs', 'onnx.md');
 async function outputs(session: InferenceSession, model: DevelopmentModel): Promise<ModelOutputs[]> {
   const names = [...session.outputNames];
   const answers: ModelOutputs[] = [];
-  for (const feeds of model.feeds)
-    answers.push((await runSession(session, feeds, names, model.name)) as ModelOutputs);
+  for (const feeds of model.feeds) answers.push(await runSession(session, feeds, names, model.name));
   return answers;
 }
 
@@ -29,7 +28,7 @@ async function apart(file: string, model: DevelopmentModel, wanted: ModelOutputs
   try {
     const sum = new OutputErrorSum();
     for (const [i, answer] of (await outputs(session, model)).entries()) sum.add(wanted[i]!, answer);
-    return sum.result().error!;
+    return sum.result()!.error;
   } finally {
     await session.release();
   }

@@ -19,8 +19,10 @@ export interface ModelFlags extends ReadingFlags {
   damping?: number;
   errorCorrection?: boolean;
   format?: NonNullable<ModelOptions['format']>;
+  operators?: string[];
   layers?: string[];
   skip?: string[];
+  memory?: number;
   threads?: number;
 }
 
@@ -113,6 +115,11 @@ export function addMethodFlags(command: Command): Command {
 export function addLayerFlags(command: Command): Command {
   return command
     .optionsGroup('Layers:')
+    .option(
+      '--operators <names>',
+      'only weights of these operators, with commas between them, such as MatMul,Gemm (default: all that are known but Gather, which holds embeddings)',
+      parse.words,
+    )
     .option('--layers <glob...>', 'only layers with such names (vertexq inspect lists them)')
     .option('--skip <glob...>', 'all but layers with such names');
 }
@@ -130,8 +137,8 @@ export function addThreadsFlag(command: Command): Command {
 export const formatFlag = () =>
   choice(
     '--format <name>',
-    'matmulnbits: com.microsoft.MatMulNBits nodes, small; float: values on the grid in the original layout (default: matmulnbits)',
-    ['matmulnbits', 'float'],
+    'matmulnbits: com.microsoft.MatMulNBits for products, DequantizeLinear for the rest; qdq: DequantizeLinear for all; float: values on the grid in the original layout (default: matmulnbits)',
+    ['matmulnbits', 'qdq', 'float'],
   );
 
 /** The flags of data by the library's names. */

@@ -38,7 +38,7 @@ export interface ModelSettings extends FitSettings {
 }
 
 const formats = ['matmulnbits', 'qdq', 'float'] as const;
-const defaultMemory = 512;
+const defaultMemory = 2 ** 29;
 
 export function checkPath(what: 'input' | 'output', path: unknown): void {
   if (typeof path !== 'string' || path === '')
@@ -70,7 +70,7 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
     skip: options.skip === undefined ? [] : patterns('skip', options.skip),
     operators: operatorsOf(options),
     externalData: flag('externalData', options.externalData),
-    memory: 2 ** 20 * requireInteger('memory', options.memory ?? defaultMemory, 0, Infinity),
+    memory: requireInteger('memory', options.memory ?? defaultMemory, 0, Infinity),
   };
 }
 

@@ -40,10 +40,10 @@ export interface OpenModel {
 }
 
 /**
- * Opens a model that is to be written in a format. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data
+ * Opens a model; where it is to be written in a format, so that it can be. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data
  * in other files is not as the model says.
  */
-export async function openModel(file: string, format: ModelSettings['format']): Promise<OpenModel> {
+export async function openModel(file: string, format?: ModelSettings['format']): Promise<OpenModel> {
   const { model, weights, size } = await readModel(file);
   // Runtimes know how to fuse the standard DequantizeLinear, in blocks since opset 21.
   if (format === 'qdq') raiseOpset(model);

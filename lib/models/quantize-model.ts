@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { checkOutput } from '../files';
 import { checkModelOptions, checkPath } from './model-options';
@@ -32,9 +33,11 @@ export async function quantizeModel(
   const options = { ...given };
   const { signal } = options;
   signal?.throwIfAborted();
-  await checkOutput([input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)], output);
+  const inputs = [input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)];
+  await checkOutput(inputs, output);
   const opened = await openModel(input, settings.format);
-  for (const place of [output, `${output}_data`]) await checkOutput(opened.dataFiles, place);
+  await checkOutput(opened.dataFiles, output);
+  for (const place of await dataPlaces(output)) await checkOutput([...inputs, ...opened.dataFiles], place);
   const found = await selectLayers(opened, settings);
   const data = options.calibration === undefined ? null : await prepareData(opened.graph, options);
 
@@ -67,6 +70,14 @@ export async function quantizeModel(
   } finally {
     await workspace.end();
   }
+}
+
+/** Where the data of an output would lie: where there is something already, or nothing yet. */
+async function dataPlaces(output: string): Promise<string[]> {
+  const first = `${basename(output)}_data`;
+  const there = await readdir(dirname(output)).catch(() => []); // a folder that may be written need not be readable
+  const further = there.filter((name) => name.startsWith(first) && /^_\d+$/.test(name.slice(first.length)));
+  return [first, ...further].map((name) => join(dirname(output), name));
 }
 
 /** The files of calibration data. */

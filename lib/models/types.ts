@@ -75,7 +75,7 @@ export interface ModelOptions extends QuantizeOptions, DataOptions {
   operators?: readonly string[];
   /** Whether weights go to files beside the output. Default: where one file cannot hold them, which are 2 GiB. */
   externalData?: boolean;
-  /** MiB of activations that may be kept in memory from one layer to the next (default 512); more go to a file beside the output. */
+  /** Bytes of activations that may be kept in memory from one layer to the next (default 2^29); more go to a file beside the output. */
   memory?: number;
   /** Globs of layer names to quantize; default all. */
   layers?: string | readonly string[];
