@@ -2,8 +2,11 @@
 export {
   VertexqError,
   compareMethods,
+  inspectCheckpoint,
   inspectModel,
+  planCheckpoint,
   preprocess,
+  quantizeCheckpoint,
   quantizeLayer,
   quantizeModel,
   version,

@@ -1,3 +1,6 @@
+export { inspectCheckpoint } from './checkpoints/inspect-checkpoint';
+export { planCheckpoint } from './checkpoints/plan-checkpoint';
+export { quantizeCheckpoint } from './checkpoints/quantize-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
 export { preprocess } from './layers/preprocess';
@@ -29,4 +32,15 @@ export type {
   Report,
   TensorLike,
 } from './models/types';
+export type {
+  CheckpointFormat,
+  CheckpointInspection,
+  CheckpointOptions,
+  CheckpointPlan,
+  CheckpointReport,
+  InspectedTensor,
+  InspectedWeight,
+  PlannedTensor,
+  WeightOverride,
+} from './checkpoints/types';
 export type { ComparedRun, CompareOptions, Comparison, ModelOutputs, OutputError } from './compare/types';
