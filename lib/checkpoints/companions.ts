@@ -26,7 +26,7 @@ export async function readConfig(folder: string): Promise<ModelConfig | undefine
   });
   if (text === undefined) return undefined;
   const parsed = parseConfig(text, path);
-  if (parsed['quantization_config'] != null)
+  if ((parsed['quantization_config'] ?? null) !== null)
     throw new VertexqError(
       'ERR_VERTEXQ_UNSUPPORTED',
       `${path} says that the checkpoint is quantized already: give the float one`,

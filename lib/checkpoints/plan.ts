@@ -79,10 +79,8 @@ export function planOf(
     for (const [tensor, entry] of source.tensors) {
       let reason = chosen.get(tensor);
       if (reason === undefined) {
-        const override: WeightOverride = Object.assign(
-          {},
-          ...overriders.filter(([matches]) => matches(tensor)).map(([, own]) => own),
-        );
+        const override: WeightOverride = {};
+        for (const [matches, own] of overriders) if (matches(tensor)) Object.assign(override, own);
         const weight = plannedWeight(tensor, entry, settings, override, recorded);
         reason = cannotHold(format, weight.shape, weight.settings);
         if (reason === undefined) weights.set(tensor, weight);

@@ -94,8 +94,10 @@ function addWarnings(
 
 /** What the bytes of the output depend on. */
 export function manifestOf(settings: CheckpointSettings, { checkpoint, recorded }: Prepared): Manifest {
-  const { activations: _a, memory: _m, resume: _r, signal: _s, onProgress: _p, ...chosen } = settings.options;
-  delete chosen.threads;
+  const chosen = { ...settings.options };
+  // These change how the work is done, not what comes of it; recorded inputs are told by their files.
+  for (const name of ['activations', 'memory', 'resume', 'threads', 'signal', 'onProgress'] as const)
+    delete chosen[name];
   const files = (list: Iterable<SafetensorsFile>) =>
     Object.fromEntries([...list].map((f) => [f.path, identity(f)]));
   return {
