@@ -2,9 +2,18 @@ import type { Command } from 'commander';
 import { realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { checkOutput, writeWhole } from '../files';
+import type { CheckpointOptions } from '../checkpoints/types';
 import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
 import * as parse from './arguments';
+import {
+  addCheckpointFlags,
+  allFormatsFlag,
+  type CheckpointFlags,
+  checkpointFlagNames,
+  isCheckpoint,
+  refuseOthers,
+} from './checkpoint-flags';
 import { type Context, lookOf } from './context';
 import {
   addAlphabetFlags,
@@ -15,12 +24,13 @@ import {
   calibrationOf,
   choice,
   dataFiles,
-  formatFlag,
   type ModelFlags,
 } from './model-flags';
 import { progressDisplay } from './progress';
+import { quantizeCheckpoint } from './quantize-checkpoint';
 
-interface Flags extends ModelFlags {
+interface Flags extends Omit<ModelFlags, 'format'>, CheckpointFlags {
+  format?: NonNullable<ModelOptions['format'] | CheckpointOptions['format']>;
   output: string;
   method?: NonNullable<ModelOptions['method']>;
   bits?: number;
@@ -29,6 +39,9 @@ interface Flags extends ModelFlags {
   json?: boolean;
   quiet?: boolean;
 }
+
+/** What is for the command itself, not for the library. */
+const commandFlags = ['output', 'report', 'json', 'quiet'] as const;
 
 const examples = `
 What it does:
@@ -59,6 +72,9 @@ Examples:
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --levels 3 --group-size channel --format float
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --layers '*attention*' --skip '*/head/*'
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
+  $ vertexq quantize Llama-3.2-1B -o Llama-3.2-1B-4bit --group-size 128      a checkpoint, no data
+  $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --activations inputs.safetensors --resume
+  $ vertexq quantize Llama-3.2-1B -o out --format gptq --override '*down_proj*=bits:8' --dry-run
 
   Options that take several values end at the next option: give the model first.
 `;
@@ -67,10 +83,10 @@ Examples:
 export function addQuantize(program: Command, context: Context): void {
   const command = program
     .command('quantize')
-    .summary('quantize the weights of an ONNX model')
-    .description('Quantizes the weights of an ONNX model to 1–8 bits.')
-    .argument('<model.onnx>', 'the network, in float32')
-    .requiredOption('-o, --output <file>', 'where the quantized network goes');
+    .summary('quantize the weights of an ONNX model or a checkpoint')
+    .description('Quantizes the weights of an ONNX model, or of a safetensors checkpoint, to 1–8 bits.')
+    .argument('<model>', 'an ONNX file in float32; a safetensors file, or a folder of them with an index')
+    .requiredOption('-o, --output <path>', 'where the quantized network goes');
   addDataFlags(command)
     .optionsGroup('Alphabet:')
     .option('--bits <n>', 'bits per weight, 1 to 8 (default: 4)', parse.wholeNumber)
@@ -93,10 +109,11 @@ export function addQuantize(program: Command, context: Context): void {
   addMethodFlags(command);
   addLayerFlags(command)
     .optionsGroup('Output:')
-    .addOption(formatFlag())
+    .addOption(allFormatsFlag())
     .option('--report <file.json>', 'write all that is known about each layer to a file')
     .option('--json', 'write the report to stdout')
     .option('-q, --quiet', 'no progress, table and warnings');
+  addCheckpointFlags(command);
   addThreadsFlag(command)
     .addHelpText('after', examples)
     .action((model: string, flags: Flags) => quantize(model, flags, context));
@@ -104,14 +121,19 @@ export function addQuantize(program: Command, context: Context): void {
 
 async function quantize(input: string, flags: Flags, context: Context): Promise<void> {
   const { output, report: reportFile, json = false, quiet = false } = flags;
-  await parse.refuseCheckpoint(input);
+  const isForCheckpoint = await isCheckpoint(input);
+  refuseOthers(flags, isForCheckpoint);
   if (reportFile !== undefined) await checkReportFile(reportFile, input, flags);
+  if (isForCheckpoint) {
+    const where = { output, report: reportFile, json, quiet };
+    return quantizeCheckpoint(input, sharedOptions(flags), flags, where, context);
+  }
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let report: Report;
   try {
     report = await context.quantizeModel(input, output, {
-      ...modelOptions(flags),
+      ...sharedOptions(flags),
       signal: context.signal,
       onProgress: (progress) => display.show(progress),
     });
@@ -125,16 +147,11 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
   if (json) context.stdout.write(text);
 }
 
-/** What was given, by the library's names. */
-function modelOptions({
-  output: _output,
-  report: _report,
-  json: _json,
-  quiet: _quiet,
-  calibration,
-  ...options
-}: Flags): ModelOptions {
-  return { ...options, ...calibrationOf(calibration) };
+/** What was given, by the library's names, but what only checkpoints take. The library refuses a format of the other kind. */
+function sharedOptions({ calibration, ...given }: Flags): ModelOptions & CheckpointOptions {
+  const options: Partial<Flags> = { ...given };
+  for (const name of [...commandFlags, ...checkpointFlagNames]) delete options[name];
+  return { ...options, ...calibrationOf(calibration) } as ModelOptions & CheckpointOptions;
 }
 
 /** Before the work, not after it. */

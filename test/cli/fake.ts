@@ -1,7 +1,13 @@
 import type { Context } from '../../lib/cli/context';
 import { run } from '../../lib/cli/main';
 import type { CompareOptions } from '../../lib/compare/types';
+import type { CheckpointOptions } from '../../lib/checkpoints/types';
 import type { ModelOptions } from '../../lib/models/types';
+import {
+  sampleCheckpointInspection,
+  sampleCheckpointReport,
+  samplePlan,
+} from '../reports/checkpoint-samples';
 import { sampleComparison, sampleInspection, sampleReport } from '../reports/samples';
 
 /** What a run of the command line did. */
@@ -10,7 +16,13 @@ export interface Outcome {
   stdout: string;
   stderr: string;
   /** The library calls it made. */
-  calls: { input: string; output?: string; options?: ModelOptions; compared?: CompareOptions }[];
+  calls: {
+    input: string;
+    output?: string;
+    options?: ModelOptions;
+    compared?: CompareOptions;
+    checkpoint?: CheckpointOptions;
+  }[];
 }
 
 export interface FakeContext extends Partial<Omit<Context, 'stdout' | 'stderr'>> {
@@ -35,6 +47,18 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     compareMethods: async (input, compared) => {
       outcome.calls.push({ input, compared });
       return compareMethods ? compareMethods(input, compared) : sampleComparison({ input });
+    },
+    quantizeCheckpoint: async (input, output, checkpoint) => {
+      outcome.calls.push({ input, output, checkpoint });
+      return Promise.resolve(sampleCheckpointReport({ input, output }));
+    },
+    planCheckpoint: async (input, output, checkpoint) => {
+      outcome.calls.push({ input, output, checkpoint });
+      return Promise.resolve(samplePlan({ input, output }));
+    },
+    inspectCheckpoint: async (input) => {
+      outcome.calls.push({ input });
+      return Promise.resolve(sampleCheckpointInspection({ input }));
     },
     inspectModel: async (input) => {
       outcome.calls.push({ input });
