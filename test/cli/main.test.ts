@@ -51,9 +51,9 @@ test('wrong usage is exit code 2', async (t) => {
   for (const [args, message] of [
     [['quantise'], /^vertexq: unknown command 'quantise' \(Did you mean quantize\?\)\n$/],
     [['eval', 'in.onnx'], /^vertexq: unknown command 'eval'.*\n$/],
-    [['compare'], /^vertexq: missing required argument 'model'\n$/],
+    [['compare'], /^vertexq: missing required argument 'model(\.onnx)?'\n$/],
     [['--versoin'], /^vertexq: unknown option '--versoin' \(Did you mean --version\?\)\n$/],
-    [['inspect'], /^vertexq: missing required argument 'model'\n$/],
+    [['inspect'], /^vertexq: missing required argument 'model(\.onnx)?'\n$/],
     [['inspect', 'a', 'b'], /^vertexq: too many arguments/],
     [['inspect', 'a', '--bits', '4'], /^vertexq: unknown option '--bits'\n$/],
   ] as const) {

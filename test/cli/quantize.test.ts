@@ -97,7 +97,7 @@ test('flags become the options of quantizeModel', async (t) => {
 test('wrong usage: exit code 2, one line, no work', async (t) => {
   for (const [args, message] of [
     [['quantize'], /missing required argument 'model'|required option '-o, --output <path>'/],
-    [['quantize', 'in.onnx'], /required option '-o, --output <file>' not specified/],
+    [['quantize', 'in.onnx'], /required option '-o, --output <path>' not specified/],
     [['quantize', 'a.onnx', 'b.onnx', '-o', 'c'], /too many arguments/],
     [[...base, '--bts', '4'], /unknown option '--bts' \(Did you mean --bits\?\)/],
     [[...base, '--bits'], /option '--bits <n>' argument missing/],
