@@ -65,7 +65,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
       options.format === undefined ? 'compressed-tensors' : requireOneOf('format', options.format, formats),
     layers: options.layers === undefined ? undefined : requirePatterns('layers', options.layers),
     skip: options.skip === undefined ? [] : requirePatterns('skip', options.skip),
-    overrides: overridesFor(options.overrides),
+    overrides: overridesFor(options),
     memory:
       options.memory === undefined
         ? defaultMemory
@@ -74,8 +74,10 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   };
   if (settings.layers?.length === 0)
     throw new RangeError('The "layers" option is empty: leave it out to quantize all that is usual');
+  const hasData = settings.activations.length > 0;
+  methodSettings(options, hasData);
   for (const override of [{}, ...settings.overrides.map(([, override]) => override)])
-    weightSettings(settings, override, 2 ** 20, settings.activations.length > 0);
+    weightSettings(settings, override, 2 ** 20, hasData);
   return settings;
 }
 
@@ -108,12 +110,14 @@ function holdoutFor({ holdout, activations }: CheckpointOptions): number {
   return holdout;
 }
 
-function overridesFor(overrides: CheckpointOptions['overrides']): CheckpointSettings['overrides'] {
+function overridesFor({ overrides, activations }: CheckpointOptions): CheckpointSettings['overrides'] {
+  const hasData = activations !== undefined;
   if (overrides === undefined) return [];
   requireKnown(overrides, Object.keys(overrides), 'override');
   return Object.entries(overrides).map(([pattern, override]) => {
     requirePatterns('overrides', pattern);
     requireKnown(override, overrideNames, `option of the override "${pattern}"`);
+    if (override.method !== undefined) methodSettings({ method: override.method }, hasData);
     return [pattern, { ...override }] as const;
   });
 }

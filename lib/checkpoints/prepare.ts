@@ -135,7 +135,7 @@ export async function prepareOutput(
   const found = await stat(output).catch(() => undefined);
   if (!found) {
     await checkOutput([input], output);
-    await mkdir(output);
+    await mkdir(output, { recursive: true });
     return { work: join(output, workName), undo: () => rmdir(output).catch(() => {}) };
   }
   if (!found.isDirectory())

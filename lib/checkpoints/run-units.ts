@@ -110,7 +110,7 @@ export class UnitRunner {
         if (shard.complete) throw shard.damaged();
         facts = await this.make(shard, unit, output);
         await shard.write(output, unit.targets, this.options.signal);
-        await this.work.note(key, { checksum: await checksum(output), facts });
+        await this.work.note(key, { checksum: await checksum(output), facts }, unit.cost > 0);
       }
       if (facts && 'weight' in unit) this.keep(unit.weight, unit.kind === 'rows' ? unit.begin : 0, facts);
       // Only here: of a job that was aborted, a thread may still be writing to it.

@@ -72,12 +72,12 @@ export class WorkFolder {
     return join(this.path, `${name}.part`);
   }
 
-  /** Notes that a unit is done: after its bytes were written. Rejects with ERR_VERTEXQ_FILE. */
-  async note(key: string, unit: DoneUnit): Promise<void> {
+  /** Notes that a unit is done: after its bytes were written. `worth`: whether it was any work. Rejects with ERR_VERTEXQ_FILE. */
+  async note(key: string, unit: DoneUnit, worth: boolean): Promise<void> {
     const line = JSON.stringify([key, unit.checksum, unit.facts]);
     const append = this.last.then(() => this.journal.appendFile(`${digest(line)} ${line}\n`));
     this.last = append.catch(() => {});
-    this.noted++;
+    if (worth) this.noted++;
     await append.catch((cause: Error) => {
       throw new VertexqError('ERR_VERTEXQ_FILE', `${this.path} cannot be written: ${cause.message}`, {
         cause,
