@@ -1,3 +1,6 @@
+export { inspectCheckpoint } from './checkpoints/inspect-checkpoint';
+export { planCheckpoint } from './checkpoints/plan-checkpoint';
+export { quantizeCheckpoint } from './checkpoints/quantize-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
 export { evaluateModel } from './evaluate/evaluate-model';
@@ -43,3 +46,14 @@ export type {
   OutputEvaluation,
   Score,
 } from './evaluate/types';
+export type {
+  CheckpointFormat,
+  CheckpointInspection,
+  CheckpointOptions,
+  CheckpointPlan,
+  CheckpointReport,
+  InspectedTensor,
+  InspectedWeight,
+  PlannedTensor,
+  WeightOverride,
+} from './checkpoints/types';

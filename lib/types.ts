@@ -47,6 +47,8 @@ export interface Progress {
   stage: 'capture' | 'quantize' | 'write' | 'evaluate' | 'time';
   done: number;
   total: number;
+  /** For checkpoints: that `done` and `total` are bytes of the input. */
+  unit?: 'bytes';
   /** In a model: the layer's name, and which of how many it is, from 0. */
   layer?: string;
   layerIndex?: number;

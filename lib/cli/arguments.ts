@@ -84,3 +84,12 @@ export async function refuseCheckpoint(input: string): Promise<void> {
     `${input} is a ${isFolder ? 'folder' : 'safetensors file'}: checkpoints are not supported in this version, give an ONNX file`,
   );
 }
+
+const units: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+
+/** Bytes: a number with k, M or G for powers of 1024. */
+export function bytes(text: string): number {
+  const found = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i.exec(text);
+  if (!found) throw new InvalidArgumentError('Expected bytes, such as 768M or 2G.');
+  return Math.round(Number(found[1]) * units[found[2]!.toLowerCase()]!);
+}

@@ -1,3 +1,9 @@
+import type {
+  CheckpointInspection,
+  CheckpointOptions,
+  CheckpointPlan,
+  CheckpointReport,
+} from '../checkpoints/types';
 import type { CompareOptions, Comparison } from '../compare/types';
 import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
@@ -25,6 +31,9 @@ export interface Context {
   compareMethods(input: string, options: CompareOptions): Promise<Comparison>;
   evaluateModel(float: string, quantized: string, options: EvaluateOptions): Promise<Evaluation>;
   inspectModel(input: string): Promise<Inspection>;
+  quantizeCheckpoint(input: string, output: string, options: CheckpointOptions): Promise<CheckpointReport>;
+  planCheckpoint(input: string, output: string, options: CheckpointOptions): Promise<CheckpointPlan>;
+  inspectCheckpoint(input: string): Promise<CheckpointInspection>;
 }
 
 /** The process's own context. The library, and with it the native addon, is loaded only when a command needs it. */
@@ -40,6 +49,12 @@ export function processContext(signal: AbortSignal): Context {
       (await import('../compare/compare-methods.js')).compareMethods(...args),
     evaluateModel: async (...args) => (await import('../evaluate/evaluate-model.js')).evaluateModel(...args),
     inspectModel: async (input) => (await import('../models/inspect-model.js')).inspectModel(input),
+    quantizeCheckpoint: async (...args) =>
+      (await import('../checkpoints/quantize-checkpoint.js')).quantizeCheckpoint(...args),
+    planCheckpoint: async (...args) =>
+      (await import('../checkpoints/plan-checkpoint.js')).planCheckpoint(...args),
+    inspectCheckpoint: async (input) =>
+      (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input),
   };
 }
 

@@ -131,6 +131,11 @@ export function addThreadsFlag(command: Command): Command {
       '--threads <n>',
       'threads for the numerical work; results do not depend on it (default: all cores)',
       parse.wholeNumber,
+    )
+    .option(
+      '--memory <bytes>',
+      'as 768M or 2G. Models: activations kept between layers, more go to a file (default: 512M). Checkpoints: buffers (default: 768M)',
+      parse.bytes,
     );
 }
 
@@ -142,7 +147,9 @@ export const formatFlag = () =>
   );
 
 /** The flags of data by the library's names. */
-export function dataOptions(flags: ModelFlags): DataOptions & { calibration?: string | string[] } {
+export function dataOptions(
+  flags: Omit<ModelFlags, 'format'>,
+): DataOptions & { calibration?: string | string[] } {
   const { calibration } = flags;
   return {
     ...dataFlagsOf(flags),

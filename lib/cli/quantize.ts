@@ -2,9 +2,18 @@ import type { Command } from 'commander';
 import { realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { checkOutput, writeWhole } from '../files';
+import type { CheckpointOptions } from '../checkpoints/types';
 import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
 import * as parse from './arguments';
+import {
+  addCheckpointFlags,
+  allFormatsFlag,
+  type CheckpointFlags,
+  checkpointFlagNames,
+  isCheckpoint,
+  refuseOthers,
+} from './checkpoint-flags';
 import { choice } from './choice';
 import { type Context, lookOf } from './context';
 import { readingFlagNames, without } from './data-flags';
@@ -17,27 +26,32 @@ import {
   dataFiles,
   dataHelp,
   dataOptions,
-  formatFlag,
   type ModelFlags,
 } from './model-flags';
 import { progressDisplay } from './progress';
+import { quantizeCheckpoint } from './quantize-checkpoint';
 
-interface Flags extends ModelFlags {
+interface Flags extends Omit<ModelFlags, 'format'>, CheckpointFlags {
+  format?: NonNullable<ModelOptions['format'] | CheckpointOptions['format']>;
   output: string;
   config?: string;
   method?: NonNullable<ModelOptions['method']>;
   bits?: number;
   levels?: number;
+  externalData?: boolean;
   report?: string;
   json?: boolean;
   quiet?: boolean;
 }
 
+/** What is for the command itself, not for the library. */
+const commandFlags = ['output', 'config', 'report', 'json', 'quiet'] as const;
+
 const examples = `
 What it does:
-  Each MatMul and Gemm weight becomes codes of a few bits with a scale per group. The network is run on the calibration
-  data, layer after layer, and each layer is fitted to what the layers before it, already quantized, produce: with error
-  correction, so that its outputs are again those of the float network.
+  The weights of products, convolutions and recurrent layers become codes of a few bits with a scale per group. The network
+  is run on the calibration data, layer after layer, and each layer is fitted to what the layers before it, already
+  quantized, produce: with error correction, so that its outputs are again those of the float network.
 
 Methods:
   vertex     weights walk along directions that hardly matter to the data until most of them are on the grid; the rest is
@@ -67,6 +81,9 @@ Examples:
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --layers '*attention*' --skip '*/head/*'
   $ vertexq quantize model.onnx -o out.onnx --config vertexq.config.json --bits 3
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
+  $ vertexq quantize Llama-3.2-1B -o Llama-3.2-1B-4bit --group-size 128      a checkpoint, no data
+  $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --activations inputs.safetensors --resume
+  $ vertexq quantize Llama-3.2-1B -o out --format gptq --override '*down_proj*=bits:8' --dry-run
 
   Options that take several values end at the next option: give the model first.
 `;
@@ -75,10 +92,10 @@ Examples:
 export function addQuantize(program: Command, context: Context): void {
   const command = program
     .command('quantize')
-    .summary('quantize the weights of an ONNX model')
-    .description('Quantizes the weights of an ONNX model to 1–8 bits.')
-    .argument('<model.onnx>', 'the network, in float32')
-    .requiredOption('-o, --output <file>', 'where the quantized network goes')
+    .summary('quantize the weights of an ONNX model or a checkpoint')
+    .description('Quantizes the weights of an ONNX model, or of a safetensors checkpoint, to 1–8 bits.')
+    .argument('<model>', 'an ONNX file; a safetensors file, or a folder of them with an index')
+    .requiredOption('-o, --output <path>', 'where the quantized network goes')
     .option(
       '--config <file.json>',
       'options in a file, also for single layers (see below); those given here win',
@@ -105,10 +122,15 @@ export function addQuantize(program: Command, context: Context): void {
   addMethodFlags(command);
   addLayerFlags(command)
     .optionsGroup('Output:')
-    .addOption(formatFlag())
+    .addOption(allFormatsFlag())
+    .option(
+      '--external-data',
+      'weights in <output>_data beside the output, as transformers.js finds them (default: where one file cannot hold them)',
+    )
     .option('--report <file.json>', 'write all that is known about each layer to a file')
     .option('--json', 'write the report to stdout')
     .option('-q, --quiet', 'no progress, table and warnings');
+  addCheckpointFlags(command);
   addThreadsFlag(command)
     .addHelpText('after', examples)
     .action((model: string, flags: Flags) => quantize(model, flags, context));
@@ -116,10 +138,15 @@ export function addQuantize(program: Command, context: Context): void {
 
 async function quantize(input: string, flags: Flags, context: Context): Promise<void> {
   const { output, report: reportFile, json = false, quiet = false } = flags;
-  await parse.refuseCheckpoint(input);
-  const given = modelOptions(flags);
-  const options = flags.config === undefined ? given : await context.withConfig(flags.config, given);
+  const isForCheckpoint = await isCheckpoint(input);
+  refuseOthers(flags, isForCheckpoint);
   if (reportFile !== undefined) await checkReportFile(reportFile, input, flags);
+  const given = sharedOptions(flags);
+  if (isForCheckpoint) {
+    const where = { output, report: reportFile, json, quiet };
+    return quantizeCheckpoint(input, given, flags, where, context);
+  }
+  const options = flags.config === undefined ? given : await context.withConfig(flags.config, given);
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let report: Report;
@@ -139,10 +166,10 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
   if (json) context.stdout.write(text);
 }
 
-/** What was given, by the library's names. */
-function modelOptions(flags: Flags): ModelOptions {
-  const names = [...readingFlagNames, 'output', 'config', 'report', 'json', 'quiet', 'calibration'] as const;
-  return { ...without(flags, names), ...dataOptions(flags) };
+/** What was given, by the library's names, but what only checkpoints take. The library refuses a format of the other kind. */
+function sharedOptions(flags: Flags): ModelOptions & CheckpointOptions {
+  const own = [...readingFlagNames, ...commandFlags, ...checkpointFlagNames, 'calibration'] as const;
+  return { ...without(flags, own), ...dataOptions(flags) } as ModelOptions & CheckpointOptions;
 }
 
 /** Before the work, not after it. */

@@ -5,6 +5,12 @@ import type { CompareOptions } from '../../lib/compare/types';
 import type { EvaluateOptions } from '../../lib/evaluate/types';
 import type { ModelOptions } from '../../lib/models/types';
 import { sampleComparison, sampleEvaluation, sampleInspection, sampleReport } from '../reports/samples';
+import type { CheckpointOptions } from '../../lib/checkpoints/types';
+import {
+  sampleCheckpointInspection,
+  sampleCheckpointReport,
+  samplePlan,
+} from '../reports/checkpoint-samples';
 
 /** What a run of the command line did. */
 export interface Outcome {
@@ -18,6 +24,7 @@ export interface Outcome {
     options?: ModelOptions;
     compared?: CompareOptions;
     evaluated?: EvaluateOptions;
+    checkpoint?: CheckpointOptions;
   }[];
 }
 
@@ -56,6 +63,18 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     evaluateModel: async (input, output, evaluated) => {
       outcome.calls.push({ input, output, evaluated });
       return evaluateModel ? evaluateModel(input, output, evaluated) : sampleEvaluation();
+    },
+    quantizeCheckpoint: async (input, output, checkpoint) => {
+      outcome.calls.push({ input, output, checkpoint });
+      return Promise.resolve(sampleCheckpointReport({ input, output }));
+    },
+    planCheckpoint: async (input, output, checkpoint) => {
+      outcome.calls.push({ input, output, checkpoint });
+      return Promise.resolve(samplePlan({ input, output }));
+    },
+    inspectCheckpoint: async (input) => {
+      outcome.calls.push({ input });
+      return Promise.resolve(sampleCheckpointInspection({ input }));
     },
     inspectModel: async (input) => {
       outcome.calls.push({ input });

@@ -104,7 +104,7 @@ export async function shardPath(folder: string, name: string): Promise<string> {
 }
 
 /** The folder itself; and where it is a snapshot in a cache of the Hugging Face hub, whose files are links, that cache's files. */
-async function allowedPlaces(folder: string): Promise<string[]> {
+export async function allowedPlaces(folder: string): Promise<string[]> {
   const real = await realpath(folder);
   const snapshots = dirname(real);
   return basename(snapshots) === 'snapshots' && basename(dirname(snapshots)).startsWith('models--')
