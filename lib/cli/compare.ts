@@ -14,6 +14,7 @@ import {
   addMethodFlags,
   addThreadsFlag,
   dataFiles,
+  dataHelp,
   dataOptions,
   formatFlag,
   type ModelFlags,
@@ -42,6 +43,7 @@ What it does:
 
   An option that only some methods take, such as --effort, goes to these.
 
+${dataHelp}
 Examples:
   $ vertexq compare model.onnx --calibration samples.npz
   $ vertexq compare model.onnx --calibration samples.npz --methods vertex,gptq --bits 2,3 --group-size 64

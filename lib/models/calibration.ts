@@ -125,6 +125,12 @@ async function read(
 ): Promise<DataSource> {
   const source = await readData(data, options, where);
   requireFewBatches(source, plan, nameOf(data, where));
+  for (const [name, kind] of [
+    ['tokenizer', 'text'],
+    ['image', 'images'],
+  ] as const)
+    if (options[name] !== undefined && source.kind !== kind)
+      plan.warnings.push(`The option "${name}" has no effect: ${nameOf(data, where)} holds no ${kind}`);
   return source;
 }
 

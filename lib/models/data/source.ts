@@ -14,6 +14,7 @@ export const maxFeeds = 1_000_000;
 
 /** Calibration data whose every tensor fits the network's inputs. */
 export interface DataSource {
+  kind: Kind;
   pieces: Piece[];
   /** Whether the feeds are run as they were given, or the samples are cut into batches. */
   asGiven: boolean;
@@ -50,7 +51,12 @@ export async function readData(
   if (Symbol.asyncIterator in data)
     throw new TypeError(`${expected}, not an asynchronous iterable: collect it into an array first`);
   if (!(Symbol.iterator in data))
-    return { pieces: [pieceOf(entriesOf(data, expected), inputs, where)], asGiven: false, padding: null };
+    return {
+      pieces: [pieceOf(entriesOf(data, expected), inputs, where)],
+      kind: 'tensors',
+      asGiven: false,
+      padding: null,
+    };
   if (ArrayBuffer.isView(data)) throw new TypeError(`${expected}, not ${describe(data)}`);
   const pieces: Piece[] = [];
   for (const feeds of data as Iterable<Feeds>) {
@@ -62,7 +68,7 @@ export async function readData(
     );
   }
   if (pieces.length === 0) throw new RangeError(`${expected}: it is empty`);
-  return { pieces, asGiven: true, padding: null };
+  return { pieces, kind: 'tensors', asGiven: true, padding: null };
 }
 
 type Kind = 'tensors' | 'text' | 'images';
@@ -87,7 +93,7 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
       },
       signal,
     );
-    return { pieces: groupedByShape(pieces, padding), asGiven: false, padding };
+    return { pieces: groupedByShape(pieces, padding), kind: 'text', asGiven: false, padding };
   }
   const pieces: Piece[] = [];
   if (kinds[0] === 'images') {
@@ -98,7 +104,7 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
     for (const path of paths)
       for (const piece of await readTensorFile(path, inputs, signal)) pieces.push(piece);
   }
-  return { pieces: groupedByShape(pieces, null), asGiven: false, padding: null };
+  return { pieces: groupedByShape(pieces, null), kind: kinds[0]!, asGiven: false, padding: null };
 }
 
 /** What a file holds, by its name. */

@@ -204,3 +204,19 @@ test('tokenizers that are missing or broken, and text without one', async (t) =>
     message: /text\.txt" holds text and .*x\.npy" tensors: give data of one kind/,
   });
 });
+
+test('a tokenizer for what is no text has no effect, and that is told', async (t) => {
+  const { tokenizer } = setUp(t, '');
+  const ids = { data: BigInt64Array.of(1n, 2n), dims: [1, 2] };
+  const inputs = [tokens('input_ids')];
+  const { warnings } = await prepareCalibration([{ input_ids: ids }], {
+    inputs,
+    tokenizer,
+    image: {},
+    holdout: 0,
+  });
+  t.deepEqual(warnings, [
+    'The option "tokenizer" has no effect: calibration holds no text',
+    'The option "image" has no effect: calibration holds no images',
+  ]);
+});
