@@ -40,10 +40,15 @@ export interface LayerInput {
 
 /** How far long work has come. `done` of `total` units, whose kind depends on the stage. */
 export interface Progress {
-  /** `capture` runs the network (units: runs, each of a batch of samples), `quantize` fits a layer (neurons), `write` writes the file. */
-  stage: 'capture' | 'quantize' | 'write';
+  /**
+   * `capture` runs the network (units: runs, each of a batch of samples), `quantize` fits a layer (neurons), `write` writes the file;
+   * `evaluate` runs both networks (batches), `time` times them (runs).
+   */
+  stage: 'capture' | 'quantize' | 'write' | 'evaluate' | 'time';
   done: number;
   total: number;
+  /** For checkpoints: that `done` and `total` are bytes of the input. */
+  unit?: 'bytes';
   /** In a model: the layer's name, and which of how many it is, from 0. */
   layer?: string;
   layerIndex?: number;

@@ -1,9 +1,9 @@
 // The MNIST networks: fitted to training images, judged by the test images.
-import { join } from 'node:path';
 import type { Feeds, ModelOptions } from '../../lib';
-import { loadMnist, type MnistSplit, pixelsPerImage } from '../../scripts/models/mnist';
+import { accuracy, loadMnist, type MnistSplit, pixelsPerImage } from '../../scripts/models/mnist';
 import { mulberry32, shuffle } from '../../scripts/models/trainer/random';
-import { type Network, withFloat } from './network';
+import { fixture } from './fixtures';
+import type { Network, Scorer } from './network';
 
 const imageShapes = { mlp: [pixelsPerImage], cnn: [1, 28, 28] };
 
@@ -12,7 +12,8 @@ export const digitNetworks = Object.keys(imageShapes) as DigitNetwork[];
 
 export const digitCounts = { calibration: 4096, holdout: 1000, judged: 10_000 };
 
-const perChannel: ModelOptions = { groupSize: 'channel' };
+/** The convolutions, 1 % of the weights, stay float. */
+const perChannel: ModelOptions = { groupSize: 'channel', operators: ['MatMul', 'Gemm'] };
 
 export const settings: Record<string, { options: ModelOptions }> = {
   '1 bit': { options: { ...perChannel, bits: 1, grid: 'zero-free' } },
@@ -21,14 +22,14 @@ export const settings: Record<string, { options: ModelOptions }> = {
 };
 
 /** The training images are drawn by `seed`. */
-export async function digits(name: DigitNetwork, seed: number): Promise<Network> {
+export function digits(name: DigitNetwork, seed: number): Network {
   const { train, test } = loadMnist();
   const order = Uint32Array.from({ length: train.count }, (_, i) => i);
   shuffle(order, mulberry32(seed));
   const { calibration, holdout, judged } = digitCounts;
   const feeds = (split: MnistSplit, chosen: Uint32Array) => feedsOf(split, chosen, imageShapes[name]);
-  return withFloat({
-    path: join(__dirname, '..', '..', 'test', 'fixtures', `mnist-${name}.onnx`),
+  return {
+    path: fixture(`mnist-${name}.onnx`),
     output: 'logits',
     calibration: feeds(train, order.subarray(0, calibration)),
     holdout: feeds(train, order.subarray(calibration, calibration + holdout)),
@@ -36,8 +37,19 @@ export async function digits(name: DigitNetwork, seed: number): Promise<Network>
       test,
       Uint32Array.from({ length: judged }, (_, i) => i),
     ),
-    labels: test.labels.subarray(0, judged),
-  });
+    scorer: () => rightAnswers(test.labels.subarray(0, judged)),
+  };
+}
+
+/** Shares are of the labels, whose images are judged in their order. */
+function rightAnswers(labels: Uint8Array): Scorer {
+  const logits: number[] = [];
+  return {
+    add: (outputs) => {
+      for (const value of outputs['logits']!.data as Float32Array) logits.push(value);
+    },
+    result: () => ({ accuracy: accuracy(Float32Array.from(logits), labels) }),
+  };
 }
 
 function feedsOf({ images }: MnistSplit, chosen: Uint32Array, shape: readonly number[]): Feeds[] {

@@ -2,10 +2,9 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { quantizeModel, type Feeds, type ModelOptions } from '../../lib';
-import { OutputErrorSum } from '../../lib/compare/output-error';
+import { OutputErrorSum } from '../../lib/evaluate/output-error';
 import type { ModelOutputs } from '../../lib/compare/types';
 import { loadSession, runSession } from '../../lib/models/runtime';
-import { accuracy } from '../../scripts/models/mnist';
 
 export interface Network {
   path: string;
@@ -14,21 +13,32 @@ export interface Network {
   /** Decides the damping of the error correction, and so must not be what the network is judged by. */
   holdout: Feeds[];
   judged: Feeds[];
-  /** The right digits of `judged`, for a classifier. */
-  labels: Uint8Array | null;
-  /** What the float network gives for `judged`. */
-  float: ModelOutputs[];
+  /** What else than the distance to the float network tells how good outputs are. */
+  scorer: (() => Scorer) | null;
 }
 
-export interface Quality {
+/** Takes what a network gives for the feeds that judge, one after the other. */
+export interface Scorer {
+  add(outputs: ModelOutputs, feed: number): void;
+  result(): Scores;
+}
+
+export interface Scores {
+  /** Share of right answers. */
+  accuracy?: number;
+  /** Of a reader: characters to correct, over the characters there are. */
+  characterError?: number;
+  /** Share of lines without a mistake. */
+  linesRight?: number;
+}
+
+export interface Quality extends Scores {
   /** ‖Y′ − Y‖ / ‖Y‖ over all outputs. */
   error: number;
   /** Mean over the outputs' rows. */
   cosine: number;
-  /** Rows of the output: sentences or images that judged. */
+  /** Rows of the output: sentences, images or steps of lines that judged. */
   rows: number;
-  /** Share of right answers. */
-  accuracy: number | null;
 }
 
 export interface Measured extends Quality {
@@ -40,11 +50,6 @@ export interface Measured extends Quality {
   layers: { name: string; rows: number; calibration: number; holdout: number; errorCorrection: boolean }[];
 }
 
-/** A network with the float outputs that it is measured against. */
-export async function withFloat(network: Omit<Network, 'float'>): Promise<Network> {
-  return { ...network, float: await outputsOf(network.path, network) };
-}
-
 /** Quantizes the network into `folder` and measures what comes out. */
 export async function measure(network: Network, options: ModelOptions, folder: string): Promise<Measured> {
   const file = join(folder, 'quantized.onnx');
@@ -54,7 +59,7 @@ export async function measure(network: Network, options: ModelOptions, folder: s
     calibration: network.calibration,
     holdout: network.holdout,
   });
-  const quality = qualityOf(network, await outputsOf(file, network));
+  const quality = await qualityOf(network, file);
   await rm(file);
   return {
     ...quality,
@@ -74,27 +79,40 @@ export async function measure(network: Network, options: ModelOptions, folder: s
 export const samplesOf = ({ calibration }: Network): number =>
   calibration.reduce((sum, feeds) => sum + Object.values(feeds)[0]!.dims[0]!, 0);
 
-/** Right answers of the float network. */
-export function floatAccuracy(network: Network): number | null {
-  return qualityOf(network, network.float).accuracy;
+/** How well the float network does. */
+export async function floatScores(network: Network): Promise<Scores> {
+  const scorer = network.scorer!();
+  await forOutputs([network.path], network, ([float], feed) => scorer.add(float!, feed));
+  return scorer.result();
 }
 
-async function outputsOf(
-  file: string,
-  { judged, output }: Pick<Network, 'judged' | 'output'>,
-): Promise<ModelOutputs[]> {
-  const session = await loadSession(await readFile(file), file);
-  const outputs: ModelOutputs[] = [];
-  for (const feeds of judged) outputs.push(await runSession(session, feeds, [output], file));
-  await session.release();
-  return outputs;
-}
-
-function qualityOf({ float, output, labels }: Network, quantized: readonly ModelOutputs[]): Quality {
+/** How far the network in `file` is from the float one. Outputs may be large: those of one feed are held at a time. */
+async function qualityOf(network: Network, file: string): Promise<Quality> {
   const sum = new OutputErrorSum();
-  for (const [i, outputs] of quantized.entries()) sum.add(float[i]!, outputs);
+  const scorer = network.scorer?.();
+  await forOutputs([network.path, file], network, ([float, quantized], feed) => {
+    sum.add(float!, quantized!);
+    scorer?.add(quantized!, feed);
+  });
   const { error, cosine, rows } = sum.result()!;
-  const logits = (): Float32Array =>
-    Float32Array.from(quantized.flatMap((outputs) => [...(outputs[output]!.data as Float32Array)]));
-  return { error, cosine: cosine!, rows, accuracy: labels && accuracy(logits(), labels) };
+  return { error, cosine: cosine!, rows, ...scorer?.result() };
+}
+
+/** Runs the networks in `files` side by side on the feeds that judge. */
+async function forOutputs(
+  files: readonly string[],
+  { judged, output }: Network,
+  use: (outputs: ModelOutputs[], feed: number) => void,
+): Promise<void> {
+  const sessions = await Promise.all(files.map(async (file) => loadSession(await readFile(file), file)));
+  try {
+    for (const [i, feeds] of judged.entries()) {
+      const outputs: ModelOutputs[] = [];
+      for (const [k, session] of sessions.entries())
+        outputs.push(await runSession(session, feeds, [output], files[k]!));
+      use(outputs, i);
+    }
+  } finally {
+    for (const session of sessions) await session.release();
+  }
 }

@@ -3,6 +3,7 @@ import type { ModelOptions } from '../../lib';
 import { type DigitNetwork, digitNetworks, settings as digitSettings } from './digits';
 import { settings as encoderSettings } from './encoder';
 import type { Measured } from './network';
+import { settings as ocrSettings } from './ocr';
 
 /** Names as in the tables. */
 export const methods = {
@@ -12,13 +13,14 @@ export const methods = {
   'gptq, uncorrected': { method: 'gptq', errorCorrection: false },
   'gptq, largest-weight scale, uncorrected': { method: 'gptq', scale: 'max', errorCorrection: false },
   msq: { method: 'msq' },
+  'msq, largest-weight scale': { method: 'msq', scale: 'max' },
   'vertex, uncorrected': { method: 'vertex', errorCorrection: false },
 } as const satisfies Record<string, ModelOptions>;
 
 export type MethodName = keyof typeof methods;
 
 export interface Plan {
-  network: 'encoder' | DigitNetwork;
+  network: 'encoder' | 'ocr' | DigitNetwork;
   setting: string;
   method: MethodName;
   grid: NonNullable<ModelOptions['grid']>;
@@ -36,8 +38,12 @@ export const sameRun = (a: Plan, b: Plan): boolean =>
   a.draw === b.draw;
 
 export function optionsOf({ network, setting, method, grid }: Plan): ModelOptions {
-  const { options } = (network === 'encoder' ? encoderSettings : digitSettings)[setting]!;
-  return { ...options, ...methods[method], grid };
+  return { ...settingsOf(network)[setting]!.options, ...methods[method], grid };
+}
+
+function settingsOf(network: Plan['network']): Record<string, { options: ModelOptions }> {
+  if (network === 'encoder') return encoderSettings;
+  return network === 'ocr' ? ocrSettings : digitSettings;
 }
 
 function encoderPlan(setting: string, method: MethodName, grid?: Plan['grid']): Plan {
@@ -63,16 +69,37 @@ export function encoderPlans(quick: boolean): Plan[] {
   const [first, ...others] = all as [string, ...string[]];
   const of = (among: string[], names: MethodName[]) =>
     among.flatMap((setting) => names.map((name) => encoderPlan(setting, name)));
+  const quickOnes: MethodName[] = [
+    'gptq, largest-weight scale, uncorrected',
+    'msq',
+    'msq, largest-weight scale',
+    'gptq, uncorrected',
+  ];
   return [
     ...of(all, ['vertex']),
-    ...of(all, ['gptq']),
-    ...of([first], ['gptq, largest-weight scale, uncorrected', 'msq', 'gptq, uncorrected']),
-    ...of(others, ['gptq, largest-weight scale, uncorrected', 'msq']),
     ...of([first], ['vertex, uncorrected']),
-    ...of(others, ['gptq, uncorrected']),
+    ...of(all, ['gptq']),
+    ...of([first], quickOnes),
     ...of(all, ['vertex, effort 0']),
+    ...of(others, quickOnes),
+    ...of(others, ['vertex, uncorrected']),
     ...otherGrids.map(([setting, grid]) => encoderPlan(setting, 'vertex', grid)),
   ];
+}
+
+/** Rounding to nearest is quick, and says how hard a setting is. */
+export function ocrPlans(quick: boolean): Plan[] {
+  const names: MethodName[] = ['msq, largest-weight scale', 'msq', 'gptq', 'vertex'];
+  const settings = Object.keys(ocrSettings).slice(0, quick ? 1 : undefined);
+  return settings.flatMap((setting) =>
+    (quick ? names.slice(1, 3) : names).map((method) => ({
+      network: 'ocr' as const,
+      setting,
+      method,
+      grid: ocrSettings[setting]!.options.grid!,
+      draw: 0,
+    })),
+  );
 }
 
 export function digitPlans(quick: boolean): Plan[] {

@@ -3,6 +3,7 @@ import { markdownTable } from '../document';
 import { digitNetworks, settings as digitSettings } from './digits';
 import { settings as encoderSettings } from './encoder';
 import { type MethodName, methods, type Plan, type Result } from './plan';
+import { type OcrFacts, ocrTables } from './tables-ocr';
 
 export interface Facts {
   /** What the encoder was calibrated on and judged by. */
@@ -10,6 +11,7 @@ export interface Facts {
   /** Right answers of the float networks. */
   mlp?: number;
   cnn?: number;
+  ocr?: OcrFacts;
 }
 
 const missing = '–';
@@ -186,7 +188,7 @@ function logitsTable(runs: readonly Result[]): string {
   );
 }
 
-export function tablesOf(runs: readonly Result[], { encoder, mlp, cnn }: Facts): Record<string, string> {
+export function tablesOf(runs: readonly Result[], { encoder, mlp, cnn, ocr }: Facts): Record<string, string> {
   const share = (value: number | undefined): string =>
     value === undefined ? missing : `${(100 * value).toFixed(2)} %`;
   const draws = new Set(find(runs, { network: 'mlp' }).map(({ draw }) => draw)).size;
@@ -202,5 +204,6 @@ export function tablesOf(runs: readonly Result[], { encoder, mlp, cnn }: Facts):
       `Numbers below are means over as many draws of the training images: ${draws || missing}.`,
     accuracy: accuracyTable(runs),
     logits: logitsTable(runs),
+    ...ocrTables(runs, ocr),
   };
 }

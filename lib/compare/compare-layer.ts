@@ -35,7 +35,7 @@ export async function compareLayer(layer: LayerInput, given: CompareOptions): Pr
     );
     const { seconds, bytes } = report;
     const layers = [report];
-    runs.push({ method, bits, layers, error: meanErrors(layers), output: null, score: null, seconds, bytes });
+    runs.push({ method, bits, layers, ...meanErrors(layers), output: null, score: null, seconds, bytes });
   }
   const [first] = read as [(typeof read)[number]];
   return {

@@ -1,25 +1,17 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
+import { OutputErrorSum } from '../evaluate/output-error';
+import { scoreOf } from '../evaluate/score';
 import type { PreparedCalibration } from '../models/calibration';
 import { checkModelOptions, checkPath, type ModelSettings } from '../models/model-options';
-import {
-  environment,
-  type OpenModel,
-  openModel,
-  prepareData,
-  selectLayers,
-  writeModel,
-} from '../models/model-steps';
+import { environment, type OpenModel, openModel, prepareData, selectLayers } from '../models/model-steps';
 import { describeValue } from '../models/onnx/value-info';
 import { loadSession, runSession } from '../models/runtime';
-import { Traversal } from '../models/traversal/traversal';
+import { quantizeInto } from '../models/quantize-into';
 import { Workspace } from '../models/workspace';
-import { WeightStores } from '../models/write/stores';
-import { describe } from '../options';
 import type { JobOptions } from '../types';
 import { jobOptions, planRuns, type RunPlan } from './compare-options';
-import { OutputErrorSum } from './output-error';
 import { meanErrors } from './run-errors';
 import type { ComparedRun, CompareOptions, Comparison, ModelOutputs } from './types';
 
@@ -38,8 +30,8 @@ export async function compareModel(input: string, given: CompareOptions): Promis
     return { ...plan, settings: checkModelOptions(plan.options) };
   });
   options.signal?.throwIfAborted();
-  const opened = await openModel(input);
-  const { skipped } = await selectLayers(opened, plans[0]!.settings, true);
+  const opened = await openModel(input, plans[0]!.settings.format);
+  const { skipped } = await selectLayers(opened, plans[0]!.settings);
   const data = await prepareData(opened.graph, options);
   const evaluation = await Evaluation.of(opened, data, options);
   try {
@@ -73,18 +65,18 @@ async function runOf(
 ): Promise<ComparedRun> {
   const started = performance.now();
   // Quantizing changes a model: every run has its own.
-  const opened = await openModel(input);
-  const { layers: found } = await selectLayers(opened, settings, true);
+  const opened = await openModel(input, settings.format);
+  const { layers: found } = await selectLayers(opened, settings);
   const workspace = new Workspace(join(tmpdir(), fileName));
   try {
-    const stores = new WeightStores(opened, found, settings.format, workspace);
-    const traversal = new Traversal(opened, found, data, settings, { ...options, ...job }, workspace, stores);
-    const replacements = await traversal.run();
-    const written = await writeModel(opened, replacements, stores, fileName, workspace, settings, job.signal);
+    const written = await quantizeInto(workspace, fileName, opened, found, data, settings, {
+      ...options,
+      ...job,
+    });
     const seconds = (performance.now() - started) / 1000;
     const { layers, weights } = written;
     const compared = await evaluation.compare(workspace.pathOf(fileName));
-    return { method, bits, layers, error: meanErrors(layers), ...compared, seconds, bytes: weights };
+    return { method, bits, layers, ...meanErrors(layers), ...compared, seconds, bytes: weights };
   } finally {
     await workspace.end();
   }
@@ -162,9 +154,6 @@ class Evaluation {
   }
 
   private async score(answers: readonly ModelOutputs[]): Promise<number> {
-    const score: unknown = await this.options.score!(answers, this.data.holdout);
-    if (typeof score !== 'number')
-      throw new TypeError(`Expected the "score" option to return a number, not ${describe(score)}`);
-    return score;
+    return scoreOf(this.options.score!, answers, this.data.holdout);
   }
 }

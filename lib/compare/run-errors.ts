@@ -1,13 +1,18 @@
 import type { LayerReport } from '../types';
 import type { ComparedRun } from './types';
 
-/** A run's error: the root mean square over its layers. */
-export function meanErrors(layers: readonly LayerReport[]): ComparedRun['error'] {
-  const mean = (of: 'calibration' | 'holdout') => {
-    const errors = layers.map(({ error }) => error[of]);
-    return errors.every((error) => error !== null)
-      ? Math.sqrt(errors.reduce((sum, error) => sum + error ** 2, 0) / errors.length)
-      : null;
+/** A run's errors: root mean squares over the layers that have one, and how many these are. */
+export function meanErrors(layers: readonly LayerReport[]): Pick<ComparedRun, 'error' | 'measured'> {
+  const calibration = meanOf(layers.map(({ error }) => error.calibration));
+  const holdout = meanOf(layers.map(({ error }) => error.holdout));
+  return {
+    error: { calibration: calibration.mean, holdout: holdout.mean },
+    measured: { calibration: calibration.count, holdout: holdout.count },
   };
-  return { calibration: mean('calibration'), holdout: mean('holdout') };
+}
+
+function meanOf(errors: readonly (number | null)[]): { mean: number | null; count: number } {
+  const known = errors.filter((error) => error !== null);
+  const mean = Math.sqrt(known.reduce((sum, error) => sum + error ** 2, 0) / known.length);
+  return { mean: known.length === 0 ? null : mean, count: known.length };
 }

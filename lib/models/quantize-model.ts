@@ -1,12 +1,12 @@
+import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { checkOutput } from '../files';
 import { checkModelOptions, checkPath } from './model-options';
-import { environment, openModel, prepareData, selectLayers, writeModel } from './model-steps';
+import { environment, openModel, prepareData, selectLayers } from './model-steps';
+import { quantizeInto } from './quantize-into';
 import { loadSession } from './runtime';
-import { Traversal } from './traversal/traversal';
 import type { ModelOptions, Report } from './types';
 import { Workspace } from './workspace';
-import { WeightStores } from './write/stores';
 
 /**
  * Quantizes the weights of an ONNX file and writes the result to `output`.
@@ -33,21 +33,18 @@ export async function quantizeModel(
   const options = { ...given };
   const { signal } = options;
   signal?.throwIfAborted();
-  await checkOutput([input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)], output);
-  const opened = await openModel(input);
-  for (const place of [output, `${output}_data`]) await checkOutput(opened.dataFiles, place);
-  const found = await selectLayers(opened, settings, options.calibration !== undefined);
+  const inputs = [input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)];
+  await checkOutput(inputs, output);
+  const opened = await openModel(input, settings.format);
+  await checkOutput(opened.dataFiles, output);
+  for (const place of await dataPlaces(output)) await checkOutput([...inputs, ...opened.dataFiles], place);
+  const found = await selectLayers(opened, settings);
   const data = options.calibration === undefined ? null : await prepareData(opened.graph, options);
 
   const workspace = new Workspace(output);
   try {
-    const stores = new WeightStores(opened, found.layers, settings.format, workspace);
-    const traversal = new Traversal(opened, found.layers, data, settings, options, workspace, stores);
-    const replacements = await traversal.run();
-
-    options.onProgress?.({ stage: 'write', done: 0, total: 1 });
     const name = basename(output);
-    const written = await writeModel(opened, replacements, stores, name, workspace, settings, signal);
+    const written = await quantizeInto(workspace, name, opened, found.layers, data, settings, options);
     if (data) await (await loadSession(workspace.pathOf(name), 'the quantized network')).release();
     signal?.throwIfAborted();
     await workspace.publish(written.files.map((file) => file.name));
@@ -73,6 +70,14 @@ export async function quantizeModel(
   } finally {
     await workspace.end();
   }
+}
+
+/** Where the data of an output would lie: where there is something already, or nothing yet. */
+async function dataPlaces(output: string): Promise<string[]> {
+  const first = `${basename(output)}_data`;
+  const there = await readdir(dirname(output)).catch(() => []); // a folder that may be written need not be readable
+  const further = there.filter((name) => name.startsWith(first) && /^_\d+$/.test(name.slice(first.length)));
+  return [first, ...further].map((name) => join(dirname(output), name));
 }
 
 /** The files of calibration data. */

@@ -74,13 +74,12 @@ export class Workspace {
     try {
       return await action();
     } catch (cause) {
-      if (cause instanceof VertexqError || !(cause as NodeJS.ErrnoException).code?.startsWith('E'))
+      // What a signal is aborted with may be anything.
+      if (!(cause instanceof Error) || typeof (cause as NodeJS.ErrnoException).errno !== 'number')
         throw cause;
-      throw new VertexqError(
-        'ERR_VERTEXQ_FILE',
-        `${this.output} cannot be written: ${(cause as Error).message}`,
-        { cause },
-      );
+      throw new VertexqError('ERR_VERTEXQ_FILE', `${this.output} cannot be written: ${cause.message}`, {
+        cause,
+      });
     }
   }
 
@@ -91,13 +90,17 @@ export class Workspace {
     if (file) await rm(file.path, { force: true });
   }
 
-  /** Gives files their places beside the output, in this order, and makes that last. */
+  /**
+   * Gives files their places beside the output, in this order, and makes that last. Where the output is the last of several, an
+   * older one is taken away first: it must not be read with the new one's data.
+   */
   async publish(names: readonly string[]): Promise<void> {
     await this.guarded(async () => {
       for (const name of names) {
         await this.files.get(name)!.sync();
         await this.files.get(name)!.close();
       }
+      if (names.length > 1) await rm(this.output, { force: true });
       for (const name of names) await rename(join(this.folder, name), join(dirname(this.output), name));
       await syncFolder(dirname(this.output));
     });

@@ -54,12 +54,18 @@ function runColumns({ runs, score }: Comparison): Column<ComparedRun>[] {
       align: 'right',
     });
   columns.push(
-    { title: 'error', cell: ({ error }) => formatPercent(error.calibration), align: 'right', dispensable: 4 },
-    { title: 'held out', cell: ({ error }) => formatPercent(error.holdout), align: 'right', dispensable: 2 },
+    { title: 'error', cell: (run) => meanText(run, 'calibration'), align: 'right', dispensable: 4 },
+    { title: 'held out', cell: (run) => meanText(run, 'holdout'), align: 'right', dispensable: 2 },
     { title: 'weights', cell: ({ bytes }) => formatBytes(bytes.after), align: 'right', dispensable: 1 },
     { title: 'time', cell: ({ seconds }) => formatSeconds(seconds), align: 'right', dispensable: 5 },
   );
   return columns;
+}
+
+/** A mean over the layers, and over how many where some have no error. */
+function meanText({ error, measured, layers }: ComparedRun, of: 'calibration' | 'holdout'): string {
+  const part = error[of] !== null && measured[of] < layers.length;
+  return formatPercent(error[of]) + (part ? ` (${measured[of]} of ${layers.length})` : '');
 }
 
 function digits(score: number | null): string {

@@ -36,10 +36,11 @@ test('every method at every width, as quantizeLayer gives it', async (t) => {
     gpfq: { scale: 'search' },
     msq: { scale: 'search' },
   } as const;
-  for (const { method, bits, layers, error, output, score, bytes } of comparison.runs) {
+  for (const { method, bits, layers, error, measured, output, score, bytes } of comparison.runs) {
     const { report } = await quantizeLayer(layer, { method, bits, ...own[method] });
     t.deepEqual({ ...layers[0]!, seconds: 0 }, { ...report, seconds: 0 });
     t.deepEqual(error, { calibration: report.error.calibration, holdout: report.error.holdout });
+    t.deepEqual(measured, { calibration: 1, holdout: 1 });
     t.deepEqual([output, score, bytes], [null, null, report.bytes]);
   }
 });
@@ -102,5 +103,6 @@ test('a layer without data: only msq', async (t) => {
   const bare = { weight, outFeatures, inFeatures };
   const { runs } = await compareMethods(bare, { methods: ['msq'], bits: [2] });
   t.deepEqual(runs[0]!.error, { calibration: null, holdout: null });
+  t.deepEqual(runs[0]!.measured, { calibration: 0, holdout: 0 });
   t.true(runs[0]!.layers[0]!.error.weight > 0);
 });

@@ -121,6 +121,33 @@ const integers = () => {
   return made;
 };
 
+test("a run's error is the mean over the layers that have one", async (t) => {
+  const dead = network({
+    nodes: [
+      ...model.graph!.node.slice(0, 2),
+      node('MatMul', ['b', 'v'], ['c'], { name: 'second' }),
+      node('Mul', ['x', 'none'], ['d']),
+      node('MatMul', ['d', 'u'], ['e'], { name: 'dead' }),
+      node('Add', ['c', 'e'], ['y']),
+    ],
+    constants: [
+      ...model.graph!.initializer,
+      tensor('none', [1], Float32Array.of(0)),
+      tensor('u', [32, 16], random(32 * 16, 3)),
+    ],
+    inputs: [float('x', ['batch', 32])],
+  });
+  const options = { calibration, holdout, methods: ['gptq'], bits: [3] } as const;
+  const [run] = (await compareMethods(files(t, dead).input, options)).runs;
+  const errors = new Map(run!.layers.map(({ name, error }) => [name, error]));
+  t.like(errors.get('dead'), { calibration: null, holdout: null });
+  for (const of of ['calibration', 'holdout'] as const) {
+    const known = ['first', 'second'].map((name) => errors.get(name)![of]!);
+    t.true(Math.abs(run!.error[of]! - Math.hypot(...known) / Math.SQRT2) < 1e-12);
+  }
+  t.deepEqual(run!.measured, { calibration: 2, holdout: 2 });
+});
+
 test('a score that is no number, or throws, is what the call rejects with', async (t) => {
   const { input } = files(t, model);
   const options = { calibration, methods: ['msq'], bits: [3] } as const;

@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { inspectModel, quantizeModel } from '../../lib/index';
 import { model, writeNetwork } from './children/network';
@@ -152,45 +152,82 @@ async function whole(t: ExecutionContext, bits: number): Promise<Buffer> {
   return readFileSync(output);
 }
 
+/** Dies at a step of writing a file in the workspace, the model's if `name` says no other, and its last one of these. */
+const dyingAt = (step: string, name: string) => `
+  const promises = require('node:fs/promises');
+  const { open, rename, rm } = promises;
+  const die = (at) => { if (at === '${step}') process.kill(process.pid, 'SIGKILL'); };
+  promises.open = async (...args) => {
+    const handle = await open(...args);
+    if (args[1] !== 'wx+' || !args[0].endsWith('${name}')) return handle;
+    die('open');
+    const { write, sync } = handle;
+    handle.write = async (bytes, start, length, position) => {
+      const part = await write.call(handle, bytes, start, Math.min(length, 10_000), position);
+      die('write');
+      return part;
+    };
+    handle.sync = async () => { die('sync'); await sync.call(handle); };
+    return handle;
+  };
+  promises.rename = async (from, to) => {
+    if (to.endsWith('${name}')) die('rename');
+    await rename(from, to);
+    if (to.endsWith('${name}')) die('renamed');
+  };
+  promises.rm = async (path, ...rest) => { if (path.endsWith('.tmp')) die('end'); await rm(path, ...rest); };`;
+
+/** What is beside a model: at most the workspace of one that was cut off. */
+function leftOver(t: ExecutionContext, output: string): void {
+  for (const name of readdirSync(dirname(output)).filter((other) => !/\.onnx(_data)?$/.test(other))) {
+    t.regex(name, /^\.vertexq-[0-9a-f]{16}\.tmp$/);
+    rmSync(join(dirname(output), name), { recursive: true });
+  }
+}
+
 posix('SIGKILL at each step of writing: the old file or the new one, and the next run works', async (t) => {
   const expected = await whole(t, 2);
   const { input, output } = files(t, model);
+  const paths = `${JSON.stringify(input)}, ${JSON.stringify(output)}`;
   for (const [step, survives] of [
     ['open', true],
     ['write', true],
     ['sync', true],
     ['rename', true],
     ['renamed', false],
+    ['end', false],
   ] as const) {
     writeFileSync(output, 'old');
-    const outcome = script(`
-      const promises = require('node:fs/promises');
-      const { open, rename } = promises;
-      const die = (at) => { if (at === '${step}') process.kill(process.pid, 'SIGKILL'); };
-      promises.open = async (...args) => {
-        const handle = await open(...args);
-        if (args[1] !== 'wx') return handle;
-        die('open');
-        const { write, sync } = handle;
-        handle.write = async (bytes, start, length) => {
-          const part = await write.call(handle, bytes, start, Math.min(length, 10_000));
-          die('write');
-          return part;
-        };
-        handle.sync = async () => { die('sync'); await sync.call(handle); };
-        return handle;
-      };
-      promises.rename = async (...args) => { die('rename'); await rename(...args); die('renamed'); };
-      await attempt(${JSON.stringify(input)}, ${JSON.stringify(output)}, { bits: 2 });`);
+    const outcome = script(`${dyingAt(step, 'out.onnx')} await attempt(${paths}, { bits: 2 });`);
     t.is(outcome.signal, 'SIGKILL', `${step}: ${lines(outcome).join('\n')}`);
     t.deepEqual(readFileSync(output), survives ? Buffer.from('old') : expected, step);
-    const others = readdirSync(dirname(output)).filter((name) => !name.endsWith('.onnx'));
-    t.true(
-      others.every((name) => /^\.vertexq-[0-9a-f]{16}\.tmp$/.test(name)),
-      others.join(),
-    );
+    leftOver(t, output);
     await quantizeModel(input, output, { method: 'msq', bits: 2 });
     t.deepEqual(readFileSync(output), expected);
+  }
+});
+
+posix('SIGKILL while external data is published: no model, or one with its own data', async (t) => {
+  const { input, output } = files(t, model);
+  const paths = `${JSON.stringify(input)}, ${JSON.stringify(output)}`;
+  const options = { method: 'msq', externalData: true } as const;
+  const state = () => (existsSync(output) ? [readFileSync(output), readFileSync(`${output}_data`)] : null);
+  await quantizeModel(input, output, { ...options, bits: 2 });
+  const next = state();
+  for (const [name, step, expected] of [
+    ['out.onnx_data', 'write', 'old'],
+    ['out.onnx_data', 'renamed', null],
+    ['out.onnx', 'rename', null],
+    ['out.onnx', 'renamed', 'new'],
+  ] as const) {
+    await quantizeModel(input, output, { ...options, bits: 4 });
+    const old = state();
+    const outcome = script(
+      `${dyingAt(step, name)} await attempt(${paths}, { bits: 2, externalData: true });`,
+    );
+    t.is(outcome.signal, 'SIGKILL', `${name} ${step}: ${lines(outcome).join('\n')}`);
+    t.deepEqual(state(), expected && (expected === 'old' ? old : next), `${name} ${step}`);
+    leftOver(t, output);
   }
 });
 

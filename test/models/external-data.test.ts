@@ -1,10 +1,20 @@
 import { create } from '@bufbuild/protobuf';
 import test, { type ExecutionContext } from 'ava';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { inspectModel, quantizeModel } from '../../lib/index';
+import { tensorsOf } from '../../lib/models/onnx/graph';
 import { node, tensor } from '../../lib/models/onnx/make';
 import {
   AttributeProto_AttributeType as AttributeType,
@@ -17,7 +27,7 @@ import {
   type NodeProto,
   type TensorProto,
 } from '../../lib/models/onnx/onnx_pb';
-import { bytesOf, difference, feed, files, float, network, random, readBack } from './networks';
+import { bytesOf, difference, feed, files, float, folder, network, random, readBack } from './networks';
 
 const size = 32;
 const calibration = [feed([80, size], 1)];
@@ -40,81 +50,149 @@ const oneLayer = (...constants: TensorProto[]): ModelProto =>
     inputs: [float('x', ['batch', size])],
   });
 
-/** A place beside the model at which every name there is leads nowhere good. To open a FIFO would be to wait for ever. */
-function traps(input: string): string[] {
+const [onnx, file] = ['ERR_VERTEXQ_ONNX', 'ERR_VERTEXQ_FILE'] as const;
+const outside = /its data should lie in a file below the model's folder/;
+
+/** Locations beside the model that lead nowhere good, and how each is refused. To open a FIFO would be to wait for ever. */
+function traps(input: string): [location: string, code: string, message: RegExp][] {
   const beside = (name: string) => join(dirname(input), name);
   mkdirSync(beside('folder'));
   writeFileSync(beside('short.bin'), Buffer.alloc(10));
-  const names = [
-    '',
-    'folder',
-    'short.bin',
-    'missing.bin',
-    '/etc/passwd',
-    'a/../../x',
-    '../x',
-    '.',
-    'no\0where',
+  writeFileSync(beside('whole.bin'), Buffer.alloc(4 * size * size));
+  const everywhere: ReturnType<typeof traps> = [
+    ['', onnx, outside],
+    ['.', file, /is not a regular file but a folder|cannot be read/],
+    ['folder', file, /folder is not a regular file but a folder|cannot be read/],
+    ['short.bin', onnx, /should be the bytes 0 to 4096 of .*short\.bin, which has 10/],
+    ['missing.bin', file, /missing\.bin cannot be read: ENOENT/],
+    ['/etc/passwd', onnx, outside],
+    ['a/../../x', onnx, outside],
+    ['folder/../whole.bin', onnx, outside],
+    ['folder\\..\\whole.bin', onnx, outside],
+    ['../x', onnx, outside],
+    ['C:whole.bin', onnx, outside],
+    ['no\0where', onnx, outside],
   ];
-  if (process.platform === 'win32') return names;
+  if (process.platform === 'win32') return everywhere;
   execFileSync('mkfifo', [beside('pipe')]);
   symlinkSync('/etc/passwd', beside('link'));
+  symlinkSync('whole.bin', beside('link-beside'));
   symlinkSync(beside('pipe'), beside('link-to-pipe'));
   symlinkSync('/dev', beside('devices'));
   symlinkSync('..', beside('up'));
+  symlinkSync('.', beside('here'));
   symlinkSync('self', beside('self'));
-  return [...names, 'pipe', 'link', 'link-to-pipe', 'devices/zero', '/dev/zero', 'up/x', 'self'];
+  const linked = /below the model's folder, and .* is a symbolic link/;
+  return [
+    ...everywhere,
+    ['pipe', file, /pipe is not a regular file/],
+    ['/dev/zero', onnx, outside],
+    ...[
+      ...['link', 'link-beside', 'link-to-pipe', 'devices/zero', 'up/x', 'here/whole.bin', 'self'],
+      'folder/.//../link',
+    ].map((location): ReturnType<typeof traps>[number] => [
+      location,
+      onnx,
+      location.includes('..') ? outside : linked,
+    ]),
+  ];
 }
 
-async function refused(t: ExecutionContext, input: string, output: string, message: RegExp): Promise<void> {
+/** Quantizing rejects before any work and leaves nothing; inspecting, which reads no weights, works. */
+async function refused(
+  t: ExecutionContext,
+  input: string,
+  output: string,
+  code: string,
+  message: RegExp,
+): Promise<void> {
   const there = readdirSync(dirname(input));
+  const onProgress = () => t.fail('there was work before the error');
   for (const options of [{ method: 'msq' } as const, { calibration }, { format: 'float' } as const])
-    await t.throwsAsync(quantizeModel(input, output, options), { code: 'ERR_VERTEXQ_UNSUPPORTED', message });
+    await t.throwsAsync(quantizeModel(input, output, { ...options, onProgress }), { code, message });
   await t.notThrowsAsync(inspectModel(input));
   t.deepEqual(readdirSync(dirname(input)), there);
 }
 
-test('a weight in another file is refused unopened, whatever its location', async (t) => {
+test('data in another file: what is no regular file below the folder of the model is refused', async (t) => {
   const { input, output } = files(t, oneLayer(inFile('w')));
-  for (const location of traps(input)) {
+  for (const [location, code, message] of traps(input)) {
+    t.log(JSON.stringify(location), code);
     writeFileSync(input, bytesOf(oneLayer(elsewhere('w', { location }))));
-    await refused(t, input, output, /tensor "w": its data lies in another file/);
-    // Likewise one that no layer uses.
+    await refused(t, input, output, code, message);
+    // However the model is called.
+    await refused(t, `${dirname(input)}/folder/../in.onnx`, output, code, message);
+    // Likewise that of a tensor that no layer uses.
     writeFileSync(input, bytesOf(oneLayer(inFile('w'), elsewhere('table', { location }))));
-    await refused(t, input, output, /tensor "table": its data lies in another file/);
+    await refused(t, input, output, code, message);
   }
 });
 
-test('so it is whatever offset, length and checksum say, or whatever they do not', async (t) => {
+test('offset, length and checksum that are none, or not those of the file', async (t) => {
   const { input, output } = files(t, oneLayer(inFile('w')));
   writeFileSync(join(dirname(input), 'w.bin'), new Uint8Array(4 * size * size));
   const location = 'w.bin';
-  for (const entries of [
-    { location, offset: '-1' },
-    { location, offset: 'four' },
-    { location, offset: '1e999' },
-    { location, offset: '4096', length: '4096' },
-    { location, length: '-4096' },
-    { location, length: '4097' },
-    { location, length: '18446744073709551616' },
-    { location, checksum: '0000' },
-    { offset: '0' },
-  ]) {
+  const number = (name: string) => new RegExp(`tensor "w": the ${name} of its data should be a whole number`);
+  for (const [entries, message] of [
+    [{ location, offset: '-1' }, number('offset')],
+    [{ location, offset: 'four' }, number('offset')],
+    [{ location, offset: '1e999' }, number('offset')],
+    [{ location, offset: '0x10' }, number('offset')],
+    [{ location, offset: ' 4' }, number('offset')],
+    [{ location, length: '-4096' }, number('length')],
+    [{ location, length: '18446744073709551616' }, number('length')],
+    [{ location, length: '' }, number('length')],
+    [{ location, offset: '4096', length: '4096' }, /bytes 4096 to 8192 of .*w\.bin, which has 4096/],
+    [{ location, offset: '9007199254740991', length: '9007199254740991' }, /which has 4096/],
+    [{ location, offset: '4097' }, /which has 4096/],
+    [{ location, length: '4097' }, /bytes 0 to 4097 of/],
+    [{ location, length: '4095' }, /"w": its dimensions want 4096 bytes, and it has 4095/],
+    [{ location, checksum: '0000' }, /"w": the checksum of .*w\.bin is [0-9a-f]{40}, and .* "0000"/],
+    [{ offset: '0' }, outside],
+  ] as const) {
     writeFileSync(input, bytesOf(oneLayer(elsewhere('w', entries))));
-    await refused(t, input, output, /tensor "w": its data lies in another file/);
+    await refused(t, input, output, onnx, message);
   }
   const { layers, bytes } = await inspectModel(input);
   t.is(layers[0]!.bytes, 4 * size * size);
   t.is(bytes.quantizable, 4 * size * size);
-  // Without an entry, or with entries alone: each says where the data is not.
-  const unsaid = elsewhere('w', {});
-  writeFileSync(input, bytesOf(oneLayer(unsaid)));
-  await refused(t, input, output, /"w"/);
-  const both = elsewhere('w', { location });
-  both.dataLocation = DataLocation.DEFAULT;
-  both.rawData = inFile('w').rawData;
-  writeFileSync(input, bytesOf(oneLayer(both)));
-  await refused(t, input, output, /"w"/);
+  // Without an entry, or with one twice.
+  writeFileSync(input, bytesOf(oneLayer(elsewhere('w', {}))));
+  await refused(t, input, output, onnx, outside);
+  const twice = elsewhere('w', { location });
+  twice.externalData.push(...elsewhere('', { location: 'v.bin' }).externalData);
+  writeFileSync(input, bytesOf(oneLayer(twice)));
+  await refused(t, input, output, onnx, /"w": its external_data has "location" twice/);
+  // The checksum of a second tensor of the same file.
+  const checksum = createHash('sha1').update(new Uint8Array(4096)).digest('hex');
+  const right = elsewhere('w', { location, checksum: checksum.toUpperCase() });
+  writeFileSync(input, bytesOf(oneLayer(right, elsewhere('v', { location, checksum: 'ab' }))));
+  await refused(t, input, output, onnx, /"v": the checksum/);
+});
+
+test('data in another file and in the model too', async (t) => {
+  // Short data is read with the model, longer is not.
+  for (const rows of [size, 8 * size]) {
+    const { input, output } = files(t, oneLayer(inFile('w')));
+    writeFileSync(join(dirname(input), 'w.bin'), Buffer.alloc(4 * rows * size));
+    for (const dataLocation of [DataLocation.DEFAULT, DataLocation.EXTERNAL])
+      for (const data of [
+        { rawData: new Uint8Array(4 * rows * size) },
+        { floatData: new Array<number>(rows * size).fill(1) },
+      ]) {
+        const both = Object.assign(elsewhere('table', { location: 'w.bin' }, [rows, size]), data, {
+          dataLocation,
+        });
+        writeFileSync(input, bytesOf(oneLayer(inFile('w'), both)));
+        await refused(
+          t,
+          input,
+          output,
+          onnx,
+          /"table": its data is in another file, and it has (raw|float)_data too/,
+        );
+      }
+  }
 });
 
 /** x → MatMul(w) → h → Add(a constant) → y, the constant in a file, as a node's attribute. */
@@ -157,60 +235,92 @@ function inBranch(): ModelProto {
 }
 
 for (const [where, build] of Object.entries({ 'a Constant node': inConstant, 'a subgraph': inBranch })) {
-  test(`data in another file in ${where} that no layer uses stays where it is`, async (t) => {
-    const { input, output } = files(t, build());
-    const values = random(size, 5);
-    writeFileSync(join(dirname(input), 'c.bin'), Buffer.from(values.buffer));
+  test(`data in another file in ${where} goes with the output, wherever that is`, async (t) => {
+    const { input } = files(t, build());
+    const output = join(folder(t), 'out.onnx');
+    const values = Buffer.from(random(size, 5).buffer);
+    writeFileSync(join(dirname(input), 'c.bin'), values);
+    const exact = await runFile(input);
     for (const options of [{ method: 'msq' } as const, { calibration }])
-      for (const format of ['float', 'matmulnbits'] as const) {
-        const report = await quantizeModel(input, output, { ...options, format, bits: 8 });
-        t.is(report.layers.length, 1);
-        const after = readBack(output).graph!.node;
-        t.deepEqual(after.slice(1), readBack(input).graph!.node.slice(1));
-        const [exact, quantized] = [await runFile(input), await runFile(output)];
-        t.true(difference(exact, quantized) < 0.02);
-      }
-    t.deepEqual(readFileSync(join(dirname(input), 'c.bin')), Buffer.from(values.buffer));
+      for (const format of ['float', 'qdq', 'matmulnbits'] as const)
+        for (const externalData of [undefined, false, true]) {
+          const report = await quantizeModel(input, output, {
+            ...options,
+            format,
+            bits: 8,
+            ...(externalData === undefined ? {} : { externalData }),
+          });
+          t.is(report.layers.length, 1);
+          const tensors = [...tensorsOf(readBack(output).graph!)];
+          const [moved] = tensors.filter(
+            ({ dims, rawData }) => dims.join() === `${size}` && values.equals(rawData),
+          );
+          t.deepEqual(moved?.externalData, []);
+          t.is(moved!.dataLocation, DataLocation.DEFAULT);
+          t.true(difference(exact, await runFile(output)) < 0.02);
+        }
+    t.deepEqual(readFileSync(join(dirname(input), 'c.bin')), values);
   });
 
-  test(`data in another file in ${where}: an output elsewhere would not find it`, async (t) => {
-    const { input } = files(t, build());
-    const { output } = files(t, build());
-    for (const options of [{ method: 'msq' } as const, { calibration }])
-      await t.throwsAsync(quantizeModel(input, output, options), {
-        code: 'ERR_VERTEXQ_UNSUPPORTED',
-        message: /tensor ".*" of .*in\.onnx: its data lies in another file.*into the same folder/,
-      });
-    t.deepEqual(readdirSync(dirname(output)), ['in.onnx']);
+  test(`data in another file in ${where} that is not there is missed before any work`, async (t) => {
+    const { input, output } = files(t, build());
+    await refused(t, input, output, file, /c\.bin cannot be read: ENOENT/);
   });
 }
 
-test('data in another file that a layer behind it needs cannot be run; without calibration it stays', async (t) => {
+test('a layer whose weight is a Constant in another file', async (t) => {
+  const model = (location: string) =>
+    network({
+      nodes: [
+        node('Constant', [], ['w'], { attributes: { value: elsewhere('', { location }) } }),
+        node('MatMul', ['x', 'w'], ['y']),
+      ],
+      constants: [],
+      inputs: [float('x', ['batch', size])],
+    });
+  const { input, output } = files(t, model('/dev/zero'));
+  await refused(t, input, output, onnx, /tensor "": its data should lie in a file below/);
+  writeFileSync(input, bytesOf(model('w.bin')));
+  writeFileSync(join(dirname(input), 'w.bin'), inFile('').rawData);
+  const exact = await runFile(input);
+  for (const format of ['float', 'qdq', 'matmulnbits'] as const) {
+    await quantizeModel(input, output, { calibration, format, bits: 8 });
+    t.true(difference(exact, await runFile(output)) < 0.02);
+  }
+});
+
+test('data in another file takes part in running the network up to a layer behind it', async (t) => {
   const model = inConstant();
   model.graph!.node[2]!.output[0] = 'a';
   model.graph!.node.push(node('MatMul', ['a', 'v'], ['y'], { name: 'behind' }));
   model.graph!.initializer.push(inFile('v'));
   const { input, output } = files(t, model);
-  if (process.platform !== 'win32') execFileSync('mkfifo', [join(dirname(input), 'c.bin')]);
-  await t.throwsAsync(quantizeModel(input, output, { calibration }), {
-    code: 'ERR_VERTEXQ_UNSUPPORTED',
-    message: /layer "behind": the network up to "a" cannot be run: .* lies in another file/,
-  });
-  t.false(readdirSync(dirname(input)).includes('out.onnx'));
-  t.is((await quantizeModel(input, output, { method: 'msq' })).layers.length, 2);
+  writeFileSync(join(dirname(input), 'c.bin'), Buffer.from(random(size, 5).buffer));
+  const { layers } = await quantizeModel(input, output, { calibration, bits: 8 });
+  t.true(layers.every(({ error }) => error.holdout! < 0.05));
+  t.true(difference(await runFile(input), await runFile(output)) < 0.02);
 });
 
-test('a layer whose weight is a Constant in another file is refused', async (t) => {
-  const model = network({
-    nodes: [
-      node('Constant', [], ['w'], { attributes: { value: elsewhere('', { location: '/dev/zero' }) } }),
-      node('MatMul', ['x', 'w'], ['y']),
-    ],
-    constants: [],
-    inputs: [float('x', ['batch', size])],
-  });
-  const { input, output } = files(t, model);
-  await refused(t, input, output, /layer "y": tensor "".*another file/);
+test('a file of data that changes between reading and use', async (t) => {
+  const { input, output } = files(t, oneLayer(elsewhere('w', { location: 'w.bin' })));
+  const data = join(dirname(input), 'w.bin');
+  for (const change of [
+    () => writeFileSync(data, Buffer.alloc(4 * size * size, 1)),
+    () => truncateSync(data, 100),
+    () => rmSync(data),
+  ]) {
+    writeFileSync(data, inFile('').rawData);
+    let changed = false;
+    const onProgress = () => {
+      if (!changed) change();
+      changed = true;
+    };
+    await t.throwsAsync(quantizeModel(input, output, { calibration, onProgress }), {
+      code: file,
+      message: /layer "y": .*w\.bin (has changed since it was opened first|cannot be read: ENOENT)/,
+    });
+    t.false(readdirSync(dirname(input)).some((name) => /out|vertexq/.test(name)));
+  }
 });
 
 /** The answer of a model that is loaded from its file, as other files need. */

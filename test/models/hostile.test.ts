@@ -235,6 +235,7 @@ test('names like those of object members, and names that others get by number', 
       ['__proto__', true],
       ['vertexq.version', false],
       ['vertexq.options', false],
+      ['vertexq.layers', false],
     ],
   );
 });

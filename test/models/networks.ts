@@ -93,13 +93,18 @@ export function files(
 }
 
 /** A network's outputs in onnxruntime. */
-export async function run(model: string | ModelProto, feeds: Feeds): Promise<Record<string, Float32Array>> {
+export async function run(
+  model: string | ModelProto,
+  feeds: Feeds,
+  options: InferenceSession.SessionOptions = {},
+): Promise<Record<string, Float32Array>> {
   const bytes = typeof model === 'string' ? readFileSync(model) : bytesOf(model);
   const session = await InferenceSession.create(bytes, {
     intraOpNumThreads: 1,
     logSeverityLevel: 3,
     // Else products with a DequantizeLinear's output are computed with activations of 8 bits.
     extra: { session: { qdq_matmulnbits_accuracy_level: '1' } },
+    ...options,
   });
   try {
     const tensors = Object.entries(feeds).map(

@@ -38,6 +38,11 @@ test('what there is none of is left out or a dash; warnings and skipped layers a
   );
   t.regex(scored, /score \(float 0\.9832\)/);
   t.regex(scored, /0\.9700/);
+  const dead = comparedRun({ measured: { calibration: 2, holdout: 1 }, output: null });
+  t.regex(
+    comparisonTable(sampleComparison({ runs: [dead], bits: [4] }), plain),
+    / 1\.23 % +4\.56 % \(1 of 2\) /,
+  );
   for (const width of [20, 40, 60, 80])
     t.true(comparisonTable(sampleComparison(), { color: false, width }).includes('vertex'));
 });

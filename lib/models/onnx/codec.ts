@@ -4,6 +4,7 @@ import { InputFile } from '../../formats/input-file';
 import { requireHeap } from './budget';
 import { ModelProtoSchema, type ModelProto } from './onnx_pb';
 import { readSkeleton, type Skeleton, standInLength } from './skeleton';
+import { isExternal } from './tensor';
 import { Weights } from './weights';
 
 /** A protobuf message holds at most 2 GiB. */
@@ -42,7 +43,8 @@ function locateHoles(model: ModelProto, { bytes, holes }: Skeleton, weights: Wei
     const { rawData } = tensor;
     if (rawData.length !== standInLength || rawData.buffer !== bytes.buffer) continue;
     const place = holes.get(rawData.byteOffset - bytes.byteOffset);
-    if (!place) continue;
+    // Data in another file too: the stand-in stays, for `Weights` to see that there is some here.
+    if (!place || isExternal(tensor)) continue;
     weights.locate(tensor, { path: weights.file, ...place });
     tensor.rawData = new Uint8Array(0);
   }

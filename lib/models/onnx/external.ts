@@ -10,8 +10,10 @@ import type { Place } from './skeleton';
 /** What a model says of a tensor's data in another file. */
 export interface ExternalPlace {
   path: string;
+  /** The steps to `path` from the model's folder. */
+  steps: readonly string[];
   offset: number;
-  /** null: to the end of the file. */
+  /** null: as the tensor's dimensions say. */
   length: number | null;
   checksum: string | null;
 }
@@ -51,6 +53,7 @@ export function externalPlace(tensor: TensorProto, model: string): ExternalPlace
   };
   return {
     path: join(dirname(model), location),
+    steps,
     offset: number('offset') ?? 0,
     length: number('length'),
     checksum: entries.get('checksum') ?? null,
@@ -61,9 +64,10 @@ export function externalPlace(tensor: TensorProto, model: string): ExternalPlace
  * Throws ERR_VERTEXQ_ONNX where a file below the folder of `model` is, or is reached by, a symbolic link: it would be a file
  * elsewhere. What is missing is for opening to say.
  */
-export async function refuseLinks(path: string, model: string, tensor: string): Promise<void> {
-  const folder = dirname(model);
-  for (let at = path; at.length > folder.length && at !== '.'; at = dirname(at)) {
+export async function refuseLinks({ steps }: ExternalPlace, model: string, tensor: string): Promise<void> {
+  let at = dirname(model);
+  for (const step of steps) {
+    at = join(at, step);
     const found = await lstat(at).catch(() => undefined);
     if (found?.isSymbolicLink())
       throw new VertexqError(
@@ -73,22 +77,25 @@ export async function refuseLinks(path: string, model: string, tensor: string): 
   }
 }
 
-/** Throws ERR_VERTEXQ_ONNX unless a file's SHA-1 is `wanted`, in hexadecimal digits. */
-export async function requireChecksum(file: InputFile, wanted: string, tensor: string): Promise<void> {
+/** A file's SHA-1 in hexadecimal digits. */
+export async function sha1Of(file: InputFile): Promise<string> {
   const hash = createHash('sha1');
   for (let at = 0; at < file.size; at += hashedAtOnce)
     hash.update(await file.read(at, Math.min(hashedAtOnce, file.size - at)));
-  const found = hash.digest('hex');
-  if (found !== wanted.toLowerCase())
-    throw new VertexqError(
-      'ERR_VERTEXQ_ONNX',
-      `tensor "${tensor}": the checksum of ${file.path} is ${found}, and the model says ${describe(wanted)}`,
-    );
+  return hash.digest('hex');
 }
 
-/** The bytes that are meant, of a file of `size`. Throws ERR_VERTEXQ_ONNX where they are not there. */
-export function placeWithin({ path, offset, length }: ExternalPlace, size: number, tensor: string): Place {
-  const end = length === null ? size : offset + length;
+/**
+ * The bytes that are meant, of a file of `size`. `wanted`: as many as the dimensions say, where they say. Throws ERR_VERTEXQ_ONNX
+ * where they are not there.
+ */
+export function placeWithin(
+  { path, offset, length }: ExternalPlace,
+  wanted: number | undefined,
+  size: number,
+  tensor: string,
+): Place {
+  const end = offset + (length ?? wanted ?? Math.max(0, size - offset));
   if (offset > size || end > size)
     throw new VertexqError(
       'ERR_VERTEXQ_ONNX',

@@ -9,7 +9,8 @@ import {
   type NodeProto,
   type TensorProto,
 } from './onnx_pb';
-import { dimsOf } from './tensor';
+import { floatTypes } from './element-types';
+import { dimsOf, isExternal } from './tensor';
 
 /** A constant as a node sees it, and where it comes from. */
 export interface Constant {
@@ -140,7 +141,8 @@ export class Graph {
         order = dims.map((_, i) => i);
         unchanged = false;
       } else if (step.opType === 'Cast') {
-        dataType = intAttribute(step, 'to', dataType);
+        // What went through integers is what these are, whatever type it has in the end.
+        if (floatTypes.has(dataType)) dataType = intAttribute(step, 'to', dataType);
         unchanged = false;
       }
     }
@@ -169,7 +171,8 @@ export class Graph {
       (maker?.opType === 'Constant' && isStandard(maker) ? attributeOf(maker, 'value')?.t : undefined);
     if (!tensor) return attributeOf(maker ?? noNode, 'value_ints')?.ints.map(Number);
     const { rawData, int64Data } = tensor;
-    if (tensor.dataType !== DataType.INT64 || rawData.length % 8 !== 0) return undefined;
+    if (tensor.dataType !== DataType.INT64 || rawData.length % 8 !== 0 || isExternal(tensor))
+      return undefined;
     const view = new DataView(rawData.buffer, rawData.byteOffset, rawData.byteLength);
     return rawData.length > 0
       ? Array.from({ length: rawData.length / 8 }, (_, i) => Number(view.getBigInt64(8 * i, true)))

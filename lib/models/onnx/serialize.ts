@@ -17,7 +17,7 @@ import {
 import { shallowCopy } from './shallow-copy';
 import { header } from './skeleton';
 import { isExternal, typedData } from './tensor';
-import type { Weights } from './weights';
+import type { Located, Weights } from './weights';
 
 // Models are written without all of their weights in memory: each is read when its turn comes.
 
@@ -33,6 +33,8 @@ const alignment = 4096;
 /** A browser holds no file of more than 2 GiB. */
 const longestDataFile = 2_000_000_000;
 const copiedAtOnce = 2 ** 26;
+/** There may be a million small tensors. */
+const leastWritten = 2 ** 20;
 
 /** What was written: the model's file and those of its data, by name. */
 export interface Serialized {
@@ -42,6 +44,8 @@ export interface Serialized {
 export interface SerializeOptions {
   /** Whether weights go to files of their own; undefined: where one file cannot hold them. */
   externalData: boolean | undefined;
+  /** Bytes that a file of data has at most, unless one tensor has more; default 2 · 10⁹. */
+  longestDataFile?: number;
   /** Makes a file; the names of data files are those that the model has. */
   create: (name: string) => Promise<SpoolFile>;
   signal: AbortSignal | undefined;
@@ -58,27 +62,18 @@ export async function serializeModel(
   name: string,
   options: SerializeOptions,
 ): Promise<Serialized> {
-  const inOne = await sizeInOneFile(model, weights);
-  if (options.externalData ?? inOne > maxMessageBytes)
-    return new ExternalWriter(weights, name, options).write(model);
-  if (inOne > maxMessageBytes)
+  const plan = options.externalData ? null : await planInOne(model, weights);
+  if (plan && plan.length <= maxMessageBytes) {
+    const file = await options.create(name);
+    await writeInOne(plan, file, weights, options.signal);
+    return { files: [{ name, bytes: plan.length }] };
+  }
+  if (options.externalData === false)
     throw new VertexqError(
       'ERR_VERTEXQ_ONNX',
-      `the model would take ${inOne} bytes, and one ONNX file holds 2 GiB: turn "externalData" on`,
+      `the model would take more than the 2 GiB that one ONNX file holds: turn "externalData" on`,
     );
-  const file = await options.create(name);
-  const bytes = await writeInOne(file, model, weights, options.signal);
-  return { files: [{ name, bytes }] };
-}
-
-/** About: an upper bound but for a few bytes a tensor. */
-async function sizeInOneFile(model: ModelProto, weights: Weights): Promise<number> {
-  let size = 0;
-  for (const tensor of tensorsOf(model.graph!)) {
-    size += weights.byteLengthOf(tensor) + 64;
-    if (isExternal(tensor)) await weights.check(tensor);
-  }
-  return size + toBinary(ModelProtoSchema, withoutInitializers(model)).length;
+  return new ExternalWriter(weights, name, options).write(model);
 }
 
 function withoutInitializers(model: ModelProto): ModelProto {
@@ -88,70 +83,89 @@ function withoutInitializers(model: ModelProto): ModelProto {
   return copy;
 }
 
-/** Returns the file's length. */
-async function writeInOne(
-  file: SpoolFile,
-  model: ModelProto,
-  weights: Weights,
-  signal: AbortSignal | undefined,
-): Promise<number> {
-  const { initializer } = model.graph!;
-  const rest = await weights.inlinedGraph(withoutInitializers(model).graph!);
-  const graphBytes = toBinary(GraphProtoSchema, rest);
+/** A model in one file: what comes before its initializers, and these. */
+interface PlanInOne {
+  head: Uint8Array[];
+  tensors: Framed[];
+  /** Of the file. */
+  length: number;
+}
+
+/** null where it is clear, without much memory, that one file cannot hold it. */
+async function planInOne(model: ModelProto, weights: Weights): Promise<PlanInOne | null> {
+  let data = 0;
+  for (const tensor of tensorsOf(model.graph!)) data += (await weights.placeOf(tensor))?.length ?? 0;
+  if (data > maxMessageBytes) return null;
+  const rest = toBinary(GraphProtoSchema, await weights.inlinedGraph(withoutInitializers(model).graph!));
   const envelope = shallowCopy(model);
   delete (envelope as Partial<ModelProto>).graph;
-  const tensors = [];
-  for (const tensor of initializer) tensors.push(await framed(tensor, weights));
+  const tensors: Framed[] = [];
+  for (const tensor of model.graph!.initializer) tensors.push(await framed(tensor, weights));
   const graphLength = tensors.reduce(
-    (sum, { before, dataLength }) => sum + before.length + dataLength,
-    graphBytes.length,
+    (sum, { before, place }) => sum + before.length + (place?.length ?? 0),
+    rest.length,
   );
-  let written = 0;
-  const put = async (bytes: Uint8Array) => {
+  const head = [toBinary(ModelProtoSchema, envelope), header(graphOfModel, graphLength), rest];
+  return { head, tensors, length: head[0]!.length + head[1]!.length + graphLength };
+}
+
+async function writeInOne(
+  { head, tensors }: PlanInOne,
+  file: SpoolFile,
+  weights: Weights,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  let pending: Uint8Array[] = [];
+  let length = 0;
+  const flush = async () => {
     signal?.throwIfAborted();
+    const bytes = pending.length === 1 ? pending[0]! : Buffer.concat(pending);
+    [pending, length] = [[], 0];
     await file.append(bytes);
-    written += bytes.length;
   };
-  await put(toBinary(ModelProtoSchema, envelope));
-  await put(header(graphOfModel, graphLength));
-  await put(graphBytes);
-  for (const { tensor, before, dataLength } of tensors) {
+  const put = async (bytes: Uint8Array) => {
+    pending.push(bytes);
+    length += bytes.length;
+    if (length >= leastWritten) await flush();
+  };
+  for (const bytes of head) await put(bytes);
+  for (const { before, place } of tensors) {
     await put(before);
-    if (dataLength > 0) await copyData(tensor, weights, put);
+    if (place) await copyData(place, weights, put);
   }
-  return written;
+  await flush();
+}
+
+interface Framed {
+  before: Uint8Array;
+  place: Located | null;
 }
 
 /** A tensor's field of the graph up to its data, which comes from a file; all of it where the data is in the message. */
-async function framed(tensor: TensorProto, weights: Weights) {
+async function framed(tensor: TensorProto, weights: Weights): Promise<Framed> {
   const place = await weights.placeOf(tensor);
-  const own = toBinary(TensorProtoSchema, place ? withoutPlace(tensor) : tensor);
-  const dataLength = place ? place.length : 0;
-  const data = place ? header(rawDataOfTensor, dataLength) : new Uint8Array(0);
-  const length = own.length + data.length + dataLength;
-  return {
-    tensor,
-    before: Buffer.concat([header(initializerOfGraph, length), own, data]),
-    dataLength,
-  };
+  const own = toBinary(TensorProtoSchema, place ? withoutData(tensor) : tensor);
+  const data = place ? header(rawDataOfTensor, place.length) : new Uint8Array(0);
+  const length = own.length + data.length + (place?.length ?? 0);
+  return { before: Buffer.concat([header(initializerOfGraph, length), own, data]), place };
 }
 
-function withoutPlace(tensor: TensorProto): TensorProto {
+function withoutData(tensor: TensorProto): TensorProto {
   const copy = shallowCopy(tensor);
   delete (copy as Partial<TensorProto>).rawData;
-  delete (copy as Partial<TensorProto>).dataLocation;
-  copy.externalData = [];
+  if (isExternal(tensor)) {
+    delete (copy as Partial<TensorProto>).dataLocation;
+    copy.externalData = [];
+  }
   return copy;
 }
 
-/** The data of a tensor that lies in a file, piece by piece. */
+/** Data that lies in a file, piece by piece. Whether it fits its tensor matters only to those who compute with it. */
 async function copyData(
-  tensor: TensorProto,
+  place: Located,
   weights: Weights,
   put: (bytes: Uint8Array) => Promise<void>,
 ): Promise<void> {
-  const place = (await weights.placeOf(tensor))!;
-  if (place.length <= copiedAtOnce) return put(await weights.raw(tensor));
   await weights.read(place.path, async (file: InputFile) => {
     for (let at = 0; at < place.length; at += copiedAtOnce)
       await put(await file.read(place.position + at, Math.min(copiedAtOnce, place.length - at)));
@@ -200,9 +214,10 @@ class ExternalWriter {
       current.bytes += bytes.length;
     };
     await put(new Uint8Array(padding));
-    if (await this.weights.placeOf(tensor)) await copyData(tensor, this.weights, put);
-    else await put(await this.weights.raw(tensor));
-    const copy = withoutPlace(tensor);
+    const place = await this.weights.placeOf(tensor);
+    if (place) await copyData(place, this.weights, put);
+    else await put(tensor.rawData);
+    const copy = withoutData(tensor);
     copy.dataLocation = DataLocation.EXTERNAL;
     copy.externalData = Object.entries({
       location: current.name,
@@ -215,8 +230,8 @@ class ExternalWriter {
   /** The file that the next `length` bytes go to. */
   private async fileFor(length: number) {
     const current = this.files.at(-1);
-    if (current && (current.bytes === 0 || current.bytes + alignment + length <= longestDataFile))
-      return current;
+    const most = this.options.longestDataFile ?? longestDataFile;
+    if (current && current.bytes + alignment + length <= most) return current;
     const name = `${this.name}_data${this.files.length === 0 ? '' : `_${this.files.length}`}`;
     const next = { name, bytes: 0 };
     this.file = await this.options.create(name);

@@ -33,20 +33,21 @@ class Malformed extends Error {}
 
 /** Reads the skeleton of an ONNX file; all of the file where it is no well-formed message. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_MEMORY. */
 export async function readSkeleton(file: InputFile): Promise<Skeleton> {
+  const window = new Window(file);
   let pieces: Piece[];
   try {
-    pieces = await planModel(new Fields(file));
+    pieces = await planModel(new Fields(window));
   } catch (error) {
     if (!(error instanceof Malformed)) throw error;
     pieces = [{ copy: { position: 0, length: file.size } }];
   }
-  const bytes = file.blank(pieces.reduce((sum, piece) => sum + lengthOf(piece), 0));
+  const bytes = file.blank(lengthOfAll(pieces));
   const holes = new Map<number, Place>();
   let at = 0;
   for (const piece of pieces) {
     if (piece instanceof Uint8Array) bytes.set(piece, at);
     else if ('copy' in piece)
-      await file.fill(bytes.subarray(at, at + piece.copy.length), piece.copy.position);
+      await window.copy(bytes.subarray(at, at + piece.copy.length), piece.copy.position);
     else holes.set(at, piece.hole);
     at += lengthOf(piece);
   }
@@ -54,7 +55,7 @@ export async function readSkeleton(file: InputFile): Promise<Skeleton> {
 }
 
 function planModel(fields: Fields): Promise<Piece[]> {
-  const { size } = fields.file;
+  const { size } = fields.window.file;
   return plan(fields, 0, size, graphOfModel, (graph) =>
     plan(fields, graph.value, graph.end, initializerOfGraph, (tensor) =>
       plan(fields, tensor.value, tensor.end, rawDataOfTensor, ({ value, end }) =>
@@ -89,17 +90,14 @@ async function plan(
   for (let at = start; at < end;) {
     const field = await fields.at(at, end);
     at = field.end;
-    if (field.number !== number || !field.delimited) continue;
+    if (field.number !== number) continue;
+    if (!field.delimited) throw new Malformed();
     const inner = await rewritten(field);
     if (!inner.some((piece) => 'hole' in piece || piece instanceof Uint8Array)) continue;
     if (copied < field.start) pieces.push(copyOf(copied, field.start));
-    pieces.push(
-      header(
-        number,
-        inner.reduce((sum, piece) => sum + lengthOf(piece), 0),
-      ),
-      ...inner,
-    );
+    pieces.push(header(number, lengthOfAll(inner)));
+    // One by one: there may be more than the stack holds.
+    for (const piece of inner) pieces.push(piece);
     copied = field.end;
   }
   if (copied < end) pieces.push(copyOf(copied, end));
@@ -113,6 +111,8 @@ function lengthOf(piece: Piece): number {
   return 'copy' in piece ? piece.copy.length : standInLength;
 }
 
+const lengthOfAll = (pieces: readonly Piece[]) => pieces.reduce((sum, piece) => sum + lengthOf(piece), 0);
+
 /** Tag and length of a delimited field. */
 export function header(number: number, length: number): Uint8Array {
   const bytes: number[] = [];
@@ -124,24 +124,56 @@ export function header(number: number, length: number): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** Reads the headers of fields anywhere in a file, through a window on it. */
-class Fields {
-  private window: Uint8Array = new Uint8Array(0);
-  private windowStart = 0;
-  private static readonly windowSize = 256 * 1024;
-  /** A tag and a length are at most ten bytes each. */
-  private static readonly headerSize = 20;
+/** Bytes of a file, of which some behind those asked for last are at hand. */
+class Window {
+  private static readonly size = 64 * 1024;
+  private readonly buffer = new Uint8Array(Window.size);
+  private start = 0;
+  private end = 0;
 
   constructor(readonly file: InputFile) {}
 
+  /** The byte at a position that has been shown. */
+  at(position: number): number {
+    return this.buffer[position - this.start]!;
+  }
+
+  shows(start: number, length: number): boolean {
+    return start >= this.start && start + length <= this.end;
+  }
+
+  /** Shows bytes, as many as there are up to the window's size. */
+  async show(start: number): Promise<void> {
+    const length = Math.min(Window.size, this.file.size - start);
+    this.end = this.start; // nothing, until it is read
+    await this.file.fill(this.buffer.subarray(0, length), start);
+    this.start = start;
+    this.end = start + length;
+  }
+
+  /** Fills `target` from the bytes at `position`. */
+  async copy(target: Uint8Array, position: number): Promise<void> {
+    if (target.length > Window.size / 2) return this.file.fill(target, position);
+    if (!this.shows(position, target.length)) await this.show(position);
+    target.set(this.buffer.subarray(position - this.start, position - this.start + target.length));
+  }
+}
+
+/** Reads the headers of fields anywhere in a file. */
+class Fields {
+  /** A tag and a length are at most ten bytes each. */
+  private static readonly headerSize = 20;
+
+  constructor(readonly window: Window) {}
+
   /** The field that begins at `start` of a message that ends at `end`. */
   async at(start: number, end: number): Promise<Field> {
-    await this.show(start, Math.min(Fields.headerSize, end - start));
+    if (!this.window.shows(start, Math.min(Fields.headerSize, end - start))) await this.window.show(start);
     let at = start;
     const varint = (): number => {
       let value = 0;
       for (let factor = 1, i = 0; i < 10 && at < end; factor *= 128, i++) {
-        const byte = this.window[at++ - this.windowStart]!;
+        const byte = this.window.at(at++);
         value += (byte & 127) * factor;
         if (byte < 128) return value;
       }
@@ -157,11 +189,5 @@ class Fields {
     else throw new Malformed();
     if (!(at + length <= end)) throw new Malformed();
     return { number: Math.floor(tag / 8), delimited: wireType === 2, start, value: at, end: at + length };
-  }
-
-  private async show(start: number, length: number): Promise<void> {
-    if (start >= this.windowStart && start + length <= this.windowStart + this.window.length) return;
-    this.window = await this.file.read(start, Math.min(Fields.windowSize, this.file.size - start));
-    this.windowStart = start;
   }
 }

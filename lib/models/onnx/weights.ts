@@ -2,9 +2,10 @@ import { clone } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { bfloatToFloat, halfToFloat } from '../../formats/half';
 import { InputFile } from '../../formats/input-file';
+import { describe } from '../../options';
 import type { FloatArray } from '../../types';
 import { floatTypes, rawLength, typeNameOf } from './element-types';
-import { externalPlace, placeWithin, refuseLinks, requireChecksum } from './external';
+import { externalPlace, placeWithin, refuseLinks, sha1Of } from './external';
 import { tensorsOf } from './graph';
 import {
   TensorProto_DataLocation as DataLocation,
@@ -30,7 +31,8 @@ export class Weights {
   private readonly located = new WeakMap<TensorProto, Located>();
   /** What each file was when it was first opened. */
   private readonly identities = new Map<string, string>();
-  private readonly hashed = new Set<string>();
+  /** SHA-1 of files that a checksum was given for. */
+  private readonly hashes = new Map<string, string>();
 
   /** `file`: the model's, for which `external_data` is relative to its folder. `identity`: what it was when it was read. */
   constructor(
@@ -63,14 +65,10 @@ export class Weights {
     if (known) return known;
     if (!isExternal(tensor)) return null;
     const place = externalPlace(tensor, this.file);
-    await refuseLinks(place.path, this.file, tensor.name);
+    await refuseLinks(place, this.file, tensor.name);
     const found = await this.read(place.path, async (file) => {
-      const { checksum, path } = place;
-      if (checksum !== null && !this.hashed.has(path)) {
-        await requireChecksum(file, checksum, tensor.name);
-        this.hashed.add(path);
-      }
-      return placeWithin(place, file.size, tensor.name);
+      if (place.checksum !== null) await this.requireChecksum(file, place.checksum, tensor.name);
+      return placeWithin(place, rawLength(tensor.dataType, countOf(tensor)), file.size, tensor.name);
     });
     const located = { path: place.path, ...found };
     this.locate(tensor, located);
@@ -135,14 +133,25 @@ export class Weights {
     return copy;
   }
 
+  private async requireChecksum(file: InputFile, wanted: string, tensor: string): Promise<void> {
+    const found = this.hashes.get(file.path) ?? (await sha1Of(file));
+    this.hashes.set(file.path, found);
+    if (found !== wanted.toLowerCase())
+      throw new VertexqError(
+        'ERR_VERTEXQ_ONNX',
+        `tensor "${tensor}": the checksum of ${file.path} is ${found}, and the model says ${describe(wanted)}`,
+      );
+  }
+
   private async checked(tensor: TensorProto): Promise<Located | null> {
     const bad = (what: string) => new VertexqError('ERR_VERTEXQ_ONNX', `tensor "${tensor.name}": ${what}`);
     const place = await this.placeOf(tensor);
     const wanted = rawLength(tensor.dataType, countOf(tensor));
     const typed = typedData(tensor);
-    if (tensor.rawData.length > 0 && typed.length > 0) throw bad(`it has both raw_data and ${typed[0]}`);
-    if (place && (tensor.rawData.length > 0 || typed.length > 0))
+    if (isExternal(tensor) && (tensor.rawData.length > 0 || typed.length > 0))
       throw bad(`its data is in another file, and it has ${typed[0] ?? 'raw_data'} too`);
+    if ((place ?? tensor.rawData.length > 0) && typed.length > 0)
+      throw bad(`it has both raw_data and ${typed[0]}`);
     const length = place?.length ?? tensor.rawData.length;
     if (place || length > 0) {
       if (wanted !== undefined && length !== wanted)

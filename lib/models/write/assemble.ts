@@ -25,6 +25,11 @@ function dropUnused(model: ModelProto, replacements: readonly Replacement[]): vo
   const pending = [...steps];
   const gone = new Set<string>();
   const unwanted = new Set<NodeProto>();
+  const dropConstant = (name: string) => {
+    const before = graph.producerOf(name);
+    if (before?.opType === 'Constant') unwanted.add(before);
+    if (before?.opType === 'Constant' || graph.initializer(name)) gone.add(name);
+  };
   for (let step = pending.shift(); step; step = pending.shift()) {
     if (!steps.has(step) || !step.output.every(isFree)) continue;
     steps.delete(step);
@@ -35,6 +40,8 @@ function dropUnused(model: ModelProto, replacements: readonly Replacement[]): vo
       const before = graph.producerOf(name);
       if (before) pending.push(before);
     }
+    // The form that a Reshape gave it.
+    for (const name of step.input.slice(1)) if (isFree(name)) dropConstant(name);
   }
   for (const weight of weights)
     if (graph.initializer(weight.name) === weight && isFree(weight.name)) gone.add(weight.name);

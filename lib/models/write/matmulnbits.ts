@@ -35,8 +35,6 @@ function requireFit(layer: Layer): void {
 class Packed implements StoredWeight {
   readonly tensors;
   readonly bytes;
-  /** Bytes of a neuron's codes in a block. The codes themselves may be in a file by the time they are wired. */
-  private readonly blockBytes: number;
   private products = 0;
   private readonly lookups: NodeProto[] = [];
   /** The codes as look-ups take them, made of those that products take. */
@@ -46,7 +44,6 @@ class Packed implements StoredWeight {
     const { codes, scales, zeroPoints } = packed;
     this.tensors = [codes, scales, ...(zeroPoints ? [zeroPoints] : [])];
     this.bytes = this.tensors.reduce((sum, { rawData }) => sum + rawData.length, 0);
-    this.blockBytes = codes.rawData.length / packed.outFeatures / packed.blocks;
   }
 
   wire(layer: Layer, wiring: Wiring): void {
@@ -63,8 +60,8 @@ class Packed implements StoredWeight {
 
   /** Gives the codes the shape that products want, where there are any, else that of look-ups. */
   private shape({ model, names }: Wiring): void {
-    const { codes, outFeatures, blocks } = this.packed;
-    const { blockBytes } = this;
+    const { codes, outFeatures, blocks, blockSize, bits } = this.packed;
+    const blockBytes = (blockSize * bits) / 8;
     codes.dims = (
       this.products > 0 ? [outFeatures, blocks, blockBytes] : [outFeatures, blocks * blockBytes]
     ).map(BigInt);

@@ -1,10 +1,11 @@
 import { VertexqError } from '../../errors';
 import type { Layer } from '../layers/layer';
 import { floatAttribute, intAttribute, isStandard } from '../onnx/graph';
+import { floatTensor } from '../onnx/float-tensor';
 import { node } from '../onnx/make';
+import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
 import { insertBefore, remove } from './edit';
 import type { PackedTensors } from './packed';
-import { floatTensor } from './scales';
 import { Steps } from './steps';
 import type { Wiring } from './stored-weight';
 import { viewOf } from './view';
@@ -81,7 +82,8 @@ function scaleAndAdd(
   let bias = product.input[2] ?? '';
   const factor = (value: number) => {
     const name = names.unused(`${base}_factor`);
-    steps.tensors.push(floatTensor(name, [], Float32Array.of(value), half));
+    const type = half ? DataType.FLOAT16 : DataType.FLOAT;
+    steps.tensors.push(floatTensor(name, [], type, Float32Array.of(value)));
     return name;
   };
   if (alpha !== 1)

@@ -24,6 +24,7 @@ export class WeightStores {
     private readonly opened: OpenModel,
     private readonly layers: readonly Layer[],
     private readonly format: Format,
+    private readonly hasData: boolean,
     private readonly workspace: Workspace,
   ) {
     this.names = new Names(opened.model);
@@ -47,16 +48,28 @@ export class WeightStores {
     if (this.format === 'float') return this.isReplaceable(layer) ? storeInPlace : storeFloat;
     // A DequantizeLinear would turn the whole table into floats for every look-up.
     const packed = this.format === 'matmulnbits' || layer.kind === 'Gather';
-    return packed && fitsMatMulNBits(layer) ? storeMatMulNBits : this.dequantizeLinear;
+    return packed && this.alike(layer).every((other) => this.isPackable(other))
+      ? storeMatMulNBits
+      : this.dequantizeLinear;
+  }
+
+  /** To turn a product round, the rank of its other side must have been seen. */
+  private isPackable(layer: Layer): boolean {
+    const turns = layer.input?.rows.kind === 'axis' && layer.input.rows.axis === -2;
+    return fitsMatMulNBits(layer) && (this.hasData || !turns || layer.kind === 'Gemm');
+  }
+
+  /** The layers that share a weight's codes, and itself. */
+  private alike(layer: Layer): Layer[] {
+    const form = storageOf(layer);
+    return this.layers.filter(
+      (other) => other.constant.tensor === layer.constant.tensor && storageOf(other) === form,
+    );
   }
 
   /** Whether a weight may change where it is: all of its uses are quantized, and alike. */
   private isReplaceable(layer: Layer): boolean {
-    const { tensor, unchanged } = layer.constant;
-    const form = storageOf(layer);
-    const alike = this.layers.filter(
-      (other) => other.constant.tensor === tensor && storageOf(other) === form,
-    );
-    return unchanged && isOnlyUsedBy(layer, alike.length, this.opened.graph);
+    const { unchanged } = layer.constant;
+    return unchanged && isOnlyUsedBy(layer, this.alike(layer).length, this.opened.graph);
   }
 }

@@ -1,6 +1,5 @@
 import { VertexqError } from '../../errors';
 import type { Layer } from '../layers/layer';
-import type { Constant } from '../onnx/graph';
 import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
 import type { Steps } from './steps';
 
@@ -13,7 +12,7 @@ export interface View extends Pick<Layer, 'layout' | 'outFeatures' | 'inFeatures
 
 /** The form in which a layer's node sees its weight. */
 export function viewOf({ constant, layout, outFeatures, inFeatures, groups }: Layer): View {
-  const { dims, dataType } = constant as Constant & Pick<View, 'dims' | 'dataType'>;
+  const { dims, dataType } = constant;
   return { dims, dataType, layout, outFeatures, inFeatures, groups };
 }
 

@@ -9,7 +9,7 @@ import {
   type NodeProto,
 } from '../../../lib/models/onnx/onnx_pb';
 import { fitsMatMulNBits, storeMatMulNBits } from '../../../lib/models/write/matmulnbits';
-import { floatTensor } from '../../../lib/models/write/scales';
+import { floatTensor } from '../../../lib/models/onnx/float-tensor';
 import type { View } from '../../../lib/models/write/view';
 import type { Feeds } from '../../../lib/models/types';
 import type { QuantizedLayer } from '../../../lib/types';
@@ -31,15 +31,17 @@ function around(
   { product, view, x }: Omit<Product, 'weightIndex'>,
   weights: Float32Array | null,
 ): ModelProto {
-  const isHalf = view.dataType === DataType.FLOAT16;
   const cast = (from: string, to: string, type: DataType) =>
     node('Cast', [from], [to], { attributes: { to: BigInt(type) } });
   const bias = product.input[2]
-    ? [floatTensor('c', [view.outFeatures], random(view.outFeatures, 8), isHalf)]
+    ? [floatTensor('c', [view.outFeatures], view.dataType, random(view.outFeatures, 8))]
     : [];
   return network({
     nodes: [cast('x', 'a', view.dataType), clone(NodeProtoSchema, product), cast('b', 'y', DataType.FLOAT)],
-    constants: [...bias, ...(weights ? [floatTensor('w', view.dims, seenAs(view, weights), isHalf)] : [])],
+    constants: [
+      ...bias,
+      ...(weights ? [floatTensor('w', view.dims, view.dataType, seenAs(view, weights))] : []),
+    ],
     inputs: [float('x', x)],
     model: {
       irVersion: 8n,
@@ -217,8 +219,13 @@ test('a table tied with products: one set of tensors, whichever comes first', as
   const reference = build();
   const weights = quantized.dequantize();
   reference.graph!.initializer.push(
-    floatTensor('w', [entries, features], weights, false),
-    floatTensor('flipped', [features, entries], seenAs(inputMajor(entries, features), weights), false),
+    floatTensor('w', [entries, features], DataType.FLOAT, weights),
+    floatTensor(
+      'flipped',
+      [features, entries],
+      DataType.FLOAT,
+      seenAs(inputMajor(entries, features), weights),
+    ),
   );
   const feeds = ids([7], entries, 'int64');
   const wanted = await run(reference, feeds);

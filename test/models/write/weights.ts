@@ -47,10 +47,10 @@ export const inputMajor = (
   dataType = DataType.FLOAT,
 ): View => ({ layout: 'input-major', outFeatures, inFeatures, groups, dims, dataType });
 
-/** A layer of a weight "w" that is seen as `view`. */
-export function layerOf(node: NodeProto, weightIndex: number, view: View): Layer {
+/** A layer of a weight that is seen as `view`. */
+export function layerOf(node: NodeProto, weightIndex: number, view: View, name = 'w'): Layer {
   const { dims, dataType, ...rest } = view;
-  const weight = tensor('w', dims, new Float32Array(dims.reduce((a, b) => a * b, 1)));
+  const weight = tensor(name, dims, new Float32Array(dims.reduce((a, b) => a * b, 1)));
   const order = dims.map((_, i) => i);
   const constant = {
     tensor: weight,
@@ -113,6 +113,10 @@ export function wire(
   const names = new Names(model);
   const stored = store(layers[0]!, quantized, names);
   model.graph!.initializer.push(...stored.tensors);
+  // Meanwhile the data may wait elsewhere.
+  const data = stored.tensors.map(({ rawData }) => rawData);
+  for (const made of stored.tensors) made.rawData = new Uint8Array(0);
   for (const layer of layers) stored.wire(layer, { model, names, activationRank });
+  for (const [i, made] of stored.tensors.entries()) made.rawData = data[i]!;
   return stored;
 }
