@@ -63,6 +63,11 @@ Calibration data:
   with a single input. The first dimension counts samples. Use data like that which the network will see: as many rows
   reach a layer as there are samples (times tokens), and about twice as many as it has inputs are good.
 
+Checkpoints:
+  A safetensors file gives a file, a folder with an index a folder that vLLM and transformers load. Each neuron has one
+  scale unless --group-size says otherwise. What layers see is recorded elsewhere (--activations); without it every weight
+  is rounded by itself. A run that was interrupted goes on with --resume.
+
 Examples:
   $ vertexq quantize model.onnx -o model.int4.onnx --calibration samples.npz
   $ vertexq quantize model.onnx -o out.onnx --calibration a.npz b.npz --holdout test.npz --report report.json
