@@ -33,7 +33,7 @@ export class OutputFile {
     reuse = false,
   ): Promise<OutputFile> {
     try {
-      const flags = reuse ? constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0) : 'wx+';
+      const flags = reuse ? constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0) : 'wx';
       return new OutputFile(file, temporary, await open(temporary, flags));
     } catch (cause) {
       throw unwritable(file, cause);

@@ -30,6 +30,7 @@ export function unsuitable(
   modelType?: string,
 ): string | undefined {
   if (!name.endsWith(suffix)) return 'not the weight of a layer';
+  if (shape.length === 1) return 'a vector';
   if (shape.length !== 2) return `${shape.length} dimensions, not 2`;
   if (!isFloat(dtype)) return `${dtype}, not a float type`;
   if (elementsOf(shape) === 0) return 'empty';

@@ -69,6 +69,11 @@ Configuration file:
     { "calibration": "samples.npz", "bits": 4,
       "overrides": [{ "layers": "*/head/*", "bits": 8 }, { "layers": ["*up*", "*down*"], "groupSize": 16 }] }
 
+Checkpoints:
+  A safetensors file gives a file, a folder with an index a folder that vLLM and transformers load. Each neuron has one
+  scale unless --group-size says otherwise. What layers see is recorded elsewhere (--activations); without it every weight
+  is rounded by itself. A run that was interrupted goes on with --resume.
+
 Examples:
   $ vertexq quantize model.onnx -o model.int4.onnx --calibration samples.npz
   $ vertexq quantize model.onnx -o out.onnx --calibration a.npz b.npz --holdout test.npz --report report.json

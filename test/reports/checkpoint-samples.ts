@@ -27,7 +27,7 @@ export function samplePlan(changes: Partial<CheckpointPlan> = {}): CheckpointPla
         ...{ bits: 4, groupSize: 32, bytes: { before: 16_384, after: 4608 } },
       },
       {
-        ...{ name: 'norm.weight', dtype: 'BF16', shape: [64], action: 'copy', reason: '1 dimensions, not 2' },
+        ...{ name: 'norm.weight', dtype: 'BF16', shape: [64], action: 'copy', reason: 'a vector' },
         ...{ method: null, bits: null, groupSize: null, bytes: { before: 128, after: 128 } },
       },
     ],

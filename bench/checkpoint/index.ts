@@ -1,0 +1,92 @@
+// npm run bench:checkpoint [-- --gb n] [-- --kills n] [-- --folder path] [-- --keep] [-- speed resume fit]: checkpoints of any size, into
+// docs/checkpoints.md with --write.
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { formatBytes, formatSeconds } from '../../lib/reports/units';
+import { aligned, fillIn, markdownTable } from '../document';
+import { compareWithEngine } from './gram';
+import { makeCheckpoint, shapeFor } from './make';
+import { copyAndRead, killAndResume, quantize } from './measure';
+
+const words = process.argv.slice(2);
+const value = (flag: string, fallback: string) =>
+  words.includes(flag) ? words[words.indexOf(flag) + 1]! : fallback;
+const gigabytes = Number(value('--gb', '8'));
+const kills = Number(value('--kills', '50'));
+const stages = ['speed', 'resume', 'fit'].filter(
+  (name, _, all) => words.includes(name) || !all.some((other) => words.includes(other)),
+);
+const settings = { bits: 4, groupSize: 128, method: 'msq' } as const;
+
+async function speed(folder: string): Promise<string> {
+  const input = join(folder, `in-${gigabytes}`);
+  const output = join(folder, 'out');
+  const shape = shapeFor(gigabytes * 1e9);
+  if (!existsSync(input)) await makeCheckpoint(input, shape, 'BF16', Math.max(1e8, (gigabytes * 1e9) / 4));
+  const { copy, read } = await copyAndRead(input, output);
+  const lines = [['cp of the input, then reading the copy', '', formatSeconds(copy + read), '1', '', '']];
+  const threads = [...new Set([2, 1, availableParallelism()])];
+  const bytes = gigabytes * 1e9;
+  for (const count of threads) {
+    const run = quantize(input, output, { ...settings, threads: count });
+    const ratio = (run.seconds / (copy + read)).toFixed(2);
+    lines.push([
+      `msq, 4 bits, groups of 128`,
+      String(count),
+      formatSeconds(run.seconds),
+      ratio,
+      `${formatBytes(bytes / run.seconds)}/s`,
+      formatBytes(run.rss),
+    ]);
+    console.error(lines.at(-1)!.join('  '), `${run.cpu.toFixed(1)} s of cores`);
+  }
+  rmSync(output, { recursive: true });
+  const head = [`${gigabytes} GB of BF16`, 'threads', 'time', 'of copying', 'input', 'peak memory'];
+  return `${cpus()[0]!.model}, ${availableParallelism()} cores\n\n${markdownTable(head, lines)}`;
+}
+
+async function resume(folder: string): Promise<string> {
+  const input = join(folder, 'resume-in');
+  await makeCheckpoint(input, shapeFor(6e8), 'BF16', 2e8);
+  const { killed, completed } = await killAndResume(
+    input,
+    join(folder, 'resume-out'),
+    { ...settings, threads: 2 },
+    kills,
+  );
+  return `${killed} runs killed at random moments, ${completed} brought to their end by \`--resume\`: every time the bytes of an undisturbed run, and never a file under its name that was not whole.`;
+}
+
+async function fit(folder: string): Promise<string> {
+  const lines = (await compareWithEngine(folder)).map(({ name, checkpoint, engine }) => [
+    ...[name, formatSeconds(checkpoint), formatSeconds(engine), (checkpoint / engine).toFixed(2)],
+  ]);
+  return markdownTable(
+    ['`vertex`, 4 bits, groups of 128', 'in a checkpoint', '`quantizeLayer`', 'ratio'],
+    lines,
+  );
+}
+
+const makers: Record<string, (folder: string) => Promise<string>> = { speed, resume, fit };
+
+async function main(): Promise<void> {
+  const folder = words.includes('--folder')
+    ? value('--folder', '')
+    : mkdtempSync(join(tmpdir(), 'vertexq-checkpoint-'));
+  try {
+    for (const stage of stages) {
+      const text = await aligned(await makers[stage]!(folder));
+      console.log(`\n${text}`);
+      if (words.includes('--write'))
+        fillIn(join(__dirname, '..', '..', 'docs', 'checkpoints.md'), stage, text);
+    }
+  } finally {
+    if (!words.includes('--keep')) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+void main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});

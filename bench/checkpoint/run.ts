@@ -1,0 +1,26 @@
+// One run of quantizeCheckpoint in a process of its own: prints its time and memory as JSON. run.ts input output options
+import { quantizeCheckpoint } from '../../lib/index';
+
+const [input = '', output = '', options = '{}'] = process.argv.slice(2);
+
+async function main(): Promise<void> {
+  const started = performance.now();
+  let begun = false;
+  const { layers } = await quantizeCheckpoint(input, output, {
+    ...(JSON.parse(options) as object),
+    onProgress: () => {
+      if (!begun) console.error('begun');
+      begun = true;
+    },
+  });
+  const seconds = (performance.now() - started) / 1000;
+  const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage();
+  const cpu = (userCPUTime + systemCPUTime) / 1e6;
+  const fits = layers.map(({ name, seconds: own }) => ({ name, seconds: own }));
+  console.log(JSON.stringify({ seconds, cpu, rss: maxRSS * 1024, fits }));
+}
+
+void main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});

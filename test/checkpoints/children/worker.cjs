@@ -1,0 +1,5 @@
+require('tsx/cjs');
+const { quantizeCheckpoint } = require('../../../lib/index');
+
+const [input, output] = process.argv.slice(2);
+void quantizeCheckpoint(input, output, { groupSize: 32 });
