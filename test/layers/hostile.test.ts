@@ -40,7 +40,12 @@ test('weights of which those of one sign are next to nothing', async (t) => {
   ] as const)
     for (const method of ['vertex', 'gptq', 'msq'] as const) {
       const weight = Float32Array.from({ length: 36 }, (_, i) => (i % 5 === 0 ? few : many * (1 + (i % 7))));
-      const q = await quantizeLayer(layerOf({ weight }), { method, bits: 4, grid: 'asymmetric', groupSize: 6 });
+      const q = await quantizeLayer(layerOf({ weight }), {
+        method,
+        bits: 4,
+        grid: 'asymmetric',
+        groupSize: 6,
+      });
       t.true(relativeError(weight, q.dequantize(), inFeatures) < 0.1, `${many} ${method}`);
     }
 });
