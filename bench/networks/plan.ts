@@ -79,9 +79,10 @@ export function encoderPlans(quick: boolean): Plan[] {
     ...of(all, ['vertex']),
     ...of([first], ['vertex, uncorrected']),
     ...of(all, ['gptq']),
-    ...of([first], quickOnes),
-    ...of(all, ['vertex, effort 0']),
+    ...of([first], ['gptq, uncorrected', 'vertex, effort 0']),
     ...of(others, quickOnes),
+    ...of(others, ['vertex, effort 0']),
+    ...of([first], quickOnes.slice(0, -1)),
     ...of(others, ['vertex, uncorrected']),
     ...otherGrids.map(([setting, grid]) => encoderPlan(setting, 'vertex', grid)),
   ];
