@@ -79,7 +79,7 @@ export class Workspace {
         throw cause;
       throw new VertexqError(
         'ERR_VERTEXQ_FILE',
-        `${this.output} cannot be written: ${(cause as Error).message}`,
+        `${this.output} cannot be written: ${(cause).message}`,
         { cause },
       );
     }
