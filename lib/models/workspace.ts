@@ -77,11 +77,9 @@ export class Workspace {
       // What a signal is aborted with may be anything.
       if (!(cause instanceof Error) || typeof (cause as NodeJS.ErrnoException).errno !== 'number')
         throw cause;
-      throw new VertexqError(
-        'ERR_VERTEXQ_FILE',
-        `${this.output} cannot be written: ${(cause).message}`,
-        { cause },
-      );
+      throw new VertexqError('ERR_VERTEXQ_FILE', `${this.output} cannot be written: ${cause.message}`, {
+        cause,
+      });
     }
   }
 
