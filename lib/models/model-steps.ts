@@ -10,11 +10,11 @@ import { findLayers, type FoundLayers, isSingleOrHalf } from './layers/find-laye
 import type { Layer } from './layers/layer';
 import type { ModelSettings } from './model-options';
 import { readModel } from './onnx/codec';
-import { typeNameOf } from './onnx/element-types';
+import { rawLength, typeNameOf } from './onnx/element-types';
 import { Graph, tensorsOf } from './onnx/graph';
-import type { ModelProto } from './onnx/onnx_pb';
+import type { ModelProto, TensorProto } from './onnx/onnx_pb';
 import { type Serialized, serializeModel } from './onnx/serialize';
-import { isExternal } from './onnx/tensor';
+import { countOf, isExternal } from './onnx/tensor';
 import { addMetadata, describeValue } from './onnx/value-info';
 import type { Weights } from './onnx/weights';
 import { runtimeVersion } from './runtime';
@@ -131,7 +131,7 @@ export async function writeModel(
   const layers = replacements.map(({ layer, stored, report }) => ({
     ...report,
     name: layer.name,
-    bytes: { before: report.bytes.before, after: stored.bytes },
+    bytes: { before: dataLength(layer.constant.tensor), after: stored.bytes },
   }));
   addMetadata(model, metadataOf(layers, settings));
   const { files } = await workspace.guarded(() =>
@@ -143,6 +143,9 @@ export async function writeModel(
   );
   return { files, layers, weights: weightTotals(replacements, layers) };
 }
+
+/** Bytes of a weight in its own type. */
+const dataLength = (weight: TensorProto) => rawLength(weight.dataType, countOf(weight))!;
 
 function metadataOf(layers: readonly LayerReport[], settings: ModelSettings): Record<string, string> {
   return {

@@ -243,13 +243,8 @@ for (const [where, build] of Object.entries({ 'a Constant node': inConstant, 'a 
     const exact = await runFile(input);
     for (const options of [{ method: 'msq' } as const, { calibration }])
       for (const format of ['float', 'qdq', 'matmulnbits'] as const)
-        for (const externalData of [undefined, false, true]) {
-          const report = await quantizeModel(input, output, {
-            ...options,
-            format,
-            bits: 8,
-            ...(externalData === undefined ? {} : { externalData }),
-          });
+        for (const external of [{}, { externalData: false }, { externalData: true }]) {
+          const report = await quantizeModel(input, output, { ...options, ...external, format, bits: 8 });
           t.is(report.layers.length, 1);
           const tensors = [...tensorsOf(readBack(output).graph!)];
           const [moved] = tensors.filter(

@@ -92,6 +92,11 @@ export function files(
   return { input, output: join(path, 'out.onnx') };
 }
 
+/** Has the runtime compute in float where it would round activations to 8 bits: in blocked DequantizeLinear before MatMul. */
+export const inFloat: InferenceSession.SessionOptions = {
+  extra: { session: { qdq_matmulnbits_accuracy_level: '1' } },
+};
+
 /** A network's outputs in onnxruntime. */
 export async function run(
   model: string | ModelProto,

@@ -26,7 +26,7 @@ const wrong: [object, new (message: string) => Error, RegExp][] = [
   [{ operators: ['Conv', 5] }, RangeError, /"operators" option to be one of .*, not 5/],
   [{ externalData: 'yes' }, TypeError, /"externalData" option to be true or false, not "yes"/],
   [{ externaldata: true }, TypeError, /did you mean "externalData"\?/],
-  [{ memory: -1 }, RangeError, /"memory" option to be a whole number from 0/],
+  [{ memory: -1 }, RangeError, /"memory" option to be a whole number 0 or more, not -1/],
   [{ memory: '512' }, TypeError, /"memory" option to be a number, not "512"/],
   [{ memory: 0.5 }, RangeError, /"memory" option to be a whole number/],
   [{ method: 'mqs' }, RangeError, /"method".*did you mean "msq"\?/],

@@ -161,6 +161,35 @@ export const cases: Record<string, Case> = {
     ],
     constants: [w('w')],
   })),
+  'behind Reshape and Transpose, from four dimensions': behind([outputs, inputs], (w) => ({
+    nodes: [
+      node('Reshape', ['w', 'shape'], ['flat']),
+      node('Transpose', ['flat'], ['way'], { attributes: { perm: [1n, 0n] } }),
+    ],
+    constants: [
+      { ...w('w'), dims: [1n, BigInt(outputs), 8n, BigInt(inputs / 8)] },
+      tensor('shape', [2], BigInt64Array.of(BigInt(outputs), -1n)),
+    ],
+  })),
+  'a convolution as TensorFlow has it, behind Transpose': {
+    feeds: [feed([2, 10, 9, 9], 3)],
+    build: (weights) => {
+      const plain = weights('w', [outputs, inputs], true);
+      // [outputs, channels, 2, 2] as [2, 2, channels, outputs].
+      const turned = new Float32Array(plain.length);
+      for (let out = 0; out < outputs; out++)
+        for (let i = 0; i < inputs; i++)
+          turned[((i % 4) * 10 + Math.floor(i / 4)) * outputs + out] = plain[out * inputs + i]!;
+      return network({
+        nodes: [
+          node('Transpose', ['w'], ['kernel'], { attributes: { perm: [3n, 2n, 0n, 1n] } }),
+          node('Conv', ['x', 'kernel'], ['y']),
+        ],
+        constants: [tensor('w', [2, 2, 10, outputs], turned)],
+        inputs: [float('x', ['batch', 10, 'height', 'width'])],
+      });
+    },
+  },
   'in a Constant node': behind([inputs, outputs], (w) => ({
     nodes: [node('Constant', [], ['way'], { attributes: { value: w('') } })],
   })),

@@ -6,11 +6,16 @@ import { ModelProtoSchema } from './onnx_pb';
 // Two bytes of a file become a message of some hundred bytes, and a heap that is full ends the process: so what a file will
 // take is estimated before it is parsed.
 
-/** Bytes on the heap, about, as measured with Node 20. */
-const perMessage = 400;
-const perUnknownField = 300;
+/** Bytes on the heap, at most about, as measured with Node 20; of lists, while they grow. */
+const perMessage = 180;
+const perList = 24;
+const perListInUse = 160;
+const perListElement = 20;
+const perUnknownField = 320;
 const perString = 40;
 const perBytes = 120;
+const perFloat = 20;
+const perBigInt = 28;
 
 /**
  * Goes over a model's messages before they are parsed. Throws ERR_VERTEXQ_MEMORY where they and their numbers would fill more than
@@ -19,15 +24,15 @@ const perBytes = 120;
  */
 export function requireHeap(bytes: Uint8Array, file: string): void {
   const most = getHeapStatistics().heap_size_limit / 2;
-  if (heapFor(bytes, most, file) > most)
+  if (heapFor(bytes, file, most) > most)
     throw new VertexqError(
       'ERR_VERTEXQ_MEMORY',
       `${file}: its nodes and numbers would take more than ${Math.round(most / 2 ** 20)} MiB, half of the memory that Node gives JavaScript: raise it with NODE_OPTIONS=--max-old-space-size=<MiB>`,
     );
 }
 
-/** What parsing will take, or the first number above `most`. Goes over the messages alone, without recursion. */
-function heapFor(bytes: Uint8Array, most: number, file: string): number {
+/** What parsing will take, or the first number above `most`. Goes over the messages alone, without recursion. Throws as `requireHeap`. */
+export function heapFor(bytes: Uint8Array, file: string, most = Infinity): number {
   let at = 0;
   const malformed = (what: string) =>
     new VertexqError('ERR_VERTEXQ_ONNX', `${file} is not an ONNX model: ${what}, at byte ${at}`);
@@ -40,7 +45,7 @@ function heapFor(bytes: Uint8Array, most: number, file: string): number {
     }
     throw malformed('a number that does not end');
   };
-  const open = [{ end: bytes.length, fields: fieldsOf(ModelProtoSchema) }];
+  const open = [{ end: bytes.length, known: knownOf(ModelProtoSchema), listsInUse: 0 }];
   let heap = perMessage;
   while (heap <= most) {
     while (open.length > 0 && at >= open.at(-1)!.end) {
@@ -50,10 +55,14 @@ function heapFor(bytes: Uint8Array, most: number, file: string): number {
     const inner = open.at(-1);
     if (!inner) return heap;
     const tag = varint();
-    const { field, wireTypes } = inner.fields.get(Math.floor(tag / 8)) ?? unknown;
+    const { field, wireTypes } = inner.known.fields.get(Math.floor(tag / 8)) ?? unknown;
     const wireType = tag % 8;
     if (field && !wireTypes.includes(wireType))
       throw malformed(`"${field.name}" of ${field.parent.name} has the wire type ${wireType}`);
+    if (field?.fieldKind === 'list' && !(inner.listsInUse & (1 << field.number))) {
+      inner.listsInUse |= 1 << field.number;
+      heap += perListInUse;
+    }
     if (wireType !== 2) {
       heap += field ? perNumber(field) : perUnknownField;
       if (wireType === 0) varint();
@@ -66,8 +75,9 @@ function heapFor(bytes: Uint8Array, most: number, file: string): number {
     const length = varint();
     if (at + length > inner.end) throw malformed('a field goes beyond its message');
     if (field?.message) {
-      heap += perMessage;
-      open.push({ end: at + length, fields: fieldsOf(field.message) });
+      const known = knownOf(field.message);
+      heap += known.heap;
+      open.push({ end: at + length, known, listsInUse: 0 });
       continue;
     }
     heap += field ? perLength(field, length) : perUnknownField;
@@ -90,39 +100,52 @@ function wireTypesOf(field: DescField): readonly number[] {
   return field.fieldKind === 'list' ? [own, 2] : [own];
 }
 
-function perNumber(field: DescField): number {
-  return field.scalar === ScalarType.INT64 || field.scalar === ScalarType.UINT64 ? 48 : 8;
+function perNumber({ scalar }: DescField): number {
+  if (scalar === ScalarType.INT64 || scalar === ScalarType.UINT64) return perListElement + perBigInt;
+  return scalar === ScalarType.FLOAT || scalar === ScalarType.DOUBLE
+    ? perListElement + perFloat
+    : perListElement;
 }
 
-/** A string, bytes, or packed numbers. */
+/** A string, bytes, or packed numbers, of which the shortest take a byte. */
 function perLength(field: DescField, length: number): number {
   switch (field.scalar) {
     case ScalarType.STRING:
-      return perString + length;
+      return perListElement + perString + length;
     case ScalarType.BYTES:
-      return perBytes;
+      return perListElement + perBytes;
     case ScalarType.FLOAT:
-      return 2 * length;
+      return perNumber(field) * (length / 4);
     case ScalarType.DOUBLE:
-      return length;
+      return perNumber(field) * (length / 8);
     default:
       return perNumber(field) * length;
   }
 }
 
-interface Known {
+interface KnownField {
   field: DescField | undefined;
   wireTypes: readonly number[];
 }
 
-const unknown: Known = { field: undefined, wireTypes: [] };
-const known = new Map<DescMessage, Map<number, Known>>();
+interface KnownMessage {
+  fields: ReadonlyMap<number, KnownField>;
+  heap: number;
+}
 
-function fieldsOf(message: DescMessage): Map<number, Known> {
-  let fields = known.get(message);
-  if (!fields) {
-    fields = new Map(message.fields.map((field) => [field.number, { field, wireTypes: wireTypesOf(field) }]));
-    known.set(message, fields);
+const unknown: KnownField = { field: undefined, wireTypes: [] };
+const messages = new Map<DescMessage, KnownMessage>();
+
+function knownOf(message: DescMessage): KnownMessage {
+  let known = messages.get(message);
+  if (!known) {
+    known = {
+      fields: new Map(
+        message.fields.map((field) => [field.number, { field, wireTypes: wireTypesOf(field) }]),
+      ),
+      heap: perMessage + perList * message.fields.filter(({ fieldKind }) => fieldKind === 'list').length,
+    };
+    messages.set(message, known);
   }
-  return fields;
+  return known;
 }
