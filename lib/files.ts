@@ -7,29 +7,99 @@ import { VertexqError } from './errors';
 /** One write call takes less than 2 GiB. */
 const chunk = 2 ** 30;
 
+/** ERR_VERTEXQ_FILE: why `file` cannot be written. */
+function unwritable(file: string, cause: unknown): VertexqError {
+  if (cause instanceof VertexqError) return cause;
+  return new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be written: ${(cause as Error).message}`, {
+    cause,
+  });
+}
+
+/**
+ * A file on its way: its bytes go to a temporary file, in any order, and it appears under its own name only when it is whole. All
+ * rejections are ERR_VERTEXQ_FILE.
+ */
+export class OutputFile {
+  private constructor(
+    readonly file: string,
+    readonly temporary: string,
+    private readonly handle: FileHandle,
+  ) {}
+
+  /** `temporary` lies on the same file system as `file`; default: beside it. Without `reuse` it must not exist. */
+  static async create(
+    file: string,
+    temporary = join(dirname(file), `.vertexq-${randomBytes(8).toString('hex')}.tmp`),
+    reuse = false,
+  ): Promise<OutputFile> {
+    try {
+      const flags = reuse ? constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0) : 'wx+';
+      return new OutputFile(file, temporary, await open(temporary, flags));
+    } catch (cause) {
+      throw unwritable(file, cause);
+    }
+  }
+
+  async write(bytes: Uint8Array, position: number, signal?: AbortSignal): Promise<void> {
+    try {
+      await writeAll(this.handle, bytes, position, signal);
+    } catch (cause) {
+      if (signal?.aborted && cause === signal.reason) throw cause;
+      throw unwritable(this.file, cause);
+    }
+  }
+
+  /** Fills `target` from what has been written at `position`; false where the file ends before. */
+  async fill(target: Uint8Array, position: number): Promise<boolean> {
+    try {
+      for (let done = 0; done < target.length;) {
+        const length = Math.min(chunk, target.length - done);
+        const { bytesRead } = await this.handle.read(target, done, length, position + done);
+        if (bytesRead === 0) return false;
+        done += bytesRead;
+      }
+      return true;
+    } catch (cause) {
+      throw unwritable(this.file, cause);
+    }
+  }
+
+  /** Syncs the bytes, closes the file and gives it its name. */
+  async commit(): Promise<void> {
+    try {
+      await this.handle.sync().finally(() => this.handle.close());
+      await rename(this.temporary, this.file);
+      await syncFolder(dirname(this.file));
+    } catch (cause) {
+      throw unwritable(this.file, cause);
+    }
+  }
+
+  /** Closes the file; what was written stays under the temporary name. */
+  async close(): Promise<void> {
+    await this.handle.close().catch(() => {}); // closed already, or never to be read
+  }
+
+  /** Closes the file and takes it away. */
+  async discard(): Promise<void> {
+    await this.close();
+    await rm(this.temporary, { force: true }).catch(() => {}); // what went wrong before tells more
+  }
+}
+
 /**
  * Writes a file so that its name never stands for a part of it: to a temporary file beside it, synced, renamed. Throws
  * ERR_VERTEXQ_FILE, and then has left nothing.
  */
 export async function writeWhole(file: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
-  const temporary = join(dirname(file), `.vertexq-${randomBytes(8).toString('hex')}.tmp`);
+  const output = await OutputFile.create(file);
   try {
-    const handle = await open(temporary, 'wx');
-    try {
-      await writeAll(handle, bytes, 0, signal);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await output.write(bytes, 0, signal);
     signal?.throwIfAborted();
-    await rename(temporary, file);
-    await syncFolder(dirname(file));
-  } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => {}); // the first error tells more
-    if (signal?.aborted && cause === signal.reason) throw cause;
-    throw new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be written: ${(cause as Error).message}`, {
-      cause,
-    });
+    await output.commit();
+  } catch (error) {
+    await output.discard();
+    throw error;
   }
 }
 

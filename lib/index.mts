@@ -2,8 +2,12 @@
 export {
   VertexqError,
   compareMethods,
+  evaluateModel,
+  inspectCheckpoint,
   inspectModel,
+  planCheckpoint,
   preprocess,
+  quantizeCheckpoint,
   quantizeLayer,
   quantizeModel,
   version,

@@ -1,5 +1,9 @@
+export { inspectCheckpoint } from './checkpoints/inspect-checkpoint';
+export { planCheckpoint } from './checkpoints/plan-checkpoint';
+export { quantizeCheckpoint } from './checkpoints/quantize-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
+export { evaluateModel } from './evaluate/evaluate-model';
 export { preprocess } from './layers/preprocess';
 export { quantizeLayer } from './layers/quantize-layer';
 export { inspectModel } from './models/inspect-model';
@@ -22,11 +26,34 @@ export type {
 } from './types';
 export type {
   CalibrationData,
+  DataOptions,
   Feeds,
+  ImageOptions,
   InspectedLayer,
   Inspection,
+  LayerOverride,
   ModelOptions,
   Report,
   TensorLike,
 } from './models/types';
-export type { ComparedRun, CompareOptions, Comparison, ModelOutputs, OutputError } from './compare/types';
+export type { ComparedRun, CompareOptions, Comparison } from './compare/types';
+export type {
+  EvaluateOptions,
+  Evaluation,
+  Latency,
+  ModelOutputs,
+  OutputError,
+  OutputEvaluation,
+  Score,
+} from './evaluate/types';
+export type {
+  CheckpointFormat,
+  CheckpointInspection,
+  CheckpointOptions,
+  CheckpointPlan,
+  CheckpointReport,
+  InspectedTensor,
+  InspectedWeight,
+  PlannedTensor,
+  WeightOverride,
+} from './checkpoints/types';

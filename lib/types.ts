@@ -40,10 +40,15 @@ export interface LayerInput {
 
 /** How far long work has come. `done` of `total` units, whose kind depends on the stage. */
 export interface Progress {
-  /** `capture` runs the network (units: runs, each of a batch of samples), `quantize` fits a layer (neurons), `write` writes the file. */
-  stage: 'capture' | 'quantize' | 'write';
+  /**
+   * `capture` runs the network (units: runs, each of a batch of samples), `quantize` fits a layer (neurons), `write` writes the file;
+   * `evaluate` runs both networks (batches), `time` times them (runs).
+   */
+  stage: 'capture' | 'quantize' | 'write' | 'evaluate' | 'time';
   done: number;
   total: number;
+  /** For checkpoints: that `done` and `total` are bytes of the input. */
+  unit?: 'bytes';
   /** In a model: the layer's name, and which of how many it is, from 0. */
   layer?: string;
   layerIndex?: number;
@@ -134,8 +139,8 @@ export interface LayerReport {
   /** The method whose codes these are. */
   method: string;
   /**
-   * The method that was asked for, where plain rounding had the lower error on the held-out rows and took its place; else null. Errors
-   * are against what they would have been against.
+   * The method that was asked for, where plain rounding had the lower error on the held-out rows, or the groups of a convolution had
+   * fewer rows than inputs, and plain rounding took its place; else null. Errors are against what they would have been against.
    */
   fellBackFrom: string | null;
   /** Whether the fit aimed at the outputs that the float layer gave on inputs of its own. */

@@ -1,8 +1,8 @@
 // The MNIST networks: fitted to training images, judged by the test images.
-import { join } from 'node:path';
 import type { Feeds, ModelOptions } from '../../lib';
 import { accuracy, loadMnist, type MnistSplit, pixelsPerImage } from '../../scripts/models/mnist';
 import { mulberry32, shuffle } from '../../scripts/models/trainer/random';
+import { fixture } from './fixtures';
 import type { Network, Scorer } from './network';
 
 const imageShapes = { mlp: [pixelsPerImage], cnn: [1, 28, 28] };
@@ -12,7 +12,8 @@ export const digitNetworks = Object.keys(imageShapes) as DigitNetwork[];
 
 export const digitCounts = { calibration: 4096, holdout: 1000, judged: 10_000 };
 
-const perChannel: ModelOptions = { groupSize: 'channel' };
+/** The convolutions, 1 % of the weights, stay float. */
+const perChannel: ModelOptions = { groupSize: 'channel', operators: ['MatMul', 'Gemm'] };
 
 export const settings: Record<string, { options: ModelOptions }> = {
   '1 bit': { options: { ...perChannel, bits: 1, grid: 'zero-free' } },
@@ -28,7 +29,7 @@ export function digits(name: DigitNetwork, seed: number): Network {
   const { calibration, holdout, judged } = digitCounts;
   const feeds = (split: MnistSplit, chosen: Uint32Array) => feedsOf(split, chosen, imageShapes[name]);
   return {
-    path: join(__dirname, '..', '..', 'test', 'fixtures', `mnist-${name}.onnx`),
+    path: fixture(`mnist-${name}.onnx`),
     output: 'logits',
     calibration: feeds(train, order.subarray(0, calibration)),
     holdout: feeds(train, order.subarray(calibration, calibration + holdout)),

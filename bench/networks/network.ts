@@ -2,7 +2,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { quantizeModel, type Feeds, type ModelOptions } from '../../lib';
-import { OutputErrorSum } from '../../lib/compare/output-error';
+import { OutputErrorSum } from '../../lib/evaluate/output-error';
 import type { ModelOutputs } from '../../lib/compare/types';
 import { loadSession, runSession } from '../../lib/models/runtime';
 

@@ -34,7 +34,7 @@ export interface CaseResult extends Case, JobResult {
 
 /** Makes a case's model in a folder of its own below `place`, measures, and removes both the model and what came out. */
 export async function measureCase(given: Case, place: string): Promise<CaseResult> {
-  const folder = await mkdtemp(join(place, 'scale-'));
+  const folder = await mkdtemp(join(place, 'case-'));
   try {
     const { width, rows, batch, options } = given;
     const input = join(folder, 'in.onnx');

@@ -1,6 +1,6 @@
 // npm run bench:scale [-- --quick] [-- time memory large]: how time grows with depth and memory with size, into docs/scale.md. Run
 // nothing else beside it. --quick: small ones, and the document stays as it is. The models are made below .cache, up to 3 GiB.
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { aligned, fillIn, keep } from '../document';
 import { type Case, type CaseResult, measureCase } from './case';
@@ -18,7 +18,8 @@ const parts: Record<string, { cases: Case[]; table: (results: CaseResult[]) => s
 };
 
 async function main(): Promise<void> {
-  const place = join(root, '.cache');
+  const place = join(root, '.cache', 'scale');
+  await rm(place, { recursive: true, force: true }); // what a run that was killed has left
   await mkdir(place, { recursive: true });
   const chosen = Object.keys(parts).filter((name) => words.includes(name));
   for (const name of chosen.length > 0 ? chosen : Object.keys(parts)) {
@@ -31,6 +32,7 @@ async function main(): Promise<void> {
     fillIn(join(root, 'docs', 'scale.md'), name, text);
     await keep(join(root, 'docs', 'scale.json'), name, results);
   }
+  await rm(place, { recursive: true, force: true });
 }
 
 void main().catch((error: unknown) => {

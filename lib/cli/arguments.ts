@@ -52,6 +52,20 @@ export function wholeNumbers(text: string): number[] {
   return list.map(Number);
 }
 
+/** Numbers between commas. */
+export function decimals(text: string): number[] {
+  const list = text.split(',').map((word) => word.trim());
+  if (!list.every(isNumber)) throw new InvalidArgumentError('Expected numbers with commas between them.');
+  return list.map(Number);
+}
+
+/** A height and a width in pixels, or one number for both. */
+export function size(text: string): [number, number] {
+  const found = /^(\d+)(?:[x×,](\d+))?$/i.exec(text.trim());
+  if (!found) throw new InvalidArgumentError('Expected a height and a width, such as 224x224.');
+  return [Number(found[1]), Number(found[2] ?? found[1])];
+}
+
 /** A share, or the path of a file. */
 export function holdout(text: string): number | string {
   if (text === '') throw new InvalidArgumentError('Expected a fraction from 0 and below 1, or a file.');
@@ -69,4 +83,13 @@ export async function refuseCheckpoint(input: string): Promise<void> {
     'ERR_VERTEXQ_UNSUPPORTED',
     `${input} is a ${isFolder ? 'folder' : 'safetensors file'}: checkpoints are not supported in this version, give an ONNX file`,
   );
+}
+
+const units: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+
+/** Bytes: a number with k, M or G for powers of 1024. */
+export function bytes(text: string): number {
+  const found = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i.exec(text);
+  if (!found) throw new InvalidArgumentError('Expected bytes, such as 768M or 2G.');
+  return Math.round(Number(found[1]) * units[found[2]!.toLowerCase()]!);
 }

@@ -6,14 +6,16 @@ import { comparisonTable } from '../reports/comparison-table';
 import { errorPlot } from '../reports/error-plot';
 import * as parse from './arguments';
 import { type Context, lookOf } from './context';
+import { readingFlagNames, without } from './data-flags';
 import {
   addAlphabetFlags,
   addDataFlags,
   addLayerFlags,
   addMethodFlags,
   addThreadsFlag,
-  calibrationOf,
   dataFiles,
+  dataHelp,
+  dataOptions,
   formatFlag,
   type ModelFlags,
 } from './model-flags';
@@ -41,6 +43,7 @@ What it does:
 
   An option that only some methods take, such as --effort, goes to these.
 
+${dataHelp}
 Examples:
   $ vertexq compare model.onnx --calibration samples.npz
   $ vertexq compare model.onnx --calibration samples.npz --methods vertex,gptq --bits 2,3 --group-size 64
@@ -102,18 +105,18 @@ async function compare(input: string, flags: Flags, context: Context): Promise<v
 }
 
 /** What was given, by the library's names. */
-function compareOptions({
-  plot: _plot,
-  json: _json,
-  quiet: _quiet,
-  calibration,
-  methods,
-  ...options
-}: Flags): CompareOptions {
+function compareOptions(flags: Flags): CompareOptions {
+  const { methods, ...options } = without(flags, [
+    ...readingFlagNames,
+    'plot',
+    'json',
+    'quiet',
+    'calibration',
+  ]);
   return {
     ...options,
     // Whether these are methods is for the library to say.
     ...(methods ? { methods: methods as Method[] } : {}),
-    ...calibrationOf(calibration),
+    ...dataOptions(flags),
   };
 }

@@ -1,4 +1,11 @@
+import type {
+  CheckpointInspection,
+  CheckpointOptions,
+  CheckpointPlan,
+  CheckpointReport,
+} from '../checkpoints/types';
 import type { CompareOptions, Comparison } from '../compare/types';
+import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
 import { type Paint, painter } from '../reports/text';
 
@@ -18,9 +25,15 @@ export interface Context {
   env: Record<string, string | undefined>;
   /** Aborted by the first Ctrl-C. */
   signal: AbortSignal;
+  /** Options of a file with those of the command line. */
+  withConfig(file: string, flags: ModelOptions): Promise<ModelOptions>;
   quantizeModel(input: string, output: string, options: ModelOptions): Promise<Report>;
   compareMethods(input: string, options: CompareOptions): Promise<Comparison>;
+  evaluateModel(float: string, quantized: string, options: EvaluateOptions): Promise<Evaluation>;
   inspectModel(input: string): Promise<Inspection>;
+  quantizeCheckpoint(input: string, output: string, options: CheckpointOptions): Promise<CheckpointReport>;
+  planCheckpoint(input: string, output: string, options: CheckpointOptions): Promise<CheckpointPlan>;
+  inspectCheckpoint(input: string): Promise<CheckpointInspection>;
 }
 
 /** The process's own context. The library, and with it the native addon, is loaded only when a command needs it. */
@@ -30,10 +43,18 @@ export function processContext(signal: AbortSignal): Context {
     stderr: process.stderr,
     env: process.env,
     signal,
+    withConfig: async (...args) => (await import('./config.js')).withConfig(...args),
     quantizeModel: async (...args) => (await import('../models/quantize-model.js')).quantizeModel(...args),
     compareMethods: async (...args) =>
       (await import('../compare/compare-methods.js')).compareMethods(...args),
+    evaluateModel: async (...args) => (await import('../evaluate/evaluate-model.js')).evaluateModel(...args),
     inspectModel: async (input) => (await import('../models/inspect-model.js')).inspectModel(input),
+    quantizeCheckpoint: async (...args) =>
+      (await import('../checkpoints/quantize-checkpoint.js')).quantizeCheckpoint(...args),
+    planCheckpoint: async (...args) =>
+      (await import('../checkpoints/plan-checkpoint.js')).planCheckpoint(...args),
+    inspectCheckpoint: async (input) =>
+      (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input),
   };
 }
 

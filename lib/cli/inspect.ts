@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
 import { inspectionTable } from '../reports/table';
-import { refuseCheckpoint } from './arguments';
+import { checkpointInspectionTable } from '../reports/checkpoint-table';
+import { isCheckpoint } from './checkpoint-flags';
 import { type Context, lookOf } from './context';
 
 const examples = `
 Examples:
   $ vertexq inspect model.onnx
+  $ vertexq inspect Llama-3.2-1B/                                            tensors of a checkpoint
   $ vertexq inspect model.onnx --json | jq -r '.layers[].name'               names for --layers and --skip
 `;
 
@@ -13,21 +15,29 @@ Examples:
 export function addInspect(program: Command, context: Context): void {
   program
     .command('inspect')
-    .summary('list the layers of an ONNX model that can be quantized')
+    .summary('list the layers of an ONNX model or a checkpoint that can be quantized')
     .description(
-      'Lists the layers of an ONNX model that can be quantized, its other weights, inputs and outputs.',
+      'Lists the layers of an ONNX model that can be quantized, its other weights, inputs and outputs; of a safetensors file or folder its tensors, quantized ones too.',
     )
-    .argument('<model.onnx>', 'the network')
+    .argument('<model>', 'an ONNX file, a safetensors file, or a folder of them')
     .option('--json', 'write the list to stdout')
     .addHelpText('after', examples)
     .action((model: string, flags: { json?: boolean }) => inspect(model, flags.json === true, context));
 }
 
 async function inspect(input: string, json: boolean, context: Context): Promise<void> {
-  await refuseCheckpoint(input);
-  const inspection = await context.inspectModel(input);
-  context.signal.throwIfAborted();
-  if (json) context.stdout.write(`${JSON.stringify(inspection, null, 2)}\n`);
-  // The table is all there is to see without --json: it is written whether or not there is a terminal.
-  else context.stderr.write(`${inspectionTable(inspection, lookOf(context))}\n`);
+  const look = lookOf(context);
+  const show = (inspection: object, table: string) => {
+    context.signal.throwIfAborted();
+    if (json) context.stdout.write(`${JSON.stringify(inspection, null, 2)}\n`);
+    // The table is all there is to see without --json: it is written whether or not there is a terminal.
+    else context.stderr.write(`${table}\n`);
+  };
+  if (await isCheckpoint(input)) {
+    const inspection = await context.inspectCheckpoint(input);
+    show(inspection, checkpointInspectionTable(inspection, look));
+  } else {
+    const inspection = await context.inspectModel(input);
+    show(inspection, inspectionTable(inspection, look));
+  }
 }

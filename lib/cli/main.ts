@@ -6,6 +6,7 @@ import { visible } from '../reports/text';
 import { version } from '../version';
 import { addCompare } from './compare';
 import { type Context, processContext } from './context';
+import { addEval } from './eval';
 import { addInspect } from './inspect';
 import { addQuantize } from './quantize';
 
@@ -44,6 +45,7 @@ function programFor(context: Context): Command {
     });
   addQuantize(program, context);
   addCompare(program, context);
+  addEval(program, context);
   addInspect(program, context);
   return program;
 }

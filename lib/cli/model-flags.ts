@@ -1,11 +1,13 @@
-import { Option, type Command } from 'commander';
-import type { ModelOptions } from '../models/types';
+import type { Command } from 'commander';
+import type { DataOptions, ModelOptions } from '../models/types';
 import * as parse from './arguments';
+import { choice } from './choice';
+import { addReadingFlags, dataFlagsOf, onePath, type ReadingFlags } from './data-flags';
 
 // The options that the commands which quantize have in common, by the library's names.
 
 /** What these flags give. */
-export interface ModelFlags {
+export interface ModelFlags extends ReadingFlags {
   calibration?: string[];
   holdout?: number | string;
   grid?: NonNullable<ModelOptions['grid']>;
@@ -17,33 +19,42 @@ export interface ModelFlags {
   damping?: number;
   errorCorrection?: boolean;
   format?: NonNullable<ModelOptions['format']>;
+  operators?: string[];
   layers?: string[];
   skip?: string[];
-  batchSize?: number;
+  memory?: number;
   threads?: number;
 }
 
-export const choice = (flags: string, text: string, choices: readonly string[]) =>
-  new Option(flags, text).choices(choices);
-
 export function addDataFlags(command: Command): Command {
-  return command
+  command
     .optionsGroup('Data:')
     .option(
       '--calibration <file...>',
-      '.npz files of input tensors by name, or .npy files for a single input',
+      'samples: .npz, .safetensors, .jsonl, .npy; .txt or .jsonl with --tokenizer; images or a folder of them (see below)',
     )
     .option(
       '--holdout <fraction|file>',
       'share of the samples kept out of the fit for the reported error, or a file of others (default: 0.1)',
       parse.holdout,
-    )
-    .option(
-      '--batch-size <n>',
-      'samples per run of the network (default: 32, or what the network fixes)',
-      parse.wholeNumber,
     );
+  return addReadingFlags(command);
 }
+
+/** What calibration data may be, for the help. */
+export const dataHelp = `Calibration data:
+  .npz, .safetensors   arrays by input name, as numpy.savez(file, ids=…, mask=…) writes them; the first dimension counts
+                       samples. A .npy file serves a network with a single input.
+  .jsonl               a sample, or a batch, a line: {"ids": [5, 2, 9], "mask": [1, 1, 1]}, or with the dimensions told
+                       {"image": {"dims": [1, 28, 28], "data": [0, 0.5, …]}}. Lines may differ in length.
+  text                 with --tokenizer: .txt, a text a line, or .jsonl, {"text": "…"} a line. Fills input_ids,
+                       attention_mask, token_type_ids and position_ids; texts of like length are padded together.
+  images               .png, .jpg or .webp files, or a folder of them, through the package sharp (npm install sharp). Scaled
+                       to the size that the network fixes, or --image-size; (pixel / 255 − mean) / std.
+
+  Use data like that which the network will see: as many rows reach a layer as there are samples (times tokens), and about
+  twice as many as it has inputs are good. A generation model's caches (past_key_values…) are made empty for you.
+`;
 
 /** All of the alphabet but its size. */
 export function addAlphabetFlags(command: Command): Command {
@@ -104,6 +115,11 @@ export function addMethodFlags(command: Command): Command {
 export function addLayerFlags(command: Command): Command {
   return command
     .optionsGroup('Layers:')
+    .option(
+      '--operators <names>',
+      'only weights of these operators, with commas between them, such as MatMul,Gemm (default: all that are known but Gather, which holds embeddings)',
+      parse.words,
+    )
     .option('--layers <glob...>', 'only layers with such names (vertexq inspect lists them)')
     .option('--skip <glob...>', 'all but layers with such names');
 }
@@ -115,20 +131,30 @@ export function addThreadsFlag(command: Command): Command {
       '--threads <n>',
       'threads for the numerical work; results do not depend on it (default: all cores)',
       parse.wholeNumber,
+    )
+    .option(
+      '--memory <bytes>',
+      'as 768M or 2G. Models: activations kept between layers, more go to a file (default: 512M). Checkpoints: buffers (default: 768M)',
+      parse.bytes,
     );
 }
 
 export const formatFlag = () =>
   choice(
     '--format <name>',
-    'matmulnbits: com.microsoft.MatMulNBits nodes, small; float: values on the grid in the original layout (default: matmulnbits)',
-    ['matmulnbits', 'float'],
+    'matmulnbits: com.microsoft.MatMulNBits for products, DequantizeLinear for the rest; qdq: DequantizeLinear for all; float: values on the grid in the original layout (default: matmulnbits)',
+    ['matmulnbits', 'qdq', 'float'],
   );
 
-/** Calibration data as the library takes it: one path, or several. */
-export function calibrationOf(files: readonly string[] | undefined): { calibration?: string | string[] } {
-  if (files === undefined) return {};
-  return { calibration: files.length === 1 ? files[0]! : [...files] };
+/** The flags of data by the library's names. */
+export function dataOptions(
+  flags: Omit<ModelFlags, 'format'>,
+): DataOptions & { calibration?: string | string[] } {
+  const { calibration } = flags;
+  return {
+    ...dataFlagsOf(flags),
+    ...(calibration === undefined ? {} : { calibration: onePath(calibration) }),
+  };
 }
 
 /** The files among what was given. */

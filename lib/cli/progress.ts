@@ -10,7 +10,13 @@ export interface ProgressDisplay {
   stop(): void;
 }
 
-const stages = { capture: 'running the network', quantize: 'fitting', write: 'writing' } as const;
+const stages = {
+  capture: 'running the network',
+  quantize: 'fitting',
+  write: 'writing',
+  evaluate: 'running both networks',
+  time: 'timing both networks',
+} as const;
 
 /** A bar on a terminal; elsewhere a line for each layer; nothing with `quiet`. */
 export function progressDisplay(context: Context, look: Look, quiet: boolean): ProgressDisplay {
@@ -87,8 +93,8 @@ function progressBar({ stderr }: Context, { width = 80 }: Look): ProgressDisplay
   };
 }
 
-/** Running the network counts as one half of a layer's work. */
+/** Running the network, or two of them, counts as one half of a layer's work. */
 function shareOfLayer({ stage, done, total }: Progress): number {
   const share = total > 0 ? Math.min(1, done / total) : 0;
-  return stage === 'capture' ? share / 2 : 0.5 + share / 2;
+  return stage === 'capture' || stage === 'evaluate' ? share / 2 : 0.5 + share / 2;
 }

@@ -2,39 +2,56 @@ import type { Command } from 'commander';
 import { realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { checkOutput, writeWhole } from '../files';
+import type { CheckpointOptions } from '../checkpoints/types';
 import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
 import * as parse from './arguments';
+import {
+  addCheckpointFlags,
+  allFormatsFlag,
+  type CheckpointFlags,
+  checkpointFlagNames,
+  isCheckpoint,
+  refuseOthers,
+} from './checkpoint-flags';
+import { choice } from './choice';
 import { type Context, lookOf } from './context';
+import { readingFlagNames, without } from './data-flags';
 import {
   addAlphabetFlags,
   addDataFlags,
   addLayerFlags,
   addMethodFlags,
   addThreadsFlag,
-  calibrationOf,
-  choice,
   dataFiles,
-  formatFlag,
+  dataHelp,
+  dataOptions,
   type ModelFlags,
 } from './model-flags';
 import { progressDisplay } from './progress';
+import { quantizeCheckpoint } from './quantize-checkpoint';
 
-interface Flags extends ModelFlags {
+interface Flags extends Omit<ModelFlags, 'format'>, CheckpointFlags {
+  format?: NonNullable<ModelOptions['format'] | CheckpointOptions['format']>;
   output: string;
+  config?: string;
   method?: NonNullable<ModelOptions['method']>;
   bits?: number;
   levels?: number;
+  externalData?: boolean;
   report?: string;
   json?: boolean;
   quiet?: boolean;
 }
 
+/** What is for the command itself, not for the library. */
+const commandFlags = ['output', 'config', 'report', 'json', 'quiet'] as const;
+
 const examples = `
 What it does:
-  Each MatMul and Gemm weight becomes codes of a few bits with a scale per group. The network is run on the calibration
-  data, layer after layer, and each layer is fitted to what the layers before it, already quantized, produce: with error
-  correction, so that its outputs are again those of the float network.
+  The weights of products, convolutions and recurrent layers become codes of a few bits with a scale per group. The network
+  is run on the calibration data, layer after layer, and each layer is fitted to what the layers before it, already
+  quantized, produce: with error correction, so that its outputs are again those of the float network.
 
 Methods:
   vertex     weights walk along directions that hardly matter to the data until most of them are on the grid; the rest is
@@ -45,20 +62,28 @@ Methods:
   maly-saab  the walk of Maly & Saab alone, then plain rounding of what is left, with a certificate.
   msq        every weight is rounded by itself. Needs no data: the default without.
 
-Calibration data:
-  .npz files hold arrays by input name, as numpy.savez(file, ids=…, mask=…) writes them; a .npy file serves a network
-  with a single input. The first dimension counts samples. Use data like that which the network will see: as many rows
-  reach a layer as there are samples (times tokens), and about twice as many as it has inputs are good.
+${dataHelp}
+Configuration file:
+  The options of quantizeModel, by the names they have there, and others for single layers; later ones win. Paths are
+  relative to the file. For example vertexq.config.json:
+    { "calibration": "samples.npz", "bits": 4,
+      "overrides": [{ "layers": "*/head/*", "bits": 8 }, { "layers": ["*up*", "*down*"], "groupSize": 16 }] }
 
 Examples:
   $ vertexq quantize model.onnx -o model.int4.onnx --calibration samples.npz
   $ vertexq quantize model.onnx -o out.onnx --calibration a.npz b.npz --holdout test.npz --report report.json
+  $ vertexq quantize model.onnx -o out.onnx --calibration texts.txt --tokenizer tokenizer.json --max-length 128
+  $ vertexq quantize model.onnx -o out.onnx --calibration photos/ --image-mean .485,.456,.406 --image-std .229,.224,.225
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npy --bits 2 --group-size 16
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --bits 3 --effort 0       the walk alone: faster
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --method gptq --no-error-correction
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --levels 3 --group-size channel --format float
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --layers '*attention*' --skip '*/head/*'
+  $ vertexq quantize model.onnx -o out.onnx --config vertexq.config.json --bits 3
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
+  $ vertexq quantize Llama-3.2-1B -o Llama-3.2-1B-4bit --group-size 128      a checkpoint, no data
+  $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --activations inputs.safetensors --resume
+  $ vertexq quantize Llama-3.2-1B -o out --format gptq --override '*down_proj*=bits:8' --dry-run
 
   Options that take several values end at the next option: give the model first.
 `;
@@ -67,10 +92,14 @@ Examples:
 export function addQuantize(program: Command, context: Context): void {
   const command = program
     .command('quantize')
-    .summary('quantize the weights of an ONNX model')
-    .description('Quantizes the weights of an ONNX model to 1–8 bits.')
-    .argument('<model.onnx>', 'the network, in float32')
-    .requiredOption('-o, --output <file>', 'where the quantized network goes');
+    .summary('quantize the weights of an ONNX model or a checkpoint')
+    .description('Quantizes the weights of an ONNX model, or of a safetensors checkpoint, to 1–8 bits.')
+    .argument('<model>', 'an ONNX file; a safetensors file, or a folder of them with an index')
+    .requiredOption('-o, --output <path>', 'where the quantized network goes')
+    .option(
+      '--config <file.json>',
+      'options in a file, also for single layers (see below); those given here win',
+    );
   addDataFlags(command)
     .optionsGroup('Alphabet:')
     .option('--bits <n>', 'bits per weight, 1 to 8 (default: 4)', parse.wholeNumber)
@@ -93,10 +122,15 @@ export function addQuantize(program: Command, context: Context): void {
   addMethodFlags(command);
   addLayerFlags(command)
     .optionsGroup('Output:')
-    .addOption(formatFlag())
+    .addOption(allFormatsFlag())
+    .option(
+      '--external-data',
+      'weights in <output>_data beside the output, as transformers.js finds them (default: where one file cannot hold them)',
+    )
     .option('--report <file.json>', 'write all that is known about each layer to a file')
     .option('--json', 'write the report to stdout')
     .option('-q, --quiet', 'no progress, table and warnings');
+  addCheckpointFlags(command);
   addThreadsFlag(command)
     .addHelpText('after', examples)
     .action((model: string, flags: Flags) => quantize(model, flags, context));
@@ -104,14 +138,21 @@ export function addQuantize(program: Command, context: Context): void {
 
 async function quantize(input: string, flags: Flags, context: Context): Promise<void> {
   const { output, report: reportFile, json = false, quiet = false } = flags;
-  await parse.refuseCheckpoint(input);
+  const isForCheckpoint = await isCheckpoint(input);
+  refuseOthers(flags, isForCheckpoint);
   if (reportFile !== undefined) await checkReportFile(reportFile, input, flags);
+  const given = sharedOptions(flags);
+  if (isForCheckpoint) {
+    const where = { output, report: reportFile, json, quiet };
+    return quantizeCheckpoint(input, given, flags, where, context);
+  }
+  const options = flags.config === undefined ? given : await context.withConfig(flags.config, given);
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let report: Report;
   try {
     report = await context.quantizeModel(input, output, {
-      ...modelOptions(flags),
+      ...options,
       signal: context.signal,
       onProgress: (progress) => display.show(progress),
     });
@@ -125,16 +166,10 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
   if (json) context.stdout.write(text);
 }
 
-/** What was given, by the library's names. */
-function modelOptions({
-  output: _output,
-  report: _report,
-  json: _json,
-  quiet: _quiet,
-  calibration,
-  ...options
-}: Flags): ModelOptions {
-  return { ...options, ...calibrationOf(calibration) };
+/** What was given, by the library's names, but what only checkpoints take. The library refuses a format of the other kind. */
+function sharedOptions(flags: Flags): ModelOptions & CheckpointOptions {
+  const own = [...readingFlagNames, ...commandFlags, ...checkpointFlagNames, 'calibration'] as const;
+  return { ...without(flags, own), ...dataOptions(flags) } as ModelOptions & CheckpointOptions;
 }
 
 /** Before the work, not after it. */

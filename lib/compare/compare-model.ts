@@ -1,6 +1,8 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
+import { OutputErrorSum } from '../evaluate/output-error';
+import { scoreOf } from '../evaluate/score';
 import type { PreparedCalibration } from '../models/calibration';
 import { checkModelOptions, checkPath, type ModelSettings } from '../models/model-options';
 import { environment, type OpenModel, openModel, prepareData, selectLayers } from '../models/model-steps';
@@ -8,10 +10,8 @@ import { describeValue } from '../models/onnx/value-info';
 import { loadSession, runSession } from '../models/runtime';
 import { quantizeInto } from '../models/quantize-into';
 import { Workspace } from '../models/workspace';
-import { describe } from '../options';
 import type { JobOptions } from '../types';
 import { jobOptions, planRuns, type RunPlan } from './compare-options';
-import { OutputErrorSum } from './output-error';
 import { meanErrors } from './run-errors';
 import type { ComparedRun, CompareOptions, Comparison, ModelOutputs } from './types';
 
@@ -30,7 +30,7 @@ export async function compareModel(input: string, given: CompareOptions): Promis
     return { ...plan, settings: checkModelOptions(plan.options) };
   });
   options.signal?.throwIfAborted();
-  const opened = await openModel(input);
+  const opened = await openModel(input, plans[0]!.settings.format);
   const { skipped } = await selectLayers(opened, plans[0]!.settings);
   const data = await prepareData(opened.graph, options);
   const evaluation = await Evaluation.of(opened, data, options);
@@ -65,7 +65,7 @@ async function runOf(
 ): Promise<ComparedRun> {
   const started = performance.now();
   // Quantizing changes a model: every run has its own.
-  const opened = await openModel(input);
+  const opened = await openModel(input, settings.format);
   const { layers: found } = await selectLayers(opened, settings);
   const workspace = new Workspace(join(tmpdir(), fileName));
   try {
@@ -154,9 +154,6 @@ class Evaluation {
   }
 
   private async score(answers: readonly ModelOutputs[]): Promise<number> {
-    const score: unknown = await this.options.score!(answers, this.data.holdout);
-    if (typeof score !== 'number')
-      throw new TypeError(`Expected the "score" option to return a number, not ${describe(score)}`);
-    return score;
+    return scoreOf(this.options.score!, answers, this.data.holdout);
   }
 }

@@ -1,3 +1,4 @@
+import { checkScore } from '../evaluate/score';
 import { modelOptionNames } from '../models/model-options';
 import type { ModelOptions } from '../models/types';
 import {
@@ -37,8 +38,7 @@ export interface RunPlan {
 export function planRuns(options: CompareOptions, what: 'layer' | 'model', corrects: boolean): RunPlan[] {
   requireKnown(options, what === 'layer' ? layerNames : modelNames);
   checkJobOptions(options);
-  if (options.score !== undefined && typeof options.score !== 'function')
-    throw new TypeError(`Expected the "score" option to be a function, not ${describe(options.score)}`);
+  checkScore(options.score);
   const defaults = corrects ? defaultMethods.filter(fitsMoments) : defaultMethods;
   const methods = listOf('methods', options.methods, defaults).map(requireMethod);
   const widths = listOf('bits', options.bits, defaultBits).map((bits) => requireInteger('bits', bits, 1, 8));

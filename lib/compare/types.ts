@@ -1,8 +1,8 @@
-import type { Feeds, ModelOptions, Report, TensorLike } from '../models/types';
+import type { OutputError, Score } from '../evaluate/types';
+import type { ModelOptions, Report } from '../models/types';
 import type { LayerReport, Method } from '../types';
 
-/** What a network gave for one feed: output name → tensor. */
-export type ModelOutputs = Record<string, TensorLike>;
+export type { ModelOutputs, OutputError } from '../evaluate/types';
 
 /**
  * What to compare, and the options that all runs share. Of a layer, those that concern a model are refused. An option that only some
@@ -17,7 +17,7 @@ export interface CompareOptions extends Omit<ModelOptions, 'method' | 'bits' | '
    * For models: any other number to compare, such as accuracy. Called for the float network and after each run with what the network
    * gave on the held-out feeds, in their order, and with these. All of the outputs are in memory then.
    */
-  score?: (outputs: readonly ModelOutputs[], feeds: readonly Feeds[]) => number | Promise<number>;
+  score?: Score;
 }
 
 /** One method at one width. */
@@ -38,16 +38,6 @@ export interface ComparedRun {
   seconds: number;
   /** The quantized layers' weights. */
   bytes: { before: number; after: number };
-}
-
-/** How far a quantized network's outputs are from those of the float network. */
-export interface OutputError {
-  /** ‖Y′ − Y‖ / ‖Y‖, Frobenius, over all float outputs together. */
-  error: number;
-  /** Mean cosine of the outputs' rows, along the last axis; null where all of them are 0. */
-  cosine: number | null;
-  /** How many rows that is. */
-  rows: number;
 }
 
 /** What `compareMethods` found. */

@@ -6,24 +6,25 @@ import { VertexqError } from '../errors';
 /** One `FileHandle.read` of 2 GiB or more aborts the Node process. */
 const maxRead = 2 ** 30;
 
+export interface OpenOptions {
+  /** Whether `path` may be a symbolic link (default true). */
+  followLinks?: boolean;
+}
+
 /** A regular file open for reading at any position. Its size is the one it had when it was opened. */
 export class InputFile {
   private constructor(
     readonly path: string,
     readonly size: number,
+    /** When it was last written, in nanoseconds since 1970. */
+    readonly modified: bigint,
     /** Differs once the file has been replaced or, as far as its time tells, written to. */
     readonly identity: string,
     private readonly handle: FileHandle,
   ) {}
 
-  /**
-   * Opens `path`, runs `use` and closes the file. Rejects with ERR_VERTEXQ_FILE where it cannot be read or is no regular file.
-   */
-  static async with<Result>(
-    path: string,
-    use: (file: InputFile) => Promise<Result>,
-    { followLinks = true }: { followLinks?: boolean } = {},
-  ): Promise<Result> {
+  /** Rejects with ERR_VERTEXQ_FILE where `path` cannot be read or is no regular file. It is for the caller to close. */
+  static async open(path: string, { followLinks = true }: OpenOptions = {}): Promise<InputFile> {
     let handle: FileHandle;
     try {
       // Without O_NONBLOCK, opening a FIFO would wait for a writer. Windows has none of these.
@@ -33,17 +34,46 @@ export class InputFile {
       throw unreadable(path, cause);
     }
     try {
-      const found = await handle.stat();
+      const found = await handle.stat({ bigint: true });
       if (!found.isFile())
         throw new VertexqError(
           'ERR_VERTEXQ_FILE',
           `${path} is not a regular file${found.isDirectory() ? ' but a folder' : ''}`,
         );
-      const identity = [found.dev, found.ino, found.size, found.mtimeMs].join();
-      return await use(new InputFile(path, found.size, identity, handle));
-    } finally {
+      const identity = [found.dev, found.ino, found.size, found.mtimeNs].join();
+      return new InputFile(path, Number(found.size), found.mtimeNs, identity, handle);
+    } catch (error) {
       await handle.close();
+      throw error;
     }
+  }
+
+  /** Opens `path`, runs `use` and closes the file. */
+  static async with<Result>(
+    path: string,
+    use: (file: InputFile) => Promise<Result>,
+    options?: OpenOptions,
+  ): Promise<Result> {
+    const file = await InputFile.open(path, options);
+    try {
+      return await use(file);
+    } finally {
+      await file.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+  }
+
+  /** Rejects with ERR_VERTEXQ_FILE if the file has been written since it was opened. */
+  async requireUnchanged(): Promise<void> {
+    const { size, mtimeNs } = await this.handle.stat({ bigint: true });
+    if (Number(size) !== this.size || mtimeNs !== this.modified)
+      throw new VertexqError(
+        'ERR_VERTEXQ_FILE',
+        `${this.path} was changed while it was read: it had ${this.size} bytes and has ${size}`,
+      );
   }
 
   /** Fills `target` from the bytes at `position`. Rejects with ERR_VERTEXQ_FILE if the file ends before. */

@@ -1,4 +1,5 @@
 import type { NativeQuantized, Norms } from '../native/binding';
+import { threadsFor } from '../native/jobs';
 import type { JobOptions, QuantizedLayer } from '../types';
 import {
   type Fit,
@@ -11,7 +12,8 @@ import {
 
 /**
  * Quantizes a layer whose neurons fall into groups with inputs of their own, as those of a grouped or depthwise convolution: each
- * group by itself. Such groups are small: where held-out rows tell that plain rounding does better for one, it gets that.
+ * group by itself. Such groups are small, and `vertex` follows few rows closely: where a group has fewer rows than inputs, or
+ * held-out rows tell that plain rounding does better for it, it gets that.
  */
 export async function quantizeGroups(
   layer: WeightsInput,
@@ -21,54 +23,81 @@ export async function quantizeGroups(
 ): Promise<QuantizedLayer> {
   if (groups === 1) return quantizeWeights(layer, settings, options);
   const started = performance.now();
+  const isVertex = settings.method === 'vertex';
+  const { calibration, inFeatures } = layer;
+  const tooFew = isVertex && calibration !== null && calibration.samples < inFeatures;
+  const method = tooFew ? 'msq' : settings.method;
+  const fits = await fitsOf(layer, groups, { ...settings, method }, options, threadsFor(options), isVertex);
+  const done = merged(fits.map((fit) => fit.done));
+  const quantized = quantizedLayer(layer, settings, { done, method, fallenBack: null }, started);
+  const { report } = quantized;
+  const rounded = fits.filter(({ fallenBack }) => fallenBack).length;
+  if (tooFew) {
+    report.fellBackFrom = settings.method;
+    report.warnings.push(
+      `${calibration.samples} calibration rows are too few for groups of ${inFeatures} inputs: the layer gets plain rounding ("msq"). Give ${2 * inFeatures} rows or more.`,
+    );
+  } else if (rounded > 0) {
+    report.warnings.push(
+      `In ${rounded} of ${groups} groups plain rounding had the lower error on held-out rows, and took the place of "${method}".`,
+    );
+  }
+  return quantized;
+}
+
+/** Each group's fit. As many are made at once as there are threads: a group has too little work to share. */
+async function fitsOf(
+  layer: WeightsInput,
+  groups: number,
+  settings: LayerSettings,
+  { onProgress, signal }: JobOptions,
+  threads: number,
+  wary: boolean,
+): Promise<Fit[]> {
   const neurons = layer.outFeatures / groups;
   const size = neurons * layer.inFeatures;
-  const { onProgress, ...job } = options;
   const fits: Fit[] = [];
-  for (let group = 0; group < groups; group++) {
-    fits.push(
-      await fitWeights(
-        {
-          ...layer,
-          weight: layer.weight.subarray(group * size, (group + 1) * size),
-          outFeatures: neurons,
-          calibration: layer.calibration?.group(group) ?? null,
-          holdout: layer.holdout?.group(group) ?? null,
-        },
-        settings,
-        job,
-        settings.method !== 'msq',
-      ),
-    );
-    onProgress?.({ stage: 'quantize', done: (group + 1) * neurons, total: layer.outFeatures });
-  }
-  const quantized = quantizedLayer(
-    layer,
-    settings,
-    { done: merged(fits.map(({ done }) => done)), method: settings.method, fallenBack: null },
-    started,
-  );
-  const rounded = fits.filter(({ fallenBack }) => fallenBack).length;
-  if (rounded > 0)
-    quantized.report.warnings.push(
-      `In ${rounded} of ${groups} groups plain rounding had the lower error on held-out rows, and took the place of "${settings.method}".`,
-    );
-  return quantized;
+  let next = 0;
+  let finished = 0;
+  const work = async () => {
+    while (next < groups) {
+      const group = next++;
+      const part = {
+        ...layer,
+        weight: layer.weight.subarray(group * size, (group + 1) * size),
+        outFeatures: neurons,
+        calibration: layer.calibration?.group(group) ?? null,
+        holdout: layer.holdout?.group(group) ?? null,
+      };
+      try {
+        fits[group] = await fitWeights(part, settings, { threads: 1, ...(signal ? { signal } : {}) }, wary);
+        onProgress?.({ stage: 'quantize', done: ++finished * neurons, total: layer.outFeatures });
+      } catch (error) {
+        next = groups;
+        throw error;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(threads, groups) }, work));
+  return fits;
 }
 
 /** The answers of groups as one of all their neurons. */
 function merged(parts: readonly NativeQuantized[]): NativeQuantized {
-  const mean = (value: (part: NativeQuantized) => number) =>
-    parts.reduce((sum, part) => sum + value(part), 0) / parts.length;
-  const sum = (value: (part: NativeQuantized) => number) => mean(value) * parts.length;
-  const norms = (of: (part: NativeQuantized) => Norms | null): Norms | null => {
-    const all = parts.map(of);
-    if (all.includes(null)) return null;
-    return {
-      error: Math.hypot(...(all as Norms[]).map(({ error }) => error)),
-      signal: Math.hypot(...(all as Norms[]).map(({ signal }) => signal)),
-    };
-  };
+  const sum = (value: (part: NativeQuantized) => number) =>
+    parts.reduce((total, part) => total + value(part), 0);
+  const mean = (value: (part: NativeQuantized) => number) => sum(value) / parts.length;
+  // One by one: there may be more groups than a call takes arguments.
+  const norms = (of: (part: NativeQuantized) => Norms | null): Norms | null =>
+    parts.map(of).reduce(
+      (total, own) =>
+        total &&
+        own && {
+          error: Math.hypot(total.error, own.error),
+          signal: Math.hypot(total.signal, own.signal),
+        },
+      { error: 0, signal: 0 },
+    );
   const bounds = parts.map(({ bound }) => bound);
   return {
     codes: joined(Int8Array, parts, ({ codes }) => codes),
@@ -84,7 +113,7 @@ function merged(parts: readonly NativeQuantized[]): NativeQuantized {
     },
     // One group's limit says nothing of another's.
     sphereGapDb: null,
-    passes: Math.max(...parts.map(({ passes }) => passes)),
+    passes: parts.reduce((most, { passes }) => Math.max(most, passes), 0),
     damping: mean(({ damping }) => damping),
     walked: sum(({ walked }) => walked),
   };

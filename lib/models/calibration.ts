@@ -1,11 +1,15 @@
 import { VertexqError } from '../errors';
-import { describe, requireInteger } from '../options';
-import { calibrationError, type ModelInput } from './tensor-checks';
-import { maxFeeds, readCalibration, type CalibrationSource } from './calibration-source';
-import { cut, feedsOf, spread, type Batch, type Piece } from './samples';
-import type { CalibrationData, Feeds } from './types';
+import { describe } from '../options';
+import { checkDataOptions } from './data/data-options';
+import { type Division, divide, type Plan, total, whole } from './data/divide';
+import { completeFeeds, isMadeInput } from './data/made-inputs';
+import { feedsOf, type Batch, type Padding } from './data/samples';
+import { type DataSource, maxFeeds, readData } from './data/source';
+import { calibrationError, type ModelInput } from './data/tensor-checks';
+import type { CalibrationData, DataOptions, Feeds } from './types';
 
-export type { ModelInput } from './tensor-checks';
+export { dataOptionsOf } from './data/data-options';
+export type { ModelInput } from './data/tensor-checks';
 
 /** Calibration data that is ready to be run. */
 export interface PreparedCalibration {
@@ -18,101 +22,139 @@ export interface PreparedCalibration {
   warnings: string[];
 }
 
-export interface CalibrationOptions {
-  /** Share of the samples to hold out, from 0 and below 1, or data of its own. Default 0.1. */
-  holdout?: number | CalibrationData | undefined;
-  /** Samples per feed of data in one piece. Default 32. */
-  batchSize?: number | undefined;
+/** Data of which nothing is held out. */
+export interface PreparedSamples {
+  feeds: Feeds[];
+  /** How many samples there are, and how many each feed has. */
+  samples: number;
+  sizes: number[];
+  warnings: string[];
+}
+
+type Optional<Options> = { [Name in keyof Options]?: Options[Name] | undefined };
+
+export interface SampleOptions extends Optional<DataOptions> {
   /** The network's inputs that are to be fed. */
   inputs: readonly ModelInput[];
+  signal?: AbortSignal | undefined;
+}
+
+export interface CalibrationOptions extends SampleOptions {
+  /** Share of the samples to hold out, from 0 and below 1, or data of its own. Default 0.1. */
+  holdout?: number | CalibrationData | undefined;
 }
 
 const defaultHoldout = 0.1;
 const defaultBatchSize = 32;
 const maxSamples = 100_000_000;
-/** From so many feeds on, whole ones are held out. */
-const manyFeeds = 10;
 
 /**
  * Reads calibration data, checks it against the network's inputs, and divides it between the fit and the held-out error.
  *
  * Data in one piece (files, or one feed) is cut into batches of `batchSize`, or of the first dimension that the network fixes;
- * samples that do not fill such a batch are dropped. An iterable of feeds is run as given. Held out are samples spread over the
- * data; batches where the network fixes their size; and whole feeds where there are 10 or more. The data is not copied, but
- * for batches that are gathered from several places.
+ * samples that do not fill such a batch are dropped. Samples of different shapes are run apart, but for texts, which are padded. An
+ * iterable of feeds is run as given. Held out are samples spread over the data; batches where the network fixes their size; and whole
+ * feeds where there are 10 or more. The data is not copied, but for batches that are gathered from several places. Caches of a
+ * generation model, and what goes with them, are made where the data has none.
  *
  * Rejects with TypeError and RangeError for arguments, ERR_VERTEXQ_CALIBRATION where the data does not fit the inputs, and what
- * reading files brings: ERR_VERTEXQ_FILE, ERR_VERTEXQ_NPY, ERR_VERTEXQ_NPZ, ERR_VERTEXQ_MEMORY, ERR_VERTEXQ_UNSUPPORTED.
+ * reading files brings: ERR_VERTEXQ_FILE, ERR_VERTEXQ_NPY, ERR_VERTEXQ_NPZ, ERR_VERTEXQ_SAFETENSORS, ERR_VERTEXQ_TOKENIZER,
+ * ERR_VERTEXQ_IMAGE, ERR_VERTEXQ_MEMORY, ERR_VERTEXQ_UNSUPPORTED; with the signal's reason when aborted.
  */
 export async function prepareCalibration(
   data: CalibrationData,
-  { holdout = defaultHoldout, batchSize, inputs }: CalibrationOptions,
+  { holdout = defaultHoldout, ...options }: CalibrationOptions,
 ): Promise<PreparedCalibration> {
-  if (batchSize !== undefined) requireInteger('batchSize', batchSize, 1, Infinity);
+  const plan = planFor(options);
   if (typeof holdout === 'number' && !(holdout >= 0 && holdout < 1))
     throw new RangeError(
       `Expected the "holdout" option to be a fraction from 0 and below 1, or data, not ${describe(holdout)}`,
     );
+  const source = await read(data, options, plan, 'calibration');
+  const feeds = feedsFor(options.inputs, source.padding);
+  if (typeof holdout === 'number')
+    return prepared(divide(source, holdout, plan, nameOf(data, 'calibration')), feeds, plan);
+  const heldOut = await read(holdout, options, plan, 'holdout');
+  const division = {
+    fit: whole(source, plan, nameOf(data, 'calibration')),
+    holdout: whole(heldOut, plan, nameOf(holdout, 'holdout')),
+  };
+  return prepared(division, feeds, plan, feedsFor(options.inputs, heldOut.padding));
+}
+
+/** Likewise for data that is all run, which messages call by `name`, its option. */
+export async function prepareSamples(
+  data: CalibrationData,
+  name: string,
+  options: SampleOptions,
+): Promise<PreparedSamples> {
+  const plan = planFor(options);
+  const source = await read(data, options, plan, name);
+  const batches = whole(source, plan, nameOf(data, name));
+  return {
+    feeds: batches.map(feedsFor(options.inputs, source.padding)),
+    samples: total(batches),
+    sizes: batches.map(({ samples }) => samples),
+    warnings: plan.warnings,
+  };
+}
+
+/** Checks the options. */
+function planFor({ inputs, signal: _signal, ...options }: SampleOptions): Plan {
+  checkDataOptions(options);
+  const { batchSize } = options;
   if (inputs.length === 0)
     throw new VertexqError(
       'ERR_VERTEXQ_CALIBRATION',
       'The network has no inputs: there is nothing to feed calibration data to',
     );
-  const fixed = fixedBatch(inputs);
+  const fixed = fixedBatch(inputs.filter((input) => !isMadeInput(input)));
   const warnings: string[] = [];
   if (fixed !== null && batchSize !== undefined && batchSize !== fixed)
     warnings.push(
       `The option "batchSize" (${batchSize}) has no effect: the network takes batches of ${fixed}`,
     );
-  const plan: Plan = { fixed, size: fixed ?? batchSize ?? defaultBatchSize, warnings };
-
-  const source = await readCalibration(data, inputs, 'calibration');
-  requireFewBatches(source, plan, nameOf(data, 'calibration'));
-  if (typeof holdout === 'number')
-    return prepared(divide(source, holdout, plan, nameOf(data, 'calibration')), warnings);
-  const heldOut = await readCalibration(holdout, inputs, 'holdout');
-  requireFewBatches(heldOut, plan, nameOf(holdout, 'holdout'));
-  return prepared(
-    {
-      fit: whole(source, plan, nameOf(data, 'calibration')),
-      holdout: whole(heldOut, plan, nameOf(holdout, 'holdout')),
-    },
-    warnings,
-  );
+  return { fixed, size: fixed ?? batchSize ?? defaultBatchSize, warnings };
 }
 
-interface Plan {
-  /** The first dimension, where the network fixes it. */
-  fixed: number | null;
-  /** Samples per batch of data in one piece. */
-  size: number;
-  warnings: string[];
+async function read(
+  data: CalibrationData,
+  options: SampleOptions,
+  plan: Plan,
+  where: string,
+): Promise<DataSource> {
+  const source = await readData(data, options, where);
+  requireFewBatches(source, plan, nameOf(data, where));
+  for (const [name, kind] of [
+    ['tokenizer', 'text'],
+    ['image', 'images'],
+  ] as const)
+    if (options[name] !== undefined && source.kind !== kind)
+      plan.warnings.push(`The option "${name}" has no effect: ${nameOf(data, where)} holds no ${kind}`);
+  return source;
 }
 
-interface Division {
-  fit: Batch[];
-  holdout: Batch[];
+/** What turns a batch into feeds. */
+function feedsFor(inputs: readonly ModelInput[], padding: Padding | null): (batch: Batch) => Feeds {
+  return (batch) => completeFeeds(feedsOf(batch, padding), batch.samples, inputs);
 }
 
-function prepared({ fit, holdout }: Division, warnings: string[]): PreparedCalibration {
+function prepared(
+  { fit, holdout }: Division,
+  feeds: (batch: Batch) => Feeds,
+  { warnings }: Plan,
+  heldOutFeeds = feeds,
+): PreparedCalibration {
   return {
-    fit: fit.map(feedsOf),
-    holdout: holdout.map(feedsOf),
+    fit: fit.map(feeds),
+    holdout: holdout.map(heldOutFeeds),
     samples: { fit: total(fit), holdout: total(holdout) },
     warnings,
   };
 }
 
-function total(batches: readonly { samples: number }[]): number {
-  return batches.reduce((sum, { samples }) => sum + samples, 0);
-}
-
 /** Samples and feeds take time and memory whatever their size: where a dimension is 0, no data bounds their number. */
-function requireFewBatches(
-  { pieces, asGiven }: CalibrationSource,
-  { size, fixed }: Plan,
-  what: string,
-): void {
+function requireFewBatches({ pieces, asGiven }: DataSource, { size, fixed }: Plan, what: string): void {
   const samples = total(pieces);
   if (samples > maxSamples) throw calibrationError(what, `has ${samples} samples, more than ${maxSamples}`);
   if (asGiven || samples / size <= maxFeeds) return;
@@ -133,82 +175,6 @@ function fixedBatch(inputs: readonly ModelInput[]): number | null {
         `The network's inputs ${describe(fixed[0]!.name)} and ${describe(name)} have the fixed first dimensions ${fixed[0]!.first} and ${first}: expected the same, the samples`,
       );
   return fixed[0]?.first ?? null;
-}
-
-/** All of the data. */
-function whole({ pieces, asGiven }: CalibrationSource, plan: Plan, what: string): Batch[] {
-  return asGiven ? given(pieces, plan, what) : full(cut(pieces, plan.size), plan, what);
-}
-
-/** Feeds as they were given. */
-function given(pieces: readonly Piece[], { fixed }: Plan, what: string): Batch[] {
-  for (const [i, { samples }] of pieces.entries())
-    if (fixed !== null && samples !== fixed)
-      throw calibrationError(
-        `${what}[${i}]`,
-        `has ${samples} samples, and the network takes ${fixed} at once`,
-      );
-  return cut(pieces, Infinity, { separate: true });
-}
-
-/** Batches without those that a network of a fixed batch cannot take. */
-function full(batches: Batch[], { fixed, warnings }: Plan, what: string): Batch[] {
-  if (fixed === null) return batches;
-  const kept = batches.filter(({ samples }) => samples === fixed);
-  const dropped = total(batches) - total(kept);
-  if (kept.length === 0)
-    throw calibrationError(what, `has ${dropped} samples, and the network takes ${fixed} at once`);
-  if (dropped > 0)
-    warnings.push(
-      `${what}: ${dropped} of ${total(batches)} samples left out, because the network takes ${fixed} at once`,
-    );
-  return kept;
-}
-
-/** Holds out a share of the data. */
-function divide(source: CalibrationSource, share: number, plan: Plan, what: string): Division {
-  if (share === 0) return { fit: whole(source, plan, what), holdout: [] };
-  // A batch of a fixed size cannot be taken apart, and one of many given feeds need not be.
-  return plan.fixed !== null || (source.asGiven && source.pieces.length >= manyFeeds)
-    ? divideBatches(source, share, plan, what)
-    : divideSamples(source, share, plan, what);
-}
-
-function divideBatches(source: CalibrationSource, share: number, plan: Plan, what: string): Division {
-  const { fixed, warnings } = plan;
-  const batches = whole(source, plan, what);
-  const samples = total(batches);
-  const held = source.asGiven && batches.length < manyFeeds ? 0 : heldOf(batches.length, share);
-  const because = `because the network takes ${fixed} at once`;
-  if (held === 0)
-    warnings.push(
-      `${what}: nothing of ${batches.length === 1 ? '1 batch' : `${batches.length} batches`} is held out, ${because}. Give more, or "holdout" data`,
-    );
-  const division: Division = { fit: [], holdout: [] };
-  const isHeld = spread(held, batches.length);
-  for (const batch of batches) division[isHeld() ? 'holdout' : 'fit'].push(batch);
-  const heldOut = total(division.holdout);
-  if (!source.asGiven && heldOut > 2 * share * samples + 1)
-    warnings.push(`${what}: as many as ${heldOut} of ${samples} samples are held out, ${because}`);
-  return division;
-}
-
-function divideSamples(source: CalibrationSource, share: number, plan: Plan, what: string): Division {
-  const { pieces, asGiven } = source;
-  const samples = total(pieces);
-  const held = heldOf(samples, share);
-  if (held === 0) plan.warnings.push(`${what}: nothing is held out, because there is only 1 sample`);
-  const size = asGiven ? Infinity : plan.size;
-  const [isHeld, isHeldAgain] = [spread(held, samples), spread(held, samples)];
-  return {
-    fit: cut(pieces, size, { keep: () => !isHeld(), separate: asGiven }),
-    holdout: cut(pieces, size, { keep: isHeldAgain, separate: asGiven }),
-  };
-}
-
-/** How many of `count` units to hold out: at least one where there are two, and never all. */
-function heldOf(count: number, share: number): number {
-  return Math.max(Math.min(Math.round(count * share), count - 1), Math.min(1, count - 1));
 }
 
 /** How messages call the data: by its file, if it is one. */

@@ -1,38 +1,33 @@
-import { checkAlphabet, checkGroupSize } from '../formats/matmulnbits';
 import type { LayerSettings } from '../layers/quantize-weights';
 import {
-  type AlphabetKind,
-  alphabetKind,
   checkJobOptions,
   describe,
-  fitsMoments,
   groupSizeFor,
-  methodSettings,
-  type MethodSettings,
-  modelGrid,
   quantizeOptionNames,
   rankRule,
   requireInteger,
   requireKnown,
   requireOneOf,
 } from '../options';
-import type { AlphabetOptions, Method } from '../types';
+import { checkDataOptions, dataOptionNames } from './data/data-options';
+import { type FitOptions, fitOptionNames, type FitSettings, fitSettings } from './fit-settings';
 import { knownOperators } from './layers/kinds';
 import type { Layer } from './layers/layer';
+import { flag, patterns } from './option-checks';
+import { Overrides } from './overrides';
 import type { ModelOptions } from './types';
 
 export const modelOptionNames: readonly string[] = [
   ...quantizeOptionNames,
-  ...['calibration', 'holdout', 'errorCorrection', 'format', 'operators', 'layers', 'skip', 'batchSize'],
+  ...dataOptionNames,
+  ...['calibration', 'holdout', 'errorCorrection', 'format', 'operators', 'layers', 'skip', 'overrides'],
   ...['externalData', 'memory'],
 ];
 
 /** The options of a model with defaults filled in; what depends on a layer's size is left for layerSettings. */
-export interface ModelSettings extends MethodSettings {
-  kind: AlphabetKind;
-  groupSize: number | 'channel';
-  rank: AlphabetOptions['rank'];
-  errorCorrection: boolean;
+export interface ModelSettings extends FitSettings {
+  /** What differs from layer to layer. */
+  overrides: Overrides;
   format: 'matmulnbits' | 'qdq' | 'float';
   operators: readonly string[] | undefined;
   layers: readonly string[] | undefined;
@@ -43,7 +38,7 @@ export interface ModelSettings extends MethodSettings {
 }
 
 const formats = ['matmulnbits', 'qdq', 'float'] as const;
-const defaultMemory = 512;
+const defaultMemory = 2 ** 29;
 
 export function checkPath(what: 'input' | 'output', path: unknown): void {
   if (typeof path !== 'string' || path === '')
@@ -54,18 +49,11 @@ export function checkPath(what: 'input' | 'output', path: unknown): void {
 export function checkModelOptions(options: ModelOptions): ModelSettings {
   requireKnown(options, modelOptionNames);
   checkJobOptions(options);
-  const method = methodSettings(options, options.calibration !== undefined);
   const format =
     options.format === undefined ? 'matmulnbits' : requireOneOf('format', options.format, formats);
-  const groupSize = options.groupSize ?? 32;
-  groupSizeFor({ groupSize }, Infinity);
-  const kind = alphabetKind(options, modelGrid);
-  if (format === 'matmulnbits') {
-    checkGroupSize(groupSize);
-    checkAlphabet(kind);
-  }
-  rankRule(options, 1, 'auto');
-  if (options.batchSize !== undefined) requireInteger('batchSize', options.batchSize, 1, Infinity);
+  const hasData = options.calibration !== undefined;
+  const fit = fitSettings(options, hasData, format);
+  checkDataOptions(options);
   if (options.holdout !== undefined && options.calibration === undefined)
     throw new RangeError(
       'The "holdout" option needs "calibration": without data there is nothing to hold out',
@@ -73,18 +61,16 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
   const layers = options.layers === undefined ? undefined : patterns('layers', options.layers);
   if (layers?.length === 0)
     throw new RangeError('The "layers" option is empty: leave it out to quantize every layer');
+  const common = { options: fitOptionsOf(options), hasData, format };
   return {
-    ...method,
-    errorCorrection: correctionFor(options, method.method),
-    kind,
-    groupSize,
-    rank: options.rank,
+    ...fit,
+    overrides: Overrides.of(options.overrides, common, fit),
     format,
     layers,
     skip: options.skip === undefined ? [] : patterns('skip', options.skip),
     operators: operatorsOf(options),
     externalData: flag('externalData', options.externalData),
-    memory: 2 ** 20 * requireInteger('memory', options.memory ?? defaultMemory, 0, Infinity),
+    memory: requireInteger('memory', options.memory ?? defaultMemory, 0, Infinity),
   };
 }
 
@@ -97,32 +83,21 @@ function operatorsOf({ operators }: ModelOptions): readonly string[] | undefined
   return (operators as unknown[]).map((operator) => requireOneOf('operators', operator, knownOperators));
 }
 
-function flag(name: string, value: unknown): boolean | undefined {
-  if (value === undefined || typeof value === 'boolean') return value;
-  throw new TypeError(`Expected the "${name}" option to be true or false, not ${describe(value)}`);
+function fitOptionsOf(options: ModelOptions): FitOptions {
+  return Object.fromEntries(fitOptionNames.map((name) => [name, options[name]]));
 }
 
-function correctionFor({ errorCorrection }: ModelOptions, method: Method): boolean {
-  const wanted = flag('errorCorrection', errorCorrection) ?? fitsMoments(method);
-  if (wanted && !fitsMoments(method))
-    throw new RangeError(
-      `The "errorCorrection" option belongs to the methods "vertex", "gptq" and "gpfq": the method "${method}" does not take it`,
-    );
-  return wanted;
-}
-
-function patterns(name: string, value: string | readonly string[]): readonly string[] {
-  const list: readonly unknown[] = Array.isArray(value) ? [...(value as unknown[])] : [value];
-  if (!list.every((pattern): pattern is string => typeof pattern === 'string' && pattern !== ''))
-    throw new TypeError(
-      `Expected the "${name}" option to be a glob or an array of globs, not ${describe(value)}`,
-    );
-  return list;
+/** How a layer is fitted, with its own options; what depends on its size is left for layerSettings. */
+export function fitOf({ overrides }: ModelSettings, { name }: Pick<Layer, 'name'>): FitSettings {
+  return overrides.settingsOf(name);
 }
 
 /** The settings of one layer. */
-export function layerSettings(settings: ModelSettings, { inFeatures }: Layer): LayerSettings {
-  const { method, scale, box, passes, damping, kind, groupSize, rank } = settings;
+export function layerSettings(
+  settings: ModelSettings,
+  { name, inFeatures }: Pick<Layer, 'name' | 'inFeatures'>,
+): LayerSettings {
+  const { method, scale, box, passes, damping, kind, groupSize, rank } = fitOf(settings, { name });
   return {
     method,
     scale,

@@ -4,7 +4,7 @@ import { located, VertexqError } from '../errors';
 import { binding } from '../native/binding';
 import type { LayerReport } from '../types';
 import { version } from '../version';
-import { type PreparedCalibration, prepareCalibration } from './calibration';
+import { dataOptionsOf, type PreparedCalibration, prepareCalibration } from './calibration';
 import { chooseLayers } from './layers/choose-layers';
 import { findLayers, type FoundLayers, isSingleOrHalf } from './layers/find-layers';
 import type { Layer } from './layers/layer';
@@ -19,9 +19,10 @@ import { addMetadata, describeValue } from './onnx/value-info';
 import type { Weights } from './onnx/weights';
 import { runtimeVersion } from './runtime';
 import type { Replacement } from './traversal/traversal';
-import type { ModelOptions, Report } from './types';
+import type { DataOptions, ModelOptions, Report } from './types';
 import type { Workspace } from './workspace';
 import { assemble } from './write/assemble';
+import { raiseOpset } from './write/raise-opset';
 import type { WeightStores } from './write/stores';
 
 // The steps from an ONNX file to a quantized one, for those who go them once or several times.
@@ -38,9 +39,14 @@ export interface OpenModel {
   weights: Weights;
 }
 
-/** Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data in other files is not as the model says. */
-export async function openModel(file: string): Promise<OpenModel> {
+/**
+ * Opens a model; where it is to be written in a format, so that it can be. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data
+ * in other files is not as the model says.
+ */
+export async function openModel(file: string, format?: ModelSettings['format']): Promise<OpenModel> {
   const { model, weights, size } = await readModel(file);
+  // Runtimes know how to fuse the standard DequantizeLinear, in blocks since opset 21.
+  if (format === 'qdq') raiseOpset(model);
   const graph = new Graph(model, file);
   const dataFiles = new Set<string>();
   for (const tensor of tensorsOf(graph.proto)) {
@@ -56,7 +62,7 @@ export async function openModel(file: string): Promise<OpenModel> {
 /** The layers to quantize. Rejects where there are none, or one's weight is not what it says: not after hours of work for others. */
 export async function selectLayers(
   { file, graph, weights }: OpenModel,
-  settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format'>,
+  settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format' | 'overrides'>,
 ): Promise<FoundLayers> {
   const found = chooseLayers(findLayers(graph), file, settings);
   for (const layer of found.layers) {
@@ -71,6 +77,7 @@ export async function selectLayers(
       'ERR_VERTEXQ_NO_LAYERS',
       `${file} has no layer to quantize in the format "${settings.format}": "${last!.name}" is left, ${last!.reason}`,
     );
+  settings.overrides.requireFit(found.layers, file);
   for (const layer of found.layers)
     try {
       await weights.check(layer.constant.tensor);
@@ -91,9 +98,15 @@ function unsuited(layer: Layer, format: ModelSettings['format']): string | undef
 /** The calibration data of `options`, which must have some. */
 export async function prepareData(
   graph: Graph,
-  { calibration, holdout, batchSize }: Pick<ModelOptions, 'calibration' | 'holdout' | 'batchSize'>,
+  {
+    calibration,
+    holdout,
+    signal,
+    ...options
+  }: Pick<ModelOptions, 'calibration' | 'holdout' | 'signal' | keyof DataOptions>,
 ): Promise<PreparedCalibration> {
-  return prepareCalibration(calibration!, { holdout, batchSize, inputs: graph.inputs.map(describeValue) });
+  const inputs = graph.inputs.map(describeValue);
+  return prepareCalibration(calibration!, { ...dataOptionsOf(options), holdout, signal, inputs });
 }
 
 /** A quantized network, in files of the workspace. */

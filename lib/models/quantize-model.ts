@@ -35,7 +35,7 @@ export async function quantizeModel(
   signal?.throwIfAborted();
   const inputs = [input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)];
   await checkOutput(inputs, output);
-  const opened = await openModel(input);
+  const opened = await openModel(input, settings.format);
   await checkOutput(opened.dataFiles, output);
   for (const place of await dataPlaces(output)) await checkOutput([...inputs, ...opened.dataFiles], place);
   const found = await selectLayers(opened, settings);

@@ -1,4 +1,4 @@
-import type { LayerReport, QuantizeOptions } from '../types';
+import type { JobOptions, LayerReport, QuantizeOptions } from '../types';
 import type { DescribedValue } from './onnx/value-info';
 
 /** A tensor to feed: onnxruntime's `Tensor` has this shape. `type` is needed only where `data` does not tell it. */
@@ -12,12 +12,48 @@ export interface TensorLike {
 export type Feeds = Record<string, TensorLike>;
 
 /**
- * Calibration data: paths of `.npz` or `.npy` files, or feeds. Every feed's inputs share their first dimension, the samples;
- * feeds are run as they are given.
+ * Calibration data: paths of files, or feeds. Every feed's inputs share their first dimension, the samples; feeds are run as they are
+ * given. Files: `.npz` and `.safetensors` of tensors by input name; `.npy` for a single input; `.jsonl`, a sample or a feed a line; with
+ * the option `tokenizer` texts, `.txt` or `.jsonl`, a line each; images, `.png`, `.jpg`, `.webp`, or a folder of them.
  */
 export type CalibrationData = string | readonly string[] | Feeds | Iterable<Feeds>;
 
-export interface ModelOptions extends QuantizeOptions {
+/** How data is read and cut into runs of the network. */
+export interface DataOptions {
+  /** Samples per run of the network, where the data comes in one piece (default 32). */
+  batchSize?: number;
+  /** For text: the path of a `tokenizer.json`, or of the folder that has it. */
+  tokenizer?: string;
+  /** For text: tokens that are left of a longer one. Default: what the tokenizer says, at most 512. */
+  maxLength?: number;
+  /** For text in `.jsonl` files: the field that holds it (default `text`). */
+  textField?: string;
+  /** For images. */
+  image?: ImageOptions;
+}
+
+/**
+ * How images become numbers: (pixel · scale − mean) / std, with pixels from 0 to 255, as far as the network takes floats. Reading
+ * images needs the package `sharp`.
+ */
+export interface ImageOptions {
+  /** [height, width] in pixels. Default: what the network fixes; where it fixes nothing, the images' own. */
+  size?: readonly [number, number];
+  /** One number, or one a channel, in the order of `order` (default 0). */
+  mean?: number | readonly number[];
+  /** Likewise (default 1). */
+  std?: number | readonly number[];
+  /** Default 1/255. */
+  scale?: number;
+  /** Order of the channels (default `rgb`). */
+  order?: 'rgb' | 'bgr';
+  /** Default: by which of the input's dimensions is 1 or 3; else `nchw`. */
+  layout?: 'nchw' | 'nhwc';
+  /** Where the size is of another shape: `cover` (default) cuts the middle out, `contain` adds black borders, `fill` stretches. */
+  fit?: 'cover' | 'contain' | 'fill';
+}
+
+export interface ModelOptions extends QuantizeOptions, DataOptions {
   /** What the network is run on to see its layers' inputs. Only `msq` does without. */
   calibration?: CalibrationData;
   /** Share of the calibration samples kept out of the fit for the reported error (default a tenth), or data of its own. */
@@ -39,14 +75,21 @@ export interface ModelOptions extends QuantizeOptions {
   operators?: readonly string[];
   /** Whether weights go to files beside the output. Default: where one file cannot hold them, which are 2 GiB. */
   externalData?: boolean;
-  /** MiB of activations that may be kept in memory from one layer to the next (default 512); more go to a file beside the output. */
+  /** Bytes of activations that may be kept in memory from one layer to the next (default 2^29); more go to a file beside the output. */
   memory?: number;
   /** Globs of layer names to quantize; default all. */
   layers?: string | readonly string[];
   /** Globs of layer names to leave as they are. */
   skip?: string | readonly string[];
-  /** Samples per run of the network, where the calibration data comes in one piece (default 32). */
-  batchSize?: number;
+  /** Other options for single layers. Where several fit a layer, later ones win, option by option. */
+  overrides?: readonly LayerOverride[];
+}
+
+/** How some layers are quantized, where that differs from the others. */
+export interface LayerOverride extends Omit<QuantizeOptions, keyof JobOptions> {
+  /** Globs of layer names; each must match one. */
+  layers: string | readonly string[];
+  errorCorrection?: boolean;
 }
 
 /** What `quantizeModel` did. */

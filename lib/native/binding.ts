@@ -105,11 +105,62 @@ export interface NativeMethod {
   passes: number;
 }
 
+/** Numbers as checkpoints hold them. */
+export type NativeFloat = 'F64' | 'F32' | 'F16' | 'BF16';
+
+/** Where the addon packs rows of a weight, into memory that nobody touches until the job has ended. */
+export interface NativePacked {
+  rows: number;
+  cols: number;
+  groupSize: number;
+  threads: number;
+  format: 'compressed-tensors' | 'gptq' | 'float';
+  bits: number;
+  /** Of the scales; with `float` of the values. */
+  outType: NativeFloat;
+  codes: Uint8Array;
+  scales: Uint8Array | null;
+  zeroPoints: Uint8Array | null;
+  zeroShift: 0 | -1;
+  outFeatures: number;
+  /** Which of the weight's rows comes first: a multiple of 32. */
+  firstRow: number;
+}
+
+/** Rows to be rounded to the nearest level, with searched or covering scales. */
+export interface NativeRows extends NativePacked {
+  input: Uint8Array;
+  type: NativeFloat;
+  grid: Grid;
+  levels: number;
+  scale: 'max' | 'search';
+}
+
+/** Rows whose codes are known. */
+export interface NativeCoded extends NativePacked {
+  input: Int8Array;
+  stepValues: Float32Array;
+  zeroValues: Float32Array | null;
+}
+
 /** The addon's exports (native/addon/addon.cpp). It checks types and lengths; what options mean is checked before it. */
 export interface Binding {
   Calibration: new (inFeatures: number, kind: CalibrationKind, groups?: number) => NativeCalibration;
   preprocess(layer: NativeLayer): NativeJob<NativePreprocessed>;
   quantize(layer: NativeLayer & NativeMethod): NativeJob<NativeQuantized>;
+  /** Sums of squares: of what rounding changed, and of the weights. */
+  roundRows(rows: NativeRows): NativeJob<Norms>;
+  packRows(rows: NativeCoded): NativeJob<void>;
+  /** Whether all numbers are finite. */
+  widen(numbers: {
+    input: Uint8Array;
+    type: NativeFloat;
+    count: number;
+    output: Float32Array;
+  }): NativeJob<boolean>;
+  checksum(bytes: { input: Uint8Array }): NativeJob<string>;
+  /** Whether this open file is now locked for us, until it is closed or the process ends. */
+  lockFile(descriptor: number): boolean;
   blasInfo(): { config: string; core: string; maxThreads: number };
 }
 

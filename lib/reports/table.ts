@@ -55,7 +55,7 @@ function change({ before, after }: { before: number; after: number }): string {
  * terminal, values that all layers share go above the table, and less important columns are left out. Errors are relative
  * output errors, ‖X(W − Q)ᵀ‖ / ‖XWᵀ‖.
  */
-export function layerTable(report: Report, { color, width }: TableOptions): string {
+export function layerTable(report: Omit<Report, 'files'>, { color, width }: TableOptions): string {
   const paint = painter(color);
   const { layers } = report;
   const columns = layerColumns.filter(({ cell }) => cell !== offAlphabet || layers.some(walksOnly));
@@ -64,12 +64,12 @@ export function layerTable(report: Report, { color, width }: TableOptions): stri
 }
 
 /** The end of `layerTable`: the totals, what was left, warnings. */
-export function layerSummary(report: Report, { color }: Pick<TableOptions, 'color'>): string {
+export function layerSummary(report: Omit<Report, 'files'>, { color }: Pick<TableOptions, 'color'>): string {
   const paint = painter(color);
   return [totals(report, paint), skipped(report.skipped), warnings(report, paint)].filter(Boolean).join('\n');
 }
 
-function totals({ layers, bytes, seconds }: Report, paint: Paint): string {
+function totals({ layers, bytes, seconds }: Omit<Report, 'files'>, paint: Paint): string {
   const weights = change({ before: bytes.weightsBefore, after: bytes.weightsAfter });
   const ratio = bytes.weightsAfter > 0 ? ` (${(bytes.weightsBefore / bytes.weightsAfter).toFixed(1)}×)` : '';
   return paint(
@@ -90,7 +90,7 @@ function skipped(layers: Report['skipped']): string {
 }
 
 /** Equal warnings of several layers are one line. */
-function warnings(report: Report, paint: Paint): string {
+function warnings(report: Omit<Report, 'files'>, paint: Paint): string {
   const byText = grouped([
     ...report.warnings.map((text) => [text, ''] as const),
     ...report.layers.flatMap(({ name, warnings: texts }) => texts.map((text) => [text, name] as const)),

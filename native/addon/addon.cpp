@@ -2,6 +2,7 @@
 
 #include "arguments.h"
 #include "calibration.h"
+#include "checkpoint_jobs.h"
 #include "job.h"
 #include "layer_jobs.h"
 #include "linalg/blas.h"
@@ -36,6 +37,11 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Calibration", calibration);
   exports.Set("preprocess", Napi::Function::New<preprocess>(env, "preprocess"));
   exports.Set("quantize", Napi::Function::New<quantize>(env, "quantize"));
+  exports.Set("roundRows", Napi::Function::New<roundRows>(env, "roundRows"));
+  exports.Set("packRows", Napi::Function::New<packRows>(env, "packRows"));
+  exports.Set("widen", Napi::Function::New<widenNumbers>(env, "widen"));
+  exports.Set("checksum", Napi::Function::New<checksumOf>(env, "checksum"));
+  exports.Set("lockFile", Napi::Function::New<lockFile>(env, "lockFile"));
   exports.Set("blasInfo", Napi::Function::New<blasInfo>(env, "blasInfo"));
   return exports;
 }

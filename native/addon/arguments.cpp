@@ -11,6 +11,30 @@ Napi::TypeError expected(Napi::Env env, const char* name, const std::string& wha
   return Napi::TypeError::New(env, std::string("Expected \"") + name + "\" to be " + what);
 }
 
+struct ArrayInfo {
+  napi_typedarray_type type;
+  std::size_t length;
+  void* data;
+};
+
+/** Throws unless `value` is a typed array over an ArrayBuffer that is neither detached nor shared. */
+ArrayInfo arrayOf(const Napi::Value& value, const char* name, const char* kind) {
+  if (!value.IsTypedArray()) throw expected(value.Env(), name, kind);
+  // Not through Napi::TypedArray::ArrayBuffer: for a shared buffer that would be no ArrayBuffer at all.
+  ArrayInfo info;
+  napi_value buffer;
+  if (napi_get_typedarray_info(value.Env(), value, &info.type, &info.length, &info.data, &buffer, nullptr) != napi_ok)
+    throw expected(value.Env(), name, kind);
+  bool isArrayBuffer = false;
+  napi_is_arraybuffer(value.Env(), buffer, &isArrayBuffer);
+  if (!isArrayBuffer)
+    throw expected(value.Env(), name, "over an ArrayBuffer, not a SharedArrayBuffer: copy it first, with .slice()");
+  bool isDetached = false;
+  napi_is_detached_arraybuffer(value.Env(), buffer, &isDetached);
+  if (isDetached) throw expected(value.Env(), name, "attached to its data: its ArrayBuffer has been transferred");
+  return info;
+}
+
 template <typename Real>
 std::vector<Real> copyOf(const void* data, std::size_t length) {
   const auto* first = static_cast<const Real*>(data);
@@ -88,23 +112,19 @@ std::vector<std::int64_t> Arguments::integers(const char* name) const {
   return numbers;
 }
 
+Bytes Arguments::bytes(const char* name, std::size_t least) const {
+  const Napi::Value value = object_.Get(name);
+  const auto info = arrayOf(value, name, "a typed array");
+  const Bytes bytes{static_cast<unsigned char*>(info.data), value.As<Napi::TypedArray>().ByteLength()};
+  if (bytes.size < least)
+    throw expected(object_.Env(), name,
+                   "of " + std::to_string(least) + " bytes or more, not " + std::to_string(bytes.size));
+  return bytes;
+}
+
 Floats copyFloats(const Napi::Value& value, const char* name) {
   const char* kind = "a Float32Array or Float64Array";
-  if (!value.IsTypedArray()) throw expected(value.Env(), name, kind);
-  // Not through Napi::TypedArray::ArrayBuffer: for a shared buffer that would be no ArrayBuffer at all.
-  napi_typedarray_type type;
-  std::size_t length;
-  void* data;
-  napi_value buffer;
-  if (napi_get_typedarray_info(value.Env(), value, &type, &length, &data, &buffer, nullptr) != napi_ok)
-    throw expected(value.Env(), name, kind);
-  bool isArrayBuffer = false;
-  napi_is_arraybuffer(value.Env(), buffer, &isArrayBuffer);
-  if (!isArrayBuffer)
-    throw expected(value.Env(), name, "over an ArrayBuffer, not a SharedArrayBuffer: copy it first, with .slice()");
-  bool isDetached = false;
-  napi_is_detached_arraybuffer(value.Env(), buffer, &isDetached);
-  if (isDetached) throw expected(value.Env(), name, "attached to its data: its ArrayBuffer has been transferred");
+  const auto [type, length, data] = arrayOf(value, name, kind);
   Floats floats;
   if (type == napi_float32_array)
     floats.single = copyOf<float>(data, length);

@@ -16,6 +16,12 @@ namespace vertexq::addon {
 /** LAPACK counts in 32 bits. */
 constexpr std::int64_t kMaxFeatures = 0x7fffffff;
 
+/** Memory of a typed array. */
+struct Bytes {
+  unsigned char* data;
+  std::size_t size;
+};
+
 /** The named members of an options object. Every getter throws a Napi::TypeError that names the member. */
 class Arguments {
  public:
@@ -33,6 +39,11 @@ class Arguments {
   std::vector<float> floats(const char* name) const;
   /** An array of whole numbers. */
   std::vector<std::int64_t> integers(const char* name) const;
+
+  /** The bytes of a typed array of at least `least` of them, where they lie: for jobs that hold it (job.h). */
+  Bytes bytes(const char* name, std::size_t least) const;
+  /** The object itself. */
+  Napi::Object object() const { return object_; }
 
   /** The value that the text member stands for. */
   template <typename Value>

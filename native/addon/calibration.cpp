@@ -39,6 +39,9 @@ struct Patches {
                                                  " inputs, got " + std::to_string(rows.width()));
     std::unique_ptr<ConvPatches> targets;
     if (paired) targets = std::make_unique<ConvPatches>(meant.data(), shape, attributes);
+    // Before any group has rows of this batch.
+    rows.requireFinite();
+    if (targets) targets->requireFinite();
     const auto addGroup = [&](std::size_t index, unsigned threads) {
       const ConvPatches::Group own = rows.group(index);
       std::optional<ConvPatches::Group> target;

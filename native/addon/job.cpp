@@ -39,6 +39,8 @@ class Job : public std::enable_shared_from_this<Job> {
   void stop();
 
   JobControl control;
+  /** What the work reads and writes of JavaScript's. Let go on the JavaScript thread. */
+  Napi::ObjectReference held;
 
  private:
   enum class State { Queued, Running, Finished };
@@ -138,6 +140,7 @@ void Job::settle(Napi::Env env) {
     deferred_.Reject(error.Value());
   }
   result_ = nullptr;
+  held.Reset();
   self_.reset();
 }
 
@@ -155,6 +158,7 @@ void Job::abandon() {
     running().jobs.erase(this);
   }
   settled_.Release();
+  held.Reset();
   self_.reset();
 }
 
@@ -174,6 +178,12 @@ void stopAll() {
 
 Napi::Object startJob(Napi::Env env, Work work, Result result) {
   return std::make_shared<Job>(env, std::move(work), std::move(result))->start(env);
+}
+
+Napi::Object startJob(Napi::Env env, Work work, Result result, Napi::Object held) {
+  auto job = std::make_shared<Job>(env, std::move(work), std::move(result));
+  job->held = Napi::Persistent(held);
+  return job->start(env);
 }
 
 void stopJobsAtExit() { std::atexit(stopAll); }

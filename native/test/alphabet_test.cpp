@@ -76,6 +76,13 @@ void extremes() {
       const Alphabet denormal = Alphabet::covering(kind.grid, kind.levels, -tiny, tiny, precision);
       CHECK(denormal.step() > 0 && denormal.lowest() <= -tiny && denormal.highest() >= tiny);
       CHECK(denormal.cell(tiny).low <= tiny && denormal.cell(tiny).high >= tiny);
+      for (const double much : {1.0, 1e-8, 1e30})
+        for (const bool up : {false, true}) {
+          const double low = up ? -tiny : -much, high = up ? much : tiny;
+          const Alphabet lopsided = Alphabet::covering(kind.grid, kind.levels, low, high, precision);
+          CHECK(lopsided.lowest() <= low && lopsided.highest() >= high);
+          CHECK_AT_MOST(lopsided.step(), 2.001 * much);
+        }
     }
   CHECK(throws<Error>([] { Alphabet::covering(Grid::ZeroFree, 2, 0, 3e38, ScalePrecision::Float32); }));
   CHECK(!throws<Error>([] { Alphabet::covering(Grid::ZeroFree, 4, -3.4e38, 3.4e38, ScalePrecision::Float32); }));

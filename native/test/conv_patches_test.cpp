@@ -174,6 +174,13 @@ void notFinite() {
     CHECK(std::string(error.what()).find("sample 1, channel 2, position 5 is infinite") != std::string::npos);
   }
   CHECK(gram.samples() == 0);
+  // Of a group, only its own channels matter.
+  const ConvPatches grouped(x.data(), {2, 3, 4, 4}, {{3, 3}, {}, {}, {}, 3});
+  GramAccumulator own(9, GramPrecision::Fast);
+  own.add(grouped.group(1), 2, control);
+  CHECK(own.samples() == 8);
+  CHECK(throws<Error>([&] { own.add(grouped.group(2), 2, control); }));
+  CHECK(throws<Error>([&] { grouped.requireFinite(); }));
   GramAccumulator wrong(26, GramPrecision::Fast);
   CHECK(throws<Error>([&] { wrong.add(patches.group(0), 1, control); }));
 }

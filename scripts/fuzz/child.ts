@@ -38,6 +38,9 @@ async function resultOf({ file, quantize }: Task): Promise<Pick<Outcome, 'kind' 
   }
 }
 
+// Whoever started this is gone.
+process.on('disconnect', () => process.exit());
+
 process.on('message', (task: Task) => {
   forgetPeak();
   void resultOf(task).then((outcome) => process.send!({ ...outcome, peak: peakMemory() }));

@@ -1,8 +1,16 @@
+import { withConfig } from '../../lib/cli/config';
 import type { Context } from '../../lib/cli/context';
 import { run } from '../../lib/cli/main';
 import type { CompareOptions } from '../../lib/compare/types';
+import type { EvaluateOptions } from '../../lib/evaluate/types';
 import type { ModelOptions } from '../../lib/models/types';
-import { sampleComparison, sampleInspection, sampleReport } from '../reports/samples';
+import { sampleComparison, sampleEvaluation, sampleInspection, sampleReport } from '../reports/samples';
+import type { CheckpointOptions } from '../../lib/checkpoints/types';
+import {
+  sampleCheckpointInspection,
+  sampleCheckpointReport,
+  samplePlan,
+} from '../reports/checkpoint-samples';
 
 /** What a run of the command line did. */
 export interface Outcome {
@@ -10,7 +18,14 @@ export interface Outcome {
   stdout: string;
   stderr: string;
   /** The library calls it made. */
-  calls: { input: string; output?: string; options?: ModelOptions; compared?: CompareOptions }[];
+  calls: {
+    input: string;
+    output?: string;
+    options?: ModelOptions;
+    compared?: CompareOptions;
+    evaluated?: EvaluateOptions;
+    checkpoint?: CheckpointOptions;
+  }[];
 }
 
 export interface FakeContext extends Partial<Omit<Context, 'stdout' | 'stderr'>> {
@@ -21,13 +36,22 @@ export interface FakeContext extends Partial<Omit<Context, 'stdout' | 'stderr'>>
 /** Runs the command line with a library that does nothing but what `changes` says. */
 export async function runFake(args: readonly string[], changes: FakeContext = {}): Promise<Outcome> {
   const outcome: Outcome = { code: -1, stdout: '', stderr: '', calls: [] };
-  const { terminal = false, columns = 100, quantizeModel, compareMethods, inspectModel, ...rest } = changes;
+  const {
+    terminal = false,
+    columns = 100,
+    quantizeModel,
+    compareMethods,
+    evaluateModel,
+    inspectModel,
+    ...rest
+  } = changes;
   const size = terminal ? { isTTY: true, columns } : {};
   outcome.code = await run(args, {
     stdout: { write: (text) => (outcome.stdout += text), ...size },
     stderr: { write: (text) => (outcome.stderr += text), ...size },
     env: {},
     signal: new AbortController().signal,
+    withConfig,
     quantizeModel: async (input, output, options) => {
       outcome.calls.push({ input, output, options });
       return quantizeModel ? quantizeModel(input, output, options) : sampleReport({ input, output });
@@ -35,6 +59,22 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     compareMethods: async (input, compared) => {
       outcome.calls.push({ input, compared });
       return compareMethods ? compareMethods(input, compared) : sampleComparison({ input });
+    },
+    evaluateModel: async (input, output, evaluated) => {
+      outcome.calls.push({ input, output, evaluated });
+      return evaluateModel ? evaluateModel(input, output, evaluated) : sampleEvaluation();
+    },
+    quantizeCheckpoint: async (input, output, checkpoint) => {
+      outcome.calls.push({ input, output, checkpoint });
+      return Promise.resolve(sampleCheckpointReport({ input, output }));
+    },
+    planCheckpoint: async (input, output, checkpoint) => {
+      outcome.calls.push({ input, output, checkpoint });
+      return Promise.resolve(samplePlan({ input, output }));
+    },
+    inspectCheckpoint: async (input) => {
+      outcome.calls.push({ input });
+      return Promise.resolve(sampleCheckpointInspection({ input }));
     },
     inspectModel: async (input) => {
       outcome.calls.push({ input });

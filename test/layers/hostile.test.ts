@@ -32,6 +32,24 @@ test('NaN and infinities are named, in weights and activations', async (t) => {
     }
 });
 
+test('weights of which those of one sign are next to nothing', async (t) => {
+  for (const [many, few] of [
+    [-1, 1e-40],
+    [1, -1e-40],
+    [-1e-8, 3e-25],
+  ] as const)
+    for (const method of ['vertex', 'gptq', 'msq'] as const) {
+      const weight = Float32Array.from({ length: 36 }, (_, i) => (i % 5 === 0 ? few : many * (1 + (i % 7))));
+      const q = await quantizeLayer(layerOf({ weight }), {
+        method,
+        bits: 4,
+        grid: 'asymmetric',
+        groupSize: 6,
+      });
+      t.true(relativeError(weight, q.dequantize(), inFeatures) < 0.1, `${many} ${method}`);
+    }
+});
+
 test('zero neurons, zero columns, constant rows and −0 are quantized', async (t) => {
   const zero = layerOf({ weight: new Float32Array(36).fill(-0) });
   for (const options of [

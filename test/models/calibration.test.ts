@@ -196,7 +196,7 @@ test('files, one and several', async (t) => {
   const short = write('short.npz', formatNpz(tensors(4, 2)));
   // Samples of different shapes are not fed at once.
   const { fit, samples } = await prepareCalibration([long, short, long], { inputs: two, holdout: 0 });
-  t.deepEqual(fit.map(({ ids }) => ids!.dims), [[3, 5], [4, 2], [3, 5]]); // prettier-ignore
+  t.deepEqual(fit.map(({ ids }) => ids!.dims), [[6, 5], [4, 2]]); // prettier-ignore
   t.deepEqual(samples, { fit: 10, holdout: 0 });
   t.deepEqual(fit[1]!['ids'], { data: BigInt64Array.from(range(8), BigInt), dims: [4, 2], type: 'int64' });
   t.deepEqual(fit[1]!['mask'], { data: Float32Array.from(range(8)), dims: [4, 2], type: 'float32' });
@@ -214,12 +214,7 @@ test('files, one and several', async (t) => {
     /long\.npz: the network has no input "ids": did you mean "x"|its inputs are "x"/,
   );
   await refuses(t, [first, join(folder, 'absent.npy')], single, /absent\.npy cannot be read/);
-  await refuses(
-    t,
-    'samples.safetensors',
-    single,
-    /"samples\.safetensors" is no calibration data: expected a \.npz/,
-  );
+  await refuses(t, 'samples.csv', single, /"samples\.csv" is no calibration data: expected an \.npz/);
   await refuses(t, '', single, /"" is no calibration data/);
 });
 

@@ -107,6 +107,8 @@ export async function run(
   const session = await InferenceSession.create(bytes, {
     intraOpNumThreads: 1,
     logSeverityLevel: 3,
+    // Else products with a DequantizeLinear's output are computed with activations of 8 bits.
+    extra: { session: { qdq_matmulnbits_accuracy_level: '1' } },
     ...options,
   });
   try {

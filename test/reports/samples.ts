@@ -1,4 +1,5 @@
 import type { ComparedRun, Comparison } from '../../lib/compare/types';
+import type { Evaluation } from '../../lib/evaluate/types';
 import type { Inspection, Report } from '../../lib/models/types';
 import type { LayerReport } from '../../lib/types';
 
@@ -106,6 +107,40 @@ export function sampleComparison(changes: Partial<Comparison> = {}): Comparison 
     score: null,
     skipped: [],
     seconds: 83.2,
+    warnings: [],
+    environment: sampleReport().environment,
+    ...changes,
+  };
+}
+
+export function sampleEvaluation(changes: Partial<Evaluation> = {}): Evaluation {
+  return {
+    floatModel: 'in.onnx',
+    quantizedModel: 'out.onnx',
+    samples: 500,
+    outputs: [
+      {
+        name: 'logits',
+        type: 'float32',
+        rows: 500,
+        cosine: 0.99876,
+        error: 0.05,
+        sqnrDb: 26.02,
+        maxError: 0.3125,
+        agreement: 0.984,
+        notFinite: { float: 0, quantized: 0 },
+        otherShape: 0,
+      },
+    ],
+    score: null,
+    bytes: { float: 438e6, quantized: 98e6 },
+    latency: {
+      float: { median: 0.0123, lower: 0.012, upper: 0.0125 },
+      quantized: { median: 0.005, lower: 0.0049, upper: 1.2 },
+      samples: 32,
+      runs: 10,
+    },
+    seconds: 3.2,
     warnings: [],
     environment: sampleReport().environment,
     ...changes,

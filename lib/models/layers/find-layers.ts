@@ -23,13 +23,12 @@ export function findLayers(graph: Graph): FoundLayers {
     const weights = weightInputs(node);
     if (weights === null) continue;
     requireWhole(node, graph.file);
-    const constants = weights.map(({ index }) => graph.constant(node.input[index] ?? ''));
     // Without an activation there is nothing to fit, and the runtime folds such a product away.
-    if (node.opType === 'MatMul' && constants.every((constant) => constant !== undefined)) continue;
-    for (const [i, { suffix = '', describe }] of weights.entries()) {
-      const constant = constants[i];
+    if (node.opType !== 'Gather' && node.input.slice(0, 2).every((name) => graph.constant(name))) continue;
+    for (const { index, suffix = '', describe } of weights) {
+      const constant = graph.constant(node.input[index] ?? '');
       if (!constant) continue;
-      const name = uniqueName(`${node.name || node.output[0]!}${suffix}`, names);
+      const name = uniqueName(`${node.name || node.output.find((output) => output !== '')!}${suffix}`, names);
       const described = describe(node, constant, graph);
       const reason = unsuitable(constant) ?? ('reason' in described ? described.reason : undefined);
       if (reason !== undefined) found.skipped.push({ name, reason });

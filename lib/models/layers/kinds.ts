@@ -7,7 +7,7 @@ import {
   textAttribute,
 } from '../onnx/graph';
 import type { NodeProto } from '../onnx/onnx_pb';
-import type { ConvGeometry, Layer } from './layer';
+import { autoPads, type ConvGeometry, type Layer } from './layer';
 
 /** A layer without what does not depend on its operator; or why its weight cannot be quantized. */
 export type Described = Omit<Layer, 'name' | 'kind' | 'node' | 'constant'> | { reason: string };
@@ -85,6 +85,23 @@ function kernelOf({ dims }: Constant): { kernel: number[] } | { reason: string }
   return { kernel: dims.slice(2) };
 }
 
+/** How a convolution's kernel goes over its input, or what is wrong with that. */
+function geometryOf(node: NodeProto, kernel: number[]): ConvGeometry | { reason: string } {
+  const [strides, dilations, pads] = ['strides', 'dilations', 'pads'].map((name) =>
+    intsAttribute(node, name),
+  ) as [number[], number[], number[]];
+  for (const [name, values, count, least] of [
+    ['strides', strides, kernel.length, 1],
+    ['dilations', dilations, kernel.length, 1],
+    ['pads', pads, 2 * kernel.length, 0],
+  ] as const)
+    if (values.length > 0 && (values.length !== count || values.some((value) => value < least)))
+      return { reason: `its ${name} are [${values.join(', ')}], not ${count} of at least ${least}` };
+  const given = textAttribute(node, 'auto_pad', 'NOTSET');
+  const autoPad = autoPads.find((known) => known === given);
+  return autoPad ? { kernel, strides, dilations, pads, autoPad } : { reason: `its auto_pad is "${given}"` };
+}
+
 function conv(node: NodeProto, constant: Constant): Described {
   const found = kernelOf(constant);
   if ('reason' in found) return found;
@@ -92,13 +109,8 @@ function conv(node: NodeProto, constant: Constant): Described {
   const groups = intAttribute(node, 'group', 1);
   if (!(groups >= 1) || outFeatures % groups !== 0)
     return { reason: `its ${outFeatures} output channels do not fall into ${groups} groups` };
-  const geometry: ConvGeometry = {
-    kernel: found.kernel,
-    strides: intsAttribute(node, 'strides'),
-    dilations: intsAttribute(node, 'dilations'),
-    pads: intsAttribute(node, 'pads'),
-    autoPad: textAttribute(node, 'auto_pad', 'NOTSET') as ConvGeometry['autoPad'],
-  };
+  const geometry = geometryOf(node, found.kernel);
+  if ('reason' in geometry) return geometry;
   return {
     weightIndex: 1,
     layout: 'neuron-major',

@@ -1,6 +1,8 @@
 import type { Constant } from '../onnx/graph';
 import type { NodeProto } from '../onnx/onnx_pb';
 
+export const autoPads = ['NOTSET', 'SAME_UPPER', 'SAME_LOWER', 'VALID'] as const;
+
 /** Attributes of an ONNX Conv, one entry per spatial axis; `pads` holds all begins, then all ends. */
 export interface ConvGeometry {
   kernel: number[];
@@ -8,7 +10,7 @@ export interface ConvGeometry {
   dilations: number[];
   /** Where `autoPad` says so, they follow from the size of the input. */
   pads: number[];
-  autoPad: 'NOTSET' | 'SAME_UPPER' | 'SAME_LOWER' | 'VALID';
+  autoPad: (typeof autoPads)[number];
 }
 
 /** How a value gives the rows that a weight is multiplied with. */

@@ -216,7 +216,7 @@ export function floatAttribute(node: NodeProto, name: string, fallback: number):
 }
 
 /** The graphs that a node holds: branches and bodies. */
-function subgraphsOf(node: NodeProto): GraphProto[] {
+export function subgraphsOf(node: NodeProto): GraphProto[] {
   return node.attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs));
 }
 

@@ -19,11 +19,12 @@ export class RowCapture {
   constructor(
     private readonly value: string,
     layers: readonly Layer[],
-    kind: CalibrationKind,
+    private readonly kindOf: (layer: Layer) => CalibrationKind,
     withHoldout: boolean,
   ) {
     for (const layer of layers) {
-      const key = keyOf(layer);
+      const kind = kindOf(layer);
+      const key = keyOf(layer, kind);
       if (this.captured.has(key)) continue;
       const make = () => Calibration.of(layer.inFeatures, kind, layer.groups);
       this.captured.set(key, { layer, calibration: make(), holdout: withHoldout ? make() : null });
@@ -40,13 +41,16 @@ export class RowCapture {
     if (float) this.requirePair(seen, float);
     const values = floatsOf(seen, this.value);
     const targets = float && floatsOf(float, this.value);
-    for (const { layer, ...captured } of this.captured.values())
-      await addRows(captured[to]!, layer, { values, targets, dims: seen.dims }, this.value, signal);
+    for (const { layer, ...captured } of this.captured.values()) {
+      const into = captured[to]!;
+      const batch = { values, targets: into.kind === 'pairs' ? targets : undefined, dims: seen.dims };
+      await addRows(into, layer, batch, this.value, signal);
+    }
   }
 
   /** Throws ERR_VERTEXQ_CALIBRATION where no rows came. */
   rowsOf(layer: Layer): CapturedRows {
-    const { calibration, holdout } = this.captured.get(keyOf(layer))!;
+    const { calibration, holdout } = this.captured.get(keyOf(layer, this.kindOf(layer)))!;
     if (calibration.samples === 0)
       throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data gives "${this.value}" no rows`);
     return { calibration, holdout: holdout && holdout.samples > 0 ? holdout : null };
@@ -63,7 +67,8 @@ export class RowCapture {
   }
 }
 
-const keyOf = ({ input, inFeatures, groups }: Layer) => JSON.stringify([input!.rows, inFeatures, groups]);
+const keyOf = ({ input, inFeatures, groups }: Layer, kind: CalibrationKind) =>
+  JSON.stringify([input!.rows, inFeatures, groups, kind]);
 
 function floatsOf({ data, type }: TensorLike, value: string): FloatArray {
   if (type === 'float32') return data as Float32Array;

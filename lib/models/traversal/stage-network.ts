@@ -15,6 +15,7 @@ import {
 import { shallowCopy } from '../onnx/shallow-copy';
 import type { Weights } from '../onnx/weights';
 import { loadSession } from '../runtime';
+import { seeded } from './random-operators';
 
 /** A weight to put in place of a node's own. */
 export interface Substitute {
@@ -49,7 +50,9 @@ async function stageModel(parts: StageParts): Promise<ModelProto> {
   const { graph, weights, outputs } = parts;
   const own: TensorProto[] = [];
   const nodes = needed(
-    parts.nodes.map((node) => substituted(node, parts.substitutes.get(node) ?? [], own)),
+    parts.nodes.map((node) =>
+      seeded(substituted(node, parts.substitutes.get(node) ?? [], own), graph.placeOf(node)),
+    ),
     outputs,
   );
   const used = new Set([...nodes.flatMap(usedBy), ...outputs]);

@@ -104,6 +104,11 @@ export class StageRunner {
     };
     for (const stream of ['seen', 'float'] as const) {
       if (wanted[stream].length === 0) continue;
+      if (wanted[stream].includes('__proto__'))
+        throw new VertexqError(
+          'ERR_VERTEXQ_UNSUPPORTED',
+          'onnxruntime-node cannot give out a value called "__proto__": rename it',
+        );
       const inputs = [];
       for (const name of stage.inputs) {
         const { type } = await this.value(stream, name, 0);

@@ -1,6 +1,8 @@
 import type { Layer } from '../layers/layer';
-import { type Graph, isStandard, usedBy } from '../onnx/graph';
+import { type Graph, usedBy } from '../onnx/graph';
 import type { NodeProto } from '../onnx/onnx_pb';
+import { makesNoTensor } from './no-tensors';
+import { isRandom } from './random-operators';
 
 /** A part of the graph that is run at once, up to a value that layers see. */
 export interface Stage {
@@ -86,51 +88,19 @@ function markLives(stages: Stage[], repeated: ReadonlySet<NodeProto>): void {
   }
 }
 
-const randomOperators = new Set([
-  'RandomNormal',
-  'RandomNormalLike',
-  'RandomUniform',
-  'RandomUniformLike',
-  'Multinomial',
-  'Bernoulli',
-]);
-
-/** Operators whose outputs may be sequences or optional values, from tensors. */
-const makeNoTensor = new Set([
-  'SequenceConstruct',
-  'SequenceEmpty',
-  'SplitToSequence',
-  'Optional',
-  'SequenceMap',
-  'ZipMap',
-  'StringSplit',
-]);
-/** Operators that pass such values on. */
-const passNoTensor = new Set([
-  'SequenceInsert',
-  'SequenceErase',
-  'Identity',
-  'If',
-  'Loop',
-  'Scan',
-  'OptionalGetElement',
-]);
-
 function repeatedNodes(graph: Graph): Set<NodeProto> {
   const repeated = new Set<NodeProto>();
   const constant = new Set<NodeProto>();
+  const noTensors = new Set<string>();
   for (const node of graph.order) {
-    const makers = usedBy(node).map((name) => graph.producerOf(name) ?? name);
-    const fromConstants = makers.every((maker) =>
-      typeof maker === 'string' ? graph.initializer(maker) !== undefined : constant.has(maker),
-    );
-    if (fromConstants && !randomOperators.has(node.opType)) constant.add(node);
-    const isRepeated =
-      constant.has(node) ||
-      (makeNoTensor.has(node.opType) && (isStandard(node) || node.domain === 'ai.onnx.ml')) ||
-      (passNoTensor.has(node.opType) &&
-        makers.some((maker) => typeof maker !== 'string' && repeated.has(maker) && !constant.has(maker)));
-    if (isRepeated) repeated.add(node);
+    const fromConstants = usedBy(node).every((name) => {
+      const maker = graph.producerOf(name);
+      return maker ? constant.has(maker) : graph.initializer(name) !== undefined;
+    });
+    if (fromConstants && !isRandom(node)) constant.add(node);
+    const tensorless = makesNoTensor(node, (name) => noTensors.has(name));
+    if (tensorless) for (const name of node.output) noTensors.add(name);
+    if (tensorless || constant.has(node)) repeated.add(node);
   }
   return repeated;
 }

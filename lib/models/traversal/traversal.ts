@@ -6,7 +6,7 @@ import type { LayerReport, Progress, QuantizedLayer } from '../../types';
 import type { PreparedCalibration } from '../calibration';
 import { type Layer, storageOf } from '../layers/layer';
 import { asNodeSees, weightOf } from '../layers/weight-values';
-import { layerSettings, type ModelSettings } from '../model-options';
+import { fitOf, layerSettings, type ModelSettings } from '../model-options';
 import type { OpenModel } from '../model-steps';
 import { floatTensor } from '../onnx/float-tensor';
 import { namesOf } from '../onnx/graph';
@@ -91,7 +91,10 @@ export class Traversal {
       data,
       this.workspace,
       this.substitutes,
-      this.settings,
+      {
+        memory: this.settings.memory,
+        errorCorrection: this.layers.some((layer) => fitOf(this.settings, layer).errorCorrection),
+      },
       new Set(this.layers.map(({ node }) => node)),
     );
     for (const [index, stage] of stages.entries()) {
@@ -105,13 +108,13 @@ export class Traversal {
   private async capture(stage: Stage, runner: StageRunner, data: PreparedCalibration) {
     const [first] = stage.layers as [Layer];
     const total = data.fit.length + data.holdout.length;
-    const corrects = this.settings.errorCorrection && runner.isChanged(stage);
-    const rows = new RowCapture(
-      stage.target,
-      stage.layers,
-      calibrationKind(this.settings.method, corrects),
-      data.holdout.length > 0,
-    );
+    const changed = runner.isChanged(stage);
+    const kindOf = (layer: Layer) => {
+      const { method, errorCorrection } = fitOf(this.settings, layer);
+      return calibrationKind(method, errorCorrection && changed);
+    };
+    const corrects = stage.layers.some((layer) => kindOf(layer) === 'pairs');
+    const rows = new RowCapture(stage.target, stage.layers, kindOf, data.holdout.length > 0);
     const { signal } = this.options;
     const report = this.progressOf(first);
     try {

@@ -7,7 +7,6 @@ import { storeFloat } from './float';
 import { isOnlyUsedBy, storeInPlace } from './in-place';
 import { fitsMatMulNBits, storeMatMulNBits } from './matmulnbits';
 import { Names } from './names';
-import { raiseOpset } from './raise-opset';
 import type { Store, StoredWeight } from './stored-weight';
 
 export type Format = 'matmulnbits' | 'qdq' | 'float';
@@ -29,8 +28,6 @@ export class WeightStores {
     private readonly workspace: Workspace,
   ) {
     this.names = new Names(opened.model);
-    // Runtimes know how to fuse the standard operator, in blocks since opset 21.
-    if (format === 'qdq') raiseOpset(opened.model);
     this.dequantizeLinear = storeDequantizeLinear(opened.model);
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <string>
 
@@ -18,21 +19,56 @@ int bitsFor(int levels) {
   return bits;
 }
 
+const char* nameOf(ScalePrecision precision) {
+  switch (precision) {
+    case ScalePrecision::Float16:
+      return "float16";
+    case ScalePrecision::BFloat16:
+      return "bfloat16";
+    case ScalePrecision::Float32:
+      return "float32";
+    case ScalePrecision::Float64:
+      break;
+  }
+  return "float64";
+}
+
+/** A binary format: bits of its fractions, its least normal number and its least and its largest number. */
+struct Format {
+  int fractionBits;
+  double leastNormal, least, largest;
+};
+
+constexpr Format kFormats[] = {
+    {10, 0x1p-14, 0x1p-24, 65504},
+    {7, 0x1p-126, 0x1p-133, 0x1.fep127},
+    {23, 0x1p-126, 0x1p-149, std::numeric_limits<float>::max()},
+    {52, 0x1p-1022, std::numeric_limits<double>::denorm_min(), std::numeric_limits<double>::max()},
+};
+
+const Format& formatOf(ScalePrecision precision) { return kFormats[static_cast<int>(precision)]; }
+
+/** The bits of a float64 number, changed. */
+template <typename Change>
+double withBits(double value, Change change) {
+  std::uint64_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits = change(bits);
+  std::memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+
 /** `step` rounded to the precision, and upwards until `covers` it: rounding must not push the largest weight out. */
 template <typename Covers>
 double roundStep(double step, ScalePrecision precision, Covers covers) {
-  if (precision == ScalePrecision::Float32) {
-    float rounded = static_cast<float>(step);
-    while (std::isfinite(rounded) && !covers(rounded))
-      rounded = std::nextafter(rounded, std::numeric_limits<float>::infinity());
-    step = rounded;
-  } else {
-    while (std::isfinite(step) && !covers(step)) step = std::nextafter(step, std::numeric_limits<double>::infinity());
-  }
+  // float32 and float64 may have rounded to above; the narrow ones begin below.
+  step = precision == ScalePrecision::Float64   ? step
+         : precision == ScalePrecision::Float32 ? static_cast<float>(step)
+                                                : roundedDown(step, precision);
+  while (std::isfinite(step) && !covers(step)) step = nextUp(step, precision);
   if (!std::isfinite(step))
     throw Error("ERR_VERTEXQ_SCALE_RANGE",
-                std::string("the weights are too large: their quantization step overflows ") +
-                    (precision == ScalePrecision::Float32 ? "float32" : "float64"));
+                std::string("the weights are too large: their quantization step overflows ") + nameOf(precision));
   return step;
 }
 
@@ -46,6 +82,23 @@ double asymmetricStep(int zeroPoint, int top, double low, double high) {
 
 }  // namespace
 
+double roundedDown(double value, ScalePrecision precision) {
+  if (precision == ScalePrecision::Float64 || !(value > 0)) return value;
+  const Format& format = formatOf(precision);
+  if (value > format.largest) return std::numeric_limits<double>::infinity();
+  if (value < format.leastNormal) return std::floor(value / format.least) * format.least;
+  const std::uint64_t unit = std::uint64_t{1} << (52 - format.fractionBits);
+  return withBits(value, [&](std::uint64_t bits) { return bits & ~(unit - 1); });
+}
+
+double nextUp(double value, ScalePrecision precision) {
+  const Format& format = formatOf(precision);
+  if (value >= format.largest) return std::numeric_limits<double>::infinity();
+  if (value < format.leastNormal) return value + format.least;
+  const std::uint64_t unit = std::uint64_t{1} << (52 - format.fractionBits);
+  return withBits(value, [&](std::uint64_t bits) { return bits + unit; });
+}
+
 Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, ScalePrecision precision) {
   Alphabet a;
   const double bound = std::max(std::abs(low), std::abs(high));
@@ -54,7 +107,7 @@ Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, Scal
     high = std::max(high, 0.0);
     const int top = levels - 1;
     const double ideal = high == low ? 0 : top * (-low / (high - low));
-    // Two candidates always: where `high` is next to nothing beside `low`, the quotient rounds to `top`, which covers no `high`.
+    // With next to nothing above 0, `ideal` rounds to the top, from where no step reaches `high`.
     const int down = std::min(static_cast<int>(std::floor(ideal)), top - 1);
     const int up = down + 1;
     const int zero = asymmetricStep(down, top, low, high) <= asymmetricStep(up, top, low, high) ? down : up;

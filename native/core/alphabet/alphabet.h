@@ -12,8 +12,16 @@ enum class Grid {
   ZeroFree,    // {±1/2, ±3/2, ...}·step: symmetric, even number of levels
 };
 
-/** The precision in which the step is kept. Outputs hold float32 scales; the paper's step alone stays in float64. */
-enum class ScalePrecision { Float32, Float64 };
+/**
+ * The precision in which the step is kept: that of the output's scales, float32 unless its format says otherwise; the paper's
+ * step alone stays in float64.
+ */
+enum class ScalePrecision { Float16, BFloat16, Float32, Float64 };
+
+/** The largest number of the precision that is at most `value` > 0; 0 below the least one, infinity above the largest. */
+double roundedDown(double value, ScalePrecision precision);
+/** The next larger one after `value`, a number of the precision, >= 0. */
+double nextUp(double value, ScalePrecision precision);
 
 /** An alphabet of evenly spaced levels, value = (code - zeroPoint)·step for minCode <= code <= maxCode. */
 class Alphabet {

@@ -90,17 +90,24 @@ std::vector<std::size_t> ConvPatches::outputShape() const {
 }
 
 void ConvPatches::requireFinite() const {
+  for (std::size_t group = 0; group < groups_; ++group) requireFinite(group);
+}
+
+void ConvPatches::requireFinite(std::size_t group) const {
   const std::size_t volume = input_[0] * input_[1] * input_[2], channels = groups_ * groupChannels_;
-  for (std::size_t image = 0; image < batch_ * channels; ++image) {
-    const float* values = activations_ + image * volume;
-    bool bad = false;
-    for (std::size_t i = 0; i < volume; ++i) bad |= !(std::abs(values[i]) <= std::numeric_limits<float>::max());
-    if (!bad) continue;
-    std::size_t i = 0;
-    while (std::isfinite(values[i])) ++i;
-    throw Error("ERR_VERTEXQ_NOT_FINITE", "activation at sample " + std::to_string(image / channels) + ", channel " +
-                                              std::to_string(image % channels) + ", position " + std::to_string(i) +
-                                              (std::isnan(values[i]) ? " is NaN" : " is infinite"));
+  for (std::size_t sample = 0; sample < batch_; ++sample) {
+    const std::size_t first = sample * channels + group * groupChannels_;
+    for (std::size_t image = first; image < first + groupChannels_; ++image) {
+      const float* values = activations_ + image * volume;
+      bool bad = false;
+      for (std::size_t i = 0; i < volume; ++i) bad |= !(std::abs(values[i]) <= std::numeric_limits<float>::max());
+      if (!bad) continue;
+      std::size_t i = 0;
+      while (std::isfinite(values[i])) ++i;
+      throw Error("ERR_VERTEXQ_NOT_FINITE", "activation at sample " + std::to_string(sample) + ", channel " +
+                                                std::to_string(image % channels) + ", position " + std::to_string(i) +
+                                                (std::isnan(values[i]) ? " is NaN" : " is infinite"));
+    }
   }
 }
 

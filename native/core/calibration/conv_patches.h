@@ -48,6 +48,8 @@ class ConvPatches {
 
   /** Throws ERR_VERTEXQ_NOT_FINITE, naming batch entry, channel and position, at a NaN or an infinity of the tensor. */
   void requireFinite() const;
+  /** The same of the channels of one group. */
+  void requireFinite(std::size_t group) const;
 
   /** Writes rows [first, first + count) of a group to `out`, row-major. Any number of threads may call it at once. */
   void fill(std::size_t group, std::size_t first, std::size_t count, float* out) const;
@@ -58,7 +60,7 @@ class ConvPatches {
     Group(const ConvPatches& patches, std::size_t group) : patches_(patches), group_(group) {}
     std::size_t count() const override { return patches_.rows(); }
     std::size_t width() const override { return patches_.width(); }
-    void requireFinite() const override { patches_.requireFinite(); }
+    void requireFinite() const override { patches_.requireFinite(group_); }
     void read(std::size_t first, std::size_t rows, float* out) const override {
       patches_.fill(group_, first, rows, out);
     }

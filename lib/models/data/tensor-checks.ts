@@ -1,8 +1,8 @@
-import { floatToHalf } from '../formats/half';
-import { VertexqError } from '../errors';
-import type { NpyData } from '../formats/npy';
-import { elementCount } from '../formats/npy-header';
-import { describe } from '../options';
+import { floatToHalf } from '../../formats/half';
+import { VertexqError } from '../../errors';
+import type { NpyData } from '../../formats/npy';
+import { elementCount } from '../../formats/npy-header';
+import { describe } from '../../options';
 
 /** An input of a network, as its graph declares it. */
 export interface ModelInput {

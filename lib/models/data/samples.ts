@@ -1,5 +1,5 @@
 import type { CheckedTensor, TensorData } from './tensor-checks';
-import type { Feeds } from './types';
+import type { Feeds } from '../types';
 
 // Calibration data as samples: pieces that each hold some, cut into batches without copying where a batch lies in one piece.
 
@@ -37,19 +37,31 @@ export function spread(held: number, count: number): () => boolean {
 }
 
 /**
+ * What fills up the shorter samples of a batch, by input: their second dimension may differ then. Such tensors are of numbers and
+ * have two dimensions.
+ */
+export type Padding = ReadonlyMap<string, number>;
+
+export interface CutOptions {
+  keep?: () => boolean;
+  separate?: boolean;
+  padding?: Padding | null;
+}
+
+/**
  * Cuts the samples that `keep` says (asked for each, in order) into batches of at most `size`. Batches do not go across
- * pieces of different shapes, nor, with `separate`, across any two pieces.
+ * pieces of different shapes, but for what `padding` fills up, nor, with `separate`, across any two pieces.
  */
 export function cut(
   pieces: readonly Piece[],
   size: number,
-  { keep = () => true, separate = false }: { keep?: () => boolean; separate?: boolean } = {},
+  { keep = () => true, separate = false, padding = null }: CutOptions = {},
 ): Batch[] {
   const batches: Batch[] = [];
   let batch: Batch | null = null;
   let previous: Piece | null = null;
   for (const piece of pieces) {
-    if (batch && (separate || !sameShape(previous!, piece))) batch = null;
+    if (batch && (separate || shapeOf(previous!, padding) !== shapeOf(piece, padding))) batch = null;
     previous = piece;
     for (let sample = 0; sample < piece.samples; sample++) {
       if (!keep()) continue;
@@ -63,23 +75,35 @@ export function cut(
   return batches;
 }
 
-/** Whether samples of both can be fed at once: equal but for the first dimension, and with equal tensors of rank 0. */
-function sameShape(a: Piece, b: Piece): boolean {
-  for (const [name, { dims, data }] of a.tensors) {
-    const other = b.tensors.get(name)!;
-    if (dims.length !== other.dims.length) return false;
-    if (
-      dims.length === 0
-        ? data[0] !== other.data[0]
-        : dims.some((dim, axis) => axis > 0 && dim !== other.dims[axis])
-    )
-      return false;
+/** The pieces, those of equal shape one behind the other, in the order in which the shapes come first. */
+export function groupedByShape(pieces: readonly Piece[], padding: Padding | null): Piece[] {
+  const groups = new Map<string, Piece[]>();
+  for (const piece of pieces) {
+    const shape = shapeOf(piece, padding);
+    const group = groups.get(shape);
+    if (group) group.push(piece);
+    else groups.set(shape, [piece]);
   }
-  return true;
+  return [...groups.values()].flat();
+}
+
+/**
+ * Pieces of which this is equal can be fed at once: they have the same inputs, with dimensions equal but for the first, and equal
+ * tensors of rank 0.
+ */
+function shapeOf({ tensors }: Piece, padding: Padding | null): string {
+  const parts: unknown[] = [];
+  for (const [name, { dims, data }] of tensors)
+    parts.push(
+      name,
+      dims.length === 0 ? String(data[0]) : dims.slice(padding?.has(name) ? 2 : 1),
+      dims.length,
+    );
+  return JSON.stringify(parts);
 }
 
 /** The tensors of a batch: views of the data, unless it is gathered from several places. */
-export function feedsOf({ stretches, samples }: Batch): Feeds {
+export function feedsOf({ stretches, samples }: Batch, padding: Padding | null = null): Feeds {
   const [first] = stretches as [Stretch];
   // Defined rather than assigned: an input may be called `__proto__`.
   return Object.fromEntries(
@@ -87,9 +111,35 @@ export function feedsOf({ stretches, samples }: Batch): Feeds {
       const { dims, type } = tensor;
       if (dims.length === 0 || (stretches.length === 1 && samples === first.piece.samples))
         return [name, tensor];
+      const fill = padding?.get(name);
+      if (fill !== undefined) return [name, gatherPadded(stretches, name, samples, fill)];
       return [name, { data: gather(stretches, name, samples), dims: [samples, ...dims.slice(1)], type }];
     }),
   );
+}
+
+/** Rows of different lengths, each filled up to the longest. */
+function gatherPadded(
+  stretches: readonly Stretch[],
+  name: string,
+  samples: number,
+  fill: number,
+): CheckedTensor {
+  const tensors = stretches.map(({ piece }) => piece.tensors.get(name)!);
+  const { data: sample, type } = tensors[0]!;
+  const longest = tensors.reduce((most, { dims }) => Math.max(most, dims[1]!), 0);
+  // One element type stands for all: the copy only moves elements.
+  const Elements = sample.constructor as Float64ArrayConstructor;
+  const target = new Elements(samples * longest);
+  target.fill((typeof sample[0] === 'bigint' ? BigInt(fill) : fill) as number);
+  let row = 0;
+  for (const [i, { begin, end }] of stretches.entries()) {
+    const { data, dims } = tensors[i]!;
+    const length = dims[1]!;
+    for (let at = begin; at < end; at++, row++)
+      target.set((data as Float64Array).subarray(at * length, (at + 1) * length), row * longest);
+  }
+  return { data: target, dims: [samples, longest], type };
 }
 
 function gather(stretches: readonly Stretch[], name: string, samples: number): TensorData {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { OutputErrorSum } from '../../lib/compare/output-error';
+import { OutputErrorSum } from '../../lib/evaluate/output-error';
 import type { ModelOutputs } from '../../lib/compare/types';
 
 const outputs = (data: Float32Array | BigInt64Array, dims: number[], name = 'y'): ModelOutputs => ({

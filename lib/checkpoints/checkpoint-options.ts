@@ -1,0 +1,173 @@
+import { requirePatterns } from '../globs';
+import type { LayerSettings } from '../layers/quantize-weights';
+import {
+  alphabetKind,
+  checkJobOptions,
+  describe,
+  groupSizeFor,
+  layerGrid,
+  methodOptionNames,
+  methodSettings,
+  quantizeOptionNames,
+  rankRule,
+  requireInteger,
+  requireKnown,
+  requireOneOf,
+  takersOf,
+} from '../options';
+import type { Grid } from '../types';
+import type { CheckpointFormat, CheckpointOptions, WeightOverride } from './types';
+
+export const checkpointOptionNames: readonly string[] = [
+  ...quantizeOptionNames,
+  ...['activations', 'holdout', 'format', 'layers', 'skip', 'overrides', 'memory', 'resume'],
+];
+const overrideNames = ['bits', 'levels', 'grid', 'groupSize', 'method'];
+const formats: readonly CheckpointFormat[] = ['compressed-tensors', 'gptq', 'gptq_v2', 'float'];
+const defaultMemory = 768 * 2 ** 20;
+/** Two pieces of work at a time, and what goes with them. */
+export const leastMemory = 128 * 2 ** 20;
+
+/** The options of a checkpoint with defaults filled in; what depends on a weight's size is left for weightSettings. */
+export interface CheckpointSettings {
+  options: CheckpointOptions;
+  activations: readonly string[];
+  holdout: number;
+  format: CheckpointFormat;
+  layers: readonly string[] | undefined;
+  skip: readonly string[];
+  overrides: readonly (readonly [pattern: string, override: WeightOverride])[];
+  memory: number;
+  resume: boolean;
+}
+
+export function checkPaths(input: unknown, output: unknown): void {
+  for (const [what, path] of [
+    ['input', input],
+    ['output', output],
+  ] as const)
+    if (typeof path !== 'string' || path === '')
+      throw new TypeError(
+        `Expected the ${what} to be the path of a safetensors file or a folder of them, not ${describe(path)}`,
+      );
+}
+
+/** Checks all options, with and without data, before any file is touched. */
+export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSettings {
+  requireKnown(given, checkpointOptionNames);
+  checkJobOptions(given);
+  const options = { ...given };
+  const settings: CheckpointSettings = {
+    options,
+    activations: options.activations === undefined ? [] : requirePaths(options.activations),
+    holdout: holdoutFor(options),
+    format:
+      options.format === undefined ? 'compressed-tensors' : requireOneOf('format', options.format, formats),
+    layers: options.layers === undefined ? undefined : requirePatterns('layers', options.layers),
+    skip: options.skip === undefined ? [] : requirePatterns('skip', options.skip),
+    overrides: overridesFor(options),
+    memory:
+      options.memory === undefined
+        ? defaultMemory
+        : requireInteger('memory', options.memory, leastMemory, Number.MAX_SAFE_INTEGER),
+    resume: options.resume === undefined ? false : requireBoolean('resume', options.resume),
+  };
+  if (settings.layers?.length === 0)
+    throw new RangeError('The "layers" option is empty: leave it out to quantize all that is usual');
+  const hasData = settings.activations.length > 0;
+  methodSettings(options, hasData);
+  for (const override of [{}, ...settings.overrides.map(([, override]) => override)])
+    weightSettings(settings, override, 2 ** 20, hasData);
+  return settings;
+}
+
+function requirePaths(value: string | readonly string[]): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(value) ? [...(value as unknown[])] : [value];
+  if (!list.every((path): path is string => typeof path === 'string' && path !== '') || list.length === 0)
+    throw new TypeError(
+      `Expected the "activations" option to be the path of a safetensors file, or several, not ${describe(value)}`,
+    );
+  return list;
+}
+
+function requireBoolean(name: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new TypeError(`Expected the "${name}" option to be true or false, not ${describe(value)}`);
+}
+
+function holdoutFor({ holdout, activations }: CheckpointOptions): number {
+  if (holdout === undefined) return 0.1;
+  if (activations === undefined)
+    throw new RangeError(
+      'The "holdout" option needs "activations": without data there is nothing to hold out',
+    );
+  if (typeof holdout !== 'number')
+    throw new TypeError(`Expected the "holdout" option to be a number, not ${describe(holdout)}`);
+  if (!(holdout >= 0 && holdout < 1))
+    throw new RangeError(
+      `Expected the "holdout" option to be a fraction from 0 and below 1, not ${describe(holdout)}`,
+    );
+  return holdout;
+}
+
+function overridesFor({ overrides, activations }: CheckpointOptions): CheckpointSettings['overrides'] {
+  const hasData = activations !== undefined;
+  if (overrides === undefined) return [];
+  requireKnown(overrides, Object.keys(overrides), 'override');
+  return Object.entries(overrides).map(([pattern, override]) => {
+    requirePatterns('overrides', pattern);
+    requireKnown(override, overrideNames, `option of the override "${pattern}"`);
+    if (override.method !== undefined) methodSettings({ method: override.method }, hasData);
+    return [pattern, { ...override }] as const;
+  });
+}
+
+/** The grid that suits a format: what its loaders are fastest with, for the first version of gptq what it can hold. */
+function gridOf(format: CheckpointFormat): (levels: number) => Grid {
+  if (format === 'float') return layerGrid;
+  return (levels) => (format === 'gptq' || levels < 3 ? 'integer' : 'asymmetric');
+}
+
+/** The settings of a weight. Without data its method is `msq`, whatever the options say. */
+export function weightSettings(
+  { options, format }: Pick<CheckpointSettings, 'options' | 'format'>,
+  override: WeightOverride,
+  inFeatures: number,
+  hasData: boolean,
+): LayerSettings {
+  const merged = { ...options, ...override };
+  // One replaces the other: "bits" of an override is not in contradiction to "levels" for all the rest.
+  if (override.bits !== undefined && override.levels === undefined) delete merged.levels;
+  if (override.levels !== undefined && override.bits === undefined) delete merged.bits;
+  if (!hasData) merged.method = 'msq';
+  // Checked for the method that was asked for, these have no meaning for that of an override.
+  if (!hasData || override.method !== undefined)
+    for (const name of methodOptionNames)
+      if (!takersOf(name).includes(merged.method ?? 'vertex')) delete merged[name];
+  const settings: LayerSettings = {
+    ...alphabetKind(merged, gridOf(format)),
+    ...methodSettings(merged, hasData),
+    groupSize: groupSizeFor(merged, inFeatures),
+    ...rankRule(merged, inFeatures, 'auto'),
+  };
+  checkFormat(format, settings);
+  return settings;
+}
+
+/** Throws a RangeError unless the format holds codes of this alphabet. */
+function checkFormat(format: CheckpointFormat, { grid, bits }: LayerSettings): void {
+  if (format === 'float') return;
+  if (grid === 'zero-free')
+    throw new RangeError(
+      `The format "${format}" cannot hold a "zero-free" grid: use the grid "asymmetric" or "integer" with 2 bits or more, or the format "float"`,
+    );
+  if (format === 'compressed-tensors') return;
+  if (![2, 3, 4, 8].includes(bits))
+    throw new RangeError(
+      `The format "${format}" holds 2, 3, 4 or 8 bits, not ${bits}: use the format "compressed-tensors"`,
+    );
+  if (format === 'gptq' && grid === 'asymmetric')
+    throw new RangeError(
+      'The format "gptq" cannot hold every zero point of an "asymmetric" grid: use the grid "integer", or the format "gptq_v2"',
+    );
+}

@@ -1,0 +1,93 @@
+import { located } from '../errors';
+import { floatBytes } from '../formats/safetensors/dtypes';
+import type { SafetensorsFile } from '../formats/safetensors/file';
+import { calibrationKind } from '../layers/calibration';
+import { quantizeWeights } from '../layers/quantize-weights';
+import { binding, type CalibrationKind } from '../native/binding';
+import { finish, threadsFor } from '../native/jobs';
+import { describe } from '../options';
+import type { LayerReport, QuantizedLayer } from '../types';
+import type { CheckpointSettings } from './checkpoint-options';
+import { widened } from './native-work';
+import { layerName, type PlannedWeight } from './plan';
+import { readRecorded, type RecordedData, type RecordedInput } from './recorded-inputs';
+
+/** The report on a weight that was fitted to data. */
+export interface FittedFacts {
+  report: LayerReport;
+}
+
+/** What was made of a recorded input last: the next layers often see the same. */
+export class RecordedCache {
+  private last: { input: RecordedInput; kind: CalibrationKind; data: Promise<RecordedData> } | undefined;
+
+  of(
+    input: RecordedInput,
+    kind: CalibrationKind,
+    share: number,
+    signal: AbortSignal | undefined,
+  ): Promise<RecordedData> {
+    if (this.last?.input !== input || this.last.kind !== kind) {
+      const data = readRecorded(input, kind, share, signal).catch((error: unknown) => {
+        throw located(`${input.file.path}: tensor ${describe(input.name)}`, error);
+      });
+      this.last = { input, kind, data };
+    }
+    return this.last.data;
+  }
+}
+
+/** Fits a weight to what its layer sees and packs it into `parts`: codes, scales, zero points. */
+export async function fitWeight(
+  source: SafetensorsFile,
+  weight: PlannedWeight,
+  parts: readonly Uint8Array[],
+  cache: RecordedCache,
+  { options, holdout }: CheckpointSettings,
+): Promise<FittedFacts> {
+  const { shape, dtype, position, settings, recorded } = weight;
+  const [outFeatures, inFeatures] = shape;
+  const { signal } = options;
+  const data = await cache.of(recorded!, calibrationKind(settings.method, false), holdout, signal);
+  const bytes = new Uint8Array(outFeatures * inFeatures * floatBytes[dtype]);
+  await source.fill(bytes, position);
+  const values = dtype === 'F64' ? new Float64Array(bytes.buffer) : await widened(bytes, dtype, signal);
+  const job = { ...options };
+  delete job.onProgress; // progress is told in bytes
+  try {
+    const layer = {
+      name: layerName(weight),
+      kind: 'Linear',
+      weight: values,
+      outFeatures,
+      inFeatures,
+      ...data,
+    };
+    const quantized = await quantizeWeights(layer, settings, job);
+    await pack(quantized, weight, parts, threadsFor(options), signal);
+    return { report: quantized.report };
+  } catch (error) {
+    throw located(`${source.path}: tensor ${describe(weight.name)}`, error);
+  }
+}
+
+async function pack(
+  { codes, scales, zeroPoints }: QuantizedLayer,
+  { shape, settings, layout }: PlannedWeight,
+  [codesTo, scalesTo, zeroPointsTo]: readonly Uint8Array[],
+  threads: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const [rows, cols] = shape;
+  await finish(
+    () =>
+      binding().packRows({
+        ...{ input: codes, stepValues: scales, zeroValues: zeroPoints, rows, cols, threads },
+        ...{ groupSize: settings.groupSize, bits: settings.bits },
+        ...{ format: layout.format, outType: layout.outType, zeroShift: layout.zeroShift },
+        ...{ codes: codesTo!, scales: scalesTo ?? null, zeroPoints: zeroPointsTo ?? null },
+        ...{ outFeatures: rows, firstRow: 0 },
+      }),
+    signal,
+  );
+}

@@ -1,0 +1,129 @@
+import { availableParallelism } from 'node:os';
+import { floatBytes } from '../formats/safetensors/dtypes';
+import { binding } from '../native/binding';
+import { finish, threadsFor } from '../native/jobs';
+import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
+import { bytesOf, specsOf } from './layouts';
+import { type Plan, type PlannedWeight, weightBytes } from './plan';
+import { withPrepared } from './prepare';
+import { inFlight, memoryOf } from './run-units';
+import type { CheckpointOptions, CheckpointPlan, PlannedTensor } from './types';
+
+/** Bytes a second that a disk in between reads and writes. */
+const ioRate = 1e9;
+/** Bytes that a fit takes per weight: as float32, as float64 for the engine, its codes. */
+const fitBytes = 13;
+
+/**
+ * What `quantizeCheckpoint` would do, from the headers of the files alone: nothing is written. Rejects as it does, but that the output is
+ * not looked at.
+ */
+export async function planCheckpoint(
+  input: string,
+  output: string,
+  given: CheckpointOptions = {},
+): Promise<CheckpointPlan> {
+  checkPaths(input, output);
+  const settings = checkCheckpointOptions(given);
+  settings.options.signal?.throwIfAborted();
+  return withPrepared(input, settings, async ({ plan }) => {
+    const { before, after } = weightBytes(plan);
+    const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
+    return {
+      ...{ input, output, format: settings.format, tensors: tensorsOf(plan), warnings: plan.warnings },
+      bytes: {
+        before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
+        after: plan.shards.reduce((sum, { layout }) => sum + layout.size, 0),
+        weightsBefore: before,
+        weightsAfter: after,
+      },
+      bitsPerWeight: count === 0 ? null : (8 * after) / count,
+      seconds: await estimateSeconds(plan, settings),
+      memory: estimateMemory(plan, settings),
+    };
+  });
+}
+
+function tensorsOf({ shards, weights, reasons }: Plan): PlannedTensor[] {
+  const byName = new Map(weights.map((weight) => [weight.name, weight]));
+  return shards.flatMap(({ source }) =>
+    [...source.tensors].map(([name, { dtype, shape, byteLength }]): PlannedTensor => {
+      const weight = byName.get(name);
+      return {
+        ...{ name, dtype, shape },
+        action: weight ? 'quantize' : 'copy',
+        reason: reasons.get(name) ?? null,
+        method: weight?.settings.method ?? null,
+        bits: weight?.settings.bits ?? null,
+        groupSize: weight?.settings.groupSize ?? null,
+        bytes: { before: byteLength, after: weight ? bytesOf(specsOf(weight.layout)) : byteLength },
+      };
+    }),
+  );
+}
+
+/** Rows of the trial. */
+const trialRows = 256;
+
+/** Seconds: of each scheme some rows are rounded, and files are read and written at a rate that is supposed. */
+async function estimateSeconds(
+  { weights, shards }: Plan,
+  { options }: CheckpointSettings,
+): Promise<number | null> {
+  if (weights.some(({ recorded }) => recorded)) return null;
+  const rates = new Map<string, number>();
+  let compute = 0;
+  for (const weight of weights) {
+    const { bits, grid, groupSize, scale } = weight.settings;
+    const key = [bits, grid, groupSize, scale, weight.dtype].join();
+    const rate = rates.get(key) ?? (await trial(weight, threadsFor(options)));
+    rates.set(key, rate);
+    compute += rate * weight.shape[0] * weight.shape[1];
+  }
+  const bytes = shards.reduce((sum, { source, layout }) => sum + source.size + layout.size, 0);
+  return Math.max(compute, bytes / ioRate);
+}
+
+/** Seconds a weight, of rounding pseudo-random ones on all threads. */
+async function trial({ dtype, shape, settings, layout }: PlannedWeight, threads: number): Promise<number> {
+  const cols = Math.max(settings.groupSize, Math.min(shape[1], 4096));
+  const input = new Uint8Array(trialRows * cols * floatBytes[dtype]);
+  const words = new Uint16Array(input.buffer);
+  // Of every dtype some number between 0.01 and 1.
+  let state = 1;
+  for (let i = 0; i < words.length; i++) {
+    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
+    words[i] = (dtype === 'F16' ? 0x2400 : 0x3c00) | ((state >> 8) & 0x83ff);
+  }
+  const room = () => new Uint8Array(trialRows * cols * 8);
+  const [codes, scales, zeroPoints] = [room(), room(), room()];
+  const started = performance.now();
+  await finish(
+    () =>
+      binding().roundRows({
+        ...{ input, type: dtype, rows: trialRows, cols, codes, scales, zeroPoints, threads },
+        ...{ groupSize: settings.groupSize, grid: settings.grid, levels: settings.levels },
+        ...{ scale: settings.scale, bits: settings.bits, format: layout.format, outType: layout.outType },
+        ...{ zeroShift: layout.zeroShift, outFeatures: trialRows, firstRow: 0 },
+      }),
+    undefined,
+  );
+  return (performance.now() - started) / 1000 / (trialRows * cols);
+}
+
+function estimateMemory({ shards }: Plan, { memory, options }: CheckpointSettings): number {
+  let buffers = 0;
+  let fit = 0;
+  for (const { units } of shards)
+    for (const unit of units) {
+      buffers = Math.max(buffers, memoryOf(unit));
+      if (unit.kind !== 'fit') continue;
+      const [rows, cols] = unit.weight.shape;
+      // The Gram matrix as it is read, as it is kept, its factors.
+      fit = Math.max(
+        fit,
+        rows * cols * fitBytes + 6 * 8 * cols * cols * Math.min(2, options.threads ?? availableParallelism()),
+      );
+    }
+  return Math.min(memory, inFlight * buffers) + fit;
+}

@@ -1,0 +1,213 @@
+import type { Checkpoint } from '../formats/safetensors/checkpoint';
+import { floatBytes, type FloatDtype } from '../formats/safetensors/dtypes';
+import type { SafetensorsFile } from '../formats/safetensors/file';
+import type { TensorEntry } from '../formats/safetensors/header';
+import { type Layout, layoutOf, type TensorSpec } from '../formats/safetensors/layout';
+import type { LayerSettings } from '../layers/quantize-weights';
+import { type CheckpointSettings, weightSettings } from './checkpoint-options';
+import { chooseWeights, eitherName, moduleOf, requireMatch } from './choose-weights';
+import { type ConfiguredWeight, quantizationConfig } from './config';
+import { bytesOf, cannotHold, layoutFor, partsOfRows, specsOf, type WeightLayout } from './layouts';
+import type { RecordedInput, RecordedInputs } from './recorded-inputs';
+import type { WeightOverride } from './types';
+
+/** A weight on its way to few bits. */
+export interface PlannedWeight {
+  name: string;
+  dtype: FloatDtype;
+  /** [outFeatures, inFeatures]. */
+  shape: [number, number];
+  position: number;
+  settings: LayerSettings;
+  layout: WeightLayout;
+  /** What the layer sees; null where nothing was recorded. */
+  recorded: RecordedInput | null;
+}
+
+/** A range of bytes in the output's file. */
+export interface Target {
+  position: number;
+  length: number;
+}
+
+/** A piece of work that is done once, and either whole or not at all. `cost`: bytes that it reads. */
+export type Unit = { cost: number } & (
+  | { kind: 'copy'; tensor: string; position: number; targets: [Target] }
+  | { kind: 'constant'; data: Uint8Array; targets: [Target] }
+  | { kind: 'rows'; weight: PlannedWeight; begin: number; end: number; targets: Target[] }
+  | { kind: 'fit'; weight: PlannedWeight; targets: Target[] }
+);
+
+export interface ShardPlan {
+  name: string;
+  source: SafetensorsFile;
+  layout: Layout;
+  units: Unit[];
+}
+
+export interface Plan {
+  shards: ShardPlan[];
+  /** By tensor, why it is copied. */
+  reasons: Map<string, string>;
+  weights: PlannedWeight[];
+  /** For config.json; null for `float`. */
+  quantization: Record<string, unknown> | null;
+  warnings: string[];
+}
+
+/** Bytes of input in a unit: small enough for several to be in memory, and large enough that nothing else takes time. */
+export const unitBytes = 2 ** 24;
+/** Rows of a unit begin at multiples of this: there packed zero points begin at a word. */
+const rowBlock = 32;
+
+/** Decides what becomes of each tensor and where everything will lie. It depends on the input and the options that choose, alone. */
+export function planOf(
+  checkpoint: Checkpoint,
+  settings: CheckpointSettings,
+  recorded: RecordedInputs | null,
+  modelType: string | undefined,
+): Plan {
+  const { format, layers, skip, overrides } = settings;
+  const chosen = chooseWeights(checkpoint, layers, skip, modelType);
+  for (const [pattern] of overrides) requireMatch('overrides', pattern, [...chosen.keys()], checkpoint.input);
+  const overriders = overrides.map(([pattern, override]) => [eitherName([pattern]), override] as const);
+  const plan: Plan = { shards: [], reasons: new Map(), weights: [], quantization: null, warnings: [] };
+  const configured: ConfiguredWeight[] = [];
+  const chosenOf = new Map<string, Map<string, PlannedWeight>>();
+  for (const [name, source] of checkpoint.shards) {
+    const weights = new Map<string, PlannedWeight>();
+    for (const [tensor, entry] of source.tensors) {
+      let reason = chosen.get(tensor);
+      if (reason === undefined) {
+        const override: WeightOverride = {};
+        for (const [matches, own] of overriders) if (matches(tensor)) Object.assign(override, own);
+        const weight = plannedWeight(tensor, entry, settings, override, recorded);
+        reason = cannotHold(format, weight.shape, weight.settings);
+        if (reason === undefined) weights.set(tensor, weight);
+        else plan.warnings.push(`"${tensor}" is left as it is: ${reason}`);
+      }
+      if (reason !== undefined) plan.reasons.set(tensor, reason);
+      if (tensor.endsWith('.weight') && entry.shape.length === 2)
+        configured.push([tensor, schemeOf(weights.get(tensor))]);
+    }
+    plan.weights.push(...weights.values());
+    chosenOf.set(name, weights);
+  }
+  if (plan.weights.length > 0) plan.quantization = quantizationConfig(format, configured);
+  // Without a folder there is no config.json that could say it.
+  const metadata = new Map<string, string>();
+  if (checkpoint.folder === null && plan.quantization)
+    metadata.set('quantization_config', JSON.stringify(plan.quantization));
+  for (const [name, source] of checkpoint.shards)
+    plan.shards.push(shardPlan(name, source, chosenOf.get(name)!, metadata));
+  return plan;
+}
+
+/** A group as wide as the layer is a scale per channel, whatever its width. */
+function schemeOf(weight: PlannedWeight | undefined): LayerSettings | null {
+  if (!weight) return null;
+  const { settings, shape } = weight;
+  return settings.groupSize === shape[1] ? { ...settings, groupSize: Infinity } : settings;
+}
+
+function plannedWeight(
+  name: string,
+  entry: TensorEntry,
+  settings: CheckpointSettings,
+  override: WeightOverride,
+  recorded: RecordedInputs | null,
+): PlannedWeight {
+  const shape = entry.shape as [number, number];
+  const input = recorded?.of(name, shape[1]) ?? null;
+  const own = weightSettings(settings, override, shape[1], input !== null);
+  return {
+    ...{ name, dtype: entry.dtype as FloatDtype, shape, position: entry.position, settings: own },
+    layout: layoutFor(settings.format, name, entry, own),
+    recorded: input,
+  };
+}
+
+function shardPlan(
+  name: string,
+  source: SafetensorsFile,
+  weights: ReadonlyMap<string, PlannedWeight>,
+  metadata: ReadonlyMap<string, string>,
+): ShardPlan {
+  const specs: TensorSpec[] = [];
+  for (const [tensor, { dtype, shape, byteLength }] of source.tensors) {
+    const weight = weights.get(tensor);
+    if (weight) specs.push(...specsOf(weight.layout));
+    else specs.push({ name: tensor, dtype, shape, byteLength });
+  }
+  const layout = layoutOf(specs, new Map([...source.metadata, ...metadata]));
+  const place = (tensor: string) => layout.tensors.get(tensor)!.position;
+  const units: Unit[] = [];
+  for (const [tensor, entry] of source.tensors) {
+    const weight = weights.get(tensor);
+    if (weight) units.push(...weightUnits(weight, place));
+    else
+      for (let begin = 0; begin < entry.byteLength; begin += unitBytes) {
+        const length = Math.min(unitBytes, entry.byteLength - begin);
+        units.push({
+          ...{ kind: 'copy', tensor, cost: length, position: entry.position + begin },
+          targets: [{ position: place(tensor) + begin, length }],
+        });
+      }
+  }
+  return { name, source, layout, units: inDataOrder(units) };
+}
+
+/** Layers with the same recorded input one after the other: what was made of it is kept for the next. */
+function inDataOrder(units: Unit[]): Unit[] {
+  const first = new Map<RecordedInput, number>();
+  const keys = units.map((unit, i) => {
+    const input = unit.kind === 'fit' ? unit.weight.recorded : null;
+    if (!input) return i;
+    if (!first.has(input)) first.set(input, i);
+    return first.get(input)!;
+  });
+  return units
+    .map((unit, i) => ({ unit, key: keys[i]!, i }))
+    .sort((a, b) => a.key - b.key || a.i - b.i)
+    .map(({ unit }) => unit);
+}
+
+function weightUnits(weight: PlannedWeight, place: (tensor: string) => number): Unit[] {
+  const { shape, dtype, layout, settings, recorded } = weight;
+  const targets = (begin: number, end: number) =>
+    partsOfRows(layout, shape, settings, begin, end).map(({ name, begin: from, length }) => ({
+      ...{ position: place(name) + from, length },
+    }));
+  const units: Unit[] = layout.constants.map(({ spec, data }) => ({
+    ...{ kind: 'constant', cost: 0, data, targets: [{ position: place(spec.name), length: data.length }] },
+  }));
+  const [rows, cols] = shape;
+  const rowBytes = cols * floatBytes[dtype];
+  if (recorded) return [...units, { kind: 'fit', weight, cost: rows * rowBytes, targets: targets(0, rows) }];
+  const step = layout.byRows ? rowsPerUnit(rowBytes) : rows;
+  for (let begin = 0; begin < rows; begin += step) {
+    const end = Math.min(rows, begin + step);
+    units.push({
+      ...{ kind: 'rows', weight, begin, end, cost: (end - begin) * rowBytes, targets: targets(begin, end) },
+    });
+  }
+  return units;
+}
+
+/** Rows read at a time: whole blocks of them. */
+export function rowsPerUnit(rowBytes: number): number {
+  return Math.max(1, Math.floor(unitBytes / rowBytes / rowBlock)) * rowBlock;
+}
+
+/** Bytes of the weights that are quantized, before and after. */
+export function weightBytes({ weights }: Plan): { before: number; after: number } {
+  let [before, after] = [0, 0];
+  for (const { shape, dtype, layout } of weights) {
+    before += shape[0] * shape[1] * floatBytes[dtype];
+    after += bytesOf(specsOf(layout));
+  }
+  return { before, after };
+}
+
+/** The name in reports. */
+export const layerName = ({ name }: PlannedWeight) => moduleOf(name);

@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, realpath, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { VertexqError } from '../errors';
+import { checkOutput } from '../files';
+import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
+import type { SafetensorsFile } from '../formats/safetensors/file';
+import { fewOf } from '../reports/text';
+import { version } from '../version';
+import type { CheckpointSettings } from './checkpoint-options';
+import { type ModelConfig, readConfig } from './companions';
+import { memoryOf } from './run-units';
+import { type Plan, planOf } from './plan';
+import { RecordedInputs } from './recorded-inputs';
+import type { Manifest } from './work-folder';
+
+/** The folder in a folder being written. */
+export const workName = '.vertexq';
+
+/** A checkpoint with all that is decided about it. */
+export interface Prepared {
+  checkpoint: Checkpoint;
+  config: ModelConfig | undefined;
+  recorded: RecordedInputs | null;
+  plan: Plan;
+}
+
+/** Opens the input, decides and checks, runs `use`, and closes everything. */
+export async function withPrepared<Result>(
+  input: string,
+  settings: CheckpointSettings,
+  use: (prepared: Prepared) => Promise<Result>,
+): Promise<Result> {
+  const checkpoint = await openCheckpoint(input);
+  let recorded: RecordedInputs | null = null;
+  try {
+    const config = checkpoint.folder === null ? undefined : await readConfig(checkpoint.folder);
+    if (settings.activations.length > 0) recorded = await RecordedInputs.open(settings.activations);
+    const plan = planOf(checkpoint, settings, recorded, config?.modelType);
+    requireRoom(plan, settings);
+    addWarnings(plan, settings, recorded, checkpoint);
+    return await use({ checkpoint, config, recorded, plan });
+  } finally {
+    await recorded?.close();
+    await checkpoint.close();
+  }
+}
+
+/** Throws ERR_VERTEXQ_MEMORY where one piece of work alone takes more than buffers may. */
+function requireRoom({ shards }: Plan, { memory }: CheckpointSettings): void {
+  for (const { units } of shards)
+    for (const unit of units)
+      if ('weight' in unit && memoryOf(unit) > memory)
+        throw new VertexqError(
+          'ERR_VERTEXQ_MEMORY',
+          `tensor "${unit.weight.name}" takes buffers of ${memoryOf(unit)} bytes, and the "memory" option allows ${memory}`,
+        );
+}
+
+function addWarnings(
+  plan: Plan,
+  { format }: CheckpointSettings,
+  recorded: RecordedInputs | null,
+  { folder, input }: Checkpoint,
+): void {
+  const without = plan.weights.filter((weight) => !weight.recorded).map(({ name }) => name);
+  if (recorded && without.length === plan.weights.length)
+    throw new VertexqError(
+      'ERR_VERTEXQ_CALIBRATION',
+      `The recorded inputs are for no weight that is quantized: they are called ${fewOf(recorded.unused, 4)}, and the weights ${fewOf(without, 4)}`,
+    );
+  if (!recorded)
+    plan.warnings.push(
+      'No recorded inputs ("activations"): every weight is rounded by itself ("msq") with scales searched for the least weight error.',
+    );
+  else if (without.length > 0)
+    plan.warnings.push(
+      `Nothing is recorded for ${fewOf(without, 4)}: rounded by themselves ("msq") with scales searched for the least weight error.`,
+    );
+  if (recorded && recorded.unused.length > 0)
+    plan.warnings.push(`Recorded inputs that belong to no weight: ${fewOf(recorded.unused, 4)}.`);
+  if (format !== 'float' && folder === null)
+    plan.warnings.push(
+      `${input} has no config.json with it: what loaders need to know is in the output's metadata, "quantization_config". Give a folder to have it written.`,
+    );
+  const odd = new Set(
+    plan.weights.map(({ settings }) => settings.bits).filter((bits) => ![2, 4, 8].includes(bits)),
+  );
+  if (format === 'compressed-tensors' && odd.size > 0)
+    plan.warnings.push(
+      `Only readers from mid-2026 on take ${[...odd].join(', ')} bits; 4 and 8 are read by all.`,
+    );
+}
+
+/** What the bytes of the output depend on. */
+export function manifestOf(settings: CheckpointSettings, { checkpoint, recorded }: Prepared): Manifest {
+  const chosen = { ...settings.options };
+  // These change how the work is done, not what comes of it; recorded inputs are told by their files.
+  for (const name of ['activations', 'memory', 'resume', 'threads', 'signal', 'onProgress'] as const)
+    delete chosen[name];
+  const files = (list: Iterable<SafetensorsFile>) =>
+    Object.fromEntries([...list].map((f) => [f.path, identity(f)]));
+  return {
+    vertexq: version,
+    input: files(checkpoint.shards.values()),
+    activations: recorded ? files(recorded.paths) : {},
+    options: chosen,
+  };
+}
+
+function identity({ size, modified, headerBytes }: SafetensorsFile): Record<string, unknown> {
+  const header = createHash('sha256').update(headerBytes).digest('hex');
+  return {
+    bytes: size,
+    modified: new Date(Number(modified / 1_000_000n)).toISOString(),
+    nanoseconds: String(modified),
+    header,
+  };
+}
+
+/**
+ * Throws where the output could not be written, or holds something that is not ours. Makes its folder; returns where the work folder
+ * is, and how to undo it.
+ */
+export async function prepareOutput(
+  { folder, input }: Checkpoint,
+  output: string,
+  { activations }: CheckpointSettings,
+): Promise<{ work: string; undo: () => Promise<void> }> {
+  const nothing = () => Promise.resolve();
+  if (folder === null) {
+    await checkOutput([input, ...activations], output);
+    return { work: `${output}${workName}`, undo: nothing };
+  }
+  const found = await stat(output).catch(() => undefined);
+  if (!found) {
+    await checkOutput([input], output);
+    await mkdir(output, { recursive: true });
+    return { work: join(output, workName), undo: () => rmdir(output).catch(() => {}) };
+  }
+  if (!found.isDirectory())
+    throw new VertexqError('ERR_VERTEXQ_FILE', `${output} cannot be written: it exists and is no folder`);
+  if ((await realpath(output)) === (await realpath(folder)))
+    throw new RangeError(`The output ${output} is the input: give it another name`);
+  await checkOutput([input], join(output, workName, 'x')).catch(() =>
+    checkOutput([input], join(output, 'x')),
+  );
+  const names = await readdir(output);
+  if (names.length > 0 && !names.includes(workName))
+    throw new VertexqError(
+      'ERR_VERTEXQ_FILE',
+      `${output} cannot be written: there is something in it already, and no interrupted run of ours`,
+    );
+  return { work: join(output, workName), undo: nothing };
+}

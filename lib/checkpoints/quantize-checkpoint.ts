@@ -1,0 +1,121 @@
+import { join } from 'node:path';
+import { writeWhole } from '../files';
+import { indexName } from '../formats/safetensors/index-file';
+import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
+import { companionsOf, configName, copyWhole } from './companions';
+import { withQuantization } from './config';
+import type { Plan } from './plan';
+import { manifestOf, type Prepared, prepareOutput, withPrepared } from './prepare';
+import { reportOf } from './report';
+import { UnitRunner } from './run-units';
+import { ShardRun } from './shard-run';
+import type { CheckpointOptions, CheckpointReport } from './types';
+import { WorkFolder } from './work-folder';
+
+/**
+ * Quantizes the weights of a safetensors file, or of a folder of them with an index, and writes a file or folder that loaders take.
+ *
+ * Tensors are read, computed and written a few megabytes at a time, so that memory is bounded whatever the checkpoint's size; fits to
+ * recorded inputs take what their Gram matrices need besides. Files appear under their names when they are complete, the index last. What
+ * is done is kept beside them: a run that was interrupted, even killed, goes on with `resume`, and then has written the same bytes.
+ *
+ * Rejects with a TypeError or RangeError for arguments; VertexqError with the code ERR_VERTEXQ_FILE, _SAFETENSORS, _NO_LAYERS,
+ * _CALIBRATION, _MEMORY, _NOT_FINITE, _SCALE_RANGE, _GRAM, _NUMERIC, _UNSUPPORTED, _RESUME or _LOCKED; with the signal's reason when aborted.
+ */
+export async function quantizeCheckpoint(
+  input: string,
+  output: string,
+  given: CheckpointOptions = {},
+): Promise<CheckpointReport> {
+  const started = performance.now();
+  checkPaths(input, output);
+  const settings = checkCheckpointOptions(given);
+  settings.options.signal?.throwIfAborted();
+  return withPrepared(input, settings, async (prepared) => {
+    const { plan, checkpoint } = prepared;
+    const { work: path, undo } = await prepareOutput(checkpoint, output, settings);
+    const work = await WorkFolder.open(path, manifestOf(settings, prepared), settings.resume).catch(
+      async (error: unknown) => {
+        await undo();
+        throw error;
+      },
+    );
+    const total = plan.shards.reduce(
+      (sum, { units }) => sum + units.reduce((part, { cost }) => part + cost, 0),
+      0,
+    );
+    const runner = new UnitRunner(settings, work, total);
+    try {
+      await runShards(runner, plan, work, checkpoint.folder === null ? null : output, output);
+      if (checkpoint.folder !== null) await finishFolder(checkpoint.folder, output, prepared, settings);
+    } catch (error) {
+      if (work.isEmpty) await work.remove().then(undo);
+      else await work.close();
+      throw error;
+    }
+    await work.remove();
+    const report = reportOf(input, output, plan, settings, runner);
+    return { ...report, seconds: (performance.now() - started) / 1000 };
+  });
+}
+
+async function runShards(
+  runner: UnitRunner,
+  plan: Plan,
+  work: WorkFolder,
+  folder: string | null,
+  output: string,
+): Promise<void> {
+  const shards = plan.shards.map(
+    (shard) =>
+      new ShardRun(
+        shard,
+        folder === null ? output : join(folder, shard.name),
+        work.partial(shard.name),
+        work.resumed,
+      ),
+  );
+  try {
+    await runner.run(shards);
+    for (const shard of shards) if (shard.plan.units.length === 0) await shard.finish();
+  } finally {
+    for (const shard of shards) await shard.close();
+  }
+}
+
+/** What goes with the weights: other files, the config, and last the index, which says that all is there. */
+async function finishFolder(
+  from: string,
+  to: string,
+  { config, checkpoint, plan }: Prepared,
+  { options: { signal, onProgress } }: CheckpointSettings,
+): Promise<void> {
+  onProgress?.({ stage: 'write', done: 0, total: 1 });
+  for (const name of await companionsOf(from)) await copyWhole(join(from, name), join(to, name), signal);
+  if (config) {
+    const text = plan.quantization ? withQuantization(config.text, plan.quantization) : config.text;
+    await writeWhole(join(to, configName), Buffer.from(text), signal);
+  }
+  if (plan.quantization?.['quant_method'] === 'gptq')
+    await writeWhole(
+      join(to, 'quantize_config.json'),
+      Buffer.from(`${JSON.stringify(plan.quantization, null, 2)}\n`),
+      signal,
+    );
+  if (checkpoint.index)
+    await writeWhole(join(to, indexName), Buffer.from(indexOf(plan, checkpoint.index.metadata)), signal);
+  onProgress?.({ stage: 'write', done: 1, total: 1 });
+}
+
+function indexOf({ shards }: Plan, metadata: Record<string, unknown>): string {
+  let size = 0;
+  const places: [string, string][] = [];
+  for (const { name, layout } of shards)
+    for (const [tensor, { byteLength }] of layout.tensors) {
+      size += byteLength;
+      places.push([tensor, name]);
+    }
+  places.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  const index = { metadata: { ...metadata, total_size: size }, weight_map: Object.fromEntries(places) };
+  return `${JSON.stringify(index, null, 2)}\n`;
+}

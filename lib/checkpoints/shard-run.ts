@@ -1,0 +1,92 @@
+import { stat } from 'node:fs/promises';
+import { VertexqError } from '../errors';
+import { OutputFile } from '../files';
+import { InputFile } from '../formats/input-file';
+import type { ShardPlan, Target } from './plan';
+
+/** A file of the output, being made, or made by an earlier run. */
+export class ShardRun {
+  private remaining: number;
+  private opened: Promise<void> | undefined;
+  private making: OutputFile | undefined;
+  private made: InputFile | undefined;
+
+  constructor(
+    readonly plan: ShardPlan,
+    readonly path: string,
+    private readonly partial: string,
+    private readonly resumed: boolean,
+  ) {
+    this.remaining = plan.units.length;
+  }
+
+  /** Opens what is there, once; a new file gets its header. */
+  async open(): Promise<void> {
+    await (this.opened ??= this.openOnce());
+  }
+
+  private async openOnce(): Promise<void> {
+    const found = this.resumed ? await stat(this.path).catch(() => undefined) : undefined;
+    if (found?.size === this.plan.layout.size) {
+      this.made = await InputFile.open(this.path);
+      const head = await this.made.read(0, this.plan.layout.head.length);
+      if (Buffer.compare(head, this.plan.layout.head) === 0) return;
+      throw this.damaged();
+    }
+    this.making = await OutputFile.create(this.path, this.partial, true);
+    await this.making.write(this.plan.layout.head, 0);
+  }
+
+  /** Whether an earlier run completed the file. */
+  get complete(): boolean {
+    return this.made !== undefined;
+  }
+
+  damaged(): VertexqError {
+    return new VertexqError(
+      'ERR_VERTEXQ_RESUME',
+      `${this.path} is not what the interrupted run wrote: was it changed? Remove it to have it made again.`,
+    );
+  }
+
+  /** Writes bytes that lie one after the other to their targets. */
+  async write(bytes: Uint8Array, targets: readonly Target[], signal: AbortSignal | undefined): Promise<void> {
+    let at = 0;
+    for (const { position, length } of targets) {
+      await this.making!.write(bytes.subarray(at, at + length), position, signal);
+      at += length;
+    }
+  }
+
+  /** Reads them back; false where the file ends before. */
+  async fill(bytes: Uint8Array, targets: readonly Target[]): Promise<boolean> {
+    let at = 0;
+    for (const { position, length } of targets) {
+      const part = bytes.subarray(at, at + length);
+      if (this.made) await this.made.fill(part, position);
+      else if (!(await this.making!.fill(part, position))) return false;
+      at += length;
+    }
+    return true;
+  }
+
+  /** Takes a unit off; after the last one the file gets its name. */
+  async finishUnit(): Promise<void> {
+    if (--this.remaining > 0) return;
+    await this.finish();
+  }
+
+  /** Gives the file its name. Rejects with ERR_VERTEXQ_FILE where the input has changed meanwhile. */
+  async finish(): Promise<void> {
+    await this.open();
+    if (this.made) return;
+    await this.plan.source.requireUnchanged();
+    await this.making!.commit();
+  }
+
+  async close(): Promise<void> {
+    await this.opened?.catch(() => {});
+    await this.making?.close();
+    await this.made?.close();
+  }
+}

@@ -1,0 +1,106 @@
+import type { Report } from '../models/types';
+import type { Grid, Method, QuantizeOptions } from '../types';
+
+/** Layouts of quantized weights. `gptq` and `gptq_v2` differ in how a zero point is stored. */
+export type CheckpointFormat = 'compressed-tensors' | 'gptq' | 'gptq_v2' | 'float';
+
+/** What may be different for some weights. */
+export interface WeightOverride {
+  bits?: number;
+  levels?: number;
+  grid?: Grid;
+  groupSize?: number | 'channel';
+  method?: Method;
+}
+
+export interface CheckpointOptions extends QuantizeOptions {
+  /**
+   * Safetensors files of what layers see, by the names of their weights or modules: rows [..., inFeatures], or with `.gram` after the name
+   * the Gram matrix [inFeatures, inFeatures]. Layers without get `msq`.
+   */
+  activations?: string | readonly string[];
+  /** Share of each layer's recorded rows kept out of the fit for the reported error, 0 or more and below 1 (default a tenth). */
+  holdout?: number;
+  /** Default `compressed-tensors`. */
+  format?: CheckpointFormat;
+  /** Globs of tensor names to quantize; default: `.weight` matrices but embeddings, norms, routers and the head. */
+  layers?: string | readonly string[];
+  /** Globs of tensor names to leave as they are. */
+  skip?: string | readonly string[];
+  /** By glob of tensor names, what is different there. Of several that match, later ones count. */
+  overrides?: Readonly<Record<string, WeightOverride>>;
+  /** Bytes that buffers may take (default 768 MiB). A fit to data takes what its Gram matrices need besides. */
+  memory?: number;
+  /** Goes on with a run of the same input and options that was interrupted. */
+  resume?: boolean;
+}
+
+/** What `quantizeCheckpoint` did. */
+export interface CheckpointReport extends Omit<Report, 'files'> {
+  /** Tensors that were copied as they are. */
+  copied: { tensors: number; bytes: number };
+  /** Bytes of the input whose work an earlier run had done. */
+  resumed: number;
+}
+
+/** What would happen to a tensor. */
+export interface PlannedTensor {
+  name: string;
+  dtype: string;
+  shape: readonly number[];
+  /** What it becomes, or why it stays as it is. */
+  action: 'quantize' | 'copy';
+  reason: string | null;
+  method: Method | null;
+  bits: number | null;
+  groupSize: number | null;
+  bytes: { before: number; after: number };
+}
+
+/** What `planCheckpoint` found. */
+export interface CheckpointPlan {
+  input: string;
+  output: string;
+  format: CheckpointFormat;
+  tensors: PlannedTensor[];
+  bytes: { before: number; after: number; weightsBefore: number; weightsAfter: number };
+  /** Of the quantized weights, scales and zero points included. */
+  bitsPerWeight: number | null;
+  /** Seconds on this machine, from a short trial; null where layers are fitted to data. */
+  seconds: number | null;
+  /** Bytes of memory besides the program's own. */
+  memory: number;
+  warnings: string[];
+}
+
+/** One tensor of a checkpoint. */
+export interface InspectedTensor {
+  name: string;
+  dtype: string;
+  shape: readonly number[];
+  bytes: number;
+  file: string;
+}
+
+/** A weight that a checkpoint holds in few bits. */
+export interface InspectedWeight {
+  name: string;
+  shape: [number, number];
+  bits: number;
+  groupSize: number;
+  symmetric: boolean;
+  bytes: number;
+}
+
+/** What a checkpoint holds. */
+export interface CheckpointInspection {
+  input: string;
+  files: { name: string; bytes: number }[];
+  /** Matrices that quantizeCheckpoint would quantize by default. */
+  layers: InspectedTensor[];
+  others: InspectedTensor[];
+  /** What its config says of quantization: null for a float one. */
+  quantization: { method: string; format: string; weights: InspectedWeight[] } | null;
+  metadata: Record<string, string>;
+  bytes: { files: number; quantizable: number; others: number };
+}

@@ -1,0 +1,86 @@
+import { halfToFloat } from '../formats/half';
+import type { TensorLike } from '../models/types';
+import { type FloatData, isFloat, RowErrors } from './row-errors';
+import type { OutputEvaluation } from './types';
+
+/** Adds up how far one output of the quantized network is from that of the float network. Memory: a row. */
+export class OutputErrors {
+  private readonly errors = new RowErrors();
+  private readonly equal = { elements: 0, of: 0 };
+  private otherShape = 0;
+  private type = 'unknown';
+  private isFloat = true;
+
+  constructor(private readonly name: string) {}
+
+  /** Adds what the two networks gave for one feed. */
+  add(float: TensorLike, quantized: TensorLike | undefined): void {
+    this.type = float.type ?? this.type;
+    const wanted = floatsOf(float);
+    const got = quantized && floatsOf(quantized);
+    this.isFloat = wanted !== null;
+    if (!quantized || quantized.dims.join() !== float.dims.join() || (wanted === null) !== (got === null)) {
+      this.otherShape++;
+    } else if (wanted && got) {
+      this.errors.add(wanted, got, float.dims.at(-1) ?? 1);
+    } else {
+      const [a, b] = [float.data as ArrayLike<unknown>, quantized.data as ArrayLike<unknown>];
+      for (let i = 0; i < a.length; i++) if (a[i] === b[i]) this.equal.elements++;
+      this.equal.of += a.length;
+    }
+  }
+
+  result(): OutputEvaluation {
+    const { name, type, otherShape, errors, equal } = this;
+    const { rows, relative, cosine, largest, notFinite, ranked } = errors;
+    const common = { name, type, rows, otherShape, notFinite };
+    if (!this.isFloat)
+      return {
+        ...common,
+        cosine: null,
+        error: null,
+        sqnrDb: null,
+        maxError: null,
+        agreement: share(equal.elements, equal.of),
+      };
+    return {
+      ...common,
+      cosine,
+      error: rows === 0 ? null : relative,
+      sqnrDb: rows === 0 || relative === 0 || !Number.isFinite(relative) ? null : -20 * Math.log10(relative),
+      maxError: rows === 0 ? null : largest,
+      agreement: share(ranked.agreeing, ranked.rows),
+    };
+  }
+
+  /** What a reader of the numbers should know. */
+  warnings(): string[] {
+    const { notFinite, rows } = this.errors;
+    const where = (['float', 'quantized'] as const).filter((which) => notFinite[which] > 0);
+    const counts = where.map((which) => `${notFinite[which]} in the ${which} network`).join(', ');
+    return [
+      ...(where.length > 0
+        ? [`The output "${this.name}" has NaN or infinite numbers in ${rows} rows: ${counts}`]
+        : []),
+      ...(this.otherShape > 0
+        ? [
+            `The output "${this.name}" of the quantized network has another shape or type in ${this.otherShape} runs: they are not in its numbers`,
+          ]
+        : []),
+    ];
+  }
+}
+
+function share(part: number, whole: number): number | null {
+  return whole === 0 ? null : part / whole;
+}
+
+/** Numbers of any float type; null for others. */
+function floatsOf({ data, type }: TensorLike): FloatData | null {
+  if (isFloat(data)) return data;
+  if (type !== 'float16') return null;
+  // Where JavaScript has an array of halves, the runtime gives that; else their bits.
+  return data instanceof Uint16Array
+    ? halfToFloat(data)
+    : Float32Array.from(data as unknown as ArrayLike<number>);
+}

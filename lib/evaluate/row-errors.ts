@@ -1,0 +1,82 @@
+/** Numbers of a float output. */
+export type FloatData = Float32Array | Float64Array;
+
+/**
+ * Adds up how far a tensor of a quantized network is from that of the float network, row by row along the last axis. Sums are taken
+ * in double precision, in the order of the data.
+ */
+export class RowErrors {
+  rows = 0;
+  /** Σ(y − x)²: infinite where only one of the two is finite. */
+  error = 0;
+  /** Σx². */
+  signal = 0;
+  /** The largest |y − x|. */
+  largest = 0;
+  /** Elements that are NaN or infinite. */
+  notFinite = { float: 0, quantized: 0 };
+  /** Rows of two entries and more, and those of them whose largest entry is at the same place. */
+  ranked = { rows: 0, agreeing: 0 };
+  private cosines = 0;
+  private counted = 0;
+
+  add(wanted: FloatData, got: FloatData, width: number): void {
+    for (let start = 0; start < wanted.length; start += width) {
+      this.addRow(wanted, got, start, start + width);
+      if (width < 2) continue;
+      this.ranked.rows++;
+      if (argMax(wanted, start, width) === argMax(got, start, width)) this.ranked.agreeing++;
+    }
+  }
+
+  private addRow(wanted: FloatData, got: FloatData, start: number, end: number): void {
+    let [error, a, b, ab] = [0, 0, 0, 0];
+    for (let i = start; i < end; i++) {
+      const [x, y] = [wanted[i]!, got[i]!];
+      const finite = Number.isFinite(x) && Number.isFinite(y);
+      if (!finite) {
+        if (!Number.isFinite(x)) this.notFinite.float++;
+        if (!Number.isFinite(y)) this.notFinite.quantized++;
+        // Masks leave infinities: equal ones are no error, and no signal.
+        if (!Object.is(x, y)) error = this.largest = Infinity;
+        continue;
+      }
+      const difference = Math.abs(y - x);
+      if (difference > this.largest) this.largest = difference;
+      error += difference * difference;
+      a += x * x;
+      b += y * y;
+      ab += x * y;
+    }
+    this.error += error;
+    this.signal += a;
+    this.rows++;
+    if (a === 0 && b === 0) return;
+    this.cosines += a === 0 || b === 0 ? 0 : ab / Math.sqrt(a * b);
+    this.counted++;
+  }
+
+  /** ‖Y′ − Y‖ / ‖Y‖, Frobenius. */
+  get relative(): number {
+    return this.error === 0 ? 0 : Math.sqrt(this.error / this.signal);
+  }
+
+  /** Mean over the rows; null where all of them are 0. */
+  get cosine(): number | null {
+    return this.counted === 0 ? null : this.cosines / this.counted;
+  }
+}
+
+/** Where the largest of `width` numbers is, the first of equal ones; −1 where all are NaN. */
+function argMax(data: FloatData, start: number, width: number): number {
+  let [best, most] = [-1, NaN];
+  for (let i = 0; i < width; i++) {
+    const value = data[start + i]!;
+    if (value > most || (best < 0 && !Number.isNaN(value))) [best, most] = [i, value];
+  }
+  return best;
+}
+
+export function isFloat(data: unknown): data is FloatData {
+  return data instanceof Float32Array || data instanceof Float64Array;
+}

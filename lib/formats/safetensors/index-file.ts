@@ -1,0 +1,113 @@
+import { realpath } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, sep, win32 } from 'node:path';
+import { VertexqError } from '../../errors';
+import { describe } from '../../options';
+import { InputFile } from '../input-file';
+import { HeaderError, HeaderScanner } from './header-scanner';
+
+export const indexName = 'model.safetensors.index.json';
+/** More than an index of a million tensors has. */
+const maxIndexBytes = 2 ** 28;
+
+/** What an index says: which tensor lies in which file, by the order of the file. */
+export interface ShardIndex {
+  weightMap: Map<string, string>;
+  metadata: Record<string, unknown>;
+}
+
+const invalid = (file: string, why: string) =>
+  new VertexqError('ERR_VERTEXQ_SAFETENSORS', `${file} is no valid index: ${why}`);
+
+/** Reads an index. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_SAFETENSORS. */
+export async function readIndex(file: string): Promise<ShardIndex> {
+  const bytes = await InputFile.with(file, (input) => {
+    if (input.size > maxIndexBytes)
+      throw invalid(file, `it has ${input.size} bytes, and at most ${maxIndexBytes} are allowed`);
+    return input.read(0, input.size);
+  });
+  try {
+    return parseIndex(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (error) {
+    throw invalid(file, error instanceof HeaderError ? error.message : 'it is not UTF-8');
+  }
+}
+
+function parseIndex(text: string): ShardIndex {
+  const scanner = new HeaderScanner(text, 'the index');
+  const weightMap = new Map<string, string>();
+  const seen = new Set<string>();
+  let metadata: Record<string, unknown> = {};
+  scanner.object('a member', (key) => {
+    if (seen.has(key)) throw new HeaderError(`it has ${describe(key)} twice`);
+    seen.add(key);
+    if (key === 'weight_map')
+      scanner.object('a tensor', (name) => {
+        if (weightMap.has(name)) throw new HeaderError(`it has the tensor ${describe(name)} twice`);
+        weightMap.set(name, scanner.string(`the file of tensor ${describe(name)}`));
+      });
+    else {
+      const value = parseValue(scanner.anything(describe(key)), key);
+      if (key === 'metadata' && typeof value === 'object' && value !== null)
+        metadata = value as Record<string, unknown>;
+    }
+  });
+  scanner.end();
+  if (!seen.has('weight_map')) throw new HeaderError('it has no "weight_map" of tensor names to file names');
+  return { weightMap, metadata };
+}
+
+function parseValue(text: string, key: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new HeaderError(`${describe(key)}: ${(cause as Error).message}`);
+  }
+}
+
+/**
+ * The path of a shard that an index names. Throws ERR_VERTEXQ_SAFETENSORS where it is not a plain name in the index's folder, or a link
+ * that leads out of it; ERR_VERTEXQ_FILE where there is no such file.
+ */
+export async function shardPath(folder: string, name: string): Promise<string> {
+  const where = `the shard ${describe(name)} of ${folder}`;
+  const parts = name.split(/[/\\]/);
+  if (
+    name === '' ||
+    isAbsolute(name) ||
+    win32.isAbsolute(name) ||
+    parts.some((part) => part === '..' || part === '')
+  )
+    throw new VertexqError(
+      'ERR_VERTEXQ_SAFETENSORS',
+      `${where} is not in that folder: an index may name only files beside it`,
+    );
+  if (parts.length > 1 || !/^[^\0]+\.safetensors$/.test(name))
+    throw new VertexqError(
+      'ERR_VERTEXQ_SAFETENSORS',
+      `${where}: expected the name of a .safetensors file in the folder itself`,
+    );
+  const path = join(folder, name);
+  let real: string;
+  try {
+    real = await realpath(path);
+  } catch (cause) {
+    throw new VertexqError('ERR_VERTEXQ_FILE', `${where} cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  if (!(await allowedPlaces(folder)).some((place) => real.startsWith(place + sep)))
+    throw new VertexqError(
+      'ERR_VERTEXQ_SAFETENSORS',
+      `${where} is a link to ${real}, out of that folder: put the file itself there`,
+    );
+  return real;
+}
+
+/** The folder itself; and where it is a snapshot in a cache of the Hugging Face hub, whose files are links, that cache's files. */
+export async function allowedPlaces(folder: string): Promise<string[]> {
+  const real = await realpath(folder);
+  const snapshots = dirname(real);
+  return basename(snapshots) === 'snapshots' && basename(dirname(snapshots)).startsWith('models--')
+    ? [real, join(dirname(snapshots), 'blobs')]
+    : [real];
+}

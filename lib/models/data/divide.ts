@@ -1,0 +1,102 @@
+import { calibrationError } from './tensor-checks';
+import { type Batch, cut, spread, type Piece } from './samples';
+import type { DataSource } from './source';
+
+// Which samples are run together, and which are held out.
+
+/** How samples become batches. */
+export interface Plan {
+  /** The first dimension, where the network fixes it. */
+  fixed: number | null;
+  /** Samples per batch of data in one piece. */
+  size: number;
+  warnings: string[];
+}
+
+export interface Division {
+  fit: Batch[];
+  holdout: Batch[];
+}
+
+/** From so many feeds on, whole ones are held out. */
+const manyFeeds = 10;
+
+export function total(batches: readonly { samples: number }[]): number {
+  return batches.reduce((sum, { samples }) => sum + samples, 0);
+}
+
+/** All of the data. */
+export function whole({ pieces, asGiven, padding }: DataSource, plan: Plan, what: string): Batch[] {
+  return asGiven ? given(pieces, plan, what) : full(cut(pieces, plan.size, { padding }), plan, what);
+}
+
+/** Feeds as they were given. */
+function given(pieces: readonly Piece[], { fixed }: Plan, what: string): Batch[] {
+  for (const [i, { samples }] of pieces.entries())
+    if (fixed !== null && samples !== fixed)
+      throw calibrationError(
+        `${what}[${i}]`,
+        `has ${samples} samples, and the network takes ${fixed} at once`,
+      );
+  return cut(pieces, Infinity, { separate: true });
+}
+
+/** Batches without those that a network of a fixed batch cannot take. */
+function full(batches: Batch[], { fixed, warnings }: Plan, what: string): Batch[] {
+  if (fixed === null) return batches;
+  const kept = batches.filter(({ samples }) => samples === fixed);
+  const dropped = total(batches) - total(kept);
+  if (kept.length === 0)
+    throw calibrationError(what, `has ${dropped} samples, and the network takes ${fixed} at once`);
+  if (dropped > 0)
+    warnings.push(
+      `${what}: ${dropped} of ${total(batches)} samples left out, because the network takes ${fixed} at once`,
+    );
+  return kept;
+}
+
+/** Holds out a share of the data. */
+export function divide(source: DataSource, share: number, plan: Plan, what: string): Division {
+  if (share === 0) return { fit: whole(source, plan, what), holdout: [] };
+  // A batch of a fixed size cannot be taken apart, and one of many given feeds need not be.
+  return plan.fixed !== null || (source.asGiven && source.pieces.length >= manyFeeds)
+    ? divideBatches(source, share, plan, what)
+    : divideSamples(source, share, plan, what);
+}
+
+function divideBatches(source: DataSource, share: number, plan: Plan, what: string): Division {
+  const { fixed, warnings } = plan;
+  const batches = whole(source, plan, what);
+  const samples = total(batches);
+  const held = source.asGiven && batches.length < manyFeeds ? 0 : heldOf(batches.length, share);
+  const because = `because the network takes ${fixed} at once`;
+  if (held === 0)
+    warnings.push(
+      `${what}: nothing of ${batches.length === 1 ? '1 batch' : `${batches.length} batches`} is held out, ${because}. Give more, or "holdout" data`,
+    );
+  const division: Division = { fit: [], holdout: [] };
+  const isHeld = spread(held, batches.length);
+  for (const batch of batches) division[isHeld() ? 'holdout' : 'fit'].push(batch);
+  const heldOut = total(division.holdout);
+  if (!source.asGiven && heldOut > 2 * share * samples + 1)
+    warnings.push(`${what}: as many as ${heldOut} of ${samples} samples are held out, ${because}`);
+  return division;
+}
+
+function divideSamples(source: DataSource, share: number, plan: Plan, what: string): Division {
+  const { pieces, asGiven, padding } = source;
+  const samples = total(pieces);
+  const held = heldOf(samples, share);
+  if (held === 0) plan.warnings.push(`${what}: nothing is held out, because there is only 1 sample`);
+  const size = asGiven ? Infinity : plan.size;
+  const [isHeld, isHeldAgain] = [spread(held, samples), spread(held, samples)];
+  return {
+    fit: cut(pieces, size, { keep: () => !isHeld(), separate: asGiven, padding }),
+    holdout: cut(pieces, size, { keep: isHeldAgain, separate: asGiven, padding }),
+  };
+}
+
+/** How many of `count` units to hold out: at least one where there are two, and never all. */
+function heldOf(count: number, share: number): number {
+  return Math.max(Math.min(Math.round(count * share), count - 1), Math.min(1, count - 1));
+}

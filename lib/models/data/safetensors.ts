@@ -1,0 +1,53 @@
+import { bfloatToFloat, halfToFloat } from '../../formats/half';
+import { requireMemory } from '../../formats/input-file';
+import type { NpyArray, NpyData } from '../../formats/npy';
+import { SafetensorsFile } from '../../formats/safetensors/file';
+import { describe } from '../../options';
+import { calibrationError } from './tensor-checks';
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What the dtypes become. Halves become float32, as they do from `.npy` files. */
+const readers: Record<string, { type: string; from: (bytes: Bytes) => NpyData }> = {
+  F64: { type: 'float64', from: ({ buffer }) => new Float64Array(buffer) },
+  F32: { type: 'float32', from: ({ buffer }) => new Float32Array(buffer) },
+  F16: { type: 'float32', from: ({ buffer }) => halfToFloat(new Uint16Array(buffer)) },
+  BF16: { type: 'float32', from: ({ buffer }) => bfloatToFloat(new Uint16Array(buffer)) },
+  I64: { type: 'int64', from: ({ buffer }) => new BigInt64Array(buffer) },
+  I32: { type: 'int32', from: ({ buffer }) => new Int32Array(buffer) },
+  I16: { type: 'int16', from: ({ buffer }) => new Int16Array(buffer) },
+  I8: { type: 'int8', from: ({ buffer }) => new Int8Array(buffer) },
+  U64: { type: 'uint64', from: ({ buffer }) => new BigUint64Array(buffer) },
+  U32: { type: 'uint32', from: ({ buffer }) => new Uint32Array(buffer) },
+  U16: { type: 'uint16', from: ({ buffer }) => new Uint16Array(buffer) },
+  U8: { type: 'uint8', from: (bytes) => bytes },
+  BOOL: { type: 'bool', from: (bytes) => bytes },
+};
+
+/**
+ * The tensors of a safetensors file by name. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_SAFETENSORS, ERR_VERTEXQ_MEMORY;
+ * ERR_VERTEXQ_CALIBRATION at a dtype that no input takes.
+ */
+export function readSafetensors(path: string): Promise<Map<string, NpyArray>> {
+  return SafetensorsFile.with(path, async (file) => {
+    let bytes = 0;
+    for (const [name, { dtype, byteLength }] of file.tensors) {
+      if (!Object.hasOwn(readers, dtype))
+        throw calibrationError(
+          path,
+          `the tensor ${describe(name)} is ${dtype}: expected one of ${Object.keys(readers).join(', ')}`,
+        );
+      bytes += byteLength;
+    }
+    requireMemory(bytes, path);
+    const arrays = new Map<string, NpyArray>();
+    for (const [name, { dtype, shape }] of file.tensors) {
+      const { type, from } = readers[dtype]!;
+      const read = await file.read(name);
+      if (dtype === 'BOOL' && read.some((byte) => byte > 1))
+        throw calibrationError(path, `the tensor ${describe(name)} is BOOL and has other bytes than 0 and 1`);
+      arrays.set(name, { data: from(read), dims: [...shape], type });
+    }
+    return arrays;
+  });
+}

@@ -1,0 +1,130 @@
+import { stat } from 'node:fs/promises';
+import { VertexqError } from '../../errors';
+import { describe } from '../../options';
+import type { CalibrationData, DataOptions, Feeds } from '../types';
+import { entriesOf, pieceOf } from './feeds';
+import { imagesIn, isImage, readImages } from './images';
+import { groupedByShape, type Padding, type Piece } from './samples';
+import type { ModelInput } from './tensor-checks';
+import { isTensorFile, readTensorFile } from './tensor-files';
+import { readTexts } from './text';
+
+/** An iterable that yields more feeds than this is taken not to end. */
+export const maxFeeds = 1_000_000;
+
+/** Calibration data whose every tensor fits the network's inputs. */
+export interface DataSource {
+  kind: Kind;
+  pieces: Piece[];
+  /** Whether the feeds are run as they were given, or the samples are cut into batches. */
+  asGiven: boolean;
+  /** How samples of different lengths are run together; null where only those of equal shape are. */
+  padding: Padding | null;
+}
+
+export interface ReadOptions extends Given<DataOptions> {
+  /** The network's inputs. */
+  inputs: readonly ModelInput[];
+  signal?: AbortSignal | undefined;
+}
+
+type Given<Options> = { [Name in keyof Options]?: Options[Name] | undefined };
+
+/**
+ * Reads and checks calibration data; `where` names it in messages. Rejects with a TypeError where it is none, VertexqError
+ * ERR_VERTEXQ_CALIBRATION where it does not fit the inputs, and with what reading its files brings.
+ */
+export async function readData(
+  data: CalibrationData,
+  options: ReadOptions,
+  where: string,
+): Promise<DataSource> {
+  const { inputs } = options;
+  const expected = `Expected "${where}" to be paths of files, feeds (input name → tensor), or an iterable of feeds`;
+  if (typeof data === 'string') return readFiles([data], options);
+  if (typeof data !== 'object' || data === null) throw new TypeError(`${expected}, not ${describe(data)}`);
+  if (Array.isArray(data) && data.some((item) => typeof item === 'string')) {
+    const odd = (data as unknown[]).findIndex((item) => typeof item !== 'string');
+    if (odd >= 0) throw new TypeError(`${expected}: not paths together with ${describe(data[odd])}`);
+    return readFiles(data as string[], options);
+  }
+  if (Symbol.asyncIterator in data)
+    throw new TypeError(`${expected}, not an asynchronous iterable: collect it into an array first`);
+  if (!(Symbol.iterator in data))
+    return {
+      pieces: [pieceOf(entriesOf(data, expected), inputs, where)],
+      kind: 'tensors',
+      asGiven: false,
+      padding: null,
+    };
+  if (ArrayBuffer.isView(data)) throw new TypeError(`${expected}, not ${describe(data)}`);
+  const pieces: Piece[] = [];
+  for (const feeds of data as Iterable<Feeds>) {
+    const place = `${where}[${pieces.length}]`;
+    if (pieces.length === maxFeeds)
+      throw new RangeError(`"${where}" has more than ${maxFeeds} feeds: put several samples into a feed`);
+    pieces.push(
+      pieceOf(entriesOf(feeds, `Expected "${place}" to be feeds (input name → tensor)`), inputs, place),
+    );
+  }
+  if (pieces.length === 0) throw new RangeError(`${expected}: it is empty`);
+  return { pieces, kind: 'tensors', asGiven: true, padding: null };
+}
+
+type Kind = 'tensors' | 'text' | 'images';
+
+async function readFiles(paths: readonly string[], options: ReadOptions): Promise<DataSource> {
+  const { inputs, image, tokenizer, maxLength, textField, signal } = options;
+  const kinds = await Promise.all(paths.map((path) => kindOf(path, tokenizer !== undefined)));
+  const odd = kinds.findIndex((kind) => kind !== kinds[0]);
+  if (odd >= 0)
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `${describe(paths[0])} holds ${kinds[0]} and ${describe(paths[odd])} ${kinds[odd]}: give data of one kind`,
+    );
+  if (kinds[0] === 'text') {
+    const { pieces, padding } = await readTexts(
+      paths,
+      inputs,
+      {
+        tokenizer: tokenizer!,
+        ...(maxLength === undefined ? {} : { maxLength }),
+        ...(textField === undefined ? {} : { textField }),
+      },
+      signal,
+    );
+    return { pieces: groupedByShape(pieces, padding), kind: 'text', asGiven: false, padding };
+  }
+  const pieces: Piece[] = [];
+  if (kinds[0] === 'images') {
+    const files: string[] = [];
+    for (const path of paths) files.push(...(isImage(path) ? [path] : await imagesIn(path)));
+    pieces.push(...(await readImages(files, inputs, image ?? {}, signal)));
+  } else {
+    for (const path of paths)
+      for (const piece of await readTensorFile(path, inputs, signal)) pieces.push(piece);
+  }
+  return { pieces: groupedByShape(pieces, null), kind: kinds[0]!, asGiven: false, padding: null };
+}
+
+/** What a file holds, by its name. */
+async function kindOf(path: string, hasTokenizer: boolean): Promise<Kind> {
+  if (isImage(path)) return 'images';
+  if (/\.(jsonl|ndjson)$/i.test(path)) return hasTokenizer ? 'text' : 'tensors';
+  if (isTensorFile(path)) return 'tensors';
+  if (/\.txt$/i.test(path)) {
+    if (hasTokenizer) return 'text';
+    throw new RangeError(
+      `${describe(path)} is text, which needs a tokenizer: give the path of a tokenizer.json (the option "tokenizer", or --tokenizer)`,
+    );
+  }
+  const folder = await stat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (folder) return 'images';
+  throw new VertexqError(
+    'ERR_VERTEXQ_UNSUPPORTED',
+    `${describe(path)} is no calibration data: expected an .npz, .npy, .safetensors or .jsonl file, text (.txt), images (.png, .jpg, .webp) or a folder of them`,
+  );
+}

@@ -1,0 +1,162 @@
+import { stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { VertexqError } from '../../errors';
+import { InputFile } from '../../formats/input-file';
+import { describe } from '../../options';
+
+/** Turns texts into token ids. */
+export interface TextEncoder {
+  /** At most `maxLength` ids, with those that begin and end a text. Throws ERR_VERTEXQ_TOKENIZER. */
+  encode(text: string): number[];
+  /** What fills up shorter texts. */
+  padId: number;
+}
+
+const defaultMaxLength = 512;
+/** Larger vocabularies there are none; at some length there is no string. */
+const maxBytes = 2 ** 28;
+/** Texts are cut to so many characters for each token that will be left of them. */
+const longestToken = 100;
+
+type Fields = Record<string, unknown>;
+
+/** What of the tokenizers library is used. Its own types do not resolve from CommonJS. */
+interface Tokenizer {
+  encode(text: string, options: { add_special_tokens: boolean }): { ids: unknown };
+  token_to_id(token: string): number | undefined;
+}
+
+/**
+ * Loads a `tokenizer.json`, given by its path or its folder's, and a `tokenizer_config.json` beside it, if there is one. `maxLength`
+ * undefined: what the tokenizer cuts at; else the model's length that it tells, at most 512. The network takes `most`. Rejects with ERR_VERTEXQ_FILE,
+ * ERR_VERTEXQ_TOKENIZER.
+ */
+export async function loadTokenizer(
+  given: string,
+  maxLength: number | undefined,
+  most = Infinity,
+): Promise<TextEncoder> {
+  const isFolder = await stat(given).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  const path = isFolder ? join(given, 'tokenizer.json') : given;
+  const json = await readJson(path);
+  if (!isFields(json['model']))
+    throw tokenizerError(
+      path,
+      'is no tokenizer: it has no "model". Expected the tokenizer.json of the Hugging Face tokenizers library',
+    );
+  const configPath = join(dirname(path), 'tokenizer_config.json');
+  const hasConfig = configPath !== path && (await stat(configPath).catch(() => null)) !== null;
+  const config = hasConfig ? await readJson(configPath) : {};
+  // Only those who tokenize pay for it.
+  const { Tokenizer } = (await import('@huggingface/tokenizers')) as unknown as {
+    Tokenizer: new (json: object, config: object) => Tokenizer;
+  };
+  let tokenizer: Tokenizer;
+  try {
+    tokenizer = new Tokenizer(json, config);
+  } catch (cause) {
+    throw tokenizerError(path, `cannot be used: ${(cause as Error).message}`, cause);
+  }
+  const truncation = isFields(json['truncation']) ? json['truncation'] : {};
+  const length =
+    maxLength ?? lengthOf(truncation['max_length']) ?? lengthOf(config['model_max_length'], defaultMaxLength);
+  return encoderOf(tokenizer, path, {
+    maxLength: Math.min(length ?? defaultMaxLength, most),
+    padId: padIdOf(tokenizer, json, config),
+    keepsEnd: truncation['direction'] === 'Left',
+  });
+}
+
+/** A length from a file, if it is one; tokenizers without a limit say 10^30. */
+function lengthOf(value: unknown, most = Infinity): number | undefined {
+  return typeof value === 'number' && value >= 1 ? Math.min(Math.floor(value), most) : undefined;
+}
+
+function padIdOf(tokenizer: Tokenizer, json: Fields, config: Fields): number {
+  const padding = json['padding'];
+  const told = isFields(padding) ? padding['pad_id'] : undefined;
+  if (Number.isSafeInteger(told) && (told as number) >= 0) return told as number;
+  const token = isFields(config['pad_token']) ? config['pad_token']['content'] : config['pad_token'];
+  for (const name of [token, '[PAD]', '<pad>']) {
+    const id = typeof name === 'string' ? tokenizer.token_to_id(name) : undefined;
+    if (id !== undefined) return id;
+  }
+  // The mask hides it.
+  return 0;
+}
+
+function encoderOf(
+  tokenizer: Tokenizer,
+  path: string,
+  { maxLength, padId, keepsEnd }: { maxLength: number; padId: number; keepsEnd: boolean },
+): TextEncoder {
+  const idsOf = (text: string, special: boolean): number[] => {
+    let ids: unknown;
+    try {
+      ({ ids } = tokenizer.encode(text, { add_special_tokens: special }));
+    } catch (cause) {
+      throw tokenizerError(path, `fails at the text ${describe(text)}: ${(cause as Error).message}`, cause);
+    }
+    const isId = (id: unknown) => Number.isSafeInteger(id) && (id as number) >= 0;
+    if (!Array.isArray(ids) || !ids.every(isId))
+      throw tokenizerError(
+        path,
+        `gives no token id for a part of the text ${describe(text)}: it has no unknown token`,
+      );
+    return ids as number[];
+  };
+  return {
+    padId,
+    encode(text) {
+      const most = maxLength * longestToken;
+      const part = text.length <= most ? text : keepsEnd ? text.slice(-most) : text.slice(0, most);
+      const ids = idsOf(part, true);
+      if (ids.length <= maxLength) return ids;
+      // What begins and ends a text stays.
+      const plain = idsOf(part, false);
+      const extra = ids.length - plain.length;
+      if (extra >= maxLength)
+        throw new RangeError(
+          `A length of ${maxLength} tokens (the option "maxLength", or what the network fixes) leaves nothing of a text: the tokenizer adds ${extra} of its own`,
+        );
+      const before = Math.max(0, beginOf(plain, ids, extra));
+      const room = maxLength - extra;
+      const kept = keepsEnd ? plain.slice(-room) : plain.slice(0, room);
+      return [...ids.slice(0, before), ...kept, ...ids.slice(before + plain.length)];
+    },
+  };
+}
+
+/** How many tokens are before the text's own; −1 where these are changed. */
+function beginOf(plain: readonly number[], ids: readonly number[], extra: number): number {
+  for (let before = 0; before <= extra; before++)
+    if (plain.every((id, i) => ids[before + i] === id)) return before;
+  return -1;
+}
+
+async function readJson(path: string): Promise<Fields> {
+  const bytes = await InputFile.with(path, (file) => {
+    if (file.size > maxBytes)
+      throw tokenizerError(path, `has ${file.size} bytes: expected at most ${maxBytes}`);
+    return file.read(0, file.size);
+  });
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw tokenizerError(path, `is no JSON: ${(cause as Error).message}`, cause);
+  }
+  if (!isFields(value)) throw tokenizerError(path, `should hold an object, not ${describe(value)}`);
+  return value;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function tokenizerError(path: string, message: string, cause?: unknown): VertexqError {
+  return new VertexqError('ERR_VERTEXQ_TOKENIZER', `${path} ${message}`, { cause });
+}

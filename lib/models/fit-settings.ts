@@ -1,0 +1,72 @@
+import { checkAlphabet, checkGroupSize } from '../formats/matmulnbits';
+import {
+  type AlphabetKind,
+  alphabetKind,
+  fitsMoments,
+  groupSizeFor,
+  methodSettings,
+  type MethodSettings,
+  modelGrid,
+  rankRule,
+} from '../options';
+import type { AlphabetOptions, Method } from '../types';
+import { flag } from './option-checks';
+import type { ModelOptions } from './types';
+
+/** Options that say how a layer is fitted: those that may differ from layer to layer. */
+export const fitOptionNames = [
+  ...['method', 'bits', 'levels', 'grid', 'groupSize', 'box', 'rank', 'scale', 'effort', 'damping'],
+  'errorCorrection',
+] as readonly (keyof FitOptions)[];
+
+export type FitOptions = Pick<
+  ModelOptions,
+  | 'method'
+  | 'bits'
+  | 'levels'
+  | 'grid'
+  | 'groupSize'
+  | 'box'
+  | 'rank'
+  | 'scale'
+  | 'effort'
+  | 'damping'
+  | 'errorCorrection'
+>;
+
+/** These with defaults filled in; what depends on a layer's size is left. */
+export interface FitSettings extends MethodSettings {
+  kind: AlphabetKind;
+  groupSize: number | 'channel';
+  rank: AlphabetOptions['rank'];
+  errorCorrection: boolean;
+}
+
+/** Checks how layers are to be fitted, and that the format holds what comes out. */
+export function fitSettings(options: FitOptions, hasData: boolean, format: string): FitSettings {
+  const method = methodSettings(options, hasData);
+  const groupSize = options.groupSize ?? 32;
+  groupSizeFor({ groupSize }, Infinity);
+  const kind = alphabetKind(options, modelGrid);
+  if (format === 'matmulnbits') {
+    checkGroupSize(groupSize);
+    checkAlphabet(kind);
+  }
+  rankRule(options, 1, 'auto');
+  return {
+    ...method,
+    errorCorrection: correctionFor(options, method.method),
+    kind,
+    groupSize,
+    rank: options.rank,
+  };
+}
+
+function correctionFor({ errorCorrection }: FitOptions, method: Method): boolean {
+  const wanted = flag('errorCorrection', errorCorrection) ?? fitsMoments(method);
+  if (wanted && !fitsMoments(method))
+    throw new RangeError(
+      `The "errorCorrection" option belongs to the methods "vertex", "gptq" and "gpfq": the method "${method}" does not take it`,
+    );
+  return wanted;
+}

@@ -1,0 +1,177 @@
+#include "checkpoint_jobs.h"
+
+#include <cinttypes>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#ifndef _WIN32
+#include <sys/file.h>
+
+#include <cerrno>
+#endif
+
+#include "checkpoint/bit_packing.h"
+#include "checkpoint/checksum.h"
+#include "checkpoint/tensor_rows.h"
+#include "job.h"
+#include "parallel/thread_pool.h"
+
+namespace vertexq::addon {
+
+namespace {
+
+FloatType typeOf(const Arguments& given, const char* name) {
+  return given.choice<FloatType>(name, {{"F64", FloatType::Float64},
+                                        {"F32", FloatType::Float32},
+                                        {"F16", FloatType::Float16},
+                                        {"BF16", FloatType::BFloat16}});
+}
+
+std::size_t sizeOf(const Arguments& given, const char* name, std::int64_t least, std::int64_t most) {
+  return static_cast<std::size_t>(given.integer(name, least, most));
+}
+
+/** Products of two of them stay far from 2^64. */
+constexpr std::int64_t kMaxRows = kMaxFeatures;
+
+struct Job {
+  std::size_t rows, cols;
+  AlphabetOptions alphabet;
+  PackedRows to;
+  unsigned threads;
+};
+
+AlphabetOptions alphabetOf(const Napi::CallbackInfo& info, const Arguments& given, std::size_t cols) {
+  AlphabetOptions alphabet;
+  alphabet.groupSize = sizeOf(given, "groupSize", 1, static_cast<std::int64_t>(cols));
+  if (!given.has("grid")) return alphabet;
+  alphabet.grid = given.choice<Grid>(
+      "grid", {{"integer", Grid::Integer}, {"asymmetric", Grid::Asymmetric}, {"zero-free", Grid::ZeroFree}});
+  alphabet.levels = static_cast<int>(given.integer("levels", 2, 256));
+  const bool even = alphabet.levels % 2 == 0;
+  if ((alphabet.grid == Grid::Asymmetric && alphabet.levels < 3) || (alphabet.grid == Grid::Integer && even) ||
+      (alphabet.grid == Grid::ZeroFree && !even))
+    throw Napi::TypeError::New(info.Env(), "This grid has no alphabet of that many levels");
+  return alphabet;
+}
+
+/** Where packed rows go, with every part as long as what will be written to it. */
+Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
+  Job job;
+  job.rows = sizeOf(given, "rows", 1, kMaxRows);
+  job.cols = sizeOf(given, "cols", 1, kMaxFeatures);
+  job.alphabet = alphabetOf(info, given, job.cols);
+  job.threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
+  PackedRows& to = job.to;
+  to.format = given.choice<PackedFormat>("format", {{"compressed-tensors", PackedFormat::CompressedTensors},
+                                                    {"gptq", PackedFormat::Gptq},
+                                                    {"float", PackedFormat::Float}});
+  to.bits = static_cast<int>(given.integer("bits", 1, 8));
+  to.type = typeOf(given, "outType");
+  to.outFeatures = sizeOf(given, "outFeatures", 1, kMaxRows);
+  to.firstRow = sizeOf(given, "firstRow", 0, static_cast<std::int64_t>(to.outFeatures - 1));
+  if (job.rows > to.outFeatures - to.firstRow || to.firstRow % kRowBlock != 0)
+    throw Napi::TypeError::New(info.Env(), "Expected \"firstRow\" to begin a block, and all rows to be there");
+  to.zeroShift = static_cast<int>(given.integer("zeroShift", -1, 0));
+  const std::size_t groups = groupsOf(job.cols, job.alphabet.groupSize), type = bytesOf(to.type);
+  if (to.format == PackedFormat::Float) {
+    to.codes = given.bytes("codes", job.rows * job.cols * type).data;
+    return job;
+  }
+  const bool gptq = to.format == PackedFormat::Gptq;
+  const std::size_t rows = gptq ? to.outFeatures : job.rows;
+  if (gptq && to.outFeatures * static_cast<std::size_t>(to.bits) % 32 != 0)
+    throw Napi::TypeError::New(info.Env(), "Expected \"outFeatures\" codes to fill whole words");
+  to.codes = given.bytes("codes", rows * wordsFor(job.cols, to.bits) * 4).data;
+  to.scales = given.bytes("scales", rows * groups * type).data;
+  if (given.has("zeroPoints")) to.zeroPoints = given.bytes("zeroPoints", groups * wordsFor(rows, to.bits) * 4).data;
+  return job;
+}
+
+}  // namespace
+
+Napi::Value roundRows(const Napi::CallbackInfo& info) {
+  const Arguments given(info);
+  const Job job = jobOf(info, given);
+  const FloatType type = typeOf(given, "type");
+  const auto rule = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
+  const RawRows input{given.bytes("input", job.rows * job.cols * bytesOf(type)).data, type, job.rows, job.cols};
+  auto sums = std::make_shared<RowSums>();
+  return startJob(
+      info.Env(),
+      [job, input, rule, sums](JobControl& control) {
+        *sums = vertexq::roundRows(input, job.alphabet, rule, job.to, job.threads, control);
+      },
+      [sums](Napi::Env env) {
+        Napi::Object object = Napi::Object::New(env);
+        object.Set("error", sums->error);
+        object.Set("signal", sums->signal);
+        return object;
+      },
+      given.object());
+}
+
+Napi::Value packRows(const Napi::CallbackInfo& info) {
+  const Arguments given(info);
+  const Job job = jobOf(info, given);
+  const std::size_t groups = groupsOf(job.cols, job.alphabet.groupSize);
+  const auto floats = [&](const char* name) {
+    return reinterpret_cast<const float*>(given.bytes(name, job.rows * groups * sizeof(float)).data);
+  };
+  const CodedRows coded{reinterpret_cast<const std::int8_t*>(given.bytes("input", job.rows * job.cols).data),
+                        floats("stepValues"),
+                        given.has("zeroValues") ? floats("zeroValues") : nullptr,
+                        job.rows,
+                        job.cols,
+                        job.alphabet.groupSize};
+  return startJob(
+      info.Env(), [job, coded](JobControl& control) { vertexq::packRows(coded, job.to, job.threads, control); },
+      [](Napi::Env env) { return env.Undefined(); }, given.object());
+}
+
+Napi::Value widenNumbers(const Napi::CallbackInfo& info) {
+  const Arguments given(info);
+  const FloatType type = typeOf(given, "type");
+  const std::size_t count = sizeOf(given, "count", 0, std::int64_t{1} << 40);
+  const Bytes input = given.bytes("input", count * bytesOf(type));
+  auto* output = reinterpret_cast<float*>(given.bytes("output", count * sizeof(float)).data);
+  auto finite = std::make_shared<bool>(true);
+  return startJob(
+      info.Env(),
+      [=](JobControl& control) {
+        constexpr std::size_t piece = std::size_t{1} << 20;
+        for (std::size_t i = 0; i < count; i += piece) {
+          control.checkpoint();
+          const std::size_t length = std::min(piece, count - i);
+          *finite = widen(type, input.data + i * bytesOf(type), length, output + i) && *finite;
+        }
+      },
+      [finite](Napi::Env env) { return Napi::Boolean::New(env, *finite); }, given.object());
+}
+
+Napi::Value checksumOf(const Napi::CallbackInfo& info) {
+  const Arguments given(info);
+  const Bytes input = given.bytes("input", 0);
+  auto sum = std::make_shared<std::uint64_t>();
+  return startJob(
+      info.Env(), [input, sum](JobControl&) { *sum = checksum(input.data, input.size); },
+      [sum](Napi::Env env) {
+        char text[17];
+        std::snprintf(text, sizeof text, "%016" PRIx64, *sum);
+        return Napi::String::New(env, text);
+      },
+      given.object());
+}
+
+Napi::Value lockFile(const Napi::CallbackInfo& info) {
+#ifdef _WIN32
+  return Napi::Boolean::New(info.Env(), true);
+#else
+  const int descriptor = info.Length() > 0 && info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : -1;
+  if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) return Napi::Boolean::New(info.Env(), true);
+  return Napi::Boolean::New(info.Env(), errno != EWOULDBLOCK);
+#endif
+}
+
+}  // namespace vertexq::addon

@@ -1,0 +1,29 @@
+// The jobs on parts of a checkpoint. They work on JavaScript's memory where it lies: nobody may touch it until they have ended.
+#pragma once
+
+#include "arguments.h"
+
+namespace vertexq::addon {
+
+/**
+ * roundRows({ input, type, rows, cols, grid, levels, groupSize, scale, threads, ...packed }): a job with { error, signal }, sums of
+ * squares. `packed`: { format, bits, outType, codes, scales?, zeroPoints?, zeroShift, outFeatures, firstRow }.
+ */
+Napi::Value roundRows(const Napi::CallbackInfo& info);
+
+/** packRows({ input (codes), stepValues, zeroValues?, rows, cols, groupSize, threads, ...packed }): a job. */
+Napi::Value packRows(const Napi::CallbackInfo& info);
+
+/** widen({ input, type, count, output }): a job with whether all numbers are finite; output is a Float32Array. */
+Napi::Value widenNumbers(const Napi::CallbackInfo& info);
+
+/** checksum({ input }): a job with the XXH64 of all bytes in hexadecimal. */
+Napi::Value checksumOf(const Napi::CallbackInfo& info);
+
+/**
+ * lockFile(fd): whether the open file is now locked for this descriptor, until it is closed or the process ends. true, too, where the
+ * system knows no such locks.
+ */
+Napi::Value lockFile(const Napi::CallbackInfo& info);
+
+}  // namespace vertexq::addon

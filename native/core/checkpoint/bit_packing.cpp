@@ -1,0 +1,55 @@
+#include "checkpoint/bit_packing.h"
+
+#include <cstring>
+
+namespace vertexq {
+
+namespace {
+
+constexpr std::uint64_t kEveryByte = 0x0101010101010101u;
+
+/** Eight codes, a byte each, into 8·bits bits: pairs, then pairs of pairs, then both halves move together. */
+template <int bits>
+std::uint64_t together(std::uint64_t bytes) {
+  constexpr std::uint64_t one = ((std::uint64_t{1} << bits) - 1) * 0x0001000100010001u;
+  constexpr std::uint64_t two = ((std::uint64_t{1} << 2 * bits) - 1) * 0x0000000100000001u;
+  constexpr std::uint64_t four = (std::uint64_t{1} << 4 * bits) - 1;
+  const std::uint64_t pairs = (bytes & one) | (bytes & one << 8) >> (8 - bits);
+  const std::uint64_t quads = (pairs & two) | (pairs & two << 16) >> (16 - 2 * bits);
+  return (quads & four) | (quads & four << 32) >> (32 - 4 * bits);
+}
+
+template <int bits>
+void pack(const std::int8_t* codes, std::size_t count, int offset, unsigned char* to) {
+  const std::uint64_t shift = static_cast<std::uint8_t>(offset) * kEveryByte;
+  const auto eight = [&](std::size_t i, std::size_t length) {
+    std::uint64_t bytes = 0;
+    std::memcpy(&bytes, codes + i, length);
+    // Bytes are added without a carry between them: their low seven bits, then the top one.
+    const std::uint64_t low = 0x7f * kEveryByte;
+    bytes = ((bytes & low) + (shift & low)) ^ ((bytes ^ shift) & ~low);
+    return length == 8 ? bytes : bytes & ((std::uint64_t{1} << 8 * length) - 1);
+  };
+  std::size_t i = 0;
+  for (; i + 8 <= count; i += 8, to += bits) {
+    const std::uint64_t packed = together<bits>(eight(i, 8));
+    std::memcpy(to, &packed, bits);
+  }
+  if (i == count) return;
+  const std::uint64_t packed = together<bits>(eight(i, count - i));
+  std::memcpy(to, &packed, (static_cast<std::size_t>(bits) * (count - i) + 7) / 8);
+}
+
+using Pack = void(const std::int8_t*, std::size_t, int, unsigned char*);
+constexpr Pack* kPacks[] = {pack<1>, pack<2>, pack<3>, pack<4>, pack<5>, pack<6>, pack<7>, pack<8>};
+
+}  // namespace
+
+void packCodes(const std::int8_t* codes, std::size_t count, int bits, int offset, void* words) {
+  auto* to = static_cast<unsigned char*>(words);
+  const std::size_t bytes = 4 * wordsFor(count, bits);
+  if (bytes > 0) std::memset(to + bytes - 4, 0, 4);
+  kPacks[bits - 1](codes, count, offset, to);
+}
+
+}  // namespace vertexq

@@ -1,0 +1,75 @@
+// Rows of a checkpoint's weight on their way from its bytes to those of the quantized one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "checkpoint/float_types.h"
+#include "layer.h"
+#include "parallel/job_control.h"
+
+namespace vertexq {
+
+enum class PackedFormat {
+  CompressedTensors,  // a neuron a row: packed words, scales and zero points [outFeatures, groups]
+  Gptq,               // a neuron a column: everything transposed
+  Float,              // the levels themselves, in the layout and type of the weight
+};
+
+/**
+ * Where rows go, and how. All addresses are those of the whole tensor's parts with CompressedTensors and Float shifted by the caller to
+ * the first row given; with Gptq of the whole parts, `firstRow` telling the column.
+ */
+struct PackedRows {
+  PackedFormat format = PackedFormat::CompressedTensors;
+  int bits = 4;
+  /** Of the scales; with Float of the values. */
+  FloatType type = FloatType::BFloat16;
+  unsigned char* codes = nullptr;
+  unsigned char* scales = nullptr;
+  /** Null for a symmetric grid of compressed-tensors, and with Float. */
+  unsigned char* zeroPoints = nullptr;
+  /** Added to a zero point in its field: -1 for the first version of gptq. */
+  int zeroShift = 0;
+  std::size_t outFeatures = 0;
+  std::size_t firstRow = 0;
+};
+
+/** Rows of one job begin at multiples of this, so that packed zero points begin at a word. */
+inline constexpr std::size_t kRowBlock = 32;
+
+/** Sums over the rows: of (w - q)² and of w². */
+struct RowSums {
+  double error = 0, signal = 0;
+};
+
+/** rows × cols numbers of the type, row-major. */
+struct RawRows {
+  const unsigned char* data;
+  FloatType type;
+  std::size_t rows, cols;
+};
+
+/**
+ * Plain rounding of rows (plain_rounding.h), packed as they are made, kRowBlock of them a task. Steps are rounded to the type of
+ * the scales, but with Float to float32. Progress: one unit a row. Throws ERR_VERTEXQ_NOT_FINITE, naming neuron and input;
+ * ERR_VERTEXQ_SCALE_RANGE; Cancelled.
+ */
+RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, ScaleRule rule, const PackedRows& to,
+                  unsigned threads, JobControl& control);
+
+/** Rows whose codes are there already. */
+struct CodedRows {
+  const std::int8_t* codes;  // rows × cols
+  const float* scales;       // rows × groups
+  const float* zeroPoints;   // likewise; null where all are 0
+  std::size_t rows, cols, groupSize;
+};
+
+/**
+ * Packs codes; scales become the nearest numbers of their type. Throws ERR_VERTEXQ_SCALE_RANGE where one becomes infinite;
+ * Cancelled.
+ */
+void packRows(const CodedRows& coded, const PackedRows& to, unsigned threads, JobControl& control);
+
+}  // namespace vertexq

@@ -1,0 +1,154 @@
+// Fast plain rounding against the search it stands for: equal alphabets, equal codes.
+#include "checkpoint/plain_rounding.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string>
+
+#include "check.h"
+#include "checkpoint/bit_packing.h"
+#include "checkpoint/checksum.h"
+#include "checkpoint/float_types.h"
+#include "error.h"
+#include "test_data.h"
+
+using namespace vertexq;
+
+namespace {
+
+struct Kind {
+  Grid grid;
+  int levels;
+};
+
+const Kind kinds[] = {{Grid::Integer, 3},    {Grid::Integer, 15},    {Grid::Integer, 255},    {Grid::Asymmetric, 3},
+                      {Grid::Asymmetric, 4}, {Grid::Asymmetric, 16}, {Grid::Asymmetric, 256}, {Grid::ZeroFree, 2},
+                      {Grid::ZeroFree, 4},   {Grid::ZeroFree, 16}};
+
+/** Weights as they come, and as they make trouble: on a grid, symmetric, one sign, outliers, huge and tiny ones. */
+std::vector<float> weights(std::mt19937_64& random, int kind, std::size_t count) {
+  std::normal_distribution<float> normal;
+  std::vector<float> w(count);
+  for (float& v : w) v = normal(random);
+  std::vector<std::uint16_t> brain(count);
+  switch (kind) {
+    case 0:  // bfloat16, as most checkpoints
+      for (float& v : w) v *= 0.02F;
+      narrow(FloatType::BFloat16, w.data(), count, brain.data());
+      widen(FloatType::BFloat16, brain.data(), count, w.data());
+      break;
+    case 1:  // multiples of a step: exact levels and ties
+      for (float& v : w) v = std::round(v * 4) / 8;
+      break;
+    case 2:  // equal on either side of 0
+      w[0] = 3;
+      w[count - 1] = -3;
+      break;
+    case 3:
+      for (float& v : w) v = std::abs(v);
+      break;
+    case 4:
+      w[count / 2] = 50;
+      break;
+    case 5:
+      for (float& v : w) v *= 1e-36F;
+      break;
+    case 6:
+      for (float& v : w) v *= 1e36F;
+      break;
+    case 7:
+      for (float& v : w) v = 0;
+      break;
+    case 8:
+      for (float& v : w) v = -0.7F;
+      break;
+    case 9:  // a few denormals
+      for (float& v : w) v = std::round(v) * std::numeric_limits<float>::denorm_min();
+      break;
+    case 10:  // -6 to 8: two zero points with the same step
+      for (float& v : w) v = std::fmod(v, 1.0F);
+      w[0] = -6;
+      w[count - 1] = 8;
+      break;
+    default:
+      break;
+  }
+  return w;
+}
+constexpr int kWeightKinds = 12;
+
+void equalToTheSearch() {
+  std::mt19937_64 random(4);
+  for (const Kind& kind : kinds)
+    for (const ScaleRule rule : {ScaleRule::Search, ScaleRule::Max})
+      for (const ScalePrecision precision :
+           {ScalePrecision::Float16, ScalePrecision::BFloat16, ScalePrecision::Float32}) {
+        PlainRounding rounding(kind.grid, kind.levels, rule, precision);
+        for (int data = 0; data < kWeightKinds; ++data)
+          for (const std::size_t count : {1u, 7u, 32u, 128u, 300u, 5000u}) {
+            if (data == 6 && precision == ScalePrecision::Float16) continue;
+            for (int repeat = 0; repeat < (count == 128 ? 20 : 1); ++repeat) {
+              const std::vector<float> w = weights(random, data, count);
+              std::vector<std::int8_t> fast(count), plain(count);
+              const RoundedGroup a = rounding.round(w.data(), count, fast.data());
+              const RoundedGroup b = rounding.roundReference(w.data(), count, plain.data());
+              CHECK(a.alphabet.step() == b.alphabet.step() && a.alphabet.zeroPoint() == b.alphabet.zeroPoint());
+              CHECK(a.alphabet.lowest() == b.alphabet.lowest() && a.alphabet.highest() == b.alphabet.highest());
+              CHECK(fast == plain);
+              CHECK_AT_MOST(std::abs(std::sqrt(a.error) - std::sqrt(b.error)),
+                            1e-3 * std::sqrt(b.error) + 1e-5 * std::sqrt(b.signal));
+              CHECK_AT_MOST(std::abs(a.signal - b.signal), 1e-5 * b.signal);
+            }
+          }
+      }
+}
+
+void stepsThatCannotBe() {
+  std::mt19937_64 random(5);
+  std::vector<float> w = weights(random, 6, 64);
+  std::vector<std::int8_t> codes(64);
+  PlainRounding half(Grid::Asymmetric, 16, ScaleRule::Search, ScalePrecision::Float16);
+  CHECK(throws<Error>([&] { half.round(w.data(), w.size(), codes.data()); }));
+  for (float& v : w) v = v > 0 ? 3.4e38F : -3.4e38F;
+  PlainRounding brain(Grid::Asymmetric, 16, ScaleRule::Search, ScalePrecision::BFloat16);
+  brain.round(w.data(), w.size(), codes.data());
+  PlainRounding binary(Grid::ZeroFree, 2, ScaleRule::Max, ScalePrecision::BFloat16);
+  CHECK(throws<Error>([&] { binary.round(w.data(), w.size(), codes.data()); }));
+}
+
+void packing() {
+  std::mt19937_64 random(6);
+  for (int bits = 1; bits <= 8; ++bits)
+    for (std::size_t count = 0; count < 70; ++count) {
+      const int offset = 1 << (bits - 1);
+      std::vector<std::int8_t> codes(count);
+      for (auto& code : codes) code = static_cast<std::int8_t>(static_cast<int>(random() % (2u * offset)) - offset);
+      const std::size_t bytes = 4 * wordsFor(count, bits);
+      std::vector<unsigned char> packed(bytes + 2, 0xaa), expected(bytes);
+      packCodes(codes.data(), count, bits, offset, packed.data() + 1);
+      for (std::size_t i = 0; i < count * bits; ++i)
+        if ((codes[i / bits] + offset) >> (i % bits) & 1) expected[i / 8] |= static_cast<unsigned char>(1 << (i % 8));
+      CHECK(bytes == 0 || std::memcmp(packed.data() + 1, expected.data(), bytes) == 0);
+      CHECK(packed[0] == 0xaa && packed[bytes + 1] == 0xaa);
+    }
+}
+
+/** Values of the specification's own implementation. */
+void checksums() {
+  const auto of = [](const std::string& text) { return checksum(text.data(), text.size()); };
+  CHECK(of("") == 0xef46db3751d8e999u);
+  CHECK(of("a") == 0xd24ec4f1a98c6e5bu);
+  CHECK(of("abc") == 0x44bc2cf5ad770999u);
+  CHECK(of("Nobody inspects the spammish repetition") == 0xfbcea83c8a378bf1u);
+}
+
+}  // namespace
+
+int main() {
+  equalToTheSearch();
+  stepsThatCannotBe();
+  packing();
+  checksums();
+  return report();
+}

@@ -1,0 +1,148 @@
+import test from 'ava';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CheckpointOptions } from '../../lib/checkpoints/types';
+import { describeBytes } from '../../lib/cli/byte-progress';
+import { temporaryFolder } from '../formats/files';
+import {
+  sampleCheckpointInspection,
+  sampleCheckpointReport,
+  samplePlan,
+} from '../reports/checkpoint-samples';
+import { runFake } from './fake';
+
+const base = ['quantize', 'in.safetensors', '-o', 'out'];
+
+async function optionsFor(...flags: string[]): Promise<Partial<CheckpointOptions>> {
+  const { code, stderr, calls } = await runFake([...base, ...flags]);
+  if (code !== 0) throw new Error(stderr);
+  const options = { ...calls[0]!.checkpoint! };
+  delete options.signal;
+  delete options.onProgress;
+  return options;
+}
+
+test('flags become the options of quantizeCheckpoint', async (t) => {
+  t.deepEqual(await optionsFor(), {});
+  t.deepEqual(
+    await optionsFor('--bits', '3', '--group-size', '128', '--method', 'gptq', '--damping', '0.1'),
+    {
+      ...{ bits: 3, groupSize: 128, method: 'gptq', damping: 0.1 },
+    },
+  );
+  t.deepEqual(await optionsFor('--activations', 'a.safetensors', 'b.safetensors', '--holdout', '0.2'), {
+    ...{ activations: ['a.safetensors', 'b.safetensors'], holdout: 0.2 },
+  });
+  for (const format of ['compressed-tensors', 'gptq', 'gptq_v2', 'float'] as const)
+    t.deepEqual(await optionsFor('--format', format), { format });
+  t.deepEqual(await optionsFor('--memory', '2G', '--resume', '--threads', '3'), {
+    ...{ memory: 2 ** 31, resume: true, threads: 3 },
+  });
+  t.deepEqual(await optionsFor('--memory', '1.5 GiB'), { memory: 1.5 * 2 ** 30 });
+  t.deepEqual(await optionsFor('--memory', '1048576'), { memory: 2 ** 20 });
+  t.deepEqual(
+    await optionsFor(
+      '--override',
+      '*=a*=bits:8,group-size:channel',
+      '--override',
+      'b=levels:3,grid:integer,method:msq',
+    ),
+    {
+      overrides: {
+        '*=a*': { bits: 8, groupSize: 'channel' },
+        b: { levels: 3, grid: 'integer', method: 'msq' },
+      },
+    },
+  );
+  t.deepEqual(await optionsFor('--layers', 'a*', '--skip', 'b'), { layers: ['a*'], skip: ['b'] });
+});
+
+test('a safetensors file, an index and a folder are checkpoints', async (t) => {
+  const folder = join(temporaryFolder(t), 'model.onnx');
+  mkdirSync(folder);
+  for (const input of ['a.safetensors', 'A.SAFETENSORS', 'model.safetensors.index.json', folder]) {
+    const { code, calls } = await runFake(['quantize', input, '-o', 'out']);
+    t.is(code, 0);
+    t.truthy(calls[0]!.checkpoint);
+    t.is((await runFake(['inspect', input])).code, 0);
+  }
+});
+
+test('flags of the other kind of input, and wrong ones', async (t) => {
+  for (const flags of [['--calibration', 'a.npz'], ['--batch-size', '3'], ['--no-error-correction']]) {
+    const { code, stderr } = await runFake([...base, ...flags]);
+    t.is(code, 2);
+    t.regex(stderr, /is for ONNX models/);
+  }
+  for (const flags of [
+    ['--activations', 'a'],
+    ['--resume'],
+    ['--dry-run'],
+    ['--memory', '1G'],
+    ['--override', 'a=bits:2'],
+  ]) {
+    const { code, stderr } = await runFake(['quantize', 'a.onnx', '-o', 'out', ...flags]);
+    t.is(code, 2);
+    t.regex(stderr, /is for checkpoints/);
+  }
+  for (const flags of [
+    ['--memory', 'much'],
+    ['--override', 'a'],
+    ['--override', '=bits:2'],
+    ['--override', 'a=width:2'],
+    ['--override', 'a=bits:x'],
+    ['--format', 'gguf'],
+  ])
+    t.is((await runFake([...base, ...flags])).code, 2);
+});
+
+test('what is written where', async (t) => {
+  const lines = await runFake([...base, '--json']);
+  t.deepEqual(JSON.parse(lines.stdout), sampleCheckpointReport({ input: 'in.safetensors', output: 'out' }));
+  t.regex(lines.stderr, /3 tensors copied as they are, 3.00 MB/);
+  const table = await runFake(base, { terminal: true });
+  t.regex(table.stderr, /model\.layers\.0\.q_proj/);
+  const quiet = await runFake([...base, '--quiet', '--dry-run']);
+  t.is(quiet.stderr + quiet.stdout, '');
+  const plan = await runFake([...base, '--dry-run', '--json']);
+  t.deepEqual(JSON.parse(plan.stdout), samplePlan({ input: 'in.safetensors', output: 'out' }));
+  t.regex(plan.stderr, /a\.weight .* msq .* 4 .* 32/);
+  t.regex(plan.stderr, /1 weight: 16.4 kB → 4.61 kB, 4.5(0)? bits a weight/);
+  t.regex(plan.stderr, /nothing was written\nwarning: no data/);
+  const found = await runFake(['inspect', 'in.safetensors']);
+  t.regex(found.stderr, /1 weight quantized, gptq \(gptq_v2\)/);
+  const json = await runFake(['inspect', 'in.safetensors', '--json']);
+  t.deepEqual(JSON.parse(json.stdout), sampleCheckpointInspection({ input: 'in.safetensors' }));
+});
+
+test('progress', async (t) => {
+  t.is(describeBytes(5e8, 2e9, undefined), '500 MB of 2.00 GB (25 %)');
+  t.is(describeBytes(5e8, 2e9, 5e8), '500 MB of 2.00 GB (25 %), 500 MB/s, 3.0 s left');
+  t.is(describeBytes(0, 0, undefined), '0 B of 0 B (100 %)');
+  const shown = async (terminal: boolean) =>
+    runFake(base, {
+      terminal,
+      quantizeCheckpoint: (input, output, { onProgress }) => {
+        onProgress!({ stage: 'quantize', done: 1e6, total: 2e6, unit: 'bytes', layer: 'a\x1b' });
+        onProgress!({ stage: 'quantize', done: 2e6, total: 2e6, unit: 'bytes' });
+        onProgress!({ stage: 'write', done: 0, total: 1 });
+        return Promise.resolve(sampleCheckpointReport({ input, output }));
+      },
+    });
+  t.regex((await shown(false)).stderr, /2\.00 MB of 2\.00 MB \(100 %\)/);
+  const { stderr } = await shown(true);
+  t.regex(stderr, /\r\x1b\[K2\.00 MB of 2\.00 MB/); // eslint-disable-line no-control-regex
+});
+
+test('an interrupted run says how to go on', async (t) => {
+  const controller = new AbortController();
+  const { code, stderr } = await runFake(base, {
+    signal: controller.signal,
+    quantizeCheckpoint: () => {
+      controller.abort();
+      return Promise.reject(controller.signal.reason as Error);
+    },
+  });
+  t.is(code, 130);
+  t.is(stderr, 'What is done is kept: --resume goes on with it.\nvertexq: interrupted\n');
+});

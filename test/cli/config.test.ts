@@ -1,0 +1,136 @@
+import test, { type ExecutionContext } from 'ava';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ModelOptions } from '../../lib/models/types';
+import { temporaryFolder } from '../formats/files';
+import { runFake } from './fake';
+
+function withFile(t: ExecutionContext, content: unknown) {
+  const folder = temporaryFolder(t);
+  const file = join(folder, 'vertexq.config.json');
+  writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content));
+  const run = (...flags: string[]) =>
+    runFake(['quantize', 'in.onnx', '-o', 'out.onnx', '--config', file, ...flags]);
+  const options = async (...flags: string[]): Promise<Partial<ModelOptions>> => {
+    const { code, stderr, calls } = await run(...flags);
+    if (code !== 0) throw new Error(stderr);
+    return withoutHooks(calls[0]!.options!);
+  };
+  return { folder, file, run, options };
+}
+
+const withoutHooks = ({ signal: _signal, onProgress: _onProgress, ...options }: ModelOptions) => options;
+
+test('options of the file; those of the command line win; paths are relative to the file', async (t) => {
+  const overrides = [{ layers: '*head*', bits: 8 }];
+  const { folder, options } = withFile(t, {
+    ...{
+      calibration: ['a.npz', '/b.npz'],
+      holdout: 'c.npz',
+      tokenizer: 'tokenizer.json',
+      bits: 4,
+      groupSize: 64,
+    },
+    ...{ overrides, image: { order: 'bgr', mean: 0.5 }, layers: 'x*' },
+  });
+  const own = {
+    calibration: [join(folder, 'a.npz'), '/b.npz'],
+    holdout: join(folder, 'c.npz'),
+    tokenizer: join(folder, 'tokenizer.json'),
+    groupSize: 64,
+    overrides,
+  };
+  t.deepEqual(await options(), { ...own, bits: 4, layers: 'x*', image: { order: 'bgr', mean: 0.5 } });
+  t.deepEqual(
+    await options(
+      '--levels',
+      '3',
+      '--calibration',
+      'd.npz',
+      '--image-order',
+      'rgb',
+      '--layers',
+      'y*',
+      '--threads',
+      '2',
+    ),
+    {
+      ...own,
+      ...{ calibration: 'd.npz', levels: 3, layers: ['y*'], image: { order: 'rgb', mean: 0.5 }, threads: 2 },
+    },
+  );
+  const flagged = withFile(t, { levels: 3, holdout: 0.2, calibration: 'a.npz' });
+  t.deepEqual(await flagged.options('--bits', '2'), {
+    calibration: join(flagged.folder, 'a.npz'),
+    holdout: 0.2,
+    bits: 2,
+  });
+  t.deepEqual(await withFile(t, {}).options(), {});
+});
+
+test('what is wrong in the file is told with its name, and the place in it', async (t) => {
+  for (const [content, message] of [
+    [{ bitz: 4 }, /config\.json: Unknown option "bitz": did you mean "bits"\?/],
+    [{ onProgress: 4 }, /config\.json: Unknown option "onProgress"/],
+    [{ bits: 9 }, /config\.json: Expected the "bits" option to be a whole number from 1 to 8, not 9/],
+    [{ bits: null }, /config\.json: Expected the "bits" option to be a number, not null/],
+    [{ bits: 4, levels: 3 }, /config\.json: .*contradict each other/],
+    [{ method: 'gptq' }, /config\.json: The method "gptq" needs calibration data/],
+    [
+      {
+        calibration: 'a.npz',
+        overrides: [
+          { layers: '*', bits: 3 },
+          { layers: '*', bits: 0 },
+        ],
+      },
+      /config\.json: overrides\[1\]: Expected the "bits" option/,
+    ],
+    [
+      { overrides: [{ layers: '*', bist: 3 }] },
+      /config\.json: overrides\[0\]: Unknown option "bist": did you mean "bits"/,
+    ],
+    [{ overrides: {} }, /config\.json: Expected the "overrides" option to be an array/],
+    [{ image: { sizes: [1, 1] } }, /config\.json: Unknown image option "sizes": did you mean "size"/],
+    [
+      { calibration: { x: [1] } },
+      /config\.json: Expected the "calibration" option to be the path of a file, or an array of such, not a Object/,
+    ],
+    [{ calibration: [] }, /config\.json: Expected the "calibration" option/],
+    [
+      { calibration: 'a.npz', holdout: {} },
+      /config\.json: Expected the "holdout" option .*, or a fraction, not a Object/,
+    ],
+    [{ tokenizer: 5 }, /config\.json: Expected the "tokenizer" option/],
+    [[], /config\.json: Expected the options to be an object, not an array/],
+    ['null', /config\.json: Expected the options to be an object, not null/],
+  ] as [unknown, RegExp][]) {
+    const { code, stderr, stdout, calls } = await withFile(t, content).run();
+    t.deepEqual([code, stdout, calls], [2, '', []], JSON.stringify(content));
+    t.regex(stderr, message);
+    t.regex(stderr, /^vertexq: [^\n]*\n$/);
+  }
+  // A flag that is wrong by itself is no fault of the file.
+  const { stderr } = await withFile(t, { calibration: 'a.npz' }).run('--bits', '9');
+  t.regex(stderr, /^vertexq: Expected the "bits" option/);
+});
+
+test('files that are no configuration: exit code 1', async (t) => {
+  for (const [content, message] of [
+    ['{"bits": 4', /config\.json is no JSON: .*\[ERR_VERTEXQ_CONFIG\]/],
+    ['', /is no JSON/],
+    ['{"bits": 4,}', /is no JSON/],
+  ] as const) {
+    const { code, stderr, calls } = await withFile(t, content).run();
+    t.deepEqual([code, calls], [1, []]);
+    t.regex(stderr, message);
+  }
+  const folder = temporaryFolder(t);
+  const args = ['quantize', 'in.onnx', '-o', 'out.onnx', '--config'];
+  const absent = await runFake([...args, join(folder, 'none.json')]);
+  t.is(absent.code, 1);
+  t.regex(absent.stderr, /none\.json cannot be read: ENOENT.*\[ERR_VERTEXQ_FILE\]/);
+  mkdirSync(join(folder, 'sub'));
+  const isFolder = await runFake([...args, join(folder, 'sub')]);
+  t.regex(isFolder.stderr, /is not a regular file but a folder/);
+});

@@ -1,0 +1,121 @@
+import test from 'ava';
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { VertexqError } from '../../lib/errors';
+import type { EvaluateOptions, Evaluation } from '../../lib/evaluate/types';
+import { temporaryFolder } from '../formats/files';
+import { sampleEvaluation } from '../reports/samples';
+import { runFake } from './fake';
+
+const base = ['eval', 'in.onnx', 'out.onnx', '--data', 'a.npz'];
+
+async function optionsFor(...flags: string[]): Promise<Partial<EvaluateOptions>> {
+  const { code, stderr, calls } = await runFake([...base, ...flags]);
+  if (code !== 0) throw new Error(stderr);
+  return withoutHooks(calls[0]!.evaluated!);
+}
+
+function withoutHooks({ signal: _signal, onProgress: _onProgress, ...options }: EvaluateOptions) {
+  return options;
+}
+
+test('flags become the options of evaluateModel', async (t) => {
+  const data = 'a.npz';
+  t.deepEqual(await optionsFor(), { data });
+  t.deepEqual(await optionsFor('--data', 'b.npz'), { data: ['a.npz', 'b.npz'] });
+  t.deepEqual(
+    await optionsFor(
+      ...['--runs', '0', '--accuracy-level', '1', '--threads', '2', '--batch-size', '8', '--json', '-q'],
+      ...['--tokenizer', 't.json', '--max-length', '64', '--text-field', 'body'],
+    ),
+    { data, runs: 0, accuracyLevel: 1, threads: 2, batchSize: 8, tokenizer: 't.json', maxLength: 64, textField: 'body' }, // prettier-ignore
+  );
+  t.deepEqual(
+    await optionsFor(
+      ...['--image-size', '48x320', '--image-mean', '.5', '--image-std', '.5,.25,1', '--image-order', 'bgr'],
+      ...['--image-fit', 'fill'],
+    ),
+    { data, image: { size: [48, 320], mean: [0.5], std: [0.5, 0.25, 1], order: 'bgr', fit: 'fill' } },
+  );
+  t.deepEqual((await optionsFor('--image-size', '224')).image, { size: [224, 224] });
+  const { calls } = await runFake(base);
+  t.like(calls[0], { input: 'in.onnx', output: 'out.onnx' });
+});
+
+test('a table on stderr, JSON on stdout', async (t) => {
+  const { code, stdout, stderr } = await runFake([...base, '--json']);
+  t.is(code, 0);
+  t.deepEqual(JSON.parse(stdout), sampleEvaluation());
+  t.regex(stderr, /^output +type +rows +cosine[^]*\nlatency: /);
+  const quiet = await runFake([...base, '--quiet']);
+  t.deepEqual([quiet.stdout, quiet.stderr], ['', '']);
+  const bar = await runFake(base, {
+    terminal: true,
+    evaluateModel: (_float, _quantized, { onProgress }) => {
+      onProgress!({ stage: 'evaluate', done: 0, total: 2 });
+      return Promise.resolve(sampleEvaluation());
+    },
+  });
+  t.regex(bar.stderr, / 0 % .*running both networks/);
+});
+
+test('wrong usage, errors, interrupts: exit codes', async (t) => {
+  for (const [args, message] of [
+    [['eval', 'in.onnx'], /required option '--data <file\.\.\.>' not specified/],
+    [['eval', 'in.onnx', '--data', 'a.npz'], /missing required argument 'quantized\.onnx'/],
+    [[...base, '--runs', 'many'], /'many' is invalid\. Expected a whole number/],
+    [[...base, '--image-size', '3x4x5'], /Expected a height and a width, such as 224x224/],
+    [[...base, '--image-mean', '1;2'], /Expected numbers with commas between them/],
+    [[...base, '--image-order', 'gbr'], /Allowed choices are rgb, bgr/],
+    [[...base, '--calibration', 'x.npz'], /unknown option '--calibration'/],
+  ] as const) {
+    const { code, stdout, stderr, calls } = await runFake(args);
+    t.is(code, 2, args.join(' '));
+    t.regex(stderr, message);
+    t.regex(stderr, /^vertexq: [^\n]*\n$/);
+    t.is(stdout, '');
+    t.deepEqual(calls, []);
+  }
+  const failing = await runFake(base, {
+    evaluateModel: () => Promise.reject(new VertexqError('ERR_VERTEXQ_RUNTIME', 'cannot run')),
+  });
+  t.like(failing, { code: 1, stdout: '', stderr: 'vertexq: cannot run [ERR_VERTEXQ_RUNTIME]\n' });
+  const controller = new AbortController();
+  const aborted = await runFake(base, {
+    signal: controller.signal,
+    evaluateModel: () => {
+      controller.abort();
+      return Promise.reject(controller.signal.reason as Error);
+    },
+  });
+  t.is(aborted.code, 130);
+});
+
+test('the program evaluates a network on JSON lines', (t) => {
+  const data = join(temporaryFolder(t), 'data.jsonl');
+  const lines = Array.from({ length: 5 }, (_, i) => JSON.stringify({ image: new Array(784).fill(i / 5) }));
+  writeFileSync(data, lines.join('\n'));
+  const network = join('test', 'fixtures', 'mnist-mlp.onnx');
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    [
+      '--import=tsx',
+      join('lib', 'cli', 'main.ts'),
+      'eval',
+      network,
+      network,
+      '--data',
+      data,
+      '--json',
+      '--runs',
+      '2',
+    ],
+    { cwd: join(__dirname, '..', '..'), encoding: 'utf8' },
+  );
+  t.is(status, 0, stderr);
+  t.regex(stderr, /^output .*\nlogits +float32 +5 +1\.00000 +0 % +– +0\.00 +100 %\n\n5 samples/);
+  const { outputs, latency, samples } = JSON.parse(stdout) as Evaluation;
+  t.like(outputs[0], { name: 'logits', error: 0, agreement: 1 });
+  t.deepEqual([samples, latency!.samples, latency!.runs], [5, 5, 2]);
+});

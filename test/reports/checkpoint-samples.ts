@@ -1,0 +1,64 @@
+import type { CheckpointInspection, CheckpointPlan, CheckpointReport } from '../../lib/checkpoints/types';
+import { layerReport, sampleReport } from './samples';
+
+export function sampleCheckpointReport(changes: Partial<CheckpointReport> = {}): CheckpointReport {
+  return {
+    ...sampleReport({ layers: [layerReport('model.layers.0.q_proj')] }),
+    format: 'compressed-tensors',
+    copied: { tensors: 3, bytes: 3_000_000 },
+    resumed: 0,
+    ...changes,
+  };
+}
+
+export function samplePlan(changes: Partial<CheckpointPlan> = {}): CheckpointPlan {
+  return {
+    ...{ input: 'in', output: 'out', format: 'gptq' },
+    tensors: [
+      {
+        ...{
+          name: 'a.weight',
+          dtype: 'BF16',
+          shape: [64, 128],
+          action: 'quantize',
+          reason: null,
+          method: 'msq',
+        },
+        ...{ bits: 4, groupSize: 32, bytes: { before: 16_384, after: 4608 } },
+      },
+      {
+        ...{ name: 'norm.weight', dtype: 'BF16', shape: [64], action: 'copy', reason: '1 dimensions, not 2' },
+        ...{ method: null, bits: null, groupSize: null, bytes: { before: 128, after: 128 } },
+      },
+    ],
+    bytes: { before: 17_000, after: 5000, weightsBefore: 16_384, weightsAfter: 4608 },
+    ...{ bitsPerWeight: 4.5, seconds: 2, memory: 1e8, warnings: ['no data'] },
+    ...changes,
+  };
+}
+
+export function sampleCheckpointInspection(
+  changes: Partial<CheckpointInspection> = {},
+): CheckpointInspection {
+  const tensor = {
+    name: 'a.weight',
+    dtype: 'BF16',
+    shape: [64, 128],
+    bytes: 16_384,
+    file: 'model.safetensors',
+  };
+  return {
+    input: 'in',
+    files: [{ name: 'model.safetensors', bytes: 17_000 }],
+    layers: [tensor],
+    others: [{ ...tensor, name: 'norm.weight', shape: [64], bytes: 128 }],
+    quantization: {
+      method: 'gptq',
+      format: 'gptq_v2',
+      weights: [{ name: 'b', shape: [64, 128], bits: 4, groupSize: 32, symmetric: false, bytes: 4608 }],
+    },
+    metadata: {},
+    bytes: { files: 17_000, quantizable: 16_384, others: 128 },
+    ...changes,
+  };
+}
