@@ -13,6 +13,7 @@ export const storeInPlace: Store = (layer, quantized) => {
   const { tensor: original, chain } = layer.constant;
   const values = asStored(layer, quantized.dequantize());
   const fresh = floatTensor(original.name, dimsOf(original), original.dataType, values);
+  if (original.docString !== '') fresh.docString = original.docString;
   const maker = chain.find(({ opType }) => opType === 'Constant');
   return {
     tensors: maker ? [] : [fresh],
