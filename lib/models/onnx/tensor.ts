@@ -10,12 +10,16 @@ import {
 const bad = (tensor: TensorProto, what: string) =>
   new VertexqError('ERR_VERTEXQ_ONNX', `tensor "${tensor.name}": ${what}`);
 
+/** Numbers as a message shows them: a file may have a hundred thousand. */
+const listed = (numbers: readonly number[]) =>
+  `[${numbers.slice(0, 8).join(', ')}${numbers.length > 8 ? `, … ${numbers.length} in all` : ''}]`;
+
 /** The dimensions as numbers. Throws ERR_VERTEXQ_ONNX at a negative one or a product beyond 2^53. */
 export function dimsOf(tensor: TensorProto): number[] {
   const dims = tensor.dims.map(Number);
   const count = dims.reduce((product, dim) => product * dim, 1);
   if (dims.some((dim) => !Number.isSafeInteger(dim) || dim < 0) || !Number.isSafeInteger(count))
-    throw bad(tensor, `the dimensions [${dims.join(', ')}] are not possible`);
+    throw bad(tensor, `the dimensions ${listed(dims)} are not possible`);
   return dims;
 }
 

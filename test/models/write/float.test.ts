@@ -39,7 +39,7 @@ test('float16 is rounded, float64 is not', async (t) => {
   }
 });
 
-test('refused with the name of the layer: values beyond float16, other types', (t) => {
+test('refused with the name of the layer: values beyond float16', (t) => {
   const attempt = (dataType: DataType, scale: number) => () => {
     const { model, layers } = showing([{ ...neuronMajor(6, 20), dataType }], 13);
     const codes = codesOf({ grid: 'integer', levels: 15, seed: 3 }, 6, 20, 5);
@@ -47,6 +47,6 @@ test('refused with the name of the layer: values beyond float16, other types', (
   };
   const code = 'ERR_VERTEXQ_FORMAT';
   t.throws(attempt(DataType.FLOAT16, 6e4), { code, message: /layer "seen0".*float16.*-?\d+ is none/ });
-  t.throws(attempt(DataType.BFLOAT16, 1), { code, message: /layer "seen0".*BFLOAT16/ });
+  t.notThrows(attempt(DataType.BFLOAT16, 1));
   t.notThrows(attempt(DataType.FLOAT16, 9000));
 });
