@@ -7,8 +7,8 @@ import { makeCheckpoint, type Shape } from './make';
 import { quantize } from './measure';
 
 /** A model of one layer whose Gram matrices are recorded. */
-const shape: Shape = { hidden: 1024, intermediate: 2816, layers: 1, vocabulary: 128, giant: null };
-const options: QuantizeOptions = { bits: 4, groupSize: 128, method: 'vertex' };
+const shape: Shape = { hidden: 512, intermediate: 1408, layers: 1, vocabulary: 128, giant: null };
+const options: QuantizeOptions = { bits: 4, groupSize: 128, method: 'vertex', effort: 8 };
 
 /** Data with a spectrum like that of activations. */
 function gramOf(width: number): Float64Array {

@@ -117,7 +117,7 @@ VERTEXQ_INLINE void narrowBody(FloatType type, const float* from, std::size_t co
       }
       return;
     case FloatType::Float32:
-      std::memcpy(to, from, 4 * count);
+      if (count > 0) std::memcpy(to, from, 4 * count);  // of no numbers there may be no address
       return;
     case FloatType::Float16:
       return narrow16<floatToHalf>(from, count, to);
