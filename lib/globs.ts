@@ -2,7 +2,7 @@ import picomatch from 'picomatch';
 import { describe } from './options';
 
 /** A glob, or several, as an option gives them. Throws a TypeError for anything else. */
-export function requirePatterns(name: string, value: string | readonly string[]): readonly string[] {
+export function requirePatterns(name: string, value: unknown): readonly string[] {
   const list: readonly unknown[] = Array.isArray(value) ? [...(value as unknown[])] : [value];
   if (!list.every((pattern): pattern is string => typeof pattern === 'string' && pattern !== ''))
     throw new TypeError(

@@ -1,3 +1,4 @@
+import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../layers/quantize-weights';
 import {
   checkJobOptions,
@@ -13,7 +14,7 @@ import { checkDataOptions, dataOptionNames } from './data/data-options';
 import { type FitOptions, fitOptionNames, type FitSettings, fitSettings } from './fit-settings';
 import { knownOperators } from './layers/kinds';
 import type { Layer } from './layers/layer';
-import { flag, patterns } from './option-checks';
+import { flag } from './option-checks';
 import { Overrides } from './overrides';
 import type { ModelOptions } from './types';
 
@@ -58,7 +59,7 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
     throw new RangeError(
       'The "holdout" option needs "calibration": without data there is nothing to hold out',
     );
-  const layers = options.layers === undefined ? undefined : patterns('layers', options.layers);
+  const layers = options.layers === undefined ? undefined : requirePatterns('layers', options.layers);
   if (layers?.length === 0)
     throw new RangeError('The "layers" option is empty: leave it out to quantize every layer');
   const common = { options: fitOptionsOf(options), hasData, format };
@@ -67,7 +68,7 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
     overrides: Overrides.of(options.overrides, common, fit),
     format,
     layers,
-    skip: options.skip === undefined ? [] : patterns('skip', options.skip),
+    skip: options.skip === undefined ? [] : requirePatterns('skip', options.skip),
     operators: operatorsOf(options),
     externalData: flag('externalData', options.externalData),
     memory: requireInteger('memory', options.memory ?? defaultMemory, 0, Infinity),

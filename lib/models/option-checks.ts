@@ -6,16 +6,6 @@ export function flag(name: string, value: unknown): boolean | undefined {
   throw new TypeError(`Expected the "${name}" option to be true or false, not ${describe(value)}`);
 }
 
-/** The globs of an option. Throws a TypeError where it has others. */
-export function patterns(name: string, value: unknown): readonly string[] {
-  const list: readonly unknown[] = Array.isArray(value) ? [...(value as unknown[])] : [value];
-  if (!list.every((pattern): pattern is string => typeof pattern === 'string' && pattern !== ''))
-    throw new TypeError(
-      `Expected the "${name}" option to be a glob or an array of globs, not ${describe(value)}`,
-    );
-  return list;
-}
-
 /** Runs `check`; a TypeError or RangeError that it throws says where the argument was. */
 export function inPlace<Result>(where: string, check: () => Result): Result {
   try {

@@ -1,8 +1,9 @@
+import { matcher, requirePatterns } from '../globs';
 import { describe, fitsMoments, methodOptionNames, requireKnown, takersOf } from '../options';
 import { type FitOptions, fitOptionNames, type FitSettings, fitSettings } from './fit-settings';
-import { matcher, requireMatches } from './layers/choose-layers';
+import { requireMatches } from './layers/choose-layers';
 import type { Layer } from './layers/layer';
-import { inPlace, patterns } from './option-checks';
+import { inPlace } from './option-checks';
 
 interface Override {
   /** Where messages say it is: `overrides[0]`. */
@@ -66,7 +67,7 @@ function checkOverride(item: unknown, place: string): Override {
   const { layers, ...options } = item as FitOptions & { layers?: unknown };
   if (layers === undefined)
     throw new TypeError('Expected "layers", a glob or an array of globs: the layers that it is about');
-  const globs = patterns('layers', layers);
+  const globs = requirePatterns('layers', layers);
   if (globs.length === 0)
     throw new RangeError('The "layers" option is empty: there are no layers that it is about');
   if (Object.values(options).every((value) => value === undefined))

@@ -1,5 +1,5 @@
-import picomatch from 'picomatch';
 import { VertexqError } from '../../errors';
+import { matcher } from '../../globs';
 import type { FoundLayers } from './find-layers';
 import { defaultOperators } from './kinds';
 import type { Layer } from './layer';
@@ -56,9 +56,4 @@ function noLayers({ layers, skipped }: FoundLayers, file: string, { operators }:
     'ERR_VERTEXQ_NO_LAYERS',
     `${file} has no layer to quantize: expected one of ${(operators ?? defaultOperators).join(', ')} with a constant weight${hint}`,
   );
-}
-
-/** Whether a name matches one of the globs. */
-export function matcher(patterns: readonly string[]): (name: string) => boolean {
-  return patterns.length === 0 ? () => false : picomatch([...patterns], { bash: true, dot: true });
 }
