@@ -45,6 +45,9 @@ test('flags become the options of quantizeModel', async (t) => {
   t.deepEqual(await optionsFor('--effort', 'auto'), { effort: 'auto' });
   t.deepEqual(await optionsFor('--effort', '8', '--damping', '1e-3'), { effort: 8, damping: 0.001 });
   t.deepEqual(await optionsFor('--error-correction'), { errorCorrection: true });
+  t.deepEqual(await optionsFor('--operators', 'MatMul, Gather'), { operators: ['MatMul', 'Gather'] });
+  t.deepEqual(await optionsFor('--external-data', '--format', 'qdq'), { externalData: true, format: 'qdq' });
+  t.deepEqual(await optionsFor('--memory', '256M'), { memory: 2 ** 28 });
   t.deepEqual(await optionsFor('--no-error-correction'), { errorCorrection: false });
   for (const method of ['vertex', 'gptq', 'gpfq', 'maly-saab', 'msq'] as const)
     t.deepEqual(await optionsFor('--method', method), { method });
@@ -110,7 +113,7 @@ test('wrong usage: exit code 2, one line, no work', async (t) => {
     [[...base, '--effort', 'much'], /'much' is invalid\. Expected a whole number, or "auto"/],
     [[...base, '--damping', 'much'], /'much' is invalid\. Expected a number/],
     [[...base, '--grid', 'int'], /Allowed choices are integer, asymmetric, zero-free/],
-    [[...base, '--format', 'qdq'], /Allowed choices are matmulnbits, float/],
+    [[...base, '--format', 'qdp'], /Allowed choices are matmulnbits, qdq, float/],
     [[...base, '--calibration'], /argument missing/],
     [[...base, '--report', 'report.html'], /The report report\.html: reports are JSON in this version/],
     [[...base, '--report', './out.onnx'], /The report \.\/out\.onnx is the output/],
