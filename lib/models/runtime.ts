@@ -34,6 +34,8 @@ export interface SessionOptions {
   threads?: number | undefined;
   /** How exactly a product with a DequantizeLinear's output is computed. Default: what the runtime does by itself. */
   accuracyLevel?: number | undefined;
+  /** Whether weights behind a DequantizeLinear become floats once, when the network is loaded, instead of at each run. */
+  foldWeights?: boolean | undefined;
 }
 
 /**
@@ -43,7 +45,7 @@ export interface SessionOptions {
 export async function loadSession(
   network: Uint8Array | string,
   what: string,
-  { threads = runtimeThreads, accuracyLevel }: SessionOptions = {},
+  { threads = runtimeThreads, accuracyLevel, foldWeights }: SessionOptions = {},
 ): Promise<Ort.InferenceSession> {
   const options: Ort.InferenceSession.SessionOptions = {
     intraOpNumThreads: threads,
@@ -56,6 +58,7 @@ export async function loadSession(
         // Between two runs the cores are for the fit, or for another network.
         intra_op: { allow_spinning: '0' },
         ...(accuracyLevel === undefined ? {} : { qdq_matmulnbits_accuracy_level: String(accuracyLevel) }),
+        ...(foldWeights ? { disable_quant_qdq: '1' } : {}),
       },
     },
   };
