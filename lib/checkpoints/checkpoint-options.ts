@@ -1,5 +1,6 @@
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../layers/quantize-weights';
+import { flag } from '../option-checks';
 import {
   alphabetKind,
   checkJobOptions,
@@ -70,7 +71,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
       options.memory === undefined
         ? defaultMemory
         : requireInteger('memory', options.memory, leastMemory, Number.MAX_SAFE_INTEGER),
-    resume: options.resume === undefined ? false : requireBoolean('resume', options.resume),
+    resume: flag('resume', options.resume) ?? false,
   };
   if (settings.layers?.length === 0)
     throw new RangeError('The "layers" option is empty: leave it out to quantize all that is usual');
@@ -88,11 +89,6 @@ function requirePaths(value: string | readonly string[]): readonly string[] {
       `Expected the "activations" option to be the path of a safetensors file, or several, not ${describe(value)}`,
     );
   return list;
-}
-
-function requireBoolean(name: string, value: unknown): boolean {
-  if (typeof value === 'boolean') return value;
-  throw new TypeError(`Expected the "${name}" option to be true or false, not ${describe(value)}`);
 }
 
 function holdoutFor({ holdout, activations }: CheckpointOptions): number {

@@ -2,7 +2,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { VertexqError } from '../errors';
 import { InputFile } from '../formats/input-file';
 import { checkModelOptions, modelOptionNames } from '../models/model-options';
-import { inPlace } from '../models/option-checks';
+import { inPlace } from '../option-checks';
 import type { ModelOptions } from '../models/types';
 import { describe, requireKnown } from '../options';
 

@@ -10,7 +10,7 @@ import {
   rankRule,
 } from '../options';
 import type { AlphabetOptions, Method } from '../types';
-import { flag } from './option-checks';
+import { flag } from '../option-checks';
 import type { ModelOptions } from './types';
 
 /** Options that say how a layer is fitted: those that may differ from layer to layer. */

@@ -1,5 +1,6 @@
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../layers/quantize-weights';
+import { flag } from '../option-checks';
 import {
   checkJobOptions,
   describe,
@@ -14,7 +15,6 @@ import { checkDataOptions, dataOptionNames } from './data/data-options';
 import { type FitOptions, fitOptionNames, type FitSettings, fitSettings } from './fit-settings';
 import { knownOperators } from './layers/kinds';
 import type { Layer } from './layers/layer';
-import { flag } from './option-checks';
 import { Overrides } from './overrides';
 import type { ModelOptions } from './types';
 

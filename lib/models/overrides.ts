@@ -3,7 +3,7 @@ import { describe, fitsMoments, methodOptionNames, requireKnown, takersOf } from
 import { type FitOptions, fitOptionNames, type FitSettings, fitSettings } from './fit-settings';
 import { requireMatches } from './layers/choose-layers';
 import type { Layer } from './layers/layer';
-import { inPlace } from './option-checks';
+import { inPlace } from '../option-checks';
 
 interface Override {
   /** Where messages say it is: `overrides[0]`. */

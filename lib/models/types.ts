@@ -1,3 +1,4 @@
+import type { Environment } from '../environment';
 import type { JobOptions, LayerReport, QuantizeOptions } from '../types';
 import type { DescribedValue } from './onnx/value-info';
 
@@ -114,7 +115,7 @@ export interface Report {
   seconds: number;
   warnings: string[];
   /** What the numbers depend on besides input and options. */
-  environment: { vertexq: string; node: string; blas: string; blasCore: string; onnxruntime: string | null };
+  environment: Environment;
 }
 
 /** One weight of a network that can be quantized. */
