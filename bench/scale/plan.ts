@@ -22,7 +22,7 @@ export function memoryCases(quick: boolean): Case[] {
     external: true,
     rows,
     batch,
-    options: { method: 'gptq', bits: 4, groupSize: 32 },
+    options: { method: 'gptq', scale: 'max', bits: 4, groupSize: 32 },
   }));
 }
 
@@ -35,6 +35,6 @@ export function largeCase(quick: boolean): Case {
     external: true,
     rows: 64,
     batch: 16,
-    options: { method: 'msq', bits: 4, groupSize: 32 },
+    options: { method: 'msq', scale: 'max', bits: 4, groupSize: 32 },
   };
 }
