@@ -1,32 +1,31 @@
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../layers/quantize-weights';
+import { flag } from '../option-checks';
 import {
   alphabetKind,
   checkJobOptions,
   describe,
   groupSizeFor,
   layerGrid,
-  methodOptionNames,
   methodSettings,
-  quantizeOptionNames,
   rankRule,
   requireInteger,
   requireKnown,
   requireOneOf,
-  takersOf,
 } from '../options';
+import { forMethod, type Override, overlay, requireOverrides } from '../overrides';
 import type { Grid } from '../types';
-import type { CheckpointFormat, CheckpointOptions, WeightOverride } from './types';
+import { eitherName } from './choose-weights';
+import { checkpointOptionNames } from './option-names';
+import type { CheckpointFormat, CheckpointOptions } from './types';
 
-export const checkpointOptionNames: readonly string[] = [
-  ...quantizeOptionNames,
-  ...['activations', 'holdout', 'format', 'layers', 'skip', 'overrides', 'memory', 'resume'],
-];
-const overrideNames = ['bits', 'levels', 'grid', 'groupSize', 'method'];
+const overrideNames = ['bits', 'levels', 'grid', 'groupSize', 'method'] as const;
 const formats: readonly CheckpointFormat[] = ['compressed-tensors', 'gptq', 'gptq_v2', 'float'];
 const defaultMemory = 768 * 2 ** 20;
 /** Two pieces of work at a time, and what goes with them. */
 export const leastMemory = 128 * 2 ** 20;
+/** Inputs of a layer that is not known yet. */
+const anyInputs = 2 ** 20;
 
 /** The options of a checkpoint with defaults filled in; what depends on a weight's size is left for weightSettings. */
 export interface CheckpointSettings {
@@ -36,7 +35,7 @@ export interface CheckpointSettings {
   format: CheckpointFormat;
   layers: readonly string[] | undefined;
   skip: readonly string[];
-  overrides: readonly (readonly [pattern: string, override: WeightOverride])[];
+  overrides: readonly Override[];
   memory: number;
   resume: boolean;
 }
@@ -65,20 +64,27 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
       options.format === undefined ? 'compressed-tensors' : requireOneOf('format', options.format, formats),
     layers: options.layers === undefined ? undefined : requirePatterns('layers', options.layers),
     skip: options.skip === undefined ? [] : requirePatterns('skip', options.skip),
-    overrides: overridesFor(options),
+    overrides: [],
     memory:
       options.memory === undefined
         ? defaultMemory
         : requireInteger('memory', options.memory, leastMemory, Number.MAX_SAFE_INTEGER),
-    resume: options.resume === undefined ? false : requireBoolean('resume', options.resume),
+    resume: flag('resume', options.resume) ?? false,
   };
   if (settings.layers?.length === 0)
     throw new RangeError('The "layers" option is empty: leave it out to quantize all that is usual');
   const hasData = settings.activations.length > 0;
   methodSettings(options, hasData);
-  for (const override of [{}, ...settings.overrides.map(([, override]) => override)])
-    weightSettings(settings, override, 2 ** 20, hasData);
-  return settings;
+  weightSettings(settings, [], anyInputs, hasData);
+  const check = (override: Override) => {
+    const { method } = override.options;
+    if (method !== undefined) methodSettings({ method }, hasData);
+    weightSettings(settings, [override], anyInputs, hasData);
+  };
+  const overrides = requireOverrides(options.overrides, {
+    ...{ names: overrideNames, matcherOf: eitherName, check },
+  });
+  return { ...settings, overrides };
 }
 
 function requirePaths(value: string | readonly string[]): readonly string[] {
@@ -88,11 +94,6 @@ function requirePaths(value: string | readonly string[]): readonly string[] {
       `Expected the "activations" option to be the path of a safetensors file, or several, not ${describe(value)}`,
     );
   return list;
-}
-
-function requireBoolean(name: string, value: unknown): boolean {
-  if (typeof value === 'boolean') return value;
-  throw new TypeError(`Expected the "${name}" option to be true or false, not ${describe(value)}`);
 }
 
 function holdoutFor({ holdout, activations }: CheckpointOptions): number {
@@ -110,40 +111,22 @@ function holdoutFor({ holdout, activations }: CheckpointOptions): number {
   return holdout;
 }
 
-function overridesFor({ overrides, activations }: CheckpointOptions): CheckpointSettings['overrides'] {
-  const hasData = activations !== undefined;
-  if (overrides === undefined) return [];
-  requireKnown(overrides, Object.keys(overrides), 'override');
-  return Object.entries(overrides).map(([pattern, override]) => {
-    requirePatterns('overrides', pattern);
-    requireKnown(override, overrideNames, `option of the override "${pattern}"`);
-    if (override.method !== undefined) methodSettings({ method: override.method }, hasData);
-    return [pattern, { ...override }] as const;
-  });
-}
-
 /** The grid that suits a format: what its loaders are fastest with, for the first version of gptq what it can hold. */
 function gridOf(format: CheckpointFormat): (levels: number) => Grid {
   if (format === 'float') return layerGrid;
   return (levels) => (format === 'gptq' || levels < 3 ? 'integer' : 'asymmetric');
 }
 
-/** The settings of a weight. Without data its method is `msq`, whatever the options say. */
+/** The settings of a weight with such overrides. Without data its method is `msq`, whatever the options say. */
 export function weightSettings(
   { options, format }: Pick<CheckpointSettings, 'options' | 'format'>,
-  override: WeightOverride,
+  own: readonly Override[],
   inFeatures: number,
   hasData: boolean,
 ): LayerSettings {
-  const merged = { ...options, ...override };
-  // One replaces the other: "bits" of an override is not in contradiction to "levels" for all the rest.
-  if (override.bits !== undefined && override.levels === undefined) delete merged.levels;
-  if (override.levels !== undefined && override.bits === undefined) delete merged.bits;
-  if (!hasData) merged.method = 'msq';
-  // Checked for the method that was asked for, these have no meaning for that of an override.
-  if (!hasData || override.method !== undefined)
-    for (const name of methodOptionNames)
-      if (!takersOf(name).includes(merged.method ?? 'vertex')) delete merged[name];
+  const overlaid = overlay(options, own);
+  if (!hasData) overlaid.options.method = 'msq';
+  const merged = forMethod(overlaid.options.method ?? 'vertex', overlaid);
   const settings: LayerSettings = {
     ...alphabetKind(merged, gridOf(format)),
     ...methodSettings(merged, hasData),

@@ -3,6 +3,7 @@ import { elementsOf, isFloat } from '../formats/safetensors/dtypes';
 import type { TensorEntry } from '../formats/safetensors/header';
 import { VertexqError } from '../errors';
 import { matcher } from '../globs';
+import type { Override } from '../overrides';
 
 const suffix = '.weight';
 
@@ -86,7 +87,26 @@ export function eitherName(patterns: readonly string[]): (name: string) => boole
   return (name) => matches(name) || matches(moduleOf(name));
 }
 
-export function requireMatch(option: string, pattern: string, names: readonly string[], input: string): void {
+/** Throws a RangeError at a glob of an override that matches no weight of those to quantize. `reasons` are of `chooseWeights`. */
+export function requireOverridden(
+  overrides: readonly Override[],
+  reasons: ReadonlyMap<string, string | undefined>,
+  input: string,
+): void {
+  const names = [...reasons.keys()];
+  for (const { place, globs } of overrides)
+    for (const glob of globs) {
+      requireMatch(`${place}.layers`, glob, names, input);
+      const found = names.filter(eitherName([glob]));
+      if (!found.some((name) => reasons.get(name) === undefined))
+        throw new RangeError(
+          `The pattern "${glob}" of the "${place}.layers" option matches no weight of ${input} that is quantized: ` +
+            `"${found[0]}" is not (${reasons.get(found[0]!)})`,
+        );
+    }
+}
+
+function requireMatch(option: string, pattern: string, names: readonly string[], input: string): void {
   if (names.some(eitherName([pattern]))) return;
   throw new RangeError(
     `The pattern "${pattern}" of the "${option}" option matches no tensor of ${input}: "vertexq inspect" lists them`,

@@ -4,12 +4,12 @@ import type { SafetensorsFile } from '../formats/safetensors/file';
 import type { TensorEntry } from '../formats/safetensors/header';
 import { type Layout, layoutOf, type TensorSpec } from '../formats/safetensors/layout';
 import type { LayerSettings } from '../layers/quantize-weights';
+import { fitOverridden } from '../overrides';
 import { type CheckpointSettings, weightSettings } from './checkpoint-options';
-import { chooseWeights, eitherName, moduleOf, requireMatch } from './choose-weights';
+import { chooseWeights, moduleOf, requireOverridden } from './choose-weights';
 import { type ConfiguredWeight, quantizationConfig } from './config';
 import { bytesOf, cannotHold, layoutFor, partsOfRows, specsOf, type WeightLayout } from './layouts';
 import type { RecordedInput, RecordedInputs } from './recorded-inputs';
-import type { WeightOverride } from './types';
 
 /** A weight on its way to few bits. */
 export interface PlannedWeight {
@@ -69,8 +69,7 @@ export function planOf(
 ): Plan {
   const { format, layers, skip, overrides } = settings;
   const chosen = chooseWeights(checkpoint, layers, skip, modelType);
-  for (const [pattern] of overrides) requireMatch('overrides', pattern, [...chosen.keys()], checkpoint.input);
-  const overriders = overrides.map(([pattern, override]) => [eitherName([pattern]), override] as const);
+  requireOverridden(overrides, chosen, checkpoint.input);
   const plan: Plan = { shards: [], reasons: new Map(), weights: [], quantization: null, warnings: [] };
   const configured: ConfiguredWeight[] = [];
   const chosenOf = new Map<string, Map<string, PlannedWeight>>();
@@ -79,9 +78,7 @@ export function planOf(
     for (const [tensor, entry] of source.tensors) {
       let reason = chosen.get(tensor);
       if (reason === undefined) {
-        const override: WeightOverride = {};
-        for (const [matches, own] of overriders) if (matches(tensor)) Object.assign(override, own);
-        const weight = plannedWeight(tensor, entry, settings, override, recorded);
+        const weight = plannedWeight(tensor, entry, settings, recorded);
         reason = cannotHold(format, weight.shape, weight.settings);
         if (reason === undefined) weights.set(tensor, weight);
         else plan.warnings.push(`"${tensor}" is left as it is: ${reason}`);
@@ -114,12 +111,14 @@ function plannedWeight(
   name: string,
   entry: TensorEntry,
   settings: CheckpointSettings,
-  override: WeightOverride,
   recorded: RecordedInputs | null,
 ): PlannedWeight {
   const shape = entry.shape as [number, number];
   const input = recorded?.of(name, shape[1]) ?? null;
-  const own = weightSettings(settings, override, shape[1], input !== null);
+  const overrides = settings.overrides.filter(({ matches }) => matches(name));
+  const own = fitOverridden(`tensor "${name}"`, overrides, () =>
+    weightSettings(settings, overrides, shape[1], input !== null),
+  );
   return {
     ...{ name, dtype: entry.dtype as FloatDtype, shape, position: entry.position, settings: own },
     layout: layoutFor(settings.format, name, entry, own),

@@ -1,7 +1,6 @@
+import { environment } from '../environment';
 import { floatBytes } from '../formats/safetensors/dtypes';
-import { binding } from '../native/binding';
 import type { LayerReport } from '../types';
-import { version } from '../version';
 import type { CheckpointSettings } from './checkpoint-options';
 import { bytesOf, specsOf } from './layouts';
 import { layerName, type Plan, type PlannedWeight, weightBytes } from './plan';
@@ -22,7 +21,6 @@ export function reportOf(
   const copied = { tensors: kept.size, bytes: 0 };
   for (const { source } of plan.shards)
     for (const [name, { byteLength }] of source.tensors) if (kept.has(name)) copied.bytes += byteLength;
-  const { config, core } = binding().blasInfo();
   return {
     input,
     output,
@@ -38,13 +36,7 @@ export function reportOf(
       weightsAfter: after,
     },
     warnings: plan.warnings,
-    environment: {
-      vertexq: version,
-      node: process.version,
-      blas: config,
-      blasCore: core,
-      onnxruntime: null,
-    },
+    environment: environment(),
     copied,
     resumed: runner.resumed,
   };

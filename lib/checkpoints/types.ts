@@ -1,16 +1,17 @@
 import type { Report } from '../models/types';
-import type { Grid, Method, QuantizeOptions } from '../types';
+import type { FitOptions } from '../overrides';
+import type { Method, QuantizeOptions } from '../types';
 
 /** Layouts of quantized weights. `gptq` and `gptq_v2` differ in how a zero point is stored. */
 export type CheckpointFormat = 'compressed-tensors' | 'gptq' | 'gptq_v2' | 'float';
 
-/** What may be different for some weights. */
-export interface WeightOverride {
-  bits?: number;
-  levels?: number;
-  grid?: Grid;
-  groupSize?: number | 'channel';
-  method?: Method;
+/** What is different for some weights. */
+export interface WeightOverride extends Pick<
+  FitOptions,
+  'bits' | 'levels' | 'grid' | 'groupSize' | 'method'
+> {
+  /** Globs of the names of tensors or modules; each must match a weight that is quantized. */
+  layers: string | readonly string[];
 }
 
 export interface CheckpointOptions extends QuantizeOptions {
@@ -27,8 +28,8 @@ export interface CheckpointOptions extends QuantizeOptions {
   layers?: string | readonly string[];
   /** Globs of tensor names to leave as they are. */
   skip?: string | readonly string[];
-  /** By glob of tensor names, what is different there. Of several that match, later ones count. */
-  overrides?: Readonly<Record<string, WeightOverride>>;
+  /** Other options for single weights. Where several fit a weight, later ones win, option by option. */
+  overrides?: readonly WeightOverride[];
   /** Bytes that buffers may take (default 768 MiB). A fit to data takes what its Gram matrices need besides. */
   memory?: number;
   /** Goes on with a run of the same input and options that was interrupted. */

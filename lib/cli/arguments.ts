@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { stat } from 'node:fs/promises';
+import type { WeightOverride } from '../checkpoints/types';
 import { VertexqError } from '../errors';
 
 // What the text of an argument means. Which numbers are allowed is for the library to say.
@@ -83,6 +84,25 @@ export async function refuseCheckpoint(input: string): Promise<void> {
     'ERR_VERTEXQ_UNSUPPORTED',
     `${input} is a ${isFolder ? 'folder' : 'safetensors file'}: checkpoints are not supported in this version, give an ONNX file`,
   );
+}
+
+/** `glob=bits:8,group-size:32`; several flags add up. */
+export function override(text: string, before: readonly WeightOverride[] = []): WeightOverride[] {
+  // Globs may have an "=" of their own.
+  const at = text.lastIndexOf('=');
+  const own: WeightOverride = { layers: text.slice(0, Math.max(0, at)) };
+  for (const setting of at > 0 ? text.slice(at + 1).split(',') : ['']) {
+    const [, name, value = ''] = /^([^:]*):(.*)$/.exec(setting) ?? [];
+    if (name === 'bits' || name === 'levels') own[name] = wholeNumber(value);
+    else if (name === 'group-size') own.groupSize = groupSize(value);
+    else if (name === 'grid') own.grid = value as NonNullable<WeightOverride['grid']>;
+    else if (name === 'method') own.method = value as NonNullable<WeightOverride['method']>;
+    else
+      throw new InvalidArgumentError(
+        'Expected a glob, "=", and settings such as bits:8,group-size:32 (bits, levels, grid, group-size, method).',
+      );
+  }
+  return [...before, own];
 }
 
 const units: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };

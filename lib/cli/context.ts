@@ -27,6 +27,7 @@ export interface Context {
   signal: AbortSignal;
   /** Options of a file with those of the command line. */
   withConfig(file: string, flags: ModelOptions): Promise<ModelOptions>;
+  withCheckpointConfig(file: string, flags: CheckpointOptions): Promise<CheckpointOptions>;
   quantizeModel(input: string, output: string, options: ModelOptions): Promise<Report>;
   compareMethods(input: string, options: CompareOptions): Promise<Comparison>;
   evaluateModel(float: string, quantized: string, options: EvaluateOptions): Promise<Evaluation>;
@@ -43,7 +44,9 @@ export function processContext(signal: AbortSignal): Context {
     stderr: process.stderr,
     env: process.env,
     signal,
-    withConfig: async (...args) => (await import('./config.js')).withConfig(...args),
+    withConfig: async (...args) => (await import('./model-config.js')).withConfig(...args),
+    withCheckpointConfig: async (...args) =>
+      (await import('./checkpoint-config.js')).withCheckpointConfig(...args),
     quantizeModel: async (...args) => (await import('../models/quantize-model.js')).quantizeModel(...args),
     compareMethods: async (...args) =>
       (await import('../compare/compare-methods.js')).compareMethods(...args),

@@ -56,8 +56,8 @@ export const dataHelp = `Calibration data:
   twice as many as it has inputs are good. A generation model's caches (past_key_values…) are made empty for you.
 `;
 
-/** All of the alphabet but its size. */
-export function addAlphabetFlags(command: Command): Command {
+/** All of the alphabet but its size. `groupSize`: what it is by default. */
+export function addAlphabetFlags(command: Command, groupSize = '32'): Command {
   return command
     .addOption(
       choice(
@@ -68,7 +68,7 @@ export function addAlphabetFlags(command: Command): Command {
     )
     .option(
       '--group-size <n|channel>',
-      'inputs that share a scale, or "channel": all of a neuron\'s (default: 32)',
+      `inputs that share a scale, or "channel": all of a neuron's (default: ${groupSize})`,
       parse.groupSize,
     )
     .addOption(

@@ -1,32 +1,31 @@
 import type { CheckpointOptions, CheckpointPlan, CheckpointReport } from '../checkpoints/types';
 import { writeWhole } from '../files';
 import { checkpointPlanTable, checkpointSummary, checkpointTable } from '../reports/checkpoint-table';
-import { type CheckpointFlags, checkpointOptions } from './checkpoint-flags';
 import { byteProgress } from './byte-progress';
 import { type Context, lookOf } from './context';
 
 interface Where {
   output: string;
   report?: string | undefined;
+  dryRun: boolean;
   json: boolean;
   quiet: boolean;
 }
 
-/** `vertexq quantize` of a checkpoint. `given`: the options that models have too. */
+/** `vertexq quantize` of a checkpoint. */
 export async function quantizeCheckpoint(
   input: string,
   given: CheckpointOptions,
-  flags: CheckpointFlags,
-  { output, report: reportFile, json, quiet }: Where,
+  { output, report: reportFile, dryRun, json, quiet }: Where,
   context: Context,
 ): Promise<void> {
   const look = lookOf(context);
-  const options = { ...given, ...checkpointOptions(flags), signal: context.signal };
+  const options = { ...given, signal: context.signal };
   const say = (text: string) => {
     if (!quiet) context.stderr.write(`${text}\n`);
   };
   let result: CheckpointPlan | CheckpointReport;
-  if (flags.dryRun) {
+  if (dryRun) {
     const plan = await context.planCheckpoint(input, output, options);
     say(checkpointPlanTable(plan, look));
     result = plan;

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { checkOutput, writeWhole } from '../files';
-import type { CheckpointOptions } from '../checkpoints/types';
+import type { CheckpointOptions, WeightOverride } from '../checkpoints/types';
 import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
 import * as parse from './arguments';
@@ -11,6 +11,7 @@ import {
   allFormatsFlag,
   type CheckpointFlags,
   checkpointFlagNames,
+  checkpointOptions,
   isCheckpoint,
   refuseOthers,
 } from './checkpoint-flags';
@@ -35,6 +36,7 @@ interface Flags extends Omit<ModelFlags, 'format'>, CheckpointFlags {
   format?: NonNullable<ModelOptions['format'] | CheckpointOptions['format']>;
   output: string;
   config?: string;
+  override?: WeightOverride[];
   method?: NonNullable<ModelOptions['method']>;
   bits?: number;
   levels?: number;
@@ -45,7 +47,7 @@ interface Flags extends Omit<ModelFlags, 'format'>, CheckpointFlags {
 }
 
 /** What is for the command itself, not for the library. */
-const commandFlags = ['output', 'config', 'report', 'json', 'quiet'] as const;
+const commandFlags = ['output', 'config', 'override', 'report', 'json', 'quiet'] as const;
 
 const examples = `
 What it does:
@@ -64,10 +66,11 @@ Methods:
 
 ${dataHelp}
 Configuration file:
-  The options of quantizeModel, by the names they have there, and others for single layers; later ones win. Paths are
-  relative to the file. For example vertexq.config.json:
+  The options of quantizeModel, for checkpoints those of quantizeCheckpoint, by the names they have there, and others for
+  single layers; later ones win. Paths are relative to the file. For example vertexq.config.json:
     { "calibration": "samples.npz", "bits": 4,
       "overrides": [{ "layers": "*/head/*", "bits": 8 }, { "layers": ["*up*", "*down*"], "groupSize": 16 }] }
+  Each --override comes after those of the file.
 
 Checkpoints:
   A safetensors file gives a file, a folder with an index a folder that vLLM and transformers load. Each neuron has one
@@ -85,9 +88,11 @@ Examples:
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --levels 3 --group-size channel --format float
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --layers '*attention*' --skip '*/head/*'
   $ vertexq quantize model.onnx -o out.onnx --config vertexq.config.json --bits 3
+  $ vertexq quantize model.onnx -o out.onnx --bits 4 --override '*/head/*=bits:8'
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
   $ vertexq quantize Llama-3.2-1B -o Llama-3.2-1B-4bit --group-size 128      a checkpoint, no data
   $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --activations inputs.safetensors --resume
+  $ vertexq quantize Llama-3.2-1B -o out --config vertexq.config.json --activations inputs.safetensors
   $ vertexq quantize Llama-3.2-1B -o out --format gptq --override '*down_proj*=bits:8' --dry-run
 
   Options that take several values end at the next option: give the model first.
@@ -113,7 +118,7 @@ export function addQuantize(program: Command, context: Context): void {
       'number of values a weight may take, instead of --bits: 3 is ternary',
       parse.wholeNumber,
     );
-  addAlphabetFlags(command)
+  addAlphabetFlags(command, '32; for checkpoints channel')
     .optionsGroup('Method:')
     .addOption(
       choice('--method <name>', 'how weights become codes, see below (default: vertex; without data msq)', [
@@ -126,6 +131,11 @@ export function addQuantize(program: Command, context: Context): void {
     );
   addMethodFlags(command);
   addLayerFlags(command)
+    .option(
+      '--override <glob=settings>',
+      'what is different for some layers, as "*down_proj*=bits:8,group-size:32"; may be given several times',
+      parse.override,
+    )
     .optionsGroup('Output:')
     .addOption(allFormatsFlag())
     .option(
@@ -146,12 +156,17 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
   const isForCheckpoint = await isCheckpoint(input);
   refuseOthers(flags, isForCheckpoint);
   if (reportFile !== undefined) await checkReportFile(reportFile, input, flags);
-  const given = sharedOptions(flags);
+  const shared = sharedOptions(flags);
   if (isForCheckpoint) {
-    const where = { output, report: reportFile, json, quiet };
-    return quantizeCheckpoint(input, given, flags, where, context);
+    const given = { ...shared, ...checkpointOptions(flags) };
+    return quantizeCheckpoint(
+      input,
+      flags.config === undefined ? given : await context.withCheckpointConfig(flags.config, given),
+      { output, report: reportFile, dryRun: flags.dryRun ?? false, json, quiet },
+      context,
+    );
   }
-  const options = flags.config === undefined ? given : await context.withConfig(flags.config, given);
+  const options = flags.config === undefined ? shared : await context.withConfig(flags.config, shared);
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let report: Report;
@@ -174,7 +189,12 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
 /** What was given, by the library's names, but what only checkpoints take. The library refuses a format of the other kind. */
 function sharedOptions(flags: Flags): ModelOptions & CheckpointOptions {
   const own = [...readingFlagNames, ...commandFlags, ...checkpointFlagNames, 'calibration'] as const;
-  return { ...without(flags, own), ...dataOptions(flags) } as ModelOptions & CheckpointOptions;
+  const { override: overrides } = flags;
+  return {
+    ...without(flags, own),
+    ...(overrides && { overrides }),
+    ...dataOptions(flags),
+  } as ModelOptions & CheckpointOptions;
 }
 
 /** Before the work, not after it. */

@@ -1,8 +1,8 @@
+import { environment } from '../environment';
 import { calibrationKind, hasTarget, layerCalibration } from '../layers/calibration';
 import { checkLayer, snapshot } from '../layers/layer-input';
 import { settingsOf } from '../layers/quantize-layer';
 import { quantizeWeights } from '../layers/quantize-weights';
-import { environment } from '../models/model-steps';
 import type { LayerInput } from '../types';
 import { jobOptions, planRuns } from './compare-options';
 import { meanErrors } from './run-errors';
@@ -48,6 +48,6 @@ export async function compareLayer(layer: LayerInput, given: CompareOptions): Pr
     skipped: [],
     seconds: (performance.now() - started) / 1000,
     warnings: [],
-    environment: environment(false),
+    environment: environment(),
   };
 }

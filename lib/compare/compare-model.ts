@@ -1,13 +1,14 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
+import { environment } from '../environment';
 import { OutputErrorSum } from '../evaluate/output-error';
 import { scoreOf } from '../evaluate/score';
 import type { PreparedCalibration } from '../models/calibration';
 import { checkModelOptions, checkPath, type ModelSettings } from '../models/model-options';
-import { environment, type OpenModel, openModel, prepareData, selectLayers } from '../models/model-steps';
+import { type OpenModel, openModel, prepareData, selectLayers } from '../models/model-steps';
 import { describeValue } from '../models/onnx/value-info';
-import { loadSession, runSession } from '../models/runtime';
+import { loadSession, runSession, runtimeVersion } from '../models/runtime';
 import { quantizeInto } from '../models/quantize-into';
 import { Workspace } from '../models/workspace';
 import type { JobOptions } from '../types';
@@ -48,7 +49,7 @@ export async function compareModel(input: string, given: CompareOptions): Promis
       skipped,
       seconds: (performance.now() - started) / 1000,
       warnings: [...data.warnings, ...evaluation.warnings],
-      environment: environment(true),
+      environment: environment(runtimeVersion()),
     };
   } finally {
     await evaluation.end();

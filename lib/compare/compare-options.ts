@@ -1,5 +1,5 @@
 import { checkScore } from '../evaluate/score';
-import { modelOptionNames } from '../models/model-options';
+import { modelOptionNames } from '../models/option-names';
 import type { ModelOptions } from '../models/types';
 import {
   checkJobOptions,

@@ -1,8 +1,9 @@
 import { setImmediate } from 'node:timers/promises';
+import { environment } from '../environment';
 import { VertexqError } from '../errors';
 import { type PreparedSamples, prepareSamples, dataOptionsOf } from '../models/calibration';
 import { checkDataOptions, dataOptionNames } from '../models/data/data-options';
-import { environment } from '../models/model-steps';
+import { runtimeVersion } from '../models/runtime';
 import type { Feeds } from '../models/types';
 import { checkJobOptions, describe, requireInteger, requireKnown } from '../options';
 import { timeBoth } from './latency';
@@ -61,7 +62,7 @@ export async function evaluateModel(
       latency,
       seconds: (performance.now() - started) / 1000,
       warnings: [...data.warnings, ...warnings],
-      environment: environment(true),
+      environment: environment(runtimeVersion()),
     };
   } finally {
     await both.end();

@@ -9,32 +9,17 @@ import {
   modelGrid,
   rankRule,
 } from '../options';
+import type { FitOptions } from '../overrides';
 import type { AlphabetOptions, Method } from '../types';
-import { flag } from './option-checks';
-import type { ModelOptions } from './types';
+import { flag } from '../option-checks';
 
-/** Options that say how a layer is fitted: those that may differ from layer to layer. */
+/** Options that may differ from layer to layer. */
 export const fitOptionNames = [
   ...['method', 'bits', 'levels', 'grid', 'groupSize', 'box', 'rank', 'scale', 'effort', 'damping'],
   'errorCorrection',
 ] as readonly (keyof FitOptions)[];
 
-export type FitOptions = Pick<
-  ModelOptions,
-  | 'method'
-  | 'bits'
-  | 'levels'
-  | 'grid'
-  | 'groupSize'
-  | 'box'
-  | 'rank'
-  | 'scale'
-  | 'effort'
-  | 'damping'
-  | 'errorCorrection'
->;
-
-/** These with defaults filled in; what depends on a layer's size is left. */
+/** How a layer is fitted, with defaults filled in; what depends on a layer's size is left. */
 export interface FitSettings extends MethodSettings {
   kind: AlphabetKind;
   groupSize: number | 'channel';

@@ -1,29 +1,23 @@
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../layers/quantize-weights';
+import { flag } from '../option-checks';
 import {
   checkJobOptions,
   describe,
   groupSizeFor,
-  quantizeOptionNames,
   rankRule,
   requireInteger,
   requireKnown,
   requireOneOf,
 } from '../options';
-import { checkDataOptions, dataOptionNames } from './data/data-options';
-import { type FitOptions, fitOptionNames, type FitSettings, fitSettings } from './fit-settings';
+import type { FitOptions } from '../overrides';
+import { checkDataOptions } from './data/data-options';
+import { fitOptionNames, type FitSettings, fitSettings } from './fit-settings';
 import { knownOperators } from './layers/kinds';
 import type { Layer } from './layers/layer';
-import { flag } from './option-checks';
+import { modelOptionNames } from './option-names';
 import { Overrides } from './overrides';
 import type { ModelOptions } from './types';
-
-export const modelOptionNames: readonly string[] = [
-  ...quantizeOptionNames,
-  ...dataOptionNames,
-  ...['calibration', 'holdout', 'errorCorrection', 'format', 'operators', 'layers', 'skip', 'overrides'],
-  ...['externalData', 'memory'],
-];
 
 /** The options of a model with defaults filled in; what depends on a layer's size is left for layerSettings. */
 export interface ModelSettings extends FitSettings {

@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { located, VertexqError } from '../errors';
-import { binding } from '../native/binding';
 import type { LayerReport } from '../types';
 import { version } from '../version';
 import { dataOptionsOf, type PreparedCalibration, prepareCalibration } from './calibration';
@@ -17,9 +16,8 @@ import { type Serialized, serializeModel } from './onnx/serialize';
 import { countOf, isExternal } from './onnx/tensor';
 import { addMetadata, describeValue } from './onnx/value-info';
 import type { Weights } from './onnx/weights';
-import { runtimeVersion } from './runtime';
 import type { Replacement } from './traversal/traversal';
-import type { DataOptions, ModelOptions, Report } from './types';
+import type { DataOptions, ModelOptions } from './types';
 import type { Workspace } from './workspace';
 import { assemble } from './write/assemble';
 import { raiseOpset } from './write/raise-opset';
@@ -174,16 +172,4 @@ function weightTotals(replacements: readonly Replacement[], layers: readonly Lay
     totals.after += layers[i]!.bytes.after;
   }
   return totals;
-}
-
-/** What a report's numbers depend on besides input and options. `ran`: whether onnxruntime had a part in them. */
-export function environment(ran: boolean): Report['environment'] {
-  const blas = binding().blasInfo();
-  return {
-    vertexq: version,
-    node: process.version,
-    blas: blas.config,
-    blasCore: blas.core,
-    onnxruntime: ran ? runtimeVersion() : null,
-  };
 }

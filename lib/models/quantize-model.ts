@@ -1,10 +1,11 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { environment } from '../environment';
 import { checkOutput } from '../files';
 import { checkModelOptions, checkPath } from './model-options';
-import { environment, openModel, prepareData, selectLayers } from './model-steps';
+import { openModel, prepareData, selectLayers } from './model-steps';
 import { quantizeInto } from './quantize-into';
-import { loadSession } from './runtime';
+import { loadSession, runtimeVersion } from './runtime';
 import type { ModelOptions, Report } from './types';
 import { Workspace } from './workspace';
 
@@ -65,7 +66,7 @@ export async function quantizeModel(
       },
       seconds: (performance.now() - started) / 1000,
       warnings: data?.warnings ?? [],
-      environment: environment(data !== null),
+      environment: environment(data && runtimeVersion()),
     };
   } finally {
     await workspace.end();

@@ -1,4 +1,6 @@
-import type { JobOptions, LayerReport, QuantizeOptions } from '../types';
+import type { Environment } from '../environment';
+import type { FitOptions } from '../overrides';
+import type { LayerReport, QuantizeOptions } from '../types';
 import type { DescribedValue } from './onnx/value-info';
 
 /** A tensor to feed: onnxruntime's `Tensor` has this shape. `type` is needed only where `data` does not tell it. */
@@ -86,10 +88,9 @@ export interface ModelOptions extends QuantizeOptions, DataOptions {
 }
 
 /** How some layers are quantized, where that differs from the others. */
-export interface LayerOverride extends Omit<QuantizeOptions, keyof JobOptions> {
+export interface LayerOverride extends FitOptions {
   /** Globs of layer names; each must match one. */
   layers: string | readonly string[];
-  errorCorrection?: boolean;
 }
 
 /** What `quantizeModel` did. */
@@ -114,7 +115,7 @@ export interface Report {
   seconds: number;
   warnings: string[];
   /** What the numbers depend on besides input and options. */
-  environment: { vertexq: string; node: string; blas: string; blasCore: string; onnxruntime: string | null };
+  environment: Environment;
 }
 
 /** One weight of a network that can be quantized. */

@@ -12,7 +12,7 @@ export const goldenCases: Record<string, CheckpointOptions> = {
   'compressed-mixed': {
     bits: 4,
     groupSize: 32,
-    overrides: { '*k_proj*': { bits: 8, groupSize: 'channel' } },
+    overrides: [{ layers: '*k_proj*', bits: 8, groupSize: 'channel' }],
   },
   ...Object.fromEntries(
     ([2, 3, 4, 8] as const).flatMap((bits): [string, CheckpointOptions][] => [
@@ -20,7 +20,7 @@ export const goldenCases: Record<string, CheckpointOptions> = {
       [`gptq_v2-${bits}`, { format: 'gptq_v2', bits, groupSize: 32 }],
     ]),
   ),
-  'gptq-mixed': { format: 'gptq', groupSize: 32, overrides: { '*k_proj*': { bits: 8 } } },
+  'gptq-mixed': { format: 'gptq', groupSize: 32, overrides: [{ layers: '*k_proj*', bits: 8 }] },
 };
 
 /** Writes the cases' checkpoints into folders of their names. */

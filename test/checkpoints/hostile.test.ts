@@ -28,9 +28,24 @@ test('options that are wrong', async (t) => {
     [{ resume: 1 }, /"resume" option to be true or false/],
     [{ layers: [] }, /"layers" option is empty/],
     [{ skip: 3 }, /"skip" option to be a glob/],
-    [{ overrides: { a: { bitz: 3 } } }, /did you mean "bits"/],
-    [{ overrides: { a: { bits: 12 } } }, /"bits" option/],
-    [{ overrides: 3 }, /Expected the overrides to be an object/],
+    [{ overrides: 3 }, /Expected the "overrides" option to be an array of objects, .*, not 3/],
+    [{ overrides: { a: { bits: 3 } } }, /Expected the "overrides" option to be an array of objects/],
+    [{ overrides: [3] }, /^overrides\[0\]: Expected the options to be an object, not 3/],
+    [{ overrides: [{ bits: 3 }] }, /^overrides\[0\]: Expected "layers"/],
+    [{ overrides: [{ layers: 'a' }] }, /^overrides\[0\]: There is nothing but "layers": give one of bits, /],
+    [{ overrides: [{ layers: 'a', bitz: 3 }] }, /^overrides\[0\]: .*did you mean "bits"/],
+    [
+      {
+        overrides: [
+          { layers: 'a', bits: 3 },
+          { layers: 'a', bits: 12 },
+        ],
+      },
+      /^overrides\[1\]: .*"bits" option/,
+    ],
+    [{ overrides: [{ layers: 'a', effort: 3 }] }, /^overrides\[0\]: Unknown option "effort"/],
+    [{ overrides: [{ layers: 'a', method: 'gptq' }] }, /^overrides\[0\]: .*"gptq" needs calibration data/],
+    [{ format: 'gptq', overrides: [{ layers: 'a', bits: 5 }] }, /^overrides\[0\]: .*not 5/],
     [{ threads: 0 }, /"threads" option/],
   ] as [object, RegExp][])
     for (const call of [quantizeCheckpoint, planCheckpoint]) {

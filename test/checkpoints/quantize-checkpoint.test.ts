@@ -1,7 +1,12 @@
 import test from 'ava';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CheckpointOptions, quantizeCheckpoint, quantizeLayer } from '../../lib/index';
+import {
+  type CheckpointOptions,
+  quantizeCheckpoint,
+  quantizeLayer,
+  type WeightOverride,
+} from '../../lib/index';
 import { temporaryFolder } from '../formats/files';
 import { bytesOf, fileOf, numbers, smallModel, tensor, writeFolder } from './make';
 import { floats, readAll, unpackCompressed, unpackGptq } from './unpack';
@@ -157,10 +162,12 @@ test('mixed widths, layers and skip by glob', async (t) => {
   const folder = temporaryFolder(t);
   const [input, output] = [join(folder, 'in'), join(folder, 'out')];
   writeFolder(input, smallModel());
-  const overrides = {
-    '*self_attn*': { bits: 8 },
-    '*.1.self_attn.o_proj': { bits: 2, groupSize: 16 },
-  } as const;
+  const overrides: WeightOverride[] = [
+    { layers: ['*self_attn*', '*.0.mlp.up_proj.weight'], bits: 8 },
+    { layers: '*.1.self_attn.o_proj', bits: 2, groupSize: 16 },
+    { layers: '*.1.self_attn.v_proj', levels: 3 },
+    { layers: '*.1.self_attn.?_proj', groupSize: 64 },
+  ];
   const report = await quantizeCheckpoint(input, output, {
     groupSize: 32,
     overrides,
@@ -169,7 +176,10 @@ test('mixed widths, layers and skip by glob', async (t) => {
   const found = new Map(report.layers.map(({ name, bits, groupSize }) => [name, [bits, groupSize]]));
   t.is(found.size, 11);
   t.deepEqual(found.get('model.layers.0.self_attn.q_proj'), [8, 32]);
-  t.deepEqual(found.get('model.layers.1.self_attn.o_proj'), [2, 16]);
+  t.deepEqual(found.get('model.layers.1.self_attn.o_proj'), [2, 64]);
+  // The number of levels replaces that of bits which an earlier one gave.
+  t.deepEqual(found.get('model.layers.1.self_attn.v_proj'), [2, 64]);
+  t.deepEqual(found.get('model.layers.0.mlp.up_proj'), [8, 32]);
   t.deepEqual(found.get(up), [4, 32]);
   const config = readFileSync(join(output, 'config.json'), 'utf8');
   t.regex(config, /"re:\^model\\\\\.layers\\\\\.1\\\\\.self_attn\\\\\.o_proj\$"/);
@@ -178,7 +188,7 @@ test('mixed widths, layers and skip by glob', async (t) => {
   await quantizeCheckpoint(input, gptq, {
     format: 'gptq',
     groupSize: 32,
-    overrides: { '*q_proj*': { bits: 8 } },
+    overrides: [{ layers: '*q_proj*', bits: 8 }],
     layers: ['*proj*', 'lm_head'],
     skip: '*k_proj*',
   });

@@ -153,7 +153,7 @@ test('what has changed since the interruption is said', async (t) => {
   };
   await refused({ bits: 3 }, /its options\.bits was not given and is now 3/);
   await refused({ groupSize: 64 }, /its options\.groupSize was 32 and is now 64/);
-  await refused({ overrides: { '*': { bits: 8 } } }, /its options\.overrides was not given/);
+  await refused({ overrides: [{ layers: '*', bits: 8 }] }, /its options\.overrides was not given/);
   const shard = join(input, 'model-00001-of-00002.safetensors');
   utimesSync(shard, 1e9, 1e9);
   await refused({}, /its input\..*model-00001-of-00002\.safetensors\.modified was .* and is now "2001-09-09/);

@@ -48,10 +48,10 @@ test('flags become the options of quantizeCheckpoint', async (t) => {
       'b=levels:3,grid:integer,method:msq',
     ),
     {
-      overrides: {
-        '*=a*': { bits: 8, groupSize: 'channel' },
-        b: { levels: 3, grid: 'integer', method: 'msq' },
-      },
+      overrides: [
+        { layers: '*=a*', bits: 8, groupSize: 'channel' },
+        { layers: 'b', levels: 3, grid: 'integer', method: 'msq' },
+      ],
     },
   );
   t.deepEqual(await optionsFor('--layers', 'a*', '--skip', 'b'), { layers: ['a*'], skip: ['b'] });
@@ -74,7 +74,7 @@ test('flags of the other kind of input, and wrong ones', async (t) => {
     t.is(code, 2);
     t.regex(stderr, /is for ONNX models/);
   }
-  for (const flags of [['--activations', 'a'], ['--resume'], ['--dry-run'], ['--override', 'a=bits:2']]) {
+  for (const flags of [['--activations', 'a'], ['--resume'], ['--dry-run']]) {
     const { code, stderr } = await runFake(['quantize', 'a.onnx', '-o', 'out', ...flags]);
     t.is(code, 2);
     t.regex(stderr, /is for checkpoints/);
@@ -85,6 +85,7 @@ test('flags of the other kind of input, and wrong ones', async (t) => {
     ['--override', '=bits:2'],
     ['--override', 'a=width:2'],
     ['--override', 'a=bits:x'],
+    ['--override', 'a=bits:2:3'],
     ['--format', 'gguf'],
   ])
     t.is((await runFake([...base, ...flags])).code, 2);

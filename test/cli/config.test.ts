@@ -1,7 +1,10 @@
 import test, { type ExecutionContext } from 'ava';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { CheckpointOptions } from '../../lib/checkpoints/types';
 import type { ModelOptions } from '../../lib/models/types';
+import type { JobOptions } from '../../lib/types';
+import { without } from '../../lib/cli/data-flags';
 import { temporaryFolder } from '../formats/files';
 import { runFake } from './fake';
 
@@ -19,7 +22,24 @@ function withFile(t: ExecutionContext, content: unknown) {
   return { folder, file, run, options };
 }
 
-const withoutHooks = ({ signal: _signal, onProgress: _onProgress, ...options }: ModelOptions) => options;
+/** What a checkpoint's run gets from a file. */
+function forCheckpoint(t: ExecutionContext, content: unknown) {
+  const { folder, file } = withFile(t, content);
+  const run = (...flags: string[]) =>
+    runFake(['quantize', 'in.safetensors', '-o', 'out', '--config', file, ...flags]);
+  const options = async (...flags: string[]): Promise<CheckpointOptions> => {
+    const { code, stderr, calls } = await run(...flags);
+    if (code !== 0) throw new Error(stderr);
+    return withoutHooks(calls[0]!.checkpoint!);
+  };
+  return { folder, run, options };
+}
+
+const withoutHooks = <Options extends JobOptions>({
+  signal: _signal,
+  onProgress: _on,
+  ...options
+}: Options) => options;
 
 test('options of the file; those of the command line win; paths are relative to the file', async (t) => {
   const overrides = [{ layers: '*head*', bits: 8 }];
@@ -66,6 +86,87 @@ test('options of the file; those of the command line win; paths are relative to 
     bits: 2,
   });
   t.deepEqual(await withFile(t, {}).options(), {});
+});
+
+test('--override comes after those of the file, for both kinds of input', async (t) => {
+  const overrides = [{ layers: '*head*', bits: 8 }];
+  const flags = ['--override', 'a*=bits:3', '--override', 'b=group-size:16'];
+  const all = [...overrides, { layers: 'a*', bits: 3 }, { layers: 'b', groupSize: 16 }];
+  t.deepEqual(await withFile(t, { overrides }).options(...flags), { overrides: all });
+  t.deepEqual(await forCheckpoint(t, { overrides }).options(...flags), { overrides: all });
+  t.deepEqual(await withFile(t, {}).options('--override', 'a=bits:3'), {
+    overrides: [{ layers: 'a', bits: 3 }],
+  });
+  const { calls } = await runFake(['quantize', 'in.onnx', '-o', 'out.onnx', '--override', 'a=bits:3']);
+  t.deepEqual(calls[0]!.options!.overrides, [{ layers: 'a', bits: 3 }]);
+  // A flag that is wrong is no fault of the file.
+  for (const { run } of [withFile(t, { overrides }), forCheckpoint(t, { overrides })]) {
+    const { code, stderr } = await run('--override', 'a=bits:9');
+    t.is(code, 2);
+    t.regex(stderr, /^vertexq: overrides\[1\]: Expected the "bits" option/);
+  }
+});
+
+test('options of a checkpoint in a file', async (t) => {
+  const content = {
+    ...{
+      activations: ['a.safetensors', '/b.safetensors'],
+      holdout: 0.2,
+      bits: 4,
+      groupSize: 64,
+      resume: true,
+    },
+    ...{ overrides: [{ layers: '*down_proj*', bits: 8, method: 'gptq' }], memory: 2 ** 30, format: 'gptq' },
+  };
+  const { folder, options } = forCheckpoint(t, content);
+  const own = { ...content, activations: [join(folder, 'a.safetensors'), '/b.safetensors'] };
+  t.deepEqual(await options(), own);
+  t.deepEqual(
+    await options('--levels', '3', '--format', 'float', '--activations', 'c.safetensors', '--threads', '2'),
+    { ...without(own, ['bits']), levels: 3, format: 'float', activations: ['c.safetensors'], threads: 2 },
+  );
+  const single = forCheckpoint(t, { activations: 'a.safetensors' });
+  t.deepEqual(await single.options('--dry-run'), { activations: join(single.folder, 'a.safetensors') });
+  for (const [wrong, message] of [
+    [{ bitz: 4 }, /config\.json: Unknown option "bitz": did you mean "bits"\?/],
+    [{ bits: 4, levels: 3 }, /config\.json: .*contradict each other/],
+    [{ onProgress: 4 }, /config\.json: Unknown option "onProgress"/],
+    [{ method: 'gptq' }, /config\.json: The method "gptq" needs calibration data/],
+    [
+      { activations: {} },
+      /config\.json: Expected the "activations" option to be the path of a file, or an array/,
+    ],
+    [{ activations: '' }, /config\.json: Expected the "activations" option/],
+    [{ format: 'qdq' }, /config\.json: Expected the "format" option to be one of "compressed-tensors"/],
+    [{ overrides: { a: { bits: 3 } } }, /config\.json: Expected the "overrides" option to be an array/],
+    [{ overrides: [{ layers: '*', effort: 3 }] }, /config\.json: overrides\[0\]: Unknown option "effort"/],
+    [null, /config\.json: Expected the options to be an object, not null/],
+  ] as [unknown, RegExp][]) {
+    const { code, stderr, calls } = await forCheckpoint(t, wrong).run();
+    t.deepEqual([code, calls], [2, []], JSON.stringify(wrong));
+    t.regex(stderr, message);
+  }
+});
+
+test('options of the other kind of input are refused', async (t) => {
+  for (const [option, message] of [
+    [{ calibration: 'a.npz' }, /"calibration" option is for ONNX models, .* checkpoint, .* in "activations"/],
+    [
+      { bits: 4, operators: ['MatMul'] },
+      /"operators" option is for ONNX models, and the input is a checkpoint/,
+    ],
+    [{ typo: 1, errorCorrection: true }, /"errorCorrection" option is for ONNX models/],
+  ] as [object, RegExp][]) {
+    const { code, stderr, calls } = await forCheckpoint(t, option).run();
+    t.deepEqual([code, calls], [2, []]);
+    t.regex(stderr, /^vertexq: [^ ]*config\.json: The /);
+    t.regex(stderr, message);
+  }
+  for (const name of ['activations', 'resume']) {
+    const { code, stderr, calls } = await withFile(t, { [name]: 'a' }).run();
+    t.deepEqual([code, calls], [2, []]);
+    t.regex(stderr, new RegExp(`config\\.json: The "${name}" option is for checkpoints, and .* ONNX model`));
+  }
 });
 
 test('what is wrong in the file is told with its name, and the place in it', async (t) => {

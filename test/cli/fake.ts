@@ -1,4 +1,5 @@
-import { withConfig } from '../../lib/cli/config';
+import { withCheckpointConfig } from '../../lib/cli/checkpoint-config';
+import { withConfig } from '../../lib/cli/model-config';
 import type { Context } from '../../lib/cli/context';
 import { run } from '../../lib/cli/main';
 import type { CompareOptions } from '../../lib/compare/types';
@@ -52,6 +53,7 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     env: {},
     signal: new AbortController().signal,
     withConfig,
+    withCheckpointConfig,
     quantizeModel: async (input, output, options) => {
       outcome.calls.push({ input, output, options });
       return quantizeModel ? quantizeModel(input, output, options) : sampleReport({ input, output });

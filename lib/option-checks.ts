@@ -1,4 +1,4 @@
-import { describe } from '../options';
+import { describe } from './options';
 
 /** Throws a TypeError unless an option is true, false or not given. */
 export function flag(name: string, value: unknown): boolean | undefined {

@@ -1,0 +1,7 @@
+import { quantizeOptionNames } from '../options';
+
+/** The options of `quantizeCheckpoint`. */
+export const checkpointOptionNames: readonly string[] = [
+  ...quantizeOptionNames,
+  ...['activations', 'holdout', 'format', 'layers', 'skip', 'overrides', 'memory', 'resume'],
+];

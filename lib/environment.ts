@@ -1,0 +1,18 @@
+import { binding } from './native/binding';
+import { version } from './version';
+
+/** What a report's numbers depend on besides input and options. */
+export interface Environment {
+  vertexq: string;
+  node: string;
+  blas: string;
+  blasCore: string;
+  /** Null where it had no part in them. */
+  onnxruntime: string | null;
+}
+
+/** What there is here. `onnxruntime`: its version, where it ran; whoever does not need it does not load it. */
+export function environment(onnxruntime: string | null = null): Environment {
+  const { config, core } = binding().blasInfo();
+  return { vertexq: version, node: process.version, blas: config, blasCore: core, onnxruntime };
+}
