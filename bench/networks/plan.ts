@@ -90,10 +90,10 @@ export function encoderPlans(quick: boolean): Plan[] {
 
 /** Rounding to nearest is quick, and says how hard a setting is. */
 export function ocrPlans(quick: boolean): Plan[] {
-  const names: MethodName[] = ['msq, largest-weight scale', 'msq', 'gptq', 'vertex'];
+  const names: MethodName[] = ['vertex, effort 0', 'gptq', 'msq', 'msq, largest-weight scale', 'vertex'];
   const settings = Object.keys(ocrSettings).slice(0, quick ? 1 : undefined);
-  return settings.flatMap((setting) =>
-    (quick ? names.slice(1, 3) : names).map((method) => ({
+  return (quick ? names.slice(1, 3) : names).flatMap((method) =>
+    settings.map((setting) => ({
       network: 'ocr' as const,
       setting,
       method,
