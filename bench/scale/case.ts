@@ -9,7 +9,7 @@ export interface Case extends Chain {
   /** Calibration rows, fed in batches. */
   rows: number;
   batch: number;
-  options: Pick<ModelOptions, 'method' | 'bits' | 'groupSize' | 'effort' | 'format'>;
+  options: Pick<ModelOptions, 'method' | 'scale' | 'bits' | 'groupSize' | 'effort' | 'format'>;
 }
 
 /** What the process has to do: a case whose model is there. */
