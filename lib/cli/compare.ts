@@ -59,7 +59,7 @@ export function addCompare(program: Command, context: Context): void {
     .command('compare')
     .summary('compare methods and widths on an ONNX model')
     .description('Compares quantization methods at several widths on an ONNX model, side by side.')
-    .argument('<model.onnx>', 'the network, in float32')
+    .argument('<model.onnx>', 'the float network')
     .option(
       '--methods <list>',
       'of vertex, gptq, gpfq, maly-saab and msq, with commas (default: vertex,gptq,gpfq,msq)',

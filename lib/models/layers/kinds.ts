@@ -78,11 +78,18 @@ function fusedMatMul(node: NodeProto, constant: Constant): Described {
   return gemm(node, constant);
 }
 
-/** Spatial axes of a convolution's weight, and what is wrong with it. */
-function kernelOf({ dims }: Constant): { kernel: number[] } | { reason: string } {
+/** Spatial axes of a convolution's weight and its groups, which the first dimension falls into; or what is wrong with them. */
+function kernelOf(
+  node: NodeProto,
+  { dims }: Constant,
+  first: 'input' | 'output',
+): { kernel: number[]; groups: number } | { reason: string } {
   if (dims.length < 3 || dims.length > 5)
     return { reason: `its weight has ${dims.length - 2} spatial dimensions, not 1 to 3` };
-  return { kernel: dims.slice(2) };
+  const groups = intAttribute(node, 'group', 1);
+  if (!(groups >= 1) || dims[0]! % groups !== 0)
+    return { reason: `its ${dims[0]} ${first} channels do not fall into ${groups} groups` };
+  return { kernel: dims.slice(2), groups };
 }
 
 /** How a convolution's kernel goes over its input, or what is wrong with that. */
@@ -103,19 +110,17 @@ function geometryOf(node: NodeProto, kernel: number[]): ConvGeometry | { reason:
 }
 
 function conv(node: NodeProto, constant: Constant): Described {
-  const found = kernelOf(constant);
+  const found = kernelOf(node, constant, 'output');
   if ('reason' in found) return found;
+  const { kernel, groups } = found;
   const [outFeatures, channels] = constant.dims as [number, number];
-  const groups = intAttribute(node, 'group', 1);
-  if (!(groups >= 1) || outFeatures % groups !== 0)
-    return { reason: `its ${outFeatures} output channels do not fall into ${groups} groups` };
-  const geometry = geometryOf(node, found.kernel);
+  const geometry = geometryOf(node, kernel);
   if ('reason' in geometry) return geometry;
   return {
     weightIndex: 1,
     layout: 'neuron-major',
     outFeatures,
-    inFeatures: channels * product(found.kernel),
+    inFeatures: channels * product(kernel),
     groups,
     input: { value: node.input[0]!, rows: { kind: 'patches', geometry } },
   };
@@ -123,16 +128,14 @@ function conv(node: NodeProto, constant: Constant): Described {
 
 /** Each position of the input, a row of its channels, adds its products with W to a patch of the output. */
 function convTranspose(node: NodeProto, constant: Constant): Described {
-  const found = kernelOf(constant);
+  const found = kernelOf(node, constant, 'input');
   if ('reason' in found) return found;
+  const { kernel, groups } = found;
   const [channels, perGroup] = constant.dims as [number, number];
-  const groups = intAttribute(node, 'group', 1);
-  if (!(groups >= 1) || channels % groups !== 0)
-    return { reason: `its ${channels} input channels do not fall into ${groups} groups` };
   return {
     weightIndex: 1,
     layout: 'input-major',
-    outFeatures: groups * perGroup * product(found.kernel),
+    outFeatures: groups * perGroup * product(kernel),
     inFeatures: channels / groups,
     groups,
     input: { value: node.input[0]!, rows: { kind: 'axis', axis: 1 } },
