@@ -12,7 +12,7 @@ export interface LineCounts {
   judged: number;
 }
 
-export const lineCounts: LineCounts = { calibration: 400, holdout: 60, judged: 1000 };
+export const lineCounts: LineCounts = { calibration: 200, holdout: 40, judged: 500 };
 export const quickLineCounts: LineCounts = { calibration: 12, holdout: 4, judged: 24 };
 
 const widths: Record<string, ModelOptions> = {

@@ -88,11 +88,11 @@ export function encoderPlans(quick: boolean): Plan[] {
   ];
 }
 
-/** Rounding to nearest is quick, and says how hard a setting is. */
+/** Rounding to nearest says how hard a setting is. */
 export function ocrPlans(quick: boolean): Plan[] {
-  const names: MethodName[] = ['vertex, effort 0', 'gptq', 'msq', 'msq, largest-weight scale', 'vertex'];
+  const names: MethodName[] = ['gptq', 'vertex', 'msq, largest-weight scale', 'msq'];
   const settings = Object.keys(ocrSettings).slice(0, quick ? 1 : undefined);
-  return (quick ? names.slice(1, 3) : names).flatMap((method) =>
+  return (quick ? ['gptq' as const, 'msq' as const] : names).flatMap((method) =>
     settings.map((setting) => ({
       network: 'ocr' as const,
       setting,

@@ -9,7 +9,7 @@ export interface OcrFacts extends Scores {
   lines: string;
 }
 
-const judges: MethodName[] = ['vertex', 'vertex, effort 0', 'gptq', 'msq', 'msq, largest-weight scale'];
+const judges: MethodName[] = ['vertex', 'gptq', 'msq', 'msq, largest-weight scale'];
 const missing = '–';
 const percent = (share: number | undefined): string =>
   share === undefined ? missing : (100 * share).toFixed(2);
