@@ -69,11 +69,11 @@ struct WalkKernels {
   /** V ← V - Y·A: V n × columns, Y n × depth (column-major, distances ldv, ldy), A depth × columns, row-major (lda). */
   void (*panel)(std::size_t n, std::size_t depth, std::size_t columns, const Real* y, std::size_t ldy, const Real* a,
                 std::size_t lda, Real* v, std::size_t ldv);
-  /** A ← L⁻¹ A: A depth × kPanelColumns, row-major; L lower triangular, row-major with distance ldl. */
-  void (*substitute)(std::size_t depth, const Real* l, std::size_t ldl, Real* a);
+  /** A ← L⁻¹ A: A depth × kPanelColumns, row-major; L lower triangular, row-major with distance ldl; `inverses` are 1 / L_ee. */
+  void (*substitute)(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a);
 };
 
-/** The kernels for this CPU. They differ in the last bits of their products, never in what they are told to choose. */
+/** The kernels for this CPU. They differ in the last bits of what they compute. */
 template <typename Real>
 const WalkKernels<Real>& walkKernels();
 

@@ -16,11 +16,13 @@ ProductForm<Real>::ProductForm(const BasicMatrix<Real>& t, std::size_t pivots, s
       rank_(t.rows()),
       ld_(linalg::paddedRows<Real>(t.rows())),
       capacity_(pivots),
-      width_(width),
       slotOf_(t.rows(), -1),
       entered_(t.rows(), -1),
       y_(ld_ * pivots),
       l_(pivots * pivots),
+      inverses_(pivots),
+      triangles_((pivots + kTriangle - 1) / kTriangle * kTriangle * kTriangle),
+      piece_(kTriangle * std::max(width, kPanel)),
       work_(std::max(pivots, std::min(t.rows(), t.cols())) * std::max(width, kPanel)),
       kernels_(walkKernels<Real>()) {
   places_.reserve(pivots);
@@ -48,9 +50,50 @@ void ProductForm<Real>::apply(Real* v, std::size_t count) {
   const std::size_t depth = places_.size();
   for (std::size_t c = 0; c < count; ++c)
     for (std::size_t e = 0; e < depth; ++e) work_[e + c * depth] = v[places_[e] + c * ld_];
-  linalg::trsm(CblasLeft, CblasUpper, linalg::kTransposed, CblasNonUnit, depth, count, l_.data(), capacity_,
-               work_.data(), depth);
+  solve(work_.data(), count);
   linalg::gemm(kPlain, kPlain, rank_, count, depth, Real(-1), y_.data(), ld_, work_.data(), depth, Real(1), v, ld_);
+}
+
+/** Those of the triangles on L's diagonal that were not inverted yet; one that may still grow, every time. */
+template <typename Real>
+void ProductForm<Real>::invertTriangles() {
+  const std::size_t depth = places_.size();
+  for (; inverted_ * kTriangle < depth; ++inverted_) {
+    const std::size_t first = inverted_ * kTriangle, order = std::min(kTriangle, depth - first);
+    Real* inverse = triangles_.data() + first * kTriangle;
+    std::fill_n(inverse, order * kTriangle, Real(0));
+    for (std::size_t c = 0; c < order; c += kPanel) {
+      // Columns c, c + 1, ... of the inverse: zero above row c.
+      Real* panel = piece_.data();
+      const std::size_t rows = order - c, columns = std::min(kPanel, rows);
+      std::fill_n(panel, rows * kPanel, Real(0));
+      for (std::size_t k = 0; k < columns; ++k) panel[k * kPanel + k] = 1;
+      kernels_.substitute(rows, row(first + c) + first + c, capacity_, inverses_.data() + first + c, panel);
+      for (std::size_t e = 0; e < rows; ++e)
+        std::copy_n(panel + e * kPanel, columns, inverse + (c + e) * kTriangle + c);
+    }
+    if (order < kTriangle) break;
+  }
+}
+
+/** A ← L⁻¹ A for `count` columns of as many elements as there are pivots. */
+template <typename Real>
+void ProductForm<Real>::solve(Real* a, std::size_t count) {
+  invertTriangles();
+  const std::size_t depth = places_.size(), width = piece_.size() / kTriangle;
+  for (std::size_t c = 0; c < count; c += width, a += width * depth) {
+    const std::size_t columns = std::min(width, count - c);
+    for (std::size_t first = 0; first < depth; first += kTriangle) {
+      const std::size_t order = std::min(kTriangle, depth - first);
+      if (first > 0)
+        linalg::gemm(linalg::kTransposed, kPlain, order, columns, first, Real(-1), row(first), capacity_, a, depth,
+                     Real(1), a + first, depth);
+      for (std::size_t k = 0; k < columns; ++k)
+        std::copy_n(a + first + k * depth, order, piece_.data() + k * kTriangle);
+      linalg::gemm(linalg::kTransposed, kPlain, order, columns, order, Real(1), triangles_.data() + first * kTriangle,
+                   kTriangle, piece_.data(), kTriangle, Real(0), a + first, depth);
+    }
+  }
 }
 
 template <typename Real>
@@ -62,7 +105,7 @@ void ProductForm<Real>::beginPanel(Real* v) {
   Real* a = work_.data();
   for (std::size_t e = 0; e < depth; ++e)
     for (std::size_t c = 0; c < kPanel; ++c) a[e * kPanel + c] = v[places_[blockStart_ + e] + c * ld_];
-  kernels_.substitute(depth, row(blockStart_) + blockStart_, capacity_, a);
+  kernels_.substitute(depth, row(blockStart_) + blockStart_, capacity_, inverses_.data() + blockStart_, a);
   kernels_.panel(ld_, depth, kPanel, y_.data() + blockStart_ * ld_, ld_, a, kPanel, v, ld_);
 }
 
@@ -75,7 +118,7 @@ void ProductForm<Real>::applyInPanel(Real* z) {
     const Real* l = row(panelStart_ + e) + panelStart_;
     Real value = z[places_[panelStart_ + e]];
     for (std::size_t f = 0; f < e; ++f) value -= l[f] * a[f];
-    a[e] = value / l[e];
+    a[e] = value * inverses_[panelStart_ + e];
   }
   kernels_.panel(ld_, depth, 1, y_.data() + panelStart_ * ld_, ld_, a, 1, z, ld_);
 }
@@ -89,6 +132,7 @@ void ProductForm<Real>::push(const Real* z, std::size_t place, std::ptrdiff_t en
   Real* l = l_.data() + pivot * capacity_;
   for (std::size_t f = panelStart_; f < pivot; ++f) l[f] = y_[place + f * ld_];
   l[pivot] = z[place];
+  inverses_[pivot] = 1 / z[place];
   places_.push_back(place);
   entered_[place] = entering;
 }
@@ -106,7 +150,7 @@ void ProductForm<Real>::completeRows() {
 template <typename Real>
 void ProductForm<Real>::forgetPivots() {
   places_.clear();
-  blockStart_ = panelStart_ = complete_ = 0;
+  blockStart_ = panelStart_ = complete_ = inverted_ = 0;
 }
 
 template <typename Real>
@@ -128,15 +172,15 @@ void ProductForm<Real>::fold() {
   slots_.resize(slots_.size() + fresh);
   for (const std::size_t place : places_) slots_[static_cast<std::size_t>(slotOf_[place])] = place;
 
-  // G ← G - Y L⁻¹ (rows k of I + G), a few columns at a time: as wide as the workspace.
-  for (std::size_t first = 0; first < slots_.size(); first += width_) {
-    const std::size_t count = std::min(width_, slots_.size() - first);
+  // G ← G - Y L⁻¹ (rows k of I + G), as many columns at a time as the workspace holds: mostly all.
+  const std::size_t width = work_.size() / depth;
+  for (std::size_t first = 0; first < slots_.size(); first += width) {
+    const std::size_t count = std::min(width, slots_.size() - first);
     Real* g = g_.data() + first * ld_;
     for (std::size_t c = 0; c < count; ++c)
       for (std::size_t e = 0; e < depth; ++e)
         work_[e + c * depth] = g[places_[e] + c * ld_] + (places_[e] == slots_[first + c] ? Real(1) : Real(0));
-    linalg::trsm(CblasLeft, CblasUpper, linalg::kTransposed, CblasNonUnit, depth, count, l_.data(), capacity_,
-                 work_.data(), depth);
+    solve(work_.data(), count);
     linalg::gemm(kPlain, kPlain, rank_, count, depth, Real(-1), y_.data(), ld_, work_.data(), depth, Real(1), g, ld_);
   }
   forgetPivots();
@@ -183,7 +227,8 @@ void ProductForm<Real>::refactor(const Matrix& exact) {
 
 template <typename Real>
 std::size_t ProductForm<Real>::bytes() const {
-  return y_.bytes() + l_.bytes() + g_.bytes() + work_.bytes() +
+  return y_.bytes() + l_.bytes() + inverses_.bytes() + triangles_.bytes() + piece_.bytes() + g_.bytes() +
+         work_.bytes() +
          (places_.capacity() + slots_.capacity() + slotOf_.size() + entered_.size()) * sizeof(std::size_t);
 }
 

@@ -8,7 +8,7 @@ namespace {
 
 /**
  * In the tableau form a block's own pivots are applied from the cache, by a kernel that is as fast as GEMM up to about this
- * depth; earlier ones by GEMM and a TRSM that is much slower, which pays the less the wider the block.
+ * depth; earlier ones by GEMM, which likes width.
  */
 constexpr std::size_t kTableauBlock = 192;
 /** In the inverse form every pivot of a block costs a column of Y that the fold must solve for: less is better, but GEMM needs 64. */
@@ -20,7 +20,7 @@ constexpr std::size_t kSmallInverseBlock = 32;
 
 WalkPlan planWalk(WalkForm form, std::size_t rank, std::size_t entering) {
   // After p pivots a column costs 2rp + p² flops in the tableau form and 4r·min(p, r) in the inverse form. Summed over all
-  // columns they meet at entering = 2.3 r; TRSM and the cache bring that down to about r (measured). With it the workspace
+  // columns they meet at entering = 2.3 r; the cache brings that down to about r (measured). With it the workspace
   // of the tableau form is bounded by 2 r².
   if (form == WalkForm::Auto) form = entering <= rank ? WalkForm::Tableau : WalkForm::Inverse;
   if (form == WalkForm::Tableau) return {std::min(kTableauBlock, entering + 1), entering + 1};

@@ -1,0 +1,116 @@
+// The walk's inner steps against loops that read like their definitions.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "check.h"
+#include "linalg/aligned_buffer.h"
+#include "walk/kernels.h"
+
+using namespace vertexq;
+
+namespace {
+
+template <typename Real>
+struct Basics {
+  Basics(std::mt19937_64& random, std::size_t rank) : n(linalg::paddedRows<Real>(rank)), z(n), x(n), low(n), high(n) {
+    std::uniform_real_distribution<Real> unit(0, 1);
+    for (std::size_t k = 0; k < rank; ++k) {
+      // Every kind of entry: off the path, below the tolerance, tied, huge, on a bound, beyond one.
+      const Real sizes[] = {0, WalkTolerances<Real>::pivot / 2, 1, Real(1e4), unit(random), unit(random)};
+      z[k] = sizes[random() % 6] * (random() % 2 ? 1 : -1);
+      low[k] = -unit(random);
+      high[k] = low[k] + (random() % 8 ? 1 : 0);
+      const Real places[] = {low[k], high[k], Real(high[k] + 1e-5), (low[k] + high[k]) / 2, low[k] + unit(random)};
+      x[k] = places[random() % 5];
+    }
+  }
+
+  RatioArrays<Real> arrays() const { return {n, z.data(), x.data(), low.data(), high.data()}; }
+
+  std::size_t n;
+  linalg::AlignedBuffer<Real> z, x, low, high;
+};
+
+template <typename Real>
+Real longestStep(const Basics<Real>& b, Real sign) {
+  Real least = std::numeric_limits<Real>::infinity();
+  for (std::size_t k = 0; k < b.n; ++k) {
+    if (!(std::abs(b.z[k]) > WalkTolerances<Real>::pivot)) continue;
+    const Real room = std::max<Real>(b.z[k] * sign > 0 ? b.x[k] - b.low[k] : b.high[k] - b.x[k], 0);
+    const Real over = (b.high[k] - b.low[k]) * WalkTolerances<Real>::feasibility;
+    least = std::min(least, (room + over) / std::abs(b.z[k]));
+  }
+  return least;
+}
+
+template <typename Real>
+Pivot<Real> largestPivot(const Basics<Real>& b, Real sign, Real limit) {
+  Pivot<Real> pivot{0, -1};
+  for (std::size_t k = 0; k < b.n; ++k) {
+    const Real size = std::abs(b.z[k]);
+    const Real room = std::max<Real>(b.z[k] * sign > 0 ? b.x[k] - b.low[k] : b.high[k] - b.x[k], 0);
+    const Real within = size * (limit * (1 + 4 * std::numeric_limits<Real>::epsilon()));
+    if (size > WalkTolerances<Real>::pivot && room <= within && size > pivot.size)
+      pivot = {size, static_cast<std::ptrdiff_t>(k)};
+  }
+  return pivot;
+}
+
+bool near(double a, double b, double epsilon) { return a == b || std::abs(a - b) <= 4 * epsilon * std::abs(b); }
+
+template <typename Real>
+void testRatios() {
+  std::mt19937_64 random(1);
+  const WalkKernels<Real>& kernels = walkKernels<Real>();
+  for (int trial = 0; trial < 2000; ++trial) {
+    const Basics<Real> basics(random, random() % 200);
+    const StepLimits<Real> limits = kernels.limits(basics.arrays());
+    CHECK(near(limits.up, longestStep<Real>(basics, 1), std::numeric_limits<Real>::epsilon()));
+    CHECK(near(limits.down, longestStep<Real>(basics, -1), std::numeric_limits<Real>::epsilon()));
+    for (const Real sign : {Real(1), Real(-1)}) {
+      const Real limit = sign > 0 ? limits.up : limits.down;
+      if (!std::isfinite(limit)) continue;
+      const Pivot<Real> got = kernels.choose(basics.arrays(), sign, limit), want = largestPivot(basics, sign, limit);
+      CHECK(got.place == want.place && got.size == want.size);
+      CHECK(got.place >= 0);
+    }
+  }
+}
+
+/** L⁻¹ from the rows of the identity, panel by panel: L times it is the identity. */
+template <typename Real>
+void testSubstitution() {
+  std::mt19937_64 random(2);
+  std::normal_distribution<Real> normal;
+  for (const std::size_t depth : {1, 2, 7, 8, 31, 64}) {
+    const std::size_t ld = depth + 3;
+    linalg::AlignedBuffer<Real> l(depth * ld), inverses(depth), a(depth * kPanelColumns);
+    for (std::size_t e = 0; e < depth; ++e) {
+      for (std::size_t f = 0; f < e; ++f) l[e * ld + f] = normal(random) / static_cast<Real>(depth);
+      l[e * ld + e] = (random() % 2 ? 1 : -1) * (1 + std::abs(normal(random)));
+      inverses[e] = 1 / l[e * ld + e];
+    }
+    const std::size_t columns = std::min(depth, kPanelColumns);
+    for (std::size_t c = 0; c < columns; ++c) a[c * kPanelColumns + c] = 1;
+    walkKernels<Real>().substitute(depth, l.data(), ld, inverses.data(), a.data());
+    for (std::size_t e = 0; e < depth; ++e)
+      for (std::size_t c = 0; c < kPanelColumns; ++c) {
+        double sum = c < columns && e == c ? -1 : 0;
+        for (std::size_t f = 0; f <= e; ++f)
+          sum += static_cast<double>(l[e * ld + f]) * static_cast<double>(a[f * kPanelColumns + c]);
+        CHECK_AT_MOST(std::abs(sum), 64 * static_cast<double>(std::numeric_limits<Real>::epsilon()));
+      }
+  }
+}
+
+}  // namespace
+
+int main() {
+  testRatios<float>();
+  testRatios<double>();
+  testSubstitution<float>();
+  testSubstitution<double>();
+  return report();
+}
