@@ -57,6 +57,7 @@ FreeEntryDecoder<Real>::FreeEntryDecoder(const FreeEntrySystem<Real>& system, st
     : system_(system),
       maxFree_(maxFree),
       factor_(maxFree * (maxFree + 16)),
+      cholesky_(maxFree),
       vector_(maxFree),
       wideVector_(maxFree),
       error_(system.size()),
@@ -72,7 +73,7 @@ FreeEntryDecoder<Real>::FreeEntryDecoder(const FreeEntrySystem<Real>& system, st
 /** L of H_TT back to front, `shift` added to its diagonal. False as choleskyLower's. */
 template <typename Real>
 template <typename Work, typename Entry>
-bool FreeEntryDecoder<Real>::factorise(const BasicMatrix<Entry>& h, std::vector<Work>& factor, double shift) const {
+bool FreeEntryDecoder<Real>::factorise(const BasicMatrix<Entry>& h, std::vector<Work>& factor, double shift) {
   const std::size_t r = places_.size();
   const std::uint32_t* VERTEXQ_RESTRICT places = places_.data();
   for (std::size_t j = 0; j < r; ++j) {
@@ -81,7 +82,11 @@ bool FreeEntryDecoder<Real>::factorise(const BasicMatrix<Entry>& h, std::vector<
     for (std::size_t i = j; i < r; ++i) to[i] = static_cast<Work>(from[places[i]]);
     to[j] += static_cast<Work>(shift);
   }
-  if (linalg::potrf('L', r, factor.data(), stride_) != 0) return false;
+  if constexpr (std::is_same_v<Work, float>) {
+    if (!cholesky_.factor(r, factor.data(), stride_)) return false;
+  } else {
+    if (linalg::potrf('L', r, factor.data(), stride_) != 0) return false;
+  }
   const double least = kLeastPivot * static_cast<double>(std::numeric_limits<Work>::epsilon());
   for (std::size_t j = 0; j < r; ++j) {
     const double pivot = factor[j * stride_ + j];

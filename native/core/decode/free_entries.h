@@ -8,6 +8,7 @@
 #include "decode/k_best.h"
 #include "decode/layer_alphabets.h"
 #include "linalg/matrix.h"
+#include "linalg/serial_cholesky.h"
 
 namespace vertexq {
 
@@ -45,7 +46,7 @@ struct FreeEntryOutcome {
  *     c_T = w_T - H_TT⁻¹ H_TF (q_F - w_F)                  the best real values given F (docs/method.md, section 3)
  *     q_i = nearest(c_i - Σ_{k<i} M_ki (q_k - c_k))      in the order of `free`; M from H_TT = U Uᵀ (coefficients.h)
  *
- * At r = |T| about r³/3 flops, all but O(N²) of them in LAPACK's potrf. The factor only steers the rounding, so it is
+ * At r = |T| about r³/3 flops, all but O(N²) of them in the factorisation. The factor only steers the rounding, so it is
  * computed in float32 for both precisions; the least-squares part is then refined with H in Real. Where float32 does
  * not allow it (H_TT not positive definite, or a pivot that is nothing but rounding error) the factor is computed in
  * float64, and where that fails too with more and more damping.
@@ -81,7 +82,7 @@ class FreeEntryDecoder {
 
  private:
   template <typename Work, typename Entry>
-  bool factorise(const BasicMatrix<Entry>& h, std::vector<Work>& factor, double shift) const;
+  bool factorise(const BasicMatrix<Entry>& h, std::vector<Work>& factor, double shift);
   template <typename Work>
   bool leastSquares(const std::vector<Work>& factor, std::vector<Work>& x, double scale, int refinements);
   template <typename Work>
@@ -97,8 +98,9 @@ class FreeEntryDecoder {
   std::size_t stride_ = 0;             // of the factors' columns
   std::vector<std::uint32_t> places_;  // T back to front: place p of a factor is input places_[p]
   std::vector<float> factor_;          // L, lower triangular: H_TT back to front is L Lᵀ
-  std::vector<double> wideFactor_;     // the same in float64, where needed
-  std::vector<float> vector_;          // |T|: right-hand side, solution, errors
+  linalg::SerialCholesky<float> cholesky_;
+  std::vector<double> wideFactor_;  // the same in float64, where needed
+  std::vector<float> vector_;       // |T|: right-hand side, solution, errors
   std::vector<double> wideVector_;
   std::vector<Real> error_;           // N: q - w on F, c - w on T
   std::vector<Real> gradient_;        // N: H·error_

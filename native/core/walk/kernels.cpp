@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "linalg/lanes.h"
+#include "linalg/panel_update.h"
 #include "linalg/simd.h"
 
 namespace vertexq {
@@ -105,43 +106,6 @@ VERTEXQ_INLINE void moveBody(std::size_t n, Real s, const Real* z, Real* x) {
   for (std::size_t k = 0; k < n; k += L::count) store(x + k, V(load<V>(x + k) - load<V>(z + k) * s));
 }
 
-/** `Columns` columns of V at once, two vectors of rows in registers: Y is read once for all of them. */
-template <typename Real, std::size_t Bytes, std::size_t Columns>
-VERTEXQ_INLINE void stripBody(std::size_t n, std::size_t depth, const Real* y, std::size_t ldy, const Real* a,
-                              std::size_t lda, Real* v, std::size_t ldv) {
-  using L = linalg::Lanes<Real, Bytes>;
-  using V = typename L::type;
-  for (std::size_t k = 0; k < n; k += 2 * L::count) {
-    V first[Columns], second[Columns];
-    for (std::size_t c = 0; c < Columns; ++c) {
-      first[c] = load<V>(v + c * ldv + k);
-      second[c] = load<V>(v + c * ldv + k + L::count);
-    }
-    for (std::size_t e = 0; e < depth; ++e) {
-      const V y1 = load<V>(y + e * ldy + k), y2 = load<V>(y + e * ldy + k + L::count);
-      for (std::size_t c = 0; c < Columns; ++c) {
-        const Real factor = a[e * lda + c];
-        first[c] -= y1 * factor;
-        second[c] -= y2 * factor;
-      }
-    }
-    for (std::size_t c = 0; c < Columns; ++c) {
-      store(v + c * ldv + k, first[c]);
-      store(v + c * ldv + k + L::count, second[c]);
-    }
-  }
-}
-
-template <typename Real, std::size_t Bytes, std::size_t Columns>
-VERTEXQ_INLINE void panelBody(std::size_t n, std::size_t depth, std::size_t columns, const Real* y, std::size_t ldy,
-                              const Real* a, std::size_t lda, Real* v, std::size_t ldv) {
-  std::size_t c = 0;
-  for (; c + Columns <= columns; c += Columns)
-    stripBody<Real, Bytes, Columns>(n, depth, y, ldy, a + c, lda, v + c * ldv, ldv);
-  for (; c + 2 <= columns; c += 2) stripBody<Real, Bytes, 2>(n, depth, y, ldy, a + c, lda, v + c * ldv, ldv);
-  if (c < columns) stripBody<Real, Bytes, 1>(n, depth, y, ldy, a + c, lda, v + c * ldv, ldv);
-}
-
 template <typename Real, std::size_t Bytes>
 VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a) {
   constexpr std::size_t width = kPanelColumns * sizeof(Real) < Bytes ? kPanelColumns * sizeof(Real) : Bytes;
@@ -180,7 +144,7 @@ VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t
     Target static void move(std::size_t n, Real s, const Real* z, Real* x) { moveBody<Real, Bytes>(n, s, z, x); }     \
     Target static void panel(std::size_t n, std::size_t depth, std::size_t columns, const Real* y, std::size_t ldy,   \
                              const Real* a, std::size_t lda, Real* v, std::size_t ldv) {                              \
-      panelBody<Real, Bytes, Columns>(n, depth, columns, y, ldy, a, lda, v, ldv);                                     \
+      linalg::updatePanel<Real, Bytes, Columns>(n, depth, columns, y, ldy, a, lda, v, ldv);                           \
     }                                                                                                                 \
     Target static void substitute(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a) { \
       substituteBody<Real, Bytes>(depth, l, ldl, inverses, a);                                                        \
