@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { inspectModel, quantizeModel } from '../../lib/index';
+import { evaluateModel, inspectModel, quantizeModel } from '../../lib/index';
 import { tensorsOf } from '../../lib/models/onnx/graph';
 import { node, tensor } from '../../lib/models/onnx/make';
 import {
@@ -326,3 +326,34 @@ async function runFile(path: string): Promise<Float32Array> {
   await session.release();
   return y!.data as Float32Array;
 }
+
+test('a model in a cache of the Hugging Face hub, whose files are links', async (t) => {
+  const cache = join(folder(t), 'models--someone--something');
+  const own = join(cache, 'snapshots', '0123', 'onnx');
+  const blobs = join(cache, 'blobs');
+  for (const path of [own, blobs, join(blobs, 'deeper')]) mkdirSync(path, { recursive: true });
+  const data = Buffer.from(new Uint8Array(random(size * size, 7).buffer));
+  for (const path of ['data', 'deeper/data']) writeFileSync(join(blobs, path), data);
+  writeFileSync(join(cache, 'data'), data);
+  writeFileSync(join(blobs, 'model'), bytesOf(oneLayer(elsewhere('w', { location: 'in.onnx_data' }))));
+  const [input, link] = [join(own, 'in.onnx'), join(own, 'in.onnx_data')];
+  const up = join('..', '..', '..');
+  symlinkSync(join(up, 'blobs', 'model'), input);
+  symlinkSync(join(up, 'blobs', 'data'), link);
+
+  const plain = files(t, oneLayer(inFile('w')));
+  const output = join(folder(t), 'out.onnx');
+  for (const options of [{ method: 'msq' } as const, { calibration }]) {
+    await quantizeModel(input, output, options);
+    await quantizeModel(plain.input, plain.output, options);
+    t.deepEqual(readFileSync(output), readFileSync(plain.output));
+  }
+  const { outputs } = await evaluateModel(input, output, { data: calibration });
+  t.true(outputs[0]!.cosine! > 0.9);
+
+  for (const elsewhere of [join(up, 'data'), join(up, 'blobs', 'deeper', 'data'), '/etc/passwd', 'self']) {
+    rmSync(link);
+    symlinkSync(elsewhere, link);
+    await refused(t, input, output, onnx, /below the model's folder, and .* is a symbolic link/);
+  }
+});

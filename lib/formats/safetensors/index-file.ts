@@ -1,7 +1,8 @@
 import { realpath } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, sep, win32 } from 'node:path';
+import { isAbsolute, join, sep, win32 } from 'node:path';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options';
+import { hubFilesOf } from '../hub-cache';
 import { InputFile } from '../input-file';
 import { HeaderError, HeaderScanner } from './header-scanner';
 
@@ -103,11 +104,8 @@ export async function shardPath(folder: string, name: string): Promise<string> {
   return real;
 }
 
-/** The folder itself; and where it is a snapshot in a cache of the Hugging Face hub, whose files are links, that cache's files. */
+/** The folder itself; and where it is in a cache of the Hugging Face hub, whose files are links, that cache's files. */
 export async function allowedPlaces(folder: string): Promise<string[]> {
-  const real = await realpath(folder);
-  const snapshots = dirname(real);
-  return basename(snapshots) === 'snapshots' && basename(dirname(snapshots)).startsWith('models--')
-    ? [real, join(dirname(snapshots), 'blobs')]
-    : [real];
+  const blobs = await hubFilesOf(folder);
+  return [await realpath(folder), ...(blobs === null ? [] : [blobs])];
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { lstat } from 'node:fs/promises';
+import { lstat, realpath } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
+import { hubFilesOf } from '../../formats/hub-cache';
 import type { InputFile } from '../../formats/input-file';
 import { describe } from '../../options';
 import type { TensorProto } from './onnx_pb';
@@ -61,20 +62,27 @@ export function externalPlace(tensor: TensorProto, model: string): ExternalPlace
 }
 
 /**
- * Throws ERR_VERTEXQ_ONNX where a file below the folder of `model` is, or is reached by, a symbolic link: it would be a file
- * elsewhere. What is missing is for opening to say.
+ * The file to open. A symbolic link, or one on the way, would be a file elsewhere: ERR_VERTEXQ_ONNX, but for a link to one of the
+ * model's own files in a cache of the Hugging Face hub. What is missing is for opening to say.
  */
-export async function refuseLinks({ steps }: ExternalPlace, model: string, tensor: string): Promise<void> {
+export async function externalFile(
+  { path, steps }: ExternalPlace,
+  model: string,
+  tensor: string,
+): Promise<string> {
   let at = dirname(model);
-  for (const step of steps) {
+  for (const [i, step] of steps.entries()) {
     at = join(at, step);
     const found = await lstat(at).catch(() => undefined);
-    if (found?.isSymbolicLink())
-      throw new VertexqError(
-        'ERR_VERTEXQ_ONNX',
-        `tensor "${tensor}": its data should lie in a file below the model's folder, and ${at} is a symbolic link`,
-      );
+    if (!found?.isSymbolicLink()) continue;
+    const real = i === steps.length - 1 ? await realpath(at).catch(() => null) : null;
+    if (real !== null && dirname(real) === (await hubFilesOf(dirname(model)))) return real;
+    throw new VertexqError(
+      'ERR_VERTEXQ_ONNX',
+      `tensor "${tensor}": its data should lie in a file below the model's folder, and ${at} is a symbolic link`,
+    );
   }
+  return path;
 }
 
 /** A file's SHA-1 in hexadecimal digits. */

@@ -5,7 +5,7 @@ import { InputFile } from '../../formats/input-file';
 import { describe } from '../../options';
 import type { FloatArray } from '../../types';
 import { floatTypes, rawLength, typeNameOf } from './element-types';
-import { externalPlace, placeWithin, refuseLinks, sha1Of } from './external';
+import { externalPlace, placeWithin, externalFile, sha1Of } from './external';
 import { tensorsOf } from './graph';
 import {
   TensorProto_DataLocation as DataLocation,
@@ -65,12 +65,12 @@ export class Weights {
     if (known) return known;
     if (!isExternal(tensor)) return null;
     const place = externalPlace(tensor, this.file);
-    await refuseLinks(place, this.file, tensor.name);
-    const found = await this.read(place.path, async (file) => {
+    const path = await externalFile(place, this.file, tensor.name);
+    const found = await this.read(path, async (file) => {
       if (place.checksum !== null) await this.requireChecksum(file, place.checksum, tensor.name);
       return placeWithin(place, rawLength(tensor.dataType, countOf(tensor)), file.size, tensor.name);
     });
-    const located = { path: place.path, ...found };
+    const located = { path, ...found };
     this.locate(tensor, located);
     return located;
   }
