@@ -10,6 +10,7 @@
 #include "decode/damping.h"
 #include "error.h"
 #include "linalg/real_blas.h"
+#include "parallel/thread_pool.h"
 
 namespace vertexq {
 
@@ -18,59 +19,84 @@ namespace {
 /** Beyond this much relative damping any finite symmetric matrix of our sizes is diagonally dominant. */
 constexpr double kMostDamping = 1e10;
 
+/** Columns of a task that only moves memory. */
+constexpr std::size_t kColumnsAtOnce = 64;
+
+/** Runs task(j) for every column, on at most `threads` threads. */
+template <typename Task>
+void forColumns(std::size_t n, unsigned threads, const Task& task) {
+  ThreadPool::shared().parallelFor(
+      (n + kColumnsAtOnce - 1) / kColumnsAtOnce, threads, [&](std::size_t block, unsigned) {
+        const std::size_t first = block * kColumnsAtOnce, end = std::min(n, first + kColumnsAtOnce);
+        for (std::size_t j = first; j < end; ++j) task(j);
+      });
+}
+
 /**
  * The lower triangle of scale·(H + shift·I) with its inputs in order and then back to front: the Cholesky factor of
  * this, read back to front, is the reverse factor U.
  */
 template <typename Work, typename Real>
 BasicMatrix<Work> flipped(const BasicMatrix<Real>& h, const std::vector<int>& order, double scale, double shift,
-                          double deadValue) {
+                          double deadValue, unsigned threads) {
   const std::size_t n = h.cols();
-  std::vector<std::size_t> reversed(order.rbegin(), order.rend());
+  const std::vector<std::size_t> reversed(order.rbegin(), order.rend());
   BasicMatrix<Work> a(n, n);
-  for (std::size_t j = 0; j < n; ++j) {
+  forColumns(n, threads, [&](std::size_t j) {
     const Real* from = h.column(reversed[j]);
     Work* to = a.column(j);
     for (std::size_t i = j; i < n; ++i) to[i] = static_cast<Work>(from[reversed[i]] * scale);
     const double diagonal = from[reversed[j]];
     to[j] = static_cast<Work>(scale * (diagonal == 0 ? deadValue : diagonal + shift));
-  }
+  });
   return a;
 }
 
-/** U by columns over its diagonal, from the factor of flipped(). */
+/** U by columns over its diagonal, from the factor of flipped(): that back to front in both directions. */
 template <typename Real, typename Work>
-BasicMatrix<Real> unflipped(BasicMatrix<Work> factor) {
+BasicMatrix<Real> unflipped(BasicMatrix<Work> factor, unsigned threads) {
   const std::size_t n = factor.cols();
-  // Column-major and n × n: back to front in both directions is the array back to front.
-  std::reverse(factor.data(), factor.data() + n * n);
-  BasicMatrix<Real> m;
   if constexpr (std::is_same_v<Real, Work>) {
-    m = std::move(factor);
+    const auto finish = [&](std::size_t j) {
+      Real* column = factor.column(j);
+      const Real inverse = 1 / column[j];
+      for (std::size_t i = 0; i < j; ++i) column[i] *= inverse;
+      std::fill(column + j, column + n, Real(0));
+    };
+    // In place: two columns change places.
+    forColumns((n + 1) / 2, threads, [&](std::size_t j) {
+      Real *left = factor.column(j), *right = factor.column(n - 1 - j);
+      std::reverse(left, left + n);
+      if (left != right) {
+        std::reverse(right, right + n);
+        std::swap_ranges(left, left + n, right);
+        finish(n - 1 - j);
+      }
+      finish(j);
+    });
+    return factor;
   } else {
-    m = BasicMatrix<Real>(n, n);
-    for (std::size_t j = 0; j < n; ++j)
-      for (std::size_t i = 0; i <= j; ++i) m(i, j) = static_cast<Real>(factor(i, j) / factor(j, j));
+    BasicMatrix<Real> m(n, n);
+    forColumns(n, threads, [&](std::size_t j) {
+      const Work* from = factor.column(n - 1 - j);
+      const Work diagonal = from[n - 1 - j];
+      Real* to = m.column(j);
+      for (std::size_t i = 0; i < j; ++i) to[i] = static_cast<Real>(from[n - 1 - i] / diagonal);
+    });
+    return m;
   }
-  for (std::size_t j = 0; j < n; ++j) {
-    Real* column = m.column(j);
-    const Real inverse = 1 / column[j];
-    for (std::size_t i = 0; i < j; ++i) column[i] *= inverse;
-    std::fill(column + j, column + n, Real(0));
-  }
-  return m;
 }
 
 template <typename Work, typename Real>
 bool factorise(Coefficients<Real>& result, const BasicMatrix<Real>& h, double scale, double unit, unsigned threads,
                const JobControl& control) {
-  BasicMatrix<Work> a = flipped<Work>(h, result.order, scale, result.damping * unit, unit);
+  BasicMatrix<Work> a = flipped<Work>(h, result.order, scale, result.damping * unit, unit, threads);
   if (!choleskyLower(a, threads, control)) return false;
   double sum = 0;
   for (std::size_t i = 0; i < a.cols(); ++i) sum += std::log(static_cast<double>(a(i, i)));
   result.logDeterminant = 2 * sum - static_cast<double>(a.cols()) * std::log(scale);
   result.doublePrecision = std::is_same_v<Work, double>;
-  result.m = unflipped<Real>(std::move(a));
+  result.m = unflipped<Real>(std::move(a), threads);
   return true;
 }
 
