@@ -71,10 +71,10 @@ class ProductForm {
   void solve(Real* a, std::size_t count);
   void forgetPivots();
   /**
-   * Order of the triangles that are inverted, so that solving with L is GEMM: BLAS' TRSM runs at a fifth of its rate. With 64
-   * a float32 walk had to factor its basis anew five times as often.
+   * Order of the triangles that are inverted, so that solving with L is GEMM: BLAS' TRSM runs at a fifth of its rate. Float32 walks
+   * have to factor their basis anew about as often as with TRSM then; with 16 twice, with 64 five times as often.
    */
-  static constexpr std::size_t kTriangle = 16;
+  static constexpr std::size_t kTriangle = 8;
   const Real* row(std::size_t pivot) const { return l_.data() + pivot * capacity_; }
   void openSlots(std::size_t count);
 
