@@ -5,7 +5,7 @@ import { InputFile } from '../../formats/input-file';
 import { describe } from '../../options';
 import type { FloatArray } from '../../types';
 import { floatTypes, rawLength, typeNameOf } from './element-types';
-import { externalPlace, placeWithin, externalFile, sha1Of } from './external';
+import { externalFile, externalPlace, placeWithin, sha1Of } from './external';
 import { tensorsOf } from './graph';
 import {
   TensorProto_DataLocation as DataLocation,
