@@ -45,6 +45,9 @@ export interface ShardPlan {
   units: Unit[];
 }
 
+/** What a journal calls a unit. */
+export const unitKey = ({ name }: ShardPlan, index: number): string => `${name}#${index}`;
+
 export interface Plan {
   shards: ShardPlan[];
   /** By tensor, why it is copied. */

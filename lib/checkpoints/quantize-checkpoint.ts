@@ -4,7 +4,7 @@ import { indexName } from '../formats/safetensors/index-file';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
 import { companionsOf, configName, copyWhole } from './companions';
 import { withQuantization } from './config';
-import type { Plan } from './plan';
+import { type Plan, unitKey } from './plan';
 import { manifestOf, type Prepared, prepareOutput, withPrepared } from './prepare';
 import { reportOf } from './report';
 import { UnitRunner } from './run-units';
@@ -72,7 +72,7 @@ async function runShards(
         shard,
         folder === null ? output : join(folder, shard.name),
         work.partial(shard.name),
-        work.resumed,
+        shard.units.every((_, i) => work.done.has(unitKey(shard, i))),
       ),
   );
   try {

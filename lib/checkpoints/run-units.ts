@@ -8,7 +8,7 @@ import { Buffers, sizeFor } from './buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { fitWeight, type FittedFacts, RecordedCache } from './fit-weight';
 import { checksum } from './native-work';
-import { layerName, type PlannedWeight, rowsPerUnit, type ShardPlan, type Unit } from './plan';
+import { layerName, type PlannedWeight, rowsPerUnit, type ShardPlan, type Unit, unitKey } from './plan';
 import { Semaphore } from './semaphore';
 import type { ShardRun } from './shard-run';
 import type { DoneUnit, WorkFolder } from './work-folder';
@@ -214,5 +214,5 @@ interface Task {
 /** One after the other, for several to take from. */
 function* tasksOf(shards: readonly ShardRun[]): Generator<Task> {
   for (const shard of shards)
-    for (const [i, unit] of shard.plan.units.entries()) yield { shard, unit, key: `${shard.plan.name}#${i}` };
+    for (const [i, unit] of shard.plan.units.entries()) yield { shard, unit, key: unitKey(shard.plan, i) };
 }

@@ -15,7 +15,8 @@ export class ShardRun {
     readonly plan: ShardPlan,
     readonly path: string,
     private readonly partial: string,
-    private readonly resumed: boolean,
+    /** Whether the interrupted run had done all of it. */
+    private readonly done: boolean,
   ) {
     this.remaining = plan.units.length;
   }
@@ -26,8 +27,9 @@ export class ShardRun {
   }
 
   private async openOnce(): Promise<void> {
-    const found = this.resumed ? await stat(this.path).catch(() => undefined) : undefined;
-    if (found?.size === this.plan.layout.size) {
+    // A file under the name while another is on its way, or with units that are not done, is of an earlier run: it will be replaced.
+    const own = this.done && (await sizeOf(this.partial)) === undefined;
+    if (own && (await sizeOf(this.path)) === this.plan.layout.size) {
       this.made = await InputFile.open(this.path);
       const head = await this.made.read(0, this.plan.layout.head.length);
       if (Buffer.compare(head, this.plan.layout.head) === 0) return;
@@ -37,7 +39,7 @@ export class ShardRun {
     await this.making.write(this.plan.layout.head, 0);
   }
 
-  /** Whether an earlier run completed the file. */
+  /** Whether the interrupted run completed the file. */
   get complete(): boolean {
     return this.made !== undefined;
   }
@@ -90,3 +92,9 @@ export class ShardRun {
     await this.made?.close();
   }
 }
+
+const sizeOf = (path: string): Promise<number | undefined> =>
+  stat(path).then(
+    ({ size }) => size,
+    () => undefined,
+  );

@@ -28,7 +28,6 @@ export class WorkFolder {
     private readonly journal: FileHandle,
     /** By the keys of units. */
     readonly done: ReadonlyMap<string, DoneUnit>,
-    readonly resumed: boolean,
   ) {}
 
   /**
@@ -57,7 +56,7 @@ export class WorkFolder {
       const journal = await open(journalPath, 'a');
       // What a kill cut off must not run into the next line.
       if (lines !== undefined && lines !== '' && !lines.endsWith('\n')) await journal.appendFile('\n');
-      return new WorkFolder(path, lock, journal, readJournal(lines ?? ''), before !== undefined);
+      return new WorkFolder(path, lock, journal, readJournal(lines ?? ''));
     } catch (cause) {
       await lock?.close();
       if (cause instanceof VertexqError) throw cause;
