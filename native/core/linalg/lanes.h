@@ -46,12 +46,13 @@ VERTEXQ_INLINE V broadcast(Real value) {
 
 template <typename V>
 VERTEXQ_INLINE V magnitude(const V& v) {
-  return v < 0 ? -v : v;
+  return -v < v ? v : -v;
 }
 
 template <typename V>
 VERTEXQ_INLINE V atLeastZero(const V& v) {
-  return v > 0 ? v : V{};
+  const V zero = -V{};  // as +0, a constant, GCC makes two instructions of this maximum
+  return v > zero ? v : zero;
 }
 
 }  // namespace vertexq::linalg

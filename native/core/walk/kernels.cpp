@@ -16,6 +16,23 @@ using linalg::load;
 using linalg::magnitude;
 using linalg::store;
 
+/** The least lane, by halves. */
+template <typename Real, std::size_t Bytes>
+VERTEXQ_INLINE Real leastOf(const typename linalg::Lanes<Real, Bytes>::type& v) {
+  constexpr std::size_t count = linalg::Lanes<Real, Bytes>::count;
+  if constexpr (count == 1) {
+    Real only;
+    store(&only, v);
+    return only;
+  } else {
+    using Half = typename linalg::Lanes<Real, Bytes / 2>::type;
+    Real lanes[count];
+    store(lanes, v);
+    const Half left = load<Half>(lanes), right = load<Half>(lanes + count / 2);
+    return leastOf<Real, Bytes / 2>(right < left ? right : left);
+  }
+}
+
 /** The least room / size of the entries seen, in each lane: ratios are compared as products, which takes no division. */
 template <typename V, typename Real>
 struct LeastRatio {
@@ -28,25 +45,15 @@ struct LeastRatio {
     size = less ? otherSize : size;
   }
 
-  VERTEXQ_INLINE Real value() const {
-    constexpr std::size_t count = sizeof(V) / sizeof(Real);
-    Real rooms[count], sizes[count];
-    store(rooms, room);
-    store(sizes, size);
-    Real least = rooms[0] / sizes[0];
-    for (std::size_t i = 1; i < count; ++i) {
-      const Real ratio = rooms[i] / sizes[i];
-      least = ratio < least ? ratio : least;
-    }
-    return least;
-  }
+  VERTEXQ_INLINE void take(const LeastRatio& other) { take(other.room, other.size); }
+
+  VERTEXQ_INLINE Real value() const { return leastOf<Real, sizeof(V)>(V(room / size)); }
 };
 
 template <typename Real, std::size_t Bytes>
 VERTEXQ_INLINE StepLimits<Real> limitsBody(const RatioArrays<Real>& a) {
   using L = linalg::Lanes<Real, Bytes>;
   using V = typename L::type;
-  const V infinite = broadcast<V>(std::numeric_limits<Real>::infinity());
   // Two of each, so that one comparison does not wait for the last.
   LeastRatio<V, Real> up[2], down[2];
   for (std::size_t k = 0; k < a.n; k += 2 * L::count)
@@ -57,13 +64,14 @@ VERTEXQ_INLINE StepLimits<Real> limitsBody(const RatioArrays<Real>& a) {
       const V over = (high - low) * WalkTolerances<Real>::feasibility;
       const V toLow = atLeastZero(V(x - low)) + over, toHigh = atLeastZero(V(high - x)) + over;
       const auto rises = z > 0;
-      const auto counts = size > WalkTolerances<Real>::pivot;
-      const V upHere = rises ? toLow : toHigh, downHere = rises ? toHigh : toLow;
-      up[half].take(counts ? upHere : infinite, size);
-      down[half].take(counts ? downHere : infinite, size);
+      // Of size 0 nothing is the least.
+      const V counted = size > WalkTolerances<Real>::pivot ? size : V{};
+      up[half].take(rises ? toLow : toHigh, counted);
+      down[half].take(rises ? toHigh : toLow, counted);
     }
-  const Real ups[2] = {up[0].value(), up[1].value()}, downs[2] = {down[0].value(), down[1].value()};
-  return {ups[0] < ups[1] ? ups[0] : ups[1], downs[0] < downs[1] ? downs[0] : downs[1]};
+  up[0].take(up[1]);
+  down[0].take(down[1]);
+  return {up[0].value(), down[0].value()};
 }
 
 template <typename Real, std::size_t Bytes>
@@ -77,7 +85,8 @@ VERTEXQ_INLINE Pivot<Real> chooseBody(const RatioArrays<Real>& a, Real sign, Rea
   // Places are counted in Real, exactly: a rank is far below 2^24.
   V here = load<V>(lane);
   V best = broadcast<V>(WalkTolerances<Real>::pivot);
-  V place = broadcast<V>(Real(-1));
+  const V beyond = broadcast<V>(std::numeric_limits<Real>::infinity());
+  V place = beyond;
   for (std::size_t k = 0; k < a.n; k += L::count, here += static_cast<Real>(L::count)) {
     const V z = load<V>(a.z + k), x = load<V>(a.x + k), low = load<V>(a.low + k), high = load<V>(a.high + k);
     const V size = magnitude(z);
@@ -86,17 +95,11 @@ VERTEXQ_INLINE Pivot<Real> chooseBody(const RatioArrays<Real>& a, Real sign, Rea
     place = candidate > best ? here : place;
     best = candidate > best ? candidate : best;
   }
-  Real sizes[L::count], places[L::count];
-  store(sizes, best);
-  store(places, place);
-  Pivot<Real> pivot{0, -1};
-  for (std::size_t i = 0; i < L::count; ++i) {
-    const auto at = static_cast<std::ptrdiff_t>(places[i]);
-    if (at < 0) continue;
-    if (pivot.place < 0 || sizes[i] > pivot.size || (sizes[i] == pivot.size && at < pivot.place))
-      pivot = {sizes[i], at};
-  }
-  return pivot;
+  // The lowest place among the lanes of the largest.
+  const Real largest = -leastOf<Real, Bytes>(V(-best));
+  const Real lowest = leastOf<Real, Bytes>(V(best == broadcast<V>(largest) ? place : beyond));
+  if (!(lowest < std::numeric_limits<Real>::infinity())) return {0, -1};
+  return {largest, static_cast<std::ptrdiff_t>(lowest)};
 }
 
 template <typename Real, std::size_t Bytes>
@@ -106,31 +109,46 @@ VERTEXQ_INLINE void moveBody(std::size_t n, Real s, const Real* z, Real* x) {
   for (std::size_t k = 0; k < n; k += L::count) store(x + k, V(load<V>(x + k) - load<V>(z + k) * s));
 }
 
+/** `Rows` rows of the solution, from e on: the sums over the rows above them do not wait for each other. */
+template <typename Real, std::size_t Bytes, std::size_t Parts, std::size_t Rows>
+VERTEXQ_INLINE void substituteRows(std::size_t e, const Real* l, std::size_t ldl, const Real* inverses, Real* a) {
+  using L = linalg::Lanes<Real, Bytes>;
+  using V = typename L::type;
+  const Real* row = l + e * ldl;
+  V sums[Rows][Parts];
+  for (std::size_t r = 0; r < Rows; ++r)
+    for (std::size_t p = 0; p < Parts; ++p) sums[r][p] = load<V>(a + (e + r) * kPanelColumns + p * L::count);
+  for (std::size_t f = 0; f < e; ++f)
+    for (std::size_t p = 0; p < Parts; ++p) {
+      const V above = load<V>(a + f * kPanelColumns + p * L::count);
+      for (std::size_t r = 0; r < Rows; ++r) sums[r][p] -= above * row[r * ldl + f];
+    }
+  for (std::size_t r = 0; r < Rows; ++r)
+    for (std::size_t p = 0; p < Parts; ++p) {
+      const V solved = sums[r][p] * inverses[e + r];
+      store(a + (e + r) * kPanelColumns + p * L::count, solved);
+      for (std::size_t s = r + 1; s < Rows; ++s) sums[s][p] -= solved * row[s * ldl + e + r];
+    }
+}
+
 template <typename Real, std::size_t Bytes>
 VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a) {
   constexpr std::size_t width = kPanelColumns * sizeof(Real) < Bytes ? kPanelColumns * sizeof(Real) : Bytes;
-  using L = linalg::Lanes<Real, width>;
-  using V = typename L::type;
-  constexpr std::size_t parts = kPanelColumns / L::count;
-  for (std::size_t e = 0; e < depth; ++e) {
-    const Real* row = l + e * ldl;
-    // Two sums, so that one addition does not wait for the last.
-    V even[parts], odd[parts];
-    for (std::size_t p = 0; p < parts; ++p) {
-      even[p] = load<V>(a + e * kPanelColumns + p * L::count);
-      odd[p] = V{};
+  constexpr std::size_t parts = kPanelColumns / linalg::Lanes<Real, width>::count;
+  constexpr std::size_t rows = parts < 8 ? 8 / parts : 1;
+  std::size_t e = 0;
+  for (; e + rows <= depth; e += rows) substituteRows<Real, width, parts, rows>(e, l, ldl, inverses, a);
+  if constexpr (rows > 4)
+    if (e + 4 <= depth) {
+      substituteRows<Real, width, parts, 4>(e, l, ldl, inverses, a);
+      e += 4;
     }
-    std::size_t f = 0;
-    for (; f + 2 <= e; f += 2)
-      for (std::size_t p = 0; p < parts; ++p) {
-        even[p] -= load<V>(a + f * kPanelColumns + p * L::count) * row[f];
-        odd[p] -= load<V>(a + (f + 1) * kPanelColumns + p * L::count) * row[f + 1];
-      }
-    for (std::size_t p = 0; p < parts; ++p) {
-      if (f < e) even[p] -= load<V>(a + f * kPanelColumns + p * L::count) * row[f];
-      store(a + e * kPanelColumns + p * L::count, V((even[p] + odd[p]) * inverses[e]));
+  if constexpr (rows > 2)
+    if (e + 2 <= depth) {
+      substituteRows<Real, width, parts, 2>(e, l, ldl, inverses, a);
+      e += 2;
     }
-  }
+  for (; e < depth; ++e) substituteRows<Real, width, parts, 1>(e, l, ldl, inverses, a);
 }
 
 // One set of functions an instruction set: names, target, bytes of a vector, columns of V in registers.
