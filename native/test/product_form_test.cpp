@@ -26,43 +26,40 @@ class Basis {
 
   /** Up to `count` columns enter, in panels as a walk has them, each at the place of its largest z, or its second largest. */
   void enter(std::size_t count) {
-    const std::size_t ld = form_.rows();
-    std::vector<Real> v(ld * (count + ProductForm<Real>::kPanel));
-    for (std::size_t c = 0; c < count; ++c) std::copy_n(t_.column(next_ + c), t_.rows(), v.data() + c * ld);
-    form_.apply(v.data(), count);
     form_.beginBlock();
+    for (std::size_t c = 0; c < count; ++c) form_.load(c, t_.column(next_ + c));
+    form_.transform(count);
     for (std::size_t c = 0; c < count; ++c, ++next_) {
-      Real* z = v.data() + c * ld;
-      if (c % ProductForm<Real>::kPanel == 0)
-        form_.beginPanel(z);
-      else
-        form_.applyInPanel(z);
+      if (c % ProductForm<Real>::kPanel == 0) form_.beginPanel(c);
+      const Real* z = form_.finish(c);
       if (random_() % 3 == 0) continue;  // reached its bound itself
       std::size_t place = random_() % t_.rows();
       for (std::size_t k = 0; k < t_.rows(); ++k)
         if (std::abs(z[k]) > 2 * std::abs(z[place])) place = k;
-      form_.push(z, place, static_cast<std::ptrdiff_t>(next_));
+      form_.push(place, static_cast<std::ptrdiff_t>(next_));
     }
   }
 
   /** Largest entry of B⁻¹ B - I. */
   double error() {
-    const std::size_t ld = form_.rows(), rank = t_.rows();
+    const std::size_t rank = t_.rows();
     double worst = 0;
-    for (std::size_t first = 0; first < rank; first += 16) {
-      const std::size_t count = std::min<std::size_t>(16, rank - first);
-      std::vector<Real> v(ld * 16);
-      for (std::size_t c = 0; c < count; ++c) {
-        const std::ptrdiff_t entered = form_.enteredAt(first + c);
-        if (entered < 0)
-          v[first + c + c * ld] = 1;
-        else
-          std::copy_n(t_.column(static_cast<std::size_t>(entered)), rank, v.data() + c * ld);
-      }
-      form_.apply(v.data(), count);
-      for (std::size_t c = 0; c < count; ++c)
-        for (std::size_t k = 0; k < rank; ++k)
-          worst = std::max(worst, std::abs(static_cast<double>(v[k + c * ld]) - (k == first + c ? 1 : 0)));
+    linalg::AlignedBuffer<Real> v(form_.rows()), together(form_.rows());
+    form_.beginBlock();
+    for (std::size_t place = 0; place < rank; ++place) {
+      const std::ptrdiff_t entered = form_.enteredAt(place);
+      v.clear();
+      if (entered < 0)
+        v[place] = 1;
+      else
+        std::copy_n(t_.column(static_cast<std::size_t>(entered)), rank, v.data());
+      form_.load(0, v.data());
+      form_.transform(1);
+      form_.read(0, together.data());
+      form_.apply(v.data());
+      for (std::size_t k = 0; k < rank; ++k)
+        for (const Real value : {v[k], together[k]})
+          worst = std::max(worst, std::abs(static_cast<double>(value) - (k == place ? 1 : 0)));
     }
     return worst;
   }

@@ -6,6 +6,8 @@
 
 #include "check.h"
 #include "linalg/aligned_buffer.h"
+#include "linalg/matrix.h"
+#include "linalg/strip_matrix.h"
 #include "walk/kernels.h"
 
 using namespace vertexq;
@@ -79,38 +81,79 @@ void testRatios() {
   }
 }
 
-/** L⁻¹ from the rows of the identity, panel by panel: L times it is the identity. */
-template <typename Real>
-void testSubstitution() {
+/** L⁻¹ from the rows of the identity, `Width` of them: L times it is the identity. */
+template <typename Real, std::size_t Width, typename Substitute>
+void testSubstitution(Substitute substitute) {
   std::mt19937_64 random(2);
   std::normal_distribution<Real> normal;
-  for (const std::size_t depth : {1, 2, 7, 8, 31, 64}) {
+  for (const std::size_t depth : {1, 2, 3, 7, 8, 31, 64, 70}) {
     const std::size_t ld = depth + 3;
-    linalg::AlignedBuffer<Real> l(depth * ld), inverses(depth), a(depth * kPanelColumns);
+    linalg::AlignedBuffer<Real> l(depth * ld), inverses(depth), a(depth * Width);
     for (std::size_t e = 0; e < depth; ++e) {
       for (std::size_t f = 0; f < e; ++f) l[e * ld + f] = normal(random) / static_cast<Real>(depth);
       l[e * ld + e] = (random() % 2 ? 1 : -1) * (1 + std::abs(normal(random)));
       inverses[e] = 1 / l[e * ld + e];
     }
-    const std::size_t columns = std::min(depth, kPanelColumns);
-    for (std::size_t c = 0; c < columns; ++c) a[c * kPanelColumns + c] = 1;
-    walkKernels<Real>().substitute(depth, l.data(), ld, inverses.data(), a.data());
+    const std::size_t columns = std::min(depth, Width);
+    for (std::size_t c = 0; c < columns; ++c) a[c * Width + c] = 1;
+    substitute(depth, l.data(), ld, inverses.data(), a.data());
     for (std::size_t e = 0; e < depth; ++e)
-      for (std::size_t c = 0; c < kPanelColumns; ++c) {
+      for (std::size_t c = 0; c < Width; ++c) {
         double sum = c < columns && e == c ? -1 : 0;
         for (std::size_t f = 0; f <= e; ++f)
-          sum += static_cast<double>(l[e * ld + f]) * static_cast<double>(a[f * kPanelColumns + c]);
+          sum += static_cast<double>(l[e * ld + f]) * static_cast<double>(a[f * Width + c]);
         CHECK_AT_MOST(std::abs(sum), 64 * static_cast<double>(std::numeric_limits<Real>::epsilon()));
       }
   }
 }
 
+/** V - Y·A in strips, many columns and one, against sums in float64. */
+template <typename Real>
+void testUpdates() {
+  std::mt19937_64 random(3);
+  std::normal_distribution<Real> normal;
+  const WalkKernels<Real>& kernels = walkKernels<Real>();
+  constexpr std::size_t rows = linalg::kStripRows<Real>;
+  for (const std::size_t columns : {1, 2, 3, 8, 16, 19})
+    for (const std::size_t depth : {0, 1, 2, 9, 40}) {
+      const std::size_t height = 3 * rows;
+      linalg::StripMatrix<Real> y(height, depth), v(height, columns);
+      linalg::AlignedBuffer<Real> a(depth * columns), z(height);
+      Matrix want(height, columns);
+      for (std::size_t i = 0; i < height; ++i) {
+        for (std::size_t e = 0; e < depth; ++e) y(i, e) = normal(random);
+        for (std::size_t c = 0; c < columns; ++c) v(i, c) = normal(random);
+      }
+      for (std::size_t k = 0; k < depth * columns; ++k) a[k] = normal(random);
+      for (std::size_t i = 0; i < height; ++i)
+        for (std::size_t c = 0; c < columns; ++c) {
+          want(i, c) = v(i, c);
+          for (std::size_t e = 0; e < depth; ++e) want(i, c) -= static_cast<double>(y(i, e)) * a[e * columns + c];
+        }
+      const Strips<const Real> left{y.column(0), y.stride()};
+      const double tolerance = 200 * static_cast<double>(std::numeric_limits<Real>::epsilon());
+      if (columns == 1) {
+        kernels.updateOne(3, depth, left, a.data(), {v.column(0), v.stride()}, {z.data(), rows});
+        for (std::size_t i = 0; i < height; ++i) CHECK_AT_MOST(std::abs(z[i] - want(i, 0)), tolerance);
+      }
+      kernels.update(3, depth, columns, left, a.data(), columns, {v.column(0), v.stride()});
+      for (std::size_t i = 0; i < height; ++i)
+        for (std::size_t c = 0; c < columns; ++c) CHECK_AT_MOST(std::abs(v(i, c) - want(i, c)), tolerance);
+    }
+}
+
+template <typename Real>
+void testAll() {
+  testRatios<Real>();
+  testSubstitution<Real, kPanelColumns>(walkKernels<Real>().substitutePanel);
+  testSubstitution<Real, kGroupColumns<Real>>(walkKernels<Real>().substituteGroup);
+  testUpdates<Real>();
+}
+
 }  // namespace
 
 int main() {
-  testRatios<float>();
-  testRatios<double>();
-  testSubstitution<float>();
-  testSubstitution<double>();
+  testAll<float>();
+  testAll<double>();
   return report();
 }

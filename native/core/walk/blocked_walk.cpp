@@ -34,7 +34,7 @@ BlockedWalk<Real>::BlockedWalk(const Tableau& tableau, const BasicMatrix<Real>& 
       form_(t, std::min(plan_.foldEvery + plan_.block, tableau.entering()), plan_.block),
       kernels_(walkKernels<Real>()),
       basis_(tableau.rank()),
-      v_(form_.rows() * (plan_.block + kPanelColumns)),
+      vector_(form_.rows()),
       x_(form_.rows()),
       low_(form_.rows()),
       high_(form_.rows()),
@@ -52,15 +52,16 @@ void BlockedWalk<Real>::run(double* w, const double* low, const double* high, co
     control.checkpoint();
     next = nextBlock(next, w, low, high);
     if (block_.empty()) break;
-    transformBlock();
     form_.beginBlock();
+    // Columns of T that nothing has to be done to yet come panel by panel, so as to stay in the cache.
+    const bool fresh = form_.isIdentity();
+    if (!fresh) transformBlock();
     for (std::size_t c = 0; c < block_.size(); ++c) {
-      Real* z = v_.data() + c * form_.rows();
-      if (c % kPanelColumns == 0)
-        form_.beginPanel(z);
-      else
-        form_.applyInPanel(z);
-      walkColumn(block_[c], z, w, low, high);
+      if (c % kPanelColumns == 0) {
+        if (fresh) fill(c, std::min(c + kPanelColumns, block_.size()));
+        form_.beginPanel(c);
+      }
+      walkColumn(block_[c], form_.finish(c), w, low, high);
     }
     if (form_.pivots() >= plan_.foldEvery) form_.fold();
   }
@@ -108,22 +109,24 @@ std::size_t BlockedWalk<Real>::nextBlock(std::size_t from, const double* w, cons
   return from;
 }
 
+/** Columns from, ..., end - 1 of the block from T. */
+template <typename Real>
+void BlockedWalk<Real>::fill(std::size_t from, std::size_t end) {
+  for (std::size_t c = from; c < end; ++c) form_.load(c, t_.column(block_[c]));
+}
+
 template <typename Real>
 void BlockedWalk<Real>::transformBlock() {
-  const std::size_t ld = form_.rows();
-  const auto fill = [&] {
-    for (std::size_t c = 0; c < block_.size(); ++c)
-      std::copy_n(t_.column(block_[c]), tableau_.rank(), v_.data() + c * ld);
-  };
-  fill();
-  if (form_.isIdentity()) return;
-  Real* check = v_.data() + block_.size() * ld;
-  const std::size_t extra = addCheck(check);
-  form_.apply(v_.data(), block_.size() + extra);
-  if (extra == 0 || !checkFails(check)) return;
+  const std::size_t size = block_.size(), extra = addCheck(vector_.data());
+  fill(0, size);
+  if (extra) form_.load(size, vector_.data());
+  form_.transform(size + extra);
+  if (extra == 0) return;
+  form_.read(size, vector_.data());
+  if (!checkFails(vector_.data())) return;
   refactor();
-  fill();
-  form_.apply(v_.data(), block_.size());
+  fill(0, size);
+  form_.transform(size);
 }
 
 /** v ← B u, u = ±1 in a few places, others at every block. Returns the number of vectors added, 0 or 1. */
@@ -204,7 +207,7 @@ void BlockedWalk<Real>::walkColumn(std::size_t entering, const Real* z, double* 
   kernels_.move(n, step, z, x_.data());
   const int leaving = basis_[place];
   w[leaving] = toLow ? low[leaving] : high[leaving];
-  form_.push(z, place, static_cast<std::ptrdiff_t>(entering));
+  form_.push(place, static_cast<std::ptrdiff_t>(entering));
   basis_[place] = column;
   x_[place] = own + step;
   low_[place] = ownLow;
@@ -229,10 +232,10 @@ bool BlockedWalk<Real>::restore(double* w, const double* low, const double* high
       refactor();
     }
     previous = error;
-    Real* correction = v_.data();
+    Real* correction = vector_.data();
     std::fill_n(correction, form_.rows(), Real(0));
     for (std::size_t k = 0; k < rank; ++k) correction[k] = static_cast<Real>(probe_[k] / error);
-    form_.apply(correction, 1);
+    form_.apply(correction);
     bool clipped = false;
     for (std::size_t k = 0; k < rank; ++k) {
       const auto i = static_cast<std::size_t>(basis_[k]);
@@ -269,7 +272,7 @@ double BlockedWalk<Real>::imbalance(const double* w, double& scale) {
 
 template <typename Real>
 std::size_t BlockedWalk<Real>::bytes() const {
-  return form_.bytes() + v_.bytes() + x_.bytes() + low_.bytes() + high_.bytes() +
+  return form_.bytes() + vector_.bytes() + x_.bytes() + low_.bytes() + high_.bytes() +
          (original_.size() + moved_.size() + probe_.size()) * sizeof(double) + (basis_.size()) * sizeof(int);
 }
 

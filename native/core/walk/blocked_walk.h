@@ -50,6 +50,7 @@ class BlockedWalk {
  private:
   void begin(const double* w, const double* low, const double* high);
   std::size_t nextBlock(std::size_t from, const double* w, const double* low, const double* high);
+  void fill(std::size_t from, std::size_t end);
   void transformBlock();
   std::size_t addCheck(Real* v);
   bool checkFails(Real* v) const;
@@ -73,7 +74,7 @@ class BlockedWalk {
   std::vector<std::size_t> block_;    // columns of T in the block
   std::vector<std::size_t> checked_;  // places whose columns the check column sums up
   std::size_t checkFrom_ = 0;
-  linalg::AlignedBuffer<Real> v_;  // the block and its check column, r × block, and what a last panel lacks
+  linalg::AlignedBuffer<Real> vector_;  // the check column, or what is corrected at the end
   linalg::AlignedBuffer<Real> x_, low_, high_;
   std::vector<double> original_, moved_, probe_;
 };

@@ -5,6 +5,7 @@
 #include "linalg/lanes.h"
 #include "linalg/panel_update.h"
 #include "linalg/simd.h"
+#include "linalg/strip_matrix.h"
 
 namespace vertexq {
 
@@ -109,46 +110,84 @@ VERTEXQ_INLINE void moveBody(std::size_t n, Real s, const Real* z, Real* x) {
   for (std::size_t k = 0; k < n; k += L::count) store(x + k, V(load<V>(x + k) - load<V>(z + k) * s));
 }
 
+template <typename Real, std::size_t Bytes, std::size_t Columns>
+VERTEXQ_INLINE void updateBody(std::size_t strips, std::size_t depth, std::size_t columns, Strips<const Real> y,
+                               const Real* a, std::size_t lda, Strips<Real> v) {
+  constexpr std::size_t rows = linalg::kStripRows<Real>;
+  for (std::size_t s = 0; s < strips; ++s)
+    linalg::updatePanel<Real, Bytes, Columns>(rows, depth, columns, y.first + s * y.stride, rows, a, lda,
+                                              v.first + s * v.stride, rows);
+}
+
+template <typename Real, std::size_t Bytes>
+VERTEXQ_INLINE void updateOneBody(std::size_t strips, std::size_t depth, Strips<const Real> y, const Real* a,
+                                  Strips<const Real> v, Strips<Real> z) {
+  using L = linalg::Lanes<Real, Bytes>;
+  using V = typename L::type;
+  constexpr std::size_t rows = linalg::kStripRows<Real>, parts = rows / L::count;
+  for (std::size_t s = 0; s < strips; ++s) {
+    const Real* column = y.first + s * y.stride;
+    // Two sums, so that one addition does not wait for the last.
+    V even[parts], odd[parts];
+    for (std::size_t p = 0; p < parts; ++p) {
+      even[p] = load<V>(v.first + s * v.stride + p * L::count);
+      odd[p] = V{};
+    }
+    std::size_t e = 0;
+    for (; e + 2 <= depth; e += 2, column += 2 * rows)
+      for (std::size_t p = 0; p < parts; ++p) {
+        even[p] -= load<V>(column + p * L::count) * a[e];
+        odd[p] -= load<V>(column + rows + p * L::count) * a[e + 1];
+      }
+    for (std::size_t p = 0; p < parts; ++p) {
+      if (e < depth) even[p] -= load<V>(column + p * L::count) * a[e];
+      store(z.first + s * z.stride + p * L::count, V(even[p] + odd[p]));
+    }
+  }
+}
+
 /** `Rows` rows of the solution, from e on: the sums over the rows above them do not wait for each other. */
-template <typename Real, std::size_t Bytes, std::size_t Parts, std::size_t Rows>
+template <typename Real, std::size_t Bytes, std::size_t Width, std::size_t Rows>
 VERTEXQ_INLINE void substituteRows(std::size_t e, const Real* l, std::size_t ldl, const Real* inverses, Real* a) {
   using L = linalg::Lanes<Real, Bytes>;
   using V = typename L::type;
+  constexpr std::size_t parts = Width / L::count;
   const Real* row = l + e * ldl;
-  V sums[Rows][Parts];
+  V sums[Rows][parts];
   for (std::size_t r = 0; r < Rows; ++r)
-    for (std::size_t p = 0; p < Parts; ++p) sums[r][p] = load<V>(a + (e + r) * kPanelColumns + p * L::count);
+    for (std::size_t p = 0; p < parts; ++p) sums[r][p] = load<V>(a + (e + r) * Width + p * L::count);
   for (std::size_t f = 0; f < e; ++f)
-    for (std::size_t p = 0; p < Parts; ++p) {
-      const V above = load<V>(a + f * kPanelColumns + p * L::count);
+    for (std::size_t p = 0; p < parts; ++p) {
+      const V above = load<V>(a + f * Width + p * L::count);
       for (std::size_t r = 0; r < Rows; ++r) sums[r][p] -= above * row[r * ldl + f];
     }
   for (std::size_t r = 0; r < Rows; ++r)
-    for (std::size_t p = 0; p < Parts; ++p) {
+    for (std::size_t p = 0; p < parts; ++p) {
       const V solved = sums[r][p] * inverses[e + r];
-      store(a + (e + r) * kPanelColumns + p * L::count, solved);
+      store(a + (e + r) * Width + p * L::count, solved);
       for (std::size_t s = r + 1; s < Rows; ++s) sums[s][p] -= solved * row[s * ldl + e + r];
     }
 }
 
-template <typename Real, std::size_t Bytes>
+/** A has Width columns. */
+template <typename Real, std::size_t Bytes, std::size_t Width>
 VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a) {
-  constexpr std::size_t width = kPanelColumns * sizeof(Real) < Bytes ? kPanelColumns * sizeof(Real) : Bytes;
-  constexpr std::size_t parts = kPanelColumns / linalg::Lanes<Real, width>::count;
+  constexpr std::size_t bytes = Width * sizeof(Real) < Bytes ? Width * sizeof(Real) : Bytes;
+  constexpr std::size_t parts = Width / linalg::Lanes<Real, bytes>::count;
   constexpr std::size_t rows = parts < 8 ? 8 / parts : 1;
   std::size_t e = 0;
-  for (; e + rows <= depth; e += rows) substituteRows<Real, width, parts, rows>(e, l, ldl, inverses, a);
+  for (; e + rows <= depth; e += rows) substituteRows<Real, bytes, Width, rows>(e, l, ldl, inverses, a);
   if constexpr (rows > 4)
     if (e + 4 <= depth) {
-      substituteRows<Real, width, parts, 4>(e, l, ldl, inverses, a);
+      substituteRows<Real, bytes, Width, 4>(e, l, ldl, inverses, a);
       e += 4;
     }
   if constexpr (rows > 2)
     if (e + 2 <= depth) {
-      substituteRows<Real, width, parts, 2>(e, l, ldl, inverses, a);
+      substituteRows<Real, bytes, Width, 2>(e, l, ldl, inverses, a);
       e += 2;
     }
-  for (; e < depth; ++e) substituteRows<Real, width, parts, 1>(e, l, ldl, inverses, a);
+  for (; e < depth; ++e) substituteRows<Real, bytes, Width, 1>(e, l, ldl, inverses, a);
 }
 
 // One set of functions an instruction set: names, target, bytes of a vector, columns of V in registers.
@@ -160,14 +199,20 @@ VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t
       return chooseBody<Real, Bytes>(a, sign, limit);                                                                 \
     }                                                                                                                 \
     Target static void move(std::size_t n, Real s, const Real* z, Real* x) { moveBody<Real, Bytes>(n, s, z, x); }     \
-    Target static void panel(std::size_t n, std::size_t depth, std::size_t columns, const Real* y, std::size_t ldy,   \
-                             const Real* a, std::size_t lda, Real* v, std::size_t ldv) {                              \
-      linalg::updatePanel<Real, Bytes, Columns>(n, depth, columns, y, ldy, a, lda, v, ldv);                           \
+    Target static void update(std::size_t strips, std::size_t depth, std::size_t columns, Strips<const Real> y,       \
+                              const Real* a, std::size_t lda, Strips<Real> v) {                                       \
+      updateBody<Real, Bytes, Columns>(strips, depth, columns, y, a, lda, v);                                         \
     }                                                                                                                 \
+    Target static void updateOne(std::size_t strips, std::size_t depth, Strips<const Real> y, const Real* a,          \
+                                 Strips<const Real> v, Strips<Real> z) {                                              \
+      updateOneBody<Real, Bytes>(strips, depth, y, a, v, z);                                                          \
+    }                                                                                                                 \
+    template <std::size_t Width>                                                                                      \
     Target static void substitute(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a) { \
-      substituteBody<Real, Bytes>(depth, l, ldl, inverses, a);                                                        \
+      substituteBody<Real, Bytes, Width>(depth, l, ldl, inverses, a);                                                 \
     }                                                                                                                 \
-    static constexpr WalkKernels<Real> all{limits, choose, move, panel, substitute};                                  \
+    static constexpr WalkKernels<Real> all{                                                                           \
+        limits, choose, move, update, updateOne, substitute<kPanelColumns>, substitute<kGroupColumns<Real>>};         \
   };
 
 VERTEXQ_WALK_KERNELS(Portable, , 16, 2)

@@ -57,6 +57,16 @@ struct Pivot {
 
 /** Columns of a panel: as many as the kernels hold in registers. */
 inline constexpr std::size_t kPanelColumns = 8;
+/** Columns of a group of right-hand sides: a vector of the widest kind. */
+template <typename Real>
+inline constexpr std::size_t kGroupColumns = 64 / sizeof(Real);
+
+/** `strips` strips (strip_matrix.h), a column's parts `stride` numbers apart. */
+template <typename Real>
+struct Strips {
+  Real* first;
+  std::size_t stride;
+};
 
 template <typename Real>
 struct WalkKernels {
@@ -66,11 +76,18 @@ struct WalkKernels {
   Pivot<Real> (*choose)(const RatioArrays<Real>&, Real sign, Real limit);
   /** x ← x - s·z, n elements. */
   void (*move)(std::size_t n, Real s, const Real* z, Real* x);
-  /** V ← V - Y·A: V n × columns, Y n × depth (column-major, distances ldv, ldy), A depth × columns, row-major (lda). */
-  void (*panel)(std::size_t n, std::size_t depth, std::size_t columns, const Real* y, std::size_t ldy, const Real* a,
-                std::size_t lda, Real* v, std::size_t ldv);
-  /** A ← L⁻¹ A: A depth × kPanelColumns, row-major; L lower triangular, row-major with distance ldl; `inverses` are 1 / L_ee. */
-  void (*substitute)(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a);
+  /** V ← V - Y·A: `columns` columns of V, `depth` of Y; A depth × columns, row-major (lda). */
+  void (*update)(std::size_t strips, std::size_t depth, std::size_t columns, Strips<const Real> y, const Real* a,
+                 std::size_t lda, Strips<Real> v);
+  /** z ← v - Y·a, one column. z may be v. */
+  void (*updateOne)(std::size_t strips, std::size_t depth, Strips<const Real> y, const Real* a, Strips<const Real> v,
+                    Strips<Real> z);
+  /**
+   * A ← L⁻¹ A: A depth × kPanelColumns or kGroupColumns, row-major without gaps; L lower triangular, row-major with distance ldl;
+   * `inverses` are 1 / L_ee.
+   */
+  void (*substitutePanel)(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a);
+  void (*substituteGroup)(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a);
 };
 
 /** The kernels for this CPU. They differ in the last bits of what they compute. */

@@ -9,21 +9,30 @@
 namespace vertexq {
 
 using linalg::kPlain;
+using linalg::StripMatrix;
+
+namespace {
+
+/** Columns of Y that a strip is multiplied by at once: with a group's right-hand sides they fit a first-level cache of 32 KiB. */
+constexpr std::size_t kDepth = 128;
+
+std::size_t roundedUp(std::size_t count, std::size_t unit) { return (count + unit - 1) / unit * unit; }
+
+}  // namespace
 
 template <typename Real>
 ProductForm<Real>::ProductForm(const BasicMatrix<Real>& t, std::size_t pivots, std::size_t width)
     : t_(t),
       rank_(t.rows()),
-      ld_(linalg::paddedRows<Real>(t.rows())),
       capacity_(pivots),
+      rowStride_(linalg::paddedRows<Real>(pivots)),
       slotOf_(t.rows(), -1),
       entered_(t.rows(), -1),
-      y_(ld_ * pivots),
-      l_(pivots * pivots),
+      y_(t.rows(), pivots + 2 * kGroup),
+      l_(pivots * rowStride_),
       inverses_(pivots),
-      triangles_((pivots + kTriangle - 1) / kTriangle * kTriangle * kTriangle),
-      piece_(kTriangle * std::max(width, kPanel)),
-      work_(std::max(pivots, std::min(t.rows(), t.cols())) * std::max(width, kPanel)),
+      work_(std::max(pivots, std::min(t.rows(), t.cols())) * roundedUp(width + 1, kGroup)),
+      z_(y_.paddedRows()),
       kernels_(walkKernels<Real>()) {
   places_.reserve(pivots);
   slots_.reserve(t.rows());
@@ -38,111 +47,132 @@ void ProductForm<Real>::reset() {
 }
 
 template <typename Real>
-void ProductForm<Real>::apply(Real* v, std::size_t count) {
+void ProductForm<Real>::apply(Real* v) {
+  const Strips<Real> vector{v, StripMatrix<Real>::kRows};
+  const auto subtract = [&](const StripMatrix<Real>& left, std::size_t depth) {
+    kernels_.updateOne(y_.strips(), depth, vectors(left, 0), work_.data(), {v, vector.stride}, vector);
+  };
   if (!slots_.empty()) {
-    const std::size_t depth = slots_.size();
-    for (std::size_t c = 0; c < count; ++c)
-      for (std::size_t s = 0; s < depth; ++s) work_[s + c * depth] = v[slots_[s] + c * ld_];
-    linalg::gemm(kPlain, kPlain, rank_, count, depth, Real(1), g_.data(), ld_, work_.data(), depth, Real(1), v, ld_);
+    for (std::size_t s = 0; s < slots_.size(); ++s) work_[s] = v[slots_[s]];
+    subtract(h_, slots_.size());
   }
   if (places_.empty()) return;
   completeRows();
   const std::size_t depth = places_.size();
-  for (std::size_t c = 0; c < count; ++c)
-    for (std::size_t e = 0; e < depth; ++e) work_[e + c * depth] = v[places_[e] + c * ld_];
-  solve(work_.data(), count);
-  linalg::gemm(kPlain, kPlain, rank_, count, depth, Real(-1), y_.data(), ld_, work_.data(), depth, Real(1), v, ld_);
+  for (std::size_t e = 0; e < depth; ++e) work_[e] = v[places_[e]];
+  // L is row-major: its transpose, in BLAS' eyes.
+  linalg::trsv(CblasUpper, linalg::kTransposed, CblasNonUnit, depth, l_.data(), rowStride_, work_.data());
+  subtract(y_, depth);
 }
 
-/** Those of the triangles on L's diagonal that were not inverted yet; one that may still grow, every time. */
 template <typename Real>
-void ProductForm<Real>::invertTriangles() {
-  const std::size_t depth = places_.size();
-  for (; inverted_ * kTriangle < depth; ++inverted_) {
-    const std::size_t first = inverted_ * kTriangle, order = std::min(kTriangle, depth - first);
-    Real* inverse = triangles_.data() + first * kTriangle;
-    std::fill_n(inverse, order * kTriangle, Real(0));
-    for (std::size_t c = 0; c < order; c += kPanel) {
-      // Columns c, c + 1, ... of the inverse: zero above row c.
-      Real* panel = piece_.data();
-      const std::size_t rows = order - c, columns = std::min(kPanel, rows);
-      std::fill_n(panel, rows * kPanel, Real(0));
-      for (std::size_t k = 0; k < columns; ++k) panel[k * kPanel + k] = 1;
-      kernels_.substitute(rows, row(first + c) + first + c, capacity_, inverses_.data() + first + c, panel);
-      for (std::size_t e = 0; e < rows; ++e)
-        std::copy_n(panel + e * kPanel, columns, inverse + (c + e) * kTriangle + c);
-    }
-    if (order < kTriangle) break;
-  }
+void ProductForm<Real>::load(std::size_t c, const Real* t) {
+  constexpr std::size_t rows = StripMatrix<Real>::kRows;
+  Real* to = y_.column(blockStart_ + c);
+  for (std::size_t k = 0; k < rank_; k += rows, to += y_.stride()) std::copy_n(t + k, std::min(rows, rank_ - k), to);
 }
 
-/** A ← L⁻¹ A for `count` columns of as many elements as there are pivots. */
 template <typename Real>
-void ProductForm<Real>::solve(Real* a, std::size_t count) {
-  invertTriangles();
-  const std::size_t depth = places_.size(), width = piece_.size() / kTriangle;
-  for (std::size_t c = 0; c < count; c += width, a += width * depth) {
-    const std::size_t columns = std::min(width, count - c);
-    for (std::size_t first = 0; first < depth; first += kTriangle) {
-      const std::size_t order = std::min(kTriangle, depth - first);
-      if (first > 0)
-        linalg::gemm(linalg::kTransposed, kPlain, order, columns, first, Real(-1), row(first), capacity_, a, depth,
-                     Real(1), a + first, depth);
-      for (std::size_t k = 0; k < columns; ++k)
-        std::copy_n(a + first + k * depth, order, piece_.data() + k * kTriangle);
-      linalg::gemm(linalg::kTransposed, kPlain, order, columns, order, Real(1), triangles_.data() + first * kTriangle,
-                   kTriangle, piece_.data(), kTriangle, Real(0), a + first, depth);
-    }
+void ProductForm<Real>::read(std::size_t c, Real* v) const {
+  constexpr std::size_t rows = StripMatrix<Real>::kRows;
+  const Real* from = y_.column(blockStart_ + c);
+  for (std::size_t s = 0; s < y_.strips(); ++s) std::copy_n(from + s * y_.stride(), rows, v + s * rows);
+}
+
+/** The right-hand sides in work_ ← L⁻¹ of them. */
+template <typename Real>
+void ProductForm<Real>::substituteGroups(std::size_t depth, std::size_t count) {
+  for (std::size_t c = 0; c < count; c += kGroup)
+    kernels_.substituteGroup(depth, l_.data(), rowStride_, inverses_.data(), work_.data() + c * depth);
+}
+
+/** Columns first, ..., first + count - 1 of `from`, or some more, -= the first `depth` columns of `left` times work_. */
+template <typename Real>
+void ProductForm<Real>::subtractProduct(const StripMatrix<Real>& left, std::size_t depth, StripMatrix<Real>& from,
+                                        std::size_t first, std::size_t count) {
+  for (std::size_t d = 0; d < depth; d += kDepth) {
+    const std::size_t part = std::min(kDepth, depth - d);
+    for (std::size_t s = 0; s < from.strips(); ++s)
+      for (std::size_t c = 0; c < count; c += kGroup)
+        kernels_.update(1, part, kGroup, {left.column(d) + s * left.stride(), 0}, work_.data() + c * depth + d * kGroup,
+                        kGroup, {from.column(first + c) + s * from.stride(), 0});
   }
 }
 
 template <typename Real>
-void ProductForm<Real>::beginPanel(Real* v) {
+void ProductForm<Real>::transform(std::size_t count) {
+  const auto gather = [&](const std::vector<std::size_t>& places, std::size_t depth) {
+    for (std::size_t c = 0; c < roundedUp(count, kGroup); ++c) {
+      Real* to = work_.data() + c / kGroup * kGroup * depth + c % kGroup;
+      for (std::size_t e = 0; e < depth; ++e) to[e * kGroup] = c < count ? y_(places[e], blockStart_ + c) : Real(0);
+    }
+  };
+  if (!slots_.empty()) {
+    gather(slots_, slots_.size());
+    subtractProduct(h_, slots_.size(), y_, blockStart_, count);
+  }
+  if (blockStart_ == 0) return;
+  gather(places_, blockStart_);
+  substituteGroups(blockStart_, count);
+  subtractProduct(y_, blockStart_, y_, blockStart_, count);
+}
+
+template <typename Real>
+void ProductForm<Real>::beginBlock() {
+  completeRows();
+  blockStart_ = places_.size();
+}
+
+template <typename Real>
+void ProductForm<Real>::beginPanel(std::size_t c) {
   completeRows();
   panelStart_ = places_.size();
   const std::size_t depth = panelStart_ - blockStart_;
   if (depth == 0) return;
   Real* a = work_.data();
   for (std::size_t e = 0; e < depth; ++e)
-    for (std::size_t c = 0; c < kPanel; ++c) a[e * kPanel + c] = v[places_[blockStart_ + e] + c * ld_];
-  kernels_.substitute(depth, row(blockStart_) + blockStart_, capacity_, inverses_.data() + blockStart_, a);
-  kernels_.panel(ld_, depth, kPanel, y_.data() + blockStart_ * ld_, ld_, a, kPanel, v, ld_);
+    for (std::size_t k = 0; k < kPanel; ++k) a[e * kPanel + k] = y_(places_[blockStart_ + e], blockStart_ + c + k);
+  kernels_.substitutePanel(depth, row(blockStart_) + blockStart_, rowStride_, inverses_.data() + blockStart_, a);
+  kernels_.update(y_.strips(), depth, kPanel, vectors(y_, blockStart_), a, kPanel,
+                  {y_.column(blockStart_ + c), y_.stride()});
 }
 
 template <typename Real>
-void ProductForm<Real>::applyInPanel(Real* z) {
-  const std::size_t depth = places_.size() - panelStart_;
-  if (depth == 0) return;
+const Real* ProductForm<Real>::finish(std::size_t c) {
+  const std::size_t depth = places_.size() - panelStart_, column = blockStart_ + c;
   Real a[kPanel];
   for (std::size_t e = 0; e < depth; ++e) {
     const Real* l = row(panelStart_ + e) + panelStart_;
-    Real value = z[places_[panelStart_ + e]];
+    Real value = y_(places_[panelStart_ + e], column);
     for (std::size_t f = 0; f < e; ++f) value -= l[f] * a[f];
     a[e] = value * inverses_[panelStart_ + e];
   }
-  kernels_.panel(ld_, depth, 1, y_.data() + panelStart_ * ld_, ld_, a, 1, z, ld_);
+  kernels_.updateOne(y_.strips(), depth, vectors(y_, panelStart_), a, vectors(y_, column),
+                     {z_.data(), StripMatrix<Real>::kRows});
+  return z_.data();
 }
 
 template <typename Real>
-void ProductForm<Real>::push(const Real* z, std::size_t place, std::ptrdiff_t entering) {
+void ProductForm<Real>::push(std::size_t place, std::ptrdiff_t entering) {
+  constexpr std::size_t rows = StripMatrix<Real>::kRows;
   const std::size_t pivot = places_.size();
-  Real* y = y_.data() + pivot * ld_;
-  std::copy_n(z, ld_, y);
-  y[place] -= 1;
-  Real* l = l_.data() + pivot * capacity_;
-  for (std::size_t f = panelStart_; f < pivot; ++f) l[f] = y_[place + f * ld_];
-  l[pivot] = z[place];
-  inverses_[pivot] = 1 / z[place];
+  Real* y = y_.column(pivot);
+  for (std::size_t s = 0; s < y_.strips(); ++s) std::copy_n(z_.data() + s * rows, rows, y + s * y_.stride());
+  y_(place, pivot) -= 1;
+  Real* l = row(pivot);
+  for (std::size_t f = panelStart_; f < pivot; ++f) l[f] = y_(place, f);
+  l[pivot] = z_[place];
+  inverses_[pivot] = 1 / z_[place];
   places_.push_back(place);
   entered_[place] = entering;
 }
 
-/** The part of L that a panel did not need itself, along the columns of Y: its rows lie pages apart. */
+/** The part of L that a panel did not need itself. */
 template <typename Real>
 void ProductForm<Real>::completeRows() {
-  for (std::size_t f = 0; f < panelStart_; ++f) {
-    const Real* y = y_.data() + f * ld_;
-    for (std::size_t e = complete_; e < places_.size(); ++e) l_[e * capacity_ + f] = y[places_[e]];
+  for (std::size_t e = complete_; e < places_.size(); ++e) {
+    Real* l = row(e);
+    for (std::size_t f = 0; f < panelStart_; ++f) l[f] = y_(places_[e], f);
   }
   complete_ = panelStart_ = places_.size();
 }
@@ -150,16 +180,19 @@ void ProductForm<Real>::completeRows() {
 template <typename Real>
 void ProductForm<Real>::forgetPivots() {
   places_.clear();
-  blockStart_ = panelStart_ = complete_ = inverted_ = 0;
+  blockStart_ = panelStart_ = complete_ = 0;
 }
 
+/** Columns of zeros in H for `count` more slots. */
 template <typename Real>
 void ProductForm<Real>::openSlots(std::size_t count) {
   // The one place that allocates after the constructor, once: many a walk in tableau form never folds.
-  if (g_.size() == 0) g_ = linalg::AlignedBuffer<Real>(ld_ * std::min(rank_, t_.cols()));
-  std::fill_n(g_.data() + slots_.size() * ld_, count * ld_, Real(0));
+  if (h_.bytes() == 0) h_ = StripMatrix<Real>(rank_, std::min(rank_, t_.cols()) + kGroup);
+  for (std::size_t s = 0; s < h_.strips(); ++s)
+    std::fill_n(h_.column(slots_.size()) + s * h_.stride(), count * StripMatrix<Real>::kRows, Real(0));
 }
 
+/** H ← H + Y L⁻¹ (rows k of I - H). */
 template <typename Real>
 void ProductForm<Real>::fold() {
   if (places_.empty()) return;
@@ -172,21 +205,23 @@ void ProductForm<Real>::fold() {
   slots_.resize(slots_.size() + fresh);
   for (const std::size_t place : places_) slots_[static_cast<std::size_t>(slotOf_[place])] = place;
 
-  // G ← G - Y L⁻¹ (rows k of I + G), as many columns at a time as the workspace holds: mostly all.
-  const std::size_t width = work_.size() / depth;
+  // As many columns at a time as the workspace holds: mostly all.
+  const std::size_t width = work_.size() / depth / kGroup * kGroup;
   for (std::size_t first = 0; first < slots_.size(); first += width) {
     const std::size_t count = std::min(width, slots_.size() - first);
-    Real* g = g_.data() + first * ld_;
-    for (std::size_t c = 0; c < count; ++c)
+    for (std::size_t c = 0; c < roundedUp(count, kGroup); ++c) {
+      Real* to = work_.data() + c / kGroup * kGroup * depth + c % kGroup;
       for (std::size_t e = 0; e < depth; ++e)
-        work_[e + c * depth] = g[places_[e] + c * ld_] + (places_[e] == slots_[first + c] ? Real(1) : Real(0));
-    solve(work_.data(), count);
-    linalg::gemm(kPlain, kPlain, rank_, count, depth, Real(-1), y_.data(), ld_, work_.data(), depth, Real(1), g, ld_);
+        to[e * kGroup] =
+            c < count ? h_(places_[e], first + c) - (places_[e] == slots_[first + c] ? Real(1) : Real(0)) : Real(0);
+    }
+    substituteGroups(depth, count);
+    subtractProduct(y_, depth, h_, first, count);
   }
   forgetPivots();
 }
 
-/** B = I + (T(·, q) - E_K) E_Kᵀ, so with S = T(K, q): G = S⁻¹ - I in the rows K, and -T(·, q) S⁻¹ in the others. */
+/** B = I + (T(·, q) - E_K) E_Kᵀ, so with S = T(K, q): H = I - S⁻¹ in the rows K, and T(·, q) S⁻¹ in the others. */
 template <typename Real>
 void ProductForm<Real>::refactor(const Matrix& exact) {
   forgetPivots();
@@ -213,22 +248,21 @@ void ProductForm<Real>::refactor(const Matrix& exact) {
     throw Error("ERR_VERTEXQ_NUMERIC",
                 "the basis of a walk became singular (LAPACK info " + std::to_string(info) + ")");
   Matrix product(rank_, count);
-  linalg::gemm(kPlain, kPlain, rank_, count, count, -1.0, columns.data(), rank_, s.data(), count, 0.0, product.data(),
+  linalg::gemm(kPlain, kPlain, rank_, count, count, 1.0, columns.data(), rank_, s.data(), count, 0.0, product.data(),
                rank_);
   slots_.clear();
   openSlots(count);
   for (std::size_t place = 0; place < rank_; ++place)
     if (slotOf_[place] >= 0) slots_.push_back(place);
   for (std::size_t c = 0; c < count; ++c) {
-    for (std::size_t k = 0; k < count; ++k) product(slots_[k], c) = s(k, c) - (k == c ? 1 : 0);
-    std::copy_n(product.column(c), rank_, g_.data() + c * ld_);
+    for (std::size_t k = 0; k < count; ++k) product(slots_[k], c) = (k == c ? 1 : 0) - s(k, c);
+    for (std::size_t k = 0; k < rank_; ++k) h_(k, c) = static_cast<Real>(product(k, c));
   }
 }
 
 template <typename Real>
 std::size_t ProductForm<Real>::bytes() const {
-  return y_.bytes() + l_.bytes() + inverses_.bytes() + triangles_.bytes() + piece_.bytes() + g_.bytes() +
-         work_.bytes() +
+  return y_.bytes() + h_.bytes() + l_.bytes() + inverses_.bytes() + work_.bytes() + z_.bytes() +
          (places_.capacity() + slots_.capacity() + slotOf_.size() + entered_.size()) * sizeof(std::size_t);
 }
 
