@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <type_traits>
 
 #include "linalg/real_blas.h"
@@ -14,13 +15,19 @@ namespace {
 /** Basic columns summed up in a check: enough to notice, too few to cost. */
 constexpr std::size_t kChecked = 16;
 
+/** Random combinations of the rows of T that a correction is checked with. That all of them miss a tenth of the error: 1e-9. */
+constexpr std::size_t kWitnesses = 8;
+
 /** Refinements at the end that bring T ŵ back to T w, and the errors, relative to the largest move, where they stop. */
 constexpr int kRestorations = 6;
 template <typename Real>
-constexpr double kRounding = sizeof(Real) == sizeof(double) ? 1e-15 : 1e-9;
+constexpr double kRounding = sizeof(Real) == sizeof(double) ? 1e-15 : 1e-8;
 constexpr double kAcceptable = 1e-12;
 /** A walk in float32 with more error than this left, relative to the largest move, is walked again in float64. */
 constexpr double kTooMuch = 1e-6;
+
+/** So that a unit and its inverse are normal numbers. */
+constexpr int kLargestExponent = 1022;
 
 double signOf(std::size_t index) { return index % 2 == 0 ? 1 : -1; }
 
@@ -40,9 +47,15 @@ BlockedWalk<Real>::BlockedWalk(const Tableau& tableau, const BasicMatrix<Real>& 
       high_(form_.rows()),
       original_(tableau.size()),
       moved_(tableau.entering()),
-      probe_(tableau.rank()) {
+      probe_(tableau.rank()),
+      signs_(kWitnesses, tableau.rank()),
+      witnesses_(kWitnesses, tableau.entering()) {
   block_.reserve(plan_.block);
   checked_.reserve(kChecked);
+  std::mt19937_64 random(kWitnesses);
+  for (std::size_t i = 0; i < kWitnesses * tableau.rank(); ++i) signs_.data()[i] = signOf(random() >> 63);
+  linalg::gemm(linalg::kPlain, linalg::kPlain, kWitnesses, tableau.entering(), tableau.rank(), 1.0, signs_.data(),
+               kWitnesses, tableau.t.data(), tableau.rank(), 0.0, witnesses_.data(), kWitnesses);
 }
 
 template <typename Real>
@@ -89,12 +102,14 @@ void BlockedWalk<Real>::begin(const double* w, const double* low, const double* 
   std::copy_n(w, tableau_.size(), original_.begin());
   double largest = 0;
   for (std::size_t i = 0; i < tableau_.size(); ++i) largest = std::max({largest, std::abs(low[i]), std::abs(high[i])});
-  unit_ = largest > 0 ? std::ldexp(1.0, std::ilogb(largest)) : 1;
+  const int exponent = largest > 0 ? std::clamp(std::ilogb(largest), -kLargestExponent, kLargestExponent) : 0;
+  unit_ = std::ldexp(1.0, exponent);
+  inverseUnit_ = std::ldexp(1.0, -exponent);
   for (std::size_t k = 0; k < basis_.size(); ++k) {
     const int i = basis_[k] = tableau_.columns[k];
-    x_[k] = static_cast<Real>(w[i] / unit_);
-    low_[k] = static_cast<Real>(low[i] / unit_);
-    high_[k] = static_cast<Real>(high[i] / unit_);
+    x_[k] = static_cast<Real>(w[i] * inverseUnit_);
+    low_[k] = static_cast<Real>(low[i] * inverseUnit_);
+    high_[k] = static_cast<Real>(high[i] * inverseUnit_);
   }
 }
 
@@ -169,7 +184,7 @@ void BlockedWalk<Real>::walkColumn(std::size_t entering, const Real* z, double* 
                                    const double* high) {
   const std::size_t n = form_.rows();
   const int column = tableau_.columns[tableau_.rank() + entering];
-  const auto inUnit = [this](double value) { return static_cast<Real>(value / unit_); };
+  const auto inUnit = [this](double value) { return static_cast<Real>(value * inverseUnit_); };
   const Real own = inUnit(w[column]), ownLow = inUnit(low[column]), ownHigh = inUnit(high[column]);
   const Real roomUp = ownHigh - own, roomDown = own - ownLow;
 
@@ -245,10 +260,26 @@ bool BlockedWalk<Real>::restore(double* w, const double* low, const double* high
     }
     // B⁻¹ is right to `drift`: what this correction leaves is known to be nothing, unless the box took part of it.
     if (!clipped && error * WalkTolerances<Real>::drift <= kRounding<Real> * scale) return true;
+    if (seemsBalanced(w, kRounding<Real> * scale)) return true;
   }
   double scale;
   const double error = imbalance(w, scale);
   return error <= kTooMuch * scale;
+}
+
+/** Whether random combinations of the entries of T(w₀ - w) are all within `limit`. At a fraction of the cost of all entries. */
+template <typename Real>
+bool BlockedWalk<Real>::seemsBalanced(const double* w, double limit) const {
+  double sums[kWitnesses] = {};
+  const auto add = [&](std::size_t k, const double* column) {
+    const auto i = static_cast<std::size_t>(tableau_.columns[k]);
+    const double change = original_[i] - w[i];
+    for (std::size_t s = 0; s < kWitnesses; ++s) sums[s] += change * column[s];
+  };
+  const std::size_t rank = tableau_.rank();
+  for (std::size_t k = 0; k < rank; ++k) add(k, signs_.column(k));
+  for (std::size_t k = 0; k < moved_.size(); ++k) add(rank + k, witnesses_.column(k));
+  return std::all_of(sums, sums + kWitnesses, [&](double sum) { return std::abs(sum) <= limit; });
 }
 
 /** probe_ ← T(w₀ - w), w₀ the weights before the walk. Returns its largest entry, and in `scale` the largest of w₀ - w. */
@@ -273,7 +304,8 @@ double BlockedWalk<Real>::imbalance(const double* w, double& scale) {
 template <typename Real>
 std::size_t BlockedWalk<Real>::bytes() const {
   return form_.bytes() + vector_.bytes() + x_.bytes() + low_.bytes() + high_.bytes() +
-         (original_.size() + moved_.size() + probe_.size()) * sizeof(double) + (basis_.size()) * sizeof(int);
+         (original_.size() + moved_.size() + probe_.size() + kWitnesses * original_.size()) * sizeof(double) +
+         (basis_.size()) * sizeof(int);
 }
 
 template class BlockedWalk<float>;

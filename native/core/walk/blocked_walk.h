@@ -58,6 +58,7 @@ class BlockedWalk {
   void walkColumn(std::size_t entering, const Real* z, double* w, const double* low, const double* high);
   bool restore(double* w, const double* low, const double* high);
   double imbalance(const double* w, double& scale);
+  bool seemsBalanced(const double* w, double limit) const;
   void walkInDouble(double* w, const double* low, const double* high, const JobControl& control);
 
   const Tableau& tableau_;
@@ -69,14 +70,15 @@ class BlockedWalk {
   std::size_t refactorings_ = 0;
   std::size_t walkedInDouble_ = 0;
 
-  double unit_ = 1;                   // a power of two; x, low and high below are in this unit
-  std::vector<int> basis_;            // place -> input
-  std::vector<std::size_t> block_;    // columns of T in the block
-  std::vector<std::size_t> checked_;  // places whose columns the check column sums up
+  double unit_ = 1, inverseUnit_ = 1;  // powers of two; x, low and high below are in this unit
+  std::vector<int> basis_;             // place -> input
+  std::vector<std::size_t> block_;     // columns of T in the block
+  std::vector<std::size_t> checked_;   // places whose columns the check column sums up
   std::size_t checkFrom_ = 0;
   linalg::AlignedBuffer<Real> vector_;  // the check column, or what is corrected at the end
   linalg::AlignedBuffer<Real> x_, low_, high_;
   std::vector<double> original_, moved_, probe_;
+  Matrix signs_, witnesses_;  // a few random rows of ±1, and the products of these with T
 };
 
 }  // namespace vertexq

@@ -65,18 +65,22 @@ void ProductForm<Real>::apply(Real* v) {
   subtract(y_, depth);
 }
 
+/** y_'s column j ← the first `strips` strips of v. */
+template <typename Real>
+void ProductForm<Real>::write(std::size_t j, const Real* v, std::size_t strips) {
+  kernels_.updateOne(strips, 0, {}, nullptr, {v, StripMatrix<Real>::kRows}, {y_.column(j), y_.stride()});
+}
+
 template <typename Real>
 void ProductForm<Real>::load(std::size_t c, const Real* t) {
-  constexpr std::size_t rows = StripMatrix<Real>::kRows;
-  Real* to = y_.column(blockStart_ + c);
-  for (std::size_t k = 0; k < rank_; k += rows, to += y_.stride()) std::copy_n(t + k, std::min(rows, rank_ - k), to);
+  const std::size_t whole = rank_ / StripMatrix<Real>::kRows, rows = whole * StripMatrix<Real>::kRows;
+  write(blockStart_ + c, t, whole);
+  if (rows < rank_) std::copy_n(t + rows, rank_ - rows, y_.column(blockStart_ + c) + whole * y_.stride());
 }
 
 template <typename Real>
 void ProductForm<Real>::read(std::size_t c, Real* v) const {
-  constexpr std::size_t rows = StripMatrix<Real>::kRows;
-  const Real* from = y_.column(blockStart_ + c);
-  for (std::size_t s = 0; s < y_.strips(); ++s) std::copy_n(from + s * y_.stride(), rows, v + s * rows);
+  kernels_.updateOne(y_.strips(), 0, {}, nullptr, vectors(y_, blockStart_ + c), {v, StripMatrix<Real>::kRows});
 }
 
 /** The right-hand sides in work_ ← L⁻¹ of them. */
@@ -154,10 +158,8 @@ const Real* ProductForm<Real>::finish(std::size_t c) {
 
 template <typename Real>
 void ProductForm<Real>::push(std::size_t place, std::ptrdiff_t entering) {
-  constexpr std::size_t rows = StripMatrix<Real>::kRows;
   const std::size_t pivot = places_.size();
-  Real* y = y_.column(pivot);
-  for (std::size_t s = 0; s < y_.strips(); ++s) std::copy_n(z_.data() + s * rows, rows, y + s * y_.stride());
+  write(pivot, z_.data(), y_.strips());
   y_(place, pivot) -= 1;
   Real* l = row(pivot);
   for (std::size_t f = panelStart_; f < pivot; ++f) l[f] = y_(place, f);

@@ -85,6 +85,7 @@ class ProductForm {
  private:
   static constexpr std::size_t kGroup = kGroupColumns<Real>;
 
+  void write(std::size_t j, const Real* v, std::size_t strips);
   void completeRows();
   void forgetPivots();
   void openSlots(std::size_t count);
