@@ -6,8 +6,6 @@
 
 #include "check.h"
 #include "linalg/aligned_buffer.h"
-#include "linalg/matrix.h"
-#include "linalg/strip_matrix.h"
 #include "walk/kernels.h"
 
 using namespace vertexq;
@@ -107,47 +105,11 @@ void testSubstitution(Substitute substitute) {
   }
 }
 
-/** V - Y·A in strips, many columns and one, against sums in float64. */
-template <typename Real>
-void testUpdates() {
-  std::mt19937_64 random(3);
-  std::normal_distribution<Real> normal;
-  const WalkKernels<Real>& kernels = walkKernels<Real>();
-  constexpr std::size_t rows = linalg::kStripRows<Real>;
-  for (const std::size_t columns : {1, 2, 3, 8, 16, 19})
-    for (const std::size_t depth : {0, 1, 2, 9, 40}) {
-      const std::size_t height = 3 * rows;
-      linalg::StripMatrix<Real> y(height, depth), v(height, columns);
-      linalg::AlignedBuffer<Real> a(depth * columns), z(height);
-      Matrix want(height, columns);
-      for (std::size_t i = 0; i < height; ++i) {
-        for (std::size_t e = 0; e < depth; ++e) y(i, e) = normal(random);
-        for (std::size_t c = 0; c < columns; ++c) v(i, c) = normal(random);
-      }
-      for (std::size_t k = 0; k < depth * columns; ++k) a[k] = normal(random);
-      for (std::size_t i = 0; i < height; ++i)
-        for (std::size_t c = 0; c < columns; ++c) {
-          want(i, c) = v(i, c);
-          for (std::size_t e = 0; e < depth; ++e) want(i, c) -= static_cast<double>(y(i, e)) * a[e * columns + c];
-        }
-      const Strips<const Real> left{y.column(0), y.stride()};
-      const double tolerance = 200 * static_cast<double>(std::numeric_limits<Real>::epsilon());
-      if (columns == 1) {
-        kernels.updateOne(3, depth, left, a.data(), {v.column(0), v.stride()}, {z.data(), rows});
-        for (std::size_t i = 0; i < height; ++i) CHECK_AT_MOST(std::abs(z[i] - want(i, 0)), tolerance);
-      }
-      kernels.update(3, depth, columns, left, a.data(), columns, {v.column(0), v.stride()});
-      for (std::size_t i = 0; i < height; ++i)
-        for (std::size_t c = 0; c < columns; ++c) CHECK_AT_MOST(std::abs(v(i, c) - want(i, c)), tolerance);
-    }
-}
-
 template <typename Real>
 void testAll() {
   testRatios<Real>();
   testSubstitution<Real, kPanelColumns>(walkKernels<Real>().substitutePanel);
   testSubstitution<Real, kGroupColumns<Real>>(walkKernels<Real>().substituteGroup);
-  testUpdates<Real>();
 }
 
 }  // namespace

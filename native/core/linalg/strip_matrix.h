@@ -11,6 +11,22 @@ namespace vertexq::linalg {
 template <typename Real>
 inline constexpr std::size_t kStripRows = 128 / sizeof(Real);
 
+/** Parts of columns, from strip to strip `stride` numbers apart; within a strip a column follows the other. */
+template <typename Real>
+struct Strips {
+  Real* first;
+  std::size_t stride;
+};
+
+template <typename Real>
+struct Strips<const Real> {
+  const Real* first = nullptr;
+  std::size_t stride = 0;
+  Strips() = default;
+  Strips(const Real* from, std::size_t distance) : first(from), stride(distance) {}
+  Strips(const Strips<Real>& strips) : first(strips.first), stride(strips.stride) {}
+};
+
 /**
  * rows × columns, cut into strips of kStripRows rows: a strip holds its part of column after column, without gaps. So a product
  * of some columns with a few vectors streams through each strip, and a row lies at a constant, short distance: what BLAS copies a
@@ -28,15 +44,17 @@ class StripMatrix {
         data_(strips_ * stride_) {}
 
   std::size_t strips() const { return strips_; }
-  /** Between a strip and the next. */
-  std::size_t stride() const { return stride_; }
   /** Of a whole vector: the rows with what the last strip pads. */
   std::size_t paddedRows() const { return strips_ * kRows; }
   std::size_t bytes() const { return data_.bytes(); }
 
-  /** Column j's part of the first strip. */
-  Real* column(std::size_t j) { return data_.data() + j * kRows; }
-  const Real* column(std::size_t j) const { return data_.data() + j * kRows; }
+  /** From column j on, in all strips or from the given one on. */
+  Strips<Real> columns(std::size_t j, std::size_t strip = 0) {
+    return {data_.data() + strip * stride_ + j * kRows, stride_};
+  }
+  Strips<const Real> columns(std::size_t j, std::size_t strip = 0) const {
+    return {data_.data() + strip * stride_ + j * kRows, stride_};
+  }
 
   Real& operator()(std::size_t i, std::size_t j) { return data_[offset(i, j)]; }
   Real operator()(std::size_t i, std::size_t j) const { return data_[offset(i, j)]; }

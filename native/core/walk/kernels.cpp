@@ -3,9 +3,7 @@
 #include <limits>
 
 #include "linalg/lanes.h"
-#include "linalg/panel_update.h"
 #include "linalg/simd.h"
-#include "linalg/strip_matrix.h"
 
 namespace vertexq {
 
@@ -110,42 +108,6 @@ VERTEXQ_INLINE void moveBody(std::size_t n, Real s, const Real* z, Real* x) {
   for (std::size_t k = 0; k < n; k += L::count) store(x + k, V(load<V>(x + k) - load<V>(z + k) * s));
 }
 
-template <typename Real, std::size_t Bytes, std::size_t Columns>
-VERTEXQ_INLINE void updateBody(std::size_t strips, std::size_t depth, std::size_t columns, Strips<const Real> y,
-                               const Real* a, std::size_t lda, Strips<Real> v) {
-  constexpr std::size_t rows = linalg::kStripRows<Real>;
-  for (std::size_t s = 0; s < strips; ++s)
-    linalg::updatePanel<Real, Bytes, Columns>(rows, depth, columns, y.first + s * y.stride, rows, a, lda,
-                                              v.first + s * v.stride, rows);
-}
-
-template <typename Real, std::size_t Bytes>
-VERTEXQ_INLINE void updateOneBody(std::size_t strips, std::size_t depth, Strips<const Real> y, const Real* a,
-                                  Strips<const Real> v, Strips<Real> z) {
-  using L = linalg::Lanes<Real, Bytes>;
-  using V = typename L::type;
-  constexpr std::size_t rows = linalg::kStripRows<Real>, parts = rows / L::count;
-  for (std::size_t s = 0; s < strips; ++s) {
-    const Real* column = y.first + s * y.stride;
-    // Two sums, so that one addition does not wait for the last.
-    V even[parts], odd[parts];
-    for (std::size_t p = 0; p < parts; ++p) {
-      even[p] = load<V>(v.first + s * v.stride + p * L::count);
-      odd[p] = V{};
-    }
-    std::size_t e = 0;
-    for (; e + 2 <= depth; e += 2, column += 2 * rows)
-      for (std::size_t p = 0; p < parts; ++p) {
-        even[p] -= load<V>(column + p * L::count) * a[e];
-        odd[p] -= load<V>(column + rows + p * L::count) * a[e + 1];
-      }
-    for (std::size_t p = 0; p < parts; ++p) {
-      if (e < depth) even[p] -= load<V>(column + p * L::count) * a[e];
-      store(z.first + s * z.stride + p * L::count, V(even[p] + odd[p]));
-    }
-  }
-}
-
 /** `Rows` rows of the solution, from e on: the sums over the rows above them do not wait for each other. */
 template <typename Real, std::size_t Bytes, std::size_t Width, std::size_t Rows>
 VERTEXQ_INLINE void substituteRows(std::size_t e, const Real* l, std::size_t ldl, const Real* inverses, Real* a) {
@@ -190,8 +152,8 @@ VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t
   for (; e < depth; ++e) substituteRows<Real, bytes, Width, 1>(e, l, ldl, inverses, a);
 }
 
-// One set of functions an instruction set: names, target, bytes of a vector, columns of V in registers.
-#define VERTEXQ_WALK_KERNELS(Name, Target, Bytes, Columns)                                                            \
+// One set of functions an instruction set: names, target, bytes of a vector.
+#define VERTEXQ_WALK_KERNELS(Name, Target, Bytes)                                                                     \
   template <typename Real>                                                                                            \
   struct Name {                                                                                                       \
     Target static StepLimits<Real> limits(const RatioArrays<Real>& a) { return limitsBody<Real, Bytes>(a); }          \
@@ -199,26 +161,18 @@ VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t
       return chooseBody<Real, Bytes>(a, sign, limit);                                                                 \
     }                                                                                                                 \
     Target static void move(std::size_t n, Real s, const Real* z, Real* x) { moveBody<Real, Bytes>(n, s, z, x); }     \
-    Target static void update(std::size_t strips, std::size_t depth, std::size_t columns, Strips<const Real> y,       \
-                              const Real* a, std::size_t lda, Strips<Real> v) {                                       \
-      updateBody<Real, Bytes, Columns>(strips, depth, columns, y, a, lda, v);                                         \
-    }                                                                                                                 \
-    Target static void updateOne(std::size_t strips, std::size_t depth, Strips<const Real> y, const Real* a,          \
-                                 Strips<const Real> v, Strips<Real> z) {                                              \
-      updateOneBody<Real, Bytes>(strips, depth, y, a, v, z);                                                          \
-    }                                                                                                                 \
     template <std::size_t Width>                                                                                      \
     Target static void substitute(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a) { \
       substituteBody<Real, Bytes, Width>(depth, l, ldl, inverses, a);                                                 \
     }                                                                                                                 \
-    static constexpr WalkKernels<Real> all{                                                                           \
-        limits, choose, move, update, updateOne, substitute<kPanelColumns>, substitute<kGroupColumns<Real>>};         \
+    static constexpr WalkKernels<Real> all{limits, choose, move, substitute<kPanelColumns>,                           \
+                                           substitute<kGroupColumns<Real>>};                                          \
   };
 
-VERTEXQ_WALK_KERNELS(Portable, , 16, 2)
+VERTEXQ_WALK_KERNELS(Portable, , 16)
 #if VERTEXQ_X86
-VERTEXQ_WALK_KERNELS(Avx2, VERTEXQ_AVX2, 32, 4)
-VERTEXQ_WALK_KERNELS(Avx512, VERTEXQ_AVX512, 64, 8)
+VERTEXQ_WALK_KERNELS(Avx2, VERTEXQ_AVX2, 32)
+VERTEXQ_WALK_KERNELS(Avx512, VERTEXQ_AVX512, 64)
 #endif
 
 }  // namespace

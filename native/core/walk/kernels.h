@@ -61,13 +61,6 @@ inline constexpr std::size_t kPanelColumns = 8;
 template <typename Real>
 inline constexpr std::size_t kGroupColumns = 64 / sizeof(Real);
 
-/** `strips` strips (strip_matrix.h), a column's parts `stride` numbers apart. */
-template <typename Real>
-struct Strips {
-  Real* first;
-  std::size_t stride;
-};
-
 template <typename Real>
 struct WalkKernels {
   /** Harris' first pass, for both signs at once. */
@@ -76,12 +69,6 @@ struct WalkKernels {
   Pivot<Real> (*choose)(const RatioArrays<Real>&, Real sign, Real limit);
   /** x ← x - s·z, n elements. */
   void (*move)(std::size_t n, Real s, const Real* z, Real* x);
-  /** V ← V - Y·A: `columns` columns of V, `depth` of Y; A depth × columns, row-major (lda). */
-  void (*update)(std::size_t strips, std::size_t depth, std::size_t columns, Strips<const Real> y, const Real* a,
-                 std::size_t lda, Strips<Real> v);
-  /** z ← v - Y·a, one column. z may be v. */
-  void (*updateOne)(std::size_t strips, std::size_t depth, Strips<const Real> y, const Real* a, Strips<const Real> v,
-                    Strips<Real> z);
   /**
    * A ← L⁻¹ A: A depth × kPanelColumns or kGroupColumns, row-major without gaps; L lower triangular, row-major with distance ldl;
    * `inverses` are 1 / L_ee.

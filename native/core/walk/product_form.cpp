@@ -9,12 +9,11 @@
 namespace vertexq {
 
 using linalg::kPlain;
+using linalg::kStripDepth;
 using linalg::StripMatrix;
+using linalg::Strips;
 
 namespace {
-
-/** Columns of Y that a strip is multiplied by at once: with a group's right-hand sides they fit a first-level cache of 32 KiB. */
-constexpr std::size_t kDepth = 128;
 
 std::size_t roundedUp(std::size_t count, std::size_t unit) { return (count + unit - 1) / unit * unit; }
 
@@ -33,7 +32,8 @@ ProductForm<Real>::ProductForm(const BasicMatrix<Real>& t, std::size_t pivots, s
       inverses_(pivots),
       work_(std::max(pivots, std::min(t.rows(), t.cols())) * roundedUp(width + 1, kGroup)),
       z_(y_.paddedRows()),
-      kernels_(walkKernels<Real>()) {
+      kernels_(walkKernels<Real>()),
+      strips_(linalg::stripKernels<Real>()) {
   places_.reserve(pivots);
   slots_.reserve(t.rows());
 }
@@ -50,7 +50,7 @@ template <typename Real>
 void ProductForm<Real>::apply(Real* v) {
   const Strips<Real> vector{v, StripMatrix<Real>::kRows};
   const auto subtract = [&](const StripMatrix<Real>& left, std::size_t depth) {
-    kernels_.updateOne(y_.strips(), depth, vectors(left, 0), work_.data(), {v, vector.stride}, vector);
+    strips_.updateOne(y_.strips(), depth, left.columns(0), work_.data(), {v, vector.stride}, vector);
   };
   if (!slots_.empty()) {
     for (std::size_t s = 0; s < slots_.size(); ++s) work_[s] = v[slots_[s]];
@@ -68,19 +68,19 @@ void ProductForm<Real>::apply(Real* v) {
 /** y_'s column j ← the first `strips` strips of v. */
 template <typename Real>
 void ProductForm<Real>::write(std::size_t j, const Real* v, std::size_t strips) {
-  kernels_.updateOne(strips, 0, {}, nullptr, {v, StripMatrix<Real>::kRows}, {y_.column(j), y_.stride()});
+  strips_.updateOne(strips, 0, {}, nullptr, {v, StripMatrix<Real>::kRows}, y_.columns(j));
 }
 
 template <typename Real>
 void ProductForm<Real>::load(std::size_t c, const Real* t) {
   const std::size_t whole = rank_ / StripMatrix<Real>::kRows, rows = whole * StripMatrix<Real>::kRows;
   write(blockStart_ + c, t, whole);
-  if (rows < rank_) std::copy_n(t + rows, rank_ - rows, y_.column(blockStart_ + c) + whole * y_.stride());
+  if (rows < rank_) std::copy_n(t + rows, rank_ - rows, y_.columns(blockStart_ + c, whole).first);
 }
 
 template <typename Real>
 void ProductForm<Real>::read(std::size_t c, Real* v) const {
-  kernels_.updateOne(y_.strips(), 0, {}, nullptr, vectors(y_, blockStart_ + c), {v, StripMatrix<Real>::kRows});
+  strips_.updateOne(y_.strips(), 0, {}, nullptr, y_.columns(blockStart_ + c), {v, StripMatrix<Real>::kRows});
 }
 
 /** The right-hand sides in work_ ← L⁻¹ of them. */
@@ -94,12 +94,12 @@ void ProductForm<Real>::substituteGroups(std::size_t depth, std::size_t count) {
 template <typename Real>
 void ProductForm<Real>::subtractProduct(const StripMatrix<Real>& left, std::size_t depth, StripMatrix<Real>& from,
                                         std::size_t first, std::size_t count) {
-  for (std::size_t d = 0; d < depth; d += kDepth) {
-    const std::size_t part = std::min(kDepth, depth - d);
+  for (std::size_t d = 0; d < depth; d += kStripDepth) {
+    const std::size_t part = std::min(kStripDepth, depth - d);
     for (std::size_t s = 0; s < from.strips(); ++s)
       for (std::size_t c = 0; c < count; c += kGroup)
-        kernels_.update(1, part, kGroup, {left.column(d) + s * left.stride(), 0}, work_.data() + c * depth + d * kGroup,
-                        kGroup, {from.column(first + c) + s * from.stride(), 0});
+        strips_.update(1, part, kGroup, left.columns(d, s), work_.data() + c * depth + d * kGroup, kGroup,
+                       from.columns(first + c, s));
   }
 }
 
@@ -137,8 +137,7 @@ void ProductForm<Real>::beginPanel(std::size_t c) {
   for (std::size_t e = 0; e < depth; ++e)
     for (std::size_t k = 0; k < kPanel; ++k) a[e * kPanel + k] = y_(places_[blockStart_ + e], blockStart_ + c + k);
   kernels_.substitutePanel(depth, row(blockStart_) + blockStart_, rowStride_, inverses_.data() + blockStart_, a);
-  kernels_.update(y_.strips(), depth, kPanel, vectors(y_, blockStart_), a, kPanel,
-                  {y_.column(blockStart_ + c), y_.stride()});
+  strips_.update(y_.strips(), depth, kPanel, y_.columns(blockStart_), a, kPanel, y_.columns(blockStart_ + c));
 }
 
 template <typename Real>
@@ -151,8 +150,8 @@ const Real* ProductForm<Real>::finish(std::size_t c) {
     for (std::size_t f = 0; f < e; ++f) value -= l[f] * a[f];
     a[e] = value * inverses_[panelStart_ + e];
   }
-  kernels_.updateOne(y_.strips(), depth, vectors(y_, panelStart_), a, vectors(y_, column),
-                     {z_.data(), StripMatrix<Real>::kRows});
+  strips_.updateOne(y_.strips(), depth, y_.columns(panelStart_), a, y_.columns(column),
+                    {z_.data(), StripMatrix<Real>::kRows});
   return z_.data();
 }
 
@@ -191,7 +190,7 @@ void ProductForm<Real>::openSlots(std::size_t count) {
   // The one place that allocates after the constructor, once: many a walk in tableau form never folds.
   if (h_.bytes() == 0) h_ = StripMatrix<Real>(rank_, std::min(rank_, t_.cols()) + kGroup);
   for (std::size_t s = 0; s < h_.strips(); ++s)
-    std::fill_n(h_.column(slots_.size()) + s * h_.stride(), count * StripMatrix<Real>::kRows, Real(0));
+    std::fill_n(h_.columns(slots_.size(), s).first, count * StripMatrix<Real>::kRows, Real(0));
 }
 
 /** H ← H + Y L⁻¹ (rows k of I - H). */

@@ -6,7 +6,7 @@
 
 #include "linalg/aligned_buffer.h"
 #include "linalg/matrix.h"
-#include "linalg/strip_matrix.h"
+#include "linalg/strip_kernels.h"
 #include "walk/kernels.h"
 
 namespace vertexq {
@@ -94,9 +94,6 @@ class ProductForm {
                        std::size_t first, std::size_t count);
   Real* row(std::size_t pivot) { return l_.data() + pivot * rowStride_; }
   const Real* row(std::size_t pivot) const { return l_.data() + pivot * rowStride_; }
-  Strips<const Real> vectors(const linalg::StripMatrix<Real>& of, std::size_t j) const {
-    return {of.column(j), of.stride()};
-  }
 
   const BasicMatrix<Real>& t_;
   std::size_t rank_;
@@ -116,6 +113,7 @@ class ProductForm {
   linalg::AlignedBuffer<Real> work_;      // right-hand sides: groups of kGroup columns, each row-major without gaps
   linalg::AlignedBuffer<Real> z_;
   const WalkKernels<Real>& kernels_;
+  const linalg::StripKernels<Real>& strips_;
 };
 
 }  // namespace vertexq
