@@ -7,12 +7,12 @@
 namespace vertexq {
 
 /**
- * A = L Lᵀ in place of A's lower triangle (n × n; the upper one is not touched). Left-looking by block columns, the row
- * blocks of each shared among at most `threads` threads; the blocks are fixed, so the bytes do not depend on `threads`.
+ * A = L Lᵀ in place of A's lower triangle (n × n; the upper one is not touched). In strips (linalg/strip_cholesky.h) on at most
+ * `threads` threads; the bytes do not depend on `threads`. Takes a workspace of half the matrix.
  *
  * Returns whether A was positive definite to working precision: false as well if a squared pivot is less than
- * kLeastPivot·ε times its diagonal entry, where it is nothing but rounding error. Polls `control` at every block
- * column.
+ * kLeastPivot·ε times its diagonal entry, where it is nothing but rounding error. Polls `control` at every strip of
+ * a block.
  */
 template <typename Real>
 bool choleskyLower(BasicMatrix<Real>& a, unsigned threads, const JobControl& control);

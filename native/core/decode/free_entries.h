@@ -8,7 +8,7 @@
 #include "decode/k_best.h"
 #include "decode/layer_alphabets.h"
 #include "linalg/matrix.h"
-#include "linalg/serial_cholesky.h"
+#include "linalg/strip_cholesky.h"
 
 namespace vertexq {
 
@@ -98,7 +98,7 @@ class FreeEntryDecoder {
   std::size_t stride_ = 0;             // of the factors' columns
   std::vector<std::uint32_t> places_;  // T back to front: place p of a factor is input places_[p]
   std::vector<float> factor_;          // L, lower triangular: H_TT back to front is L Lᵀ
-  linalg::SerialCholesky<float> cholesky_;
+  linalg::StripCholesky<float> cholesky_;
   std::vector<double> wideFactor_;  // the same in float64, where needed
   std::vector<float> vector_;       // |T|: right-hand side, solution, errors
   std::vector<double> wideVector_;

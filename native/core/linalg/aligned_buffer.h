@@ -8,19 +8,23 @@
 
 namespace vertexq::linalg {
 
-/** `size` zeroed elements that begin on a cache line. Never grows: a kernel's workspace is sized before its loops. */
+struct Uninitialised {};
+
+/**
+ * `size` elements that begin on a cache line, zeroed unless asked for otherwise. Never grows: a kernel's workspace is sized before
+ * its loops.
+ */
 template <typename Real>
 class AlignedBuffer {
  public:
   static constexpr std::size_t kAlignment = 64;
 
   AlignedBuffer() = default;
-  explicit AlignedBuffer(std::size_t size)
+  explicit AlignedBuffer(std::size_t size) : AlignedBuffer(size, Uninitialised()) { clear(); }
+  AlignedBuffer(std::size_t size, Uninitialised)
       : size_(size),
         data_(static_cast<Real*>(
-            ::operator new(std::max<std::size_t>(size, 1) * sizeof(Real), std::align_val_t(kAlignment)))) {
-    std::fill_n(data_.get(), size, Real(0));
-  }
+            ::operator new(std::max<std::size_t>(size, 1) * sizeof(Real), std::align_val_t(kAlignment)))) {}
 
   std::size_t size() const { return size_; }
   std::size_t bytes() const { return size_ * sizeof(Real); }

@@ -1,5 +1,5 @@
-// Cholesky factorisation of small matrices: L Lᵀ is the matrix.
-#include "linalg/serial_cholesky.h"
+// Cholesky factorisation in strips: L Lᵀ is the matrix.
+#include "linalg/strip_cholesky.h"
 
 #include <cmath>
 #include <limits>
@@ -45,7 +45,7 @@ template <typename Real>
 void testFactor(std::mt19937_64& random, std::size_t n, double least) {
   const Lower<Real> a = gramOf<Real>(random, n, n + random() % 20, least);
   Lower<Real> l = a;
-  linalg::SerialCholesky<Real> cholesky(n + random() % 3);
+  linalg::StripCholesky<Real> cholesky(n + random() % 3);
   CHECK(cholesky.factor(n, l.entries.data(), l.ld));
   double worst = 0;
   for (std::size_t j = 0; j < n; ++j)
@@ -67,16 +67,16 @@ void testFactor(std::mt19937_64& random, std::size_t n, double least) {
 template <typename Real>
 void testAll() {
   std::mt19937_64 random(1);
-  for (const std::size_t n : {1, 2, 7, 8, 9, 31, 32, 33, 63, 64, 65, 100, 128, 200})
+  for (const std::size_t n : {1, 2, 7, 8, 9, 31, 32, 33, 63, 64, 65, 100, 128, 129, 200, 300})
     for (const double least : {1.0, 1e-3, 1e-8}) testFactor<Real>(random, n, least);
 
-  linalg::SerialCholesky<Real> cholesky(100);
+  linalg::StripCholesky<Real> cholesky(100);
   CHECK(cholesky.factor(0, nullptr, 1));
   // One object, matrices of different sizes: nothing of the last one is left.
   Lower<Real> first = gramOf<Real>(random, 90, 90, 1), second = gramOf<Real>(random, 40, 40, 1), fresh = second;
   CHECK(cholesky.factor(90, first.entries.data(), 90));
   CHECK(cholesky.factor(40, second.entries.data(), 40));
-  CHECK(linalg::SerialCholesky<Real>(40).factor(40, fresh.entries.data(), 40));
+  CHECK(linalg::StripCholesky<Real>(40).factor(40, fresh.entries.data(), 40));
   CHECK(second.entries == fresh.entries);
 
   for (const Real bad : {Real(0), Real(-1), std::numeric_limits<Real>::quiet_NaN()})
