@@ -7,32 +7,27 @@
 
 #include "calibration/gram_kernels.h"
 #include "error.h"
-#include "linalg/real_blas.h"
+#include "linalg/strip_kernels.h"
 #include "parallel/thread_pool.h"
 
 namespace vertexq {
 
 namespace {
 
-/**
- * Sides of a tile. With slices of 512 rows BLAS runs at .7 to .9 of its peak on tiles of 256, at .8 to .95 on 512, and from
- * 1024 on gains no more. But every thread wants tiles: eight to a side make 36 of them, so wider layers have larger ones.
- */
-constexpr std::size_t kTile = 256;
-constexpr std::size_t kLargestTile = 1024;
-constexpr std::size_t kTilesPerSide = 8;
-/** Below twice this width a layer is one tile. */
-constexpr std::size_t kLeastTile = 64;
+/** Sides of a tile, which is a task: its part of a slice and its sums stay in a second-level cache. Narrow layers have smaller ones. */
+constexpr std::size_t kTile = 128;
+constexpr std::size_t kNarrow = 512;
+constexpr std::size_t kNarrowTile = 64;
 /** Slices that a tile sums in one task: some milliseconds, so that a job is soon cancelled. */
 constexpr std::size_t kSlicesAtOnce = 16;
-/** Bytes of rows that are converted or read from a source at once, if they hold a slice: they should stay in cache. */
-constexpr std::size_t kStagingBytes = std::size_t{8} << 20;
-/** Rows of a task that reads or converts. */
+/** Bytes of rows, for each thread, that are brought into strips or read from a source at once: they should stay in its cache. */
+constexpr std::size_t kStagingBytes = std::size_t{1} << 20;
+/** Rows of a task that moves them. */
 constexpr std::size_t kStagingRows = 64;
 
-std::size_t slicesAtOnce(std::size_t bytesPerRow) {
+std::size_t slicesAtOnce(std::size_t bytesPerRow, unsigned threads) {
   const std::size_t bytes = std::max<std::size_t>(1, bytesPerRow * GramAccumulator::kSliceRows);
-  return std::clamp<std::size_t>(kStagingBytes / bytes, 1, kSlicesAtOnce);
+  return std::clamp<std::size_t>(kStagingBytes * std::max(threads, 1u) / bytes, 1, kSlicesAtOnce);
 }
 
 template <typename Real>
@@ -52,6 +47,21 @@ void forBlocks(std::size_t rows, unsigned threads, const Task& task) {
   });
 }
 
+/** Rows of `n` numbers become columns first, first + 1, ... of strips. */
+template <typename Real, typename From>
+void packRows(const From* rows, std::size_t count, std::size_t n, linalg::StripMatrix<Real>& to, std::size_t first) {
+  constexpr std::size_t height = linalg::kStripRows<Real>;
+  const auto pack = [&](std::size_t strip, std::size_t numbers) {
+    Real* column = to.columns(first, strip).first;
+    const From* from = rows + strip * height;
+    for (std::size_t k = 0; k < count; ++k, column += height, from += n)
+      for (std::size_t i = 0; i < numbers; ++i) column[i] = static_cast<Real>(from[i]);
+  };
+  const std::size_t whole = n / height;
+  for (std::size_t strip = 0; strip < whole; ++strip) pack(strip, height);
+  if (n > whole * height) pack(whole, n - whole * height);
+}
+
 }  // namespace
 
 GramAccumulator::GramAccumulator(std::size_t inFeatures, GramPrecision precision, bool withCross)
@@ -62,10 +72,7 @@ GramAccumulator::GramAccumulator(std::size_t inFeatures, GramPrecision precision
 /** Whole tiles first, the diagonal ones, of half the work, last: so the threads end together. */
 void GramAccumulator::layOutTiles() {
   const std::size_t n = inFeatures_;
-  const std::size_t side = std::clamp((n + kTilesPerSide - 1) / kTilesPerSide, kTile, kLargestTile);
-  const std::size_t perSide = std::max((n + side - 1) / side, n >= 2 * kLeastTile ? std::size_t{2} : std::size_t{1});
-  constexpr std::size_t kGrain = 16;  // BLAS kernels come in such widths
-  tileSize_ = ((n + perSide - 1) / perSide + kGrain - 1) / kGrain * kGrain;
+  tileSize_ = n < kNarrow ? kNarrowTile : kTile;
   std::size_t offset = 0;
   const auto place = [&](Tile::Kind kind, std::size_t row, std::size_t col) {
     const Tile tile{kind, row, col, std::min(tileSize_, n - row), std::min(tileSize_, n - col), offset};
@@ -148,7 +155,7 @@ void GramAccumulator::addSources(const RowSource& seen, const RowSource* meant, 
   }
   control.checkpoint();
   control.expect(count);
-  const std::size_t capacity = slicesAtOnce(n * sizeof(float)) * kSliceRows;
+  const std::size_t capacity = slicesAtOnce(n * sizeof(float), threads) * kSliceRows;
   std::vector<float> seenRows(std::min(capacity, count) * n), meantRows(meant ? seenRows.size() : 0);
   const Rows<float> staged{seenRows.data(), meant ? meantRows.data() : nullptr};
   torn_ = true;
@@ -205,11 +212,11 @@ void GramAccumulator::consume(Rows<Real> rows, const Cut& cut, const Inspection&
     while (end < cut.slices && end - slice < kSlicesAtOnce && narrow(end) == narrow(slice)) ++end;
     if constexpr (kFloat) {
       if (narrow(slice))
-        addSlices(run, end - slice, threads, control);
+        addSlices(run, end - slice, narrowStrips_, threads, control);
       else
-        addWide(run, end - slice, threads, control);
+        addSlices(run, end - slice, wideStrips_, threads, control);
     } else {
-      addSlices(run, end - slice, threads, control);
+      addSlices(run, end - slice, wideStrips_, threads, control);
     }
     control.finish((end - slice) * kSliceRows);
   }
@@ -223,7 +230,7 @@ void GramAccumulator::keepWaiting(Rows<Real> rows, std::size_t count) {
   if (count == 0) return;
   const std::size_t held = waitingRows_ * inFeatures_, size = count * inFeatures_;
   if (sizeof(Real) == sizeof(double) && !waitingWide_) {
-    convert(narrowRows(), waitingRows_, 1);
+    widenWaiting();
     waitingWide_ = true;
   }
   const auto append = [&](auto& kept, const Real* from) {
@@ -249,17 +256,10 @@ GramAccumulator::Rows<double> GramAccumulator::wideRows() const {
   return {wideSeen_.data(), withCross_ ? wideMeant_.data() : nullptr};
 }
 
-/** Rows in float64, at the beginning of the wide buffers. */
-void GramAccumulator::convert(Rows<float> rows, std::size_t count, unsigned threads) {
-  const std::size_t size = std::max(count, kSliceRows) * inFeatures_;
-  if (wideSeen_.size() < size) wideSeen_.resize(size);
-  if (withCross_ && wideMeant_.size() < size) wideMeant_.resize(size);
-  forBlocks(count, threads, [&](std::size_t first, std::size_t block) {
-    const std::size_t from = first * inFeatures_, end = from + block * inFeatures_;
-    for (std::size_t i = from; i < end; ++i) wideSeen_[i] = static_cast<double>(rows.seen[i]);
-    if (withCross_)
-      for (std::size_t i = from; i < end; ++i) wideMeant_[i] = static_cast<double>(rows.meant[i]);
-  });
+/** The float32 rows that wait, in float64. */
+void GramAccumulator::widenWaiting() {
+  wideSeen_.assign(narrowSeen_.begin(), narrowSeen_.end());
+  wideMeant_.assign(narrowMeant_.begin(), narrowMeant_.end());
 }
 
 bool GramAccumulator::narrowWaiting() const {
@@ -271,62 +271,69 @@ bool GramAccumulator::narrowWaiting() const {
 
 void GramAccumulator::addWaitingSlice(unsigned threads, JobControl& control) {
   if (waitingWide_)
-    addSlices(wideRows(), 1, threads, control);
+    addSlices(wideRows(), 1, wideStrips_, threads, control);
   else if (narrowWaiting())
-    addSlices(narrowRows(), 1, threads, control);
+    addSlices(narrowRows(), 1, narrowStrips_, threads, control);
   else
-    addWide(narrowRows(), 1, threads, control);
+    addSlices(narrowRows(), 1, wideStrips_, threads, control);
   waitingRows_ = 0;
   waitingWide_ = false;
 }
 
-/** No float64 rows wait when this is called: the wide buffers are free. */
-void GramAccumulator::addWide(Rows<float> rows, std::size_t slices, unsigned threads, JobControl& control) {
-  const std::size_t atOnce = slicesAtOnce(inFeatures_ * sizeof(double));
-  for (std::size_t slice = 0; slice < slices; slice += atOnce) {
-    const std::size_t taken = std::min(atOnce, slices - slice);
-    convert(rows.from(slice * kSliceRows * inFeatures_), taken * kSliceRows, threads);
-    addSlices(wideRows(), taken, threads, control);
+template <typename Real, typename From>
+void GramAccumulator::pack(Rows<From> rows, std::size_t count, Packed<Real>& to, unsigned threads) const {
+  const std::size_t n = inFeatures_;
+  if (to.samples < count) {
+    to.samples = count;
+    to.seen = linalg::StripMatrix<Real>(n, count);
+    if (withCross_) to.meant = linalg::StripMatrix<Real>(n, count);
   }
-}
-
-template <typename Real>
-void GramAccumulator::addSlices(Rows<Real> rows, std::size_t slices, unsigned threads, JobControl& control) {
-  const std::size_t slots = std::min<std::size_t>({std::max(threads, 1u), ThreadPool::kMaxThreads, tiles_.size()});
-  if (scratch_.size() < slots) scratch_.resize(slots, std::vector<float>(tileSize_ * tileSize_));
-  ThreadPool::shared().parallelFor(tiles_.size(), threads, [&](std::size_t index, unsigned slot) {
-    control.checkpoint();
-    const Tile& tile = tiles_[index];
-    for (std::size_t slice = 0; slice < slices; ++slice)
-      addProduct(tile, rows.from(slice * kSliceRows * inFeatures_), kSliceRows, scratch_[slot].data(),
-                 sums_.data() + tile.offset);
+  forBlocks(count, threads, [&](std::size_t first, std::size_t block) {
+    packRows(rows.seen + first * n, block, n, to.seen, first);
+    if (withCross_) packRows(rows.meant + first * n, block, n, to.meant, first);
   });
 }
 
-void GramAccumulator::addProduct(const Tile& tile, Rows<float> rows, std::size_t count, float* scratch,
-                                 double* sums) const {
-  // Row-major rows are the columns of an inFeatures × count matrix, whose product with its own transpose is wanted.
-  const std::size_t n = inFeatures_;
-  const bool symmetric = tile.kind == Tile::Kind::Symmetric;
-  const float* left = rows.seen + tile.row;
-  const float* right = (tile.kind == Tile::Kind::Cross ? rows.meant : rows.seen) + tile.col;
-  if (symmetric)
-    linalg::syrk(CblasUpper, linalg::kPlain, tile.rows, count, 1.0f, left, n, 0.0f, scratch, tile.rows);
-  else
-    linalg::gemm(linalg::kPlain, linalg::kTransposed, tile.rows, tile.cols, count, 1.0f, left, n, right, n, 0.0f,
-                 scratch, tile.rows);
-  addWidened(scratch, tile.rows, tile.cols, symmetric, sums);
+template <typename Real, typename From>
+void GramAccumulator::addSlices(Rows<From> rows, std::size_t slices, Packed<Real>& strips, unsigned threads,
+                                JobControl& control) {
+  const std::size_t atOnce = slicesAtOnce(inFeatures_ * sizeof(Real), threads);
+  const std::size_t slots = std::min<std::size_t>({std::max(threads, 1u), ThreadPool::kMaxThreads, tiles_.size()});
+  while (strips.products.size() < slots) strips.products.emplace_back(tileSize_ * tileSize_);
+  for (std::size_t first = 0; first < slices; first += atOnce) {
+    const std::size_t taken = std::min(atOnce, slices - first);
+    control.checkpoint();
+    pack(rows.from(first * kSliceRows * inFeatures_), taken * kSliceRows, strips, threads);
+    ThreadPool::shared().parallelFor(tiles_.size(), threads, [&](std::size_t index, unsigned slot) {
+      control.checkpoint();
+      const Tile& tile = tiles_[index];
+      for (std::size_t slice = 0; slice < taken; ++slice)
+        addProduct(tile, strips, slice * kSliceRows, kSliceRows, strips.products[slot].data(),
+                   sums_.data() + tile.offset);
+    });
+  }
 }
 
-void GramAccumulator::addProduct(const Tile& tile, Rows<double> rows, std::size_t count, float*, double* sums) const {
-  const std::size_t n = inFeatures_;
-  const double* left = rows.seen + tile.row;
-  const double* right = (tile.kind == Tile::Kind::Cross ? rows.meant : rows.seen) + tile.col;
-  if (tile.kind == Tile::Kind::Symmetric)
-    linalg::syrk(CblasUpper, linalg::kPlain, tile.rows, count, 1.0, left, n, 1.0, sums, tile.rows);
-  else
-    linalg::gemm(linalg::kPlain, linalg::kTransposed, tile.rows, tile.cols, count, 1.0, left, n, right, n, 1.0, sums,
-                 tile.rows);
+/** Samples first, ..., first + count - 1. */
+template <typename Real>
+void GramAccumulator::addProduct(const Tile& tile, const Packed<Real>& strips, std::size_t first, std::size_t count,
+                                 Real* products, double* sums) const {
+  constexpr std::size_t side = linalg::kStripRows<Real>;
+  const linalg::StripKernels<Real>& kernels = linalg::stripKernels<Real>();
+  const std::size_t down = (tile.rows + side - 1) / side, across = (tile.cols + side - 1) / side;
+  const linalg::StripMatrix<Real>& right = tile.kind == Tile::Kind::Cross ? strips.meant : strips.seen;
+  const auto end = [&](std::size_t t) { return tile.kind == Tile::Kind::Symmetric ? t + 1 : down; };
+  std::fill_n(products, down * across * side * side, Real(0));
+  for (std::size_t d = 0; d < count; d += linalg::kStripDepth)
+    for (std::size_t t = 0; t < across; ++t)
+      for (std::size_t s = 0; s < end(t); ++s)
+        kernels.update(
+            1, std::min(linalg::kStripDepth, count - d), side, strips.seen.columns(first + d, tile.row / side + s),
+            right.columns(first + d, tile.col / side + t).first, side, {products + (s + t * down) * side * side, 0});
+  for (std::size_t t = 0; t < across; ++t)
+    for (std::size_t s = 0; s < end(t); ++s)
+      subtractWidened(products + (s + t * down) * side * side, std::min(side, tile.rows - s * side),
+                      std::min(side, tile.cols - t * side), sums + s * side + t * side * tile.rows, tile.rows);
 }
 
 Matrix GramAccumulator::gram(unsigned threads) const { return assemble(false, threads); }
@@ -340,26 +347,24 @@ Matrix GramAccumulator::crossGram(unsigned threads) const {
 Matrix GramAccumulator::assemble(bool cross, unsigned threads) const {
   if (torn_) throw Cancelled();
   Matrix result(inFeatures_, inFeatures_);
-  const bool narrow = narrowWaiting();
-  std::vector<double> converted[2];
-  Rows<double> wide = wideRows();
-  if (!narrow && !waitingWide_ && waitingRows_ > 0) {
-    const std::size_t size = waitingRows_ * inFeatures_;
-    converted[0].assign(narrowSeen_.data(), narrowSeen_.data() + size);
-    if (withCross_) converted[1].assign(narrowMeant_.data(), narrowMeant_.data() + size);
-    wide = {converted[0].data(), converted[1].data()};
-  }
+  Packed<float> narrow;
+  Packed<double> wide;
+  if (waitingWide_)
+    pack(wideRows(), waitingRows_, wide, threads);
+  else if (narrowWaiting())
+    pack(narrowRows(), waitingRows_, narrow, threads);
+  else
+    pack(narrowRows(), waitingRows_, wide, threads);
   ThreadPool::shared().parallelFor(tiles_.size(), threads, [&](std::size_t index, unsigned) {
     const Tile& tile = tiles_[index];
     if ((tile.kind == Tile::Kind::Cross) != cross) return;
     const double* from = sums_.data() + tile.offset;
     std::vector<double> sums(from, from + tile.rows * tile.cols);
-    if (waitingRows_ > 0 && narrow) {
-      std::vector<float> scratch(sums.size());
-      addProduct(tile, narrowRows(), waitingRows_, scratch.data(), sums.data());
-    } else if (waitingRows_ > 0) {
-      addProduct(tile, wide, waitingRows_, nullptr, sums.data());
-    }
+    const auto addWaiting = [&](const auto& strips, auto products) {
+      if (strips.samples > 0) addProduct(tile, strips, 0, strips.samples, products.data(), sums.data());
+    };
+    addWaiting(narrow, linalg::AlignedBuffer<float>(tileSize_ * tileSize_));
+    addWaiting(wide, linalg::AlignedBuffer<double>(tileSize_ * tileSize_));
     for (std::size_t j = 0; j < tile.cols; ++j)
       for (std::size_t i = 0; i < (tile.kind == Tile::Kind::Symmetric ? j + 1 : tile.rows); ++i) {
         const double value = sums[i + j * tile.rows];

@@ -7,6 +7,7 @@
 
 #include "calibration/row_source.h"
 #include "linalg/matrix.h"
+#include "linalg/strip_matrix.h"
 #include "parallel/job_control.h"
 
 namespace vertexq {
@@ -78,6 +79,13 @@ class GramAccumulator {
     const Real* meant;
     Rows from(std::size_t offset) const { return {seen + offset, meant ? meant + offset : nullptr}; }
   };
+  /** Rows, each a column of strips: an input's activations lie side by side. */
+  template <typename Real>
+  struct Packed {
+    linalg::StripMatrix<Real> seen, meant;
+    std::size_t samples = 0;
+    std::vector<linalg::AlignedBuffer<Real>> products;  // of a tile, by thread
+  };
   /** How a batch falls into slices: rows that go to the waiting ones, whole slices, rows that wait. */
   struct Cut {
     std::size_t head, slices, tail;
@@ -104,14 +112,16 @@ class GramAccumulator {
   void keepWaiting(Rows<Real> rows, std::size_t count);
   Rows<float> narrowRows() const;
   Rows<double> wideRows() const;
-  void convert(Rows<float> rows, std::size_t count, unsigned threads);
+  void widenWaiting();
   bool narrowWaiting() const;
   void addWaitingSlice(unsigned threads, JobControl& control);
-  void addWide(Rows<float> rows, std::size_t slices, unsigned threads, JobControl& control);
+  template <typename Real, typename From>
+  void pack(Rows<From> rows, std::size_t count, Packed<Real>& to, unsigned threads) const;
+  template <typename Real, typename From>
+  void addSlices(Rows<From> rows, std::size_t slices, Packed<Real>& strips, unsigned threads, JobControl& control);
   template <typename Real>
-  void addSlices(Rows<Real> rows, std::size_t slices, unsigned threads, JobControl& control);
-  void addProduct(const Tile& tile, Rows<float> rows, std::size_t count, float* scratch, double* sums) const;
-  void addProduct(const Tile& tile, Rows<double> rows, std::size_t count, float* scratch, double* sums) const;
+  void addProduct(const Tile& tile, const Packed<Real>& strips, std::size_t first, std::size_t count, Real* products,
+                  double* sums) const;
   Matrix assemble(bool cross, unsigned threads) const;
 
   std::size_t inFeatures_;
@@ -126,8 +136,10 @@ class GramAccumulator {
   std::size_t waitingRows_ = 0;
   bool waitingWide_ = false;
   std::vector<float> narrowSeen_, narrowMeant_;
-  std::vector<double> wideSeen_, wideMeant_;  // or, while no float64 rows wait, converted rows on their way to the sums
-  std::vector<std::vector<float>> scratch_;   // a tile per thread
+  std::vector<double> wideSeen_, wideMeant_;
+  // Rows on their way to the sums.
+  Packed<float> narrowStrips_;
+  Packed<double> wideStrips_;
 };
 
 }  // namespace vertexq

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "linalg/simd.h"
+#include "linalg/strip_matrix.h"
 
 namespace vertexq {
 
@@ -37,12 +38,16 @@ VERTEXQ_INLINE void peaksBody(const float* rows, std::size_t count, std::size_t 
     }
 }
 
-/** sums += products, columns of `rows` entries, the first i + 1 of column i if `upper`. */
-VERTEXQ_INLINE void widenBody(const float* VERTEXQ_RESTRICT products, std::size_t rows, std::size_t cols, bool upper,
-                              double* VERTEXQ_RESTRICT sums) {
-  for (std::size_t j = 0; j < cols; ++j, products += rows, sums += rows) {
-    const std::size_t end = upper ? j + 1 : rows;
-    for (std::size_t i = 0; i < end; ++i) sums[i] += static_cast<double>(products[i]);
+/** sums -= products, columns of `rows` entries. */
+template <typename Real>
+VERTEXQ_INLINE void widenBody(const Real* VERTEXQ_RESTRICT products, std::size_t rows, std::size_t cols,
+                              double* VERTEXQ_RESTRICT sums, std::size_t distance) {
+  constexpr std::size_t side = linalg::kStripRows<Real>;
+  for (std::size_t j = 0; j < cols; ++j, products += side, sums += distance) {
+    if (rows == side)
+      for (std::size_t i = 0; i < side; ++i) sums[i] -= static_cast<double>(products[i]);
+    else
+      for (std::size_t i = 0; i < rows; ++i) sums[i] -= static_cast<double>(products[i]);
   }
 }
 
@@ -56,21 +61,30 @@ VERTEXQ_AVX2 void peaksAvx2(const float* rows, std::size_t count, std::size_t n,
   peaksBody(rows, count, n, peaks);
 }
 
-void widenPortable(const float* p, std::size_t rows, std::size_t cols, bool upper, double* sums) {
-  widenBody(p, rows, cols, upper, sums);
-}
-VERTEXQ_AVX512 void widenAvx512(const float* p, std::size_t rows, std::size_t cols, bool upper, double* sums) {
-  widenBody(p, rows, cols, upper, sums);
-}
-VERTEXQ_AVX2 void widenAvx2(const float* p, std::size_t rows, std::size_t cols, bool upper, double* sums) {
-  widenBody(p, rows, cols, upper, sums);
-}
+template <typename Real>
+struct Widen {
+  static void portable(const Real* p, std::size_t rows, std::size_t cols, double* sums, std::size_t distance) {
+    widenBody(p, rows, cols, sums, distance);
+  }
+  VERTEXQ_AVX2 static void avx2(const Real* p, std::size_t rows, std::size_t cols, double* sums, std::size_t distance) {
+    widenBody(p, rows, cols, sums, distance);
+  }
+  VERTEXQ_AVX512 static void avx512(const Real* p, std::size_t rows, std::size_t cols, double* sums,
+                                    std::size_t distance) {
+    widenBody(p, rows, cols, sums, distance);
+  }
+};
 
 }  // namespace
 
-void addWidened(const float* products, std::size_t rows, std::size_t cols, bool upper, double* sums) {
-  linalg::forInstructionSet(widenAvx512, widenAvx2, widenPortable)(products, rows, cols, upper, sums);
+template <typename Real>
+void subtractWidened(const Real* products, std::size_t rows, std::size_t cols, double* sums, std::size_t distance) {
+  linalg::forInstructionSet(Widen<Real>::avx512, Widen<Real>::avx2, Widen<Real>::portable)(products, rows, cols, sums,
+                                                                                           distance);
 }
+
+template void subtractWidened(const float*, std::size_t, std::size_t, double*, std::size_t);
+template void subtractWidened(const double*, std::size_t, std::size_t, double*, std::size_t);
 
 Verdict judge(const float* rows, std::size_t count, std::size_t n) {
   std::vector<std::int32_t> peaks(n);

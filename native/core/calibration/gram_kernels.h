@@ -5,8 +5,9 @@
 
 namespace vertexq {
 
-/** sums += products, `cols` columns of `rows` entries; of column i the first i + 1 alone if `upper`. */
-void addWidened(const float* products, std::size_t rows, std::size_t cols, bool upper, double* sums);
+/** sums -= products: `cols` columns of `rows` numbers, kStripRows (linalg/strip_matrix.h) and `distance` apart. */
+template <typename Real>
+void subtractWidened(const Real* products, std::size_t rows, std::size_t cols, double* sums, std::size_t distance);
 
 /** Of some rows: whether all entries are finite, and whether products in float32 will do. */
 struct Verdict {
