@@ -22,6 +22,8 @@ constexpr std::size_t kNarrowTile = 64;
 constexpr std::size_t kSlicesAtOnce = 16;
 /** Bytes of rows, for each thread, that are brought into strips or read from a source at once: they should stay in its cache. */
 constexpr std::size_t kStagingBytes = std::size_t{1} << 20;
+/** Side of what is transposed at once. */
+constexpr std::size_t kSquare = 16;
 /** Rows of a task that moves them. */
 constexpr std::size_t kStagingRows = 64;
 
@@ -45,21 +47,6 @@ void forBlocks(std::size_t rows, unsigned threads, const Task& task) {
     const std::size_t first = block * kStagingRows;
     task(first, std::min(kStagingRows, rows - first));
   });
-}
-
-/** Rows of `n` numbers become columns first, first + 1, ... of strips. */
-template <typename Real, typename From>
-void packRows(const From* rows, std::size_t count, std::size_t n, linalg::StripMatrix<Real>& to, std::size_t first) {
-  constexpr std::size_t height = linalg::kStripRows<Real>;
-  const auto pack = [&](std::size_t strip, std::size_t numbers) {
-    Real* column = to.columns(first, strip).first;
-    const From* from = rows + strip * height;
-    for (std::size_t k = 0; k < count; ++k, column += height, from += n)
-      for (std::size_t i = 0; i < numbers; ++i) column[i] = static_cast<Real>(from[i]);
-  };
-  const std::size_t whole = n / height;
-  for (std::size_t strip = 0; strip < whole; ++strip) pack(strip, height);
-  if (n > whole * height) pack(whole, n - whole * height);
 }
 
 }  // namespace
@@ -285,8 +272,8 @@ void GramAccumulator::pack(Rows<From> rows, std::size_t count, Packed<Real>& to,
   const std::size_t n = inFeatures_;
   if (to.samples < count) {
     to.samples = count;
-    to.seen = linalg::StripMatrix<Real>(n, count);
-    if (withCross_) to.meant = linalg::StripMatrix<Real>(n, count);
+    to.seen = linalg::StripMatrix<Real>(n, count, linalg::Uninitialised());
+    if (withCross_) to.meant = linalg::StripMatrix<Real>(n, count, linalg::Uninitialised());
   }
   forBlocks(count, threads, [&](std::size_t first, std::size_t block) {
     packRows(rows.seen + first * n, block, n, to.seen, first);
@@ -331,9 +318,8 @@ void GramAccumulator::addProduct(const Tile& tile, const Packed<Real>& strips, s
             1, std::min(linalg::kStripDepth, count - d), side, strips.seen.columns(first + d, tile.row / side + s),
             right.columns(first + d, tile.col / side + t).first, side, {products + (s + t * down) * side * side, 0});
   for (std::size_t t = 0; t < across; ++t)
-    for (std::size_t s = 0; s < end(t); ++s)
-      subtractWidened(products + (s + t * down) * side * side, std::min(side, tile.rows - s * side),
-                      std::min(side, tile.cols - t * side), sums + s * side + t * side * tile.rows, tile.rows);
+    subtractWidened(products + t * down * side * side, std::min(end(t) * side, tile.rows),
+                    std::min(side, tile.cols - t * side), sums + t * side * tile.rows, tile.rows);
 }
 
 Matrix GramAccumulator::gram(unsigned threads) const { return assemble(false, threads); }
@@ -365,14 +351,20 @@ Matrix GramAccumulator::assemble(bool cross, unsigned threads) const {
     };
     addWaiting(narrow, linalg::AlignedBuffer<float>(tileSize_ * tileSize_));
     addWaiting(wide, linalg::AlignedBuffer<double>(tileSize_ * tileSize_));
+    const bool symmetric = tile.kind == Tile::Kind::Symmetric;
     for (std::size_t j = 0; j < tile.cols; ++j)
-      for (std::size_t i = 0; i < (tile.kind == Tile::Kind::Symmetric ? j + 1 : tile.rows); ++i) {
+      for (std::size_t i = 0; i < (symmetric ? j + 1 : tile.rows); ++i) {
         const double value = sums[i + j * tile.rows];
         if (!std::isfinite(value))
           throw Error("ERR_VERTEXQ_NUMERIC", "the activations are too large: their products overflow float64");
         result(tile.row + i, tile.col + j) = value;
-        if (!cross) result(tile.col + j, tile.row + i) = value;
       }
+    // The other triangle by squares: column by column every number would be in a line of its own.
+    for (std::size_t top = 0; !cross && top < tile.rows; top += kSquare)
+      for (std::size_t left = symmetric ? top : 0; left < tile.cols; left += kSquare)
+        for (std::size_t i = top; i < std::min(tile.rows, top + kSquare); ++i)
+          for (std::size_t j = std::max(left, symmetric ? i : 0); j < std::min(tile.cols, left + kSquare); ++j)
+            result(tile.col + j, tile.row + i) = sums[i + j * tile.rows];
   });
   return result;
 }

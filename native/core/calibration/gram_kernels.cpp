@@ -38,16 +38,37 @@ VERTEXQ_INLINE void peaksBody(const float* rows, std::size_t count, std::size_t 
     }
 }
 
-/** sums -= products, columns of `rows` entries. */
+/** Rows that are read side by side: what they become lies together, and they are few enough to be fetched ahead. */
+constexpr std::size_t kRowsAtOnce = 8;
+
+template <typename Real, typename From>
+VERTEXQ_INLINE void packBody(const From* VERTEXQ_RESTRICT rows, std::size_t count, std::size_t n,
+                             Real* VERTEXQ_RESTRICT to, std::size_t stride) {
+  constexpr std::size_t height = linalg::kStripRows<Real>;
+  for (std::size_t top = 0; top < count; top += kRowsAtOnce) {
+    const std::size_t end = top + kRowsAtOnce < count ? top + kRowsAtOnce : count;
+    Real* strip = to;
+    std::size_t i = 0;
+    for (; i + height <= n; i += height, strip += stride)
+      for (std::size_t k = top; k < end; ++k)
+        for (std::size_t j = 0; j < height; ++j) strip[k * height + j] = static_cast<Real>(rows[k * n + i + j]);
+    if (i == n) continue;
+    for (std::size_t k = top; k < end; ++k)
+      for (std::size_t j = 0; j < height; ++j)
+        strip[k * height + j] = i + j < n ? static_cast<Real>(rows[k * n + i + j]) : Real(0);
+  }
+}
+
 template <typename Real>
 VERTEXQ_INLINE void widenBody(const Real* VERTEXQ_RESTRICT products, std::size_t rows, std::size_t cols,
                               double* VERTEXQ_RESTRICT sums, std::size_t distance) {
   constexpr std::size_t side = linalg::kStripRows<Real>;
   for (std::size_t j = 0; j < cols; ++j, products += side, sums += distance) {
-    if (rows == side)
-      for (std::size_t i = 0; i < side; ++i) sums[i] -= static_cast<double>(products[i]);
-    else
-      for (std::size_t i = 0; i < rows; ++i) sums[i] -= static_cast<double>(products[i]);
+    const Real* strip = products;
+    std::size_t i = 0;
+    for (; i + side <= rows; i += side, strip += side * side)
+      for (std::size_t k = 0; k < side; ++k) sums[i + k] -= static_cast<double>(strip[k]);
+    for (std::size_t k = 0; i + k < rows; ++k) sums[i + k] -= static_cast<double>(strip[k]);
   }
 }
 
@@ -60,6 +81,19 @@ VERTEXQ_AVX512 void peaksAvx512(const float* rows, std::size_t count, std::size_
 VERTEXQ_AVX2 void peaksAvx2(const float* rows, std::size_t count, std::size_t n, std::int32_t* peaks) {
   peaksBody(rows, count, n, peaks);
 }
+
+template <typename Real, typename From>
+struct Pack {
+  static void portable(const From* rows, std::size_t count, std::size_t n, Real* to, std::size_t stride) {
+    packBody(rows, count, n, to, stride);
+  }
+  VERTEXQ_AVX2 static void avx2(const From* rows, std::size_t count, std::size_t n, Real* to, std::size_t stride) {
+    packBody(rows, count, n, to, stride);
+  }
+  VERTEXQ_AVX512 static void avx512(const From* rows, std::size_t count, std::size_t n, Real* to, std::size_t stride) {
+    packBody(rows, count, n, to, stride);
+  }
+};
 
 template <typename Real>
 struct Widen {
@@ -76,6 +110,18 @@ struct Widen {
 };
 
 }  // namespace
+
+template <typename Real, typename From>
+void packRows(const From* rows, std::size_t count, std::size_t n, linalg::StripMatrix<Real>& to, std::size_t first) {
+  using Kernels = Pack<Real, From>;
+  const linalg::Strips<Real> columns = to.columns(first);
+  linalg::forInstructionSet(Kernels::avx512, Kernels::avx2, Kernels::portable)(rows, count, n, columns.first,
+                                                                               columns.stride);
+}
+
+template void packRows(const float*, std::size_t, std::size_t, linalg::StripMatrix<float>&, std::size_t);
+template void packRows(const float*, std::size_t, std::size_t, linalg::StripMatrix<double>&, std::size_t);
+template void packRows(const double*, std::size_t, std::size_t, linalg::StripMatrix<double>&, std::size_t);
 
 template <typename Real>
 void subtractWidened(const Real* products, std::size_t rows, std::size_t cols, double* sums, std::size_t distance) {

@@ -3,9 +3,18 @@
 
 #include <cstddef>
 
+#include "linalg/strip_matrix.h"
+
 namespace vertexq {
 
-/** sums -= products: `cols` columns of `rows` numbers, kStripRows (linalg/strip_matrix.h) and `distance` apart. */
+/** `count` rows of `n` numbers become columns first, first + 1, ... of strips, with zeros in what pads the last strip. */
+template <typename Real, typename From>
+void packRows(const From* rows, std::size_t count, std::size_t n, linalg::StripMatrix<Real>& to, std::size_t first);
+
+/**
+ * sums -= products: `cols` columns of `rows` numbers, in strips of kStripRows rows and columns, without gaps; those of the sums are
+ * `distance` apart.
+ */
 template <typename Real>
 void subtractWidened(const Real* products, std::size_t rows, std::size_t cols, double* sums, std::size_t distance);
 

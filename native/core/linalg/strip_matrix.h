@@ -38,10 +38,11 @@ class StripMatrix {
   static constexpr std::size_t kRows = kStripRows<Real>;
 
   StripMatrix() = default;
-  StripMatrix(std::size_t rows, std::size_t columns)
+  StripMatrix(std::size_t rows, std::size_t columns) : StripMatrix(rows, columns, Uninitialised()) { data_.clear(); }
+  StripMatrix(std::size_t rows, std::size_t columns, Uninitialised)
       : strips_((rows + kRows - 1) / kRows),
         stride_((columns | 1) * kRows),  // never a power of two: the parts of a column would share sets of the cache
-        data_(strips_ * stride_) {}
+        data_(strips_ * stride_, Uninitialised()) {}
 
   std::size_t strips() const { return strips_; }
   /** Of a whole vector: the rows with what the last strip pads. */

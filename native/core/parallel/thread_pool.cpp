@@ -2,11 +2,28 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <utility>
 #include <vector>
 
 namespace vertexq {
+
+namespace {
+
+/**
+ * How long a thread stays awake for what is likely to come soon: in a loop of short batches, waking up (some 100 µs where an idle
+ * core of a virtual machine has to be brought back) would take longer than the work.
+ */
+constexpr std::chrono::microseconds kPatience{100};
+
+template <typename Done>
+void stayAwakeUntil(Done done) {
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (!done() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+}
+
+}  // namespace
 
 /** One parallelFor: helpers and the caller draw indices from it until none is left. */
 struct ThreadPool::Batch {
@@ -106,12 +123,17 @@ void ThreadPool::parallelFor(std::size_t count, unsigned threads,
     std::lock_guard<std::mutex> lock(mutex_);
     growTo(wanted - 1);
     open_.push_back(batch);
+    ++posted_;
     wake_.notify_all();
   }
   {
     const Working working(working_);
     batch->drain();
   }
+  stayAwakeUntil([&] {
+    std::lock_guard<std::mutex> look(batch->mutex);
+    return batch->running == 0;
+  });
   std::unique_lock<std::mutex> lock(batch->mutex);
   batch->left.wait(lock, [&] { return batch->running == 0; });
   batch->closed = true;
@@ -152,8 +174,14 @@ std::shared_ptr<ThreadPool::Batch> ThreadPool::batchToHelp() {
 void ThreadPool::helperLoop() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    std::shared_ptr<Batch> batch;
-    wake_.wait(lock, [&] { return (batch = batchToHelp()) != nullptr; });
+    std::shared_ptr<Batch> batch = batchToHelp();
+    if (!batch) {
+      const std::uint64_t posted = posted_.load();
+      lock.unlock();
+      stayAwakeUntil([&] { return posted_.load() != posted; });
+      lock.lock();
+      wake_.wait(lock, [&] { return (batch = batchToHelp()) != nullptr; });
+    }
     {
       const Working working(working_);
       lock.unlock();

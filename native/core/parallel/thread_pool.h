@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -50,7 +51,8 @@ class ThreadPool {
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Batch>> open_;  // those with tasks left that want helpers
   std::size_t helpers_ = 0;
-  std::atomic<std::size_t> working_{0};  // callers and helpers inside a batch
+  std::atomic<std::size_t> working_{0};   // callers and helpers inside a batch
+  std::atomic<std::uint64_t> posted_{0};  // batches so far
 };
 
 }  // namespace vertexq
