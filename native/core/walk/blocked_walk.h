@@ -17,7 +17,7 @@ namespace vertexq {
 
 /**
  * The walk of VertexWalk (Maly & Saab 2023, section 2) in blocks of columns: the same steps, ties and tolerances, but z = B⁻¹t
- * comes from a GEMM for a block of columns at once, to which the block's own pivots are applied panel by panel.
+ * comes from a matrix product for a block of columns at once, to which the block's own pivots are applied panel by panel.
  *
  * In float32 the walk itself is rounded to about four digits; at the end T ŵ = T w is restored in float64 by iterative
  * refinement. The rare neuron whose box does not allow that is walked again in float64.
@@ -42,8 +42,8 @@ class BlockedWalk {
   /** Neurons that float32 was not enough for. */
   std::size_t walkedInDouble() const { return walkedInDouble_; }
   /**
-   * Workspace in bytes. Of Reals, at most about 3r² in the tableau form that Auto chooses (Y and L, and G if a basis was
-   * factored afresh), r² + 400r in the inverse form (G, Y and a block); besides 3N doubles.
+   * Workspace in bytes. Of Reals, at most about 3r² in the tableau form that Auto chooses (Y and L, and H if a basis was
+   * factored afresh), r² + 400r in the inverse form (H, Y and a block); besides 11N doubles.
    */
   std::size_t bytes() const;
 

@@ -13,7 +13,7 @@ enum class WalkForm {
 };
 
 struct WalkPlan {
-  std::size_t block;      // columns transformed at once by GEMM, a check column among them
+  std::size_t block;      // columns transformed at once, a check column among them
   std::size_t foldEvery;  // pivots after which they are folded at the end of a block
 };
 
