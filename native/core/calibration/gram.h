@@ -28,7 +28,8 @@ enum class GramPrecision {
  *
  * The error of Fast, measured on 20,480 rows of Gaussian, all-positive and graded data: |δH_ij| ≤ 1.1e-7·√(H_ii·H_jj).
  *
- * Memory: half of inFeatures² doubles for H, inFeatures² for G, and a few slices; whatever the number of samples.
+ * Memory: half of inFeatures² doubles for H, inFeatures² for G, and a few slices (a MiB or two a thread, or one slice if that is
+ * more); whatever the number of samples.
  */
 class GramAccumulator {
  public:

@@ -51,7 +51,7 @@ struct FreeEntryOutcome {
  * not allow it (H_TT not positive definite, or a pivot that is nothing but rounding error) the factor is computed in
  * float64, and where that fails too with more and more damping.
  *
- * One object serves one thread. Workspace: 4r² bytes and O(N); 8r² more from the first time that float64 is needed, the
+ * One object serves one thread. Workspace: 6r² bytes and O(N); 8r² more from the first time that float64 is needed, the
  * only allocation in decode().
  */
 template <typename Real>

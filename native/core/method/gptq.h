@@ -46,7 +46,7 @@ struct GptqResult {
  * scales, nor of GPTQ as published and shipped (covering scales, natural order; Frantar et al. 2023), decoded in float32.
  *
  * h: N × N, damped (damping.h), both triangles. Runs on at most `threads` threads; the bytes do not depend on them.
- * Decoding is in float32 on H and neurons scaled by powers of two. Memory: about 50N² bytes while the factors are made,
+ * Decoding is in float32 on H and neurons scaled by powers of two. Memory: about 54N² bytes while the factors are made,
  * 20N² after, about (20 N + 2 G²)·kNeuronBlock·4 bytes a thread, and the result. Progress: one unit a neuron, which the
  * caller expects.
  * Throws ERR_VERTEXQ_NOT_FINITE, ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_NUMERIC, Cancelled.

@@ -8,8 +8,11 @@ namespace {
 
 /** In the tableau form: at every block B⁻¹ is checked, and its columns stay in the cache. From 128 to 384 makes no difference. */
 constexpr std::size_t kTableauBlock = 192;
-/** In the inverse form every pivot of a block costs a column of Y that the fold must solve for: less is better. */
-constexpr std::size_t kInverseBlock = 32;
+/**
+ * In the inverse form every pivot of a block costs a column of Y that the fold must solve for; but every fold costs float32 walks
+ * digits: with 32 they have to factor their basis anew two to five times as often.
+ */
+constexpr std::size_t kInverseBlock = 64;
 
 }  // namespace
 
