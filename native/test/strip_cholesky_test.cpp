@@ -1,12 +1,17 @@
 // Cholesky factorisation in strips: L Lᵀ is the matrix.
 #include "linalg/strip_cholesky.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "check.h"
+#include "error.h"
 #include "linalg/blas.h"
+#include "parallel/job_control.h"
+#include "parallel/thread_pool.h"
 #include "test_data.h"
 
 using namespace vertexq;
@@ -87,10 +92,50 @@ void testAll() {
     }
 }
 
+/** On threads: the bytes of one, and nothing lost and nobody left waiting where it ends early. */
+template <typename Real>
+void testThreads() {
+  std::mt19937_64 random(2);
+  for (const std::size_t n : {40, 200, 700}) {
+    const Lower<Real> a = gramOf<Real>(random, n, n, 1e-2);
+    Lower<Real> expected = a;
+    linalg::StripCholesky<Real> cholesky(n);
+    CHECK(cholesky.factor(n, expected.entries.data(), n));
+    for (const unsigned threads : {2u, 5u}) {
+      const linalg::ForEach onThreads = [&](std::size_t count, const std::function<void(std::size_t)>& task) {
+        ThreadPool::shared().parallelFor(count, threads, [&](std::size_t index, unsigned) { task(index); });
+      };
+      Lower<Real> l = a;
+      CHECK(cholesky.factor(n, l.entries.data(), n, onThreads, [] {}));
+      CHECK(l.entries == expected.entries);
+
+      for (int when = 0; when < 12; when += 3) {
+        std::atomic<int> calls{0};
+        Lower<Real> untouched = a;
+        CHECK(throws<Cancelled>([&] {
+          cholesky.factor(n, untouched.entries.data(), n, onThreads, [&] {
+            if (calls++ == std::min<int>(when, static_cast<int>(n / 40))) throw Cancelled();
+          });
+        }));
+        CHECK(untouched.entries == a.entries);
+      }
+      for (const std::size_t place : {std::size_t{0}, n / 2, n - 1}) {
+        Lower<Real> indefinite = a;
+        indefinite(place, place) = -1;
+        const std::vector<Real> before = indefinite.entries;
+        CHECK(!cholesky.factor(n, indefinite.entries.data(), n, onThreads, [] {}));
+        CHECK(indefinite.entries == before);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
   pinBlasToOneThread();
+  testThreads<float>();
+  testThreads<double>();
   testAll<float>();
   testAll<double>();
   return report();

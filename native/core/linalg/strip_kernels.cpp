@@ -16,22 +16,21 @@ VERTEXQ_INLINE void updateColumns(std::size_t depth, const Real* y, const Real* 
   using V = typename L::type;
   constexpr std::size_t rows = kStripRows<Real>;
   for (std::size_t k = 0; k < rows; k += 2 * L::count) {
+    // Sums from zero, which lose less than if each term were taken from V.
     V first[Columns], second[Columns];
-    for (std::size_t c = 0; c < Columns; ++c) {
-      first[c] = load<V>(v + c * rows + k);
-      second[c] = load<V>(v + c * rows + k + L::count);
-    }
+    for (std::size_t c = 0; c < Columns; ++c) first[c] = second[c] = V{};
     for (std::size_t e = 0; e < depth; ++e) {
       const V y1 = load<V>(y + e * rows + k), y2 = load<V>(y + e * rows + k + L::count);
       for (std::size_t c = 0; c < Columns; ++c) {
         const Real factor = a[e * lda + c];
-        first[c] -= y1 * factor;
-        second[c] -= y2 * factor;
+        first[c] += y1 * factor;
+        second[c] += y2 * factor;
       }
     }
     for (std::size_t c = 0; c < Columns; ++c) {
-      store(v + c * rows + k, first[c]);
-      store(v + c * rows + k + L::count, second[c]);
+      Real* to = v + c * rows + k;
+      store(to, V(load<V>(to) - first[c]));
+      store(to + L::count, V(load<V>(to + L::count) - second[c]));
     }
   }
 }
