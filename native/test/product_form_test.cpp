@@ -17,7 +17,10 @@ template <typename Real>
 class Basis {
  public:
   Basis(std::mt19937_64& random, std::size_t rank, std::size_t entering, std::size_t pivots)
-      : random_(random), exact_(gaussian(random, rank, entering)), t_(rank, entering), form_(t_, pivots, 16) {
+      : random_(random),
+        exact_(gaussian(random, rank, entering)),
+        t_(rank, entering),
+        form_(rank, entering, pivots, 16) {
     std::copy_n(exact_.data(), rank * entering, t_.data());
   }
 

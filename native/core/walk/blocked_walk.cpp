@@ -38,7 +38,8 @@ BlockedWalk<Real>::BlockedWalk(const Tableau& tableau, const BasicMatrix<Real>& 
     : tableau_(tableau),
       t_(t),
       plan_(planWalk(form, tableau.rank(), tableau.entering())),
-      form_(t, std::min(plan_.foldEvery + plan_.block, tableau.entering()), plan_.block),
+      form_(tableau.rank(), tableau.entering(), std::min(plan_.foldEvery + plan_.block, tableau.entering()),
+            plan_.block),
       kernels_(walkKernels<Real>()),
       basis_(tableau.rank()),
       vector_(form_.rows()),
@@ -54,6 +55,7 @@ BlockedWalk<Real>::BlockedWalk(const Tableau& tableau, const BasicMatrix<Real>& 
   checked_.reserve(kChecked);
   std::mt19937_64 random(kWitnesses);
   for (std::size_t i = 0; i < kWitnesses * tableau.rank(); ++i) signs_.data()[i] = signOf(random() >> 63);
+  if (tableau.rank() == 0) return;
   linalg::gemm(linalg::kPlain, linalg::kPlain, kWitnesses, tableau.entering(), tableau.rank(), 1.0, signs_.data(),
                kWitnesses, tableau.t.data(), tableau.rank(), 0.0, witnesses_.data(), kWitnesses);
 }

@@ -20,22 +20,21 @@ std::size_t roundedUp(std::size_t count, std::size_t unit) { return (count + uni
 }  // namespace
 
 template <typename Real>
-ProductForm<Real>::ProductForm(const BasicMatrix<Real>& t, std::size_t pivots, std::size_t width)
-    : t_(t),
-      rank_(t.rows()),
-      capacity_(pivots),
+ProductForm<Real>::ProductForm(std::size_t rank, std::size_t entering, std::size_t pivots, std::size_t width)
+    : rank_(rank),
+      mostSlots_(std::min(rank, entering)),
       rowStride_(linalg::paddedRows<Real>(pivots)),
-      slotOf_(t.rows(), -1),
-      entered_(t.rows(), -1),
-      y_(t.rows(), pivots + 2 * kGroup),
+      slotOf_(rank, -1),
+      entered_(rank, -1),
+      y_(rank, pivots + 2 * kGroup),
       l_(pivots * rowStride_),
       inverses_(pivots),
-      work_(std::max(pivots, std::min(t.rows(), t.cols())) * roundedUp(width + 1, kGroup)),
+      work_(std::max(pivots, mostSlots_) * roundedUp(width + 1, kGroup)),
       z_(y_.paddedRows()),
       kernels_(walkKernels<Real>()),
       strips_(linalg::stripKernels<Real>()) {
   places_.reserve(pivots);
-  slots_.reserve(t.rows());
+  slots_.reserve(rank);
 }
 
 template <typename Real>
@@ -188,7 +187,7 @@ void ProductForm<Real>::forgetPivots() {
 template <typename Real>
 void ProductForm<Real>::openSlots(std::size_t count) {
   // The one place that allocates after the constructor, once: many a walk in tableau form never folds.
-  if (h_.bytes() == 0) h_ = StripMatrix<Real>(rank_, std::min(rank_, t_.cols()) + kGroup);
+  if (h_.bytes() == 0) h_ = StripMatrix<Real>(rank_, mostSlots_ + kGroup);
   for (std::size_t s = 0; s < h_.strips(); ++s)
     std::fill_n(h_.columns(slots_.size(), s).first, count * StripMatrix<Real>::kRows, Real(0));
 }

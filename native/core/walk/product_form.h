@@ -31,9 +31,9 @@ class ProductForm {
  public:
   /**
    * Room for `pivots` pivots between folds, the columns of a block among them, and a vector more; at most `width` vectors are
-   * transformed at once. `t` is T's columns outside the first basis.
+   * transformed at once. `entering` columns are outside the first basis.
    */
-  ProductForm(const BasicMatrix<Real>& t, std::size_t pivots, std::size_t width);
+  ProductForm(std::size_t rank, std::size_t entering, std::size_t pivots, std::size_t width);
 
   /** Back to B = I. */
   void reset();
@@ -41,7 +41,6 @@ class ProductForm {
   /** Length of a vector: the rank, rounded up to whole strips. */
   std::size_t rows() const { return y_.paddedRows(); }
   std::size_t pivots() const { return places_.size(); }
-  std::size_t capacity() const { return capacity_; }
   bool isIdentity() const { return places_.empty() && slots_.empty(); }
 
   /** v ← B⁻¹v, rows() numbers. */
@@ -95,9 +94,8 @@ class ProductForm {
   Real* row(std::size_t pivot) { return l_.data() + pivot * rowStride_; }
   const Real* row(std::size_t pivot) const { return l_.data() + pivot * rowStride_; }
 
-  const BasicMatrix<Real>& t_;
   std::size_t rank_;
-  std::size_t capacity_;
+  std::size_t mostSlots_;
   std::size_t rowStride_;
   std::vector<std::size_t> places_;      // of the pivots since the last fold
   std::vector<std::size_t> slots_;       // K
