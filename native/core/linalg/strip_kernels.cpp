@@ -140,7 +140,8 @@ VERTEXQ_INLINE void solveTileBody(const Real* l, Real* v) {
     static constexpr StripKernels<Real> all{update, updateOne, factorTile, solveTile};                          \
   };
 
-VERTEXQ_STRIP_KERNELS(Portable, , 16, 2)
+// SSE2 has 16 registers, other CPUs' vector units mostly 32.
+VERTEXQ_STRIP_KERNELS(Portable, , 16, VERTEXQ_X86 ? 4 : 8)
 #if VERTEXQ_X86
 VERTEXQ_STRIP_KERNELS(Avx2, VERTEXQ_AVX2, 32, 4)
 VERTEXQ_STRIP_KERNELS(Avx512, VERTEXQ_AVX512, 64, 8)
