@@ -43,8 +43,10 @@ VERTEXQ_INLINE void updateBody(std::size_t strips, std::size_t depth, std::size_
     const Real* left = y.first + s * y.stride;
     Real* to = v.first + s * v.stride;
     std::size_t c = 0;
-    for (; c + Columns <= columns; c += Columns)
+    // Eight are better halved than cut into six and two.
+    for (; c + Columns <= columns && !(Columns == 6 && columns - c == 8); c += Columns)
       updateColumns<Real, Bytes, Columns>(depth, left, a + c, lda, to + c * rows);
+    for (; c + 4 <= columns; c += 4) updateColumns<Real, Bytes, 4>(depth, left, a + c, lda, to + c * rows);
     for (; c + 2 <= columns; c += 2) updateColumns<Real, Bytes, 2>(depth, left, a + c, lda, to + c * rows);
     if (c < columns) updateColumns<Real, Bytes, 1>(depth, left, a + c, lda, to + c * rows);
   }
@@ -123,8 +125,8 @@ VERTEXQ_INLINE void solveTileBody(const Real* l, Real* v) {
   }
 }
 
-// One set of functions an instruction set: names, target, bytes of a vector, columns of V in registers.
-#define VERTEXQ_STRIP_KERNELS(Name, Target, Bytes, Columns)                                                     \
+// One set of functions an instruction set: names, target, bytes of a vector, columns of V in registers, also in a tile.
+#define VERTEXQ_STRIP_KERNELS(Name, Target, Bytes, Columns, TileColumns)                                        \
   template <typename Real>                                                                                      \
   struct Name {                                                                                                 \
     Target static void update(std::size_t strips, std::size_t depth, std::size_t columns, Strips<const Real> y, \
@@ -135,16 +137,16 @@ VERTEXQ_INLINE void solveTileBody(const Real* l, Real* v) {
                                  Strips<const Real> v, Strips<Real> z) {                                        \
       updateOneBody<Real, Bytes>(strips, depth, y, a, v, z);                                                    \
     }                                                                                                           \
-    Target static bool factorTile(Real* tile) { return factorTileBody<Real, Bytes, Columns>(tile); }            \
-    Target static void solveTile(const Real* l, Real* v) { solveTileBody<Real, Bytes, Columns>(l, v); }         \
+    Target static bool factorTile(Real* tile) { return factorTileBody<Real, Bytes, TileColumns>(tile); }        \
+    Target static void solveTile(const Real* l, Real* v) { solveTileBody<Real, Bytes, TileColumns>(l, v); }     \
     static constexpr StripKernels<Real> all{update, updateOne, factorTile, solveTile};                          \
   };
 
 // SSE2 has 16 registers, other CPUs' vector units mostly 32.
-VERTEXQ_STRIP_KERNELS(Portable, , 16, VERTEXQ_X86 ? 4 : 8)
+VERTEXQ_STRIP_KERNELS(Portable, , 16, VERTEXQ_X86 ? 4 : 8, 4)
 #if VERTEXQ_X86
-VERTEXQ_STRIP_KERNELS(Avx2, VERTEXQ_AVX2, 32, 4)
-VERTEXQ_STRIP_KERNELS(Avx512, VERTEXQ_AVX512, 64, 8)
+VERTEXQ_STRIP_KERNELS(Avx2, VERTEXQ_AVX2, 32, 6, 4)
+VERTEXQ_STRIP_KERNELS(Avx512, VERTEXQ_AVX512, 64, 8, 8)
 #endif
 
 }  // namespace
