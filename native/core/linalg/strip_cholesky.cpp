@@ -80,12 +80,12 @@ void StripCholesky<Real>::store(std::size_t column, Real* a, std::size_t lda) {
     }
 }
 
-/** Columns of the block from strip `first` to strip `last` (not itself), in `some` strips: minus what is left of the block. */
+/** The block's columns in `some` strips: minus what is to the left of them. */
 template <typename Real>
-void StripCholesky<Real>::subtract(StripRange some, std::size_t first, std::size_t last) {
-  const std::size_t depth = first * kRows;
+void StripCholesky<Real>::subtract(StripRange some, StripRange block) {
+  const std::size_t depth = block.begin * kRows;
   for (std::size_t d = 0; d < depth; d += kStripDepth)
-    for (std::size_t t = first; t < last; ++t)
+    for (std::size_t t = block.begin; t < block.end; ++t)
       for (std::size_t s = std::max(some.begin, t); s < some.end; ++s)
         kernels_.update(1, std::min(kStripDepth, depth - d), kRows, {strip(s, d), 0}, strip(t, d), kRows,
                         {strip(s, t * kRows), 0});
@@ -93,23 +93,53 @@ void StripCholesky<Real>::subtract(StripRange some, std::size_t first, std::size
 
 /** Strip s of the block becomes L's, from those above it in the block. False at a pivot that is not positive. */
 template <typename Real>
-bool StripCholesky<Real>::finish(std::size_t s, std::size_t first, std::size_t last) {
-  for (std::size_t t = first; t < std::min(last, s + 1); ++t) {
+bool StripCholesky<Real>::finish(std::size_t s, StripRange block) {
+  const std::size_t left = block.begin * kRows;
+  for (std::size_t t = block.begin; t < std::min(block.end, s + 1); ++t) {
     Real* tile = strip(s, t * kRows);
-    kernels_.update(1, (t - first) * kRows, kRows, {strip(s, first * kRows), 0}, strip(t, first * kRows), kRows,
-                    {tile, 0});
+    kernels_.update(1, t * kRows - left, kRows, {strip(s, left), 0}, strip(t, left), kRows, {tile, 0});
     if (t == s) return kernels_.factorTile(tile);
     kernels_.solveTile(strip(t, t * kRows), tile);
   }
   return true;
 }
 
+/** Calls visit(block, strips) for every task, in an order in which each needs only those before it; until one returns false. */
+template <typename Real>
+template <typename Visit>
+bool StripCholesky<Real>::forTasks(const Visit& visit) const {
+  const std::size_t strips = stripsOf(n_, kRows), width = kBlockStrips<Real>, together = stripsAtOnce(n_);
+  for (std::size_t first = 0; first < strips; first += width)
+    for (std::size_t s = first, end; s < strips; s = end) {
+      end = s < first + width ? s + 1 : std::min(strips, s + together);
+      if (!visit({first, std::min(strips, first + width)}, {s, end})) return false;
+    }
+  return true;
+}
+
+/** `mayFinish()` is asked after subtraction, `finished(s)` told of every strip. */
+template <typename Real>
+template <typename MayFinish, typename Finished>
+bool StripCholesky<Real>::run(StripRange block, StripRange some, const MayFinish& mayFinish, const Finished& finished) {
+  subtract(some, block);
+  if (!mayFinish()) return false;
+  for (std::size_t s = some.begin; s < some.end; ++s) {
+    if (!finish(s, block)) return false;
+    finished(s);
+  }
+  return true;
+}
+
 template <typename Real>
 bool StripCholesky<Real>::factor(std::size_t n, Real* a, std::size_t lda) {
-  const auto inTurn = [](std::size_t count, const std::function<void(std::size_t)>& task) {
-    for (std::size_t i = 0; i < count; ++i) task(i);
-  };
-  return factor(n, a, lda, inTurn, [] {});
+  n_ = n;
+  const std::size_t strips = stripsOf(n, kRows);
+  for (std::size_t column = 0; column < strips; ++column) load(column, a, lda);
+  const auto always = [] { return true; };
+  const auto nobody = [](std::size_t) {};
+  if (!forTasks([&](StripRange block, StripRange some) { return run(block, some, always, nobody); })) return false;
+  for (std::size_t column = 0; column < strips; ++column) store(column, a, lda);
+  return true;
 }
 
 template <typename Real>
@@ -126,33 +156,28 @@ bool StripCholesky<Real>::factor(std::size_t n, Real* a, std::size_t lda, const 
 template <typename Real>
 bool StripCholesky<Real>::factorBlocks(const ForEach& forEach, const std::function<void()>& poll) {
   struct Task {
-    std::size_t block;
-    StripRange strips;
+    StripRange block, some;
   };
-  const std::size_t strips = stripsOf(n_, kRows), width = kBlockStrips<Real>, together = stripsAtOnce(n_);
   std::vector<Task> tasks;
-  for (std::size_t first = 0; first < strips; first += width)
-    for (std::size_t s = first, end; s < strips; s = end) {
-      end = s < first + width ? s + 1 : std::min(strips, s + together);
-      tasks.push_back({first / width, {s, end}});
-    }
-  Progress progress(strips);
+  forTasks([&](StripRange block, StripRange some) {
+    tasks.push_back({block, some});
+    return true;
+  });
+  Progress progress(stripsOf(n_, kRows));
   forEach(tasks.size(), [&](std::size_t index) {
-    const auto [block, some] = tasks[index];
-    const std::size_t first = block * width, last = std::min(strips, first + width);
+    const StripRange block = tasks[index].block, some = tasks[index].some;
+    const std::size_t before = block.begin / kBlockStrips<Real>;
+    const StripRange above{block.begin, std::min(block.end, some.begin)};
     try {
       poll();
     } catch (...) {
       progress.fail();
       throw;
     }
-    if (!progress.wait(some, block) || !progress.wait({first, last}, block)) return;
-    subtract(some, first, last);
-    if (!progress.wait({first, std::min(last, some.begin)}, block + 1)) return;
-    for (std::size_t s = some.begin; s < some.end; ++s) {
-      if (!finish(s, first, last)) return progress.fail();
-      progress.finish(s);
-    }
+    if (!progress.wait(some, before) || !progress.wait(block, before)) return;
+    const bool done = run(
+        block, some, [&] { return progress.wait(above, before + 1); }, [&](std::size_t s) { progress.finish(s); });
+    if (!done) progress.fail();
   });
   return !progress.failed();
 }

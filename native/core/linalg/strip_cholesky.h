@@ -48,8 +48,12 @@ class StripCholesky {
   Real* strip(std::size_t s, std::size_t j = 0) { return data_.data() + (s * (s + 1) / 2 * kRows + j) * kRows; }
   void load(std::size_t column, const Real* a, std::size_t lda);
   void store(std::size_t column, Real* a, std::size_t lda);
-  void subtract(StripRange some, std::size_t first, std::size_t last);
-  bool finish(std::size_t s, std::size_t first, std::size_t last);
+  void subtract(StripRange some, StripRange block);
+  bool finish(std::size_t s, StripRange block);
+  template <typename Visit>
+  bool forTasks(const Visit& visit) const;
+  template <typename MayFinish, typename Finished>
+  bool run(StripRange block, StripRange some, const MayFinish& mayFinish, const Finished& finished);
   bool factorBlocks(const ForEach& forEach, const std::function<void()>& poll);
 
   std::size_t n_ = 0;
