@@ -127,6 +127,7 @@ void benchWalk(const Options& options);
 void benchPipeline(const Options& options);
 void benchDecoders(const Options& options);
 void benchGram(const Options& options);
+void benchCholesky(const Options& options);
 void benchThreads(const Options& options);
 void benchMemory(const std::string& task);
 

@@ -1,4 +1,4 @@
-// bench_native [--quick] [--threads n] [peaks|walk|pipeline|decoders|gram|threads ...] | memory <task>
+// bench_native [--quick] [--threads n] [peaks|walk|pipeline|decoders|gram|cholesky|threads ...] | memory <task>
 // Prints a line of JSON for each measurement. bench/native/index.ts builds and runs it, and makes tables and a plot of them.
 #include <cstdlib>
 #include <cstring>
@@ -18,7 +18,8 @@ int main(int argc, char** argv) {
   options.threads = std::max(2u, std::thread::hardware_concurrency());
   const std::map<std::string, std::function<void(const bench::Options&)>> parts = {
       {"peaks", bench::benchPeaks},       {"walk", bench::benchWalk}, {"pipeline", bench::benchPipeline},
-      {"decoders", bench::benchDecoders}, {"gram", bench::benchGram}, {"threads", bench::benchThreads}};
+      {"decoders", bench::benchDecoders}, {"gram", bench::benchGram}, {"cholesky", bench::benchCholesky},
+      {"threads", bench::benchThreads}};
   std::vector<std::string> wanted;
   try {
     for (int i = 1; i < argc; ++i) {
@@ -43,7 +44,7 @@ int main(int argc, char** argv) {
         .add("core", blasCoreName())
         .add("simd", linalg::instructionSetName(linalg::instructionSet()))
         .add("cores", std::thread::hardware_concurrency());
-    if (wanted.empty()) wanted = {"peaks", "walk", "pipeline", "decoders", "gram", "threads"};
+    if (wanted.empty()) wanted = {"peaks", "walk", "pipeline", "decoders", "gram", "cholesky", "threads"};
     for (const std::string& part : wanted) parts.at(part)(options);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_native: %s\n", error.what());

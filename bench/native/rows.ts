@@ -51,6 +51,15 @@ export interface GramRow {
   ofSyrk: number;
 }
 
+export interface CholeskyRow {
+  bench: 'cholesky';
+  precision: string;
+  order: number;
+  ofPeak: number;
+  timesLapack: number;
+  speedup: number;
+}
+
 export interface ThreadsRow {
   bench: 'threads';
   task: string;
@@ -78,7 +87,8 @@ export interface MachineRow {
   cores: number;
 }
 
-export type Row = MachineRow | PeakRow | WalkRow | PipelineRow | RivalRow | GramRow | ThreadsRow | MemoryRow;
+export type Row =
+  MachineRow | PeakRow | WalkRow | PipelineRow | RivalRow | GramRow | CholeskyRow | ThreadsRow | MemoryRow;
 
 export function rowsOf<Kind extends Row['bench']>(
   rows: readonly Row[],

@@ -87,6 +87,18 @@ function gram(rows: readonly Row[]): string {
   );
 }
 
+function cholesky(rows: readonly Row[]): string {
+  return markdownTable(
+    ['N, precision', 'of GEMM peak', "times LAPACK's", 'two threads'],
+    rowsOf(rows, 'cholesky').map((row) => [
+      `${size(row.order)}, ${row.precision}`,
+      percent(row.ofPeak),
+      row.timesLapack.toFixed(2),
+      row.speedup.toFixed(2),
+    ]),
+  );
+}
+
 function threads(rows: readonly Row[]): string {
   return markdownTable(
     ['task', 'threads', 'times one thread'],
@@ -114,6 +126,7 @@ export const tables: Record<string, (rows: readonly Row[]) => string> = {
   pipeline,
   decoders,
   gram,
+  cholesky,
   threads,
   memory,
 };
