@@ -89,7 +89,7 @@ function gram(rows: readonly Row[]): string {
 
 function cholesky(rows: readonly Row[]): string {
   return markdownTable(
-    ['N, precision', 'of GEMM peak', "times LAPACK's", 'two threads'],
+    ['N, precision', "of GEMM's rate at N", "times LAPACK's", 'two threads'],
     rowsOf(rows, 'cholesky').map((row) => [
       `${size(row.order)}, ${row.precision}`,
       percent(row.ofPeak),
