@@ -48,13 +48,14 @@ async function interrupted(
   }).catch(() => {});
 }
 
-test('a run killed at any moment goes on, and writes the same bytes', async (t) => {
+/** For a checkpoint, for what becomes of it without a halt, and with halts. */
+function foldersOf(t: Parameters<typeof temporaryFolder>[0]): Record<'input' | 'whole' | 'output', string> {
   const folder = temporaryFolder(t);
-  const [input, whole, output] = ['in', 'whole', 'out'].map((name) => join(folder, name)) as [
-    string,
-    string,
-    string,
-  ];
+  return { input: join(folder, 'in'), whole: join(folder, 'whole'), output: join(folder, 'out') };
+}
+
+test('a run killed at any moment goes on, and writes the same bytes', async (t) => {
+  const { input, whole, output } = foldersOf(t);
   writeFolder(input, smallModel('BF16', 256));
   const options = { groupSize: 32, threads: 1 };
   await quantizeCheckpoint(input, whole, options);
@@ -91,12 +92,7 @@ test('a run killed at any moment goes on, and writes the same bytes', async (t) 
 });
 
 test('an interrupted run does not do again what is done, but what is damaged', async (t) => {
-  const folder = temporaryFolder(t);
-  const [input, whole, output] = ['in', 'whole', 'out'].map((name) => join(folder, name)) as [
-    string,
-    string,
-    string,
-  ];
+  const { input, whole, output } = foldersOf(t);
   writeFolder(input, smallModel('BF16', 128));
   await quantizeCheckpoint(input, whole, { groupSize: 32 });
   for (const damage of ['none', 'journal', 'part', 'final'] as const) {
@@ -129,12 +125,7 @@ test('an interrupted run does not do again what is done, but what is damaged', a
 });
 
 test('a run that was killed while it cleaned up, and then again, is resumed too', async (t) => {
-  const folder = temporaryFolder(t);
-  const [input, whole, output] = ['in', 'whole', 'out'].map((name) => join(folder, name)) as [
-    string,
-    string,
-    string,
-  ];
+  const { input, whole, output } = foldersOf(t);
   writeFolder(input, smallModel('BF16', 128));
   const options = { groupSize: 32, resume: true };
   await quantizeCheckpoint(input, whole, options);

@@ -82,6 +82,16 @@ void ProductForm<Real>::read(std::size_t c, Real* v) const {
   strips_.updateOne(y_.strips(), 0, {}, nullptr, y_.columns(blockStart_ + c), {v, StripMatrix<Real>::kRows});
 }
 
+/** The right-hand sides in work_: `depth` rows of `count` columns, value(e, c) each, and zeros in what a last group lacks. */
+template <typename Real>
+template <typename Value>
+void ProductForm<Real>::gather(std::size_t depth, std::size_t count, const Value& value) {
+  for (std::size_t c = 0; c < roundedUp(count, kGroup); ++c) {
+    Real* to = work_.data() + c / kGroup * kGroup * depth + c % kGroup;
+    for (std::size_t e = 0; e < depth; ++e) to[e * kGroup] = c < count ? value(e, c) : Real(0);
+  }
+}
+
 /** The right-hand sides in work_ ← L⁻¹ of them. */
 template <typename Real>
 void ProductForm<Real>::substituteGroups(std::size_t depth, std::size_t count) {
@@ -104,18 +114,12 @@ void ProductForm<Real>::subtractProduct(const StripMatrix<Real>& left, std::size
 
 template <typename Real>
 void ProductForm<Real>::transform(std::size_t count) {
-  const auto gather = [&](const std::vector<std::size_t>& places, std::size_t depth) {
-    for (std::size_t c = 0; c < roundedUp(count, kGroup); ++c) {
-      Real* to = work_.data() + c / kGroup * kGroup * depth + c % kGroup;
-      for (std::size_t e = 0; e < depth; ++e) to[e * kGroup] = c < count ? y_(places[e], blockStart_ + c) : Real(0);
-    }
-  };
   if (!slots_.empty()) {
-    gather(slots_, slots_.size());
+    gather(slots_.size(), count, [&](std::size_t e, std::size_t c) { return y_(slots_[e], blockStart_ + c); });
     subtractProduct(h_, slots_.size(), y_, blockStart_, count);
   }
   if (blockStart_ == 0) return;
-  gather(places_, blockStart_);
+  gather(blockStart_, count, [&](std::size_t e, std::size_t c) { return y_(places_[e], blockStart_ + c); });
   substituteGroups(blockStart_, count);
   subtractProduct(y_, blockStart_, y_, blockStart_, count);
 }
@@ -209,12 +213,9 @@ void ProductForm<Real>::fold() {
   const std::size_t width = work_.size() / depth / kGroup * kGroup;
   for (std::size_t first = 0; first < slots_.size(); first += width) {
     const std::size_t count = std::min(width, slots_.size() - first);
-    for (std::size_t c = 0; c < roundedUp(count, kGroup); ++c) {
-      Real* to = work_.data() + c / kGroup * kGroup * depth + c % kGroup;
-      for (std::size_t e = 0; e < depth; ++e)
-        to[e * kGroup] =
-            c < count ? h_(places_[e], first + c) - (places_[e] == slots_[first + c] ? Real(1) : Real(0)) : Real(0);
-    }
+    gather(depth, count, [&](std::size_t e, std::size_t c) {
+      return h_(places_[e], first + c) - (places_[e] == slots_[first + c] ? Real(1) : Real(0));
+    });
     substituteGroups(depth, count);
     subtractProduct(y_, depth, h_, first, count);
   }

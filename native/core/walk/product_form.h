@@ -49,7 +49,7 @@ class ProductForm {
   /** From here on pivots count as the block's own: those before are left to transform(). */
   void beginBlock();
 
-  /** Column c of the block is t, r numbers. It lies among the y, where it mostly stays if it becomes one. */
+  /** Column c of the block is t, r numbers. It lies behind the y of the pivots so far. */
   void load(std::size_t c, const Real* t);
 
   /** Column c of the block as it is, rows() numbers. */
@@ -88,6 +88,8 @@ class ProductForm {
   void completeRows();
   void forgetPivots();
   void openSlots(std::size_t count);
+  template <typename Value>
+  void gather(std::size_t depth, std::size_t count, const Value& value);
   void substituteGroups(std::size_t depth, std::size_t count);
   void subtractProduct(const linalg::StripMatrix<Real>& left, std::size_t depth, linalg::StripMatrix<Real>& from,
                        std::size_t first, std::size_t count);
