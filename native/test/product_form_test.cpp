@@ -34,11 +34,11 @@ class Basis {
     form_.transform(count);
     for (std::size_t c = 0; c < count; ++c, ++next_) {
       if (c % ProductForm<Real>::kPanel == 0) form_.beginPanel(c);
-      const Real* z = form_.finish(c);
+      const linalg::Strips<const Real> z = form_.finish(c);
       if (random_() % 3 == 0) continue;  // reached its bound itself
       std::size_t place = random_() % t_.rows();
       for (std::size_t k = 0; k < t_.rows(); ++k)
-        if (std::abs(z[k]) > 2 * std::abs(z[place])) place = k;
+        if (std::abs(z(k)) > 2 * std::abs(z(place))) place = k;
       form_.push(place, static_cast<std::ptrdiff_t>(next_));
     }
   }

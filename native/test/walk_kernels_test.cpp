@@ -14,33 +14,35 @@ namespace {
 
 template <typename Real>
 struct Basics {
-  Basics(std::mt19937_64& random, std::size_t rank) : n(linalg::paddedRows<Real>(rank)), z(n), x(n), low(n), high(n) {
+  Basics(std::mt19937_64& random, std::size_t rank) : n(linalg::paddedRows<Real>(rank)), z(n), offset(n), half(n) {
     std::uniform_real_distribution<Real> unit(0, 1);
     for (std::size_t k = 0; k < rank; ++k) {
       // Every kind of entry: off the path, below the tolerance, tied, huge, on a bound, beyond one.
       const Real sizes[] = {0, WalkTolerances<Real>::pivot / 2, 1, Real(1e4), unit(random), unit(random)};
       z[k] = sizes[random() % 6] * (random() % 2 ? 1 : -1);
-      low[k] = -unit(random);
-      high[k] = low[k] + (random() % 8 ? 1 : 0);
-      const Real places[] = {low[k], high[k], Real(high[k] + 1e-5), (low[k] + high[k]) / 2, low[k] + unit(random)};
-      x[k] = places[random() % 5];
+      half[k] = random() % 8 ? Real(0.5) : 0;
+      const Real places[] = {-half[k], half[k], Real(half[k] + 1e-5), 0, (2 * unit(random) - 1) * half[k]};
+      offset[k] = places[random() % 5];
     }
   }
 
-  RatioArrays<Real> arrays() const { return {n, z.data(), x.data(), low.data(), high.data()}; }
+  RatioArrays<Real> arrays() const {
+    return {n / linalg::kStripRows<Real>, {z.data(), linalg::kStripRows<Real>}, offset.data(), half.data()};
+  }
+  Real room(std::size_t k, Real sign) const { return z[k] * sign > 0 ? half[k] + offset[k] : half[k] - offset[k]; }
 
   std::size_t n;
-  linalg::AlignedBuffer<Real> z, x, low, high;
+  linalg::AlignedBuffer<Real> z, offset, half;
 };
 
+/** With `more` room in each entry than the feasibility tolerance gives. */
 template <typename Real>
-Real longestStep(const Basics<Real>& b, Real sign) {
-  Real least = std::numeric_limits<Real>::infinity();
+double longestStep(const Basics<Real>& b, Real sign, double more) {
+  double least = std::numeric_limits<double>::infinity();
   for (std::size_t k = 0; k < b.n; ++k) {
     if (!(std::abs(b.z[k]) > WalkTolerances<Real>::pivot)) continue;
-    const Real room = std::max<Real>(b.z[k] * sign > 0 ? b.x[k] - b.low[k] : b.high[k] - b.x[k], 0);
-    const Real over = (b.high[k] - b.low[k]) * WalkTolerances<Real>::feasibility;
-    least = std::min(least, (room + over) / std::abs(b.z[k]));
+    const double over = 2 * b.half[k] * WalkTolerances<Real>::feasibility;
+    least = std::min(least, std::max(b.room(k, sign) + over + more, 0.0) / std::abs(b.z[k]));
   }
   return least;
 }
@@ -50,15 +52,12 @@ Pivot<Real> largestPivot(const Basics<Real>& b, Real sign, Real limit) {
   Pivot<Real> pivot{0, -1};
   for (std::size_t k = 0; k < b.n; ++k) {
     const Real size = std::abs(b.z[k]);
-    const Real room = std::max<Real>(b.z[k] * sign > 0 ? b.x[k] - b.low[k] : b.high[k] - b.x[k], 0);
     const Real within = size * (limit * (1 + 4 * std::numeric_limits<Real>::epsilon()));
-    if (size > WalkTolerances<Real>::pivot && room <= within && size > pivot.size)
+    if (size > WalkTolerances<Real>::pivot && b.room(k, sign) <= within && size > pivot.size)
       pivot = {size, static_cast<std::ptrdiff_t>(k)};
   }
   return pivot;
 }
-
-bool near(double a, double b, double epsilon) { return a == b || std::abs(a - b) <= 4 * epsilon * std::abs(b); }
 
 template <typename Real>
 void testRatios() {
@@ -67,10 +66,11 @@ void testRatios() {
   for (int trial = 0; trial < 2000; ++trial) {
     const Basics<Real> basics(random, random() % 200);
     const StepLimits<Real> limits = kernels.limits(basics.arrays());
-    CHECK(near(limits.up, longestStep<Real>(basics, 1), std::numeric_limits<Real>::epsilon()));
-    CHECK(near(limits.down, longestStep<Real>(basics, -1), std::numeric_limits<Real>::epsilon()));
     for (const Real sign : {Real(1), Real(-1)}) {
       const Real limit = sign > 0 ? limits.up : limits.down;
+      const double rounding = 4 * static_cast<double>(std::numeric_limits<Real>::epsilon());
+      CHECK(limit >= longestStep(basics, sign, -rounding) * (1 - rounding));
+      CHECK(limit <= longestStep(basics, sign, rounding) * (1 + rounding));
       if (!std::isfinite(limit)) continue;
       const Pivot<Real> got = kernels.choose(basics.arrays(), sign, limit), want = largestPivot(basics, sign, limit);
       CHECK(got.place == want.place && got.size == want.size);

@@ -1,6 +1,7 @@
 // A few vector operations written once for every width.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstring>
 
@@ -44,10 +45,42 @@ VERTEXQ_INLINE V broadcast(Real value) {
   return V{} + value;
 }
 
+#if defined(__GNUC__) || defined(__clang__)
+
+/** The bits of a vector, as integers of its lanes' size. */
+template <typename V>
+using Bits = decltype(V{} < V{});
+
+/** The sign bits alone. */
+template <typename V>
+VERTEXQ_INLINE Bits<V> signBits() {
+  return Bits<V>(-V{});
+}
+
 template <typename V>
 VERTEXQ_INLINE V magnitude(const V& v) {
-  return -v < v ? v : -v;
+  return V(Bits<V>(v) & ~signBits<V>());
 }
+
+/** v, its sign changed where z is negative. */
+template <typename V>
+VERTEXQ_INLINE V signedBy(const V& v, const V& z) {
+  return V(Bits<V>(v) ^ (Bits<V>(z) & signBits<V>()));
+}
+
+#else
+
+template <typename V>
+VERTEXQ_INLINE V magnitude(const V& v) {
+  return std::abs(v);
+}
+
+template <typename V>
+VERTEXQ_INLINE V signedBy(const V& v, const V& z) {
+  return std::signbit(z) ? -v : v;
+}
+
+#endif
 
 template <typename V>
 VERTEXQ_INLINE V atLeastZero(const V& v) {

@@ -25,6 +25,8 @@ struct Strips<const Real> {
   Strips() = default;
   Strips(const Real* from, std::size_t distance) : first(from), stride(distance) {}
   Strips(const Strips<Real>& strips) : first(strips.first), stride(strips.stride) {}
+  /** Row i of the first column. */
+  Real operator()(std::size_t i) const { return first[i / kStripRows<Real> * stride + i % kStripRows<Real>]; }
 };
 
 /**

@@ -43,9 +43,8 @@ BlockedWalk<Real>::BlockedWalk(const Tableau& tableau, const BasicMatrix<Real>& 
       kernels_(walkKernels<Real>()),
       basis_(tableau.rank()),
       vector_(form_.rows()),
-      x_(form_.rows()),
-      low_(form_.rows()),
-      high_(form_.rows()),
+      offset_(form_.rows()),
+      half_(form_.rows()),
       original_(tableau.size()),
       moved_(tableau.entering()),
       probe_(tableau.rank()),
@@ -80,8 +79,10 @@ void BlockedWalk<Real>::run(double* w, const double* low, const double* high, co
     }
     if (form_.pivots() >= plan_.foldEvery) form_.fold();
   }
-  for (std::size_t k = 0; k < basis_.size(); ++k)
-    w[basis_[k]] = std::clamp(static_cast<double>(x_[k]) * unit_, low[basis_[k]], high[basis_[k]]);
+  for (std::size_t k = 0; k < basis_.size(); ++k) {
+    const int i = basis_[k];
+    w[i] = std::clamp((boxOf(i, low, high).middle + static_cast<double>(offset_[k])) * unit_, low[i], high[i]);
+  }
   control.checkpoint();
   if (!restore(w, low, high)) walkInDouble(w, low, high, control);
 }
@@ -109,10 +110,16 @@ void BlockedWalk<Real>::begin(const double* w, const double* low, const double* 
   inverseUnit_ = std::ldexp(1.0, -exponent);
   for (std::size_t k = 0; k < basis_.size(); ++k) {
     const int i = basis_[k] = tableau_.columns[k];
-    x_[k] = static_cast<Real>(w[i] * inverseUnit_);
-    low_[k] = static_cast<Real>(low[i] * inverseUnit_);
-    high_[k] = static_cast<Real>(high[i] * inverseUnit_);
+    const Box box = boxOf(i, low, high);
+    offset_[k] = static_cast<Real>(w[i] * inverseUnit_ - box.middle);
+    half_[k] = static_cast<Real>(box.half);
   }
+}
+
+template <typename Real>
+typename BlockedWalk<Real>::Box BlockedWalk<Real>::boxOf(int input, const double* low, const double* high) const {
+  const double lowest = low[input] * inverseUnit_, highest = high[input] * inverseUnit_;
+  return {0.5 * (lowest + highest), 0.5 * (highest - lowest)};
 }
 
 /** Fills block_ with the next columns that are not on a bound already, and leaves one place for the check column. */
@@ -182,15 +189,14 @@ void BlockedWalk<Real>::refactor() {
 }
 
 template <typename Real>
-void BlockedWalk<Real>::walkColumn(std::size_t entering, const Real* z, double* w, const double* low,
+void BlockedWalk<Real>::walkColumn(std::size_t entering, linalg::Strips<const Real> z, double* w, const double* low,
                                    const double* high) {
-  const std::size_t n = form_.rows();
   const int column = tableau_.columns[tableau_.rank() + entering];
-  const auto inUnit = [this](double value) { return static_cast<Real>(value * inverseUnit_); };
-  const Real own = inUnit(w[column]), ownLow = inUnit(low[column]), ownHigh = inUnit(high[column]);
-  const Real roomUp = ownHigh - own, roomDown = own - ownLow;
+  const Box box = boxOf(column, low, high);
+  const auto own = static_cast<Real>(w[column] * inverseUnit_ - box.middle), half = static_cast<Real>(box.half);
+  const Real roomUp = half - own, roomDown = half + own;
 
-  const RatioArrays<Real> arrays{n, z, x_.data(), low_.data(), high_.data()};
+  const RatioArrays<Real> arrays{form_.strips(), z, offset_.data(), half_.data()};
   const StepLimits<Real> limits = kernels_.limits(arrays);
   const bool upStops = roomUp > limits.up, downStops = roomDown > limits.down;
   const Real reachUp = upStops ? limits.up : roomUp, reachDown = downStops ? limits.down : roomDown;
@@ -213,22 +219,21 @@ void BlockedWalk<Real>::walkColumn(std::size_t entering, const Real* z, double* 
 
   const Real sign = goDown ? Real(-1) : Real(1);
   if (pivot.place < 0) {
-    kernels_.move(n, sign * (goDown ? roomDown : roomUp), z, x_.data());
+    kernels_.move(arrays.strips, sign * (goDown ? roomDown : roomUp), z, offset_.data());
     w[column] = goDown ? low[column] : high[column];
     return;
   }
   const auto place = static_cast<std::size_t>(pivot.place);
-  const bool toLow = sign * z[place] > 0;
-  const Real room = toLow ? x_[place] - low_[place] : high_[place] - x_[place];
+  const Real direction = sign * std::copysign(Real(1), z(place));
+  const Real room = half_[place] + direction * offset_[place];
   const Real step = sign * (std::max(room, Real(0)) / pivot.size);
-  kernels_.move(n, step, z, x_.data());
+  kernels_.move(arrays.strips, step, z, offset_.data());
   const int leaving = basis_[place];
-  w[leaving] = toLow ? low[leaving] : high[leaving];
+  w[leaving] = direction > 0 ? low[leaving] : high[leaving];
   form_.push(place, static_cast<std::ptrdiff_t>(entering));
   basis_[place] = column;
-  x_[place] = own + step;
-  low_[place] = ownLow;
-  high_[place] = ownHigh;
+  offset_[place] = own + step;
+  half_[place] = half;
 }
 
 /**
@@ -305,7 +310,7 @@ double BlockedWalk<Real>::imbalance(const double* w, double& scale) {
 
 template <typename Real>
 std::size_t BlockedWalk<Real>::bytes() const {
-  return form_.bytes() + vector_.bytes() + x_.bytes() + low_.bytes() + high_.bytes() +
+  return form_.bytes() + vector_.bytes() + offset_.bytes() + half_.bytes() +
          (original_.size() + moved_.size() + probe_.size() + kWitnesses * original_.size()) * sizeof(double) +
          (basis_.size()) * sizeof(int);
 }

@@ -48,6 +48,12 @@ class BlockedWalk {
   std::size_t bytes() const;
 
  private:
+  /** An input's bounds, in units. */
+  struct Box {
+    double middle, half;
+  };
+
+  Box boxOf(int input, const double* low, const double* high) const;
   void begin(const double* w, const double* low, const double* high);
   std::size_t nextBlock(std::size_t from, const double* w, const double* low, const double* high);
   void fill(std::size_t from, std::size_t end);
@@ -55,7 +61,7 @@ class BlockedWalk {
   std::size_t addCheck(Real* v);
   bool checkFails(Real* v) const;
   void refactor();
-  void walkColumn(std::size_t entering, const Real* z, double* w, const double* low, const double* high);
+  void walkColumn(std::size_t entering, linalg::Strips<const Real> z, double* w, const double* low, const double* high);
   bool restore(double* w, const double* low, const double* high);
   double imbalance(const double* w, double& scale);
   bool seemsBalanced(const double* w, double limit) const;
@@ -70,13 +76,13 @@ class BlockedWalk {
   std::size_t refactorings_ = 0;
   std::size_t walkedInDouble_ = 0;
 
-  double unit_ = 1, inverseUnit_ = 1;  // powers of two; x, low and high below are in this unit
+  double unit_ = 1, inverseUnit_ = 1;  // powers of two; offset_ and half_ are in this unit
   std::vector<int> basis_;             // place -> input
   std::vector<std::size_t> block_;     // columns of T in the block
   std::vector<std::size_t> checked_;   // places whose columns the check column sums up
   std::size_t checkFrom_ = 0;
-  linalg::AlignedBuffer<Real> vector_;  // the check column, or what is corrected at the end
-  linalg::AlignedBuffer<Real> x_, low_, high_;
+  linalg::AlignedBuffer<Real> vector_;         // the check column, or what is corrected at the end
+  linalg::AlignedBuffer<Real> offset_, half_;  // of the basic entries: from the middle of the box; half its width
   std::vector<double> original_, moved_, probe_;
   Matrix signs_, witnesses_;  // a few random rows of ±1, and the products of these with T
 };

@@ -13,6 +13,7 @@ using linalg::atLeastZero;
 using linalg::broadcast;
 using linalg::load;
 using linalg::magnitude;
+using linalg::signedBy;
 using linalg::store;
 
 /** The least lane, by halves. */
@@ -53,20 +54,20 @@ template <typename Real, std::size_t Bytes>
 VERTEXQ_INLINE StepLimits<Real> limitsBody(const RatioArrays<Real>& a) {
   using L = linalg::Lanes<Real, Bytes>;
   using V = typename L::type;
+  constexpr std::size_t rows = linalg::kStripRows<Real>;
   // Two of each, so that one comparison does not wait for the last.
   LeastRatio<V, Real> up[2], down[2];
-  for (std::size_t k = 0; k < a.n; k += 2 * L::count)
-    for (std::size_t half = 0; half < 2; ++half) {
-      const std::size_t at = k + half * L::count;
-      const V z = load<V>(a.z + at), x = load<V>(a.x + at), low = load<V>(a.low + at), high = load<V>(a.high + at);
+  for (std::size_t s = 0; s < a.strips; ++s)
+    for (std::size_t k = 0; k < rows; k += L::count) {
+      const std::size_t place = s * rows + k, turn = k / L::count % 2;
+      const V z = load<V>(a.z.first + s * a.z.stride + k);
+      const V offset = signedBy(load<V>(a.offset + place), z);
+      const V half = load<V>(a.half + place) * (1 + 2 * WalkTolerances<Real>::feasibility);
       const V size = magnitude(z);
-      const V over = (high - low) * WalkTolerances<Real>::feasibility;
-      const V toLow = atLeastZero(V(x - low)) + over, toHigh = atLeastZero(V(high - x)) + over;
-      const auto rises = z > 0;
       // Of size 0 nothing is the least.
       const V counted = size > WalkTolerances<Real>::pivot ? size : V{};
-      up[half].take(rises ? toLow : toHigh, counted);
-      down[half].take(rises ? toHigh : toLow, counted);
+      up[turn].take(atLeastZero(V(half + offset)), counted);
+      down[turn].take(atLeastZero(V(half - offset)), counted);
     }
   up[0].take(up[1]);
   down[0].take(down[1]);
@@ -77,6 +78,7 @@ template <typename Real, std::size_t Bytes>
 VERTEXQ_INLINE Pivot<Real> chooseBody(const RatioArrays<Real>& a, Real sign, Real limit) {
   using L = linalg::Lanes<Real, Bytes>;
   using V = typename L::type;
+  constexpr std::size_t rows = linalg::kStripRows<Real>;
   Real lane[L::count];
   for (std::size_t i = 0; i < L::count; ++i) lane[i] = static_cast<Real>(i);
   // The entry that set the limit must pass, also where its quotient times its divisor was rounded down.
@@ -86,14 +88,16 @@ VERTEXQ_INLINE Pivot<Real> chooseBody(const RatioArrays<Real>& a, Real sign, Rea
   V best = broadcast<V>(WalkTolerances<Real>::pivot);
   const V beyond = broadcast<V>(std::numeric_limits<Real>::infinity());
   V place = beyond;
-  for (std::size_t k = 0; k < a.n; k += L::count, here += static_cast<Real>(L::count)) {
-    const V z = load<V>(a.z + k), x = load<V>(a.x + k), low = load<V>(a.low + k), high = load<V>(a.high + k);
-    const V size = magnitude(z);
-    const V room = atLeastZero(V(z * sign > 0 ? x - low : high - x));
-    const V candidate = room <= size * limit ? size : V{};
-    place = candidate > best ? here : place;
-    best = candidate > best ? candidate : best;
-  }
+  for (std::size_t s = 0; s < a.strips; ++s)
+    for (std::size_t k = 0; k < rows; k += L::count, here += static_cast<Real>(L::count)) {
+      const V z = load<V>(a.z.first + s * a.z.stride + k);
+      const V offset = signedBy(load<V>(a.offset + s * rows + k), z);
+      const V room = load<V>(a.half + s * rows + k) + offset * sign;
+      const V size = magnitude(z);
+      const V candidate = room <= size * limit ? size : V{};
+      place = candidate > best ? here : place;
+      best = candidate > best ? candidate : best;
+    }
   // The lowest place among the lanes of the largest.
   const Real largest = -leastOf<Real, Bytes>(V(-best));
   const Real lowest = leastOf<Real, Bytes>(V(best == broadcast<V>(largest) ? place : beyond));
@@ -102,10 +106,13 @@ VERTEXQ_INLINE Pivot<Real> chooseBody(const RatioArrays<Real>& a, Real sign, Rea
 }
 
 template <typename Real, std::size_t Bytes>
-VERTEXQ_INLINE void moveBody(std::size_t n, Real s, const Real* z, Real* x) {
+VERTEXQ_INLINE void moveBody(std::size_t strips, Real step, linalg::Strips<const Real> z, Real* x) {
   using L = linalg::Lanes<Real, Bytes>;
   using V = typename L::type;
-  for (std::size_t k = 0; k < n; k += L::count) store(x + k, V(load<V>(x + k) - load<V>(z + k) * s));
+  constexpr std::size_t rows = linalg::kStripRows<Real>;
+  for (std::size_t s = 0; s < strips; ++s, x += rows)
+    for (std::size_t k = 0; k < rows; k += L::count)
+      store(x + k, V(load<V>(x + k) - load<V>(z.first + s * z.stride + k) * step));
 }
 
 /** `Rows` rows of the solution, from e on: the sums over the rows above them do not wait for each other. */
@@ -160,7 +167,9 @@ VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t
     Target static Pivot<Real> choose(const RatioArrays<Real>& a, Real sign, Real limit) {                             \
       return chooseBody<Real, Bytes>(a, sign, limit);                                                                 \
     }                                                                                                                 \
-    Target static void move(std::size_t n, Real s, const Real* z, Real* x) { moveBody<Real, Bytes>(n, s, z, x); }     \
+    Target static void move(std::size_t strips, Real s, linalg::Strips<const Real> z, Real* x) {                      \
+      moveBody<Real, Bytes>(strips, s, z, x);                                                                         \
+    }                                                                                                                 \
     template <std::size_t Width>                                                                                      \
     Target static void substitute(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a) { \
       substituteBody<Real, Bytes, Width>(depth, l, ldl, inverses, a);                                                 \

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "linalg/strip_matrix.h"
+
 namespace vertexq {
 
 /** What an inexact zero is, for a precision. The columns of a tableau are of order one, and widths of a box are its unit. */
@@ -30,16 +32,15 @@ struct WalkTolerances<float> {
 };
 
 /**
- * Arrays of `n` elements in the order of the basis: z = B⁻¹t of the entering column, and the basic entries' values x and
- * bounds low, high. n is a multiple of 128 bytes; what is beyond the rank has z = 0.
+ * Arrays in the order of the basis: z = B⁻¹t of the entering column, and each basic entry's distance from the middle of its box
+ * and half the width of that. What is beyond the rank has z = 0.
  */
 template <typename Real>
 struct RatioArrays {
-  std::size_t n;
-  const Real* z;
-  const Real* x;
-  const Real* low;
-  const Real* high;
+  std::size_t strips;
+  linalg::Strips<const Real> z;
+  const Real* offset;
+  const Real* half;
 };
 
 /** The longest steps up and down that leave every basic entry within its bounds, give or take the feasibility tolerance. */
@@ -67,8 +68,8 @@ struct WalkKernels {
   StepLimits<Real> (*limits)(const RatioArrays<Real>&);
   /** Harris' second pass: the pivot for a step of sign `sign`, no longer than `limit`. */
   Pivot<Real> (*choose)(const RatioArrays<Real>&, Real sign, Real limit);
-  /** x ← x - s·z, n elements. */
-  void (*move)(std::size_t n, Real s, const Real* z, Real* x);
+  /** x ← x - s·z. */
+  void (*move)(std::size_t strips, Real s, linalg::Strips<const Real> z, Real* x);
   /**
    * A ← L⁻¹ A: A depth × kPanelColumns or kGroupColumns, row-major without gaps; L lower triangular, row-major with distance ldl;
    * `inverses` are 1 / L_ee.

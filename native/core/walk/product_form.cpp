@@ -30,7 +30,6 @@ ProductForm<Real>::ProductForm(std::size_t rank, std::size_t entering, std::size
       l_(pivots * rowStride_),
       inverses_(pivots),
       work_(std::max(pivots, mostSlots_) * roundedUp(width + 1, kGroup)),
-      z_(y_.paddedRows()),
       kernels_(walkKernels<Real>()),
       strips_(linalg::stripKernels<Real>()) {
   places_.reserve(pivots);
@@ -144,7 +143,7 @@ void ProductForm<Real>::beginPanel(std::size_t c) {
 }
 
 template <typename Real>
-const Real* ProductForm<Real>::finish(std::size_t c) {
+Strips<const Real> ProductForm<Real>::finish(std::size_t c) {
   const std::size_t depth = places_.size() - panelStart_, column = blockStart_ + c;
   Real a[kPanel];
   for (std::size_t e = 0; e < depth; ++e) {
@@ -153,20 +152,19 @@ const Real* ProductForm<Real>::finish(std::size_t c) {
     for (std::size_t f = 0; f < e; ++f) value -= l[f] * a[f];
     a[e] = value * inverses_[panelStart_ + e];
   }
-  strips_.updateOne(y_.strips(), depth, y_.columns(panelStart_), a, y_.columns(column),
-                    {z_.data(), StripMatrix<Real>::kRows});
-  return z_.data();
+  // To where it stays if it takes a place: not beyond its own place in the block.
+  const Strips<Real> z = y_.columns(places_.size());
+  strips_.updateOne(y_.strips(), depth, y_.columns(panelStart_), a, y_.columns(column), z);
+  return z;
 }
 
 template <typename Real>
 void ProductForm<Real>::push(std::size_t place, std::ptrdiff_t entering) {
   const std::size_t pivot = places_.size();
-  write(pivot, z_.data(), y_.strips());
-  y_(place, pivot) -= 1;
   Real* l = row(pivot);
-  for (std::size_t f = panelStart_; f < pivot; ++f) l[f] = y_(place, f);
-  l[pivot] = z_[place];
-  inverses_[pivot] = 1 / z_[place];
+  for (std::size_t f = panelStart_; f <= pivot; ++f) l[f] = y_(place, f);
+  inverses_[pivot] = 1 / l[pivot];
+  y_(place, pivot) -= 1;
   places_.push_back(place);
   entered_[place] = entering;
 }
@@ -263,7 +261,7 @@ void ProductForm<Real>::refactor(const Matrix& exact) {
 
 template <typename Real>
 std::size_t ProductForm<Real>::bytes() const {
-  return y_.bytes() + h_.bytes() + l_.bytes() + inverses_.bytes() + work_.bytes() + z_.bytes() +
+  return y_.bytes() + h_.bytes() + l_.bytes() + inverses_.bytes() + work_.bytes() +
          (places_.capacity() + slots_.capacity() + slotOf_.size() + entered_.size()) * sizeof(std::size_t);
 }
 

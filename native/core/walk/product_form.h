@@ -38,6 +38,7 @@ class ProductForm {
   /** Back to B = I. */
   void reset();
 
+  std::size_t strips() const { return y_.strips(); }
   /** Length of a vector: the rank, rounded up to whole strips. */
   std::size_t rows() const { return y_.paddedRows(); }
   std::size_t pivots() const { return places_.size(); }
@@ -64,8 +65,8 @@ class ProductForm {
   /** Applies the block's own pivots so far to its columns c, ..., c + kPanel - 1, and begins a panel of them. */
   void beginPanel(std::size_t c);
 
-  /** Applies the panel's own pivots so far to one column: z, rows() numbers, until the next call. */
-  const Real* finish(std::size_t c);
+  /** Applies the panel's own pivots so far to one column: z, until the next call. */
+  linalg::Strips<const Real> finish(std::size_t c);
 
   /** Appends a pivot: the column finished last, column `entering` of T, takes place k. */
   void push(std::size_t place, std::ptrdiff_t entering);
@@ -111,7 +112,6 @@ class ProductForm {
   linalg::AlignedBuffer<Real> l_;         // L, row-major
   linalg::AlignedBuffer<Real> inverses_;  // 1 / L_ee
   linalg::AlignedBuffer<Real> work_;      // right-hand sides: groups of kGroup columns, each row-major without gaps
-  linalg::AlignedBuffer<Real> z_;
   const WalkKernels<Real>& kernels_;
   const linalg::StripKernels<Real>& strips_;
 };

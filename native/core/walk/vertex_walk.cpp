@@ -81,7 +81,7 @@ VertexWalk::Step VertexWalk::ratioTest(double sign, const double* w, const doubl
     const double size = std::abs(z_[k]);
     if (size <= Tolerances::pivot) continue;
     const int i = basis_[k];
-    limit = std::min(limit, (std::max(slack(k), 0.0) + Tolerances::feasibility * (high[i] - low[i])) / size);
+    limit = std::min(limit, std::max(slack(k) + Tolerances::feasibility * (high[i] - low[i]), 0.0) / size);
   }
   if (own <= limit) return {own, own, 0, -1};
 
