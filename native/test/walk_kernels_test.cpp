@@ -79,27 +79,28 @@ void testRatios() {
   }
 }
 
-/** L⁻¹ from the rows of the identity, `Width` of them: L times it is the identity. */
-template <typename Real, std::size_t Width, typename Substitute>
-void testSubstitution(Substitute substitute) {
+/** L⁻¹ from the rows of the identity, as many as a panel has columns: L times it is the identity. */
+template <typename Real>
+void testSubstitution() {
+  constexpr std::size_t kWidth = kPanelColumns<Real>;
   std::mt19937_64 random(2);
   std::normal_distribution<Real> normal;
   for (const std::size_t depth : {1, 2, 3, 7, 8, 31, 64, 70}) {
     const std::size_t ld = depth + 3;
-    linalg::AlignedBuffer<Real> l(depth * ld), inverses(depth), a(depth * Width);
+    linalg::AlignedBuffer<Real> l(depth * ld), inverses(depth), a(depth * kWidth);
     for (std::size_t e = 0; e < depth; ++e) {
       for (std::size_t f = 0; f < e; ++f) l[e * ld + f] = normal(random) / static_cast<Real>(depth);
       l[e * ld + e] = (random() % 2 ? 1 : -1) * (1 + std::abs(normal(random)));
       inverses[e] = 1 / l[e * ld + e];
     }
-    const std::size_t columns = std::min(depth, Width);
-    for (std::size_t c = 0; c < columns; ++c) a[c * Width + c] = 1;
-    substitute(depth, l.data(), ld, inverses.data(), a.data());
+    const std::size_t columns = std::min(depth, kWidth);
+    for (std::size_t c = 0; c < columns; ++c) a[c * kWidth + c] = 1;
+    walkKernels<Real>().substitute(depth, l.data(), ld, inverses.data(), a.data());
     for (std::size_t e = 0; e < depth; ++e)
-      for (std::size_t c = 0; c < Width; ++c) {
+      for (std::size_t c = 0; c < kWidth; ++c) {
         double sum = c < columns && e == c ? -1 : 0;
         for (std::size_t f = 0; f <= e; ++f)
-          sum += static_cast<double>(l[e * ld + f]) * static_cast<double>(a[f * Width + c]);
+          sum += static_cast<double>(l[e * ld + f]) * static_cast<double>(a[f * kWidth + c]);
         CHECK_AT_MOST(std::abs(sum), 64 * static_cast<double>(std::numeric_limits<Real>::epsilon()));
       }
   }
@@ -108,8 +109,7 @@ void testSubstitution(Substitute substitute) {
 template <typename Real>
 void testAll() {
   testRatios<Real>();
-  testSubstitution<Real, kPanelColumns>(walkKernels<Real>().substitutePanel);
-  testSubstitution<Real, kGroupColumns<Real>>(walkKernels<Real>().substituteGroup);
+  testSubstitution<Real>();
 }
 
 }  // namespace

@@ -82,10 +82,4 @@ VERTEXQ_INLINE V signedBy(const V& v, const V& z) {
 
 #endif
 
-template <typename V>
-VERTEXQ_INLINE V atLeastZero(const V& v) {
-  const V zero = -V{};  // as +0, a constant, GCC makes two instructions of this maximum
-  return v > zero ? v : zero;
-}
-
 }  // namespace vertexq::linalg

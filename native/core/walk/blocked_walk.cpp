@@ -29,6 +29,11 @@ constexpr double kTooMuch = 1e-6;
 /** So that a unit and its inverse are normal numbers. */
 constexpr int kLargestExponent = 1022;
 
+/** The largest |v_i|. */
+double largestOf(std::size_t n, const double* v) {
+  return n == 0 ? 0 : std::abs(v[cblas_idamax(linalg::dim(n), v, 1)]);
+}
+
 double signOf(std::size_t index) { return index % 2 == 0 ? 1 : -1; }
 
 }  // namespace
@@ -71,8 +76,8 @@ void BlockedWalk<Real>::run(double* w, const double* low, const double* high, co
     const bool fresh = form_.isIdentity();
     if (!fresh) transformBlock();
     for (std::size_t c = 0; c < block_.size(); ++c) {
-      if (c % kPanelColumns == 0) {
-        if (fresh) fill(c, std::min(c + kPanelColumns, block_.size()));
+      if (c % form_.kPanel == 0) {
+        if (fresh) fill(c, std::min(c + form_.kPanel, block_.size()));
         form_.beginPanel(c);
       }
       walkColumn(block_[c], form_.finish(c), w, low, high);
@@ -103,8 +108,7 @@ void BlockedWalk<Real>::begin(const double* w, const double* low, const double* 
   form_.reset();
   checkFrom_ = 0;
   std::copy_n(w, tableau_.size(), original_.begin());
-  double largest = 0;
-  for (std::size_t i = 0; i < tableau_.size(); ++i) largest = std::max({largest, std::abs(low[i]), std::abs(high[i])});
+  const double largest = std::max(largestOf(tableau_.size(), low), largestOf(tableau_.size(), high));
   const int exponent = largest > 0 ? std::clamp(std::ilogb(largest), -kLargestExponent, kLargestExponent) : 0;
   unit_ = std::ldexp(1.0, exponent);
   inverseUnit_ = std::ldexp(1.0, -exponent);
@@ -293,19 +297,15 @@ bool BlockedWalk<Real>::seemsBalanced(const double* w, double limit) const {
 template <typename Real>
 double BlockedWalk<Real>::imbalance(const double* w, double& scale) {
   const std::size_t rank = tableau_.rank();
-  scale = 0;
   const auto move = [&](std::size_t k) {
     const auto i = static_cast<std::size_t>(tableau_.columns[k]);
-    const double change = original_[i] - w[i];
-    scale = std::max(scale, std::abs(change));
-    return change;
+    return original_[i] - w[i];
   };
   for (std::size_t k = 0; k < rank; ++k) probe_[k] = move(k);
   for (std::size_t k = 0; k < moved_.size(); ++k) moved_[k] = move(rank + k);
+  scale = std::max(largestOf(rank, probe_.data()), largestOf(moved_.size(), moved_.data()));
   linalg::gemv(linalg::kPlain, rank, moved_.size(), 1.0, tableau_.t.data(), rank, moved_.data(), 1.0, probe_.data());
-  double error = 0;
-  for (const double value : probe_) error = std::max(error, std::abs(value));
-  return error;
+  return largestOf(rank, probe_.data());
 }
 
 template <typename Real>

@@ -1,5 +1,6 @@
 #include "walk/kernels.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "linalg/lanes.h"
@@ -9,7 +10,6 @@ namespace vertexq {
 
 namespace {
 
-using linalg::atLeastZero;
 using linalg::broadcast;
 using linalg::load;
 using linalg::magnitude;
@@ -57,6 +57,7 @@ VERTEXQ_INLINE StepLimits<Real> limitsBody(const RatioArrays<Real>& a) {
   constexpr std::size_t rows = linalg::kStripRows<Real>;
   // Two of each, so that one comparison does not wait for the last.
   LeastRatio<V, Real> up[2], down[2];
+  const V endless = broadcast<V>(std::numeric_limits<Real>::infinity());
   for (std::size_t s = 0; s < a.strips; ++s)
     for (std::size_t k = 0; k < rows; k += L::count) {
       const std::size_t place = s * rows + k, turn = k / L::count % 2;
@@ -64,14 +65,14 @@ VERTEXQ_INLINE StepLimits<Real> limitsBody(const RatioArrays<Real>& a) {
       const V offset = signedBy(load<V>(a.offset + place), z);
       const V half = load<V>(a.half + place) * (1 + 2 * WalkTolerances<Real>::feasibility);
       const V size = magnitude(z);
-      // Of size 0 nothing is the least.
-      const V counted = size > WalkTolerances<Real>::pivot ? size : V{};
-      up[turn].take(atLeastZero(V(half + offset)), counted);
-      down[turn].take(atLeastZero(V(half - offset)), counted);
+      const auto counts = size > WalkTolerances<Real>::pivot;
+      up[turn].take(counts ? half + offset : endless, size);
+      down[turn].take(counts ? half - offset : endless, size);
     }
   up[0].take(up[1]);
   down[0].take(down[1]);
-  return {up[0].value(), down[0].value()};
+  // Below zero only by rounding, where an entry is beyond its bound by all of the tolerance.
+  return {std::max(up[0].value(), Real(0)), std::max(down[0].value(), Real(0))};
 }
 
 template <typename Real, std::size_t Bytes>
@@ -170,12 +171,10 @@ VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t
     Target static void move(std::size_t strips, Real s, linalg::Strips<const Real> z, Real* x) {                      \
       moveBody<Real, Bytes>(strips, s, z, x);                                                                         \
     }                                                                                                                 \
-    template <std::size_t Width>                                                                                      \
     Target static void substitute(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a) { \
-      substituteBody<Real, Bytes, Width>(depth, l, ldl, inverses, a);                                                 \
+      substituteBody<Real, Bytes, kPanelColumns<Real>>(depth, l, ldl, inverses, a);                                   \
     }                                                                                                                 \
-    static constexpr WalkKernels<Real> all{limits, choose, move, substitute<kPanelColumns>,                           \
-                                           substitute<kGroupColumns<Real>>};                                          \
+    static constexpr WalkKernels<Real> all{limits, choose, move, substitute};                                         \
   };
 
 VERTEXQ_WALK_KERNELS(Portable, , 16)

@@ -56,11 +56,9 @@ struct Pivot {
   std::ptrdiff_t place;
 };
 
-/** Columns of a panel: as many as the kernels hold in registers. */
-inline constexpr std::size_t kPanelColumns = 8;
-/** Columns of a group of right-hand sides: a vector of the widest kind. */
+/** Columns of a panel, which are solved for at once: a vector of the widest kind. */
 template <typename Real>
-inline constexpr std::size_t kGroupColumns = 64 / sizeof(Real);
+inline constexpr std::size_t kPanelColumns = 64 / sizeof(Real);
 
 template <typename Real>
 struct WalkKernels {
@@ -71,11 +69,10 @@ struct WalkKernels {
   /** x ← x - s·z. */
   void (*move)(std::size_t strips, Real s, linalg::Strips<const Real> z, Real* x);
   /**
-   * A ← L⁻¹ A: A depth × kPanelColumns or kGroupColumns, row-major without gaps; L lower triangular, row-major with distance ldl;
-   * `inverses` are 1 / L_ee.
+   * A ← L⁻¹ A: A depth × kPanelColumns, row-major without gaps; L lower triangular, row-major with distance ldl; `inverses` are
+   * 1 / L_ee.
    */
-  void (*substitutePanel)(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a);
-  void (*substituteGroup)(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a);
+  void (*substitute)(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a);
 };
 
 /** The kernels for this CPU. They differ in the last bits of what they compute. */

@@ -26,10 +26,10 @@ ProductForm<Real>::ProductForm(std::size_t rank, std::size_t entering, std::size
       rowStride_(linalg::paddedRows<Real>(pivots)),
       slotOf_(rank, -1),
       entered_(rank, -1),
-      y_(rank, pivots + 2 * kGroup),
+      y_(rank, pivots + 2 * kPanel),
       l_(pivots * rowStride_),
       inverses_(pivots),
-      work_(std::max(pivots, mostSlots_) * roundedUp(width + 1, kGroup)),
+      work_(std::max(pivots, mostSlots_) * roundedUp(width + 1, kPanel)),
       kernels_(walkKernels<Real>()),
       strips_(linalg::stripKernels<Real>()) {
   places_.reserve(pivots);
@@ -81,21 +81,21 @@ void ProductForm<Real>::read(std::size_t c, Real* v) const {
   strips_.updateOne(y_.strips(), 0, {}, nullptr, y_.columns(blockStart_ + c), {v, StripMatrix<Real>::kRows});
 }
 
-/** The right-hand sides in work_: `depth` rows of `count` columns, value(e, c) each, and zeros in what a last group lacks. */
+/** The right-hand sides in work_: `depth` rows of `count` columns, value(e, c) each, and zeros in what a last panel lacks. */
 template <typename Real>
 template <typename Value>
 void ProductForm<Real>::gather(std::size_t depth, std::size_t count, const Value& value) {
-  for (std::size_t c = 0; c < roundedUp(count, kGroup); ++c) {
-    Real* to = work_.data() + c / kGroup * kGroup * depth + c % kGroup;
-    for (std::size_t e = 0; e < depth; ++e) to[e * kGroup] = c < count ? value(e, c) : Real(0);
+  for (std::size_t c = 0; c < roundedUp(count, kPanel); ++c) {
+    Real* to = work_.data() + c / kPanel * kPanel * depth + c % kPanel;
+    for (std::size_t e = 0; e < depth; ++e) to[e * kPanel] = c < count ? value(e, c) : Real(0);
   }
 }
 
 /** The right-hand sides in work_ ← L⁻¹ of them. */
 template <typename Real>
-void ProductForm<Real>::substituteGroups(std::size_t depth, std::size_t count) {
-  for (std::size_t c = 0; c < count; c += kGroup)
-    kernels_.substituteGroup(depth, l_.data(), rowStride_, inverses_.data(), work_.data() + c * depth);
+void ProductForm<Real>::substitute(std::size_t depth, std::size_t count) {
+  for (std::size_t c = 0; c < count; c += kPanel)
+    kernels_.substitute(depth, l_.data(), rowStride_, inverses_.data(), work_.data() + c * depth);
 }
 
 /** Columns first, ..., first + count - 1 of `from`, or some more, -= the first `depth` columns of `left` times work_. */
@@ -105,8 +105,8 @@ void ProductForm<Real>::subtractProduct(const StripMatrix<Real>& left, std::size
   for (std::size_t d = 0; d < depth; d += kStripDepth) {
     const std::size_t part = std::min(kStripDepth, depth - d);
     for (std::size_t s = 0; s < from.strips(); ++s)
-      for (std::size_t c = 0; c < count; c += kGroup)
-        strips_.update(1, part, kGroup, left.columns(d, s), work_.data() + c * depth + d * kGroup, kGroup,
+      for (std::size_t c = 0; c < count; c += kPanel)
+        strips_.update(1, part, kPanel, left.columns(d, s), work_.data() + c * depth + d * kPanel, kPanel,
                        from.columns(first + c, s));
   }
 }
@@ -119,7 +119,7 @@ void ProductForm<Real>::transform(std::size_t count) {
   }
   if (blockStart_ == 0) return;
   gather(blockStart_, count, [&](std::size_t e, std::size_t c) { return y_(places_[e], blockStart_ + c); });
-  substituteGroups(blockStart_, count);
+  substitute(blockStart_, count);
   subtractProduct(y_, blockStart_, y_, blockStart_, count);
 }
 
@@ -138,7 +138,7 @@ void ProductForm<Real>::beginPanel(std::size_t c) {
   Real* a = work_.data();
   for (std::size_t e = 0; e < depth; ++e)
     for (std::size_t k = 0; k < kPanel; ++k) a[e * kPanel + k] = y_(places_[blockStart_ + e], blockStart_ + c + k);
-  kernels_.substitutePanel(depth, row(blockStart_) + blockStart_, rowStride_, inverses_.data() + blockStart_, a);
+  kernels_.substitute(depth, row(blockStart_) + blockStart_, rowStride_, inverses_.data() + blockStart_, a);
   strips_.update(y_.strips(), depth, kPanel, y_.columns(blockStart_), a, kPanel, y_.columns(blockStart_ + c));
 }
 
@@ -189,7 +189,7 @@ void ProductForm<Real>::forgetPivots() {
 template <typename Real>
 void ProductForm<Real>::openSlots(std::size_t count) {
   // The one place that allocates after the constructor, once: many a walk in tableau form never folds.
-  if (h_.bytes() == 0) h_ = StripMatrix<Real>(rank_, mostSlots_ + kGroup);
+  if (h_.bytes() == 0) h_ = StripMatrix<Real>(rank_, mostSlots_ + kPanel);
   for (std::size_t s = 0; s < h_.strips(); ++s)
     std::fill_n(h_.columns(slots_.size(), s).first, count * StripMatrix<Real>::kRows, Real(0));
 }
@@ -208,13 +208,13 @@ void ProductForm<Real>::fold() {
   for (const std::size_t place : places_) slots_[static_cast<std::size_t>(slotOf_[place])] = place;
 
   // As many columns at a time as the workspace holds: mostly all.
-  const std::size_t width = work_.size() / depth / kGroup * kGroup;
+  const std::size_t width = work_.size() / depth / kPanel * kPanel;
   for (std::size_t first = 0; first < slots_.size(); first += width) {
     const std::size_t count = std::min(width, slots_.size() - first);
     gather(depth, count, [&](std::size_t e, std::size_t c) {
       return h_(places_[e], first + c) - (places_[e] == slots_[first + c] ? Real(1) : Real(0));
     });
-    substituteGroups(depth, count);
+    substitute(depth, count);
     subtractProduct(y_, depth, h_, first, count);
   }
   forgetPivots();

@@ -60,7 +60,7 @@ class ProductForm {
   void transform(std::size_t count);
 
   /** Columns that beginPanel takes at once. */
-  static constexpr std::size_t kPanel = kPanelColumns;
+  static constexpr std::size_t kPanel = kPanelColumns<Real>;
 
   /** Applies the block's own pivots so far to its columns c, ..., c + kPanel - 1, and begins a panel of them. */
   void beginPanel(std::size_t c);
@@ -83,15 +83,13 @@ class ProductForm {
   std::size_t bytes() const;
 
  private:
-  static constexpr std::size_t kGroup = kGroupColumns<Real>;
-
   void write(std::size_t j, const Real* v, std::size_t strips);
   void completeRows();
   void forgetPivots();
   void openSlots(std::size_t count);
   template <typename Value>
   void gather(std::size_t depth, std::size_t count, const Value& value);
-  void substituteGroups(std::size_t depth, std::size_t count);
+  void substitute(std::size_t depth, std::size_t count);
   void subtractProduct(const linalg::StripMatrix<Real>& left, std::size_t depth, linalg::StripMatrix<Real>& from,
                        std::size_t first, std::size_t count);
   Real* row(std::size_t pivot) { return l_.data() + pivot * rowStride_; }
@@ -111,7 +109,7 @@ class ProductForm {
   linalg::StripMatrix<Real> h_;           // room for all slots, made at the first fold
   linalg::AlignedBuffer<Real> l_;         // L, row-major
   linalg::AlignedBuffer<Real> inverses_;  // 1 / L_ee
-  linalg::AlignedBuffer<Real> work_;      // right-hand sides: groups of kGroup columns, each row-major without gaps
+  linalg::AlignedBuffer<Real> work_;      // right-hand sides: panels of kPanel columns, each row-major without gaps
   const WalkKernels<Real>& kernels_;
   const linalg::StripKernels<Real>& strips_;
 };
