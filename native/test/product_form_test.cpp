@@ -33,7 +33,6 @@ class Basis {
     for (std::size_t c = 0; c < count; ++c) form_.load(c, t_.column(next_ + c));
     form_.transform(count);
     for (std::size_t c = 0; c < count; ++c, ++next_) {
-      if (c % ProductForm<Real>::kPanel == 0) form_.beginPanel(c);
       const linalg::Strips<const Real> z = form_.finish(c);
       if (random_() % 3 == 0) continue;  // reached its bound itself
       std::size_t place = random_() % t_.rows();

@@ -76,10 +76,7 @@ void BlockedWalk<Real>::run(double* w, const double* low, const double* high, co
     const bool fresh = form_.isIdentity();
     if (!fresh) transformBlock();
     for (std::size_t c = 0; c < block_.size(); ++c) {
-      if (c % form_.kPanel == 0) {
-        if (fresh) fill(c, std::min(c + form_.kPanel, block_.size()));
-        form_.beginPanel(c);
-      }
+      if (fresh && c % form_.kPanel == 0) fill(c, std::min(c + form_.kPanel, block_.size()));
       walkColumn(block_[c], form_.finish(c), w, low, high);
     }
     if (form_.pivots() >= plan_.foldEvery) form_.fold();

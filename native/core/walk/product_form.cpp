@@ -129,32 +129,40 @@ void ProductForm<Real>::beginBlock() {
   blockStart_ = places_.size();
 }
 
+/** Pivots `from`, ... applied to the block's columns c, ..., c + count - 1, at most a panel. */
 template <typename Real>
-void ProductForm<Real>::beginPanel(std::size_t c) {
-  completeRows();
-  panelStart_ = places_.size();
-  const std::size_t depth = panelStart_ - blockStart_;
+void ProductForm<Real>::applyPivots(std::size_t from, std::size_t c, std::size_t count) {
+  const std::size_t depth = places_.size() - from;
   if (depth == 0) return;
   Real* a = work_.data();
   for (std::size_t e = 0; e < depth; ++e)
-    for (std::size_t k = 0; k < kPanel; ++k) a[e * kPanel + k] = y_(places_[blockStart_ + e], blockStart_ + c + k);
-  kernels_.substitute(depth, row(blockStart_) + blockStart_, rowStride_, inverses_.data() + blockStart_, a);
-  strips_.update(y_.strips(), depth, kPanel, y_.columns(blockStart_), a, kPanel, y_.columns(blockStart_ + c));
+    for (std::size_t k = 0; k < count; ++k) a[e * kPanel + k] = y_(places_[from + e], blockStart_ + c + k);
+  kernels_.substitute(depth, row(from) + from, rowStride_, inverses_.data() + from, a);
+  strips_.update(y_.strips(), depth, count, y_.columns(from), a, kPanel, y_.columns(blockStart_ + c));
 }
 
+/** Earlier panels' pivots are applied to a panel, those of its earlier tiles to a tile, those of its tile to a column alone. */
 template <typename Real>
 Strips<const Real> ProductForm<Real>::finish(std::size_t c) {
-  const std::size_t depth = places_.size() - panelStart_, column = blockStart_ + c;
-  Real a[kPanel];
+  if (c % kPanel == 0) {
+    completeRows();
+    applyPivots(blockStart_, c, kPanel);
+    panelStart_ = tileStart_ = places_.size();
+  } else if (c % kTile == 0) {
+    applyPivots(panelStart_, c, kTile);
+    tileStart_ = places_.size();
+  }
+  const std::size_t depth = places_.size() - tileStart_, column = blockStart_ + c;
+  Real a[kTile];
   for (std::size_t e = 0; e < depth; ++e) {
-    const Real* l = row(panelStart_ + e) + panelStart_;
-    Real value = y_(places_[panelStart_ + e], column);
+    const Real* l = row(tileStart_ + e) + tileStart_;
+    Real value = y_(places_[tileStart_ + e], column);
     for (std::size_t f = 0; f < e; ++f) value -= l[f] * a[f];
-    a[e] = value * inverses_[panelStart_ + e];
+    a[e] = value * inverses_[tileStart_ + e];
   }
   // To where it stays if it takes a place: not beyond its own place in the block.
   const Strips<Real> z = y_.columns(places_.size());
-  strips_.updateOne(y_.strips(), depth, y_.columns(panelStart_), a, y_.columns(column), z);
+  strips_.updateOne(y_.strips(), depth, y_.columns(tileStart_), a, y_.columns(column), z);
   return z;
 }
 
@@ -176,13 +184,13 @@ void ProductForm<Real>::completeRows() {
     Real* l = row(e);
     for (std::size_t f = 0; f < panelStart_; ++f) l[f] = y_(places_[e], f);
   }
-  complete_ = panelStart_ = places_.size();
+  complete_ = panelStart_ = tileStart_ = places_.size();
 }
 
 template <typename Real>
 void ProductForm<Real>::forgetPivots() {
   places_.clear();
-  blockStart_ = panelStart_ = complete_ = 0;
+  blockStart_ = panelStart_ = tileStart_ = complete_ = 0;
 }
 
 /** Columns of zeros in H for `count` more slots. */

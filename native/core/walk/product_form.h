@@ -59,13 +59,10 @@ class ProductForm {
   /** The block's columns 0, ..., count - 1 ← B⁻¹ of them. */
   void transform(std::size_t count);
 
-  /** Columns that beginPanel takes at once. */
+  /** Columns that earlier pivots are solved for at once. */
   static constexpr std::size_t kPanel = kPanelColumns<Real>;
 
-  /** Applies the block's own pivots so far to its columns c, ..., c + kPanel - 1, and begins a panel of them. */
-  void beginPanel(std::size_t c);
-
-  /** Applies the panel's own pivots so far to one column: z, until the next call. */
+  /** Applies the block's own pivots so far to column c: z, until the next call. Columns come in their order. */
   linalg::Strips<const Real> finish(std::size_t c);
 
   /** Appends a pivot: the column finished last, column `entering` of T, takes place k. */
@@ -83,7 +80,11 @@ class ProductForm {
   std::size_t bytes() const;
 
  private:
+  /** Columns that the kernels hold in registers. */
+  static constexpr std::size_t kTile = kPanel < 8 ? kPanel : 8;
+
   void write(std::size_t j, const Real* v, std::size_t strips);
+  void applyPivots(std::size_t from, std::size_t c, std::size_t count);
   void completeRows();
   void forgetPivots();
   void openSlots(std::size_t count);
@@ -104,6 +105,7 @@ class ProductForm {
   std::vector<std::ptrdiff_t> entered_;  // place -> column of T
   std::size_t blockStart_ = 0;
   std::size_t panelStart_ = 0;
+  std::size_t tileStart_ = 0;
   std::size_t complete_ = 0;              // rows of L that hold all their entries
   linalg::StripMatrix<Real> y_;           // and behind the pivots the columns of the block
   linalg::StripMatrix<Real> h_;           // room for all slots, made at the first fold
