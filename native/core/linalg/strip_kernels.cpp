@@ -1,6 +1,7 @@
 #include "linalg/strip_kernels.h"
 
 #include <cmath>
+#include <type_traits>
 
 #include "linalg/lanes.h"
 #include "linalg/simd.h"
@@ -52,9 +53,10 @@ VERTEXQ_INLINE void updateBody(std::size_t strips, std::size_t depth, std::size_
   }
 }
 
-template <typename Real, std::size_t Bytes>
-VERTEXQ_INLINE void updateOneBody(std::size_t strips, std::size_t depth, Strips<const Real> y, const Real* a,
-                                  Strips<const Real> v, Strips<Real> z) {
+/** With a known depth the loop over it has no branches, whose number of turns would be guessed wrong at every other call. */
+template <typename Real, std::size_t Bytes, typename Depth>
+VERTEXQ_INLINE void updateOneOf(std::size_t strips, const Depth& depth, Strips<const Real> y, const Real* a,
+                                Strips<const Real> v, Strips<Real> z) {
   using L = Lanes<Real, Bytes>;
   using V = typename L::type;
   constexpr std::size_t rows = kStripRows<Real>, parts = rows / L::count;
@@ -76,6 +78,17 @@ VERTEXQ_INLINE void updateOneBody(std::size_t strips, std::size_t depth, Strips<
       if (e < depth) even[p] -= load<V>(column + p * L::count) * a[e];
       store(z.first + s * z.stride + p * L::count, V(even[p] + odd[p]));
     }
+  }
+}
+
+template <typename Real, std::size_t Bytes, std::size_t Depth = 0>
+VERTEXQ_INLINE void updateOneBody(std::size_t strips, std::size_t depth, Strips<const Real> y, const Real* a,
+                                  Strips<const Real> v, Strips<Real> z) {
+  if constexpr (Depth < 8) {
+    if (depth == Depth) return updateOneOf<Real, Bytes>(strips, std::integral_constant<std::size_t, Depth>(), y, a, v, z);
+    return updateOneBody<Real, Bytes, Depth + 1>(strips, depth, y, a, v, z);
+  } else {
+    updateOneOf<Real, Bytes>(strips, depth, y, a, v, z);
   }
 }
 

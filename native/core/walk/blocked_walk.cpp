@@ -83,7 +83,7 @@ void BlockedWalk<Real>::run(double* w, const double* low, const double* high, co
   }
   for (std::size_t k = 0; k < basis_.size(); ++k) {
     const int i = basis_[k];
-    w[i] = std::clamp((boxOf(i, low, high).middle + static_cast<double>(offset_[k])) * unit_, low[i], high[i]);
+    w[i] = std::clamp((middleOf(i, low, high) + static_cast<double>(offset_[k])) * unit_, low[i], high[i]);
   }
   control.checkpoint();
   if (!restore(w, low, high)) walkInDouble(w, low, high, control);
@@ -111,16 +111,24 @@ void BlockedWalk<Real>::begin(const double* w, const double* low, const double* 
   inverseUnit_ = std::ldexp(1.0, -exponent);
   for (std::size_t k = 0; k < basis_.size(); ++k) {
     const int i = basis_[k] = tableau_.columns[k];
-    const Box box = boxOf(i, low, high);
-    offset_[k] = static_cast<Real>(w[i] * inverseUnit_ - box.middle);
-    half_[k] = static_cast<Real>(box.half);
+    offset_[k] = offsetOf(i, w, low, high);
+    half_[k] = halfOf(i, low, high);
   }
 }
 
 template <typename Real>
-typename BlockedWalk<Real>::Box BlockedWalk<Real>::boxOf(int input, const double* low, const double* high) const {
-  const double lowest = low[input] * inverseUnit_, highest = high[input] * inverseUnit_;
-  return {0.5 * (lowest + highest), 0.5 * (highest - lowest)};
+double BlockedWalk<Real>::middleOf(int input, const double* low, const double* high) const {
+  return 0.5 * (low[input] * inverseUnit_ + high[input] * inverseUnit_);
+}
+
+template <typename Real>
+Real BlockedWalk<Real>::offsetOf(int input, const double* w, const double* low, const double* high) const {
+  return static_cast<Real>(w[input] * inverseUnit_ - middleOf(input, low, high));
+}
+
+template <typename Real>
+Real BlockedWalk<Real>::halfOf(int input, const double* low, const double* high) const {
+  return static_cast<Real>(0.5 * (high[input] * inverseUnit_ - low[input] * inverseUnit_));
 }
 
 /** Fills block_ with the next columns that are not on a bound already, and leaves one place for the check column. */
@@ -129,7 +137,7 @@ std::size_t BlockedWalk<Real>::nextBlock(std::size_t from, const double* w, cons
   block_.clear();
   for (; from < tableau_.entering() && block_.size() + 1 < plan_.block; ++from) {
     const int i = tableau_.columns[tableau_.rank() + from];
-    if (w[i] != low[i] && w[i] != high[i]) block_.push_back(from);
+    if (w[i] != low[i] && w[i] != high[i]) block_.push_back({from, offsetOf(i, w, low, high), halfOf(i, low, high)});
   }
   return from;
 }
@@ -137,7 +145,7 @@ std::size_t BlockedWalk<Real>::nextBlock(std::size_t from, const double* w, cons
 /** Columns from, ..., end - 1 of the block from T. */
 template <typename Real>
 void BlockedWalk<Real>::fill(std::size_t from, std::size_t end) {
-  for (std::size_t c = from; c < end; ++c) form_.load(c, t_.column(block_[c]));
+  for (std::size_t c = from; c < end; ++c) form_.load(c, t_.column(block_[c].column));
 }
 
 template <typename Real>
@@ -190,51 +198,48 @@ void BlockedWalk<Real>::refactor() {
 }
 
 template <typename Real>
-void BlockedWalk<Real>::walkColumn(std::size_t entering, linalg::Strips<const Real> z, double* w, const double* low,
+void BlockedWalk<Real>::walkColumn(const Entering& entering, linalg::Strips<const Real> z, double* w, const double* low,
                                    const double* high) {
-  const int column = tableau_.columns[tableau_.rank() + entering];
-  const Box box = boxOf(column, low, high);
-  const auto own = static_cast<Real>(w[column] * inverseUnit_ - box.middle), half = static_cast<Real>(box.half);
-  const Real roomUp = half - own, roomDown = half + own;
-
+  const int column = tableau_.columns[tableau_.rank() + entering.column];
   const RatioArrays<Real> arrays{form_.strips(), z, offset_.data(), half_.data()};
   const StepLimits<Real> limits = kernels_.limits(arrays);
-  const bool upStops = roomUp > limits.up, downStops = roomDown > limits.down;
-  const Real reachUp = upStops ? limits.up : roomUp, reachDown = downStops ? limits.down : roomDown;
-  bool goDown = reachDown < reachUp;
-  Pivot<Real> pivot{0, -1};
-  if (goDown ? downStops : upStops) {
-    pivot = kernels_.choose(arrays, goDown ? Real(-1) : Real(1), goDown ? limits.down : limits.up);
-    if (pivot.size <= WalkTolerances<Real>::safePivot) {
-      // The other way is better if it needs no pivot or a sound one.
-      const bool otherStops = goDown ? upStops : downStops;
-      const Pivot<Real> other =
-          otherStops ? kernels_.choose(arrays, goDown ? Real(1) : Real(-1), goDown ? limits.up : limits.down)
-                     : Pivot<Real>{0, -1};
-      if (!otherStops || other.size > WalkTolerances<Real>::safePivot) {
-        goDown = !goDown;
-        pivot = other;
-      }
+  // Of the ways up, [0], and down, [1]: how far they are open, and whether it is a basic entry that ends them.
+  const Real limit[] = {limits.up, limits.down};
+  const Real room[] = {entering.half - entering.offset, entering.half + entering.offset};
+  const bool stops[] = {room[0] > limit[0], room[1] > limit[1]};
+  const auto signOfWay = [](std::size_t way) { return static_cast<Real>(1 - 2 * static_cast<int>(way)); };
+  const auto pivotOf = [&](std::size_t way) {
+    return stops[way] ? kernels_.choose(arrays, signOfWay(way), limit[way]) : Pivot<Real>{0, -1};
+  };
+  std::size_t way = std::min(room[1], limit[1]) < std::min(room[0], limit[0]) ? 1 : 0;
+  Pivot<Real> pivot = pivotOf(way);
+  if (stops[way] && pivot.size <= WalkTolerances<Real>::safePivot) {
+    // The other way is better if it needs no pivot or a sound one.
+    const std::size_t other = 1 - way;
+    const Pivot<Real> otherPivot = pivotOf(other);
+    if (!stops[other] || otherPivot.size > WalkTolerances<Real>::safePivot) {
+      way = other;
+      pivot = otherPivot;
     }
   }
 
-  const Real sign = goDown ? Real(-1) : Real(1);
+  const Real sign = signOfWay(way);
   if (pivot.place < 0) {
-    kernels_.move(arrays.strips, sign * (goDown ? roomDown : roomUp), z, offset_.data());
-    w[column] = goDown ? low[column] : high[column];
+    kernels_.move(arrays.strips, sign * room[way], z, offset_.data());
+    w[column] = way == 1 ? low[column] : high[column];
     return;
   }
   const auto place = static_cast<std::size_t>(pivot.place);
   const Real direction = sign * std::copysign(Real(1), z(place));
-  const Real room = half_[place] + direction * offset_[place];
-  const Real step = sign * (std::max(room, Real(0)) / pivot.size);
+  const Real open = half_[place] + direction * offset_[place];
+  const Real step = sign * (std::max(open, Real(0)) / pivot.size);
   kernels_.move(arrays.strips, step, z, offset_.data());
   const int leaving = basis_[place];
-  w[leaving] = direction > 0 ? low[leaving] : high[leaving];
-  form_.push(place, static_cast<std::ptrdiff_t>(entering));
+  w[leaving] = (direction > 0 ? low : high)[leaving];
+  form_.push(place, static_cast<std::ptrdiff_t>(entering.column));
   basis_[place] = column;
-  offset_[place] = own + step;
-  half_[place] = half;
+  offset_[place] = entering.offset + step;
+  half_[place] = entering.half;
 }
 
 /**

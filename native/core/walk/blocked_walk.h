@@ -48,12 +48,15 @@ class BlockedWalk {
   std::size_t bytes() const;
 
  private:
-  /** An input's bounds, in units. */
-  struct Box {
-    double middle, half;
+  /** A column of T that is to enter, the distance of its input from the middle of its box and half the width of that. */
+  struct Entering {
+    std::size_t column;
+    Real offset, half;
   };
 
-  Box boxOf(int input, const double* low, const double* high) const;
+  double middleOf(int input, const double* low, const double* high) const;
+  Real offsetOf(int input, const double* w, const double* low, const double* high) const;
+  Real halfOf(int input, const double* low, const double* high) const;
   void begin(const double* w, const double* low, const double* high);
   std::size_t nextBlock(std::size_t from, const double* w, const double* low, const double* high);
   void fill(std::size_t from, std::size_t end);
@@ -61,7 +64,7 @@ class BlockedWalk {
   std::size_t addCheck(Real* v);
   bool checkFails(Real* v) const;
   void refactor();
-  void walkColumn(std::size_t entering, linalg::Strips<const Real> z, double* w, const double* low, const double* high);
+  void walkColumn(const Entering& entering, linalg::Strips<const Real> z, double* w, const double* low, const double* high);
   bool restore(double* w, const double* low, const double* high);
   double imbalance(const double* w, double& scale);
   bool seemsBalanced(const double* w, double limit) const;
@@ -78,7 +81,7 @@ class BlockedWalk {
 
   double unit_ = 1, inverseUnit_ = 1;  // powers of two; offset_ and half_ are in this unit
   std::vector<int> basis_;             // place -> input
-  std::vector<std::size_t> block_;     // columns of T in the block
+  std::vector<Entering> block_;
   std::vector<std::size_t> checked_;   // places whose columns the check column sums up
   std::size_t checkFrom_ = 0;
   linalg::AlignedBuffer<Real> vector_;         // the check column, or what is corrected at the end
