@@ -85,7 +85,8 @@ template <typename Real, std::size_t Bytes, std::size_t Depth = 0>
 VERTEXQ_INLINE void updateOneBody(std::size_t strips, std::size_t depth, Strips<const Real> y, const Real* a,
                                   Strips<const Real> v, Strips<Real> z) {
   if constexpr (Depth < 8) {
-    if (depth == Depth) return updateOneOf<Real, Bytes>(strips, std::integral_constant<std::size_t, Depth>(), y, a, v, z);
+    if (depth == Depth)
+      return updateOneOf<Real, Bytes>(strips, std::integral_constant<std::size_t, Depth>(), y, a, v, z);
     return updateOneBody<Real, Bytes, Depth + 1>(strips, depth, y, a, v, z);
   } else {
     updateOneOf<Real, Bytes>(strips, depth, y, a, v, z);

@@ -64,7 +64,8 @@ class BlockedWalk {
   std::size_t addCheck(Real* v);
   bool checkFails(Real* v) const;
   void refactor();
-  void walkColumn(const Entering& entering, linalg::Strips<const Real> z, double* w, const double* low, const double* high);
+  void walkColumn(const Entering& entering, linalg::Strips<const Real> z, double* w, const double* low,
+                  const double* high);
   bool restore(double* w, const double* low, const double* high);
   double imbalance(const double* w, double& scale);
   bool seemsBalanced(const double* w, double limit) const;
@@ -82,7 +83,7 @@ class BlockedWalk {
   double unit_ = 1, inverseUnit_ = 1;  // powers of two; offset_ and half_ are in this unit
   std::vector<int> basis_;             // place -> input
   std::vector<Entering> block_;
-  std::vector<std::size_t> checked_;   // places whose columns the check column sums up
+  std::vector<std::size_t> checked_;  // places whose columns the check column sums up
   std::size_t checkFrom_ = 0;
   linalg::AlignedBuffer<Real> vector_;         // the check column, or what is corrected at the end
   linalg::AlignedBuffer<Real> offset_, half_;  // of the basic entries: from the middle of the box; half its width

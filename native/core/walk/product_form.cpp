@@ -180,10 +180,12 @@ void ProductForm<Real>::push(std::size_t place, std::ptrdiff_t entering) {
 /** The part of L that a panel did not need itself. */
 template <typename Real>
 void ProductForm<Real>::completeRows() {
-  for (std::size_t e = complete_; e < places_.size(); ++e) {
-    Real* l = row(e);
-    for (std::size_t f = 0; f < panelStart_; ++f) l[f] = y_(places_[e], f);
-  }
+  // Column by column: some of the places share a line of the cache.
+  const Real* y[kPanel];
+  const std::size_t count = places_.size() - complete_;
+  for (std::size_t e = 0; e < count; ++e) y[e] = &y_(places_[complete_ + e], 0);
+  for (std::size_t f = 0; f < panelStart_; ++f)
+    for (std::size_t e = 0; e < count; ++e) row(complete_ + e)[f] = y[e][f * StripMatrix<Real>::kRows];
   complete_ = panelStart_ = tileStart_ = places_.size();
 }
 
