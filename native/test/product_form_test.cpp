@@ -37,7 +37,7 @@ class Basis {
       if (random_() % 3 == 0) continue;  // reached its bound itself
       std::size_t place = random_() % t_.rows();
       for (std::size_t k = 0; k < t_.rows(); ++k)
-        if (std::abs(z(k)) > 2 * std::abs(z(place))) place = k;
+        if (std::abs(z.row(k)) > 2 * std::abs(z.row(place))) place = k;
       form_.push(place, static_cast<std::ptrdiff_t>(next_));
     }
   }

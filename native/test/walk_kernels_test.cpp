@@ -82,28 +82,30 @@ void testRatios() {
 /** L⁻¹ from the rows of the identity, as many as a panel has columns: L times it is the identity. */
 template <typename Real>
 void testSubstitution() {
-  constexpr std::size_t kWidth = kPanelColumns<Real>;
+  constexpr std::size_t width = kPanelColumns<Real>;
   std::mt19937_64 random(2);
   std::normal_distribution<Real> normal;
-  for (const std::size_t depth : {1, 2, 3, 7, 8, 31, 64, 70}) {
-    const std::size_t ld = depth + 3;
-    linalg::AlignedBuffer<Real> l(depth * ld), inverses(depth), a(depth * kWidth);
-    for (std::size_t e = 0; e < depth; ++e) {
-      for (std::size_t f = 0; f < e; ++f) l[e * ld + f] = normal(random) / static_cast<Real>(depth);
-      l[e * ld + e] = (random() % 2 ? 1 : -1) * (1 + std::abs(normal(random)));
-      inverses[e] = 1 / l[e * ld + e];
-    }
-    const std::size_t columns = std::min(depth, kWidth);
-    for (std::size_t c = 0; c < columns; ++c) a[c * kWidth + c] = 1;
-    walkKernels<Real>().substitute(depth, l.data(), ld, inverses.data(), a.data());
-    for (std::size_t e = 0; e < depth; ++e)
-      for (std::size_t c = 0; c < kWidth; ++c) {
-        double sum = c < columns && e == c ? -1 : 0;
-        for (std::size_t f = 0; f <= e; ++f)
-          sum += static_cast<double>(l[e * ld + f]) * static_cast<double>(a[f * kWidth + c]);
-        CHECK_AT_MOST(std::abs(sum), 64 * static_cast<double>(std::numeric_limits<Real>::epsilon()));
+  for (const std::size_t depth : {1, 2, 3, 7, 8, 31, 64, 70})
+    for (const std::size_t from : {0, 1, 6, 8, 35}) {
+      linalg::StripMatrix<Real> matrix(from + depth, from + depth);
+      const auto l = [&](std::size_t e, std::size_t f) -> Real& { return matrix(from + e, from + f); };
+      linalg::AlignedBuffer<Real> inverses(depth), a(depth * width);
+      for (std::size_t e = 0; e < depth; ++e) {
+        for (std::size_t f = 0; f < e; ++f) l(e, f) = normal(random) / static_cast<Real>(depth);
+        l(e, e) = (random() % 2 ? 1 : -1) * (1 + std::abs(normal(random)));
+        inverses[e] = 1 / l(e, e);
       }
-  }
+      const std::size_t columns = std::min(depth, width);
+      for (std::size_t c = 0; c < columns; ++c) a[c * width + c] = 1;
+      walkKernels<Real>().substitute(depth, from, matrix.columns(from), inverses.data(), a.data());
+      for (std::size_t e = 0; e < depth; ++e)
+        for (std::size_t c = 0; c < width; ++c) {
+          double sum = c < columns && e == c ? -1 : 0;
+          for (std::size_t f = 0; f <= e; ++f)
+            sum += static_cast<double>(l(e, f)) * static_cast<double>(a[f * width + c]);
+          CHECK_AT_MOST(std::abs(sum), 64 * static_cast<double>(std::numeric_limits<Real>::epsilon()));
+        }
+    }
 }
 
 template <typename Real>

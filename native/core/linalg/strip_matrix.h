@@ -26,7 +26,7 @@ struct Strips<const Real> {
   Strips(const Real* from, std::size_t distance) : first(from), stride(distance) {}
   Strips(const Strips<Real>& strips) : first(strips.first), stride(strips.stride) {}
   /** Row i of the first column. */
-  Real operator()(std::size_t i) const { return first[i / kStripRows<Real> * stride + i % kStripRows<Real>]; }
+  const Real& row(std::size_t i) const { return first[i / kStripRows<Real> * stride + i % kStripRows<Real>]; }
 };
 
 /**

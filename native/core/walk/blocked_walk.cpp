@@ -230,7 +230,7 @@ void BlockedWalk<Real>::walkColumn(const Entering& entering, linalg::Strips<cons
     return;
   }
   const auto place = static_cast<std::size_t>(pivot.place);
-  const Real direction = sign * std::copysign(Real(1), z(place));
+  const Real direction = sign * std::copysign(Real(1), z.row(place));
   const Real open = half_[place] + direction * offset_[place];
   const Real step = sign * (std::max(open, Real(0)) / pivot.size);
   kernels_.move(arrays.strips, step, z, offset_.data());

@@ -116,65 +116,63 @@ VERTEXQ_INLINE void moveBody(std::size_t strips, Real step, linalg::Strips<const
       store(x + k, V(load<V>(x + k) - load<V>(z.first + s * z.stride + k) * step));
 }
 
-/** `Rows` rows of the solution, from e on: the sums over the rows above them do not wait for each other. */
-template <typename Real, std::size_t Bytes, std::size_t Width, std::size_t Rows>
-VERTEXQ_INLINE void substituteRows(std::size_t e, const Real* l, std::size_t ldl, const Real* inverses, Real* a) {
+/** `Rows` rows of the solution, from e on: the sums over the rows above them do not wait for each other. `row` is L's row e. */
+template <typename Real, std::size_t Bytes, std::size_t Rows>
+VERTEXQ_INLINE void substituteRows(std::size_t e, const Real* row, const Real* inverses, Real* a) {
   using L = linalg::Lanes<Real, Bytes>;
   using V = typename L::type;
-  constexpr std::size_t parts = Width / L::count;
-  const Real* row = l + e * ldl;
+  constexpr std::size_t width = kPanelColumns<Real>, parts = width / L::count, next = linalg::kStripRows<Real>;
   V sums[Rows][parts];
   for (std::size_t r = 0; r < Rows; ++r)
-    for (std::size_t p = 0; p < parts; ++p) sums[r][p] = load<V>(a + (e + r) * Width + p * L::count);
-  for (std::size_t f = 0; f < e; ++f)
+    for (std::size_t p = 0; p < parts; ++p) sums[r][p] = load<V>(a + (e + r) * width + p * L::count);
+  for (std::size_t f = 0; f < e; ++f, row += next)
     for (std::size_t p = 0; p < parts; ++p) {
-      const V above = load<V>(a + f * Width + p * L::count);
-      for (std::size_t r = 0; r < Rows; ++r) sums[r][p] -= above * row[r * ldl + f];
+      const V above = load<V>(a + f * width + p * L::count);
+      for (std::size_t r = 0; r < Rows; ++r) sums[r][p] -= above * row[r];
     }
-  for (std::size_t r = 0; r < Rows; ++r)
+  for (std::size_t r = 0; r < Rows; ++r, row += next)
     for (std::size_t p = 0; p < parts; ++p) {
       const V solved = sums[r][p] * inverses[e + r];
-      store(a + (e + r) * Width + p * L::count, solved);
-      for (std::size_t s = r + 1; s < Rows; ++s) sums[s][p] -= solved * row[s * ldl + e + r];
+      store(a + (e + r) * width + p * L::count, solved);
+      for (std::size_t s = r + 1; s < Rows; ++s) sums[s][p] -= solved * row[s];
     }
 }
 
-/** A has Width columns. */
-template <typename Real, std::size_t Bytes, std::size_t Width>
-VERTEXQ_INLINE void substituteBody(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a) {
-  constexpr std::size_t bytes = Width * sizeof(Real) < Bytes ? Width * sizeof(Real) : Bytes;
-  constexpr std::size_t parts = Width / linalg::Lanes<Real, bytes>::count;
-  constexpr std::size_t rows = parts < 8 ? 8 / parts : 1;
-  std::size_t e = 0;
-  for (; e + rows <= depth; e += rows) substituteRows<Real, bytes, Width, rows>(e, l, ldl, inverses, a);
-  if constexpr (rows > 4)
-    if (e + 4 <= depth) {
-      substituteRows<Real, bytes, Width, 4>(e, l, ldl, inverses, a);
-      e += 4;
-    }
-  if constexpr (rows > 2)
-    if (e + 2 <= depth) {
-      substituteRows<Real, bytes, Width, 2>(e, l, ldl, inverses, a);
-      e += 2;
-    }
-  for (; e < depth; ++e) substituteRows<Real, bytes, Width, 1>(e, l, ldl, inverses, a);
+/** `Rows` rows from e on if that many lie within one strip for certain, else half as many, and so on. Returns how many. */
+template <typename Real, std::size_t Bytes, std::size_t Rows>
+VERTEXQ_INLINE std::size_t substituteSome(std::size_t e, std::size_t depth, std::size_t from,
+                                          const linalg::Strips<const Real>& l, const Real* inverses, Real* a) {
+  if constexpr (Rows > 1)
+    if ((from + e) % Rows != 0 || e + Rows > depth)
+      return substituteSome<Real, Bytes, Rows / 2>(e, depth, from, l, inverses, a);
+  substituteRows<Real, Bytes, Rows>(e, &l.row(from + e), inverses, a);
+  return Rows;
+}
+
+template <typename Real, std::size_t Bytes>
+VERTEXQ_INLINE void substituteBody(std::size_t depth, std::size_t from, const linalg::Strips<const Real>& l,
+                                   const Real* inverses, Real* a) {
+  constexpr std::size_t parts = kPanelColumns<Real> / linalg::Lanes<Real, Bytes>::count;
+  for (std::size_t e = 0; e < depth;)
+    e += substituteSome<Real, Bytes, (parts < 8 ? 8 / parts : 1)>(e, depth, from, l, inverses, a);
 }
 
 // One set of functions an instruction set: names, target, bytes of a vector.
-#define VERTEXQ_WALK_KERNELS(Name, Target, Bytes)                                                                     \
-  template <typename Real>                                                                                            \
-  struct Name {                                                                                                       \
-    Target static StepLimits<Real> limits(const RatioArrays<Real>& a) { return limitsBody<Real, Bytes>(a); }          \
-    Target static Pivot<Real> choose(const RatioArrays<Real>& a, Real sign, Real limit) {                             \
-      return chooseBody<Real, Bytes>(a, sign, limit);                                                                 \
-    }                                                                                                                 \
-    Target static void move(std::size_t strips, Real s, linalg::Strips<const Real> z, Real* x) {                      \
-      moveBody<Real, Bytes>(strips, s, z, x);                                                                         \
-    }                                                                                                                 \
-    Target static void substitute(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a) { \
-      substituteBody<Real, Bytes, kPanelColumns<Real>>(depth, l, ldl, inverses, a);                                   \
-    }                                                                                                                 \
-    static constexpr WalkKernels<Real> all{limits, choose, move, substitute};                                         \
+#define VERTEXQ_WALK_KERNELS(Name, Target, Bytes)                                                            \
+  template <typename Real>                                                                                   \
+  struct Name {                                                                                              \
+    Target static StepLimits<Real> limits(const RatioArrays<Real>& a) { return limitsBody<Real, Bytes>(a); } \
+    Target static Pivot<Real> choose(const RatioArrays<Real>& a, Real sign, Real limit) {                    \
+      return chooseBody<Real, Bytes>(a, sign, limit);                                                        \
+    }                                                                                                        \
+    Target static void move(std::size_t strips, Real s, linalg::Strips<const Real> z, Real* x) {             \
+      moveBody<Real, Bytes>(strips, s, z, x);                                                                \
+    }                                                                                                        \
+    Target static void substitute(std::size_t depth, std::size_t from, linalg::Strips<const Real> l,         \
+                                  const Real* inverses, Real* a) {                                           \
+      substituteBody<Real, Bytes>(depth, from, l, inverses, a);                                              \
+    }                                                                                                        \
+    static constexpr WalkKernels<Real> all{limits, choose, move, substitute};                                \
   };
 
 VERTEXQ_WALK_KERNELS(Portable, , 16)

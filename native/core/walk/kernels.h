@@ -69,10 +69,10 @@ struct WalkKernels {
   /** x ← x - s·z. */
   void (*move)(std::size_t strips, Real s, linalg::Strips<const Real> z, Real* x);
   /**
-   * A ← L⁻¹ A: A depth × kPanelColumns, row-major without gaps; L lower triangular, row-major with distance ldl; `inverses` are
-   * 1 / L_ee.
+   * A ← L⁻¹ A: A depth × kPanelColumns, row-major without gaps; L the lower triangle from row `from` of `l` on, whose first column
+   * is that of the triangle; `inverses` are 1 / L_ee.
    */
-  void (*substitute)(std::size_t depth, const Real* l, std::size_t ldl, const Real* inverses, Real* a);
+  void (*substitute)(std::size_t depth, std::size_t from, linalg::Strips<const Real> l, const Real* inverses, Real* a);
 };
 
 /** The kernels for this CPU. They differ in the last bits of what they compute. */

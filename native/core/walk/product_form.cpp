@@ -23,11 +23,10 @@ template <typename Real>
 ProductForm<Real>::ProductForm(std::size_t rank, std::size_t entering, std::size_t pivots, std::size_t width)
     : rank_(rank),
       mostSlots_(std::min(rank, entering)),
-      rowStride_(linalg::paddedRows<Real>(pivots)),
       slotOf_(rank, -1),
       entered_(rank, -1),
       y_(rank, pivots + 2 * kPanel),
-      l_(pivots * rowStride_),
+      l_(pivots, pivots),
       inverses_(pivots),
       work_(std::max(pivots, mostSlots_) * roundedUp(width + 1, kPanel)),
       kernels_(walkKernels<Real>()),
@@ -58,8 +57,15 @@ void ProductForm<Real>::apply(Real* v) {
   completeRows();
   const std::size_t depth = places_.size();
   for (std::size_t e = 0; e < depth; ++e) work_[e] = v[places_[e]];
-  // L is row-major: its transpose, in BLAS' eyes.
-  linalg::trsv(CblasUpper, linalg::kTransposed, CblasNonUnit, depth, l_.data(), rowStride_, work_.data());
+  for (std::size_t s = 0; s < depth; s += StripMatrix<Real>::kRows) {
+    Real* a = work_.data() + s;
+    const Strips<Real> part{a, StripMatrix<Real>::kRows};
+    strips_.updateOne(1, s, l_.columns(0, s / StripMatrix<Real>::kRows), work_.data(), part, part);
+    for (std::size_t e = s; e < std::min(s + StripMatrix<Real>::kRows, depth); ++e) {
+      const Real solved = work_[e] *= inverses_[e];
+      for (std::size_t k = e + 1; k < s + StripMatrix<Real>::kRows; ++k) work_[k] -= solved * l_(k, e);
+    }
+  }
   subtract(y_, depth);
 }
 
@@ -95,7 +101,7 @@ void ProductForm<Real>::gather(std::size_t depth, std::size_t count, const Value
 template <typename Real>
 void ProductForm<Real>::substitute(std::size_t depth, std::size_t count) {
   for (std::size_t c = 0; c < count; c += kPanel)
-    kernels_.substitute(depth, l_.data(), rowStride_, inverses_.data(), work_.data() + c * depth);
+    kernels_.substitute(depth, 0, l_.columns(0), inverses_.data(), work_.data() + c * depth);
 }
 
 /** Columns first, ..., first + count - 1 of `from`, or some more, -= the first `depth` columns of `left` times work_. */
@@ -137,7 +143,7 @@ void ProductForm<Real>::applyPivots(std::size_t from, std::size_t c, std::size_t
   Real* a = work_.data();
   for (std::size_t e = 0; e < depth; ++e)
     for (std::size_t k = 0; k < count; ++k) a[e * kPanel + k] = y_(places_[from + e], blockStart_ + c + k);
-  kernels_.substitute(depth, row(from) + from, rowStride_, inverses_.data() + from, a);
+  kernels_.substitute(depth, from, l_.columns(from), inverses_.data() + from, a);
   strips_.update(y_.strips(), depth, count, y_.columns(from), a, kPanel, y_.columns(blockStart_ + c));
 }
 
@@ -155,9 +161,8 @@ Strips<const Real> ProductForm<Real>::finish(std::size_t c) {
   const std::size_t depth = places_.size() - tileStart_, column = blockStart_ + c;
   Real a[kTile];
   for (std::size_t e = 0; e < depth; ++e) {
-    const Real* l = row(tileStart_ + e) + tileStart_;
     Real value = y_(places_[tileStart_ + e], column);
-    for (std::size_t f = 0; f < e; ++f) value -= l[f] * a[f];
+    for (std::size_t f = 0; f < e; ++f) value -= l_(tileStart_ + e, tileStart_ + f) * a[f];
     a[e] = value * inverses_[tileStart_ + e];
   }
   // To where it stays if it takes a place: not beyond its own place in the block.
@@ -169,9 +174,8 @@ Strips<const Real> ProductForm<Real>::finish(std::size_t c) {
 template <typename Real>
 void ProductForm<Real>::push(std::size_t place, std::ptrdiff_t entering) {
   const std::size_t pivot = places_.size();
-  Real* l = row(pivot);
-  for (std::size_t f = panelStart_; f <= pivot; ++f) l[f] = y_(place, f);
-  inverses_[pivot] = 1 / l[pivot];
+  for (std::size_t f = panelStart_; f <= pivot; ++f) l_(pivot, f) = y_(place, f);
+  inverses_[pivot] = 1 / l_(pivot, pivot);
   y_(place, pivot) -= 1;
   places_.push_back(place);
   entered_[place] = entering;
@@ -182,10 +186,14 @@ template <typename Real>
 void ProductForm<Real>::completeRows() {
   // Column by column: some of the places share a line of the cache.
   const Real* y[kPanel];
+  Real* l[kPanel];
   const std::size_t count = places_.size() - complete_;
-  for (std::size_t e = 0; e < count; ++e) y[e] = &y_(places_[complete_ + e], 0);
+  for (std::size_t e = 0; e < count; ++e) {
+    y[e] = &y_(places_[complete_ + e], 0);
+    l[e] = &l_(complete_ + e, 0);
+  }
   for (std::size_t f = 0; f < panelStart_; ++f)
-    for (std::size_t e = 0; e < count; ++e) row(complete_ + e)[f] = y[e][f * StripMatrix<Real>::kRows];
+    for (std::size_t e = 0; e < count; ++e) l[e][f * StripMatrix<Real>::kRows] = y[e][f * StripMatrix<Real>::kRows];
   complete_ = panelStart_ = tileStart_ = places_.size();
 }
 

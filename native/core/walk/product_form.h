@@ -93,12 +93,9 @@ class ProductForm {
   void substitute(std::size_t depth, std::size_t count);
   void subtractProduct(const linalg::StripMatrix<Real>& left, std::size_t depth, linalg::StripMatrix<Real>& from,
                        std::size_t first, std::size_t count);
-  Real* row(std::size_t pivot) { return l_.data() + pivot * rowStride_; }
-  const Real* row(std::size_t pivot) const { return l_.data() + pivot * rowStride_; }
 
   std::size_t rank_;
   std::size_t mostSlots_;
-  std::size_t rowStride_;
   std::vector<std::size_t> places_;      // of the pivots since the last fold
   std::vector<std::size_t> slots_;       // K
   std::vector<std::ptrdiff_t> slotOf_;   // place -> its index in K, or -1
@@ -106,10 +103,10 @@ class ProductForm {
   std::size_t blockStart_ = 0;
   std::size_t panelStart_ = 0;
   std::size_t tileStart_ = 0;
-  std::size_t complete_ = 0;              // rows of L that hold all their entries
-  linalg::StripMatrix<Real> y_;           // and behind the pivots the columns of the block
-  linalg::StripMatrix<Real> h_;           // room for all slots, made at the first fold
-  linalg::AlignedBuffer<Real> l_;         // L, row-major
+  std::size_t complete_ = 0;     // rows of L that hold all their entries
+  linalg::StripMatrix<Real> y_;  // and behind the pivots the columns of the block
+  linalg::StripMatrix<Real> h_;  // room for all slots, made at the first fold
+  linalg::StripMatrix<Real> l_;
   linalg::AlignedBuffer<Real> inverses_;  // 1 / L_ee
   linalg::AlignedBuffer<Real> work_;      // right-hand sides: panels of kPanel columns, each row-major without gaps
   const WalkKernels<Real>& kernels_;
