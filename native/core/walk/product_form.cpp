@@ -28,7 +28,7 @@ ProductForm<Real>::ProductForm(std::size_t rank, std::size_t entering, std::size
       y_(rank, pivots + 2 * kPanel),
       l_(pivots, pivots),
       inverses_(pivots),
-      work_(std::max(pivots, mostSlots_) * roundedUp(width + 1, kPanel)),
+      work_(linalg::paddedRows<Real>(std::max(pivots, mostSlots_)) * roundedUp(width + 1, kPanel)),
       kernels_(walkKernels<Real>()),
       strips_(linalg::stripKernels<Real>()) {
   places_.reserve(pivots);
@@ -57,15 +57,7 @@ void ProductForm<Real>::apply(Real* v) {
   completeRows();
   const std::size_t depth = places_.size();
   for (std::size_t e = 0; e < depth; ++e) work_[e] = v[places_[e]];
-  for (std::size_t s = 0; s < depth; s += StripMatrix<Real>::kRows) {
-    Real* a = work_.data() + s;
-    const Strips<Real> part{a, StripMatrix<Real>::kRows};
-    strips_.updateOne(1, s, l_.columns(0, s / StripMatrix<Real>::kRows), work_.data(), part, part);
-    for (std::size_t e = s; e < std::min(s + StripMatrix<Real>::kRows, depth); ++e) {
-      const Real solved = work_[e] *= inverses_[e];
-      for (std::size_t k = e + 1; k < s + StripMatrix<Real>::kRows; ++k) work_[k] -= solved * l_(k, e);
-    }
-  }
+  substituteOne(depth);
   subtract(y_, depth);
 }
 
@@ -102,6 +94,20 @@ template <typename Real>
 void ProductForm<Real>::substitute(std::size_t depth, std::size_t count) {
   for (std::size_t c = 0; c < count; c += kPanel)
     kernels_.substitute(depth, 0, l_.columns(0), inverses_.data(), work_.data() + c * depth);
+}
+
+/** The first `depth` numbers of work_ ← L⁻¹ of them. */
+template <typename Real>
+void ProductForm<Real>::substituteOne(std::size_t depth) {
+  constexpr std::size_t rows = StripMatrix<Real>::kRows;
+  for (std::size_t first = 0; first < depth; first += rows) {
+    const Strips<Real> part{work_.data() + first, rows};
+    strips_.updateOne(1, first, l_.columns(0, first / rows), work_.data(), part, part);
+    for (std::size_t e = first; e < std::min(first + rows, depth); ++e) {
+      const Real solved = work_[e] *= inverses_[e];
+      for (std::size_t k = e + 1; k < first + rows; ++k) work_[k] -= solved * l_(k, e);
+    }
+  }
 }
 
 /** Columns first, ..., first + count - 1 of `from`, or some more, -= the first `depth` columns of `left` times work_. */

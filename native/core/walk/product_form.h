@@ -23,8 +23,7 @@ namespace vertexq {
  * Never folding is the tableau form; folding at every block is the inverse form. Both apply B⁻¹ to a block of columns at the
  * speed of GEMM. A pivot costs nothing until then.
  *
- * A block of columns goes: beginBlock, load each, transform; then for each column beginPanel, where one begins, finish, and push
- * if it takes a place.
+ * A block of columns goes: beginBlock, load each, transform; then for each column finish, and push if it takes a place.
  */
 template <typename Real>
 class ProductForm {
@@ -91,6 +90,7 @@ class ProductForm {
   template <typename Value>
   void gather(std::size_t depth, std::size_t count, const Value& value);
   void substitute(std::size_t depth, std::size_t count);
+  void substituteOne(std::size_t depth);
   void subtractProduct(const linalg::StripMatrix<Real>& left, std::size_t depth, linalg::StripMatrix<Real>& from,
                        std::size_t first, std::size_t count);
 
