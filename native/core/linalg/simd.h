@@ -26,6 +26,15 @@
 #define VERTEXQ_AVX512
 #endif
 
+/** Before a loop: four turns at a time. */
+#if defined(__clang__)
+#define VERTEXQ_UNROLL _Pragma("unroll 4")
+#elif defined(__GNUC__)
+#define VERTEXQ_UNROLL _Pragma("GCC unroll 4")
+#else
+#define VERTEXQ_UNROLL
+#endif
+
 #if defined(__GNUC__) || defined(__clang__)
 #define VERTEXQ_INLINE inline __attribute__((always_inline))
 #define VERTEXQ_RESTRICT __restrict__

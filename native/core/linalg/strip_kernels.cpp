@@ -20,6 +20,8 @@ VERTEXQ_INLINE void updateColumns(std::size_t depth, const Real* y, const Real* 
     // Sums from zero, which lose less than if each term were taken from V.
     V first[Columns], second[Columns];
     for (std::size_t c = 0; c < Columns; ++c) first[c] = second[c] = V{};
+    // So that the processor can learn, at small depths, how often the loop turns.
+    VERTEXQ_UNROLL
     for (std::size_t e = 0; e < depth; ++e) {
       const V y1 = load<V>(y + e * rows + k), y2 = load<V>(y + e * rows + k + L::count);
       for (std::size_t c = 0; c < Columns; ++c) {

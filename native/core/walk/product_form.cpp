@@ -190,16 +190,19 @@ void ProductForm<Real>::push(std::size_t place, std::ptrdiff_t entering) {
 /** The part of L that a panel did not need itself. */
 template <typename Real>
 void ProductForm<Real>::completeRows() {
-  // Column by column: some of the places share a line of the cache.
-  const Real* y[kPanel];
-  Real* l[kPanel];
-  const std::size_t count = places_.size() - complete_;
-  for (std::size_t e = 0; e < count; ++e) {
-    y[e] = &y_(places_[complete_ + e], 0);
-    l[e] = &l_(complete_ + e, 0);
+  constexpr std::size_t rows = StripMatrix<Real>::kRows;
+  // A tile's rows at once, the last as often as it takes: some of the places share a line of the cache.
+  for (std::size_t first = complete_; first < places_.size(); first += kTile) {
+    const Real* y[kTile];
+    Real* l[kTile];
+    for (std::size_t e = 0; e < kTile; ++e) {
+      const std::size_t pivot = std::min(first + e, places_.size() - 1);
+      y[e] = &y_(places_[pivot], 0);
+      l[e] = &l_(pivot, 0);
+    }
+    for (std::size_t f = 0; f < panelStart_; ++f)
+      for (std::size_t e = 0; e < kTile; ++e) l[e][f * rows] = y[e][f * rows];
   }
-  for (std::size_t f = 0; f < panelStart_; ++f)
-    for (std::size_t e = 0; e < count; ++e) l[e][f * StripMatrix<Real>::kRows] = y[e][f * StripMatrix<Real>::kRows];
   complete_ = panelStart_ = tileStart_ = places_.size();
 }
 
