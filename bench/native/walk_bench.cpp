@@ -27,20 +27,28 @@ void benchForm(const char* bench, const WalkProblem& problem, WalkForm form, std
   const std::size_t n = problem.tableau.size(), rank = problem.tableau.rank();
   BlockedWalk<Real> walk(problem.tableau, problem.t<Real>(), form);
   std::vector<double> walked;
-  // A turn is as many neurons as take about the time of a GEMM, so that both meet the same machine.
-  const double flops = 4.0 * static_cast<double>(rank * rank) * static_cast<double>(n - rank);
-  const std::size_t turn = std::min(
-      neurons, std::max<std::size_t>(1, static_cast<std::size_t>(2.0 * std::pow(static_cast<double>(n), 3) / flops)));
   std::size_t next = 0;
-  const auto [time, gemm] = besideGemm<Real>(n, n >= 4096 ? 3 : 7, [&] {
-    for (std::size_t k = 0; k < turn; ++k, next = (next + 1) % neurons) problem.walkNeuron(walk, next, walked);
-  });
+  const auto walkNext = [&] {
+    problem.walkNeuron(walk, next, walked);
+    next = (next + 1) % neurons;
+  };
+  // A turn is as many neurons as take about the time of a GEMM, so that both meet the same machine.
+  const auto [once, gemmOnce] = besideGemm<Real>(n, 3, walkNext);
+  const std::size_t turn = std::clamp<std::size_t>(static_cast<std::size_t>(gemmOnce / once), 1, neurons);
+  const auto [time, gemm] = besideGemm<Real>(n,
+                                             n >= 4096   ? 3
+                                             : n >= 2048 ? 7
+                                                         : 21,
+                                             [&] {
+                                               for (std::size_t k = 0; k < turn; ++k) walkNext();
+                                             });
   const double neuron = time / static_cast<double>(turn);
   double worst = 0;
   for (std::size_t k = 0; k < std::min<std::size_t>(neurons, 8); ++k) {
     problem.walkNeuron(walk, k, walked);
     worst = std::max(worst, problem.residual(k, walked));
   }
+  const double flops = 4.0 * static_cast<double>(rank * rank) * static_cast<double>(n - rank);
   const double peak = 2.0 * std::pow(static_cast<double>(n), 3) / gemm;
   Row row(bench);
   row.add("form", formName(form)).add("precision", precisionName<Real>());
