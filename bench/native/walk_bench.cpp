@@ -35,13 +35,10 @@ void benchForm(const char* bench, const WalkProblem& problem, WalkForm form, std
   // A turn is as many neurons as take about the time of a GEMM, so that both meet the same machine.
   const auto [once, gemmOnce] = besideGemm<Real>(n, 3, walkNext);
   const std::size_t turn = std::clamp<std::size_t>(static_cast<std::size_t>(gemmOnce / once), 1, neurons);
-  const auto [time, gemm] = besideGemm<Real>(n,
-                                             n >= 4096   ? 3
-                                             : n >= 2048 ? 7
-                                                         : 21,
-                                             [&] {
-                                               for (std::size_t k = 0; k < turn; ++k) walkNext();
-                                             });
+  const int turns = n >= 4096 ? 3 : n >= 2048 ? 7 : 21;
+  const auto [time, gemm] = besideGemm<Real>(n, turns, [&] {
+    for (std::size_t k = 0; k < turn; ++k) walkNext();
+  });
   const double neuron = time / static_cast<double>(turn);
   double worst = 0;
   for (std::size_t k = 0; k < std::min<std::size_t>(neurons, 8); ++k) {

@@ -68,9 +68,10 @@ void testRatios() {
     const StepLimits<Real> limits = kernels.limits(basics.arrays());
     for (const Real sign : {Real(1), Real(-1)}) {
       const Real limit = sign > 0 ? limits.up : limits.down;
-      const double rounding = 4 * static_cast<double>(std::numeric_limits<Real>::epsilon());
-      CHECK(limit >= longestStep(basics, sign, -rounding) * (1 - rounding));
-      CHECK(limit <= longestStep(basics, sign, rounding) * (1 + rounding));
+      // A box of width 1 and the tolerance are added up in Real.
+      const double epsilon = static_cast<double>(std::numeric_limits<Real>::epsilon());
+      CHECK(limit >= longestStep(basics, sign, -epsilon) * (1 - 4 * epsilon));
+      CHECK(limit <= longestStep(basics, sign, epsilon) * (1 + 4 * epsilon));
       if (!std::isfinite(limit)) continue;
       const Pivot<Real> got = kernels.choose(basics.arrays(), sign, limit), want = largestPivot(basics, sign, limit);
       CHECK(got.place == want.place && got.size == want.size);

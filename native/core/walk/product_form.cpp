@@ -61,16 +61,10 @@ void ProductForm<Real>::apply(Real* v) {
   subtract(y_, depth);
 }
 
-/** y_'s column j ← the first `strips` strips of v. */
-template <typename Real>
-void ProductForm<Real>::write(std::size_t j, const Real* v, std::size_t strips) {
-  strips_.updateOne(strips, 0, {}, nullptr, {v, StripMatrix<Real>::kRows}, y_.columns(j));
-}
-
 template <typename Real>
 void ProductForm<Real>::load(std::size_t c, const Real* t) {
   const std::size_t whole = rank_ / StripMatrix<Real>::kRows, rows = whole * StripMatrix<Real>::kRows;
-  write(blockStart_ + c, t, whole);
+  strips_.updateOne(whole, 0, {}, nullptr, {t, StripMatrix<Real>::kRows}, y_.columns(blockStart_ + c));
   if (rows < rank_) std::copy_n(t + rows, rank_ - rows, y_.columns(blockStart_ + c, whole).first);
 }
 

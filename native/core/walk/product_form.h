@@ -80,9 +80,9 @@ class ProductForm {
 
  private:
   /** Columns that the kernels hold in registers. */
-  static constexpr std::size_t kTile = kPanel < 8 ? kPanel : 8;
+  static constexpr std::size_t kTile = 8;
+  static_assert(kPanel % kTile == 0);
 
-  void write(std::size_t j, const Real* v, std::size_t strips);
   void applyPivots(std::size_t from, std::size_t c, std::size_t count);
   void completeRows();
   void forgetPivots();
