@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { totalmem } from 'node:os';
 import { VertexqError } from '../errors';
+import { requireMemory as requireRoom } from '../memory';
 
 /** One `FileHandle.read` of 2 GiB or more aborts the Node process. */
 const maxRead = 2 ** 30;
@@ -114,15 +114,9 @@ function unreadable(path: string, cause: unknown): VertexqError {
   });
 }
 
-/** Throws ERR_VERTEXQ_MEMORY if `bytes` are more than the machine, or the container, has. */
+/** Throws ERR_VERTEXQ_MEMORY where there is no room for `bytes` of data. */
 export function requireMemory(bytes: number, what: string): void {
-  const constrained = process.constrainedMemory();
-  const memory = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
-  if (bytes > memory)
-    throw new VertexqError(
-      'ERR_VERTEXQ_MEMORY',
-      `${what} takes ${bytes} bytes of memory, and there are only ${memory}`,
-    );
+  requireRoom(bytes, what, 'Split the data into several files, or give less of it.');
 }
 
 /** A zeroed array. Throws ERR_VERTEXQ_MEMORY where there is no room for it. */
