@@ -34,5 +34,8 @@ test('an ONNX file beyond 2 GiB, and memory that is not there', async (t) => {
     message: /huge\.onnx: an ONNX file holds at most 2 GiB, this one 2147483648 bytes/,
   });
   for (const need of [() => allocate(2 ** 50, 'it'), () => requireMemory(2 ** 50, 'it')])
-    t.throws(need, { code: 'ERR_VERTEXQ_MEMORY', message: /^it needs about 1.13 PB of memory, and there is room for .*\. Split the data/ });
+    t.throws(need, {
+      code: 'ERR_VERTEXQ_MEMORY',
+      message: /^it needs about 1.13 PB of memory, and there is room for .*\. Split the data/,
+    });
 });
