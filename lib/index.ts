@@ -23,6 +23,7 @@ export type {
   Progress,
   QuantizedLayer,
   QuantizeOptions,
+  SkippedWeight,
 } from './types';
 export type {
   CalibrationData,

@@ -174,6 +174,17 @@ export interface LayerReport {
   warnings: string[];
 }
 
+/** A tensor of floats that a run leaves as it is. */
+export interface SkippedWeight {
+  /** The layer's name, or the tensor's. */
+  name: string;
+  reason: string;
+  /** In the input. A tensor that is told of several times, or that is also quantized, counts once. */
+  bytes: number;
+  /** Whether options or their defaults left it (embeddings, norms, vectors); false where it could not be quantized. */
+  choice: boolean;
+}
+
 /** A layer's weights in few bits: value = (code − zeroPoint)·scale. */
 export interface QuantizedLayer {
   /** [outFeatures, inFeatures]. */

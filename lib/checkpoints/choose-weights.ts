@@ -7,6 +7,12 @@ import type { Override } from '../overrides';
 
 const suffix = '.weight';
 
+/** Why a tensor is copied, and whether options or their defaults say so; else it cannot be quantized. */
+export interface Left {
+  reason: string;
+  choice: boolean;
+}
+
 /** A weight's name without `.weight`: the module's. */
 export function moduleOf(name: string): string {
   return name.endsWith(suffix) ? name.slice(0, -suffix.length) : name;
@@ -55,7 +61,7 @@ export function chooseWeights(
   include: readonly string[] | undefined,
   skip: readonly string[],
   modelType?: string,
-): Map<string, string | undefined> {
+): Map<string, Left | undefined> {
   const names = [...shards.values()].flatMap((shard) => [...shard.tensors.keys()]);
   for (const [option, patterns] of [
     ['layers', include ?? []],
@@ -64,18 +70,22 @@ export function chooseWeights(
     for (const pattern of patterns) requireMatch(option, pattern, names, input);
   const wanted = include && eitherName(include);
   const unwanted = eitherName(skip);
-  const reasons = new Map<string, string | undefined>();
+  const reasons = new Map<string, Left | undefined>();
   for (const shard of shards.values())
     for (const [name, tensor] of shard.tensors) {
       const reason = unsuitable(name, tensor, modelType);
       const left = wanted ? (wanted(name) ? undefined : 'not among "layers"') : leftByDefault(name);
-      reasons.set(name, reason ?? (unwanted(name) ? 'skipped' : left));
+      const chosen = unwanted(name) ? 'skipped' : left;
+      const text = reason ?? chosen;
+      // A vector is a bias, or the like.
+      const choice = reason === undefined || tensor.shape.length < 2;
+      reasons.set(name, text === undefined ? undefined : { reason: text, choice });
     }
   if (![...reasons.values()].includes(undefined)) {
     const matrix = [...reasons].find(([name]) => name.endsWith(suffix));
     throw new VertexqError(
       'ERR_VERTEXQ_NO_LAYERS',
-      `${input} has no weight to quantize` + (matrix ? ` ("${matrix[0]}": ${matrix[1]})` : ''),
+      `${input} has no weight to quantize` + (matrix ? ` ("${matrix[0]}": ${matrix[1]!.reason})` : ''),
     );
   }
   return reasons;
@@ -90,7 +100,7 @@ export function eitherName(patterns: readonly string[]): (name: string) => boole
 /** Throws a RangeError at a glob of an override that matches no weight of those to quantize. `reasons` are of `chooseWeights`. */
 export function requireOverridden(
   overrides: readonly Override[],
-  reasons: ReadonlyMap<string, string | undefined>,
+  reasons: ReadonlyMap<string, Left | undefined>,
   input: string,
 ): void {
   const names = [...reasons.keys()];
@@ -101,7 +111,7 @@ export function requireOverridden(
       if (!found.some((name) => reasons.get(name) === undefined))
         throw new RangeError(
           `The pattern "${glob}" of the "${place}.layers" option matches no weight of ${input} that is quantized: ` +
-            `"${found[0]}" is not (${reasons.get(found[0]!)})`,
+            `"${found[0]}" is not (${reasons.get(found[0]!)!.reason})`,
         );
     }
 }

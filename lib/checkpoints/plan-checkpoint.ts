@@ -4,7 +4,7 @@ import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
 import { bytesOf, specsOf } from './layouts';
-import { type Plan, type PlannedWeight, weightBytes } from './plan';
+import { type Plan, type PlannedWeight, skippedOf, weightBytes } from './plan';
 import { withPrepared } from './prepare';
 import { inFlight, memoryOf } from './run-units';
 import type { CheckpointOptions, CheckpointPlan, PlannedTensor } from './types';
@@ -31,6 +31,7 @@ export async function planCheckpoint(
     const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
     return {
       ...{ input, output, format: settings.format, tensors: tensorsOf(plan), warnings: plan.warnings },
+      skipped: skippedOf(plan),
       bytes: {
         before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
         after: plan.shards.reduce((sum, { layout }) => sum + layout.size, 0),
@@ -52,7 +53,7 @@ function tensorsOf({ shards, weights, reasons }: Plan): PlannedTensor[] {
       return {
         ...{ name, dtype, shape },
         action: weight ? 'quantize' : 'copy',
-        reason: reasons.get(name) ?? null,
+        reason: reasons.get(name)?.reason ?? null,
         method: weight?.settings.method ?? null,
         bits: weight?.settings.bits ?? null,
         groupSize: weight?.settings.groupSize ?? null,

@@ -5,8 +5,9 @@ import type { TensorEntry } from '../formats/safetensors/header';
 import { type Layout, layoutOf, type TensorSpec } from '../formats/safetensors/layout';
 import type { LayerSettings } from '../layers/quantize-weights';
 import { fitOverridden } from '../overrides';
+import type { SkippedWeight } from '../types';
 import { type CheckpointSettings, weightSettings } from './checkpoint-options';
-import { chooseWeights, moduleOf, requireOverridden } from './choose-weights';
+import { chooseWeights, type Left, moduleOf, requireOverridden } from './choose-weights';
 import { type ConfiguredWeight, quantizationConfig } from './config';
 import { bytesOf, cannotHold, layoutFor, partsOfRows, specsOf, type WeightLayout } from './layouts';
 import type { RecordedInput, RecordedInputs } from './recorded-inputs';
@@ -51,7 +52,7 @@ export const unitKey = ({ name }: ShardPlan, index: number): string => `${name}#
 export interface Plan {
   shards: ShardPlan[];
   /** By tensor, why it is copied. */
-  reasons: Map<string, string>;
+  reasons: Map<string, Left>;
   weights: PlannedWeight[];
   /** For config.json; null for `float`. */
   quantization: Record<string, unknown> | null;
@@ -79,14 +80,17 @@ export function planOf(
   for (const [name, source] of checkpoint.shards) {
     const weights = new Map<string, PlannedWeight>();
     for (const [tensor, entry] of source.tensors) {
-      let reason = chosen.get(tensor);
-      if (reason === undefined) {
+      let left = chosen.get(tensor);
+      if (left === undefined) {
         const weight = plannedWeight(tensor, entry, settings, recorded);
-        reason = cannotHold(format, weight.shape, weight.settings);
+        const reason = cannotHold(format, weight.shape, weight.settings);
         if (reason === undefined) weights.set(tensor, weight);
-        else plan.warnings.push(`"${tensor}" is left as it is: ${reason}`);
+        else {
+          left = { reason, choice: false };
+          plan.warnings.push(`"${tensor}" is left as it is: ${reason}`);
+        }
       }
-      if (reason !== undefined) plan.reasons.set(tensor, reason);
+      if (left !== undefined) plan.reasons.set(tensor, left);
       if (tensor.endsWith('.weight') && entry.shape.length === 2)
         configured.push([tensor, schemeOf(weights.get(tensor))]);
     }
@@ -209,6 +213,16 @@ export function weightBytes({ weights }: Plan): { before: number; after: number 
     after += bytesOf(specsOf(layout));
   }
   return { before, after };
+}
+
+/** The tensors of floats that are copied. */
+export function skippedOf({ shards, reasons }: Plan): SkippedWeight[] {
+  return shards.flatMap(({ source }) =>
+    [...source.tensors].flatMap(([name, { dtype, byteLength }]) => {
+      const left = reasons.get(name);
+      return left && /^B?F/.test(dtype) ? [{ name, ...left, bytes: byteLength }] : [];
+    }),
+  );
 }
 
 /** The name in reports. */

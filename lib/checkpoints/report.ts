@@ -3,7 +3,7 @@ import { floatBytes } from '../formats/safetensors/dtypes';
 import type { LayerReport } from '../types';
 import type { CheckpointSettings } from './checkpoint-options';
 import { bytesOf, specsOf } from './layouts';
-import { layerName, type Plan, type PlannedWeight, weightBytes } from './plan';
+import { layerName, type Plan, type PlannedWeight, skippedOf, weightBytes } from './plan';
 import type { UnitRunner } from './run-units';
 import type { CheckpointReport } from './types';
 
@@ -26,9 +26,7 @@ export function reportOf(
     output,
     format,
     layers,
-    skipped: [...plan.reasons]
-      .filter(([name]) => name.endsWith('.weight'))
-      .map(([name, reason]) => ({ name, reason })),
+    skipped: skippedOf(plan),
     bytes: {
       before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
       after: plan.shards.reduce((sum, { layout }) => sum + layout.size, 0),

@@ -1,6 +1,6 @@
 import type { Report } from '../models/types';
 import type { FitOptions } from '../overrides';
-import type { Method, QuantizeOptions } from '../types';
+import type { Method, QuantizeOptions, SkippedWeight } from '../types';
 
 /** Layouts of quantized weights. `gptq` and `gptq_v2` differ in how a zero point is stored. */
 export type CheckpointFormat = 'compressed-tensors' | 'gptq' | 'gptq_v2' | 'float';
@@ -64,6 +64,8 @@ export interface CheckpointPlan {
   output: string;
   format: CheckpointFormat;
   tensors: PlannedTensor[];
+  /** The tensors of floats that would be copied, each with the reason. */
+  skipped: SkippedWeight[];
   bytes: { before: number; after: number; weightsBefore: number; weightsAfter: number };
   /** Of the quantized weights, scales and zero points included. */
   bitsPerWeight: number | null;

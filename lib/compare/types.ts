@@ -1,6 +1,6 @@
 import type { OutputError, Score } from '../evaluate/types';
 import type { ModelOptions, Report } from '../models/types';
-import type { LayerReport, Method } from '../types';
+import type { LayerReport, Method, SkippedWeight } from '../types';
 
 export type { ModelOutputs, OutputError } from '../evaluate/types';
 
@@ -52,8 +52,8 @@ export interface Comparison {
   runs: ComparedRun[];
   /** Of the float network. */
   score: number | null;
-  /** Layers that could have been quantized and were not, with the reason. */
-  skipped: { name: string; reason: string }[];
+  /** Weights that are left as they are, each with the reason. */
+  skipped: SkippedWeight[];
   seconds: number;
   warnings: string[];
   environment: Report['environment'];

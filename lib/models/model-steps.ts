@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { located, VertexqError } from '../errors';
-import type { LayerReport } from '../types';
+import type { LayerReport, SkippedWeight } from '../types';
 import { version } from '../version';
 import { dataOptionsOf, type PreparedCalibration, prepareCalibration } from './calibration';
 import { chooseLayers } from './layers/choose-layers';
-import { findLayers, type FoundLayers, isSingleOrHalf } from './layers/find-layers';
-import type { Layer } from './layers/layer';
+import { findLayers, isSingleOrHalf } from './layers/find-layers';
+import type { Layer, SkippedLayer } from './layers/layer';
 import type { ModelSettings } from './model-options';
 import { readModel } from './onnx/codec';
 import { rawLength, typeNameOf } from './onnx/element-types';
@@ -57,32 +57,48 @@ export async function openModel(file: string, format?: ModelSettings['format']):
   return { file, size: total, dataFiles: [...dataFiles], model, graph, weights };
 }
 
+/** What a run takes on, and what it leaves. */
+export interface SelectedLayers {
+  layers: Layer[];
+  skipped: SkippedWeight[];
+}
+
 /** The layers to quantize. Rejects where there are none, or one's weight is not what it says: not after hours of work for others. */
 export async function selectLayers(
   { file, graph, weights }: OpenModel,
   settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format' | 'overrides'>,
-): Promise<FoundLayers> {
+): Promise<SelectedLayers> {
   const found = chooseLayers(findLayers(graph), file, settings);
-  for (const layer of found.layers) {
+  const layers = found.layers.filter((layer) => {
     const reason = unsuited(layer, settings.format);
-    if (reason !== undefined) found.skipped.push({ name: layer.name, reason });
-  }
-  const left = new Set(found.skipped.map(({ name }) => name));
-  found.layers = found.layers.filter(({ name }) => !left.has(name));
+    if (reason === undefined) return true;
+    found.skipped.push({ name: layer.name, reason, choice: false, tensor: layer.constant.tensor });
+    return false;
+  });
   const last = found.skipped.at(-1);
-  if (found.layers.length === 0)
+  if (layers.length === 0)
     throw new VertexqError(
       'ERR_VERTEXQ_NO_LAYERS',
       `${file} has no layer to quantize in the format "${settings.format}": "${last!.name}" is left, ${last!.reason}`,
     );
-  settings.overrides.requireFit(found.layers, file);
-  for (const layer of found.layers)
+  settings.overrides.requireFit(layers, file);
+  for (const layer of layers)
     try {
       await weights.check(layer.constant.tensor);
     } catch (error) {
       throw located(`layer "${layer.name}"`, error);
     }
-  return found;
+  return { layers, skipped: countedOnce(found.skipped, layers) };
+}
+
+/** Weights that are left with their bytes: none where a tensor counts elsewhere, so that sums are right. */
+function countedOnce(skipped: readonly SkippedLayer[], layers: readonly Layer[]): SkippedWeight[] {
+  const counted = new Set(layers.map(({ constant }) => constant.tensor));
+  return skipped.map(({ tensor, ...weight }) => {
+    const bytes = counted.has(tensor) ? 0 : dataLength(tensor);
+    counted.add(tensor);
+    return { ...weight, bytes };
+  });
 }
 
 /** Why a format cannot hold a layer; undefined where it can. */
@@ -142,8 +158,8 @@ export async function writeModel(
   return { files, layers, weights: weightTotals(replacements, layers) };
 }
 
-/** Bytes of a weight in its own type. */
-const dataLength = (weight: TensorProto) => rawLength(weight.dataType, countOf(weight))!;
+/** Bytes of a weight in its own type; 0 where it has no size. */
+const dataLength = (weight: TensorProto) => rawLength(weight.dataType, countOf(weight)) ?? 0;
 
 function metadataOf(layers: readonly LayerReport[], settings: ModelSettings): Record<string, string> {
   return {

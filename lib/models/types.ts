@@ -1,6 +1,6 @@
 import type { Environment } from '../environment';
 import type { FitOptions } from '../overrides';
-import type { LayerReport, QuantizeOptions } from '../types';
+import type { LayerReport, QuantizeOptions, SkippedWeight } from '../types';
 import type { DescribedValue } from './onnx/value-info';
 
 /** A tensor to feed: onnxruntime's `Tensor` has this shape. `type` is needed only where `data` does not tell it. */
@@ -102,8 +102,8 @@ export interface Report {
   format: string;
   /** In the order of their quantization. */
   layers: LayerReport[];
-  /** Layers that could have been quantized and were not, with the reason. */
-  skipped: { name: string; reason: string }[];
+  /** Weights that are left as they are, each with the reason. */
+  skipped: SkippedWeight[];
   bytes: {
     /** The files. */
     before: number;

@@ -116,7 +116,7 @@ test('odd weights: all 0, constant, denormal, −0, one row, one column, a prime
   writeFileSync(input, fileOf(tensors));
   const { layers, skipped } = await quantizeCheckpoint(input, output, { bits: 8 });
   t.is(layers.length, 12);
-  t.deepEqual(skipped, [{ name: 'none.weight', reason: 'empty' }]);
+  t.deepEqual(skipped, [{ name: 'none.weight', reason: 'empty', bytes: 0, choice: false }]);
   const after = await readAll(output);
   for (const { name } of layers) {
     const original = floats(tensors[`${name}.weight`]!.data.slice(), 'F32');

@@ -222,7 +222,14 @@ test('weights that a format cannot hold stay as they are, and it says so', async
     ),
   );
   const gptq = await quantizeCheckpoint(input, join(folder, 'b.safetensors'), { format: 'gptq' });
-  t.deepEqual(gptq.skipped, [{ name: 'a.weight', reason: 'its 100 inputs fill no whole words: 8 codes do' }]);
+  t.deepEqual(gptq.skipped, [
+    {
+      name: 'a.weight',
+      reason: 'its 100 inputs fill no whole words: 8 codes do',
+      bytes: 2000,
+      choice: false,
+    },
+  ]);
   const plain = await quantizeCheckpoint(input, join(folder, 'c.safetensors'), {
     format: 'float',
     groupSize: 32,

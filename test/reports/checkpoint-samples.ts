@@ -31,6 +31,7 @@ export function samplePlan(changes: Partial<CheckpointPlan> = {}): CheckpointPla
         ...{ method: null, bits: null, groupSize: null, bytes: { before: 128, after: 128 } },
       },
     ],
+    skipped: [{ name: 'norm.weight', reason: 'a vector', bytes: 128, choice: true }],
     bytes: { before: 17_000, after: 5000, weightsBefore: 16_384, weightsAfter: 4608 },
     ...{ bitsPerWeight: 4.5, seconds: 2, memory: 1e8, warnings: ['no data'] },
     ...changes,

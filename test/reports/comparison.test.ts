@@ -22,7 +22,12 @@ test('what there is none of is left out or a dash; warnings and skipped layers a
   const run = comparedRun({ layers, output: null, error: { calibration: 0.01, holdout: null } });
   const runs = [run, { ...run, method: 'msq' as const }];
   const text = comparisonTable(
-    sampleComparison({ runs, bits: [4], warnings: ['mind'], skipped: [{ name: 'a\u001b', reason: 'r' }] }),
+    sampleComparison({
+      runs,
+      bits: [4],
+      warnings: ['mind'],
+      skipped: [{ name: 'a\u001b', reason: 'r', bytes: 8, choice: false }],
+    }),
     plain,
   );
   t.notRegex(text, /cosine|output|layer, 4 bits/);

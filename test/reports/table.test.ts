@@ -89,8 +89,13 @@ test('colours only if asked for', (t) => {
 
 test('layers that were left, by reason', (t) => {
   const skipped = [
-    ...Array.from({ length: 9 }, (_, i) => ({ name: `conv${i}`, reason: 'no room' })),
-    { name: 'x\x1b[2J', reason: 'an odd name' },
+    ...Array.from({ length: 9 }, (_, i) => ({
+      name: `conv${i}`,
+      reason: 'no room',
+      bytes: 1e6,
+      choice: false,
+    })),
+    { name: 'x\x1b[2J', reason: 'an odd name', bytes: 8, choice: true },
   ];
   t.deepEqual(lines(layerSummary(sampleReport({ skipped }), { color: false })).slice(1), [
     '10 layers left as they are:',

@@ -23,10 +23,28 @@ export function chooseLayers(found: FoundLayers, file: string, choice: LayerChoi
   requireMatches('skip', skip, possible, file);
   const wanted = include ? matcher(include) : () => true;
   const unwanted = matcher(skip);
-  const layers = possible.filter((layer) => wanted(layer.name) && !unwanted(layer.name));
-  if (layers.length === 0) throw noLayers(found, file, choice);
-  return { layers, skipped: found.skipped };
+  const reasonOf = ({ name, kind }: Layer) =>
+    !operators.includes(kind)
+      ? choice.operators
+        ? `${kind}, not among "operators"`
+        : embedding
+      : unwanted(name)
+        ? 'skipped'
+        : wanted(name)
+          ? undefined
+          : 'not among "layers"';
+  const chosen: FoundLayers = { layers: [], skipped: [...found.skipped] };
+  for (const layer of found.layers) {
+    const reason = reasonOf(layer);
+    if (reason === undefined) chosen.layers.push(layer);
+    else chosen.skipped.push({ name: layer.name, reason, choice: true, tensor: layer.constant.tensor });
+  }
+  if (chosen.layers.length === 0) throw noLayers(found, file, choice);
+  return chosen;
 }
+
+/** Of the operators that are known, those that are left by default look up embeddings. */
+const embedding = 'an embedding; "operators" may name Gather';
 
 /** Throws a RangeError at a pattern that matches no layer. `option` is where it was given. */
 export function requireMatches(

@@ -8,7 +8,7 @@ import type { Layer, SkippedLayer } from './layer';
 export interface FoundLayers {
   /** In an order in which each layer comes after those whose outputs it uses. */
   layers: Layer[];
-  /** Weights that cannot be quantized, with the reason. */
+  /** Weights that are left, with the reason. */
   skipped: SkippedLayer[];
 }
 
@@ -31,7 +31,7 @@ export function findLayers(graph: Graph): FoundLayers {
       const name = uniqueName(`${node.name || node.output.find((output) => output !== '')!}${suffix}`, names);
       const described = describe(node, constant, graph);
       const reason = unsuitable(constant) ?? ('reason' in described ? described.reason : undefined);
-      if (reason !== undefined) found.skipped.push({ name, reason });
+      if (reason !== undefined) found.skipped.push({ name, reason, choice: false, tensor: constant.tensor });
       else if (!('reason' in described))
         found.layers.push({ name, kind: node.opType, node, constant, ...described });
     }

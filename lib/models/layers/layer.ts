@@ -1,5 +1,5 @@
 import type { Constant } from '../onnx/graph';
-import type { NodeProto } from '../onnx/onnx_pb';
+import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 
 export const autoPads = ['NOTSET', 'SAME_UPPER', 'SAME_LOWER', 'VALID'] as const;
 
@@ -45,9 +45,13 @@ export interface Layer {
   input: { value: string; rows: RowsOf } | null;
 }
 
+/** A weight that is left as it is. */
 export interface SkippedLayer {
   name: string;
   reason: string;
+  /** Whether options or their defaults left it; else it cannot be quantized. */
+  choice: boolean;
+  tensor: TensorProto;
 }
 
 /** How a weight lies in its tensor as stored: what two uses of one tensor must agree on to share codes. */
