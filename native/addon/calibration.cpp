@@ -1,10 +1,10 @@
 #include "calibration.h"
 
-#include <cmath>
 #include <map>
 #include <optional>
 
 #include "calibration/conv_patches.h"
+#include "calibration/given_gram.h"
 #include "error.h"
 #include "job.h"
 #include "layer_jobs.h"
@@ -16,12 +16,6 @@ namespace {
 
 /** Threads that sum Gram matrices: bits do not depend on them, and a batch is small. */
 constexpr unsigned kAddThreads = 2;
-
-Matrix squareMatrix(const std::vector<double>& values, std::size_t order) {
-  Matrix m(order, order);
-  std::copy(values.begin(), values.end(), m.data());
-  return m;
-}
 
 /** Groups of fewer inputs are summed side by side, larger ones one after the other on several threads. */
 constexpr std::size_t kSmallGroup = 128;
@@ -90,26 +84,12 @@ void SharedData::add(const RowSource& rows, const RowSource* target, unsigned th
 
 void SharedData::setGram(const std::vector<double>& gram, const std::vector<double>* cross) {
   // The factor is found for all kinds: it is what tells that a matrix is no Gram matrix.
-  auto factor = std::make_shared<const Matrix>(factorOfGram(gram.data(), inFeatures_));
-  auto grams = std::make_shared<GramData>();
-  if (!rows_) grams->h = squareMatrix(gram, inFeatures_);
-  if (cross) {
-    // Row-major X̃ᵀX is column-major XᵀX̃.
-    grams->cross = Matrix(inFeatures_, inFeatures_);
-    for (std::size_t j = 0; j < inFeatures_; ++j)
-      for (std::size_t i = 0; i < inFeatures_; ++i) {
-        const double value = (*cross)[i * inFeatures_ + j];
-        if (!std::isfinite(value))
-          throw Error("ERR_VERTEXQ_GRAM", "the cross Gram matrix has an entry that is not finite, at row " +
-                                              std::to_string(i) + ", column " + std::to_string(j));
-        grams->cross(i, j) = value;
-      }
-  }
+  GivenGram given = givenGram(gram.data(), cross ? cross->data() : nullptr, inFeatures_);
   const std::lock_guard<std::mutex> lock(mutex_);
   if (rows_)
-    factor_ = std::move(factor);
+    factor_ = std::make_shared<const Matrix>(std::move(given.factor));
   else
-    grams_ = std::move(grams);
+    grams_ = std::make_shared<const GramData>(std::move(given.data));
 }
 
 std::size_t SharedData::samples() {

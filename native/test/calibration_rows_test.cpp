@@ -1,4 +1,4 @@
-// Folded rows against the rows themselves, and factors of Gram matrices.
+// Folded rows against the rows themselves.
 #include "calibration/calibration_rows.h"
 
 #include <cmath>
@@ -67,41 +67,11 @@ void notFinite() {
   }));
 }
 
-void gramFactors() {
-  std::mt19937_64 random(4);
-  for (const std::size_t m : {3u, 40u}) {
-    const std::size_t n = 10;
-    const Matrix x = gaussian(random, m, n);
-    std::vector<double> gram(n * n);
-    for (std::size_t a = 0; a < n; ++a)
-      for (std::size_t b = 0; b < n; ++b)
-        for (std::size_t i = 0; i < m; ++i) gram[a * n + b] += x(i, a) * x(i, b);
-    const Matrix r = factorOfGram(gram.data(), n);
-    CHECK(r.rows() == std::min(m, n));
-    for (int trial = 0; trial < 5; ++trial) {
-      const std::vector<double> v = normals(random, n);
-      CHECK_AT_MOST(std::abs(norm(r, v) - norm(x, v)), 1e-6 * norm(x, v));
-    }
-    std::vector<double> bad = gram;
-    bad[1] += 1;
-    CHECK(throws<Error>([&] { factorOfGram(bad.data(), n); }));
-    bad = gram;
-    for (double& value : bad) value = -value;
-    CHECK(throws<Error>([&] { factorOfGram(bad.data(), n); }));
-    bad = gram;
-    bad[0] = std::nan("");
-    CHECK(throws<Error>([&] { factorOfGram(bad.data(), n); }));
-  }
-  const std::vector<double> zero(9);
-  CHECK(factorOfGram(zero.data(), 3).rows() == 0);
-}
-
 }  // namespace
 
 int main() {
   pinBlasToOneThread();
   sameNorms();
   notFinite();
-  gramFactors();
   return report();
 }

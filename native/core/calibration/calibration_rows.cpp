@@ -4,10 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <string>
 
-#include "calibration/spectrum.h"
 #include "error.h"
 
 namespace vertexq {
@@ -95,37 +93,6 @@ Matrix CalibrationRows::factor() {
   for (std::size_t i = 0; i < r.rows() * r.cols(); ++i)
     if (!std::isfinite(r.data()[i]))
       throw Error("ERR_VERTEXQ_NUMERIC", "the activations are too large: their norms overflow float64");
-  return r;
-}
-
-Matrix factorOfGram(const double* gram, std::size_t inFeatures) {
-  const std::size_t n = inFeatures;
-  Matrix h(n, n);
-  double largest = 0;
-  for (std::size_t i = 0; i < n * n; ++i) {
-    if (!std::isfinite(gram[i])) throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix holds a NaN or an infinity");
-    largest = std::max(largest, std::abs(gram[i]));
-  }
-  // Sums of float32 products, the usual source of a Gram matrix, are good to about this much.
-  const double slack = 1e-5 * largest;
-  for (std::size_t j = 0; j < n; ++j)
-    for (std::size_t i = 0; i < n; ++i) {
-      if (std::abs(gram[i * n + j] - gram[j * n + i]) > slack)
-        throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix is not symmetric: entries (" + std::to_string(i) + ", " +
-                                            std::to_string(j) + ") and its mirror image differ");
-      h(i, j) = 0.5 * gram[i * n + j] + 0.5 * gram[j * n + i];
-    }
-  const Spectrum s = spectrumOf(std::move(h));
-  const double top = s.values.empty() ? 0 : s.values.front();
-  if (!s.values.empty() && s.values.back() < -slack * static_cast<double>(n))
-    throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix is not positive semidefinite: it has an eigenvalue of " +
-                                        std::to_string(s.values.back()));
-  const double tolerance = 8 * std::max(top, 0.0) * static_cast<double>(n) * std::numeric_limits<double>::epsilon();
-  const auto rank = static_cast<std::size_t>(
-      std::count_if(s.values.begin(), s.values.end(), [&](double value) { return value > tolerance; }));
-  Matrix r(rank, n);
-  for (std::size_t k = 0; k < rank; ++k)
-    for (std::size_t j = 0; j < n; ++j) r(k, j) = std::sqrt(s.values[k]) * s.vectors(j, k);
   return r;
 }
 

@@ -47,11 +47,4 @@ class CalibrationRows {
   Matrix triangle_;              // upper, inFeatures × inFeatures; empty before the first folding
 };
 
-/**
- * R with RᵀR = H (row-major or column-major alike: H is symmetric), from the spectral decomposition of a Gram matrix.
- * Eigenvalues below 8·inFeatures·ε times the largest count as zero. Throws ERR_VERTEXQ_GRAM where H is not finite, not
- * symmetric or not positive semidefinite.
- */
-Matrix factorOfGram(const double* gram, std::size_t inFeatures);
-
 }  // namespace vertexq
