@@ -60,7 +60,7 @@ void walk(std::size_t n, std::size_t neurons, unsigned threads) {
   const Matrix x = randomMatrix<double>(n / 2, n, 31);
   const Matrix weights = randomMatrix<double>(n, neurons, 32);
   const PeakMemory memory;
-  const Walked walked = walkLayer({weights.data(), neurons, n}, x, {Grid::Asymmetric, 8, n}, ScalePrecision::Float64,
+  const Walked walked = walkLayer({weights.data(), neurons, n}, x, {Grid::Asymmetric, 8, n, ScalePrecision::Float64},
                                   Box::Cell, {}, threads, control);
   Row row("memory");
   row.add("task", "walkLayer").add("inFeatures", static_cast<double>(n));

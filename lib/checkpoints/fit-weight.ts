@@ -2,7 +2,7 @@ import { located } from '../errors';
 import { floatBytes } from '../formats/safetensors/dtypes';
 import type { SafetensorsFile } from '../formats/safetensors/file';
 import { calibrationKind } from '../layers/calibration';
-import { quantizeWeights } from '../layers/quantize-weights';
+import { quantizeWeights, type StoredTypes } from '../layers/quantize-weights';
 import { binding, type CalibrationKind } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { describe } from '../options';
@@ -45,13 +45,17 @@ export async function fitWeight(
   cache: RecordedCache,
   { options, holdout }: CheckpointSettings,
 ): Promise<FittedFacts> {
-  const { shape, dtype, position, settings, recorded } = weight;
+  const { shape, dtype, position, recorded, layout } = weight;
   const [outFeatures, inFeatures] = shape;
   const { signal } = options;
-  const data = await cache.of(recorded!, calibrationKind(settings.method, false), holdout, signal);
+  const data = await cache.of(recorded!, calibrationKind(weight.settings.method, false), holdout, signal);
   const bytes = new Uint8Array(outFeatures * inFeatures * floatBytes[dtype]);
   await source.fill(bytes, position);
   const values = dtype === 'F64' ? new Float64Array(bytes.buffer) : await widened(bytes, dtype, signal);
+  const halves = layout.outType === 'F16' || layout.outType === 'BF16' ? layout.outType : null;
+  const stored: StoredTypes =
+    layout.format === 'float' ? { scales: 'F32', values: halves } : { scales: halves ?? 'F32', values: null };
+  const settings = { ...weight.settings, stored };
   const job = { ...options };
   delete job.onProgress; // progress is told in bytes
   try {

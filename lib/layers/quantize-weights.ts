@@ -1,4 +1,4 @@
-import { binding, type NativeQuantized } from '../native/binding';
+import { binding, type NativeFloat, type NativeQuantized } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import type { AlphabetKind, MethodSettings, RankRule } from '../options';
 import type { FloatArray, JobOptions, LayerReport, Method, QuantizedLayer } from '../types';
@@ -19,6 +19,14 @@ export interface WeightsInput {
 /** Options with every default filled in. */
 export interface LayerSettings extends AlphabetKind, RankRule, MethodSettings {
   groupSize: number;
+  /** How the result will be kept; default: float32 scales and codes. */
+  stored?: StoredTypes;
+}
+
+/** What scales are rounded to and, where values on the grid are kept instead of codes, these. */
+export interface StoredTypes {
+  scales: NativeFloat;
+  values: NativeFloat | null;
 }
 
 /**
@@ -102,7 +110,7 @@ function mayMislead(
 
 async function run(
   { weight, outFeatures, inFeatures, calibration, holdout }: WeightsInput,
-  { grid, levels, groupSize, box, rank, rankLimit, method, scale, passes, damping }: LayerSettings,
+  { grid, levels, groupSize, box, rank, rankLimit, method, scale, passes, damping, stored }: LayerSettings,
   options: JobOptions,
   onProgress?: JobOptions['onProgress'],
 ): Promise<NativeQuantized> {
@@ -124,6 +132,8 @@ async function run(
         scale,
         passes,
         damping,
+        scaleType: stored?.scales ?? 'F32',
+        valueType: stored?.values ?? 'F64',
         threads: threadsFor(options),
       }),
     options.signal,

@@ -103,6 +103,10 @@ export interface NativeMethod {
   damping: number;
   /** −1 for as many as pay. */
   passes: number;
+  /** What scales are stored in. */
+  scaleType: NativeFloat;
+  /** What the weights themselves are stored in, where that is not codes; F64 where it is. Errors are those of what is stored. */
+  valueType: NativeFloat;
 }
 
 /** Numbers as checkpoints hold them. */

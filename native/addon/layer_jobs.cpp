@@ -53,7 +53,15 @@ RankRule rankOf(const Arguments& given, std::size_t inFeatures) {
   return rule;
 }
 
-std::shared_ptr<const LayerArguments> layerArguments(const Napi::CallbackInfo& info, const Arguments& given) {
+/** How scales are stored, and values where codes are not. */
+ScalePrecision precisionOf(const Arguments& given, const char* name) {
+  return given.choice<ScalePrecision>(name, {{"F64", ScalePrecision::Float64},
+                                             {"F32", ScalePrecision::Float32},
+                                             {"F16", ScalePrecision::Float16},
+                                             {"BF16", ScalePrecision::BFloat16}});
+}
+
+std::shared_ptr<LayerArguments> layerArguments(const Napi::CallbackInfo& info, const Arguments& given) {
   auto layer = std::make_shared<LayerArguments>();
   layer->outFeatures = static_cast<std::size_t>(given.integer("outFeatures", 1, kMaxFeatures));
   layer->inFeatures = static_cast<std::size_t>(given.integer("inFeatures", 1, kMaxFeatures));
@@ -115,6 +123,7 @@ struct MethodArguments {
   ScaleRule scale;
   double damping;  // < 0: the default
   std::optional<std::size_t> passes;
+  ScalePrecision values;  // what the weights are stored in, where codes are not
 };
 
 /** maly-saab and msq. */
@@ -122,14 +131,14 @@ void runOnRows(const LayerArguments& layer, const MethodArguments& chosen, Quant
   const auto r = layer.calibration ? layer.calibration->factor() : nullptr;
   const Weights weights = layer.weights();
   if (chosen.method == Method::MalySaab) {
-    Walked walked =
-        walkLayer(weights, *r, layer.alphabet, ScalePrecision::Float32, layer.box, layer.rank, layer.threads, control);
+    Walked walked = walkLayer(weights, *r, layer.alphabet, layer.box, layer.rank, layer.threads, control);
     out.rounded = roundWalked(walked, layer.alphabet);
     out.bound = std::move(walked.bound);
     out.rank = walked.rank;
   } else {
     out.rounded = roundLayer(weights, r.get(), layer.alphabet, chosen.scale, layer.threads, control);
   }
+  out.rounded.values = chosen.values;
   const auto error = [&](const Matrix* rows) {
     return outputError(weights, out.rounded, layer.alphabet.groupSize, rows, layer.threads, control);
   };
@@ -168,6 +177,7 @@ void runOnGrams(const LayerArguments& layer, const MethodArguments& chosen, Quan
     out.rounded = roundByGram(weights, grams->h, layer.alphabet, chosen.scale, layer.threads, control);
   else
     fitToGrams(layer, chosen, damping, *grams, holdout.get(), out, control);
+  out.rounded.values = chosen.values;
   const auto error = [&](const GramData& data) {
     return gramError(weights, out.rounded, layer.alphabet.groupSize, data, damping, layer.threads, control);
   };
@@ -247,6 +257,7 @@ MethodArguments methodArguments(const Arguments& given) {
   chosen.damping = given.number("damping", -1, kMaxDamping);
   const auto passes = given.integer("passes", -1, kMaxPasses);
   if (passes >= 0) chosen.passes = static_cast<std::size_t>(passes);
+  chosen.values = precisionOf(given, "valueType");
   return chosen;
 }
 
@@ -254,13 +265,14 @@ MethodArguments methodArguments(const Arguments& given) {
 
 Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto layer = layerArguments(info, Arguments(info));
+  layer->alphabet.precision = ScalePrecision::Float64;
   requireData(info, *layer, Method::MalySaab);
   auto walked = std::make_shared<Walked>();
   return startJob(
       info.Env(),
       [layer, walked](JobControl& control) {
-        *walked = walkLayer(layer->weights(), *layer->calibration->factor(), layer->alphabet, ScalePrecision::Float64,
-                            layer->box, layer->rank, layer->threads, control);
+        *walked = walkLayer(layer->weights(), *layer->calibration->factor(), layer->alphabet, layer->box, layer->rank,
+                            layer->threads, control);
       },
       [walked](Napi::Env env) { return walkedToJs(env, *walked); });
 }
@@ -268,6 +280,7 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
 Napi::Value quantize(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   const auto layer = layerArguments(info, given);
+  layer->alphabet.precision = precisionOf(given, "scaleType");
   const MethodArguments chosen = methodArguments(given);
   requireData(info, *layer, chosen.method);
   const bool onGrams = layer->calibration && layer->calibration->kind() != CalibrationKind::Rows;

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <memory>
 #include <string>
 
 #include "alphabet/scale_search.h"
 #include "calibration/spectrum.h"
+#include "checkpoint/plain_rounding.h"
 #include "error.h"
 #include "parallel/thread_pool.h"
 #include "walk/blocked_walk.h"
@@ -54,6 +57,33 @@ Tableau heldDirections(const Matrix& unscaled, const RankRule& rule, std::size_t
       rule.kind == RankRule::Kind::AtMost ? rule.limit : bestRank(spectrum.values, tableau.rank(), inFeatures);
   return rank >= tableau.rank() ? tableau : tableauOf(leadingPart(r, spectrum, rank));
 }
+
+/** Plain rounding of weights that are all float32 numbers, which has kernels of its own with the same answers. One serves one thread. */
+class SingleRounding {
+ public:
+  SingleRounding(const AlphabetOptions& options, ScaleRule scale, std::size_t inFeatures)
+      : rounding_(options.grid, options.levels, scale, options.precision),
+        groupSize_(options.groupSize),
+        weights_(inFeatures) {}
+
+  /** Whether the neuron's weights are such numbers, and then its codes and alphabets. */
+  bool round(const double* w, std::int8_t* codes, Alphabet* alphabets) {
+    for (std::size_t i = 0; i < weights_.size(); ++i) {
+      if (!(std::abs(w[i]) <= std::numeric_limits<float>::max())) return false;
+      weights_[i] = static_cast<float>(w[i]);
+      if (static_cast<double>(weights_[i]) != w[i]) return false;
+    }
+    forEachGroup(weights_.size(), groupSize_, [&](std::size_t group, std::size_t first, std::size_t last) {
+      alphabets[group] = rounding_.round(&weights_[first], last - first, codes + first).alphabet;
+    });
+    return true;
+  }
+
+ private:
+  PlainRounding rounding_;
+  std::size_t groupSize_;
+  std::vector<float> weights_;
+};
 
 /** ‖R v‖ for each column v of `columns` (inFeatures × count, column-major). */
 void productNorms(const Matrix& r, const double* columns, std::size_t count, double* norms) {
@@ -128,8 +158,8 @@ void requireFinite(const Weights& weights) {
                                                 (std::isnan(weights.data[i]) ? " is NaN" : " is infinite"));
 }
 
-Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions& options, ScalePrecision precision,
-                 Box box, const RankRule& rank, unsigned threads, JobControl& control) {
+Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions& options, Box box, const RankRule& rank,
+                 unsigned threads, JobControl& control) {
   requireFinite(weights);
   const std::size_t n = weights.inFeatures;
   const std::size_t groups = groupsOf(n, options.groupSize);
@@ -159,7 +189,7 @@ Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions&
       std::copy_n(weights.neuron(neuron), n, w);
       Alphabet* alphabets = walked.alphabets.data() + neuron * groups;
       forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
-        const Alphabet a = coveringAlphabet(options.grid, options.levels, w + first, last - first, precision);
+        const Alphabet a = coveringAlphabet(options.grid, options.levels, w + first, last - first, options.precision);
         for (std::size_t i = first; i < last; ++i) {
           const Alphabet::Cell cell = box == Box::Cell ? a.cell(w[i]) : Alphabet::Cell{a.lowest(), a.highest()};
           workspace.low[i] = cell.low;
@@ -223,21 +253,30 @@ Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOption
   rounded.codes.resize(weights.outFeatures * n);
   rounded.alphabets.resize(weights.outFeatures * groups);
   std::vector<std::size_t> off(weights.outFeatures);
-  ThreadPool::shared().parallelFor(weights.outFeatures, threads, [&](std::size_t neuron, unsigned) {
+  std::vector<std::unique_ptr<SingleRounding>> single(std::max(threads, 1u));
+  ThreadPool::shared().parallelFor(weights.outFeatures, threads, [&](std::size_t neuron, unsigned slot) {
     control.checkpoint();
     const double* w = weights.neuron(neuron);
+    if (!r && !single[slot]) single[slot] = std::make_unique<SingleRounding>(options, scale, n);
     namingNeuron(neuron, [&] {
+      std::int8_t* codes = &rounded.codes[neuron * n];
+      Alphabet* alphabets = &rounded.alphabets[neuron * groups];
+      if (!r && single[slot]->round(w, codes, alphabets)) {
+        for (std::size_t i = 0; i < n; ++i)
+          off[neuron] += alphabets[i / options.groupSize].level(codes[i]) == w[i] ? 0 : 1;
+        return;
+      }
       forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
         const Alphabet a =
             scale == ScaleRule::Max
-                ? coveringAlphabet(options.grid, options.levels, w + first, last - first, ScalePrecision::Float32)
+                ? coveringAlphabet(options.grid, options.levels, w + first, last - first, options.precision)
                 : searchAlphabet(options.grid, options.levels, w + first, r ? importance.data() + first : nullptr,
-                                 last - first);
+                                 last - first, options.precision);
         for (std::size_t i = first; i < last; ++i) {
-          rounded.codes[neuron * n + i] = static_cast<std::int8_t>(a.nearest(w[i]));
+          codes[i] = static_cast<std::int8_t>(a.nearest(w[i]));
           off[neuron] += a.contains(w[i]) ? 0 : 1;
         }
-        rounded.alphabets[neuron * groups + group] = a;
+        alphabets[group] = a;
       });
     });
     control.finish(1);
@@ -252,7 +291,7 @@ Norms outputError(const Weights& weights, const Rounded& rounded, std::size_t gr
   const std::size_t groups = groupsOf(n, groupSize);
   return frobenius(neuronNorms(weights, r, threads, control, [&](std::size_t neuron, double* out) {
     for (std::size_t i = 0; i < n; ++i)
-      out[i] = rounded.alphabets[neuron * groups + i / groupSize].level(rounded.codes[neuron * n + i]);
+      out[i] = rounded.stored(rounded.alphabets[neuron * groups + i / groupSize], neuron * n + i);
   }));
 }
 

@@ -30,6 +30,7 @@ struct AlphabetOptions {
   Grid grid = Grid::ZeroFree;
   int levels = 16;
   std::size_t groupSize = 0;  // consecutive inputs that share a scale; the last group may be shorter
+  ScalePrecision precision = ScalePrecision::Float32;  // in which scales are stored
 };
 
 /** How many directions of the data a walk holds. */
@@ -59,13 +60,20 @@ struct Walked {
  * `r` is any matrix with RᵀR = XᵀX. The result does not depend on `threads`. Progress: one unit a neuron.
  * Throws ERR_VERTEXQ_NOT_FINITE for weights, ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_NUMERIC, Cancelled.
  */
-Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions& options, ScalePrecision precision,
-                 Box box, const RankRule& rank, unsigned threads, JobControl& control);
+Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions& options, Box box, const RankRule& rank,
+                 unsigned threads, JobControl& control);
 
 struct Rounded {
-  std::vector<std::int8_t> codes;   // outFeatures × inFeatures
-  std::vector<Alphabet> alphabets;  // outFeatures × groups
-  std::size_t offAlphabet = 0;      // entries that had to be rounded, in the whole layer
+  std::vector<std::int8_t> codes;                   // outFeatures × inFeatures
+  std::vector<Alphabet> alphabets;                  // outFeatures × groups
+  std::size_t offAlphabet = 0;                      // entries that had to be rounded, in the whole layer
+  ScalePrecision values = ScalePrecision::Float64;  // in which the weights themselves are stored, where codes are not
+
+  /** The weight of a neuron's input in an alphabet of it, as it is stored. */
+  double stored(const Alphabet& alphabet, std::size_t index) const {
+    const double level = alphabet.level(codes[index]);
+    return values == ScalePrecision::Float64 ? level : roundedTo(level, values);
+  }
 };
 
 /** Memoryless scalar quantization of walked weights: the walk's fixed entries keep their value. */

@@ -104,6 +104,28 @@ void searchedScalesRoundBetter() {
   }
 }
 
+void roundsToNarrowNumbers() {
+  // Every float16 and bfloat16, the middles between neighbours, and a little on either side of those.
+  for (const ScalePrecision precision : {ScalePrecision::Float16, ScalePrecision::BFloat16}) {
+    int odd = 1;  // of the least number's last bit
+    for (double value = nextUp(0, precision); std::isfinite(nextUp(value, precision));) {
+      const double next = nextUp(value, precision), middle = value + (next - value) / 2;
+      CHECK(roundedTo(value, precision) == value && roundedTo(-value, precision) == -value);
+      CHECK(roundedTo(std::nextafter(middle, 0), precision) == value);
+      CHECK(roundedTo(std::nextafter(middle, next), precision) == next);
+      CHECK(roundedTo(middle, precision) == (odd ? next : value));
+      odd ^= 1;
+      value = next;
+    }
+    CHECK(std::isinf(roundedTo(1e39, precision)) && roundedTo(0, precision) == 0);
+    CHECK(nearestStep(1e-300, precision) == nextUp(0, precision));
+    CHECK(std::isfinite(nearestStep(1e300, precision)));
+  }
+  CHECK(roundedTo(65519, ScalePrecision::Float16) == 65504 && std::isinf(roundedTo(65520, ScalePrecision::Float16)));
+  CHECK(roundedTo(0.1, ScalePrecision::Float32) == static_cast<double>(0.1F) &&
+        roundedTo(0.1, ScalePrecision::Float64) == 0.1);
+}
+
 }  // namespace
 
 int main() {
@@ -111,5 +133,6 @@ int main() {
   codesFitSignedBytes();
   extremes();
   searchedScalesRoundBetter();
+  roundsToNarrowNumbers();
   return report();
 }

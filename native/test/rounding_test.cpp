@@ -1,6 +1,8 @@
 // Plain rounding, its errors, and how rank is chosen.
+#include <algorithm>
 #include <cmath>
 
+#include "alphabet/scale_search.h"
 #include "calibration/spectrum.h"
 #include "check.h"
 #include "layer.h"
@@ -48,6 +50,41 @@ void errorsMatchPlainSums() {
   }
 }
 
+/** float32 weights have kernels of their own, others not: of all the answers are those of the scale search. */
+void oneAnswerForAllKernels() {
+  std::mt19937_64 random(9);
+  const std::size_t out = 40, n = 100, groupSize = 32, groups = 4;
+  for (const bool single : {true, false})
+    for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree})
+      for (const ScalePrecision precision : {ScalePrecision::Float32, ScalePrecision::Float16})
+        for (const ScaleRule scale : {ScaleRule::Max, ScaleRule::Search}) {
+          std::vector<double> w = normals(random, out * n);
+          for (std::size_t i = 0; i < w.size(); ++i) {
+            if (single) w[i] = static_cast<float>(w[i]);
+            if (i / n == 3) w[i] = 0;
+            if (i / n == 4) w[i] = std::ldexp(w[i], i % 2 == 0 ? -40 : -10);
+          }
+          const AlphabetOptions options{grid, grid == Grid::Integer ? 15 : 16, groupSize, precision};
+          JobControl control;
+          const Rounded rounded = roundLayer({w.data(), out, n}, nullptr, options, scale, 2, control);
+          std::size_t off = 0;
+          for (std::size_t k = 0; k < out; ++k)
+            for (std::size_t g = 0; g < groups; ++g) {
+              const std::size_t first = k * n + g * groupSize, count = std::min(groupSize, n - g * groupSize);
+              const Alphabet wanted = scale == ScaleRule::Max
+                                          ? coveringAlphabet(grid, options.levels, &w[first], count, precision)
+                                          : searchAlphabet(grid, options.levels, &w[first], nullptr, count, precision);
+              const Alphabet& got = rounded.alphabets[k * groups + g];
+              CHECK(got.step() == wanted.step() && got.zeroPoint() == wanted.zeroPoint());
+              for (std::size_t i = first; i < first + count; ++i) {
+                CHECK(rounded.codes[i] == wanted.nearest(w[i]));
+                off += wanted.contains(w[i]) ? 0 : 1;
+              }
+            }
+          CHECK(rounded.offAlphabet == off);
+        }
+}
+
 void rankRule() {
   // No decay and fewer samples than inputs: the paper's choice.
   CHECK(bestRank(std::vector<double>(32, 1.0), 32, 1024) == 32);
@@ -81,6 +118,7 @@ void leadingDirections() {
 int main() {
   pinBlasToOneThread();
   errorsMatchPlainSums();
+  oneAnswerForAllKernels();
   rankRule();
   leadingDirections();
   return report();

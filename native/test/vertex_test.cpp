@@ -176,7 +176,7 @@ void keptAnswersArePolished() {
   JobControl cancelled;
   cancelled.cancel();
   CHECK(throws<Cancelled>([&] { block.keepBetter(problem.best, 0, cancelled); }));
-  CHECK(throws<Cancelled>([&] { block.refit(problem.kind, problem.alphabets, problem.best, cancelled); }));
+  CHECK(throws<Cancelled>([&] { block.refit(problem.kind, 0, problem.alphabets, problem.best, cancelled); }));
 }
 
 /** Refits keep what lowers the error, leave other neurons alone, and steps stay float32 numbers. */
@@ -192,7 +192,7 @@ void refits() {
     const FreeEntrySystem<float> system(h);
     AnswerBlock block(fit, system);
     block.select(5, 20);
-    block.refit(problem.kind, problem.alphabets, problem.best, JobControl());
+    block.refit(problem.kind, 0, problem.alphabets, problem.best, JobControl());
     problem.check(before);
     CHECK_AT_MOST(sum(problem.best.errors), 0.95 * sum(before));
     for (std::size_t i = 0; i < problem.alphabets.size(); ++i) {

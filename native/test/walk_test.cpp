@@ -28,8 +28,8 @@ void checkCase(const Case& c, std::mt19937_64& random) {
   for (std::size_t i = 0; i < c.n; ++i) w[2 * c.n + i] = i % 5 == 0 ? 1.5 : -0.25 * static_cast<double>(i % 4);  // ties
   const Weights weights{w.data(), neurons, c.n};
   JobControl control;
-  const AlphabetOptions options{c.grid, c.levels, c.groupSize};
-  const Walked walked = walkLayer(weights, x, options, ScalePrecision::Float64, c.box, {}, 2, control);
+  const AlphabetOptions options{c.grid, c.levels, c.groupSize, ScalePrecision::Float64};
+  const Walked walked = walkLayer(weights, x, options, c.box, {}, 2, control);
   const Rounded rounded = roundWalked(walked, options);
   const std::size_t groups = groupsOf(c.n, c.groupSize);
 
@@ -86,7 +86,7 @@ void threadsDoNotMatter() {
   std::vector<double> first;
   for (unsigned threads : {1u, 2u, 7u}) {
     JobControl control;
-    const Walked walked = walkLayer({w.data(), 130, 120}, x, {Grid::ZeroFree, 4, 120}, ScalePrecision::Float64,
+    const Walked walked = walkLayer({w.data(), 130, 120}, x, {Grid::ZeroFree, 4, 120, ScalePrecision::Float64},
                                     Box::Cell, {}, threads, control);
     std::vector<double> all(walked.weights.data(), walked.weights.data() + 130 * 120);
     all.insert(all.end(), walked.bound.begin(), walked.bound.end());
@@ -117,7 +117,7 @@ void fewerDirections() {
   const std::vector<double> w = normals(random, 4 * 60);
   for (const RankRule rule : {RankRule{RankRule::Kind::AtMost, 20}, RankRule{RankRule::Kind::Auto, 0}}) {
     JobControl control;
-    const Walked walked = walkLayer({w.data(), 4, 60}, x, {Grid::Asymmetric, 8, 60}, ScalePrecision::Float64, Box::Cell,
+    const Walked walked = walkLayer({w.data(), 4, 60}, x, {Grid::Asymmetric, 8, 60, ScalePrecision::Float64}, Box::Cell,
                                     rule, 1, control);
     CHECK(rule.kind == RankRule::Kind::Auto ? walked.rank > 0 && walked.rank < 60 : walked.rank == 20);
     const Rounded rounded = roundWalked(walked, {Grid::Asymmetric, 8, 60});
@@ -139,15 +139,15 @@ void hostile() {
   x(0, 0) = x(0, 1) = 1;
   JobControl control;
   CHECK(throws<Error>([&] {
-    walkLayer({nan.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2}, ScalePrecision::Float64, Box::Cell, {}, 1, control);
+    walkLayer({nan.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2, ScalePrecision::Float64}, Box::Cell, {}, 1, control);
   }));
   CHECK(throws<Error>([&] {
-    walkLayer({huge.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2}, ScalePrecision::Float32, Box::Cell, {}, 1, control);
+    walkLayer({huge.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2, ScalePrecision::Float32}, Box::Cell, {}, 1, control);
   }));
   control.cancel();
   const std::vector<double> w = {1, 2};
   CHECK(throws<Cancelled>([&] {
-    walkLayer({w.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2}, ScalePrecision::Float64, Box::Cell, {}, 1, control);
+    walkLayer({w.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2, ScalePrecision::Float64}, Box::Cell, {}, 1, control);
   }));
 }
 

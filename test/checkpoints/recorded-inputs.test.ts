@@ -5,7 +5,7 @@ import { type CheckpointOptions, quantizeCheckpoint, quantizeLayer } from '../..
 import type { FloatDtype } from '../../lib/formats/safetensors/dtypes';
 import { temporaryFolder } from '../formats/files';
 import { bytesOf, fileOf, numbers, smallModel, tensor, type Tensors, writeFolder } from './make';
-import { readAll, unpackCompressed, unpackGptq } from './unpack';
+import { floats, readAll, unpackCompressed, unpackGptq } from './unpack';
 
 const [rows, width] = [400, 64];
 /** What a layer sees: not all directions alike. */
@@ -69,24 +69,66 @@ test('a fit to recorded rows or their Gram matrix is that of quantizeLayer', asy
       options.method,
     );
   }
-  const gptq = join(folder, 'gptq-format.safetensors');
-  await quantizeCheckpoint(input, gptq, {
-    method: 'gptq',
-    format: 'gptq',
-    groupSize: 16,
-    activations: data,
-    holdout: 0,
-  });
-  const whole = await quantizeLayer(
-    { weight: f32(weight.data), outFeatures: 48, inFeatures: width, activations: f32(x.data) },
-    { method: 'gptq', grid: 'integer', groupSize: 16 },
-  );
-  const { values } = unpackGptq(await readAll(gptq), 'a', 4, 1);
-  const exact = whole.dequantize();
-  // Its scales are float16: of the same codes.
-  for (const [i, value] of exact.entries())
-    t.true(Math.abs(values[i]! - value) <= Math.abs(value) * 2 ** -11 + 1e-7);
 });
+
+for (const [dtype, format, size] of [
+  ['F16', 'compressed-tensors', 1e-3],
+  ['BF16', 'compressed-tensors', 1],
+  ['F32', 'gptq', 1e-3],
+  ['F16', 'float', 1e-5],
+  ['BF16', 'float', 1],
+] as const)
+  test(`case half_small: in ${format} from ${dtype}, fits are to the values that the file holds`, async (t) => {
+    const folder = temporaryFolder(t);
+    const [input, data] = [join(folder, 'in.safetensors'), join(folder, 'data.safetensors')];
+    const exact = numbers(48 * width, 3).map((value) => value * size);
+    const raw = bytesOf(exact, dtype);
+    const weight = floats(raw.slice(), dtype);
+    writeFileSync(input, fileOf({ 'a.weight': { dtype, shape: [48, width], data: raw } }));
+    const x = seen(5);
+    writeFileSync(data, fileOf({ 'a.weight': x }));
+    for (const method of ['vertex', 'gptq', 'gpfq'] as const) {
+      const output = join(folder, `${method}.safetensors`);
+      const options = { method, format, bits: 8, groupSize: 16, activations: data, holdout: 0 } as const;
+      const effort = method === 'vertex' ? { effort: 8 } : {};
+      const report = await quantizeCheckpoint(input, output, { grid: 'integer', ...options, ...effort });
+      const after = await readAll(output);
+      const kept =
+        format === 'float'
+          ? floats(after.tensors.get('a.weight')!.bytes, dtype)
+          : format === 'gptq'
+            ? unpackGptq(after, 'a', 8, 1).values
+            : unpackCompressed(after, 'a', 8).values;
+      const { error } = report.layers[0]!;
+      const [apart, change] = [outputError(f32(x.data), weight, kept), weightError(weight, kept)];
+      t.true(Math.abs(error.calibration! / apart - 1) < 1e-3, `${method}: ${error.calibration}, ${apart}`);
+      t.true(Math.abs(error.weight / change - 1) < 1e-5, `${method}: ${error.weight}, ${change}`);
+      const ideal = await quantizeLayer(
+        { weight, outFeatures: 48, inFeatures: width, activations: f32(x.data) },
+        { method, bits: 8, grid: 'integer', groupSize: 16, ...effort },
+      );
+      // What float32 scales have, and what rounding them cannot help adding.
+      t.true(apart < 1.25 * ideal.report.error.calibration! + size / 1000, `${method}: ${apart}`);
+    }
+  });
+
+function weightError(before: Float32Array, after: Float32Array): number {
+  const difference = Float64Array.from(before, (value, i) => value - after[i]!);
+  return norm(difference) / norm(Float64Array.from(before));
+}
+
+function outputError(x: Float32Array, before: Float32Array, after: Float32Array): number {
+  const outputs = (w: (i: number) => number) => {
+    const y = new Float64Array((x.length / width) * (before.length / width));
+    for (let r = 0, at = 0; r < x.length; r += width)
+      for (let o = 0; o < before.length; o += width, at++)
+        for (let i = 0; i < width; i++) y[at]! += x[r + i]! * w(o + i);
+    return y;
+  };
+  return norm(outputs((i) => before[i]! - after[i]!)) / norm(outputs((i) => before[i]!));
+}
+
+const norm = (values: Float64Array) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
 
 test('one record serves the layers that see the same, in every dtype', async (t) => {
   const folder = temporaryFolder(t);

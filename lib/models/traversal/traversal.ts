@@ -13,7 +13,7 @@ import { namesOf } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import type { ModelOptions } from '../types';
 import type { Workspace } from '../workspace';
-import type { StoredWeight } from '../write/stored-weight';
+import { storedTypes, type StoredWeight } from '../write/stored-weight';
 import type { WeightStores } from '../write/stores';
 import { type CapturedRows, RowCapture } from './captured-rows';
 import { StageRunner } from './stage-runner';
@@ -160,7 +160,10 @@ export class Traversal {
     const form = storageOf(layer);
     const before = forms.get(form);
     if (before) return before;
-    const settings = layerSettings(this.settings, layer);
+    const settings = {
+      ...layerSettings(this.settings, layer),
+      stored: storedTypes(layer, this.settings.format),
+    };
     const onProgress = this.progressOf(layer);
     const quantized = await quantizeGroups(
       {

@@ -7,9 +7,7 @@ import { storeFloat } from './float';
 import { isOnlyUsedBy, storeInPlace } from './in-place';
 import { fitsMatMulNBits, storeMatMulNBits } from './matmulnbits';
 import { Names } from './names';
-import type { Store, StoredWeight } from './stored-weight';
-
-export type Format = 'matmulnbits' | 'qdq' | 'float';
+import type { Format, Store, StoredWeight } from './stored-weight';
 
 /** Larger tensors of the output wait for it in a file. */
 const longestInMemory = 2 ** 20;

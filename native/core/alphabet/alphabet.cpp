@@ -99,6 +99,22 @@ double nextUp(double value, ScalePrecision precision) {
   return withBits(value, [&](std::uint64_t bits) { return bits + unit; });
 }
 
+double roundedTo(double value, ScalePrecision precision) {
+  if (precision == ScalePrecision::Float64 || value == 0 || !std::isfinite(value)) return value;
+  const double size = std::abs(value);
+  if (precision == ScalePrecision::Float32) return static_cast<double>(static_cast<float>(value));
+  const Format& format = formatOf(precision);
+  // A scale of the last place; dividing by a power of two is exact, and nearbyint rounds ties to even.
+  const int exponent = std::max(std::ilogb(size), std::ilogb(format.leastNormal)) - format.fractionBits;
+  const double rounded = std::ldexp(std::nearbyint(std::ldexp(size, -exponent)), exponent);
+  return std::copysign(rounded > format.largest ? std::numeric_limits<double>::infinity() : rounded, value);
+}
+
+double nearestStep(double value, ScalePrecision precision) {
+  const Format& format = formatOf(precision);
+  return roundedTo(std::clamp(value, format.least, format.largest), precision);
+}
+
 Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, ScalePrecision precision) {
   Alphabet a;
   const double bound = std::max(std::abs(low), std::abs(high));

@@ -22,6 +22,10 @@ enum class ScalePrecision { Float16, BFloat16, Float32, Float64 };
 double roundedDown(double value, ScalePrecision precision);
 /** The next larger one after `value`, a number of the precision, >= 0. */
 double nextUp(double value, ScalePrecision precision);
+/** The number of the precision nearest to `value`, of either sign; infinite beyond the largest by half a step or more. */
+double roundedTo(double value, ScalePrecision precision);
+/** The positive number of the precision nearest to `value` > 0: neither 0 nor infinite. */
+double nearestStep(double value, ScalePrecision precision);
 
 /** An alphabet of evenly spaced levels, value = (code - zeroPoint)·step for minCode <= code <= maxCode. */
 class Alphabet {

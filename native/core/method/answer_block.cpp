@@ -130,7 +130,7 @@ void AnswerBlock::setCode(std::size_t k, std::size_t input, int code) {
   codes(k)[input] = static_cast<std::int8_t>(code);
 }
 
-void AnswerBlock::refit(const AlphabetOptions& kind, std::vector<Alphabet>& alphabets, LayerCodes& best,
+void AnswerBlock::refit(const AlphabetOptions& kind, int exponent, std::vector<Alphabet>& alphabets, LayerCodes& best,
                         const JobControl& control) {
   control.checkpoint();
   const std::size_t n = fit_.inFeatures(), groups = fit_.alphabets.groups();
@@ -142,9 +142,10 @@ void AnswerBlock::refit(const AlphabetOptions& kind, std::vector<Alphabet>& alph
     const std::vector<double>& factors = refit_.factors(values_.column(k), gradient_.column(k));
     for (std::size_t g = 0; g < groups; ++g) {
       Alphabet& a = alphabets[(first_ + k) * groups + g];
-      const auto step = static_cast<double>(static_cast<float>(a.step() * factors[g]));
-      if (std::isnormal(static_cast<float>(step)))
-        a = Alphabet::withStep(kind.grid, kind.levels, step, static_cast<int>(std::floor(a.zeroPoint())));
+      const double step = roundedTo(std::ldexp(a.step() * factors[g], exponent), kind.precision);
+      if (step > 0 && std::isfinite(step))
+        a = Alphabet::withStep(kind.grid, kind.levels, std::ldexp(step, -exponent),
+                               static_cast<int>(std::floor(a.zeroPoint())));
     }
   }
   dequantize();

@@ -54,9 +54,9 @@ class AnswerBlock {
 
   /**
    * Refits the steps to the best codes and polishes; keeps what lowers the error. `alphabets` is what fit.alphabets views. Steps
-   * stay float32 numbers.
+   * times 2^exponent stay numbers of their precision.
    */
-  void refit(const AlphabetOptions& kind, std::vector<Alphabet>& alphabets, LayerCodes& best,
+  void refit(const AlphabetOptions& kind, int exponent, std::vector<Alphabet>& alphabets, LayerCodes& best,
              const JobControl& control);
 
   /** Answers in flight of the decoder at most. */

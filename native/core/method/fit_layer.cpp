@@ -64,7 +64,7 @@ LayerAlphabets view(const std::vector<Alphabet>& alphabets, std::size_t inFeatur
 
 void levels(const Rounded& rounded, const LayerAlphabets& alphabets, std::size_t neuron, double* values) {
   const std::size_t n = alphabets.inFeatures;
-  for (std::size_t i = 0; i < n; ++i) values[i] = alphabets.of(neuron, i).level(rounded.codes[neuron * n + i]);
+  for (std::size_t i = 0; i < n; ++i) values[i] = rounded.stored(alphabets.of(neuron, i), neuron * n + i);
 }
 
 /** Alphabets that cover each group's weights, or those with the least rounding error weighted by H's diagonal. */
@@ -79,10 +79,11 @@ std::vector<Alphabet> plainAlphabets(const Matrix& targets, const Matrix& h, con
       const double* w = targets.column(neuron) + first;
       const Grid grid = options.alphabet.grid;
       const int levelCount = options.alphabet.levels;
+      const ScalePrecision precision = options.alphabet.precision;
       namingNeuron(neuron, [&] {
         alphabets.push_back(options.scale == ScaleRule::Max
-                                ? coveringAlphabet(grid, levelCount, w, count, ScalePrecision::Float32)
-                                : searchAlphabet(grid, levelCount, w, importance.data() + first, count));
+                                ? coveringAlphabet(grid, levelCount, w, count, precision)
+                                : searchAlphabet(grid, levelCount, w, importance.data() + first, count, precision));
       });
     }
   return alphabets;
@@ -217,6 +218,7 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
     control.expect(neurons * (vertex.passes + 1));
     // Weights and alphabets in a unit of about the largest weight.
     const int exponent = layerExponent(targets.data(), n * neurons);
+    vertex.exponent = exponent;
     Matrix scaledTargets = targets;
     for (std::size_t i = 0; i < n * neurons; ++i)
       scaledTargets.data()[i] = std::ldexp(scaledTargets.data()[i], -exponent);

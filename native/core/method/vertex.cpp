@@ -60,7 +60,7 @@ class Passes {
       block.select(index * width, std::min(width, neurons - index * width));
       answer(block, slot);
       block.keepBetter(current_, slack, control_);
-      if (refit && options_.refit) block.refit(options_.kind, alphabets_, current_, control_);
+      if (refit && options_.refit) block.refit(options_.kind, options_.exponent, alphabets_, current_, control_);
       for (std::size_t k = 0; k < block.count(); ++k) keepBest(block.first() + k);
       control_.finish(block.count());
     });

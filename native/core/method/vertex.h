@@ -18,6 +18,7 @@ struct VertexOptions {
   /** Whether to refit the steps to the codes, after the walk and then every kRefitEvery passes. */
   bool refit = true;
   AlphabetOptions kind;  // of the alphabets
+  int exponent = 0;      // their steps times 2^exponent are those that are stored
 };
 
 struct VertexOutcome {

@@ -32,7 +32,7 @@ void NeuronBlock::load(const Weights& weights, std::size_t firstNeuron, std::siz
       const auto [low, high] = std::minmax_element(w + first, w + std::min(first + system_.groupSize(), n));
       Alphabet a;
       namingNeuron(firstNeuron + l, [&, least = *low, most = *high] {
-        a = Alphabet::covering(options_.grid, options_.levels, least, most, ScalePrecision::Float32);
+        a = Alphabet::covering(options_.grid, options_.levels, least, most, options_.precision);
       });
       covering_.push_back(Alphabet::withStep(options_.grid, options_.levels, std::ldexp(a.step(), exponents_[l]),
                                              static_cast<int>(std::floor(a.zeroPoint()))));
@@ -41,11 +41,8 @@ void NeuronBlock::load(const Weights& weights, std::size_t firstNeuron, std::siz
 }
 
 Alphabet NeuronBlock::withStep(std::size_t l, double step, int zeroCode) const {
-  constexpr double least = std::numeric_limits<float>::denorm_min();
-  constexpr double most = std::numeric_limits<float>::max();
-  const double own = std::clamp(std::ldexp(step, -exponents_[l]), least, most);
-  return Alphabet::withStep(options_.grid, options_.levels,
-                            std::ldexp(static_cast<double>(static_cast<float>(own)), exponents_[l]), zeroCode);
+  const double own = nearestStep(std::ldexp(step, -exponents_[l]), options_.precision);
+  return Alphabet::withStep(options_.grid, options_.levels, std::ldexp(own, exponents_[l]), zeroCode);
 }
 
 Alphabet NeuronBlock::original(std::size_t l, const Alphabet& alphabet) const {
