@@ -124,6 +124,7 @@ async function read(
   where: string,
 ): Promise<DataSource> {
   const source = await readData(data, options, where);
+  plan.warnings.push(...(source.warnings ?? []));
   requireFewBatches(source, plan, nameOf(data, where));
   for (const [name, kind] of [
     ['tokenizer', 'text'],

@@ -7,13 +7,13 @@ const chunk = 2 ** 20;
 const maxLine = 2 ** 28;
 
 /**
- * Calls `use` for each line of a UTF-8 file that is not blank, with how messages call it: `file, line 3`. Memory: a line. Rejects with
+ * Calls `use` for each line of a UTF-8 file that is not blank, with how messages call it, `file, line 3`, and its number. Memory: a line. Rejects with
  * ERR_VERTEXQ_FILE where the file cannot be read, ERR_VERTEXQ_CALIBRATION at a line that is no UTF-8 or longer than 256 MiB; with the
  * signal's reason when aborted.
  */
 export async function forEachLine(
   path: string,
-  use: (line: string, where: string) => void,
+  use: (line: string, where: string, number: number) => void,
   signal?: AbortSignal,
 ): Promise<void> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -26,7 +26,7 @@ export async function forEachLine(
     } catch (cause) {
       throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `${where}: is no UTF-8 text`, { cause });
     }
-    if (line.trim() !== '') use(line.endsWith('\r') ? line.slice(0, -1) : line, where);
+    if (line.trim() !== '') use(line.endsWith('\r') ? line.slice(0, -1) : line, where, number);
   };
   await InputFile.with(path, async (file) => {
     let parts: Uint8Array[] = [];

@@ -20,6 +20,7 @@ export interface DataSource {
   asGiven: boolean;
   /** How samples of different lengths are run together; null where only those of equal shape are. */
   padding: Padding | null;
+  warnings?: readonly string[];
 }
 
 export interface ReadOptions extends Given<DataOptions> {
@@ -83,7 +84,7 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
       `${describe(paths[0])} holds ${kinds[0]} and ${describe(paths[odd])} ${kinds[odd]}: give data of one kind`,
     );
   if (kinds[0] === 'text') {
-    const { pieces, padding } = await readTexts(
+    const { pieces, padding, warnings } = await readTexts(
       paths,
       inputs,
       {
@@ -93,7 +94,7 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
       },
       signal,
     );
-    return { pieces: groupedByShape(pieces, padding), kind: 'text', asGiven: false, padding };
+    return { pieces: groupedByShape(pieces, padding), kind: 'text', asGiven: false, padding, warnings };
   }
   const pieces: Piece[] = [];
   if (kinds[0] === 'images') {

@@ -1,16 +1,17 @@
-import { requireMemory } from '../../formats/input-file';
+import { InputFile, requireMemory } from '../../formats/input-file';
 import { readNpy } from '../../formats/npy';
 import { readNpz } from '../../formats/npz';
-import { describe } from '../../options';
+import { isolated } from '../../workers/isolated';
 import { listNames, pieceOf } from './feeds';
-import { forEachLine, parseLine } from './json-lines';
-import { jsonTensor } from './json-tensor';
+import { bytesOf, type JsonLinesTask, readPieces } from './json-lines-task';
 import { readSafetensors } from './safetensors';
 import type { Piece } from './samples';
 import { calibrationError, type ModelInput } from './tensor-checks';
 
-/** A file of more lines is better kept as arrays. */
-const maxLines = 1_000_000;
+/** Bytes of JSON that are read within milliseconds: longer files are read in a process of their own. */
+const shortFile = 2 ** 18;
+/** What a line of JSON may take. */
+const jsonLimits = { seconds: 60, heap: 4096 };
 
 export function isTensorFile(path: string): boolean {
   return /\.(npz|npy|safetensors|jsonl|ndjson)$/i.test(path);
@@ -46,27 +47,30 @@ async function readLines(
 ): Promise<Piece[]> {
   const pieces: Piece[] = [];
   let bytes = 0;
-  await forEachLine(
-    path,
-    (line, where) => {
-      if (pieces.length === maxLines)
-        throw calibrationError(path, `has more than ${maxLines} samples: put them into an .npz file`);
-      const value = parseLine(line, where);
-      if (typeof value !== 'object' || value === null || Array.isArray(value))
-        throw calibrationError(where, `should be an object, {"input name": tensor}, not ${describe(value)}`);
-      const given = new Map<string, unknown>(Object.entries(value));
-      for (const input of inputs)
-        // What is no tensor is told by the checks.
-        if (given.has(input.name) && input.type !== 'unknown')
-          given.set(input.name, jsonTensor(given.get(input.name), input, where));
-      const piece = pieceOf(given, inputs, where);
-      for (const { data } of piece.tensors.values())
-        bytes += Array.isArray(data) ? 8 * data.length : data.byteLength;
-      requireMemory(bytes, path);
+  const onPart = (part: Piece[]) => {
+    for (const piece of part) {
+      bytes += bytesOf(piece);
       pieces.push(piece);
-    },
-    signal,
-  );
+    }
+    requireMemory(bytes, path);
+  };
+  const task: JsonLinesTask = { path, inputs };
+  const { size } = await InputFile.with(path, (file) => Promise.resolve(file));
+  if (size <= shortFile)
+    await readPieces(
+      task,
+      { part: (part) => onPart(part as Piece[]), enter: () => {}, warn: () => {} },
+      signal,
+    );
+  else
+    await isolated('jsonLines', task, {
+      ...jsonLimits,
+      signal,
+      onPart,
+      nameOf: ([, line]) => `${path}, line ${line}`,
+      what: 'the reading of JSON',
+      wayOut: 'put the samples into an .npz file',
+    });
   if (pieces.length === 0) throw calibrationError(path, 'has no samples: every line is blank');
   return pieces;
 }

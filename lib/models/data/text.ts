@@ -1,17 +1,20 @@
 import { VertexqError } from '../../errors';
+import { requireMemory } from '../../formats/input-file';
 import { describe } from '../../options';
+import { isolated } from '../../workers/isolated';
+import { Turns } from '../../yielding';
 import type { DataOptions } from '../types';
 import { integerTensor, isTokenType } from './integers';
-import { forEachLine, parseLine } from './json-lines';
 import { madeInputs } from './made-inputs';
 import type { Padding, Piece } from './samples';
 import { calibrationError, type CheckedTensor, type ModelInput } from './tensor-checks';
-import { loadTokenizer } from './tokenizer';
+import type { EncodedTexts, TextTask } from './text-task';
+import { tokenizerPath } from './tokenizer';
 
 // Texts as samples: tokenized, in the order of their length, so that those which are padded to one length hardly differ.
 
 /** What a text fills, and how a place is filled up that no token is at. */
-const tokenInputs: Record<string, (ids: readonly number[]) => ArrayLike<number>> = {
+const tokenInputs: Record<string, (ids: ArrayLike<number>) => ArrayLike<number>> = {
   input_ids: (ids) => ids,
   attention_mask: ({ length }) => new Uint8Array(length).fill(1),
   token_type_ids: ({ length }) => new Uint8Array(length),
@@ -21,49 +24,65 @@ const tokenInputs: Record<string, (ids: readonly number[]) => ArrayLike<number>>
 export interface Texts {
   pieces: Piece[];
   padding: Padding | null;
+  /** What the tokenizers library said. */
+  warnings: string[];
 }
 
+/** What a tokenizer may take. A text of the longest that are taken takes milliseconds, the largest tokenizers some seconds to load. */
+const tokenizerLimits = { seconds: 20, heap: 4096 };
+
 /**
- * Reads text files, `.txt` with a text a line or `.jsonl`, and tokenizes them for the network's inputs. Rejects with
- * ERR_VERTEXQ_UNSUPPORTED where the network has others than tokens fill, ERR_VERTEXQ_CALIBRATION at a line that is no text.
+ * Reads text files, `.txt` with a text a line or `.jsonl`, and tokenizes them for the network's inputs, in a process of its own.
+ * Rejects with ERR_VERTEXQ_UNSUPPORTED where the network has others than tokens fill, ERR_VERTEXQ_CALIBRATION at a line that is no
+ * text, ERR_VERTEXQ_TIME and ERR_VERTEXQ_MEMORY at one that the tokenizer takes too long or too much memory for.
  */
 export async function readTexts(
   paths: readonly string[],
   inputs: readonly ModelInput[],
   { tokenizer, maxLength, textField = 'text' }: DataOptions,
   signal?: AbortSignal,
+  limits = tokenizerLimits,
 ): Promise<Texts> {
   const filled = requireTokenInputs(inputs);
   const fixed = fixedLength(filled);
-  const encoder = await loadTokenizer(tokenizer!, maxLength, fixed ?? Infinity);
-  const texts: number[][] = [];
-  for (const path of paths)
-    await forEachLine(
-      path,
-      (line, where) => {
-        const text = /\.txt$/i.test(path) ? line : textOf(parseLine(line, where), textField, where);
-        const ids = encoder.encode(text);
-        if (ids.length > 0) texts.push(ids);
-      },
+  const texts: Float64Array[] = [];
+  const warnings: string[] = [];
+  const file = await tokenizerPath(tokenizer!);
+  let bytes = 0;
+  const { padId } = (await isolated(
+    'texts',
+    { paths, tokenizer: file, maxLength, most: fixed ?? Infinity, textField } satisfies TextTask,
+    {
+      ...limits,
       signal,
-    );
+      nameOf: ([path, line]) => (line === 0 ? file : `${paths[path]}, line ${line}`),
+      what: `the tokenizer ${file}`,
+      wayOut: 'shorten the text, or look for what in the tokenizer makes it slow or long',
+      onWarning: (text) => warnings.push(`The tokenizer ${file}: ${text}`),
+      onPart: ({ ids, lengths }: EncodedTexts) => {
+        // As ids, and in tensors of at most eight bytes a token.
+        bytes += ids.byteLength * (1 + filled.length);
+        requireMemory(bytes, 'the texts');
+        let at = 0;
+        for (const length of lengths) texts.push(ids.subarray(at, (at += length)));
+      },
+    },
+  )) as { padId: number };
   if (texts.length === 0) throw calibrationError(paths.join(', '), 'has no text');
   texts.sort((a, b) => a.length - b.length);
-  const padding = new Map(filled.map(({ name }) => [name, name === 'input_ids' ? encoder.padId : 0]));
+  const padding = new Map(filled.map(({ name }) => [name, name === 'input_ids' ? padId : 0]));
   // Without a mask the network would take what fills up for text.
   const isMasked = filled.some(({ name }) => name === 'attention_mask');
-  return {
-    pieces: texts.map((ids) => pieceOf(ids, filled, padding, fixed ?? ids.length)),
-    padding: isMasked ? padding : null,
-  };
+  const pieces: Piece[] = [];
+  const turns = new Turns(signal);
+  for (const ids of texts) {
+    pieces.push(pieceOf(ids, filled, padding, fixed ?? ids.length));
+    if (turns.due) await turns.next();
+  }
+  return { pieces, padding: isMasked ? padding : null, warnings };
 }
 
-function pieceOf(
-  ids: readonly number[],
-  filled: readonly ModelInput[],
-  padding: Padding,
-  length: number,
-): Piece {
+function pieceOf(ids: Float64Array, filled: readonly ModelInput[], padding: Padding, length: number): Piece {
   const tensors = new Map<string, CheckedTensor>();
   for (const { name, type } of filled) {
     const values = Array.from(tokenInputs[name]!(ids));
@@ -114,21 +133,4 @@ function fixedLength(filled: readonly ModelInput[]): number | null {
       `The network's inputs ${filled.map(({ name }) => describe(name)).join(', ')} have different fixed lengths: give tensors by input name`,
     );
   return fixed[0] ?? null;
-}
-
-function textOf(value: unknown, field: string, where: string): string {
-  if (typeof value === 'string') return value;
-  const found = typeof value === 'object' && value !== null && !Array.isArray(value);
-  const text: unknown =
-    found && Object.hasOwn(value, field) ? (value as Record<string, unknown>)[field] : undefined;
-  if (typeof text === 'string') return text;
-  const has = found
-    ? `fields ${Object.keys(value).slice(0, 10).map(describe).join(', ') || 'none'}`
-    : describe(value);
-  throw calibrationError(
-    where,
-    text === undefined
-      ? `expected a text, or an object with the field ${describe(field)} (the option "textField", or --text-field, names another), not ${has}`
-      : `the field ${describe(field)} should be a text, not ${describe(text)}`,
-  );
 }

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
 import { InputFile } from '../../formats/input-file';
 import { describe } from '../../options';
+import { boundGrowth } from './tokenizer-growth';
 
 /** Turns texts into token ids. */
 export interface TextEncoder {
@@ -15,14 +16,17 @@ export interface TextEncoder {
 const defaultMaxLength = 512;
 /** Larger vocabularies there are none; at some length there is no string. */
 const maxBytes = 2 ** 28;
-/** Texts are cut to so many characters for each token that will be left of them. */
+/** Texts are cut to so many characters for each token that will be left of them, and to so many in all. */
 const longestToken = 100;
+const longestText = 2 ** 24;
 
 type Fields = Record<string, unknown>;
 
 /** What of the tokenizers library is used. Its own types do not resolve from CommonJS. */
 interface Tokenizer {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: unknown };
+  normalizer: unknown;
+  pre_tokenizer: unknown;
   token_to_id(token: string): number | undefined;
 }
 
@@ -36,11 +40,7 @@ export async function loadTokenizer(
   maxLength: number | undefined,
   most = Infinity,
 ): Promise<TextEncoder> {
-  const isFolder = await stat(given).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-  const path = isFolder ? join(given, 'tokenizer.json') : given;
+  const path = await tokenizerPath(given);
   const json = await readJson(path);
   if (!isFields(json['model']))
     throw tokenizerError(
@@ -70,6 +70,15 @@ export async function loadTokenizer(
   });
 }
 
+/** The path of a tokenizer.json from its own or its folder's. */
+export async function tokenizerPath(given: string): Promise<string> {
+  const isFolder = await stat(given).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  return isFolder ? join(given, 'tokenizer.json') : given;
+}
+
 /** A length from a file, if it is one; tokenizers without a limit say 10^30. */
 function lengthOf(value: unknown, most = Infinity): number | undefined {
   return typeof value === 'number' && value >= 1 ? Math.min(Math.floor(value), most) : undefined;
@@ -93,8 +102,10 @@ function encoderOf(
   path: string,
   { maxLength, padId, keepsEnd }: { maxLength: number; padId: number; keepsEnd: boolean },
 ): TextEncoder {
+  const begin = boundGrowth(tokenizer);
   const idsOf = (text: string, special: boolean): number[] => {
     let ids: unknown;
+    begin(text);
     try {
       ({ ids } = tokenizer.encode(text, { add_special_tokens: special }));
     } catch (cause) {
@@ -111,7 +122,7 @@ function encoderOf(
   return {
     padId,
     encode(text) {
-      const most = maxLength * longestToken;
+      const most = Math.min(maxLength * longestToken, longestText);
       const part = text.length <= most ? text : keepsEnd ? text.slice(-most) : text.slice(0, most);
       const ids = idsOf(part, true);
       if (ids.length <= maxLength) return ids;
