@@ -95,7 +95,7 @@ function warningsFor(
   const warnings: string[] = [];
   if (fewRows(calibration, inFeatures) && (fallenBack?.from ?? method) !== 'msq')
     warnings.push(
-      `${calibration!.samples} calibration rows are few for ${inFeatures} inputs: outputs on other data may be far worse. Give ${2 * inFeatures} rows or more.`,
+      `${calibration!.samples} calibration ${calibration!.samples === 1 ? 'row is' : 'rows are'} few for ${inFeatures} inputs: outputs on other data may be far worse. Give ${2 * inFeatures} rows or more.`,
     );
   if (calibration && error.calibration === null)
     warnings.push(

@@ -35,7 +35,7 @@ export async function quantizeGroups(
   if (tooFew) {
     report.fellBackFrom = settings.method;
     report.warnings.push(
-      `${calibration.samples} calibration rows are too few for groups of ${inFeatures} inputs: the layer gets plain rounding ("msq"). Give ${2 * inFeatures} rows or more.`,
+      `${calibration.samples} calibration ${calibration.samples === 1 ? 'row is' : 'rows are'} too few for groups of ${inFeatures} inputs: the layer gets plain rounding ("msq"). Give ${2 * inFeatures} rows or more.`,
     );
   } else if (rounded > 0) {
     report.warnings.push(

@@ -8,7 +8,8 @@ import type {
 } from '../checkpoints/types';
 import type { LayerReport } from '../types';
 import { type Column, formatTable } from './columns';
-import { layerSummary, type TableOptions } from './table';
+import { headline, type Run, shareTable } from './shares';
+import { foldedNames, runSummary, type TableOptions } from './table';
 import { painter, visible } from './text';
 import { formatBytes, formatCount, formatPercent, formatSeconds, plural } from './units';
 
@@ -27,19 +28,29 @@ const layerColumns: Column<LayerReport>[] = [
   { title: 'size', cell: ({ bytes }) => formatBytes(bytes.after), align: 'right', dispensable: 5 },
 ];
 
-/** A report on a checkpoint, a weight a line, with totals. */
+/** A report on a checkpoint: totals, a weight a line, what became of all bytes. */
 export function checkpointTable(report: CheckpointReport, { color, width }: TableOptions): string {
-  const rows = formatTable(report.layers, layerColumns, { paint: painter(color), width });
-  return [...(report.layers.length === 0 ? [] : [rows]), checkpointSummary(report, { color })].join('\n\n');
+  const { layers } = report;
+  const rows = layers.length === 0 ? '' : formatTable(layers, layerColumns, { paint: painter(color), width });
+  return summary(report, rows, { color, width });
 }
 
-/** The end of `checkpointTable`. */
-export function checkpointSummary(report: CheckpointReport, { color }: Pick<TableOptions, 'color'>): string {
-  const { copied, resumed, bytes, seconds } = report;
-  const lines = [`${plural(copied.tensors, 'tensor')} copied as they are, ${formatBytes(copied.bytes)}`];
+/** `checkpointTable` without its weights. */
+export function checkpointSummary(report: CheckpointReport, look: TableOptions): string {
+  return summary(report, '', look);
+}
+
+function summary(report: CheckpointReport, rows: string, look: TableOptions): string {
+  const { layers, copied, skipped, resumed, bytes, seconds } = report;
+  const others = {
+    count: copied.tensors - skipped.length,
+    bytes: copied.bytes - skipped.reduce((sum, weight) => sum + weight.bytes, 0),
+  };
+  const run = { quantized: layers.length, thing: 'weight', skipped, bytes, others };
+  const lines = [runSummary(report, run, rows, look)];
   if (resumed > 0) lines.push(`${formatBytes(resumed)} had been done by an interrupted run`);
   else if (seconds > 0) lines.push(`${formatBytes(bytes.before / seconds)}/s`);
-  return [layerSummary(report, { color }), ...lines].join('\n');
+  return lines.join('\n');
 }
 
 const planColumns: Column<PlannedTensor>[] = [
@@ -60,22 +71,34 @@ const planColumns: Column<PlannedTensor>[] = [
   },
 ];
 
-/** What would be done with a checkpoint, a tensor a line. */
+/** What would be done with a checkpoint: totals, a tensor a line, what would become of all bytes. */
 export function checkpointPlanTable(plan: CheckpointPlan, { color, width }: TableOptions): string {
   const paint = painter(color);
-  const { bytes, bitsPerWeight, seconds, memory, tensors, warnings } = plan;
-  const count = tensors.filter(({ action }) => action === 'quantize').length;
+  const { bitsPerWeight, seconds, memory, tensors, warnings } = plan;
+  const run = runOf(plan);
   return [
+    paint('bold', `${headline(run, true)}, ${formatCount(bitsPerWeight)} bits a weight`),
+    '',
     formatTable(tensors, planColumns, { paint, width }),
     '',
-    paint(
-      'bold',
-      `${plural(count, 'weight')}: ${formatBytes(bytes.weightsBefore)} → ${formatBytes(bytes.weightsAfter)}, ` +
-        `${formatCount(bitsPerWeight)} bits a weight; files ${formatBytes(bytes.before)} → ${formatBytes(bytes.after)}`,
-    ),
+    shareTable(run, { paint, width }),
+    '',
     `about ${seconds === null ? 'as long as the fits take' : formatSeconds(seconds)}, ${formatBytes(memory)} of memory; nothing was written`,
+    ...foldedNames(run),
     ...warnings.map((text) => `${paint('yellow', 'warning:')} ${visible(text)}`),
   ].join('\n');
+}
+
+function runOf({ tensors, skipped, bytes }: CheckpointPlan): Run {
+  const floats = new Set(skipped.map(({ name }) => name));
+  const others = { count: 0, bytes: 0 };
+  for (const { name, action, bytes: size } of tensors) {
+    if (action === 'quantize' || floats.has(name)) continue;
+    others.count++;
+    others.bytes += size.before;
+  }
+  const quantized = tensors.filter(({ action }) => action === 'quantize').length;
+  return { quantized, thing: 'weight', skipped, bytes, others };
 }
 
 const tensorColumns: Column<InspectedTensor>[] = [

@@ -23,7 +23,7 @@ export function comparisonTable(comparison: Comparison, { color, width }: TableO
   for (const bits of comparison.bits) lines.push(bestOf(comparison, bits));
   if (skipped.length > 0)
     lines.push(
-      `${plural(skipped.length, 'layer')} left as they are: ${fewOf(
+      `${plural(skipped.length, 'weight')} left as ${skipped.length === 1 ? 'it is' : 'they are'}: ${fewOf(
         skipped.map(({ name, reason }) => `${visible(name)} (${visible(reason)})`),
         mostNames,
       )}`,

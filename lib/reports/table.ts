@@ -1,6 +1,7 @@
 import type { LayerReport } from '../types';
 import type { InspectedLayer, Inspection, Report } from '../models/types';
 import { type Column, formatTable } from './columns';
+import { change, headline, leftNames, type Run, shareTable } from './shares';
 import { fewOf, type Paint, painter, visible } from './text';
 import { formatBytes, formatCount, formatDecibels, formatPercent, formatSeconds, plural } from './units';
 
@@ -46,51 +47,48 @@ function offAlphabet(layer: LayerReport): string {
   return `${formatCount(freeEntries)} (${formatPercent(freeEntries / shape[1])})`;
 }
 
-function change({ before, after }: { before: number; after: number }): string {
-  return `${formatBytes(before)} → ${formatBytes(after)}`;
-}
-
 /**
- * A report as a table, a layer a line, with totals; then the layers that were left as they are, and warnings. In a narrow
- * terminal, values that all layers share go above the table, and less important columns are left out. Errors are relative
+ * A report as tables: totals; a layer a line; what became of all bytes; then the weights that could not be quantized, and warnings. In a
+ * narrow terminal, values that all layers share go above the table, and less important columns are left out. Errors are relative
  * output errors, ‖X(W − Q)ᵀ‖ / ‖XWᵀ‖.
  */
 export function layerTable(report: Omit<Report, 'files'>, { color, width }: TableOptions): string {
-  const paint = painter(color);
   const { layers } = report;
   const columns = layerColumns.filter(({ cell }) => cell !== offAlphabet || layers.some(walksOnly));
-  const parts = layers.length === 0 ? [] : [formatTable(layers, columns, { paint, width })];
-  return [...parts, layerSummary(report, { color })].join('\n\n');
+  const rows = layers.length === 0 ? '' : formatTable(layers, columns, { paint: painter(color), width });
+  return runSummary(report, runOf(report), rows, { color, width });
 }
 
-/** The end of `layerTable`: the totals, what was left, warnings. */
-export function layerSummary(report: Omit<Report, 'files'>, { color }: Pick<TableOptions, 'color'>): string {
+/** `layerTable` without its layers. */
+export function layerSummary(report: Omit<Report, 'files'>, look: TableOptions): string {
+  return runSummary(report, runOf(report), '', look);
+}
+
+function runOf({ layers, skipped, bytes }: Omit<Report, 'files'>): Run {
+  return { quantized: layers.length, thing: 'layer', skipped, bytes };
+}
+
+/** What all reports on a run say, `rows` after the first line. */
+export function runSummary(
+  report: Pick<Report, 'layers' | 'seconds' | 'warnings'>,
+  run: Run,
+  rows: string,
+  { color, width }: TableOptions,
+): string {
   const paint = painter(color);
-  return [totals(report, paint), skipped(report.skipped), warnings(report, paint)].filter(Boolean).join('\n');
+  const totals = paint('bold', `${headline(run)}; in ${formatSeconds(report.seconds)}`);
+  const notes = [...foldedNames(run), warnings(report, paint)].filter(Boolean).join('\n');
+  return [totals, rows, shareTable(run, { paint, width }), notes].filter(Boolean).join('\n\n');
 }
 
-function totals({ layers, bytes, seconds }: Omit<Report, 'files'>, paint: Paint): string {
-  const weights = change({ before: bytes.weightsBefore, after: bytes.weightsAfter });
-  const ratio = bytes.weightsAfter > 0 ? ` (${(bytes.weightsBefore / bytes.weightsAfter).toFixed(1)}×)` : '';
-  return paint(
-    'bold',
-    `${plural(layers.length, 'layer')}: weights ${weights}${ratio}, file ${change(bytes)}, in ${formatSeconds(seconds)}`,
-  );
-}
-
-/** A line per reason: layers are often left by the dozen for the same one. */
-function skipped(layers: Report['skipped']): string {
-  const byReason = grouped(layers.map(({ name, reason }) => [reason, name] as const));
-  const lines = [...byReason].map(
-    ([reason, names]) => `  ${visible(reason)}: ${fewOf(names.map(visible), mostNames)}`,
-  );
-  return lines.length === 0
-    ? ''
-    : [`${plural(layers.length, 'layer')} left as they are:`, ...folded(lines)].join('\n');
+/** `leftNames`, folded: layers are often left by the dozen for the same reason. */
+export function foldedNames(run: Run): string[] {
+  const [title, ...lines] = leftNames(run);
+  return title === undefined ? [] : [title, ...folded(lines)];
 }
 
 /** Equal warnings of several layers are one line. */
-function warnings(report: Omit<Report, 'files'>, paint: Paint): string {
+function warnings(report: Pick<Report, 'layers' | 'warnings'>, paint: Paint): string {
   const byText = grouped([
     ...report.warnings.map((text) => [text, ''] as const),
     ...report.layers.flatMap(({ name, warnings: texts }) => texts.map((text) => [text, name] as const)),

@@ -94,7 +94,8 @@ test('flags of the other kind of input, and wrong ones', async (t) => {
 test('what is written where', async (t) => {
   const lines = await runFake([...base, '--json']);
   t.deepEqual(JSON.parse(lines.stdout), sampleCheckpointReport({ input: 'in.safetensors', output: 'out' }));
-  t.regex(lines.stderr, /3 tensors copied as they are, 3.00 MB/);
+  t.regex(lines.stderr, /^1 weight: file 438 MB → 98\.0 MB \(4\.5×\); weights 340 MB/);
+  t.regex(lines.stderr, /\ntensors not of floats +3 +3\.00 MB +3\.00 MB/);
   const table = await runFake(base, { terminal: true });
   t.regex(table.stderr, /model\.layers\.0\.q_proj/);
   const quiet = await runFake([...base, '--quiet', '--dry-run']);
@@ -102,7 +103,11 @@ test('what is written where', async (t) => {
   const plan = await runFake([...base, '--dry-run', '--json']);
   t.deepEqual(JSON.parse(plan.stdout), samplePlan({ input: 'in.safetensors', output: 'out' }));
   t.regex(plan.stderr, /a\.weight .* msq .* 4 .* 32/);
-  t.regex(plan.stderr, /1 weight: 16.4 kB → 4.61 kB, 4.5(0)? bits a weight/);
+  t.regex(
+    plan.stderr,
+    /^1 weight would be quantized: file 17\.0 kB → 5\.00 kB \(3\.4×\); weights 16\.4 kB → 4\.61 kB \(3\.6×\), 4\.50 bits a weight\n/,
+  );
+  t.regex(plan.stderr, /\nleft by choice: a vector +1 +128 B +128 B/);
   t.regex(plan.stderr, /nothing was written\nwarning: no data/);
   const found = await runFake(['inspect', 'in.safetensors']);
   t.regex(found.stderr, /1 weight quantized, gptq \(gptq_v2\)/);

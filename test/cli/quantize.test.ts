@@ -245,7 +245,13 @@ test('without a terminal: a line for each layer, the totals and warnings, no esc
   t.deepEqual(stderr.split('\n'), [
     'layer 1/2: first',
     'layer 2/2: second',
-    '2 layers: weights 340 MB → 48.0 MB (7.1×), file 438 MB → 98.0 MB, in 1 min 23 s',
+    '2 layers: file 438 MB → 98.0 MB (4.5×); weights 340 MB → 48.0 MB (7.1×); in 1 min 23 s',
+    '',
+    'what       count   before    after  ratio',
+    'quantized      2   340 MB  48.0 MB   7.1×',
+    'all else          98.0 MB  50.0 MB   2.0×',
+    'whole          2   438 MB  98.0 MB   4.5×',
+    '',
     'warning: w',
     '',
   ]);

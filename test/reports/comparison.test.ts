@@ -32,7 +32,7 @@ test('what there is none of is left out or a dash; warnings and skipped layers a
   );
   t.notRegex(text, /cosine|output|layer, 4 bits/);
   t.regex(text, /4 bits, error on calibration samples: vertex 1\.00 %/);
-  t.regex(text, /1 layer left as they are: a\\x1b \(r\)/);
+  t.regex(text, /1 weight left as it is: a\\x1b \(r\)/);
   t.regex(text, /warning: mind\nwarning: layer: few$/);
   const many = layerReport('layer', { warnings: ['1', '2', '3', '4', '5', '6'] });
   const folded = comparisonTable(sampleComparison({ runs: [comparedRun({ layers: [many] })] }), plain);
