@@ -1,11 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from './errors';
 
 /** One write call takes less than 2 GiB. */
 const chunk = 2 ** 30;
+
+/** A new name for what is not finished. */
+export const temporaryName = () => `.vertexq-${randomBytes(8).toString('hex')}.tmp`;
+
+/** Whether a name is one of those. */
+export const isTemporary = (name: string) => /^\.vertexq-[0-9a-f]{16}\.tmp$/.test(name);
 
 /** ERR_VERTEXQ_FILE: why `file` cannot be written. */
 function unwritable(file: string, cause: unknown): VertexqError {
@@ -29,12 +35,11 @@ export class OutputFile {
   /** `temporary` lies on the same file system as `file`; default: beside it. Without `reuse` it must not exist. */
   static async create(
     file: string,
-    temporary = join(dirname(file), `.vertexq-${randomBytes(8).toString('hex')}.tmp`),
+    temporary = join(dirname(file), temporaryName()),
     reuse = false,
   ): Promise<OutputFile> {
     try {
-      const flags = reuse ? constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0) : 'wx';
-      return new OutputFile(file, temporary, await open(temporary, flags));
+      return new OutputFile(file, temporary, await (reuse ? openOwn(temporary) : open(temporary, 'wx')));
     } catch (cause) {
       throw unwritable(file, cause);
     }
@@ -88,6 +93,38 @@ export class OutputFile {
 }
 
 /**
+ * Opens a file that runs of vertexq alone write to, or makes it. Rejects with ERR_VERTEXQ_FILE where there is something else of that name:
+ * a link, also a hard one, would have another file written to, and a pipe would have us wait.
+ */
+export async function openOwn(path: string, flags = constants.O_RDWR): Promise<FileHandle> {
+  const careful = (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+  const not = (what: string, cause?: unknown) =>
+    new VertexqError(
+      'ERR_VERTEXQ_FILE',
+      `${path} cannot be written: it is ${what}, which vertexq did not make`,
+      { cause },
+    );
+  const handle = await open(path, flags | constants.O_CREAT | careful).catch(
+    (cause: NodeJS.ErrnoException) => {
+      throw cause.code === 'ELOOP'
+        ? not('a link', cause)
+        : cause.code === 'EISDIR'
+          ? not('a folder', cause)
+          : cause;
+    },
+  );
+  try {
+    const found = await handle.stat();
+    if (!found.isFile()) throw not('not a regular file');
+    if (found.nlink > 1) throw not('a file that has another name too');
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/**
  * Writes a file so that its name never stands for a part of it: to a temporary file beside it, synced, renamed. Throws
  * ERR_VERTEXQ_FILE, and then has left nothing.
  */
@@ -129,30 +166,4 @@ export async function syncFolder(folder: string): Promise<void> {
   } catch {
     // nothing more can be done
   }
-}
-
-/** Throws, before any work, where the output could not be written or is one of the inputs. */
-export async function checkOutput(inputs: readonly string[], output: string): Promise<void> {
-  const folder = dirname(output);
-  const cannot = (why: string, cause?: unknown) =>
-    new VertexqError('ERR_VERTEXQ_FILE', `${output} cannot be written: ${why}`, { cause });
-  try {
-    if (!(await stat(folder)).isDirectory()) throw cannot(`the folder ${folder} does not exist`);
-    await access(folder, constants.W_OK | constants.X_OK);
-  } catch (cause) {
-    if (cause instanceof VertexqError) throw cause;
-    const { code, message } = cause as NodeJS.ErrnoException;
-    throw code === 'ENOENT' || code === 'ENOTDIR'
-      ? cannot(`the folder ${folder} does not exist`, cause)
-      : cannot(`the folder ${folder} is not writable: ${message}`, cause);
-  }
-  const existing = await stat(output).catch(() => undefined);
-  if (existing && !existing.isFile()) throw cannot('it exists and is not a regular file');
-  if (!existing) return;
-  const real = await realpath(output);
-  for (const input of inputs)
-    if (real === (await realpath(input).catch(() => undefined)))
-      throw new RangeError(
-        `The output ${output} is the input${input === output ? '' : ` ${input}`}: give it another name`,
-      );
 }

@@ -1,11 +1,18 @@
-import { readdir, readFile, realpath, stat } from 'node:fs/promises';
-import { join, sep } from 'node:path';
+import { readdir, realpath } from 'node:fs/promises';
+import { join } from 'node:path';
 import { VertexqError } from '../errors';
-import { OutputFile } from '../files';
+import { isTemporary, OutputFile } from '../files';
+import { allowedPlaces, readFolderFile, whyNotCopied } from '../formats/folder-file';
 import { InputFile } from '../formats/input-file';
-import { allowedPlaces } from '../formats/safetensors/index-file';
+import { describe } from '../options';
+import { fewOf } from '../reports/text';
+import { workName } from './run-files';
 
 export const configName = 'config.json';
+/** More than any model's; what is longer would be parsed for a long time. */
+const maxConfigBytes = 2 ** 24;
+/** More than any tokenizer's, or what else is not weights. */
+const maxCompanionBytes = 2 ** 32;
 /** Weights in other formats: copied, they would contradict the quantized ones. */
 const otherWeights =
   /\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|ckpt|gguf|h5|msgpack|onnx|onnx_data)$/i;
@@ -17,13 +24,16 @@ export interface ModelConfig {
   modelType: string | undefined;
 }
 
+/** The text of config.json; undefined where there is none. Rejects with ERR_VERTEXQ_FILE, also where it is a link out of the folder. */
+export async function readConfigText(folder: string): Promise<string | undefined> {
+  const bytes = await readFolderFile(folder, configName, maxConfigBytes);
+  return bytes && new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+}
+
 /** Reads config.json; undefined where there is none. Rejects with ERR_VERTEXQ_UNSUPPORTED where its weights are quantized already. */
 export async function readConfig(folder: string): Promise<ModelConfig | undefined> {
   const path = join(folder, configName);
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw new VertexqError('ERR_VERTEXQ_FILE', `${path} cannot be read: ${error.message}`, { cause: error });
-  });
+  const text = await readConfigText(folder);
   if (text === undefined) return undefined;
   const parsed = parseConfig(text, path);
   if ((parsed['quantization_config'] ?? null) !== null)
@@ -49,31 +59,46 @@ export function parseConfig(text: string, path: string): Record<string, unknown>
   throw new VertexqError('ERR_VERTEXQ_FILE', `${path} should hold an object`);
 }
 
-/** The files of a folder that go with its weights: tokenizer, generation settings, licence; not links out of it, nor folders. */
-export async function companionsOf(folder: string): Promise<string[]> {
-  const places = await allowedPlaces(folder);
-  const names: string[] = [];
-  for (const name of (await readdir(folder)).sort()) {
-    if (name === configName || otherWeights.test(name)) continue;
-    const found = await stat(join(folder, name)).catch(() => undefined);
-    if (!found?.isFile()) continue;
-    const real = await realpath(join(folder, name));
-    if (places.some((place) => real.startsWith(place + sep))) names.push(name);
-  }
-  return names;
+/** The files of a folder that go with its weights: tokenizer, generation settings, licence. */
+export interface Companions {
+  /** By name, their real paths. */
+  files: ReadonlyMap<string, string>;
+  /** What is not copied, and why. */
+  warnings: string[];
 }
 
-/** Copies a file so that it appears when it is whole. */
+/** Finds them; folders are none. */
+export async function companionsOf(folder: string): Promise<Companions> {
+  const places = await allowedPlaces(folder);
+  const files = new Map<string, string>();
+  const left: string[] = [];
+  for (const name of (await readdir(folder)).sort()) {
+    if (name === configName || otherWeights.test(name) || isTemporary(name)) continue;
+    const path = join(folder, name);
+    const reason = await whyNotCopied(path, places, maxCompanionBytes);
+    if (reason === null) continue;
+    // A run has its own folder of that name in the output.
+    if (name.toLowerCase() === workName) left.push(`${describe(name)} (a name of vertexq's own)`);
+    else if (reason === undefined) files.set(name, await realpath(path));
+    else left.push(`${describe(name)} (${reason})`);
+  }
+  const warnings = left.length === 0 ? [] : [`Not copied from ${folder}: ${fewOf(left, 4)}.`];
+  return { files, warnings };
+}
+
+/** Copies a file, `from` its real path, so that it appears when it is whole. */
 export async function copyWhole(from: string, to: string, signal: AbortSignal | undefined): Promise<void> {
-  await InputFile.with(from, async (input) => {
+  const copy = async (input: InputFile) => {
     const output = await OutputFile.create(to);
     try {
       for (let at = 0; at < input.size; at += chunk)
         await output.write(await input.read(at, Math.min(chunk, input.size - at)), at, signal);
+      await input.requireUnchanged();
       await output.commit();
     } catch (error) {
       await output.discard();
       throw error;
     }
-  });
+  };
+  await InputFile.with(from, copy, { followLinks: false });
 }

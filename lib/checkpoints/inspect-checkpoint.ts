@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
 import type { TensorEntry } from '../formats/safetensors/header';
 import { describe } from '../options';
 import { leftByDefault, unsuitable } from './choose-weights';
-import { configName, parseConfig } from './companions';
+import { configName, parseConfig, readConfigText } from './companions';
 import type { CheckpointInspection, InspectedTensor, InspectedWeight } from './types';
 
 /**
@@ -50,7 +49,7 @@ export async function inspectCheckpoint(input: string): Promise<CheckpointInspec
 async function configOf({ folder, shards }: Checkpoint): Promise<Record<string, unknown>> {
   if (folder !== null) {
     const path = join(folder, configName);
-    const text = await readFile(path, 'utf8').catch(() => undefined);
+    const text = await readConfigText(folder);
     return text === undefined ? {} : parseConfig(text, path);
   }
   for (const shard of shards.values()) {

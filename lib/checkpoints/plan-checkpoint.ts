@@ -2,10 +2,12 @@ import { availableParallelism } from 'node:os';
 import { floatBytes } from '../formats/safetensors/dtypes';
 import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
+import { RunFiles } from '../runs/run-files';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
 import { bytesOf, specsOf } from './layouts';
 import { type Plan, type PlannedWeight, skippedOf, weightBytes } from './plan';
 import { withPrepared } from './prepare';
+import { addCheckpointFiles, addCheckpointPaths } from './run-files';
 import { inFlight, memoryOf } from './run-units';
 import type { CheckpointOptions, CheckpointPlan, PlannedTensor } from './types';
 
@@ -15,18 +17,32 @@ const ioRate = 1e9;
 const fitBytes = 13;
 
 /**
- * What `quantizeCheckpoint` would do, from the headers of the files alone: nothing is written. Rejects as it does, but that the output is
- * not looked at.
+ * What `quantizeCheckpoint` would do, from the headers of the files alone: nothing is written. Rejects as it does, but that whether the
+ * output could be written is not looked at.
  */
 export async function planCheckpoint(
   input: string,
   output: string,
   given: CheckpointOptions = {},
 ): Promise<CheckpointPlan> {
+  return planCheckpointWith(new RunFiles(), input, output, given);
+}
+
+/** `planCheckpoint` of a run that reads and writes other files too. */
+export async function planCheckpointWith(
+  files: RunFiles,
+  input: string,
+  output: string,
+  given: CheckpointOptions,
+): Promise<CheckpointPlan> {
   checkPaths(input, output);
   const settings = checkCheckpointOptions(given);
   settings.options.signal?.throwIfAborted();
-  return withPrepared(input, settings, async ({ plan }) => {
+  return withPrepared(input, settings, async (prepared) => {
+    const { plan } = prepared;
+    await addCheckpointPaths(files, input, output, settings.activations);
+    addCheckpointFiles(files, output, prepared);
+    await files.check();
     const { before, after } = weightBytes(plan);
     const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
     return {

@@ -1,26 +1,21 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, realpath, rmdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { VertexqError } from '../errors';
-import { checkOutput } from '../files';
 import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
 import type { SafetensorsFile } from '../formats/safetensors/file';
 import { fewOf } from '../reports/text';
 import { version } from '../version';
 import type { CheckpointSettings } from './checkpoint-options';
-import { type ModelConfig, readConfig } from './companions';
+import { type Companions, companionsOf, type ModelConfig, readConfig } from './companions';
 import { memoryOf } from './run-units';
 import { type Plan, planOf } from './plan';
 import { RecordedInputs } from './recorded-inputs';
 import type { Manifest } from './work-folder';
 
-/** The folder in a folder being written. */
-export const workName = '.vertexq';
-
 /** A checkpoint with all that is decided about it. */
 export interface Prepared {
   checkpoint: Checkpoint;
   config: ModelConfig | undefined;
+  companions: Companions;
   recorded: RecordedInputs | null;
   plan: Plan;
 }
@@ -35,11 +30,14 @@ export async function withPrepared<Result>(
   let recorded: RecordedInputs | null = null;
   try {
     const config = checkpoint.folder === null ? undefined : await readConfig(checkpoint.folder);
+    const companions =
+      checkpoint.folder === null ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder);
     if (settings.activations.length > 0) recorded = await RecordedInputs.open(settings.activations);
     const plan = planOf(checkpoint, settings, recorded, config?.modelType);
     requireRoom(plan, settings);
     addWarnings(plan, settings, recorded, checkpoint);
-    return await use({ checkpoint, config, recorded, plan });
+    plan.warnings.push(...companions.warnings);
+    return await use({ checkpoint, config, companions, recorded, plan });
   } finally {
     await recorded?.close();
     await checkpoint.close();
@@ -112,44 +110,14 @@ function identity({ size, modified, headerBytes }: SafetensorsFile): Record<stri
   const header = createHash('sha256').update(headerBytes).digest('hex');
   return {
     bytes: size,
-    modified: new Date(Number(modified / 1_000_000n)).toISOString(),
+    modified: timeOf(modified),
     nanoseconds: String(modified),
     header,
   };
 }
 
-/**
- * Throws where the output could not be written, or holds something that is not ours. Makes its folder; returns where the work folder
- * is, and how to undo it.
- */
-export async function prepareOutput(
-  { folder, input }: Checkpoint,
-  output: string,
-  { activations }: CheckpointSettings,
-): Promise<{ work: string; undo: () => Promise<void> }> {
-  const nothing = () => Promise.resolve();
-  if (folder === null) {
-    await checkOutput([input, ...activations], output);
-    return { work: `${output}${workName}`, undo: nothing };
-  }
-  const found = await stat(output).catch(() => undefined);
-  if (!found) {
-    await checkOutput([input], output);
-    await mkdir(output, { recursive: true });
-    return { work: join(output, workName), undo: () => rmdir(output).catch(() => {}) };
-  }
-  if (!found.isDirectory())
-    throw new VertexqError('ERR_VERTEXQ_FILE', `${output} cannot be written: it exists and is no folder`);
-  if ((await realpath(output)) === (await realpath(folder)))
-    throw new RangeError(`The output ${output} is the input: give it another name`);
-  await checkOutput([input], join(output, workName, 'x')).catch(() =>
-    checkOutput([input], join(output, 'x')),
-  );
-  const names = await readdir(output);
-  if (names.length > 0 && !names.includes(workName))
-    throw new VertexqError(
-      'ERR_VERTEXQ_FILE',
-      `${output} cannot be written: there is something in it already, and no interrupted run of ours`,
-    );
-  return { work: join(output, workName), undo: nothing };
+/** A file's time for people; file systems hold times that no date can be. */
+function timeOf(nanoseconds: bigint): string {
+  const date = new Date(Number(nanoseconds / 1_000_000n));
+  return Number.isNaN(date.getTime()) ? `${nanoseconds / 1_000_000_000n} s` : date.toISOString();
 }

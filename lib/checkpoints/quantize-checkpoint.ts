@@ -1,12 +1,15 @@
 import { join } from 'node:path';
 import { writeWhole } from '../files';
 import { indexName } from '../formats/safetensors/index-file';
+import { RunFiles } from '../runs/run-files';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
-import { companionsOf, configName, copyWhole } from './companions';
+import { configName, copyWhole } from './companions';
 import { withQuantization } from './config';
 import { type Plan, unitKey } from './plan';
-import { manifestOf, type Prepared, prepareOutput, withPrepared } from './prepare';
+import { prepareOutput } from './output';
+import { manifestOf, type Prepared, withPrepared } from './prepare';
 import { reportOf } from './report';
+import { addCheckpointFiles, addCheckpointPaths, gptqConfigName } from './run-files';
 import { UnitRunner } from './run-units';
 import { ShardRun } from './shard-run';
 import type { CheckpointOptions, CheckpointReport } from './types';
@@ -27,13 +30,26 @@ export async function quantizeCheckpoint(
   output: string,
   given: CheckpointOptions = {},
 ): Promise<CheckpointReport> {
+  return quantizeCheckpointWith(new RunFiles(), input, output, given);
+}
+
+/** `quantizeCheckpoint` of a run that reads and writes other files too. */
+export async function quantizeCheckpointWith(
+  files: RunFiles,
+  input: string,
+  output: string,
+  given: CheckpointOptions,
+): Promise<CheckpointReport> {
   const started = performance.now();
   checkPaths(input, output);
   const settings = checkCheckpointOptions(given);
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {
     const { plan, checkpoint } = prepared;
-    const { work: path, undo } = await prepareOutput(checkpoint, output, settings);
+    await addCheckpointPaths(files, input, output, settings.activations);
+    addCheckpointFiles(files, output, prepared);
+    await files.check();
+    const { work: path, undo } = await prepareOutput(checkpoint, output);
     const work = await WorkFolder.open(path, manifestOf(settings, prepared), settings.resume).catch(
       async (error: unknown) => {
         await undo();
@@ -46,8 +62,8 @@ export async function quantizeCheckpoint(
     );
     const runner = new UnitRunner(settings, work, total);
     try {
-      await runShards(runner, plan, work, checkpoint.folder === null ? null : output, output);
-      if (checkpoint.folder !== null) await finishFolder(checkpoint.folder, output, prepared, settings);
+      await runShards(runner, prepared, work, output);
+      if (checkpoint.folder !== null) await finishFolder(output, prepared, settings);
     } catch (error) {
       if (work.isEmpty) await work.remove().then(undo);
       else await work.close();
@@ -61,16 +77,16 @@ export async function quantizeCheckpoint(
 
 async function runShards(
   runner: UnitRunner,
-  plan: Plan,
+  { plan, checkpoint, recorded }: Prepared,
   work: WorkFolder,
-  folder: string | null,
   output: string,
 ): Promise<void> {
   const shards = plan.shards.map(
     (shard) =>
       new ShardRun(
         shard,
-        folder === null ? output : join(folder, shard.name),
+        [shard.source, ...(recorded?.paths ?? [])],
+        checkpoint.folder === null ? output : join(output, shard.name),
         work.partial(shard.name),
         shard.units.every((_, i) => work.done.has(unitKey(shard, i))),
       ),
@@ -85,20 +101,19 @@ async function runShards(
 
 /** What goes with the weights: other files, the config, and last the index, which says that all is there. */
 async function finishFolder(
-  from: string,
   to: string,
-  { config, checkpoint, plan }: Prepared,
+  { config, companions, checkpoint, plan }: Prepared,
   { options: { signal, onProgress } }: CheckpointSettings,
 ): Promise<void> {
   onProgress?.({ stage: 'write', done: 0, total: 1 });
-  for (const name of await companionsOf(from)) await copyWhole(join(from, name), join(to, name), signal);
+  for (const [name, path] of companions.files) await copyWhole(path, join(to, name), signal);
   if (config) {
     const text = plan.quantization ? withQuantization(config.text, plan.quantization) : config.text;
     await writeWhole(join(to, configName), Buffer.from(text), signal);
   }
   if (plan.quantization?.['quant_method'] === 'gptq')
     await writeWhole(
-      join(to, 'quantize_config.json'),
+      join(to, gptqConfigName),
       Buffer.from(`${JSON.stringify(plan.quantization, null, 2)}\n`),
       signal,
     );

@@ -136,6 +136,7 @@ export async function readRecorded(
   if (input.kind === 'gram') {
     const gram = await read(0, inFeatures);
     const wide = gram instanceof Float64Array ? gram : Float64Array.from(gram);
+    await file.requireUnchanged();
     await calibration.setGram(wide, undefined, signal);
     return { calibration, holdout: null };
   }
@@ -147,5 +148,6 @@ export async function readRecorded(
     await (begin < kept ? calibration : holdout!).add(await read(begin, end - begin), undefined, signal);
     begin = end;
   }
+  await file.requireUnchanged();
   return { calibration, holdout };
 }

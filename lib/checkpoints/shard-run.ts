@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { VertexqError } from '../errors';
 import { OutputFile } from '../files';
 import { InputFile } from '../formats/input-file';
+import type { SafetensorsFile } from '../formats/safetensors/file';
 import type { ShardPlan, Target } from './plan';
 
 /** A file of the output, being made, or made by an earlier run. */
@@ -13,6 +14,8 @@ export class ShardRun {
 
   constructor(
     readonly plan: ShardPlan,
+    /** What its bytes come from. */
+    private readonly sources: readonly SafetensorsFile[],
     readonly path: string,
     private readonly partial: string,
     /** Whether the interrupted run had done all of it. */
@@ -82,7 +85,7 @@ export class ShardRun {
   async finish(): Promise<void> {
     await this.open();
     if (this.made) return;
-    await this.plan.source.requireUnchanged();
+    for (const source of this.sources) await source.requireUnchanged();
     await this.making!.commit();
   }
 

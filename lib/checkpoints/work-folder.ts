@@ -1,9 +1,16 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readFile, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, lstat, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
-import { syncFolder, writeWhole } from '../files';
-import { binding } from '../native/binding';
+import { isTemporary, openOwn, syncFolder, writeWhole } from '../files';
+import { InputFile } from '../formats/input-file';
+import { describe } from '../options';
+import { Lock } from '../runs/lock';
+
+const manifestName = 'manifest.json';
+const journalName = 'journal';
+const lockName = 'lock';
 
 /** What a run depends on: two that agree in it write the same bytes. */
 export type Manifest = Readonly<Record<string, unknown>>;
@@ -21,10 +28,11 @@ export interface DoneUnit {
 export class WorkFolder {
   private last: Promise<unknown> = Promise.resolve();
   private noted = 0;
+  private readonly parts = new Set<string>();
 
   private constructor(
     readonly path: string,
-    private readonly lock: FileHandle,
+    private readonly lock: Lock,
     private readonly journal: FileHandle,
     /** By the keys of units. */
     readonly done: ReadonlyMap<string, DoneUnit>,
@@ -32,33 +40,35 @@ export class WorkFolder {
 
   /**
    * Opens the folder of a new run, or with `resume` of an interrupted one, if there is any. Rejects with ERR_VERTEXQ_LOCKED where another run
-   * works in it, ERR_VERTEXQ_RESUME where its run was of something else, or `resume` was not given; ERR_VERTEXQ_FILE.
+   * works in it, ERR_VERTEXQ_RESUME where its run was of something else, or `resume` was not given; ERR_VERTEXQ_FILE, also where there is
+   * something of that name that is not ours.
    */
   static async open(path: string, manifest: Manifest, resume: boolean): Promise<WorkFolder> {
-    let lock: FileHandle | undefined;
+    let lock: Lock | undefined;
+    let isNew = false;
+    let made = false;
     try {
-      await mkdir(path, { recursive: true });
-      lock = await open(join(path, 'lock'), 'a');
-      if (!binding().lockFile(lock.fd))
-        throw new VertexqError(
-          'ERR_VERTEXQ_LOCKED',
-          `Another run is writing this output: ${path} is locked. Wait for its end, or choose another output.`,
-        );
-      const before = await readFile(join(path, 'manifest.json'), 'utf8').catch(ifMissing);
+      made = await makeFolder(path);
+      await requireOurs(path);
+      lock = await Lock.take(join(path, lockName));
+      const before = await readOwn(join(path, manifestName));
       if (before !== undefined) requireSame(path, before, manifest, resume);
-      const journalPath = join(path, 'journal');
-      // Without a manifest nothing had begun.
-      if (before === undefined) {
-        await rm(journalPath, { force: true });
-        await writeWhole(join(path, 'manifest.json'), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
+      else {
+        // Nothing had begun.
+        isNew = true;
+        await rm(join(path, journalName), { force: true });
+        await writeWhole(join(path, manifestName), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
       }
-      const lines = await readFile(journalPath, 'utf8').catch(ifMissing);
-      const journal = await open(journalPath, 'a');
+      const lines = await readOwn(join(path, journalName));
+      const journal = await openOwn(join(path, journalName), constants.O_WRONLY | constants.O_APPEND);
       // What a kill cut off must not run into the next line.
       if (lines !== undefined && lines !== '' && !lines.endsWith('\n')) await journal.appendFile('\n');
       return new WorkFolder(path, lock, journal, readJournal(lines ?? ''));
     } catch (cause) {
-      await lock?.close();
+      // Nothing was done that could be gone on with.
+      if (isNew) await removeOwn(path, []);
+      await (isNew ? lock?.remove() : lock?.close());
+      if (made) await rmdir(path).catch(() => {}); // another run is in it
       if (cause instanceof VertexqError) throw cause;
       throw new VertexqError('ERR_VERTEXQ_FILE', `${path} cannot be used: ${(cause as Error).message}`, {
         cause,
@@ -68,6 +78,7 @@ export class WorkFolder {
 
   /** Where a file is made. */
   partial(name: string): string {
+    this.parts.add(`${name}.part`);
     return join(this.path, `${name}.part`);
   }
 
@@ -96,16 +107,76 @@ export class WorkFolder {
     await this.lock.close().catch(() => {});
   }
 
-  /** Takes the folder away: the run is complete, or nothing worth keeping was done. */
+  /** Takes the folder away: the run is complete, or nothing worth keeping was done. What others put into it stays. */
   async remove(): Promise<void> {
     await this.last;
     await this.journal.close();
-    // The manifest goes first: without it what is left means nothing.
-    await rm(join(this.path, 'manifest.json'), { force: true });
-    await rm(this.path, { recursive: true, force: true });
-    await this.lock.close();
+    await removeOwn(this.path, this.parts);
+    await this.lock.remove();
+    await rmdir(this.path).catch(() => {}); // unless there is something in it
     await syncFolder(dirname(this.path));
   }
+}
+
+/** Makes the folder, where there is nothing of that name; whether it did. */
+async function makeFolder(path: string): Promise<boolean> {
+  try {
+    await mkdir(path);
+    return true;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') throw cause;
+    const found = await lstat(path);
+    if (!found.isDirectory())
+      throw notOurs(path, found.isSymbolicLink() ? 'it is a link' : 'it is no folder');
+    return false;
+  }
+}
+
+/**
+ * Throws where a folder is not one that a run of ours left. Its manifest says that it is; before that is written, and after it is removed,
+ * there are a lock and temporary files at most.
+ */
+async function requireOurs(path: string): Promise<void> {
+  const names = await readdir(path);
+  if (names.includes(manifestName)) {
+    const text = (await readOwn(join(path, manifestName))) ?? '';
+    if (isForeign(text)) throw notOurs(path, `its ${manifestName} is of something else`);
+    return;
+  }
+  const other = names.find((name) => name !== lockName && !isTemporary(name));
+  if (other !== undefined) throw notOurs(path, `it has no ${manifestName}, and holds ${describe(other)}`);
+}
+
+/** What cannot be read may be ours, damaged: that is said later, and nothing removed. */
+function isForeign(text: string): boolean {
+  try {
+    const manifest: unknown = JSON.parse(text);
+    return !isObject(manifest) || typeof manifest['vertexq'] !== 'string';
+  } catch {
+    return false;
+  }
+}
+
+function notOurs(path: string, why: string): VertexqError {
+  return new VertexqError(
+    'ERR_VERTEXQ_FILE',
+    `${path} is where the work on this output would be kept, and is no work folder of vertexq: ${why}. Move it away, or choose another output.`,
+  );
+}
+
+/** Removes the files of a run, but the lock: the manifest last, which says that they are ours. */
+async function removeOwn(path: string, parts: Iterable<string>): Promise<void> {
+  const temporary = (await readdir(path).catch((): string[] => [])).filter(isTemporary);
+  for (const name of [...parts, ...temporary, journalName, manifestName])
+    await rm(join(path, name), { force: true }).catch(() => {}); // a folder, which is not ours
+}
+
+/** The text of a file of ours; undefined where there is none. */
+async function readOwn(path: string): Promise<string | undefined> {
+  const found = await lstat(path).catch(ifMissing);
+  if (!found) return undefined;
+  const bytes = await InputFile.with(path, (file) => file.read(0, file.size), { followLinks: false });
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
 }
 
 function ifMissing(error: NodeJS.ErrnoException): undefined {

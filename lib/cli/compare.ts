@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import type { CompareOptions, Comparison } from '../compare/types';
-import { checkOutput, writeWhole } from '../files';
+import { writeWhole } from '../files';
+import { addModelPaths } from '../models/run-files';
 import type { Method } from '../types';
 import { comparisonTable } from '../reports/comparison-table';
 import { errorPlot } from '../reports/error-plot';
+import { RunFiles } from '../runs/run-files';
 import * as parse from './arguments';
 import { type Context, lookOf } from './context';
 import { readingFlagNames, without } from './data-flags';
@@ -13,7 +15,6 @@ import {
   addLayerFlags,
   addMethodFlags,
   addThreadsFlag,
-  dataFiles,
   dataHelp,
   dataOptions,
   formatFlag,
@@ -86,16 +87,21 @@ async function compare(input: string, flags: Flags, context: Context): Promise<v
   // Before the work, not after it.
   if (plot !== undefined && !/\.svg$/i.test(plot))
     throw new RangeError(`The plot ${plot}: plots are SVG in this version, name it .svg`);
-  if (plot !== undefined) await checkOutput([input, ...dataFiles(flags)], plot);
+  const files = new RunFiles();
+  if (plot !== undefined) files.writes('plot', plot, { only: true });
+  const options = compareOptions(flags);
+  await addModelPaths(files, input, null, options);
+  await files.check();
+  await files.requireWritable();
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let comparison: Comparison;
   try {
-    comparison = await context.compareMethods(input, {
-      ...compareOptions(flags),
-      signal: context.signal,
-      onProgress: (progress) => display.show(progress),
-    });
+    comparison = await context.compareMethods(
+      input,
+      { ...options, signal: context.signal, onProgress: (progress) => display.show(progress) },
+      files,
+    );
   } finally {
     display.stop();
   }

@@ -7,6 +7,7 @@ import type {
 import type { CompareOptions, Comparison } from '../compare/types';
 import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
+import type { RunFiles } from '../runs/run-files';
 import { type Paint, painter } from '../reports/text';
 
 /** Where a command writes: `process.stdout` and `process.stderr`, or a test's own. */
@@ -28,12 +29,23 @@ export interface Context {
   /** Options of a file with those of the command line. */
   withConfig(file: string, flags: ModelOptions): Promise<ModelOptions>;
   withCheckpointConfig(file: string, flags: CheckpointOptions): Promise<CheckpointOptions>;
-  quantizeModel(input: string, output: string, options: ModelOptions): Promise<Report>;
-  compareMethods(input: string, options: CompareOptions): Promise<Comparison>;
+  /** `files`: what the command itself reads and writes; these functions add what they do, and check that all are apart. */
+  quantizeModel(input: string, output: string, options: ModelOptions, files: RunFiles): Promise<Report>;
+  compareMethods(input: string, options: CompareOptions, files: RunFiles): Promise<Comparison>;
   evaluateModel(float: string, quantized: string, options: EvaluateOptions): Promise<Evaluation>;
   inspectModel(input: string): Promise<Inspection>;
-  quantizeCheckpoint(input: string, output: string, options: CheckpointOptions): Promise<CheckpointReport>;
-  planCheckpoint(input: string, output: string, options: CheckpointOptions): Promise<CheckpointPlan>;
+  quantizeCheckpoint(
+    input: string,
+    output: string,
+    options: CheckpointOptions,
+    files: RunFiles,
+  ): Promise<CheckpointReport>;
+  planCheckpoint(
+    input: string,
+    output: string,
+    options: CheckpointOptions,
+    files: RunFiles,
+  ): Promise<CheckpointPlan>;
   inspectCheckpoint(input: string): Promise<CheckpointInspection>;
 }
 
@@ -47,15 +59,20 @@ export function processContext(signal: AbortSignal): Context {
     withConfig: async (...args) => (await import('./model-config.js')).withConfig(...args),
     withCheckpointConfig: async (...args) =>
       (await import('./checkpoint-config.js')).withCheckpointConfig(...args),
-    quantizeModel: async (...args) => (await import('../models/quantize-model.js')).quantizeModel(...args),
-    compareMethods: async (...args) =>
-      (await import('../compare/compare-methods.js')).compareMethods(...args),
+    quantizeModel: async (input, output, options, files) =>
+      (await import('../models/quantize-model.js')).quantizeModelWith(files, input, output, options),
+    compareMethods: async (...args) => (await import('../compare/compare-model.js')).compareModel(...args),
     evaluateModel: async (...args) => (await import('../evaluate/evaluate-model.js')).evaluateModel(...args),
     inspectModel: async (input) => (await import('../models/inspect-model.js')).inspectModel(input),
-    quantizeCheckpoint: async (...args) =>
-      (await import('../checkpoints/quantize-checkpoint.js')).quantizeCheckpoint(...args),
-    planCheckpoint: async (...args) =>
-      (await import('../checkpoints/plan-checkpoint.js')).planCheckpoint(...args),
+    quantizeCheckpoint: async (input, output, options, files) =>
+      (await import('../checkpoints/quantize-checkpoint.js')).quantizeCheckpointWith(
+        files,
+        input,
+        output,
+        options,
+      ),
+    planCheckpoint: async (input, output, options, files) =>
+      (await import('../checkpoints/plan-checkpoint.js')).planCheckpointWith(files, input, output, options),
     inspectCheckpoint: async (input) =>
       (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input),
   };

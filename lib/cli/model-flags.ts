@@ -156,8 +156,3 @@ export function dataOptions(
     ...(calibration === undefined ? {} : { calibration: onePath(calibration) }),
   };
 }
-
-/** The files among what was given. */
-export function dataFiles({ calibration = [], holdout }: Pick<ModelFlags, 'calibration' | 'holdout'>) {
-  return [...calibration, ...(typeof holdout === 'string' ? [holdout] : [])];
-}

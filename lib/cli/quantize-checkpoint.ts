@@ -1,6 +1,7 @@
 import type { CheckpointOptions, CheckpointPlan, CheckpointReport } from '../checkpoints/types';
 import { writeWhole } from '../files';
 import { checkpointPlanTable, checkpointSummary, checkpointTable } from '../reports/checkpoint-table';
+import type { RunFiles } from '../runs/run-files';
 import { byteProgress } from './byte-progress';
 import { type Context, lookOf } from './context';
 
@@ -18,6 +19,7 @@ export async function quantizeCheckpoint(
   given: CheckpointOptions,
   { output, report: reportFile, dryRun, json, quiet }: Where,
   context: Context,
+  files: RunFiles,
 ): Promise<void> {
   const look = lookOf(context);
   const options = { ...given, signal: context.signal };
@@ -26,16 +28,18 @@ export async function quantizeCheckpoint(
   };
   let result: CheckpointPlan | CheckpointReport;
   if (dryRun) {
-    const plan = await context.planCheckpoint(input, output, options);
+    const plan = await context.planCheckpoint(input, output, options, files);
     say(checkpointPlanTable(plan, look));
     result = plan;
   } else {
     const display = byteProgress(context, look, quiet);
     try {
-      const report = await context.quantizeCheckpoint(input, output, {
-        ...options,
-        onProgress: (progress) => display.show(progress),
-      });
+      const report = await context.quantizeCheckpoint(
+        input,
+        output,
+        { ...options, onProgress: (progress) => display.show(progress) },
+        files,
+      );
       display.stop();
       say(look.terminal ? checkpointTable(report, look) : checkpointSummary(report, look));
       result = report;

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
-import { realpath } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
-import { checkOutput, writeWhole } from '../files';
+import { addCheckpointPaths } from '../checkpoints/run-files';
+import { writeWhole } from '../files';
+import { addModelPaths } from '../models/run-files';
 import type { CheckpointOptions, WeightOverride } from '../checkpoints/types';
 import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
+import { RunFiles } from '../runs/run-files';
 import * as parse from './arguments';
 import {
   addCheckpointFlags,
@@ -24,7 +25,6 @@ import {
   addLayerFlags,
   addMethodFlags,
   addThreadsFlag,
-  dataFiles,
   dataHelp,
   dataOptions,
   type ModelFlags,
@@ -155,27 +155,41 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
   const { output, report: reportFile, json = false, quiet = false } = flags;
   const isForCheckpoint = await isCheckpoint(input);
   refuseOthers(flags, isForCheckpoint);
-  if (reportFile !== undefined) await checkReportFile(reportFile, input, flags);
+  if (reportFile !== undefined && /\.html?$/i.test(reportFile))
+    throw new RangeError(`The report ${reportFile}: reports are JSON in this version, name it .json`);
+  const files = new RunFiles();
+  if (flags.config !== undefined) files.reads('configuration file', flags.config);
+  if (reportFile !== undefined) files.writes('report', reportFile, { only: true });
+  // Before the work, not after it.
+  await files.requireWritable();
   const shared = sharedOptions(flags);
   if (isForCheckpoint) {
     const given = { ...shared, ...checkpointOptions(flags) };
+    const options =
+      flags.config === undefined ? given : await context.withCheckpointConfig(flags.config, given);
+    await addCheckpointPaths(files, input, output, options.activations);
+    await files.check();
     return quantizeCheckpoint(
       input,
-      flags.config === undefined ? given : await context.withCheckpointConfig(flags.config, given),
+      options,
       { output, report: reportFile, dryRun: flags.dryRun ?? false, json, quiet },
       context,
+      files,
     );
   }
   const options = flags.config === undefined ? shared : await context.withConfig(flags.config, shared);
+  await addModelPaths(files, input, output, options);
+  await files.check();
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let report: Report;
   try {
-    report = await context.quantizeModel(input, output, {
-      ...options,
-      signal: context.signal,
-      onProgress: (progress) => display.show(progress),
-    });
+    report = await context.quantizeModel(
+      input,
+      output,
+      { ...options, signal: context.signal, onProgress: (progress) => display.show(progress) },
+      files,
+    );
   } finally {
     display.stop();
   }
@@ -195,23 +209,4 @@ function sharedOptions(flags: Flags): ModelOptions & CheckpointOptions {
     ...(overrides && { overrides }),
     ...dataOptions(flags),
   } as ModelOptions & CheckpointOptions;
-}
-
-/** Before the work, not after it. */
-async function checkReportFile(file: string, input: string, { output, ...flags }: Flags): Promise<void> {
-  if (/\.html?$/i.test(file))
-    throw new RangeError(`The report ${file}: reports are JSON in this version, name it .json`);
-  for (const [path, what] of [
-    [input, 'input'],
-    [output, 'output'],
-  ] as const)
-    if ((await placeOf(file)) === (await placeOf(path)))
-      throw new RangeError(`The report ${file} is the ${what}: give it another name`);
-  await checkOutput([input, ...dataFiles(flags)], file);
-}
-
-/** Where a file that need not be there would be. */
-async function placeOf(file: string): Promise<string> {
-  const folder = resolve(dirname(file));
-  return join(await realpath(folder).catch(() => folder), basename(file));
 }

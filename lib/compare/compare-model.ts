@@ -10,7 +10,9 @@ import { type OpenModel, openModel, prepareData, selectLayers } from '../models/
 import { describeValue } from '../models/onnx/value-info';
 import { loadSession, runSession, runtimeVersion } from '../models/runtime';
 import { quantizeInto } from '../models/quantize-into';
+import { addModelPaths } from '../models/run-files';
 import { Workspace } from '../models/workspace';
+import { RunFiles } from '../runs/run-files';
 import type { JobOptions } from '../types';
 import { jobOptions, planRuns, type RunPlan } from './compare-options';
 import { meanErrors } from './run-errors';
@@ -20,8 +22,12 @@ interface ModelPlan extends RunPlan {
   settings: ModelSettings;
 }
 
-/** `compareMethods` of a model. */
-export async function compareModel(input: string, given: CompareOptions): Promise<Comparison> {
+/** `compareMethods` of a model, in a run that may write a file too. */
+export async function compareModel(
+  input: string,
+  given: CompareOptions,
+  files = new RunFiles(),
+): Promise<Comparison> {
   const started = performance.now();
   const options = { ...given };
   checkPath('input', input);
@@ -32,6 +38,9 @@ export async function compareModel(input: string, given: CompareOptions): Promis
   });
   options.signal?.throwIfAborted();
   const opened = await openModel(input, plans[0]!.settings.format);
+  await addModelPaths(files, input, null, options);
+  for (const path of opened.dataFiles) files.reads("input's data", path);
+  await files.check();
   const { skipped } = await selectLayers(opened, plans[0]!.settings);
   const data = await prepareData(opened.graph, options);
   const evaluation = await Evaluation.of(opened, data, options);

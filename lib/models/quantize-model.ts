@@ -1,11 +1,11 @@
-import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { environment } from '../environment';
-import { checkOutput } from '../files';
+import { RunFiles } from '../runs/run-files';
 import { checkModelOptions, checkPath } from './model-options';
 import { openModel, prepareData, selectLayers } from './model-steps';
 import { quantizeInto } from './quantize-into';
 import { loadSession, runtimeVersion } from './runtime';
+import { addModelPaths } from './run-files';
 import type { ModelOptions, Report } from './types';
 import { Workspace } from './workspace';
 
@@ -19,12 +19,22 @@ import { Workspace } from './workspace';
  * `output` appears only when it is complete; weights beyond 2 GiB, and with `externalData` all, lie beside it in `<output>_data`.
  *
  * Rejects with a TypeError or RangeError for arguments; VertexqError with the code ERR_VERTEXQ_FILE, _ONNX, _NO_LAYERS,
- * _CALIBRATION, _RUNTIME, _MEMORY, _NOT_FINITE, _SCALE_RANGE, _FORMAT, _UNSUPPORTED or _NUMERIC; with the signal's reason when aborted.
+ * _CALIBRATION, _RUNTIME, _MEMORY, _NOT_FINITE, _SCALE_RANGE, _FORMAT, _UNSUPPORTED, _LOCKED or _NUMERIC; with the signal's reason when aborted.
  */
 export async function quantizeModel(
   input: string,
   output: string,
   given: ModelOptions = {},
+): Promise<Report> {
+  return quantizeModelWith(new RunFiles(), input, output, given);
+}
+
+/** `quantizeModel` of a run that reads and writes other files too. */
+export async function quantizeModelWith(
+  runFiles: RunFiles,
+  input: string,
+  output: string,
+  given: ModelOptions,
 ): Promise<Report> {
   const started = performance.now();
   checkPath('input', input);
@@ -34,16 +44,19 @@ export async function quantizeModel(
   const options = { ...given };
   const { signal } = options;
   signal?.throwIfAborted();
-  const inputs = [input, ...pathsIn(options.calibration), ...pathsIn(options.holdout)];
-  await checkOutput(inputs, output);
+  await addModelPaths(runFiles, input, output, options);
+  await runFiles.check();
+  await runFiles.requireWritable();
   const opened = await openModel(input, settings.format);
-  await checkOutput(opened.dataFiles, output);
-  for (const place of await dataPlaces(output)) await checkOutput([...inputs, ...opened.dataFiles], place);
+  for (const path of opened.dataFiles) runFiles.reads("input's data", path);
+  await runFiles.check();
   const found = await selectLayers(opened, settings);
   const data = options.calibration === undefined ? null : await prepareData(opened.graph, options);
 
   const workspace = new Workspace(output);
   try {
+    // Where it is known that there will be several files; else when there are.
+    if (settings.externalData) await workspace.takeLock();
     const name = basename(output);
     const written = await quantizeInto(workspace, name, opened, found.layers, data, settings, options);
     if (data) await (await loadSession(workspace.pathOf(name), 'the quantized network')).release();
@@ -71,18 +84,4 @@ export async function quantizeModel(
   } finally {
     await workspace.end();
   }
-}
-
-/** Where the data of an output would lie: where there is something already, or nothing yet. */
-async function dataPlaces(output: string): Promise<string[]> {
-  const first = `${basename(output)}_data`;
-  const there = await readdir(dirname(output)).catch(() => []); // a folder that may be written need not be readable
-  const further = there.filter((name) => name.startsWith(first) && /^_\d+$/.test(name.slice(first.length)));
-  return [first, ...further].map((name) => join(dirname(output), name));
-}
-
-/** The files of calibration data. */
-function pathsIn(data: ModelOptions['holdout']): string[] {
-  const list: readonly unknown[] = Array.isArray(data) ? data : [data];
-  return list.filter((item) => typeof item === 'string');
 }

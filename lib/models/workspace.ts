@@ -1,9 +1,13 @@
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
-import { syncFolder, writeAll } from '../files';
+import { syncFolder, temporaryName, writeAll } from '../files';
+import { Lock } from '../runs/lock';
 import type { Place } from './onnx/skeleton';
+import { lockOf } from './run-files';
+
+/** How long another run's files may take to get their places, in milliseconds. */
+const patience = 10_000;
 
 /** A file that grows, and is read where it has been written. */
 export class SpoolFile {
@@ -51,10 +55,19 @@ export class Workspace {
   private readonly folder: string;
   private readonly files = new Map<string, SpoolFile>();
   private made: Promise<unknown> | undefined;
+  private lock: Lock | undefined;
 
   /** `output`: what the work is for, in whose folder the workspace is. */
   constructor(private readonly output: string) {
-    this.folder = join(dirname(output), `.vertexq-${randomBytes(8).toString('hex')}.tmp`);
+    this.folder = join(dirname(output), temporaryName());
+  }
+
+  /**
+   * Has the output for this run alone, until the workspace ends: two that write several files at a time would mix them. Rejects with
+   * ERR_VERTEXQ_LOCKED where another run has it.
+   */
+  async takeLock(wait = 0): Promise<void> {
+    this.lock ??= await this.guarded(() => Lock.take(lockOf(this.output), wait));
   }
 
   /** A new file. `name`: its last part is what it will be called in the end, if it is moved. */
@@ -95,13 +108,17 @@ export class Workspace {
    * older one is taken away first: it must not be read with the new one's data.
    */
   async publish(names: readonly string[]): Promise<void> {
+    if (names.length > 1) await this.takeLock(patience);
     await this.guarded(async () => {
       for (const name of names) {
         await this.files.get(name)!.sync();
         await this.files.get(name)!.close();
       }
+      const places = names.map((name) => join(dirname(this.output), name));
+      // Before the first of them: none may find something in its way when others have their places.
+      for (const place of places) await requireReplaceable(place);
       if (names.length > 1) await rm(this.output, { force: true });
-      for (const name of names) await rename(join(this.folder, name), join(dirname(this.output), name));
+      for (const [i, name] of names.entries()) await rename(join(this.folder, name), places[i]!);
       await syncFolder(dirname(this.output));
     });
   }
@@ -115,5 +132,16 @@ export class Workspace {
   async end(): Promise<void> {
     for (const file of this.files.values()) await file.close();
     if (this.made) await rm(this.folder, { recursive: true, force: true }).catch(() => {}); // nothing more can be done
+    await this.lock?.remove();
   }
+}
+
+/** Throws where something has come to be that a file would not replace. */
+async function requireReplaceable(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found && !found.isFile() && !found.isSymbolicLink())
+    throw new VertexqError(
+      'ERR_VERTEXQ_FILE',
+      `${path} cannot be written: something that is no regular file has come to be there`,
+    );
 }

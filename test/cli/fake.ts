@@ -54,13 +54,13 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     signal: new AbortController().signal,
     withConfig,
     withCheckpointConfig,
-    quantizeModel: async (input, output, options) => {
+    quantizeModel: async (input, output, options, files) => {
       outcome.calls.push({ input, output, options });
-      return quantizeModel ? quantizeModel(input, output, options) : sampleReport({ input, output });
+      return quantizeModel ? quantizeModel(input, output, options, files) : sampleReport({ input, output });
     },
-    compareMethods: async (input, compared) => {
+    compareMethods: async (input, compared, files) => {
       outcome.calls.push({ input, compared });
-      return compareMethods ? compareMethods(input, compared) : sampleComparison({ input });
+      return compareMethods ? compareMethods(input, compared, files) : sampleComparison({ input });
     },
     evaluateModel: async (input, output, evaluated) => {
       outcome.calls.push({ input, output, evaluated });

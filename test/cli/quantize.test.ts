@@ -280,8 +280,8 @@ test('on a terminal: a bar, and the table with colours, unless NO_COLOR is set',
 test('a bar ends with an error', async (t) => {
   const { stderr, code } = await runFake(base, {
     terminal: true,
-    quantizeModel: async (...args) => {
-      await working(...args);
+    quantizeModel: async (input, output, options) => {
+      await working(input, output, options);
       throw new Error('broken');
     },
   });

@@ -74,7 +74,8 @@ async function open(
   };
   try {
     for (const [name, path] of paths) {
-      const shard = await SafetensorsFile.open(path);
+      // What an index names was followed to its end: a link there now is another file.
+      const shard = await SafetensorsFile.open(path, { followLinks: folder === null });
       shards.set(name, shard);
       for (const tensor of shard.tensors.keys()) {
         const other = places.get(tensor);

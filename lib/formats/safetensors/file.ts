@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options';
-import { allocate, InputFile } from '../input-file';
+import { allocate, InputFile, type OpenOptions } from '../input-file';
 import { type Header, headerLength, parseHeader, prefixBytes, type TensorEntry } from './header';
 
 /** A safetensors file open for reading. Only its header is in memory. */
@@ -15,8 +15,8 @@ export class SafetensorsFile {
   /**
    * Opens `path` and checks its header. Rejects with ERR_VERTEXQ_FILE or ERR_VERTEXQ_SAFETENSORS. It is for the caller to close.
    */
-  static async open(path: string): Promise<SafetensorsFile> {
-    const file = await InputFile.open(path);
+  static async open(path: string, options?: OpenOptions): Promise<SafetensorsFile> {
+    const file = await InputFile.open(path, options);
     try {
       if (file.size < prefixBytes)
         throw new VertexqError(

@@ -1,9 +1,8 @@
 import { realpath } from 'node:fs/promises';
-import { isAbsolute, join, sep, win32 } from 'node:path';
+import { basename, dirname, isAbsolute, join, win32 } from 'node:path';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options';
-import { hubFilesOf } from '../hub-cache';
-import { InputFile } from '../input-file';
+import { allowedPlaces, isWithin, readFolderFile } from '../folder-file';
 import { HeaderError, HeaderScanner } from './header-scanner';
 
 export const indexName = 'model.safetensors.index.json';
@@ -19,13 +18,10 @@ export interface ShardIndex {
 const invalid = (file: string, why: string) =>
   new VertexqError('ERR_VERTEXQ_SAFETENSORS', `${file} is no valid index: ${why}`);
 
-/** Reads an index. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_SAFETENSORS. */
+/** Reads an index. Rejects with ERR_VERTEXQ_FILE, also where it is a link out of its folder; ERR_VERTEXQ_SAFETENSORS. */
 export async function readIndex(file: string): Promise<ShardIndex> {
-  const bytes = await InputFile.with(file, (input) => {
-    if (input.size > maxIndexBytes)
-      throw invalid(file, `it has ${input.size} bytes, and at most ${maxIndexBytes} are allowed`);
-    return input.read(0, input.size);
-  });
+  const bytes = await readFolderFile(dirname(file), basename(file), maxIndexBytes);
+  if (!bytes) throw new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be read: there is no such file`);
   try {
     return parseIndex(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
@@ -96,16 +92,10 @@ export async function shardPath(folder: string, name: string): Promise<string> {
       cause,
     });
   }
-  if (!(await allowedPlaces(folder)).some((place) => real.startsWith(place + sep)))
+  if (!isWithin(real, await allowedPlaces(folder)))
     throw new VertexqError(
       'ERR_VERTEXQ_SAFETENSORS',
       `${where} is a link to ${real}, out of that folder: put the file itself there`,
     );
   return real;
-}
-
-/** The folder itself; and where it is in a cache of the Hugging Face hub, whose files are links, that cache's files. */
-export async function allowedPlaces(folder: string): Promise<string[]> {
-  const blobs = await hubFilesOf(folder);
-  return [await realpath(folder), ...(blobs === null ? [] : [blobs])];
 }

@@ -1,0 +1,41 @@
+import { lstat, mkdir, readdir, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { VertexqError } from '../errors';
+import type { Checkpoint } from '../formats/safetensors/checkpoint';
+import { requireWritable } from '../runs/run-files';
+import { workName } from './run-files';
+
+/**
+ * Throws where the output could not be written, or holds something that is not ours. Makes its folder; returns where the work folder
+ * is, and how to undo it.
+ */
+export async function prepareOutput(
+  { folder }: Checkpoint,
+  output: string,
+): Promise<{ work: string; undo: () => Promise<void> }> {
+  const nothing = () => Promise.resolve();
+  const cannot = (why: string, cause?: unknown) =>
+    new VertexqError('ERR_VERTEXQ_FILE', `${output} cannot be written: ${why}`, { cause });
+  if (folder === null) {
+    await requireWritable(output);
+    return { work: `${output}${workName}`, undo: nothing };
+  }
+  const found = await stat(output).catch(() => undefined);
+  if (!found) {
+    if (await lstat(output).catch(() => undefined)) throw cannot('it is a link to nothing');
+    await requireWritable(output);
+    // Another run may make it at the same time: the lock tells them apart.
+    await mkdir(output, { recursive: true }).catch((cause: Error) => {
+      throw cannot(cause.message, cause);
+    });
+    return { work: join(output, workName), undo: () => rmdir(output).catch(() => {}) };
+  }
+  if (!found.isDirectory()) throw cannot('it exists and is no folder');
+  await requireWritable(join(output, 'x'), { mayExist: true });
+  const names = await readdir(output).catch((cause: Error) => {
+    throw cannot(cause.message, cause);
+  });
+  if (names.length > 0 && !names.includes(workName))
+    throw cannot('there is something in it already, and no interrupted run of ours');
+  return { work: join(output, workName), undo: nothing };
+}

@@ -1,0 +1,57 @@
+import { createHash } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { RunFiles } from '../runs/run-files';
+import type { ModelOptions } from './types';
+
+/** Notes the files of a model's run, as far as paths tell: the model, its data, what reads that; and of the output all that it may be. */
+export async function addModelPaths(
+  files: RunFiles,
+  input: string,
+  output: string | null,
+  options: Pick<ModelOptions, 'calibration' | 'holdout' | 'tokenizer'>,
+): Promise<void> {
+  files.reads('input', input, { only: true });
+  for (const path of [...pathsIn(options.calibration), ...pathsIn(options.holdout)]) {
+    files.reads('input', path);
+    for (const link of await linksIn(path)) files.reads('input', link);
+  }
+  if (typeof options.tokenizer === 'string') files.reads('tokenizer', options.tokenizer);
+  if (output === null) return;
+  files.writes('output', output, { only: true });
+  files.writes('lock', lockOf(output));
+  const [first = '', ...further] = await dataPlaces(output);
+  files.writesBeside('output', first, { series: dataName(output) });
+  for (const path of further) files.writesBeside('output', path);
+}
+
+/** The lock of a run that writes several files: a name that says by itself that it is temporary. */
+export function lockOf(output: string): string {
+  const name = createHash('sha256').update(basename(output).normalize('NFC').toLowerCase()).digest('hex');
+  return join(dirname(output), `.vertexq-${name.slice(0, 16)}.tmp`);
+}
+
+const dataName = (output: string) =>
+  new RegExp(`^${basename(output).replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')}_data(_\\d+)?$`);
+
+/** Where the data of an output would lie: where there is something already, or nothing yet. */
+async function dataPlaces(output: string): Promise<string[]> {
+  const first = `${basename(output)}_data`;
+  const there = await readdir(dirname(output)).catch((): string[] => []); // a folder that may be written need not be readable
+  const further = there.filter((name) => name !== first && dataName(output).test(name));
+  return [first, ...further].map((name) => join(dirname(output), name));
+}
+
+/** The files of calibration data. */
+function pathsIn(data: ModelOptions['holdout']): string[] {
+  const list: readonly unknown[] = Array.isArray(data) ? data : [data];
+  return list.filter((item) => typeof item === 'string' && item !== '') as string[];
+}
+
+/** The links in a folder of images: they lead to files that are not in it. */
+async function linksIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []); // mostly a file
+  return entries
+    .filter((entry) => entry.isSymbolicLink())
+    .map(({ parentPath, name }) => join(parentPath, name));
+}

@@ -1,0 +1,63 @@
+import { type FileHandle, lstat, rm } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
+import { VertexqError } from '../errors';
+import { openOwn } from '../files';
+import { binding } from '../native/binding';
+
+/** Milliseconds between two looks at a lock that another run has. */
+const interval = 50;
+
+/** A file that says, by being locked, that a run is writing an output. The lock ends with the process, however that ends. */
+export class Lock {
+  private constructor(
+    private readonly path: string,
+    private readonly handle: FileHandle,
+  ) {}
+
+  /**
+   * Takes the lock. Rejects with ERR_VERTEXQ_LOCKED where another run has it, and keeps it for `patience` milliseconds; ERR_VERTEXQ_FILE
+   * where there is something of that name that is no lock; with the signal's reason.
+   */
+  static async take(path: string, patience = 0, signal?: AbortSignal): Promise<Lock> {
+    for (const until = performance.now() + patience; ;) {
+      const handle = await openOwn(path);
+      try {
+        if (await isLocked(path, handle)) return new Lock(path, handle);
+      } catch (error) {
+        await handle.close();
+        throw error;
+      }
+      await handle.close();
+      if (performance.now() >= until)
+        throw new VertexqError(
+          'ERR_VERTEXQ_LOCKED',
+          `Another run is writing this output: ${path} is locked. Wait for its end, or choose another output.`,
+        );
+      await setTimeout(interval, undefined, { signal }).catch(() => signal?.throwIfAborted());
+    }
+  }
+
+  /** Lets go of the file, which stays. */
+  async close(): Promise<void> {
+    await this.handle.close().catch(() => {}); // closed already
+  }
+
+  /** Takes the file away, then lets go of it: who has opened it meanwhile sees that it is no more. */
+  async remove(): Promise<void> {
+    await rm(this.path, { force: true }).catch(() => {}); // a lock that nobody holds is in nobody's way
+    await this.close();
+  }
+}
+
+/** Whether an open file is now locked for us, and is still the one of this name: its run may have ended just now. */
+async function isLocked(path: string, handle: FileHandle): Promise<boolean> {
+  const own = await handle.stat({ bigint: true });
+  if (own.size > 0n)
+    throw new VertexqError(
+      'ERR_VERTEXQ_FILE',
+      `${path} should be a lock, and there is something in it: move it away`,
+    );
+  if (!binding().lockFile(handle.fd)) return false;
+  const there = await lstat(path, { bigint: true }).catch(() => undefined);
+  return there?.ino === own.ino && there.dev === own.dev;
+}
