@@ -1,4 +1,5 @@
 import { closest, distance } from 'fastest-levenshtein';
+import { isAbortSignal } from './realms';
 import type { AlphabetOptions, Box, Grid, JobOptions, Method, QuantizeOptions } from './types';
 
 // Every option of every call is checked here, before any work.
@@ -72,7 +73,7 @@ export function describe(value: unknown): string {
 
 export function checkJobOptions(options: JobOptions): void {
   if (options.threads !== undefined) requireInteger('threads', options.threads, 1, Infinity);
-  if (options.signal !== undefined && !(options.signal instanceof AbortSignal))
+  if (options.signal !== undefined && !isAbortSignal(options.signal))
     throw new TypeError(`Expected the "signal" option to be an AbortSignal, not ${describe(options.signal)}`);
   if (options.onProgress !== undefined && typeof options.onProgress !== 'function')
     throw new TypeError(

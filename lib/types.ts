@@ -115,8 +115,8 @@ export interface Preprocessed {
   rank: number;
   /** Per neuron, an upper bound of ‖Xw − Xq‖ after rounding: (δ/2)·Σ‖x_i‖ over its free entries, plus ‖Xŵ − Xw‖. */
   bound: Float64Array;
-  /** ‖XŴᵀ − XWᵀ‖ / ‖XWᵀ‖, Frobenius. */
-  residual: number;
+  /** ‖XŴᵀ − XWᵀ‖ / ‖XWᵀ‖, Frobenius; null where XWᵀ is 0 and XŴᵀ, by rounding, is not. */
+  residual: number | null;
   /** The alphabets, [outFeatures, groups]: the levels are (code − zeroPoint)·scale from `lowest` to `highest`. */
   scales: Float64Array;
   zeroPoints: Float64Array;

@@ -1,3 +1,5 @@
+import { isFloatArray } from '../realms';
+
 /** Numbers of a float output. */
 export type FloatData = Float32Array | Float64Array;
 
@@ -78,5 +80,5 @@ function argMax(data: FloatData, start: number, width: number): number {
 }
 
 export function isFloat(data: unknown): data is FloatData {
-  return data instanceof Float32Array || data instanceof Float64Array;
+  return isFloatArray(data);
 }

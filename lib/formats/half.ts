@@ -1,3 +1,5 @@
+import { isFloat32Array } from '../realms';
+
 // IEEE 754 binary16 and bfloat16, which JavaScript has no array types for: the bits are kept in a Uint16Array.
 
 /** The values of half-precision numbers given as bits: exact. */
@@ -49,7 +51,7 @@ function roundToEven(value: number): number {
 
 /** The nearest bfloat16 numbers, ties to even, as bits. */
 export function floatToBfloat(values: Float32Array | Float64Array): Uint16Array {
-  const singles = values instanceof Float32Array ? values : Float32Array.from(values);
+  const singles = isFloat32Array(values) ? values : Float32Array.from(values);
   const words = new Uint32Array(singles.buffer, singles.byteOffset, singles.length);
   // Half of what is cut off, and one less where the last bit that stays is 0. A NaN stays one.
   return Uint16Array.from(words, (word, i) =>

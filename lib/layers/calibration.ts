@@ -1,6 +1,7 @@
 import { binding, type CalibrationKind, type NativeCalibration, type NativePatches } from '../native/binding';
 import { finish } from '../native/jobs';
 import { fitsMoments } from '../options';
+import { isFloat32Array } from '../realms';
 import type { FloatArray, LayerInput, Method } from '../types';
 
 /** What a method needs to know of the data. `corrects`: whether it aims at what the float layer gave. */
@@ -48,7 +49,7 @@ export class Calibration {
   async add(rows: FloatArray, targetRows?: FloatArray, signal?: AbortSignal): Promise<void> {
     if (targetRows === undefined) await finish(() => this.native.add(rows), signal);
     // The addon takes both in the same precision.
-    else if (rows instanceof Float32Array === targetRows instanceof Float32Array)
+    else if (isFloat32Array(rows) === isFloat32Array(targetRows))
       await finish(() => this.native.add(rows, targetRows), signal);
     else await this.add(Float64Array.from(rows), Float64Array.from(targetRows), signal);
   }
@@ -116,7 +117,7 @@ function inRange(
 
 /** The largest absolute value; for float32 numbers, whose squares float64 holds, 1. */
 function largest(values: FloatArray): number {
-  if (values instanceof Float32Array) return 1;
+  if (isFloat32Array(values)) return 1;
   let most = 0;
   for (const value of values) if (Math.abs(value) > most) most = Math.abs(value);
   return most;

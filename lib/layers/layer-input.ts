@@ -1,5 +1,7 @@
+import { types } from 'node:util';
 import { describe, fitsMoments, requireInteger, requireKnown } from '../options';
-import type { FloatArray, LayerInput, Method } from '../types';
+import { isFloat64Array, isFloatArray } from '../realms';
+import type { LayerInput, Method } from '../types';
 
 const names = [
   'weight',
@@ -13,15 +15,11 @@ const names = [
   'crossGram',
 ] as const;
 
-function isFloatArray(value: unknown): value is FloatArray {
-  return value instanceof Float32Array || value instanceof Float64Array;
-}
-
 /** Throws unless `value` is rows of `width` finite-precision numbers that a job can read. Returns the number of rows. */
 function requireRows(name: string, value: unknown, width: number): number {
   if (!isFloatArray(value))
     throw new TypeError(`Expected "${name}" to be a Float32Array or Float64Array, not ${describe(value)}`);
-  if (!(value.buffer instanceof ArrayBuffer))
+  if (!types.isArrayBuffer(value.buffer))
     throw new TypeError(
       `Expected "${name}" not to be over a SharedArrayBuffer: copy it first, with .slice()`,
     );
@@ -52,7 +50,7 @@ export function checkLayer(layer: LayerInput): void {
   for (const name of ['gram', 'crossGram'] as const) {
     const matrix = layer[name];
     if (matrix === undefined) continue;
-    if (!(matrix instanceof Float64Array))
+    if (!isFloat64Array(matrix))
       throw new TypeError(`Expected "${name}" to be a Float64Array, not ${describe(matrix)}`);
     if (requireRows(name, matrix, inFeatures) !== inFeatures)
       throw new RangeError(

@@ -20,7 +20,7 @@ export function reportOf(
   const { outFeatures, inFeatures, calibration } = layer;
   const { norms, bound } = done;
   const error = errorsOf(done);
-  const judged = error.holdout ?? error.calibration;
+  const judged = layer.holdout ? error.holdout : error.calibration;
   const groups = Math.ceil(inFeatures / settings.groupSize);
   const hasZeroPoints = done.zeroPoints.some((zeroPoint) => zeroPoint !== 0);
   const isVertex = settings.method === 'vertex';
@@ -55,7 +55,7 @@ export function reportOf(
           outFeatures * groups * (4 + (hasZeroPoints ? settings.bits / 8 : 0)),
       ),
     },
-    warnings: warningsFor(settings.method, layer, error, fallenBack),
+    warnings: warningsFor(settings.method, layer, done.norms, error, fallenBack),
   };
 }
 
@@ -63,14 +63,21 @@ export function errorsOf({ norms }: NativeQuantized): LayerReport['error'] {
   return {
     calibration: norms.calibration && relative(norms.calibration, norms.weight),
     holdout: norms.holdout && relative(norms.holdout, norms.weight),
+    // Weights that are all 0 lie on every grid: there is no other error without a signal.
     weight: norms.weight.error === 0 ? 0 : norms.weight.error / norms.weight.signal,
   };
 }
 
-/** Outputs that are all 0 tell nothing of an error, unless no weight has changed. */
+/** Against outputs that are all 0 no error is relative, unless no weight has changed and none of them has come of it. */
 function relative({ error, signal }: Norms, weight: Norms): number | null {
-  if (error === 0 && signal === 0) return weight.error === 0 ? 0 : null;
-  return error / signal;
+  if (error === 0 && weight.error === 0) return 0;
+  const ratio = error / signal;
+  return signal > 0 && Number.isFinite(ratio) ? ratio : null;
+}
+
+/** A signal of 0, and an error that is not. */
+function nothingToCompare(rows: string): string {
+  return `The float layer's outputs on the ${rows} are all 0 (or next to it), and those of the quantized layer are not: the error is no share of them, and is given as null.`;
 }
 
 /** `Math.hypot(...values)` in pieces that fit the stack. */
@@ -89,6 +96,7 @@ export function fewRows(calibration: Calibration | null, inFeatures: number): bo
 function warningsFor(
   method: Method,
   { inFeatures, calibration, holdout }: WeightsInput,
+  norms: NativeQuantized['norms'],
   error: LayerReport['error'],
   fallenBack: FallenBack | null,
 ): string[] {
@@ -99,10 +107,16 @@ function warningsFor(
     );
   if (calibration && error.calibration === null)
     warnings.push(
-      'The outputs on the calibration rows are all 0: there was nothing to fit or to measure. Where the data is 0, weights are rounded to the nearest level.',
+      norms.calibration?.error
+        ? nothingToCompare('calibration rows')
+        : 'The outputs on the calibration rows are all 0: there was nothing to fit or to measure. Where the data is 0, weights are rounded to the nearest level.',
     );
   if (holdout && error.holdout === null)
-    warnings.push('The outputs on the held-out rows are all 0: there is no error to measure on them.');
+    warnings.push(
+      norms.holdout?.error
+        ? nothingToCompare('held-out rows')
+        : 'The outputs on the held-out rows are all 0: there is no error to measure on them.',
+    );
   if (fallenBack)
     warnings.push(
       `The fit to the calibration rows does not carry over: on held-out rows "${fallenBack.from}" has an error of ${formatPercent(fallenBack.holdout)}, plain rounding ("${method}") ${formatPercent(error.holdout)}. The layer has the latter.`,

@@ -61,7 +61,7 @@ export interface NativePreprocessed {
   weight: Float64Array;
   free: Int32Array[];
   bound: Float64Array;
-  residual: number;
+  residual: number | null;
   rank: number;
   scales: Float64Array;
   zeroPoints: Float64Array;

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { VertexqError } from '../errors';
 import type { JobOptions } from '../types';
+import { onAbort } from './aborts';
 import { binding, type NativeJob } from './binding';
 
 /** How often a running job's progress is looked at. */
@@ -22,14 +23,13 @@ export async function finish<Result>(
     throw fromNative(error);
   });
   let timer: NodeJS.Timeout | undefined;
-  let onAbort: (() => void) | undefined;
+  let forget: (() => void) | undefined;
   const interrupted = new Promise<never>((_, reject) => {
     const stop = (reason: unknown) => {
       job.cancel();
       reject(reason);
     };
-    onAbort = () => stop(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
+    if (signal) forget = onAbort(signal, () => stop(signal.reason));
     if (onProgress) timer = setInterval(() => attempt(() => tell(job, onProgress), stop), progressInterval);
   });
   try {
@@ -38,7 +38,7 @@ export async function finish<Result>(
     return value;
   } finally {
     clearInterval(timer);
-    if (onAbort) signal?.removeEventListener('abort', onAbort);
+    forget?.();
     // Whichever lost the race must not become an unhandled rejection.
     result.catch(() => {});
     interrupted.catch(() => {});

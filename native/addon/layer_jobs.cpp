@@ -1,6 +1,7 @@
 #include "layer_jobs.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <optional>
 
@@ -222,7 +223,8 @@ Napi::Value walkedToJs(Napi::Env env, const Walked& walked) {
   }
   object.Set("free", free);
   object.Set("bound", toJs(env, walked.bound));
-  object.Set("residual", walked.relativeResidual);
+  object.Set("residual",
+             std::isfinite(walked.relativeResidual) ? Napi::Number::New(env, walked.relativeResidual) : env.Null());
   object.Set("rank", static_cast<double>(walked.rank));
   object.Set("scales", toJs(env, alphabetParts(walked.alphabets, &Alphabet::step)));
   object.Set("zeroPoints", toJs(env, alphabetParts(walked.alphabets, &Alphabet::zeroPoint)));

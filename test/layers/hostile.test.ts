@@ -92,7 +92,7 @@ test('zero neurons, zero columns, constant rows and −0 are quantized', async (
 
   const constant = await preprocess(layerOf({ activations: new Float64Array(5 * inFeatures).fill(3) }));
   t.is(constant.rank, 1);
-  t.true(constant.residual < 1e-12);
+  t.true(constant.residual! < 1e-12);
   const flat = await quantizeLayer(layerOf({ weight: new Float32Array(36).fill(0.1) }), { bits: 2 });
   t.true(flat.report.error.weight < 1e-6);
 });
@@ -112,7 +112,7 @@ test('one sample, one input, prime widths, groups that do not divide', async (t)
           );
         }
         const done = await preprocess(layer, { groupSize });
-        t.true(done.residual < 1e-12);
+        t.true(done.residual! < 1e-12);
       }
 });
 
@@ -144,7 +144,7 @@ test('tiny, huge and denormal numbers give the right result or say what overflow
   for (const weightScale of [1e-300, 1e-40, 1e38, 1e300])
     for (const box of ['saturate', 'cell'] as const) {
       const done = await preprocess(scaled(weightScale, 1), { box });
-      t.true(done.residual < 1e-12 && done.weight.every(Number.isFinite));
+      t.true(done.residual! < 1e-12 && done.weight.every(Number.isFinite));
     }
   const denormal = await preprocess(scaled(1, 1e-320));
   t.true(denormal.weight.every(Number.isFinite) && denormal.bound.every(Number.isFinite));
@@ -167,7 +167,7 @@ test('tiny, huge and denormal numbers give the right result or say what overflow
     t.true(single.report.error.weight < 1e-6 && single.dequantize().every(Number.isFinite));
     try {
       const done = await preprocess(layerOf({ weight: largest(Number.MAX_VALUE), activations: x }), { grid });
-      t.true(done.weight.every(Number.isFinite) && done.residual < 1e-12);
+      t.true(done.weight.every(Number.isFinite) && done.residual! < 1e-12);
     } catch (error) {
       t.regex((error as VertexqError).code, /ERR_VERTEXQ_(SCALE_RANGE|NUMERIC)/);
     }

@@ -144,7 +144,7 @@ function checkWalk(layer: Layer, options: PreprocessOptions, done: Preprocessed)
   }
   if (signal > 1e-6 * norm(x) * norm(w) && moved > 1e-9 * signal)
     throw new Error(`layer moved by ${moved / signal}`);
-  if (Math.abs(done.residual * signal - moved) > 1e-11 * norm(x) * norm(w))
+  if (Math.abs(done.residual! * signal - moved) > 1e-11 * norm(x) * norm(w))
     throw new Error(`residual ${done.residual}, not ${moved / signal}`);
 }
 

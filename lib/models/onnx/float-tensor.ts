@@ -4,14 +4,15 @@ import { floatToBfloat, floatToHalf } from '../../formats/half';
 import type { FloatArray } from '../../types';
 import { typeNameOf } from './element-types';
 import { TensorProto_DataType as DataType, TensorProtoSchema, type TensorProto } from './onnx_pb';
+import { isFloat32Array, isFloat64Array } from '../../realms';
 
 /** Values as `raw_data` of a floating-point type, rounded to it. */
 export function floatsAs(type: number, values: FloatArray): Float32Array | Float64Array | Uint16Array {
   switch (type as DataType) {
     case DataType.FLOAT:
-      return values instanceof Float32Array ? values : Float32Array.from(values);
+      return isFloat32Array(values) ? values : Float32Array.from(values);
     case DataType.DOUBLE:
-      return values instanceof Float64Array ? values : Float64Array.from(values);
+      return isFloat64Array(values) ? values : Float64Array.from(values);
     case DataType.FLOAT16:
       return floatToHalf(values);
     case DataType.BFLOAT16:

@@ -5,6 +5,7 @@ import type { CalibrationKind } from '../../native/binding';
 import type { FloatArray } from '../../types';
 import type { ConvGeometry, Layer, RowsOf } from '../layers/layer';
 import type { TensorLike } from '../types';
+import { isFloat32Array } from '../../realms';
 
 /** What the layers that read a value in one way see of it. */
 export interface CapturedRows {
@@ -121,7 +122,7 @@ const pointwise = { kernel: [1], strides: [], dilations: [], pads: [] };
 
 const count = (dims: readonly number[]) => dims.reduce((product, dim) => product * dim, 1);
 
-const single = (values: FloatArray) => (values instanceof Float32Array ? values : Float32Array.from(values));
+const single = (values: FloatArray) => (isFloat32Array(values) ? values : Float32Array.from(values));
 
 /** The axis as an index. A vector is one row, whichever side the weight is on. */
 function axisOf({ axis }: RowsOf & { kind: 'axis' }, rank: number): number {
