@@ -50,8 +50,8 @@ struct Walked {
   std::vector<std::vector<int>> free;  // per neuron, the inputs whose weight is not on the alphabet
   std::vector<double> bound;           // per neuron, the certificate: ‖Xŵ - Xw‖ + Σ over free (step/2)·‖x_i‖
   std::vector<double> residual;        // per neuron, ‖Xŵ - Xw‖
-  double relativeResidual = 0;         // ‖XŴᵀ - XWᵀ‖ / ‖XWᵀ‖, Frobenius; 0 where both are, infinite where the latter is
-  std::size_t rank = 0;                // directions held
+  double relativeResidual = 0;  // ‖XŴᵀ - XWᵀ‖ / ‖XWᵀ‖, Frobenius; 0 where both are, infinite where the latter is
+  std::size_t rank = 0;  // directions held
 };
 
 /**
