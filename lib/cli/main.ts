@@ -14,7 +14,8 @@ export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as c
 
 const about = `
 Results go to stdout (--json, help), progress, tables and errors to stderr. Colours and bars appear only on a terminal;
-NO_COLOR turns colours off, VERTEXQ_DEBUG=1 adds stack traces to errors.
+NO_COLOR turns colours off, VERTEXQ_DEBUG=1 adds stack traces to errors. VERTEXQ_MODULES names a folder whose node_modules is looked
+in for onnxruntime-node and sharp before those beside vertexq; the working folder is not.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 `;

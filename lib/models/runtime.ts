@@ -7,7 +7,7 @@ import type { Feeds, TensorLike } from './types';
 type Runtime = typeof Ort;
 
 /**
- * onnxruntime-node, loaded on first need: from beside vertexq, or from the program's own folder. Throws ERR_VERTEXQ_RUNTIME with
+ * onnxruntime-node, loaded on first need: from beside vertexq, or where VERTEXQ_MODULES says. Throws ERR_VERTEXQ_RUNTIME with
  * what to install.
  */
 export function runtime(): Runtime {

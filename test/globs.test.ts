@@ -1,0 +1,53 @@
+import test from 'ava';
+import { matcher, requirePatterns } from '../lib/globs';
+
+test('trust 18: a glob that is too long or none is a RangeError that names the option', (t) => {
+  for (const pattern of ['a'.repeat(100_000), '*'.repeat(100_000), `{${'a,'.repeat(50_000)}b}`])
+    for (const name of ['layers', 'skip', 'overrides[0].layers'])
+      t.throws(() => requirePatterns(name, ['*', pattern]), {
+        instanceOf: RangeError,
+        message: new RegExp(
+          `^The pattern "[^ ]{57}\\.\\.\\." of the "${name.replace(/[[\].]/g, '\\$&')}" option has ${pattern.length} characters: expected at most 1000`,
+        ),
+      });
+  t.deepEqual(requirePatterns('skip', 'a'.repeat(1000)), ['a'.repeat(1000)]);
+});
+
+test('trust 9, 18: time is linear in the length of a name', (t) => {
+  const name = `${'embed'.repeat(80_000)}.x.weight`;
+  const started = performance.now();
+  const stars = Array.from({ length: 20 }, () => '*e').join('');
+  for (const [pattern, found] of [
+    [`${stars}*z`, false],
+    [`*${'[xy]*'.repeat(10)}`, false],
+    ['*{q,k,v}_proj*', false],
+    [`${'*?'.repeat(20)}.weight`, true],
+    ['*.x.*', true],
+  ] as const)
+    t.is(matcher([pattern])(name), found, pattern);
+  t.true(performance.now() - started < 5000);
+});
+
+test('globs match what they always did', (t) => {
+  const cases: [pattern: string, matching: string[], others: string[]][] = [
+    ['*', ['a', 'a/b', 'a.b', '.a'], ['']],
+    ['*_proj', ['q_proj', 'model.layers.0.q_proj', '/a/k_proj', '_proj'], ['q_proj.weight', 'proj']],
+    ['a?c', ['abc', 'a.c'], ['a/c', 'ac', 'abbc']],
+    ['layers.[0-3].*', ['layers.2.q'], ['layers.4.q', 'layers.12.q']],
+    ['[^ab]x', ['cx'], ['ax', 'bx', 'x']],
+    ['*.{q,k}_proj.{weight,bias}', ['a.q_proj.weight', 'b.k_proj.bias'], ['a.v_proj.weight']],
+    ['layers.{0..2}.*', ['layers.1.q'], ['layers.3.q']],
+    ['!a*', ['b'], ['ab']],
+    ['@(q|k)_proj', ['q_proj'], ['v_proj']],
+    ['**/b', ['b', 'a/b', 'a/c/b'], ['ab']],
+    ['a\\*b', ['a*b'], ['axb']],
+    ['{a,{b,c}}d', ['ad', 'bd', 'cd'], ['d']],
+    ['[ab]+', ['a', 'abab'], ['c']],
+  ];
+  for (const [pattern, matching, others] of cases) {
+    t.deepEqual(requirePatterns('layers', pattern), [pattern]);
+    for (const name of matching) t.true(matcher([pattern])(name), `${pattern} ${name}`);
+    for (const name of others) t.false(matcher([pattern])(name), `${pattern} ${name}`);
+  }
+  t.false(matcher([])('a'));
+});
