@@ -1,7 +1,7 @@
 import { describe } from '../options';
 import { findLayers } from './layers/find-layers';
 import { readModel } from './onnx/codec';
-import { attributeOf, Graph } from './onnx/graph';
+import { attributeOf, Graph, type Scope } from './onnx/graph';
 import type { TensorProto } from './onnx/onnx_pb';
 import { describeValue } from './onnx/value-info';
 import type { Inspection } from './types';
@@ -57,14 +57,14 @@ export async function inspectModel(input: string): Promise<Inspection> {
   };
 }
 
-/** Every constant of the main graph with the operator that uses it first. */
+/** Every constant with the operator that uses it first. */
 function* otherConstants(graph: Graph): Generator<[TensorProto, string]> {
-  const users = new Map<string, string>();
-  for (const node of graph.order)
-    for (const name of node.input) if (!users.has(name)) users.set(name, node.opType);
-  for (const tensor of graph.proto.initializer) yield [tensor, users.get(tensor.name) ?? 'unused'];
-  for (const node of graph.proto.node) {
-    const value = node.opType === 'Constant' ? attributeOf(node, 'value')?.t : undefined;
-    if (value) yield [value, users.get(node.output[0] ?? '') ?? 'unused'];
+  const userOf = (scope: Scope, name: string) => scope.usersOf(name)[0]?.node.opType ?? 'unused';
+  for (const scope of graph.all()) {
+    for (const tensor of scope.proto.initializer) yield [tensor, userOf(scope, tensor.name)];
+    for (const node of scope.proto.node) {
+      const value = node.opType === 'Constant' ? attributeOf(node, 'value')?.t : undefined;
+      if (value) yield [value, userOf(scope, node.output[0] ?? '')];
+    }
   }
 }

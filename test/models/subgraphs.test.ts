@@ -97,13 +97,16 @@ const scan = (): ModelProto =>
   );
 
 for (const [kind, build] of Object.entries({ Loop: loop, Scan: scan }))
-  test(`${kind}: layers around it are quantized, its body stays exact, and the result runs`, async (t) => {
+  test(`${kind}: layers around it alone are quantized, its body stays exact, and the result runs`, async (t) => {
     const model = build();
     const given = calibration[0]!;
     const answers: Record<string, Float32Array> = {};
     for (const format of ['float', 'matmulnbits'] as const) {
       const { input, output } = files(t, model);
-      const report = await quantizeModel(input, output, { calibration, format, bits: 6 });
+      const report = await quantizeModel(input, output, {
+        ...{ calibration, format, bits: 6 },
+        layers: ['first', 'second'],
+      });
       t.deepEqual(
         report.layers.map(({ name }) => name),
         ['first', 'second'],

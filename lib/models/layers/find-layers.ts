@@ -13,27 +13,27 @@ export interface FoundLayers {
 }
 
 /**
- * The layers of a graph that can be quantized: operators that hold weights, with a constant of floats. Throws ERR_VERTEXQ_ONNX at a
+ * The layers of a graph, and of those that its nodes hold, that can be quantized: operators that hold weights, with a constant of floats. Throws ERR_VERTEXQ_ONNX at a
  * MatMul or Gemm that lacks an input or its output.
  */
 export function findLayers(graph: Graph): FoundLayers {
   const found: FoundLayers = { layers: [], skipped: [] };
   const names = new Set<string>();
-  for (const node of graph.order) {
+  for (const { node, scope } of graph.placed()) {
     const weights = weightInputs(node);
     if (weights === null) continue;
     requireWhole(node, graph.file);
     // Without an activation there is nothing to fit, and the runtime folds such a product away.
-    if (node.opType !== 'Gather' && node.input.slice(0, 2).every((name) => graph.constant(name))) continue;
+    if (node.opType !== 'Gather' && node.input.slice(0, 2).every((name) => scope.constant(name))) continue;
     for (const { index, suffix = '', describe } of weights) {
-      const constant = graph.constant(node.input[index] ?? '');
+      const constant = scope.constant(node.input[index] ?? '');
       if (!constant) continue;
       const name = uniqueName(`${node.name || node.output.find((output) => output !== '')!}${suffix}`, names);
-      const described = describe(node, constant, graph);
+      const described = describe(node, constant);
       const reason = unsuitable(constant) ?? ('reason' in described ? described.reason : undefined);
       if (reason !== undefined) found.skipped.push({ name, reason, choice: false, tensor: constant.tensor });
       else if (!('reason' in described))
-        found.layers.push({ name, kind: node.opType, node, constant, ...described });
+        found.layers.push({ name, kind: node.opType, node, scope, constant, ...described });
     }
   }
   return found;

@@ -1,23 +1,16 @@
-import {
-  type Constant,
-  type Graph,
-  intAttribute,
-  intsAttribute,
-  isStandard,
-  textAttribute,
-} from '../onnx/graph';
+import { type Constant, intAttribute, intsAttribute, isStandard, textAttribute } from '../onnx/graph';
 import type { NodeProto } from '../onnx/onnx_pb';
 import { autoPads, type ConvGeometry, type Layer } from './layer';
 
 /** A layer without what does not depend on its operator; or why its weight cannot be quantized. */
-export type Described = Omit<Layer, 'name' | 'kind' | 'node' | 'constant'> | { reason: string };
+export type Described = Omit<Layer, 'name' | 'kind' | 'node' | 'scope' | 'constant'> | { reason: string };
 
 /** A weight that an operator may have. */
 interface WeightInput {
   index: number;
   /** What is added to the node's name where it has several. */
   suffix?: string;
-  describe: (node: NodeProto, constant: Constant, graph: Graph) => Described;
+  describe: (node: NodeProto, constant: Constant) => Described;
 }
 
 /** The weights that a node of this operator may have; null for an operator that holds none, or none that is known here. */

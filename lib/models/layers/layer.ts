@@ -1,4 +1,4 @@
-import type { Constant } from '../onnx/graph';
+import type { Constant, Scope } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 
 export const autoPads = ['NOTSET', 'SAME_UPPER', 'SAME_LOWER', 'VALID'] as const;
@@ -27,6 +27,8 @@ export interface Layer {
   /** The node's operator, such as `Conv`. */
   kind: string;
   node: NodeProto;
+  /** The graph that the node stands in. */
+  scope: Scope;
   /** Which of the node's inputs is the weight. */
   weightIndex: number;
   constant: Constant;
@@ -43,6 +45,16 @@ export interface Layer {
   groups: number;
   /** What the weight is multiplied with; null where it is not multiplied (an embedding) or that is not a value of the graph. */
   input: { value: string; rows: RowsOf } | null;
+}
+
+/** Whether a layer sees a value of the model's own graph, which can be looked at between two of its nodes. */
+export function isSeen({ input, scope }: Layer): boolean {
+  return input !== null && scope.parent === null;
+}
+
+/** The node of the model's own graph that computes with a layer's weight: its own, or the one that holds it. */
+export function outerNode({ node, scope }: Layer): NodeProto {
+  return scope.top ?? node;
 }
 
 /** A weight that is left as it is. */

@@ -50,9 +50,7 @@ async function stageModel(parts: StageParts): Promise<ModelProto> {
   const { graph, weights, outputs } = parts;
   const own: TensorProto[] = [];
   const nodes = needed(
-    parts.nodes.map((node) =>
-      seeded(substituted(node, parts.substitutes.get(node) ?? [], own), graph.placeOf(node)),
-    ),
+    parts.nodes.map((node) => seeded(substituted(node, parts.substitutes, own), graph.placeOf(node))),
     outputs,
   );
   const used = new Set([...nodes.flatMap(usedBy), ...outputs]);
@@ -71,11 +69,23 @@ async function stageModel(parts: StageParts): Promise<ModelProto> {
   return model;
 }
 
-function substituted(node: NodeProto, substitutes: readonly Substitute[], own: TensorProto[]): NodeProto {
-  if (substitutes.length === 0) return node;
+/** A node with weights put in place of its own, and of those of the nodes that it holds; itself where there are none. */
+function substituted(node: NodeProto, substitutes: StageParts['substitutes'], own: TensorProto[]): NodeProto {
+  const attributes = node.attribute.map((given) => {
+    if (!given.g) return given;
+    const nodes = given.g.node.map((inner) => substituted(inner, substitutes, own));
+    if (nodes.every((inner, i) => inner === given.g!.node[i])) return given;
+    const [changed, body] = [shallowCopy(given), shallowCopy(given.g)];
+    body.node = nodes;
+    changed.g = body;
+    return changed;
+  });
+  const direct = substitutes.get(node) ?? [];
+  if (direct.length === 0 && attributes.every((made, i) => made === node.attribute[i])) return node;
   const copy = shallowCopy(node);
+  copy.attribute = attributes;
   copy.input = [...node.input];
-  for (const { index, tensor } of substitutes) {
+  for (const { index, tensor } of direct) {
     if (!own.includes(tensor)) own.push(tensor);
     copy.input[index] = tensor.name;
   }

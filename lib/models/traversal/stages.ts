@@ -1,4 +1,4 @@
-import type { Layer } from '../layers/layer';
+import { isSeen, type Layer } from '../layers/layer';
 import { type Graph, usedBy } from '../onnx/graph';
 import type { NodeProto } from '../onnx/onnx_pb';
 import { makesNoTensor } from './no-tensors';
@@ -42,10 +42,11 @@ export function stagesOf(graph: Graph, layers: readonly Layer[]): Stage[] {
 function byInput(layers: readonly Layer[]): Map<string, Layer[]> {
   const groups = new Map<string, Layer[]>();
   for (const layer of layers) {
-    if (layer.input === null) continue;
-    const own = groups.get(layer.input.value);
+    if (!isSeen(layer)) continue;
+    const { value } = layer.input!;
+    const own = groups.get(value);
     if (own) own.push(layer);
-    else groups.set(layer.input.value, [layer]);
+    else groups.set(value, [layer]);
   }
   return groups;
 }

@@ -4,12 +4,12 @@ import { quantizeGroups } from '../../layers/quantize-groups';
 import { threadsFor } from '../../native/jobs';
 import type { LayerReport, Progress, QuantizedLayer } from '../../types';
 import type { PreparedCalibration } from '../calibration';
-import { type Layer, storageOf } from '../layers/layer';
+import { isSeen, type Layer, outerNode, storageOf } from '../layers/layer';
 import { asNodeSees, weightOf } from '../layers/weight-values';
 import { fitOf, layerSettings, type ModelSettings } from '../model-options';
 import type { OpenModel } from '../model-steps';
 import { floatTensor } from '../onnx/float-tensor';
-import { namesOf } from '../onnx/graph';
+import { namesOf, subgraphsOf } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import type { ModelOptions } from '../types';
 import type { Workspace } from '../workspace';
@@ -84,8 +84,13 @@ export class Traversal {
     for (const [index, { nodes }] of stages.entries())
       for (const node of nodes) this.lastStage.set(node, index);
     // Weights that see no value are done first: where they stand does not matter to them, but to what comes behind them.
-    for (const layer of this.layers.filter(({ input }) => input === null))
-      await this.quantize(layer, null, undefined);
+    // But for those inside of another node that share a weight with a layer that sees one: they take what is fitted there.
+    const seen = new Set(this.layers.filter(isSeen).map(({ constant }) => constant.tensor));
+    const shares = (layer: Layer) => layer.scope.parent !== null && seen.has(layer.constant.tensor);
+    const [later, first] = [true, false].map((waits) =>
+      this.layers.filter((layer) => !isSeen(layer) && shares(layer) === waits),
+    ) as [Layer[], Layer[]];
+    for (const layer of first) await this.quantize(layer, null, undefined);
     const runner = new StageRunner(
       this.opened,
       data,
@@ -95,13 +100,25 @@ export class Traversal {
         memory: this.settings.memory,
         errorCorrection: this.layers.some((layer) => fitOf(this.settings, layer).errorCorrection),
       },
-      new Set(this.layers.map(({ node }) => node)),
+      new Set(this.layers.map(outerNode)),
     );
     for (const [index, stage] of stages.entries()) {
       const { rows, rank } = await this.capture(stage, runner, data);
-      for (const node of stage.nodes) if (this.lastStage.get(node) === index) this.substitutes.delete(node);
-      for (const layer of stage.layers) await this.quantize(layer, rows, rank);
+      for (const node of stage.nodes) if (this.lastStage.get(node) === index) this.forget(node);
+      for (const layer of stage.layers) {
+        await this.quantize(layer, rows, rank);
+        for (const other of later.filter(({ constant }) => constant.tensor === layer.constant.tensor)) {
+          later.splice(later.indexOf(other), 1);
+          await this.quantize(other, null, undefined);
+        }
+      }
     }
+  }
+
+  /** Forgets what a node, and those that it holds, compute with. */
+  private forget(node: NodeProto): void {
+    this.substitutes.delete(node);
+    for (const body of subgraphsOf(node)) for (const inner of body.node) this.forget(inner);
   }
 
   /** What a stage's layers see. */
@@ -145,7 +162,7 @@ export class Traversal {
     try {
       const done = await this.doneOf(layer, capture?.rowsOf(layer) ?? null);
       this.replacements.push({ layer, stored: done.stored, report: done.quantized.report, activationRank });
-      if (this.lastStage.has(layer.node)) this.substitute(layer, done);
+      if (this.lastStage.has(outerNode(layer))) this.substitute(layer, done);
       const waiting = this.waiting.get(layer.constant.tensor)! - 1;
       this.waiting.set(layer.constant.tensor, waiting);
       if (waiting === 0) this.done.delete(layer.constant.tensor); // its codes are large

@@ -1,14 +1,16 @@
 import type { Replacement } from '../traversal/traversal';
-import { Graph, usedBy } from '../onnx/graph';
-import type { ModelProto, NodeProto } from '../onnx/onnx_pb';
+import { Graph, type Scope } from '../onnx/graph';
+import type { GraphProto, ModelProto, NodeProto } from '../onnx/onnx_pb';
 import type { Names } from './names';
 
 /** Puts quantized weights into a model, which is changed. Nothing else in it changes. */
 export function assemble(model: ModelProto, replacements: readonly Replacement[], names: Names): void {
-  const used = new Set([
-    ...model.graph!.node.flatMap(usedBy),
-    ...model.graph!.output.map(({ name }) => name),
-  ]);
+  const used = new Map<GraphProto, Set<string>>();
+  for (const scope of new Graph(model, 'the model').all())
+    used.set(
+      scope.proto,
+      new Set(scope.proto.initializer.map(({ name }) => name).filter((name) => scope.usesOf(name) > 0)),
+    );
   for (const { layer, stored, activationRank } of replacements)
     stored.wire(layer, { model, names, activationRank });
   dropUnused(model, replacements, used);
@@ -25,38 +27,53 @@ export function assemble(model: ModelProto, replacements: readonly Replacement[]
 function dropUnused(
   model: ModelProto,
   replacements: readonly Replacement[],
-  used: ReadonlySet<string>,
+  used: ReadonlyMap<GraphProto, ReadonlySet<string>>,
 ): void {
   const graph = new Graph(model, 'the model');
+  const places = new Map<NodeProto, Scope>();
+  for (const { node, scope } of graph.placed()) places.set(node, scope);
   const steps = new Set<NodeProto>();
   for (const step of replacements.flatMap(({ layer }) => layer.constant.chain)) {
     steps.add(step);
     // The form that a Reshape gives.
     for (const name of step.input.slice(1)) {
-      const maker = graph.producerOf(name);
+      const maker = places.get(step)!.scopeOf(name)?.producerOf(name);
       if (maker?.opType === 'Constant') steps.add(maker);
     }
   }
   // From the layer's end of the way to the weight's, for each step frees the one before.
-  const freed = new Map<string, number>();
-  const isFree = (name: string) => graph.usesOf(name) === (freed.get(name) ?? 0);
+  const freed = new Map<Scope, Map<string, number>>();
+  const gone = new Map<Scope, Set<string>>();
+  for (const scope of graph.all()) {
+    freed.set(scope, new Map());
+    gone.set(scope, new Set());
+  }
+  const isFree = (scope: Scope, name: string) => scope.usesOf(name) === (freed.get(scope)!.get(name) ?? 0);
   const pending = [...steps];
-  const gone = new Set<string>();
   const unwanted = new Set<NodeProto>();
   for (let step = pending.shift(); step; step = pending.shift()) {
-    if (!steps.has(step) || !step.output.every(isFree)) continue;
+    const own = places.get(step)!;
+    if (!steps.has(step) || !step.output.every((name) => isFree(own, name))) continue;
     steps.delete(step);
     unwanted.add(step);
-    for (const name of step.output) gone.add(name);
+    for (const name of step.output) gone.get(own)!.add(name);
     for (const name of step.input) {
-      freed.set(name, (freed.get(name) ?? 0) + 1);
-      const before = graph.producerOf(name);
+      const scope = own.scopeOf(name);
+      if (!scope) continue;
+      const counts = freed.get(scope)!;
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+      const before = scope.producerOf(name);
       if (before) pending.push(before);
     }
   }
-  for (const { name } of graph.proto.initializer) if (used.has(name) && isFree(name)) gone.add(name);
-  graph.proto.node = graph.proto.node.filter((node) => !unwanted.has(node));
-  graph.proto.initializer = graph.proto.initializer.filter((kept) => !gone.has(kept.name));
-  for (const list of ['input', 'valueInfo'] as const)
-    graph.proto[list] = graph.proto[list].filter(({ name }) => !gone.has(name));
+  for (const [scope, names] of gone) {
+    const { proto } = scope;
+    for (const { name } of proto.initializer)
+      if (used.get(proto)!.has(name) && isFree(scope, name)) names.add(name);
+    if (names.size === 0) continue;
+    proto.node = proto.node.filter((node) => !unwanted.has(node));
+    proto.initializer = proto.initializer.filter((kept) => !names.has(kept.name));
+    for (const list of ['input', 'valueInfo'] as const)
+      proto[list] = proto[list].filter(({ name }) => !names.has(name));
+  }
 }

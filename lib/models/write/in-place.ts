@@ -1,6 +1,6 @@
 import type { Layer } from '../layers/layer';
 import { asStored } from '../layers/weight-values';
-import { attributeOf, type Graph, isStandard } from '../onnx/graph';
+import { attributeOf, isStandard, type Scope } from '../onnx/graph';
 import { floatTensor } from '../onnx/float-tensor';
 import { dimsOf } from '../onnx/tensor';
 import type { Store } from './stored-weight';
@@ -10,16 +10,17 @@ import type { Store } from './stored-weight';
  * change. For weights that nothing but quantized layers uses, and that come to these unchanged.
  */
 export const storeInPlace: Store = (layer, quantized) => {
-  const { tensor: original, chain } = layer.constant;
+  const { tensor: original, chain, scope } = layer.constant;
   const values = asStored(layer, quantized.dequantize());
   const fresh = floatTensor(original.name, dimsOf(original), original.dataType, values);
   if (original.docString !== '') fresh.docString = original.docString;
   const maker = chain.find(({ opType }) => opType === 'Constant');
   return {
-    tensors: maker ? [] : [fresh],
+    // The model's own initializers may wait for it in a file.
+    tensors: maker || scope.parent ? [] : [fresh],
     bytes: fresh.rawData.length,
-    wire(_, { model }) {
-      const list = model.graph!.initializer;
+    wire() {
+      const list = scope.proto.initializer;
       const place = list.indexOf(original);
       if (maker) attributeOf(maker, 'value')!.t = fresh;
       else if (place < 0)
@@ -30,16 +31,17 @@ export const storeInPlace: Store = (layer, quantized) => {
 };
 
 /** Whether a weight's only uses, through every value it goes by, are `layers` many quantized layers. */
-export function isOnlyUsedBy(layer: Layer, layers: number, graph: Graph): boolean {
-  const { tensor: original, chain } = layer.constant;
+export function isOnlyUsedBy(layer: Layer, layers: number): boolean {
+  const { tensor: original, chain, scope } = layer.constant;
   const source = chain.find((step) => step.opType === 'Constant')?.output[0] ?? original.name;
   // Followed forward, as a tied weight may reach its layers on several ways.
   let uses = 0;
-  const pending = [source];
-  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-    const passing = graph.usersOf(name).filter((step) => isStandard(step) && passesOn.has(step.opType));
-    uses += graph.usesOf(name) - passing.length;
-    for (const step of passing) pending.push(step.output[0]!);
+  const pending: [string, Scope][] = [[source, scope]];
+  for (let value = pending.pop(); value; value = pending.pop()) {
+    const [name, where] = value;
+    const passing = where.usersOf(name).filter(({ node }) => isStandard(node) && passesOn.has(node.opType));
+    uses += where.usesOf(name) - passing.length;
+    for (const user of passing) pending.push([user.node.output[0]!, user.scope]);
   }
   return uses === layers;
 }

@@ -1,5 +1,5 @@
 import type { QuantizedLayer } from '../../types';
-import { type Layer, storageOf } from '../layers/layer';
+import { isSeen, type Layer, storageOf } from '../layers/layer';
 import type { OpenModel } from '../model-steps';
 import type { SpoolFile, Workspace } from '../workspace';
 import { storeDequantizeLinear } from './dequantize';
@@ -54,7 +54,7 @@ export class WeightStores {
   /** To turn a product round, the rank of its other side must have been seen. */
   private isPackable(layer: Layer): boolean {
     const turns = layer.input?.rows.kind === 'axis' && layer.input.rows.axis === -2;
-    return fitsMatMulNBits(layer) && (this.hasData || !turns || layer.kind === 'Gemm');
+    return fitsMatMulNBits(layer) && ((this.hasData && isSeen(layer)) || !turns || layer.kind === 'Gemm');
   }
 
   /** The layers that share a weight's codes, and itself. */
@@ -68,6 +68,6 @@ export class WeightStores {
   /** Whether a weight may change where it is: all of its uses are quantized, and alike. */
   private isReplaceable(layer: Layer): boolean {
     const { unchanged } = layer.constant;
-    return unchanged && isOnlyUsedBy(layer, this.alike(layer).length, this.opened.graph);
+    return unchanged && isOnlyUsedBy(layer, this.alike(layer).length);
   }
 }

@@ -1,3 +1,4 @@
+import { create } from '@bufbuild/protobuf';
 import type { Codes } from '../../../lib/formats/integer-codes';
 import { floatToHalf, halfToFloat } from '../../../lib/formats/half';
 import { dequantize } from '../../../lib/layers/quantize-weights';
@@ -5,8 +6,10 @@ import type { Layer } from '../../../lib/models/layers/layer';
 import { Names } from '../../../lib/models/write/names';
 import type { Store } from '../../../lib/models/write/stored-weight';
 import type { View } from '../../../lib/models/write/view';
+import { Scope } from '../../../lib/models/onnx/graph';
 import { node, tensor } from '../../../lib/models/onnx/make';
 import {
+  GraphProtoSchema,
   TensorProto_DataType as DataType,
   type ModelProto,
   type NodeProto,
@@ -52,8 +55,10 @@ export function layerOf(node: NodeProto, weightIndex: number, view: View, name =
   const { dims, dataType, ...rest } = view;
   const weight = tensor(name, dims, new Float32Array(dims.reduce((a, b) => a * b, 1)));
   const order = dims.map((_, i) => i);
+  const scope = new Scope(create(GraphProtoSchema, {}), 'a file');
   const constant = {
     tensor: weight,
+    scope,
     chain: [],
     transposed: false,
     dims: [...dims],
@@ -61,7 +66,7 @@ export function layerOf(node: NodeProto, weightIndex: number, view: View, name =
     order,
     unchanged: true,
   };
-  return { name: node.name, kind: node.opType, node, weightIndex, constant, ...rest, input: null };
+  return { name: node.name, kind: node.opType, node, scope, weightIndex, constant, ...rest, input: null };
 }
 
 /** Values [outFeatures, inFeatures] as a view shows them, found element by element. */
