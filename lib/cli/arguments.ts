@@ -105,6 +105,27 @@ export function override(text: string, before: readonly WeightOverride[] = []): 
   return [...before, own];
 }
 
+/** The name of a dimension, or `input=axis`; several of the latter add up. */
+export function batchAxis(
+  text: string,
+  before?: string | Readonly<Record<string, number | null>>,
+): string | Record<string, number | null> {
+  // Names may have an "=" of their own.
+  const [, input, axis] = /^(.+)=(\d+|none)$/s.exec(text) ?? [];
+  if (before !== undefined && (input === undefined || typeof before === 'string'))
+    throw new InvalidArgumentError(
+      'Expected one name of a dimension, or an axis for each of several inputs.',
+    );
+  if (text === '') throw new InvalidArgumentError('Expected the name of a dimension, or input=axis.');
+  if (input === undefined) return text;
+  // Defined rather than assigned: an input may be called `__proto__`.
+  const own = [
+    ...Object.entries((before as object | undefined) ?? {}),
+    [input, axis === 'none' ? null : Number(axis)],
+  ];
+  return Object.fromEntries(own) as Record<string, number | null>;
+}
+
 const units: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
 
 /** Bytes: a number with k, M or G for powers of 1024. */

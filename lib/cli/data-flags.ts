@@ -8,6 +8,7 @@ import { choice } from './choice';
 /** What these flags give. */
 export interface ReadingFlags {
   batchSize?: number;
+  batchAxis?: NonNullable<DataOptions['batchAxis']>;
   tokenizer?: string;
   maxLength?: number;
   textField?: string;
@@ -24,6 +25,11 @@ export function addReadingFlags(command: Command): Command {
       '--batch-size <n>',
       'samples per run of the network (default: 32, or what the network fixes)',
       parse.wholeNumber,
+    )
+    .option(
+      '--batch-axis <name|input=axis>',
+      'where the samples lie: a dimension by name, or an axis of an input ("none": the same for all), repeatable (default: by the names)',
+      parse.batchAxis,
     )
     .option(
       '--tokenizer <tokenizer.json>',
@@ -60,11 +66,12 @@ export function addReadingFlags(command: Command): Command {
 
 /** The flags by the library's names. */
 export function dataFlagsOf(flags: ReadingFlags): DataOptions {
-  const { batchSize, tokenizer, maxLength, textField } = flags;
+  const { batchSize, batchAxis, tokenizer, maxLength, textField } = flags;
   const { imageSize: size, imageMean: mean, imageStd: std, imageOrder: order, imageFit: fit } = flags;
   const image = given({ size, mean, std, order, fit });
   return given({
     batchSize,
+    batchAxis,
     tokenizer,
     maxLength,
     textField,
@@ -74,6 +81,7 @@ export function dataFlagsOf(flags: ReadingFlags): DataOptions {
 
 export const readingFlagNames = [
   'batchSize',
+  'batchAxis',
   'tokenizer',
   'maxLength',
   'textField',

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { InferenceSession } from 'onnxruntime-node';
 import { environment } from '../environment';
 import { OutputErrorSum } from '../evaluate/output-error';
+import { type OutputAxis, outputAxis } from '../evaluate/output-axis';
 import { scoreOf } from '../evaluate/score';
 import type { PreparedCalibration } from '../models/calibration';
 import { checkModelOptions, checkPath, type ModelSettings } from '../models/model-options';
@@ -103,6 +104,7 @@ class Evaluation {
   private constructor(
     private readonly float: InferenceSession | null,
     private readonly outputs: string[],
+    private readonly axes: ReadonlyMap<string, OutputAxis>,
     private readonly data: PreparedCalibration,
     private readonly options: CompareOptions,
   ) {}
@@ -116,7 +118,8 @@ class Evaluation {
     const names = described.map(({ name }) => name);
     const held = data.holdout.length > 0 && names.length > 0;
     const float = held ? await loadSession(file, 'the float network') : null;
-    const evaluation = new Evaluation(float, names, data, options);
+    const axes = new Map(described.map((output) => [output.name, outputAxis(output, data.batchNames)]));
+    const evaluation = new Evaluation(float, names, axes, data, options);
     if (data.holdout.length === 0)
       evaluation.warnings.push(
         'Nothing is held out: the error of the network\'s outputs is not known. Give more samples, or "holdout" data',
@@ -141,11 +144,11 @@ class Evaluation {
     if (!this.float) return { output: null, score: null };
     const session = await loadSession(file, 'the quantized network');
     try {
-      const sum = new OutputErrorSum();
+      const sum = new OutputErrorSum(this.axes);
       const answers: ModelOutputs[] = [];
-      for (const feed of this.data.holdout) {
+      for (const [i, feed] of this.data.holdout.entries()) {
         const answer = await this.run(session, feed);
-        sum.add(await this.run(this.float, feed), answer);
+        sum.add(await this.run(this.float, feed), answer, this.data.holdoutSizes[i]);
         if (this.options.score) answers.push(answer);
       }
       return { output: sum.result(), score: this.options.score ? await this.score(answers) : null };

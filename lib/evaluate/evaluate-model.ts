@@ -4,10 +4,11 @@ import { VertexqError } from '../errors';
 import { type PreparedSamples, prepareSamples, dataOptionsOf } from '../models/calibration';
 import { checkDataOptions, dataOptionNames } from '../models/data/data-options';
 import { runtimeVersion } from '../models/runtime';
-import type { Feeds } from '../models/types';
+import type { DescribedValue } from '../models/onnx/value-info';
 import { checkJobOptions, describe, requireInteger, requireKnown } from '../options';
 import { timeBoth } from './latency';
 import { Network, type NetworkFile, readNetwork } from './network';
+import { outputAxis } from './output-axis';
 import { OutputErrors } from './output-errors';
 import { checkScore, scoreOf } from './score';
 import type { EvaluateOptions, Evaluation, ModelOutputs } from './types';
@@ -49,7 +50,7 @@ export async function evaluateModel(
   });
   const both = await Both.load(float, quantized, outputs, options);
   try {
-    const { errors, score } = await both.compare(data.feeds);
+    const { errors, score } = await both.compare(data, float.outputs);
     const latency = await both.time(data);
     for (const output of errors) warnings.push(...output.warnings());
     return {
@@ -159,9 +160,21 @@ class Both {
   }
 
   /** Compares the outputs on all of the data. */
-  async compare(feeds: readonly Feeds[]): Promise<{ errors: OutputErrors[]; score: Evaluation['score'] }> {
+  async compare(
+    { feeds, sizes, batchNames }: PreparedSamples,
+    outputs: readonly DescribedValue[],
+  ): Promise<{ errors: OutputErrors[]; score: Evaluation['score'] }> {
     const { signal, onProgress, score } = this.options;
-    const errors = this.names.map((name) => new OutputErrors(name));
+    const errors = this.names.map(
+      (name) =>
+        new OutputErrors(
+          name,
+          outputAxis(
+            outputs.find((output) => output.name === name)!,
+            batchNames,
+          ),
+        ),
+    );
     const kept: { float: ModelOutputs[]; quantized: ModelOutputs[] } = { float: [], quantized: [] };
     for (const [done, feed] of feeds.entries()) {
       onProgress?.({ stage: 'evaluate', done, total: feeds.length });
@@ -169,7 +182,8 @@ class Both {
       await setImmediate();
       signal?.throwIfAborted();
       const [float, quantized] = [await this.float.run(feed), await this.quantized.run(feed)];
-      for (const [i, name] of this.names.entries()) errors[i]!.add(float[name]!, quantized[name]);
+      for (const [i, name] of this.names.entries())
+        errors[i]!.add(float[name]!, quantized[name], sizes[done]);
       if (!score) continue;
       kept.float.push(float);
       kept.quantized.push(quantized);

@@ -1,6 +1,6 @@
 import { halfToFloat } from '../formats/half';
 import type { TensorLike } from '../models/types';
-import { type FloatData, isFloat, RowErrors } from './row-errors';
+import { type FloatData, isFloat, RowErrors, rowsOf } from './row-errors';
 import type { OutputEvaluation } from './types';
 
 /** Adds up how far one output of the quantized network is from that of the float network. Memory: a row. */
@@ -11,10 +11,14 @@ export class OutputErrors {
   private type = 'unknown';
   private isFloat = true;
 
-  constructor(private readonly name: string) {}
+  /** `axisOf`: the axis of the output, of such dimensions, along which the samples of a run lie. */
+  constructor(
+    private readonly name: string,
+    private readonly axisOf: (dims: readonly number[], samples: number) => number | null = () => null,
+  ) {}
 
-  /** Adds what the two networks gave for one feed. */
-  add(float: TensorLike, quantized: TensorLike | undefined): void {
+  /** Adds what the two networks gave for one feed, of so many samples. */
+  add(float: TensorLike, quantized: TensorLike | undefined, samples = 1): void {
     this.type = float.type ?? this.type;
     const wanted = floatsOf(float);
     const got = quantized && floatsOf(quantized);
@@ -22,7 +26,7 @@ export class OutputErrors {
     if (!quantized || quantized.dims.join() !== float.dims.join() || (wanted === null) !== (got === null)) {
       this.otherShape++;
     } else if (wanted && got) {
-      this.errors.add(wanted, got, float.dims.at(-1) ?? 1);
+      this.errors.add(wanted, got, rowsOf(float.dims, this.axisOf(float.dims, samples)));
     } else {
       const [a, b] = [float.data as ArrayLike<unknown>, quantized.data as ArrayLike<unknown>];
       for (let i = 0; i < a.length; i++) if (a[i] === b[i]) this.equal.elements++;

@@ -3,9 +3,26 @@ import { isFloatArray } from '../realms';
 /** Numbers of a float output. */
 export type FloatData = Float32Array | Float64Array;
 
+/** The rows of an output: `length` entries, `stride` apart. */
+export interface Rows {
+  length: number;
+  stride: number;
+}
+
 /**
- * Adds up how far a tensor of a quantized network is from that of the float network, row by row along the last axis. Sums are taken
- * in double precision, in the order of the data.
+ * The rows that an output is compared by. They are along its last axis, but never across samples: along the one before where the
+ * samples are on the last axis (`batchAxis`), and of one entry where they have no other.
+ */
+export function rowsOf(dims: readonly number[], batchAxis: number | null): Rows {
+  const last = dims.length - 1;
+  if (last < 0) return { length: 1, stride: 1 };
+  if (batchAxis !== last) return { length: dims[last]!, stride: 1 };
+  return { length: last === 0 ? 1 : dims[last - 1]!, stride: dims[last]! };
+}
+
+/**
+ * Adds up how far a tensor of a quantized network is from that of the float network, row by row. Sums are taken in double precision,
+ * in the order of the data.
  */
 export class RowErrors {
   rows = 0;
@@ -22,18 +39,22 @@ export class RowErrors {
   private cosines = 0;
   private counted = 0;
 
-  add(wanted: FloatData, got: FloatData, width: number): void {
-    for (let start = 0; start < wanted.length; start += width) {
-      this.addRow(wanted, got, start, start + width);
-      if (width < 2) continue;
-      this.ranked.rows++;
-      if (argMax(wanted, start, width) === argMax(got, start, width)) this.ranked.agreeing++;
-    }
+  add(wanted: FloatData, got: FloatData, rows: Rows): void {
+    const { length, stride } = rows;
+    // Rows that are interleaved, `stride` of them, are one behind the other before the next ones.
+    for (let block = 0; block < wanted.length; block += length * stride)
+      for (let start = block; start < block + stride; start++) {
+        this.addRow(wanted, got, start, { length, stride });
+        if (length < 2) continue;
+        this.ranked.rows++;
+        if (argMax(wanted, start, length, stride) === argMax(got, start, length, stride))
+          this.ranked.agreeing++;
+      }
   }
 
-  private addRow(wanted: FloatData, got: FloatData, start: number, end: number): void {
+  private addRow(wanted: FloatData, got: FloatData, start: number, { length, stride }: Rows): void {
     let [error, a, b, ab] = [0, 0, 0, 0];
-    for (let i = start; i < end; i++) {
+    for (let i = start; i < start + length * stride; i += stride) {
       const [x, y] = [wanted[i]!, got[i]!];
       const finite = Number.isFinite(x) && Number.isFinite(y);
       if (!finite) {
@@ -70,10 +91,10 @@ export class RowErrors {
 }
 
 /** Where the largest of `width` numbers is, the first of equal ones; −1 where all are NaN. */
-function argMax(data: FloatData, start: number, width: number): number {
+function argMax(data: FloatData, start: number, width: number, stride: number): number {
   let [best, most] = [-1, NaN];
   for (let i = 0; i < width; i++) {
-    const value = data[start + i]!;
+    const value = data[start + i * stride]!;
     if (value > most || (best < 0 && !Number.isNaN(value))) [best, most] = [i, value];
   }
   return best;

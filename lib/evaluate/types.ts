@@ -14,7 +14,7 @@ export type Score = (outputs: readonly ModelOutputs[], feeds: readonly Feeds[]) 
 export interface OutputError {
   /** ‖Y′ − Y‖ / ‖Y‖, Frobenius, over all float outputs together. */
   error: number;
-  /** Mean cosine of the outputs' rows, along the last axis; null where all of them are 0. */
+  /** Mean cosine of the outputs' rows, along the last axis that is not the samples'; null where all of them are 0. */
   cosine: number | null;
   /** How many rows that is. */
   rows: number;
@@ -36,7 +36,7 @@ export interface EvaluateOptions extends DataOptions, Omit<JobOptions, 'threads'
   accuracyLevel?: 0 | 1 | 2 | 3 | 4;
 }
 
-/** One output of the two networks, on all of the data. Rows are along its last axis. */
+/** One output of the two networks, on all of the data. Rows are along its last axis that is not the samples'. */
 export interface OutputEvaluation {
   name: string;
   /** As onnxruntime names tensor types. */

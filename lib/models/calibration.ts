@@ -1,5 +1,6 @@
 import { VertexqError } from '../errors';
 import { describe } from '../options';
+import { batchNamesOf, withBatchAxes } from './data/batch-axes';
 import { checkDataOptions } from './data/data-options';
 import { type Division, divide, type Plan, total, whole } from './data/divide';
 import { completeFeeds, isMadeInput } from './data/made-inputs';
@@ -17,8 +18,12 @@ export interface PreparedCalibration {
   fit: Feeds[];
   /** What is kept out of it: may be empty. */
   holdout: Feeds[];
-  /** How many samples (first dimension) each has. */
+  /** How many samples each has. */
   samples: { fit: number; holdout: number };
+  /** Samples of each held-out feed. */
+  holdoutSizes: number[];
+  /** What the network's inputs call the dimension of their samples. */
+  batchNames: ReadonlySet<string>;
   warnings: string[];
 }
 
@@ -28,6 +33,8 @@ export interface PreparedSamples {
   /** How many samples there are, and how many each feed has. */
   samples: number;
   sizes: number[];
+  /** What the network's inputs call the dimension of their samples. */
+  batchNames: ReadonlySet<string>;
   warnings: string[];
 }
 
@@ -95,6 +102,7 @@ export async function prepareSamples(
     feeds: batches.map(feedsFor(options.inputs, source.padding)),
     samples: total(batches),
     sizes: batches.map(({ samples }) => samples),
+    batchNames: batchNamesOf(plan.inputs),
     warnings: plan.warnings,
   };
 }
@@ -108,13 +116,19 @@ function planFor({ inputs, signal: _signal, ...options }: SampleOptions): Plan {
       'ERR_VERTEXQ_CALIBRATION',
       'The network has no inputs: there is nothing to feed calibration data to',
     );
-  const fixed = fixedBatch(inputs.filter((input) => !isMadeInput(input)));
+  const placed = withBatchAxes(inputs, options.batchAxis);
+  const own = placed.filter((input) => !isMadeInput(input));
+  const fixed = fixedBatch(own);
   const warnings: string[] = [];
   if (fixed !== null && batchSize !== undefined && batchSize !== fixed)
     warnings.push(
       `The option "batchSize" (${batchSize}) has no effect: the network takes batches of ${fixed}`,
     );
-  return { fixed, size: fixed ?? batchSize ?? defaultBatchSize, warnings };
+  // Where no input has an axis of samples, nothing can be joined.
+  const size = own.every(({ batchAxis }) => batchAxis === null)
+    ? 1
+    : (fixed ?? batchSize ?? defaultBatchSize);
+  return { inputs: placed, fixed, size, warnings };
 }
 
 async function read(
@@ -123,7 +137,7 @@ async function read(
   plan: Plan,
   where: string,
 ): Promise<DataSource> {
-  const source = await readData(data, options, where);
+  const source = await readData(data, { ...options, inputs: plan.inputs }, where);
   plan.warnings.push(...(source.warnings ?? []));
   requireFewBatches(source, plan, nameOf(data, where));
   for (const [name, kind] of [
@@ -143,13 +157,15 @@ function feedsFor(inputs: readonly ModelInput[], padding: Padding | null): (batc
 function prepared(
   { fit, holdout }: Division,
   feeds: (batch: Batch) => Feeds,
-  { warnings }: Plan,
+  { inputs, warnings }: Plan,
   heldOutFeeds = feeds,
 ): PreparedCalibration {
   return {
     fit: fit.map(feeds),
     holdout: holdout.map(heldOutFeeds),
     samples: { fit: total(fit), holdout: total(holdout) },
+    holdoutSizes: holdout.map(({ samples }) => samples),
+    batchNames: batchNamesOf(inputs),
     warnings,
   };
 }
@@ -163,19 +179,13 @@ function requireFewBatches({ pieces, asGiven }: DataSource, { size, fixed }: Pla
   throw calibrationError(what, `has ${samples} samples, more than ${maxFeeds} batches of ${size}: ${advice}`);
 }
 
-/** The first dimension that the network fixes; null where it is free. Exporters write −1, and even 0, for free. */
+/** How many samples the network takes at once, where it fixes that. Exporters write −1, and even 0, for free. */
 function fixedBatch(inputs: readonly ModelInput[]): number | null {
-  const fixed = inputs.flatMap(({ name, dims }) => {
-    const first = dims?.[0];
-    return typeof first === 'number' && first > 0 ? [{ name, first }] : [];
-  });
-  for (const { name, first } of fixed)
-    if (first !== fixed[0]!.first)
-      throw new VertexqError(
-        'ERR_VERTEXQ_UNSUPPORTED',
-        `The network's inputs ${describe(fixed[0]!.name)} and ${describe(name)} have the fixed first dimensions ${fixed[0]!.first} and ${first}: expected the same, the samples`,
-      );
-  return fixed[0]?.first ?? null;
+  for (const { dims, batchAxis } of inputs) {
+    const dim = batchAxis === null ? undefined : dims?.[batchAxis!];
+    if (typeof dim === 'number' && dim > 0) return dim;
+  }
+  return null;
 }
 
 /** How messages call the data: by its file, if it is one. */

@@ -14,8 +14,8 @@ export interface TensorLike {
 export type Feeds = Record<string, TensorLike>;
 
 /**
- * Calibration data: paths of files, or feeds. Every feed's inputs share their first dimension, the samples; feeds are run as they are
- * given. Files: `.npz` and `.safetensors` of tensors by input name; `.npy` for a single input; `.jsonl`, a sample or a feed a line; with
+ * Calibration data: paths of files, or feeds. Every feed's inputs have as many samples along their batch axes (the option `batchAxis`); feeds are run as
+ * they are given. Files: `.npz` and `.safetensors` of tensors by input name; `.npy` for a single input; `.jsonl`, a sample or a feed a line; with
  * the option `tokenizer` texts, `.txt` or `.jsonl`, a line each; images, `.png`, `.jpg`, `.webp`, or a folder of them.
  */
 export type CalibrationData = string | readonly string[] | Feeds | Iterable<Feeds>;
@@ -24,6 +24,12 @@ export type CalibrationData = string | readonly string[] | Feeds | Iterable<Feed
 export interface DataOptions {
   /** Samples per run of the network, where the data comes in one piece (default 32). */
   batchSize?: number;
+  /**
+   * Along which axis of the inputs the samples lie: the name of a dimension, or an axis by input, null for an input that is the same
+   * for all samples. Default: by the dimensions' names (`batch` and the like, or one that inputs share), else the first. Inputs without
+   * such an axis are fed as they are.
+   */
+  batchAxis?: string | Readonly<Record<string, number | null>>;
   /** For text: the path of a `tokenizer.json`, or of the folder that has it. */
   tokenizer?: string;
   /** For text: tokens that are left of a longer one. Default: what the tokenizer says, at most 512. */

@@ -7,6 +7,7 @@ type Given<Options> = { [Name in keyof Options]?: Options[Name] | undefined };
 
 export const dataOptionNames: readonly (keyof DataOptions)[] = [
   'batchSize',
+  'batchAxis',
   'tokenizer',
   'maxLength',
   'textField',
@@ -32,8 +33,16 @@ export function dataOptionsOf(options: Given<DataOptions>): DataOptions {
 }
 
 /** Throws a TypeError or RangeError at an option that does not fit. */
-export function checkDataOptions({ batchSize, tokenizer, maxLength, textField, image }: Given<DataOptions>) {
+export function checkDataOptions({
+  batchSize,
+  batchAxis,
+  tokenizer,
+  maxLength,
+  textField,
+  image,
+}: Given<DataOptions>) {
   if (batchSize !== undefined) requireInteger('batchSize', batchSize, 1, Infinity);
+  if (batchAxis !== undefined) checkBatchAxis(batchAxis);
   if (tokenizer !== undefined && (typeof tokenizer !== 'string' || tokenizer === ''))
     throw new TypeError(
       `Expected the "tokenizer" option to be the path of a tokenizer.json, not ${describe(tokenizer)}`,
@@ -49,6 +58,18 @@ export function checkDataOptions({ batchSize, tokenizer, maxLength, textField, i
         `The "${name}" option is about text, which needs a "tokenizer": the path of a tokenizer.json`,
       );
   if (image !== undefined) checkImageOptions(image);
+}
+
+/** What the network's inputs have to say about it comes later. */
+function checkBatchAxis(batchAxis: unknown): void {
+  const isObject = typeof batchAxis === 'object' && batchAxis !== null && !Array.isArray(batchAxis);
+  if (!isObject && (typeof batchAxis !== 'string' || batchAxis === ''))
+    throw new TypeError(
+      `Expected the "batchAxis" option to be the name of a dimension, or axes by input such as { x: 1, scale: null }, not ${describe(batchAxis)}`,
+    );
+  if (isObject)
+    for (const [name, axis] of Object.entries(batchAxis))
+      if (axis !== null) requireInteger(`batchAxis.${name}`, axis, 0, 63);
 }
 
 function checkImageOptions(image: ImageOptions): void {

@@ -1,4 +1,4 @@
-import { calibrationError } from './tensor-checks';
+import { calibrationError, type ModelInput } from './tensor-checks';
 import { type Batch, cut, spread, type Piece } from './samples';
 import type { DataSource } from './source';
 
@@ -6,7 +6,9 @@ import type { DataSource } from './source';
 
 /** How samples become batches. */
 export interface Plan {
-  /** The first dimension, where the network fixes it. */
+  /** The network's inputs with their batch axes. */
+  inputs: readonly ModelInput[];
+  /** Samples of a run, where the network fixes them. */
   fixed: number | null;
   /** Samples per batch of data in one piece. */
   size: number;

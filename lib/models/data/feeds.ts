@@ -2,7 +2,14 @@ import { closest, distance } from 'fastest-levenshtein';
 import { describe } from '../../options';
 import { madeInputs } from './made-inputs';
 import type { Piece } from './samples';
-import { calibrationError, checkTensor, type CheckedTensor, type ModelInput } from './tensor-checks';
+import { joinSlices } from './slices';
+import {
+  batchAxisOf,
+  calibrationError,
+  checkTensor,
+  type CheckedTensor,
+  type ModelInput,
+} from './tensor-checks';
 
 /** Feeds as a map. Throws a TypeError that begins with `expected` where they are none. */
 export function entriesOf(feeds: unknown, expected: string): Map<string, unknown> {
@@ -43,21 +50,91 @@ export function pieceOf(
   const tensors = new Map<string, CheckedTensor>();
   for (const input of inputs)
     if (!made.includes(input)) tensors.set(input.name, checkTensor(given.get(input.name), input, where));
-  return { tensors, samples: sampleCount(tensors, where) };
+  return countedPiece(tensors, inputs, where);
 }
 
-function sampleCount(tensors: ReadonlyMap<string, CheckedTensor>, where: string): number {
-  const counted = [...tensors].filter(([, { dims }]) => dims.length > 0);
-  // Nothing but tensors of rank 0 is one sample.
-  const samples = counted[0]?.[1].dims[0] ?? 1;
-  for (const [name, { dims }] of counted)
-    if (dims[0] !== samples)
+function countedPiece(
+  tensors: ReadonlyMap<string, CheckedTensor>,
+  inputs: readonly ModelInput[],
+  where: string,
+): Piece {
+  const axes = new Map<string, number | null>();
+  const counted: { name: string; axis: number; samples: number }[] = [];
+  for (const input of inputs) {
+    const dims = tensors.get(input.name)?.dims;
+    if (!dims) continue;
+    const axis = batchAxisOf(input, dims.length);
+    axes.set(input.name, axis);
+    if (axis !== null) counted.push({ name: input.name, axis, samples: dims[axis]! });
+  }
+  // Where no input has samples along an axis, all of them together are one.
+  const [first] = counted;
+  const samples = first?.samples ?? 1;
+  const place = (axis: number) => (axis === 0 ? 'first dimension' : `dimension ${axis}`);
+  for (const { name, axis, samples: own } of counted)
+    if (own !== samples)
       throw calibrationError(
         where,
-        `the inputs should have as many samples (their first dimension), and ${describe(counted[0]![0])} has ${samples}, ${describe(name)} ${dims[0]}`,
+        `the inputs should have as many samples (their ${counted.every((other) => other.axis === 0) ? 'first dimension' : 'batch axis'}), and ${describe(first!.name)} has ${samples}, ${describe(name)} ${own}` +
+          `${counted.every((other) => other.axis === 0) ? '' : ` (${place(first!.axis)} and ${place(axis)})`}. The option "batchAxis" (--batch-axis) says along which axis the samples of an input lie, or that all share it`,
       );
-  if (samples === 0) throw calibrationError(where, 'has no samples: the first dimension is 0');
-  return samples;
+  if (samples === 0)
+    throw calibrationError(
+      where,
+      `has no samples: the ${place(first!.axis)} ${first!.axis === 0 ? '' : `of ${describe(first!.name)} `}is 0`,
+    );
+  return { tensors, axes, samples };
+}
+
+/** More samples than these had better lie along the network's own axis. */
+const maxStacked = 1_000_000;
+
+/**
+ * Checks data in one piece, as `pieceOf`, or a stack of samples: each as the network takes it, along a dimension in front that the
+ * network's input does not have. Inputs that are not stacked have their samples along their own axis, or belong to all.
+ */
+export function piecesOf(
+  given: ReadonlyMap<string, unknown>,
+  inputs: readonly ModelInput[],
+  where: string,
+): Piece[] {
+  const stacked = new Set(
+    inputs.filter(({ name, dims }) => {
+      const own = (given.get(name) as { dims?: unknown } | null | undefined)?.dims;
+      return dims !== null && Array.isArray(own) && own.length === dims.length + 1;
+    }),
+  );
+  if (stacked.size === 0) return [pieceOf(given, inputs, where)];
+  // The dimension in front counts.
+  const inStack = inputs.map((input): ModelInput => {
+    if (stacked.has(input)) return { ...input, dims: [null, ...input.dims!], batchAxis: 0 };
+    const axis = input.batchAxis === undefined ? 0 : input.batchAxis;
+    return {
+      ...input,
+      dims: input.dims?.map((dim, i) => (i === axis ? null : dim)) ?? null,
+      batchAxis: null,
+    };
+  });
+  const { tensors, samples: stack } = pieceOf(given, inStack, where);
+  if (stack > maxStacked)
+    throw calibrationError(where, `has ${stack} stacked samples, more than ${maxStacked}: give fewer`);
+  const sampleAt = (input: ModelInput, tensor: CheckedTensor, index: number): CheckedTensor => {
+    const slice = [{ tensor, begin: index, end: index + 1 }];
+    if (stacked.has(input)) {
+      const { data, dims, type } = joinSlices(slice, 0);
+      return { data, dims: dims.slice(1), type };
+    }
+    const axis = batchAxisOf(input, tensor.dims.length);
+    return axis !== null && tensor.dims[axis] === stack ? joinSlices(slice, axis) : tensor;
+  };
+  return Array.from({ length: stack }, (_, index) => {
+    const own = new Map<string, CheckedTensor>();
+    for (const input of inputs) {
+      const tensor = tensors.get(input.name);
+      if (tensor) own.set(input.name, sampleAt(input, tensor, index));
+    }
+    return countedPiece(own, inputs, `${where}, sample ${index}`);
+  });
 }
 
 /** The input whose name is most like `name`, if one is. Distances take time with the square of the length. */

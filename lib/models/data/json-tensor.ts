@@ -1,6 +1,6 @@
 import { elementCount } from '../../formats/npy-header';
 import { describe } from '../../options';
-import { calibrationError, type ModelInput, type TensorData } from './tensor-checks';
+import { batchAxisOf, calibrationError, type ModelInput, type TensorData } from './tensor-checks';
 
 /** As many dimensions as NumPy has. */
 const maxRank = 64;
@@ -27,7 +27,8 @@ export function jsonTensor(value: unknown, input: ModelInput, where: string): Js
     typeof value === 'object' && value !== null && !Array.isArray(value)
       ? explicit(value, fail)
       : nested(value, fail);
-  if (input.dims !== null && dims.length === input.dims.length - 1) dims.unshift(1);
+  if (input.dims !== null && dims.length === input.dims.length - 1)
+    dims.splice(batchAxisOf(input, input.dims.length) ?? 0, 0, 1);
   return { ...typed(elements, input.type, fail), dims };
 }
 

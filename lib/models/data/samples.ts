@@ -1,12 +1,21 @@
-import type { CheckedTensor, TensorData } from './tensor-checks';
+import { createHash } from 'node:crypto';
+import { joinSlices } from './slices';
+import type { CheckedTensor } from './tensor-checks';
 import type { Feeds } from '../types';
 
 // Calibration data as samples: pieces that each hold some, cut into batches without copying where a batch lies in one piece.
 
-/** Checked tensors by input name. Those of rank 1 and more share their first dimension, `samples`. */
+/** Checked tensors by input name. Along their batch axes they have `samples` samples. */
 export interface Piece {
   tensors: ReadonlyMap<string, CheckedTensor>;
+  /** By input; null where the tensor is the same for all samples. Without it all have their samples along the first axis. */
+  axes?: ReadonlyMap<string, number | null>;
   samples: number;
+}
+
+/** The batch axis of a piece's tensor; null for one that all samples share, such as any of rank 0. */
+function axisIn({ axes }: Piece, name: string, { dims }: CheckedTensor): number | null {
+  return dims.length === 0 ? null : axes ? axes.get(name)! : 0;
 }
 
 /** Samples `begin` to `end` of a piece. */
@@ -88,18 +97,35 @@ export function groupedByShape(pieces: readonly Piece[], padding: Padding | null
 }
 
 /**
- * Pieces of which this is equal can be fed at once: they have the same inputs, with dimensions equal but for the first, and equal
- * tensors of rank 0.
+ * Pieces of which this is equal can be fed at once: they have the same inputs, with dimensions equal but for the batch axis, and
+ * those without one equal.
  */
-function shapeOf({ tensors }: Piece, padding: Padding | null): string {
+function shapeOf(piece: Piece, padding: Padding | null): string {
   const parts: unknown[] = [];
-  for (const [name, { dims, data }] of tensors)
-    parts.push(
-      name,
-      dims.length === 0 ? String(data[0]) : dims.slice(padding?.has(name) ? 2 : 1),
-      dims.length,
-    );
+  for (const [name, tensor] of piece.tensors) {
+    const { dims } = tensor;
+    const axis = axisIn(piece, name, tensor);
+    const free = (_: number, i: number) => i !== axis && !(padding?.has(name) && i === 1);
+    parts.push(name, axis, axis === null ? contentOf(tensor) : null, dims.filter(free), dims.length);
+  }
   return JSON.stringify(parts);
+}
+
+const contents = new WeakMap<CheckedTensor, string>();
+
+/** What tells a tensor from others of its shape. */
+function contentOf(tensor: CheckedTensor): string {
+  const { data } = tensor;
+  if (data.length === 1) return String(data[0]);
+  let content = contents.get(tensor);
+  if (content === undefined) {
+    const bytes = Array.isArray(data)
+      ? JSON.stringify(data)
+      : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    content = createHash('sha256').update(bytes).digest('base64');
+    contents.set(tensor, content);
+  }
+  return content;
 }
 
 /** The tensors of a batch: views of the data, unless it is gathered from several places. */
@@ -108,12 +134,16 @@ export function feedsOf({ stretches, samples }: Batch, padding: Padding | null =
   // Defined rather than assigned: an input may be called `__proto__`.
   return Object.fromEntries(
     Array.from(first.piece.tensors, ([name, tensor]) => {
-      const { dims, type } = tensor;
-      if (dims.length === 0 || (stretches.length === 1 && samples === first.piece.samples))
-        return [name, tensor];
+      const axis = axisIn(first.piece, name, tensor);
+      if (axis === null || (stretches.length === 1 && samples === first.piece.samples)) return [name, tensor];
       const fill = padding?.get(name);
       if (fill !== undefined) return [name, gatherPadded(stretches, name, samples, fill)];
-      return [name, { data: gather(stretches, name, samples), dims: [samples, ...dims.slice(1)], type }];
+      const slices = stretches.map(({ piece, begin, end }) => ({
+        tensor: piece.tensors.get(name)!,
+        begin,
+        end,
+      }));
+      return [name, joinSlices(slices, axis)];
     }),
   );
 }
@@ -140,27 +170,4 @@ function gatherPadded(
       target.set((data as Float64Array).subarray(at * length, (at + 1) * length), row * longest);
   }
   return { data: target, dims: [samples, longest], type };
-}
-
-function gather(stretches: readonly Stretch[], name: string, samples: number): TensorData {
-  const parts = stretches.map(({ piece, begin, end }) => {
-    const { data } = piece.tensors.get(name)!;
-    const size = data.length / piece.samples;
-    return Array.isArray(data)
-      ? data.slice(begin * size, end * size)
-      : (data.subarray(begin * size, end * size) as Float64Array);
-  });
-  const [first] = parts as [Float64Array | string[]];
-  if (parts.length === 1) return first;
-  if (Array.isArray(first)) return (parts as string[][]).flat();
-  // One element type stands for all: the copy only moves elements.
-  const target = new (first.constructor as Float64ArrayConstructor)(
-    (first.length / (stretches[0]!.end - stretches[0]!.begin)) * samples,
-  );
-  let at = 0;
-  for (const part of parts as Float64Array[]) {
-    target.set(part, at);
-    at += part.length;
-  }
-  return target;
 }

@@ -2,8 +2,10 @@ import { stat } from 'node:fs/promises';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options';
 import type { CalibrationData, DataOptions, Feeds } from '../types';
-import { entriesOf, pieceOf } from './feeds';
+import { describeInput } from './batch-axes';
+import { entriesOf, pieceOf, piecesOf } from './feeds';
 import { imagesIn, isImage, readImages } from './images';
+import { isMadeInput } from './made-inputs';
 import { groupedByShape, type Padding, type Piece } from './samples';
 import type { ModelInput } from './tensor-checks';
 import { isTensorFile, readTensorFile } from './tensor-files';
@@ -53,7 +55,7 @@ export async function readData(
     throw new TypeError(`${expected}, not an asynchronous iterable: collect it into an array first`);
   if (!(Symbol.iterator in data))
     return {
-      pieces: [pieceOf(entriesOf(data, expected), inputs, where)],
+      pieces: groupedByShape(piecesOf(entriesOf(data, expected), inputs, where), null),
       kind: 'tensors',
       asGiven: false,
       padding: null,
@@ -83,6 +85,7 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
       'ERR_VERTEXQ_UNSUPPORTED',
       `${describe(paths[0])} holds ${kinds[0]} and ${describe(paths[odd])} ${kinds[odd]}: give data of one kind`,
     );
+  if (kinds[0] !== 'tensors') requireLeadingSamples(kinds[0]!, inputs);
   if (kinds[0] === 'text') {
     const { pieces, padding, warnings } = await readTexts(
       paths,
@@ -106,6 +109,17 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
       for (const piece of await readTensorFile(path, inputs, signal)) pieces.push(piece);
   }
   return { pieces: groupedByShape(pieces, null), kind: kinds[0]!, asGiven: false, padding: null };
+}
+
+/** Texts and images are put one behind the other along the first axis. */
+function requireLeadingSamples(kind: Kind, inputs: readonly ModelInput[]): void {
+  const odd = inputs.find((input) => !isMadeInput(input) && (input.batchAxis ?? 0) !== 0);
+  if (odd)
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `${kind === 'text' ? 'Text fills' : 'Images fill'} inputs whose samples lie along the first axis, and those of ${describeInput(odd)} lie along axis ${odd.batchAxis}: ` +
+        'give tensors by input name, or another "batchAxis" (--batch-axis)',
+    );
 }
 
 /** What a file holds, by its name. */

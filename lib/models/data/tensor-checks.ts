@@ -11,6 +11,13 @@ export interface ModelInput {
   type: string;
   /** A name or null where a dimension is free; null for an unknown rank. */
   dims: readonly (number | string | null)[] | null;
+  /** Along which the samples lie (batch-axes.ts); null where all samples share the tensor. Default: the first. */
+  batchAxis?: number | null;
+}
+
+/** The batch axis of a tensor for an input. */
+export function batchAxisOf({ batchAxis }: ModelInput, rank: number): number | null {
+  return rank === 0 ? null : batchAxis === undefined ? 0 : batchAxis;
 }
 
 /** Data that can be cut along its first dimension without copying. */
@@ -65,12 +72,21 @@ export function checkTensor(value: unknown, input: ModelInput, where: string): C
       where,
       `${what} should have ${input.dims.length} dimensions, [${input.dims.map((dim) => dim ?? '?').join(', ')}], not ${dims.length}: [${dims.join(', ')}]`,
     );
+  const batchAxis = batchAxisOf(input, dims.length);
+  if (batchAxis !== null && batchAxis >= dims.length)
+    throw calibrationError(
+      where,
+      `${what} should have samples along axis ${batchAxis} (the option "batchAxis"), and has the dims [${dims.join(', ')}]`,
+    );
   for (const [axis, dim] of (input.dims ?? []).entries())
-    // The first dimension of data in one piece is cut to size later.
-    if (axis > 0 && typeof dim === 'number' && dim > 0 && dims[axis] !== dim)
+    // The samples of data in one piece are cut to size later.
+    if (axis !== batchAxis && typeof dim === 'number' && dim > 0 && dims[axis] !== dim)
       throw calibrationError(
         where,
-        `${what} should have the dims [${input.dims!.map((known) => known ?? '?').join(', ')}], not [${dims.join(', ')}]: dimension ${axis} is fixed`,
+        `${what} should have the dims [${input.dims!.map((known) => known ?? '?').join(', ')}], not [${dims.join(', ')}]: dimension ${axis} is fixed` +
+          (axis === 0
+            ? `, and the samples ${batchAxis === null ? 'all share this input' : `lie along axis ${batchAxis}`} (the option "batchAxis", or --batch-axis, says otherwise)`
+            : ''),
       );
   return convert(tensor, input.type, where, what);
 }

@@ -2,7 +2,7 @@ import { InputFile, requireMemory } from '../../formats/input-file';
 import { readNpy } from '../../formats/npy';
 import { readNpz } from '../../formats/npz';
 import { isolated } from '../../workers/isolated';
-import { listNames, pieceOf } from './feeds';
+import { listNames, piecesOf } from './feeds';
 import { bytesOf, type JsonLinesTask, readPieces } from './json-lines-task';
 import { readSafetensors } from './safetensors';
 import type { Piece } from './samples';
@@ -26,14 +26,14 @@ export async function readTensorFile(
   inputs: readonly ModelInput[],
   signal?: AbortSignal,
 ): Promise<Piece[]> {
-  if (/\.npz$/i.test(path)) return [pieceOf(await readNpz(path), inputs, path)];
-  if (/\.safetensors$/i.test(path)) return [pieceOf(await readSafetensors(path), inputs, path)];
-  if (/\.npy$/i.test(path)) return [await readSingle(path, inputs)];
+  if (/\.npz$/i.test(path)) return piecesOf(await readNpz(path), inputs, path);
+  if (/\.safetensors$/i.test(path)) return piecesOf(await readSafetensors(path), inputs, path);
+  if (/\.npy$/i.test(path)) return readSingle(path, inputs);
   return readLines(path, inputs, signal);
 }
 
-async function readSingle(path: string, inputs: readonly ModelInput[]): Promise<Piece> {
-  if (inputs.length === 1) return pieceOf(new Map([[inputs[0]!.name, await readNpy(path)]]), inputs, path);
+async function readSingle(path: string, inputs: readonly ModelInput[]): Promise<Piece[]> {
+  if (inputs.length === 1) return piecesOf(new Map([[inputs[0]!.name, await readNpy(path)]]), inputs, path);
   throw calibrationError(
     path,
     `a .npy file holds one array, and the network has the inputs ${listNames(inputs)}: put them into a .npz file by name`,
