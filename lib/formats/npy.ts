@@ -72,6 +72,11 @@ export async function readNpy(path: string): Promise<NpyArray> {
   return parseNpy(bytes, path);
 }
 
+/** The type that numbers of a stored type are read as. */
+export function readAs(type: string): string {
+  return type === 'float16' ? 'float32' : type;
+}
+
 /** Throws ERR_VERTEXQ_NPY unless a file of `size` bytes is exactly what its header says. */
 export function requireSize(header: NpyHeader, size: number, file: string): void {
   if (size === header.end) return;

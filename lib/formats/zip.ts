@@ -22,6 +22,9 @@ export interface ZipEntry {
 const endBytes = 22;
 const maxComment = 0xffff;
 const chunkBytes = 2 ** 18;
+/** More arrays no network takes; so many are listed in milliseconds. */
+const maxEntries = 10_000;
+const maxDirectory = 2 ** 24;
 /** A deflate stream can grow by no more than this. */
 const maxRatio = 1032;
 
@@ -32,6 +35,11 @@ function zipError(file: InputFile, message: string): VertexqError {
 /** An archive's entries in the order of its directory. Rejects with ERR_VERTEXQ_NPZ, ERR_VERTEXQ_FILE. */
 export async function readZipEntries(file: InputFile): Promise<ZipEntry[]> {
   const directory = await findDirectory(file);
+  if (directory.entries > maxEntries || directory.size > maxDirectory)
+    throw zipError(
+      file,
+      `has a directory of ${directory.entries} entries in ${directory.size} bytes: expected at most ${maxEntries} in ${maxDirectory}`,
+    );
   const bytes = viewOf(await file.read(directory.offset, directory.size));
   const entries: ZipEntry[] = [];
   const names = new Set<string>();

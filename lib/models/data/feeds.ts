@@ -20,21 +20,18 @@ export function entriesOf(feeds: unknown, expected: string): Map<string, unknown
   return new Map(Object.entries(feeds));
 }
 
-/**
- * Checks one feed: every input there that vertexq does not fill, and no other, each of the right type and shape, all with as many
- * samples.
- */
-export function pieceOf(
-  given: ReadonlyMap<string, unknown>,
+/** Throws ERR_VERTEXQ_CALIBRATION unless data of these names is for the inputs. Returns those that it is for. */
+export function requireNames(
+  given: readonly string[],
   inputs: readonly ModelInput[],
   where: string,
-): Piece {
-  const names = inputs.map(({ name }) => name);
-  const absent = inputs.filter(({ name }) => !given.has(name));
-  const made = absent.length === 0 ? [] : madeInputs(inputs, new Set(given.keys()));
+): readonly ModelInput[] {
+  const [names, has] = [new Set(inputs.map(({ name }) => name)), new Set(given)];
+  const absent = inputs.filter(({ name }) => !has.has(name));
+  const made = absent.length === 0 ? [] : madeInputs(inputs, has);
   const missing = absent.filter((input) => !made.includes(input));
-  for (const name of given.keys()) {
-    if (names.includes(name)) continue;
+  for (const name of given) {
+    if (names.has(name)) continue;
     const hint = nearestName(name, missing.length > 0 ? missing : inputs);
     const list = `ts inputs are ${listNames(inputs)}`;
     throw calibrationError(
@@ -47,9 +44,21 @@ export function pieceOf(
       where,
       `no data for the input${missing.length > 1 ? 's' : ''} ${listNames(missing)}`,
     );
+  return inputs.filter((input) => !made.includes(input));
+}
+
+/**
+ * Checks one feed: every input there that vertexq does not fill, and no other, each of the right type and shape, all with as many
+ * samples.
+ */
+export function pieceOf(
+  given: ReadonlyMap<string, unknown>,
+  inputs: readonly ModelInput[],
+  where: string,
+): Piece {
+  const wanted = requireNames([...given.keys()], inputs, where);
   const tensors = new Map<string, CheckedTensor>();
-  for (const input of inputs)
-    if (!made.includes(input)) tensors.set(input.name, checkTensor(given.get(input.name), input, where));
+  for (const input of wanted) tensors.set(input.name, checkTensor(given.get(input.name), input, where));
   return countedPiece(tensors, inputs, where);
 }
 

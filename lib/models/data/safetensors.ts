@@ -1,6 +1,7 @@
 import { bfloatToFloat, halfToFloat } from '../../formats/half';
 import { requireMemory } from '../../formats/input-file';
 import type { NpyArray, NpyData } from '../../formats/npy';
+import type { ArrayChecks } from '../../formats/npz';
 import { SafetensorsFile } from '../../formats/safetensors/file';
 import { describe } from '../../options';
 import { calibrationError } from './tensor-checks';
@@ -25,24 +26,27 @@ const readers: Record<string, { type: string; from: (bytes: Bytes) => NpyData }>
 };
 
 /**
- * The tensors of a safetensors file by name. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_SAFETENSORS, ERR_VERTEXQ_MEMORY;
+ * The tensors of a safetensors file by name, after `checks` of the header. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_SAFETENSORS, ERR_VERTEXQ_MEMORY;
  * ERR_VERTEXQ_CALIBRATION at a dtype that no input takes.
  */
-export function readSafetensors(path: string): Promise<Map<string, NpyArray>> {
+export function readSafetensors(path: string, checks: ArrayChecks = {}): Promise<Map<string, NpyArray>> {
   return SafetensorsFile.with(path, async (file) => {
+    checks.names?.([...file.tensors.keys()]);
     let bytes = 0;
-    for (const [name, { dtype, byteLength }] of file.tensors) {
+    for (const [name, { dtype, shape, byteLength }] of file.tensors) {
       if (!Object.hasOwn(readers, dtype))
         throw calibrationError(
           path,
           `the tensor ${describe(name)} is ${dtype}: expected one of ${Object.keys(readers).join(', ')}`,
         );
+      checks.array?.(name, shape, readers[dtype]!.type);
       bytes += byteLength;
     }
     requireMemory(bytes, path);
     const arrays = new Map<string, NpyArray>();
     for (const [name, { dtype, shape }] of file.tensors) {
       const { type, from } = readers[dtype]!;
+      checks.signal?.throwIfAborted();
       const read = await file.read(name);
       if (dtype === 'BOOL' && read.some((byte) => byte > 1))
         throw calibrationError(path, `the tensor ${describe(name)} is BOOL and has other bytes than 0 and 1`);

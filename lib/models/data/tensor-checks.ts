@@ -67,6 +67,13 @@ export function checkTensor(value: unknown, input: ModelInput, where: string): C
       where,
       `${what} has the dims [${dims.join(', ')}], so its data should have ${elementCount(dims)} elements, not ${tensor.data.length}`,
     );
+  requireDims(dims, input, where);
+  return convert(tensor, input, where);
+}
+
+/** Throws ERR_VERTEXQ_CALIBRATION where a tensor of these dims does not fit the input. */
+function requireDims(dims: readonly number[], input: ModelInput, where: string): void {
+  const what = `the input ${describe(input.name)}`;
   if (input.dims !== null && input.dims.length !== dims.length)
     throw calibrationError(
       where,
@@ -88,7 +95,19 @@ export function checkTensor(value: unknown, input: ModelInput, where: string): C
             ? `, and the samples ${batchAxis === null ? 'all share this input' : `lie along axis ${batchAxis}`} (the option "batchAxis", or --batch-axis, says otherwise)`
             : ''),
       );
-  return convert(tensor, input.type, where, what);
+}
+
+/** What `checkTensor` throws at an array of a file, as far as its header tells. */
+export function checkHeader(
+  { dims, type }: { dims: readonly number[]; type: string },
+  input: ModelInput,
+  where: string,
+): void {
+  // That is no tensor, which is told later.
+  if (input.type === 'unknown') return;
+  const stacked = input.dims !== null && dims.length === input.dims.length + 1;
+  requireDims(dims, stacked ? { ...input, dims: [null, ...input.dims!], batchAxis: 0 } : input, where);
+  requireConvertible(type, input, where);
 }
 
 /** The tensor that a value of JavaScript is. A type that it does not name is taken to be the wanted one, if it can be. */
@@ -162,19 +181,26 @@ const convertible: Record<string, readonly string[]> = {
   float16: ['float32', 'float64'],
 };
 
-function convert(tensor: CheckedTensor, wanted: string, where: string, what: string): CheckedTensor {
+function requireConvertible(type: string, { name, type: wanted }: ModelInput, where: string): void {
+  if (type === wanted || convertible[wanted]?.includes(type)) return;
+  const numpy = wanted === 'string' ? '' : `: convert it, in NumPy with .astype("${wanted}")`;
+  throw calibrationError(where, `the input ${describe(name)} should be ${wanted}, not ${type}${numpy}`);
+}
+
+function convert(tensor: CheckedTensor, input: ModelInput, where: string): CheckedTensor {
   const { data, dims, type } = tensor;
+  const { type: wanted } = input;
   if (type === wanted) return tensor;
-  if (!convertible[wanted]?.includes(type)) {
-    const numpy = wanted === 'string' ? '' : `: convert it, in NumPy with .astype("${wanted}")`;
-    throw calibrationError(where, `${what} should be ${wanted}, not ${type}${numpy}`);
-  }
+  requireConvertible(type, input, where);
   if (wanted === 'int64') return { data: BigInt64Array.from(data as Int32Array, BigInt), dims, type: wanted };
   const numbers = data as Float32Array | Float64Array;
   const largest = wanted === 'float16' ? 65504 : 3.4028234663852886e38;
   const lost = numbers.findIndex((number) => Math.abs(number) > largest && Number.isFinite(number));
   if (lost >= 0)
-    throw calibrationError(where, `${what} has ${numbers[lost]} at ${lost}, which does not fit ${wanted}`);
+    throw calibrationError(
+      where,
+      `the input ${describe(input.name)} has ${numbers[lost]} at ${lost}, which does not fit ${wanted}`,
+    );
   return {
     data: wanted === 'float16' ? floatToHalf(numbers) : Float32Array.from(numbers),
     dims,

@@ -1,12 +1,12 @@
 import { InputFile, requireMemory } from '../../formats/input-file';
 import { readNpy } from '../../formats/npy';
-import { readNpz } from '../../formats/npz';
+import { type ArrayChecks, readNpz } from '../../formats/npz';
 import { isolated } from '../../workers/isolated';
-import { listNames, piecesOf } from './feeds';
+import { listNames, piecesOf, requireNames } from './feeds';
 import { bytesOf, type JsonLinesTask, readPieces } from './json-lines-task';
 import { readSafetensors } from './safetensors';
 import type { Piece } from './samples';
-import { calibrationError, type ModelInput } from './tensor-checks';
+import { calibrationError, checkHeader, type ModelInput } from './tensor-checks';
 
 /** Bytes of JSON that are read within milliseconds: longer files are read in a process of their own. */
 const shortFile = 2 ** 18;
@@ -26,8 +26,16 @@ export async function readTensorFile(
   inputs: readonly ModelInput[],
   signal?: AbortSignal,
 ): Promise<Piece[]> {
-  if (/\.npz$/i.test(path)) return piecesOf(await readNpz(path), inputs, path);
-  if (/\.safetensors$/i.test(path)) return piecesOf(await readSafetensors(path), inputs, path);
+  const checks: ArrayChecks = {
+    names: (names) => void requireNames(names, inputs, path),
+    array: (name, dims, type) => {
+      const input = inputs.find((one) => one.name === name);
+      if (input) checkHeader({ dims, type }, input, path);
+    },
+    signal,
+  };
+  if (/\.npz$/i.test(path)) return piecesOf(await readNpz(path, checks), inputs, path);
+  if (/\.safetensors$/i.test(path)) return piecesOf(await readSafetensors(path, checks), inputs, path);
   if (/\.npy$/i.test(path)) return readSingle(path, inputs);
   return readLines(path, inputs, signal);
 }
