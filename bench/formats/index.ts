@@ -1,5 +1,5 @@
-// npm run bench:formats: every development model in every format and width that it fits, loaded and run on real inputs beside the same
-// weights as floats. Writes docs/onnx.md.
+// npm run bench:formats [-- agreement readers]: every development model in every format and width that it fits, loaded and run on real
+// inputs beside the same weights as floats, into docs/onnx.md; and what we write in other readers, into docs/readers.md.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +10,7 @@ import type { ModelOutputs } from '../../lib/compare/types';
 import { loadSession, runSession } from '../../lib/models/runtime';
 import { aligned, fillIn, markdownTable } from '../document';
 import { type DevelopmentModel, developmentModels } from './models';
+import { tryReaders } from './readers';
 
 const widths = [2, 3, 4, 8];
 const groups: NonNullable<ModelOptions['groupSize']>[] = [32, 'channel'];
@@ -67,7 +68,7 @@ async function rowsOf(model: DevelopmentModel, folder: string): Promise<string[]
   return rows;
 }
 
-async function main(): Promise<void> {
+async function agreement(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'vertexq-formats-'));
   try {
     const rows: string[][] = [];
@@ -79,6 +80,12 @@ async function main(): Promise<void> {
   } finally {
     await rm(folder, { recursive: true });
   }
+}
+
+async function main(): Promise<void> {
+  const words = process.argv.slice(2);
+  for (const [name, measure] of Object.entries({ agreement, readers: tryReaders }))
+    if (words.length === 0 || words.includes(name)) await measure();
 }
 
 void main().catch((error: unknown) => {

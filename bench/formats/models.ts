@@ -24,8 +24,7 @@ export async function developmentModels(): Promise<DevelopmentModel[]> {
   const sentences = brownSentences({ limit: 64 });
   const lines = await textLines(sentences.slice(0, 16));
   return [
-    { name: 'MNIST, mlp', path: fixture('mnist-mlp.onnx'), feeds: [digits([pixelsPerImage])] },
-    { name: 'MNIST, cnn', path: fixture('mnist-cnn.onnx'), feeds: [digits([1, 28, 28])] },
+    ...digitModels(),
     { name: 'sentence encoder', path: await sentenceEncoderPath(), feeds: sentenceBatches(sentences, 32) },
     {
       name: 'OCR recognizer',
@@ -34,6 +33,14 @@ export async function developmentModels(): Promise<DevelopmentModel[]> {
     },
     { name: 'OCR detector', path: ocrDetectorPath, feeds: [await page(lines)] },
     { name: 'OCR classifier', path: ocrClassifierPath, feeds: [crops(lines)] },
+  ];
+}
+
+/** Networks that are in the repository. */
+export function digitModels(): DevelopmentModel[] {
+  return [
+    { name: 'MNIST, mlp', path: fixture('mnist-mlp.onnx'), feeds: [digits([pixelsPerImage])] },
+    { name: 'MNIST, cnn', path: fixture('mnist-cnn.onnx'), feeds: [digits([1, 28, 28])] },
   ];
 }
 

@@ -1,0 +1,28 @@
+"""Runs networks in onnxruntime. A job a line: {"file", "input", "data", "dims", "expected"}; the answer is how far the outputs are from
+those expected, relative, or the error in words."""
+
+import json
+import sys
+
+import numpy
+import onnxruntime
+
+
+def attempt(job):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # Products in float32, as in the reference.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    session = onnxruntime.InferenceSession(job["file"], options, providers=["CPUExecutionProvider"])
+    data = numpy.fromfile(job["data"], dtype=numpy.float32).reshape(job["dims"])
+    (output,) = session.run(None, {job["input"]: data})[:1]
+    expected = numpy.fromfile(job["expected"], dtype=numpy.float32).reshape(output.shape)
+    return {"error": float(numpy.linalg.norm(output - expected) / numpy.linalg.norm(expected))}
+
+
+for line in sys.stdin:
+    try:
+        answer = attempt(json.loads(line))
+    except Exception as error:  # whatever a version does not know
+        answer = {"failure": f"{type(error).__name__}: {error}"}
+    print(json.dumps({"answer": answer}, separators=(",", ":")), flush=True)
