@@ -16,6 +16,8 @@ export class VertexqError extends Error {
 
 /** `error` with `where: ` before its message: a layer or a file is known only further up than where things go wrong. */
 export function located(where: string, error: unknown): unknown {
+  // Who knows the place may stand inside of another who does.
+  if (error instanceof VertexqError && error.message.startsWith(`${where}: `)) return error;
   if (error instanceof VertexqError)
     return new VertexqError(error.code as `ERR_VERTEXQ_${string}`, `${where}: ${error.message}`, {
       cause: error.cause,

@@ -1,8 +1,11 @@
 import { describe } from '../options';
 import { findLayers } from './layers/find-layers';
+import { constantsOf } from './layers/other-weights';
 import { readModel } from './onnx/codec';
-import { attributeOf, Graph, type Scope } from './onnx/graph';
+import { dataFilesOf } from './onnx/data-files';
+import { Graph, tensorsOf } from './onnx/graph';
 import type { TensorProto } from './onnx/onnx_pb';
+import { isExternal } from './onnx/tensor';
 import { describeValue } from './onnx/value-info';
 import type { Inspection } from './types';
 
@@ -20,13 +23,19 @@ export async function inspectModel(input: string): Promise<Inspection> {
   const quantizable = new Set<TensorProto>(layers.map((layer) => layer.constant.tensor));
   const weights = new Map<string, { count: number; bytes: number }>();
   let otherWeights = 0;
-  for (const [tensor, kind] of otherConstants(graph)) {
+  for (const { tensor, user } of constantsOf(graph)) {
     if (quantizable.has(tensor)) continue;
+    const kind = user?.node.opType ?? 'unused';
     const bytes = bytesOf(tensor);
     const entry = weights.get(kind) ?? { count: 0, bytes: 0 };
     weights.set(kind, { count: entry.count + 1, bytes: entry.bytes + bytes });
     otherWeights += bytes;
   }
+  // Where a file of data is not there, its share of the weights is what the model says.
+  const external = [...tensorsOf(graph.proto)].filter(isExternal);
+  const data = await dataFilesOf(graph, stored).catch(() => ({
+    bytes: external.reduce((sum, tensor) => sum + bytesOf(tensor), 0),
+  }));
   // A Map, as operators may be called like members of objects.
   const operators = new Map<string, number>();
   for (const { opType } of graph.proto.node) operators.set(opType, (operators.get(opType) ?? 0) + 1);
@@ -50,21 +59,9 @@ export async function inspectModel(input: string): Promise<Inspection> {
     others: [...weights].map(([kind, entry]) => ({ kind, ...entry })).sort((a, b) => b.bytes - a.bytes),
     operators: Object.fromEntries(operators),
     bytes: {
-      file: size,
+      file: size + data.bytes,
       quantizable: [...quantizable].reduce((sum, tensor) => sum + bytesOf(tensor), 0),
       otherWeights,
     },
   };
-}
-
-/** Every constant with the operator that uses it first. */
-function* otherConstants(graph: Graph): Generator<[TensorProto, string]> {
-  const userOf = (scope: Scope, name: string) => scope.usersOf(name)[0]?.node.opType ?? 'unused';
-  for (const scope of graph.all()) {
-    for (const tensor of scope.proto.initializer) yield [tensor, userOf(scope, tensor.name)];
-    for (const node of scope.proto.node) {
-      const value = node.opType === 'Constant' ? attributeOf(node, 'value')?.t : undefined;
-      if (value) yield [value, userOf(scope, node.output[0] ?? '')];
-    }
-  }
 }

@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { located, VertexqError } from '../errors';
 import type { LayerReport, SkippedWeight } from '../types';
@@ -7,8 +6,10 @@ import { dataOptionsOf, type PreparedCalibration, prepareCalibration } from './c
 import { chooseLayers } from './layers/choose-layers';
 import { findLayers, isSingleOrHalf } from './layers/find-layers';
 import type { Layer, SkippedLayer } from './layers/layer';
+import { otherWeights } from './layers/other-weights';
 import type { ModelSettings } from './model-options';
 import { readModel } from './onnx/codec';
+import { dataFilesOf } from './onnx/data-files';
 import { rawLength, typeNameOf } from './onnx/element-types';
 import { Graph, tensorsOf } from './onnx/graph';
 import type { ModelProto, TensorProto } from './onnx/onnx_pb';
@@ -46,15 +47,9 @@ export async function openModel(file: string, format?: ModelSettings['format']):
   // Runtimes know how to fuse the standard DequantizeLinear, in blocks since opset 21.
   if (format === 'qdq') raiseOpset(model);
   const graph = new Graph(model, file);
-  const dataFiles = new Set<string>();
-  for (const tensor of tensorsOf(graph.proto)) {
-    if (!isExternal(tensor)) continue;
-    await weights.check(tensor);
-    dataFiles.add((await weights.placeOf(tensor))!.path);
-  }
-  let total = size;
-  for (const path of dataFiles) total += (await stat(path)).size;
-  return { file, size: total, dataFiles: [...dataFiles], model, graph, weights };
+  for (const tensor of tensorsOf(graph.proto)) if (isExternal(tensor)) await weights.check(tensor);
+  const { paths, bytes } = await dataFilesOf(graph, weights);
+  return { file, size: size + bytes, dataFiles: paths, model, graph, weights };
 }
 
 /** What a run takes on, and what it leaves. */
@@ -68,7 +63,8 @@ export async function selectLayers(
   { file, graph, weights }: OpenModel,
   settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format' | 'overrides'>,
 ): Promise<SelectedLayers> {
-  const found = chooseLayers(findLayers(graph), file, settings);
+  const all = findLayers(graph);
+  const found = chooseLayers(all, file, settings);
   const layers = found.layers.filter((layer) => {
     const reason = unsuited(layer, settings.format);
     if (reason === undefined) return true;
@@ -88,7 +84,7 @@ export async function selectLayers(
     } catch (error) {
       throw located(`layer "${layer.name}"`, error);
     }
-  return { layers, skipped: countedOnce(found.skipped, layers) };
+  return { layers, skipped: countedOnce([...found.skipped, ...otherWeights(graph, all)], layers) };
 }
 
 /** Weights that are left with their bytes: none where a tensor counts elsewhere, so that sums are right. */
@@ -147,7 +143,7 @@ export async function writeModel(
     name: layer.name,
     bytes: { before: dataLength(layer.constant.tensor), after: stored.bytes },
   }));
-  addMetadata(model, metadataOf(layers, settings));
+  addMetadata(model, metadataOf(model, layers, settings));
   const { files } = await workspace.guarded(() =>
     serializeModel(model, weights, basename(name), {
       externalData: settings.externalData,
@@ -161,7 +157,14 @@ export async function writeModel(
 /** Bytes of a weight in its own type; 0 where it has no size. */
 const dataLength = (weight: TensorProto) => rawLength(weight.dataType, countOf(weight)) ?? 0;
 
-function metadataOf(layers: readonly LayerReport[], settings: ModelSettings): Record<string, string> {
+/** Layers that a run before quantized, and this one does not see any more, stay told. */
+function metadataOf(
+  model: ModelProto,
+  layers: readonly LayerReport[],
+  settings: ModelSettings,
+): Record<string, string> {
+  const bits = new Map(Object.entries(layersBefore(model)));
+  for (const layer of layers) bits.set(layer.name, layer.bits);
   return {
     'vertexq.version': version,
     'vertexq.options': JSON.stringify({
@@ -173,8 +176,19 @@ function metadataOf(layers: readonly LayerReport[], settings: ModelSettings): Re
       format: settings.format,
       errorCorrection: settings.errorCorrection,
     }),
-    'vertexq.layers': JSON.stringify(Object.fromEntries(layers.map(({ name, bits }) => [name, bits]))),
+    'vertexq.layers': JSON.stringify(Object.fromEntries(bits)),
   };
+}
+
+function layersBefore({ metadataProps }: ModelProto): object {
+  try {
+    const told: unknown = JSON.parse(
+      metadataProps.find(({ key }) => key === 'vertexq.layers')?.value ?? '{}',
+    );
+    return typeof told === 'object' && told !== null && !Array.isArray(told) ? told : {};
+  } catch {
+    return {}; // another's, or damaged
+  }
 }
 
 /** A tied weight counts once. */

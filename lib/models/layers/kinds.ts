@@ -65,6 +65,16 @@ function gemm(node: NodeProto, constant: Constant): Described {
   return right(node, constant, intAttribute(node, 'transB', 0) !== 0, axis);
 }
 
+/** A weight on the left of a Gemm: [outFeatures, inFeatures], or [inFeatures, outFeatures] with `transA`. */
+function gemmLeft(node: NodeProto, constant: Constant): Described {
+  if (constant.dims.length !== 2)
+    return { reason: `its weight has ${constant.dims.length} dimensions, not 2` };
+  const axis = intAttribute(node, 'transB', 0) === 0 ? -2 : -1;
+  const described = right(node, constant, intAttribute(node, 'transA', 0) === 0, axis);
+  if ('reason' in described) return described;
+  return { ...described, weightIndex: 0, input: { ...described.input!, value: node.input[1]! } };
+}
+
 function fusedMatMul(node: NodeProto, constant: Constant): Described {
   if (intAttribute(node, 'transBatchA', 0) !== 0 || intAttribute(node, 'transBatchB', 0) !== 0)
     return { reason: 'it exchanges the dimensions of batches' };
@@ -154,7 +164,7 @@ const recurrent =
 /** A table [entries, features]: each entry is given out as it is. */
 function gather(node: NodeProto, { dims }: Constant): Described {
   if (dims.length !== 2) return { reason: `its table has ${dims.length} dimensions, not 2` };
-  if (intAttribute(node, 'axis', 0) !== 0)
+  if (![0, -2].includes(intAttribute(node, 'axis', 0)))
     return { reason: 'it does not look up whole entries of its table' };
   return {
     weightIndex: 0,
@@ -170,6 +180,10 @@ const matMul: WeightInput[] = [
   { index: 1, describe: (node, constant) => right(node, constant, false, -1) },
   { index: 0, describe: left },
 ];
+const gemms: WeightInput[] = [
+  { index: 1, describe: gemm },
+  { index: 0, describe: gemmLeft },
+];
 const recurrentWeights: WeightInput[] = [
   { index: 1, suffix: '/W', describe: recurrent(1) },
   { index: 2, suffix: '/R', describe: recurrent(2) },
@@ -177,7 +191,7 @@ const recurrentWeights: WeightInput[] = [
 
 const standard: Record<string, readonly WeightInput[]> = {
   MatMul: matMul,
-  Gemm: [{ index: 1, describe: gemm }],
+  Gemm: gemms,
   Conv: [{ index: 1, describe: conv }],
   ConvTranspose: [{ index: 1, describe: convTranspose }],
   LSTM: recurrentWeights,
@@ -188,7 +202,7 @@ const standard: Record<string, readonly WeightInput[]> = {
 
 const microsoft: Record<string, readonly WeightInput[]> = {
   FusedMatMul: [{ index: 1, describe: fusedMatMul }],
-  FusedGemm: [{ index: 1, describe: gemm }],
+  FusedGemm: gemms,
   FusedConv: [{ index: 1, describe: conv }],
   Attention: [{ index: 1, describe: (node, constant) => right(node, constant, false, -1) }],
 };

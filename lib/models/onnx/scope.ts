@@ -14,6 +14,8 @@ import { dimsOf, isExternal } from './tensor';
 /** A constant as a node sees it, and where it comes from. */
 export interface Constant {
   tensor: TensorProto;
+  /** Where it is computed from others: these. */
+  sources?: readonly TensorProto[];
   /** The graph that it stands in: that of the node, or one around it. */
   scope: Scope;
   /** The nodes on the way, the last one first: a `Constant`, and steps that only change the form; none for a plain initializer. */

@@ -1,10 +1,11 @@
 import type { Replacement } from '../traversal/traversal';
-import { Graph, type Scope } from '../onnx/graph';
+import { Graph, type Scope, withSubgraphs } from '../onnx/graph';
 import type { GraphProto, ModelProto, NodeProto } from '../onnx/onnx_pb';
 import type { Names } from './names';
 
 /** Puts quantized weights into a model, which is changed. Nothing else in it changes. */
 export function assemble(model: ModelProto, replacements: readonly Replacement[], names: Names): void {
+  settleInitializers(model);
   const used = new Map<GraphProto, Set<string>>();
   for (const scope of new Graph(model, 'the model').all())
     used.set(
@@ -18,6 +19,19 @@ export function assemble(model: ModelProto, replacements: readonly Replacement[]
   const there = new Set(initializer);
   for (const stored of new Set(replacements.map((replacement) => replacement.stored)))
     initializer.push(...stored.tensors.filter((tensor) => !there.has(tensor)));
+}
+
+/**
+ * Before version 4 of the format every initializer is an input too, and a constant none the less. What is new here would have to be one as
+ * well: rather the version is raised, and the inputs that are none go.
+ */
+function settleInitializers(model: ModelProto): void {
+  if (model.irVersion >= 4n) return;
+  for (const graph of withSubgraphs(model.graph!)) {
+    const constants = new Set(graph.initializer.map(({ name }) => name));
+    graph.input = graph.input.filter(({ name }) => !constants.has(name));
+  }
+  model.irVersion = 4n;
 }
 
 /**

@@ -19,7 +19,7 @@ export function isLookup(layer: Layer): boolean {
     weightIndex === 0 &&
     dims.length === 2 &&
     layout === 'neuron-major' &&
-    intAttribute(gather, 'axis', 0) === 0
+    [0, -2].includes(intAttribute(gather, 'axis', 0))
   );
 }
 

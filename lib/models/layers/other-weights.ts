@@ -1,0 +1,62 @@
+import { floatTypes } from '../onnx/element-types';
+import { attributeOf, type Graph, type Placed, type Scope } from '../onnx/graph';
+import type { TensorProto } from '../onnx/onnx_pb';
+import { countOf } from '../onnx/tensor';
+import { knownOperators } from './kinds';
+import type { FoundLayers } from './find-layers';
+import type { SkippedLayer } from './layer';
+
+/** A constant of the model, wherever it stands. */
+export interface StoredConstant {
+  tensor: TensorProto;
+  name: string;
+  /** A node that uses it; undefined where none does. */
+  user: Placed | undefined;
+}
+
+/** Every constant of the model's own graph and of those that nodes hold. */
+export function* constantsOf(graph: Graph): Generator<StoredConstant> {
+  const found = (scope: Scope, tensor: TensorProto, name: string) => ({
+    tensor,
+    name: tensor.name || name,
+    user: scope.usersOf(name)[0],
+  });
+  for (const scope of graph.all()) {
+    for (const tensor of scope.proto.initializer) yield found(scope, tensor, tensor.name);
+    for (const node of scope.proto.node) {
+      const value = node.opType === 'Constant' ? attributeOf(node, 'value')?.t : undefined;
+      if (value) yield found(scope, value, node.output[0] ?? '');
+    }
+  }
+}
+
+/** Fewer numbers are not worth telling of: of a vector, and of what has more dimensions. */
+const fewest = { vector: 4096, matrix: 64 };
+
+/** Float constants that are no layer's weight, where they are large enough to tell of. */
+export function otherWeights(graph: Graph, { layers, skipped }: FoundLayers): SkippedLayer[] {
+  const told = new Set<TensorProto>([
+    ...layers.map(({ constant }) => constant.tensor),
+    ...layers.flatMap(({ constant }) => constant.sources ?? []),
+    ...skipped.map(({ tensor }) => tensor),
+  ]);
+  const others: SkippedLayer[] = [];
+  for (const { tensor, name, user } of constantsOf(graph)) {
+    if (told.has(tensor) || !floatTypes.has(tensor.dataType)) continue;
+    told.add(tensor);
+    const vector = tensor.dims.filter((dim) => dim !== 1n).length < 2;
+    if (countOf(tensor) < (vector ? fewest.vector : fewest.matrix)) continue;
+    others.push({ name, tensor, ...reasonOf(user, vector) });
+  }
+  return others;
+}
+
+function reasonOf(user: Placed | undefined, vector: boolean): { reason: string; choice: boolean } {
+  if (!user) return { reason: 'nothing uses it', choice: false };
+  if (vector) return { reason: 'a vector, such as a bias or a norm', choice: true };
+  const { opType, domain } = user.node;
+  const operator = domain && domain !== 'ai.onnx' ? `${domain}.${opType}` : opType;
+  if (knownOperators.includes(opType))
+    return { reason: `${operator} takes it where it has no weight that is known here`, choice: false };
+  return { reason: `it goes into ${operator}, whose weights are not quantized`, choice: false };
+}

@@ -1,0 +1,203 @@
+import test from 'ava';
+import { writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { inspectModel, quantizeModel } from '../../lib/index';
+import { inspectionTable } from '../../lib/reports/table';
+import { floatToHalf } from '../../lib/formats/half';
+import { Graph, withSubgraphs } from '../../lib/models/onnx/graph';
+import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import {
+  TensorProto_DataType as DataType,
+  type ModelProto,
+  type NodeProto,
+} from '../../lib/models/onnx/onnx_pb';
+import { bytesOf, difference, feed, files, float, inFloat, network, random, readBack, run } from './networks';
+
+const formats = ['matmulnbits', 'qdq', 'float'] as const;
+const rounding = { method: 'msq', bits: 8 } as const;
+
+/** What onnx.checker asks of a model, as far as writing quantized weights could hurt it. */
+function problemsOf(model: ModelProto): string[] {
+  const problems: string[] = [];
+  const graph = new Graph(model, 'the output'); // names made once, no cycles
+  const domains = new Set(model.opsetImport.map(({ domain }) => domain));
+  for (const scope of graph.all()) {
+    const made = new Set(scope.proto.input.map(({ name }) => name));
+    const constants = scope.proto.initializer.map(({ name }) => name);
+    if (new Set(constants).size < constants.length) problems.push('an initializer twice');
+    if (model.irVersion < 4n)
+      for (const name of constants) if (!made.has(name)) problems.push(`${name} is no input`);
+    for (const name of constants) made.add(name);
+    for (const { name, input, output, domain, opType } of scope.proto.node) {
+      for (const taken of input)
+        if (taken && !made.has(taken) && !scope.parent?.scopeOf(taken))
+          problems.push(`${name} before ${taken}`);
+      if (!domains.has(domain)) problems.push(`${opType} of ${domain}, which is not imported`);
+      for (const value of output) made.add(value);
+    }
+    for (const { name } of [...scope.proto.valueInfo, ...scope.proto.output])
+      if (!made.has(name) && !scope.parent?.scopeOf(name)) problems.push(`${name} is told of, and not made`);
+  }
+  for (const { initializer } of withSubgraphs(model.graph!))
+    for (const { dataType, name } of initializer)
+      if (dataType >= 21 && model.irVersion < 10n) problems.push(`${name} has a type of a later version`);
+  return problems;
+}
+
+for (const [irVersion, opset] of [
+  [3n, 8],
+  [3n, 13],
+  [2n, 7],
+  [6n, 13],
+] as const)
+  test(`case old_ir: version ${irVersion} of the format, opset ${opset}, initializers that are inputs`, async (t) => {
+    const model = network({
+      nodes: [
+        node('MatMul', ['x', 'W'], ['h']),
+        node('Gemm', ['h', 'V', 'b'], ['y'], { attributes: { transB: 1n } }),
+      ],
+      constants: [
+        tensor('W', [64, 64], random(4096, 1)),
+        tensor('V', [32, 64], random(2048, 2)),
+        tensor('b', [32], random(32, 3)),
+      ],
+      inputs: [float('x', ['batch', 64]), float('W', [64, 64]), float('V', [32, 64]), float('b', [32])],
+      outputs: [float('y', ['batch', 32])],
+      model: { irVersion, opsetImport: [{ domain: '', version: BigInt(opset) }] },
+    });
+    for (const name of ['W', 'V']) model.graph!.valueInfo.push(float(name, [64, 64]));
+    const { input, output } = files(t, model);
+    const exact = (await run(input, feed([9, 64], 1)))['y']!;
+    for (const format of formats) {
+      await quantizeModel(input, output, { ...rounding, format });
+      const after = readBack(output);
+      t.deepEqual(problemsOf(after), [], format);
+      t.true(difference(exact, (await run(output, feed([9, 64], 1), inFloat))['y']!) < 0.02);
+    }
+  });
+
+test('small: a Gemm with its weight on the left, a Gather along axis −2 of 2', async (t) => {
+  const square = (name: string) => tensor(name, [64, 64], random(4096, name.length));
+  const cases: Record<string, NodeProto> = Object.fromEntries(
+    [0n, 1n].flatMap((transA) =>
+      [0n, 1n].map((transB) => [
+        `Gemm ${transA} ${transB}`,
+        node('Gemm', ['w', 'x', 'bias'], ['y'], { attributes: { transA, transB, alpha: 0.5 } }),
+      ]),
+    ),
+  );
+  cases['Gather'] = node('Gather', ['w', 'i'], ['y'], { attributes: { axis: -2n } });
+  for (const [name, made] of Object.entries(cases)) {
+    const model = network({
+      nodes: [made, ...(name === 'Gather' ? [node('Identity', ['x'], ['z'])] : [])],
+      constants: [square('w'), square('bias'), tensor('i', [2], BigInt64Array.of(3n, 60n))],
+      inputs: [float('x', [64, 64])],
+      outputs: [float('y'), ...(name === 'Gather' ? [float('z')] : [])],
+    });
+    const { input, output } = files(t, model);
+    for (const format of formats) {
+      const calibration = name === 'Gather' ? undefined : [feed([64, 64], 3)];
+      const options = calibration
+        ? { calibration, holdout: 0, bits: 8, format }
+        : { ...rounding, format, operators: ['Gather'] };
+      const report = await quantizeModel(input, output, options);
+      t.is(report.layers.length, 1, name);
+      const exact = (await run(input, feed([64, 64], 3)))['y']!;
+      t.true(
+        difference(exact, (await run(output, feed([64, 64], 3), inFloat))['y']!) < 0.02,
+        `${name} ${format}`,
+      );
+    }
+  }
+});
+
+test('small: a second pass keeps what the first told of its layers', async (t) => {
+  const model = network({
+    nodes: [
+      node('MatMul', ['x', 'w'], ['h'], { name: 'one' }),
+      node('MatMul', ['h', 'v'], ['y'], { name: 'two' }),
+    ],
+    constants: [tensor('w', [64, 64], random(4096, 1)), tensor('v', [64, 64], random(4096, 2))],
+    inputs: [float('x', ['batch', 64])],
+  });
+  const { input, output } = files(t, model);
+  const second = join(dirname(output), 'second.onnx');
+  const told = (path: string) =>
+    readBack(path).metadataProps.find(({ key }) => key === 'vertexq.layers')?.value;
+  await quantizeModel(input, output, { ...rounding, layers: 'one' });
+  await quantizeModel(output, second, { ...rounding, bits: 4, layers: 'two' });
+  t.deepEqual(JSON.parse(told(second)!), { one: 8, two: 4 });
+  // Another's entry, or a damaged one, is no reason to fail.
+  for (const value of ['[1]', '{', 'null', '{"__proto__": 3}']) {
+    const other = readBack(output);
+    other.metadataProps.find(({ key }) => key === 'vertexq.layers')!.value = value;
+    writeFileSync(input, bytesOf(other));
+    await quantizeModel(input, second, { ...rounding, layers: 'two' });
+    t.is((JSON.parse(told(second)!) as Record<string, number>)['two'], 8);
+  }
+});
+
+test('small: inspect counts external data with the file', async (t) => {
+  const model = network({
+    nodes: [node('MatMul', ['x', 'w'], ['y'])],
+    constants: [tensor('w', [64, 64], random(4096, 1))],
+  });
+  const { input, output } = files(t, model);
+  await quantizeModel(input, output, { ...rounding, format: 'float', externalData: true });
+  const inspection = await inspectModel(output);
+  t.true(inspection.bytes.quantizable <= inspection.bytes.file);
+  t.notRegex(inspectionTable(inspection, { color: false, width: 100 }), /\d{4,} ?%/);
+});
+
+test('small: a float16 layer is named once in a message', async (t) => {
+  const values = floatToHalf(random(4096, 1).map((value) => value * 1e-7));
+  const weight = tensor('w', [64, 64], new Uint8Array(values.buffer));
+  weight.dataType = DataType.FLOAT16;
+  const model = network({
+    nodes: [node('MatMul', ['x', 'w'], ['y'], { name: 'tiny' })],
+    constants: [weight],
+    inputs: [valueInfo('x', DataType.FLOAT16, ['batch', 64])],
+  });
+  const { input, output } = files(t, model);
+  for (const format of ['matmulnbits', 'qdq'] as const) {
+    const error = await t.throwsAsync(quantizeModel(input, output, { ...rounding, format }));
+    t.is(error.message.split('tiny').length - 1, 1, error.message);
+  }
+});
+
+test('case computed_weights: what is left is told of, with bytes and reason, wherever it stands', async (t) => {
+  const model = network({
+    nodes: [
+      node('MatMul', ['x', 'p'], ['h']),
+      node('MoE', ['h', 'router', 'experts', '', 'experts2'], ['m'], { domain: 'com.microsoft' }),
+      node('Own', ['m', 'own'], ['n'], { domain: 'mine' }),
+      node('Expand', ['row', 'shape'], ['wide']),
+      node('MatMul', ['n', 'wide'], ['y']),
+    ],
+    constants: [
+      tensor('p', [64, 64], random(4096, 1)),
+      tensor('experts', [4, 64, 64], random(4 * 4096, 2)),
+      tensor('experts2', [4, 64, 64], random(4 * 4096, 3)),
+      tensor('own', [64, 64], random(4096, 4)),
+      tensor('row', [64, 1], random(64, 5)),
+      tensor('table', [20, 64], random(1280, 6)),
+      tensor('router', [64], random(64, 7)),
+      tensor('shape', [2], BigInt64Array.of(64n, 2n ** 40n)),
+    ],
+  });
+  const { input, output } = files(t, model);
+  const { skipped } = await quantizeModel(input, output, rounding);
+  const told = new Map(
+    skipped.map(({ name, bytes, reason, choice }) => [name, [bytes, choice, reason] as const]),
+  );
+  for (const [name, bytes, pattern] of [
+    ['experts', 65536, /MoE/],
+    ['experts2', 65536, /MoE/],
+    ['own', 16384, /mine\.Own/],
+    ['table', 5120, /nothing uses it/],
+  ] as const) {
+    t.is(told.get(name)?.[0], bytes, name);
+    t.false(told.get(name)?.[1]);
+    t.regex(told.get(name)?.[2] ?? '', pattern);
+  }
+});
