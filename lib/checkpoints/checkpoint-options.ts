@@ -38,6 +38,8 @@ export interface CheckpointSettings {
   overrides: readonly Override[];
   memory: number;
   resume: boolean;
+  /** Whether weights that are quantized already may stay as they are. */
+  allowQuantized: boolean;
 }
 
 export function checkPaths(input: unknown, output: unknown): void {
@@ -70,6 +72,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
         ? defaultMemory
         : requireInteger('memory', options.memory, leastMemory, Number.MAX_SAFE_INTEGER),
     resume: flag('resume', options.resume) ?? false,
+    allowQuantized: flag('allowQuantized', options.allowQuantized) ?? false,
   };
   if (settings.layers?.length === 0)
     throw new RangeError('The "layers" option is empty: leave it out to quantize all that is usual');
@@ -111,10 +114,14 @@ function holdoutFor({ holdout, activations }: CheckpointOptions): number {
   return holdout;
 }
 
-/** The grid that suits a format: what its loaders are fastest with, for the first version of gptq what it can hold. */
-function gridOf(format: CheckpointFormat): (levels: number) => Grid {
+/**
+ * The grid that current readers of a format load: zero points of `compressed-tensors` not all of them do, so only an even number of levels,
+ * which was asked for, has some there.
+ */
+function gridOf(format: CheckpointFormat, isCounted: boolean): (levels: number) => Grid {
   if (format === 'float') return layerGrid;
-  return (levels) => (format === 'gptq' || levels < 3 ? 'integer' : 'asymmetric');
+  const hasZeroPoints = format === 'gptq_v2' || (format === 'compressed-tensors' && isCounted);
+  return (levels) => (hasZeroPoints && levels >= 3 ? 'asymmetric' : 'integer');
 }
 
 /** The settings of a weight with such overrides. Without data its method is `msq`, whatever the options say. */
@@ -128,7 +135,7 @@ export function weightSettings(
   if (!hasData) overlaid.options.method = 'msq';
   const merged = forMethod(overlaid.options.method ?? 'vertex', overlaid);
   const settings: LayerSettings = {
-    ...alphabetKind(merged, gridOf(format)),
+    ...alphabetKind(merged, gridOf(format, merged.levels !== undefined)),
     ...methodSettings(merged, hasData),
     groupSize: groupSizeFor(merged, inFeatures),
     ...rankRule(merged, inFeatures, 'auto'),

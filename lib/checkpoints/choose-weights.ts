@@ -4,52 +4,69 @@ import type { TensorEntry } from '../formats/safetensors/header';
 import { VertexqError } from '../errors';
 import { matcher } from '../globs';
 import type { Override } from '../overrides';
+import type { ModelIdentity } from './model-identity';
+import type { CheckpointSettings } from './checkpoint-options';
+import { isWeightName, moduleOf, splitName } from './tensor-names';
 
-const suffix = '.weight';
-
-/** Why a tensor is copied, and whether options or their defaults say so; else it cannot be quantized. */
+/** Why a tensor stays as it is. */
 export interface Left {
   reason: string;
+  /** Whether it was chosen to, by an option or as is usual; else it cannot be quantized. */
   choice: boolean;
 }
 
-/** A weight's name without `.weight`: the module's. */
-export function moduleOf(name: string): string {
-  return name.endsWith(suffix) ? name.slice(0, -suffix.length) : name;
+const byChoice = (reason: string): Left => ({ reason, choice: true });
+const cannot = (reason: string): Left => ({ reason, choice: false });
+
+/** What is found of a checkpoint's tensors besides what their headers say. */
+type Known = Pick<ModelIdentity, 'isTransposed' | 'quantized'>;
+
+const [embedding, positions, norm, head, router] = (
+  ['an embedding', 'a table of positions', 'a norm', 'a head', 'a router of experts'] as const
+).map(byChoice) as [Left, Left, Left, Left, Left];
+const [skipped, notAmong] = [byChoice('skipped'), byChoice('not among "layers"')];
+const vector = byChoice('a vector');
+const empty = cannot('empty');
+const otherName = cannot('not the weight of a layer');
+const experts = cannot('a tensor of several experts, which are not quantized yet');
+const transposed = cannot('transposed: it lies [inFeatures, outFeatures], as in GPT-2');
+
+/** What the ecosystem leaves in floating point, by the parts of a module's name; each pattern takes time in proportion to the part. */
+function usuallyLeft(module: string): Left | undefined {
+  const parts = module.split('.');
+  const last = parts.at(-1)!;
+  if (last === 'embed_out') return head;
+  if (/embed|wte|wpe/i.test(last) || last.toLowerCase() === 'shared') return embedding;
+  if (parts.slice(0, -1).some((part) => /embeddings?$/i.test(part))) return embedding;
+  if (/relative_attention_bias$/i.test(last) || /rotary/i.test(module)) return positions;
+  if (/norm/i.test(last) || /^ln_/i.test(last)) return norm;
+  if (parts.some((part) => /^(lm_head|embed_out|score|classifier|cls|pooler)$/i.test(part))) return head;
+  if (module.toLowerCase() === 'output') return head;
+  if (parts.some((part) => /^(gate|router|shared_expert_gate)$/i.test(part))) return router;
+  return undefined;
 }
-
-/** What the ecosystem leaves in floating point, by the last parts of a module's name. */
-const usuallyLeft: readonly (readonly [RegExp, string])[] = [
-  [/(^|\.)[^.]*(embed|wte|wpe)[^.]*$|(^|\.)shared$|embeddings?\./i, 'an embedding'],
-  [/relative_attention_bias$|rotary/i, 'a table of positions'],
-  [/(^|\.)[^.]*norm[^.]*$|(^|\.)ln_[^.]*$/i, 'a norm'],
-  [/(^|\.)(lm_head|embed_out|score|classifier|cls|pooler)(\.|$)|^output$/i, 'a head'],
-  [/(^|\.)(gate|router|shared_expert_gate)(\.|$)/i, 'a router of experts'],
-];
-
-/** Modules of these models hold [inFeatures, outFeatures], which is not said in the file. */
-const transposedModels = new Set(['gpt2', 'openai-gpt', 'imagegpt', 'decision_transformer']);
 
 /** Why a tensor is no weight matrix of a linear layer; undefined where it may be one. */
 export function unsuitable(
   name: string,
   { dtype, shape }: TensorEntry,
-  modelType?: string,
-): string | undefined {
-  if (!name.endsWith(suffix)) return 'not the weight of a layer';
-  if (shape.length === 1) return 'a vector';
-  if (shape.length !== 2) return `${shape.length} dimensions, not 2`;
-  if (!isFloat(dtype)) return `${dtype}, not a float type`;
-  if (elementsOf(shape) === 0) return 'empty';
-  if (modelType !== undefined && transposedModels.has(modelType))
-    return `a matrix of "${modelType}", which keeps them transposed`;
+  { isTransposed, quantized }: Known,
+): Left | undefined {
+  const already = quantized(name);
+  if (already !== undefined) return byChoice(`part of a weight that is quantized already: ${already}`);
+  if (!isFloat(dtype)) return cannot(`${dtype}, not a float type`);
+  if (elementsOf(shape) === 0) return empty;
+  if (shape.length < 2) return vector;
+  if (shape.length > 2 && /(^|\.)experts\.[^.]*$/.test(name)) return experts;
+  if (!isWeightName(name)) return otherName;
+  if (shape.length !== 2) return cannot(`${shape.length} dimensions, not 2`);
+  if (isTransposed(name)) return transposed;
   return undefined;
 }
 
 /** Why a matrix is left as it is by default. */
-export function leftByDefault(name: string): string | undefined {
-  const module = moduleOf(name);
-  return usuallyLeft.find(([pattern]) => pattern.test(module))?.[1];
+export function leftByDefault(name: string): Left | undefined {
+  return usuallyLeft(moduleOf(name));
 }
 
 /**
@@ -60,7 +77,7 @@ export function chooseWeights(
   { input, shards }: Checkpoint,
   include: readonly string[] | undefined,
   skip: readonly string[],
-  modelType?: string,
+  known: Known,
 ): Map<string, Left | undefined> {
   const names = [...shards.values()].flatMap((shard) => [...shard.tensors.keys()]);
   for (const [option, patterns] of [
@@ -73,16 +90,15 @@ export function chooseWeights(
   const reasons = new Map<string, Left | undefined>();
   for (const shard of shards.values())
     for (const [name, tensor] of shard.tensors) {
-      const reason = unsuitable(name, tensor, modelType);
-      const left = wanted ? (wanted(name) ? undefined : 'not among "layers"') : leftByDefault(name);
-      const chosen = unwanted(name) ? 'skipped' : left;
-      const text = reason ?? chosen;
-      // A vector is a bias, or the like.
-      const choice = reason === undefined || tensor.shape.length < 2;
-      reasons.set(name, text === undefined ? undefined : { reason: text, choice });
+      const reason = unsuitable(name, tensor, known);
+      const left = wanted ? (wanted(name) ? undefined : notAmong) : leftByDefault(name);
+      // What is left as usual says so, whatever else there is to say of it.
+      const usual = reason === transposed && left !== notAmong ? left : undefined;
+      reasons.set(name, usual ?? reason ?? (unwanted(name) ? skipped : left));
     }
   if (![...reasons.values()].includes(undefined)) {
-    const matrix = [...reasons].find(([name]) => name.endsWith(suffix));
+    const matrices = [...reasons].filter(([name]) => isWeightName(name));
+    const matrix = matrices.find(([, left]) => left?.choice === false) ?? matrices[0];
     throw new VertexqError(
       'ERR_VERTEXQ_NO_LAYERS',
       `${input} has no weight to quantize` + (matrix ? ` ("${matrix[0]}": ${matrix[1]!.reason})` : ''),
@@ -111,9 +127,31 @@ export function requireOverridden(
       if (!found.some((name) => reasons.get(name) === undefined))
         throw new RangeError(
           `The pattern "${glob}" of the "${place}.layers" option matches no weight of ${input} that is quantized: ` +
-            `"${found[0]}" is not (${reasons.get(found[0]!)!.reason})`,
+            `"${found[0]}" is not (${reasons.get(found[0]!)?.reason})`,
         );
     }
+}
+
+/** Of embeddings, what their modules are called: other names only sound like one. */
+const embeddingNames =
+  /^(embed_tokens|wte|wpe|shared|(word|position|token_type|tok)_embeddings?|embed_positions|embedding|embed_in)$/;
+
+/** Throws a RangeError where "layers" picks what no reader of packed weights takes. */
+export function requireReadable(
+  chosen: ReadonlyMap<string, Left | undefined>,
+  { format, layers }: Pick<CheckpointSettings, 'format' | 'layers'>,
+): void {
+  if (format === 'float' || !layers) return;
+  for (const [name, left] of chosen) {
+    if (left !== undefined) continue;
+    const usual = leftByDefault(name);
+    const isUnread =
+      usual === router || usual === positions || embeddingNames.test(splitName(moduleOf(name))[1]);
+    if (isUnread)
+      throw new RangeError(
+        `The "layers" option picks "${name}", ${usual?.reason ?? 'an embedding'}: no reader takes one that is packed. Leave it out with "skip" (--skip "${moduleOf(name)}"), or use the format "float"`,
+      );
+  }
 }
 
 function requireMatch(option: string, pattern: string, names: readonly string[], input: string): void {

@@ -18,45 +18,15 @@ const otherWeights =
   /\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|ckpt|gguf|h5|msgpack|onnx|onnx_data)$/i;
 const chunk = 2 ** 24;
 
-/** What a folder's config says of its model. */
-export interface ModelConfig {
-  text: string;
-  modelType: string | undefined;
-}
-
 /** The text of config.json; undefined where there is none. Rejects with ERR_VERTEXQ_FILE, also where it is a link out of the folder. */
 export async function readConfigText(folder: string): Promise<string | undefined> {
   const bytes = await readFolderFile(folder, configName, maxConfigBytes);
-  return bytes && new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
-}
-
-/** Reads config.json; undefined where there is none. Rejects with ERR_VERTEXQ_UNSUPPORTED where its weights are quantized already. */
-export async function readConfig(folder: string): Promise<ModelConfig | undefined> {
-  const path = join(folder, configName);
-  const text = await readConfigText(folder);
-  if (text === undefined) return undefined;
-  const parsed = parseConfig(text, path);
-  if ((parsed['quantization_config'] ?? null) !== null)
-    throw new VertexqError(
-      'ERR_VERTEXQ_UNSUPPORTED',
-      `${path} says that the checkpoint is quantized already: give the float one`,
-    );
-  const modelType = parsed['model_type'];
-  return { text, modelType: typeof modelType === 'string' ? modelType : undefined };
-}
-
-export function parseConfig(text: string, path: string): Record<string, unknown> {
-  let parsed: unknown;
+  if (!bytes) return undefined;
   try {
-    parsed = JSON.parse(text);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
-    throw new VertexqError('ERR_VERTEXQ_FILE', `${path} is no valid JSON: ${(cause as Error).message}`, {
-      cause,
-    });
+    throw new VertexqError('ERR_VERTEXQ_FILE', `${join(folder, configName)} is not UTF-8`, { cause });
   }
-  if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed))
-    return parsed as Record<string, unknown>;
-  throw new VertexqError('ERR_VERTEXQ_FILE', `${path} should hold an object`);
 }
 
 /** The files of a folder that go with its weights: tokenizer, generation settings, licence. */

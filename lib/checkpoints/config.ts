@@ -1,5 +1,6 @@
 import type { LayerSettings } from '../layers/quantize-weights';
-import { moduleOf } from './choose-weights';
+import type { FusedGroup } from './fused-groups';
+import { isWeightName, moduleOf } from './tensor-names';
 import type { CheckpointFormat } from './types';
 
 /** A weight with what it became, or null where it stayed as it was. */
@@ -8,13 +9,28 @@ export type ConfiguredWeight = readonly [name: string, settings: LayerSettings |
 /** Names of a regular expression's characters are only themselves. */
 const literal = (text: string) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 
-/** What loaders find in `config.json`; null for `float`, which needs nothing. `weights`: all matrices of linear layers. */
+/**
+ * What loaders find in `config.json`; null for `float`, which needs nothing. `weights`: all matrices of linear layers, and what holds
+ * several; `fused`: what some readers make one of.
+ */
 export function quantizationConfig(
   format: CheckpointFormat,
   weights: readonly ConfiguredWeight[],
+  fused: readonly FusedGroup[],
 ): Record<string, unknown> | null {
   if (format === 'float') return null;
-  return format === 'compressed-tensors' ? compressedTensors(weights) : gptq(format, weights);
+  return format === 'compressed-tensors' ? compressedTensors(weights) : gptq(format, weights, fused);
+}
+
+/** The modules in which nothing is quantized, of those that hold weights of their own: readers may ask for what is in them. */
+function leftWhole(weights: readonly ConfiguredWeight[]): Set<string> {
+  const whole = new Set(weights.filter(([name]) => !isWeightName(name)).map(([name]) => name));
+  for (const [name, settings] of weights) {
+    if (!settings) continue;
+    const parts = moduleOf(name).split('.');
+    for (let i = 1; i < parts.length; i++) whole.delete(parts.slice(0, i).join('.'));
+  }
+  return whole;
 }
 
 /** One group of weights per scheme; the most frequent one is for all linear layers, the others name theirs. */
@@ -35,6 +51,7 @@ function compressedTensors(weights: readonly ConfiguredWeight[]): Record<string,
     known.names.push(module);
     schemes.set(key, known);
   }
+  for (const module of leftWhole(weights)) ignore.add(`re:^${literal(module)}\\.`);
   // A head that shares its weight with the embedding is not in the file, and is a linear layer all the same.
   if (!quantizesHead) ignore.add('lm_head');
   const sorted = [...schemes.values()].sort((a, b) => b.names.length - a.names.length);
@@ -70,8 +87,12 @@ function weightScheme({ bits, grid }: LayerSettings, groupSize: number): Record<
   };
 }
 
-/** The most frequent width is for all; what differs, and what is left, is told module by module. */
-function gptq(format: 'gptq' | 'gptq_v2', weights: readonly ConfiguredWeight[]): Record<string, unknown> {
+/** The most frequent width is for all; what differs, and what is left, is told module by module, and by the names of what is fused. */
+function gptq(
+  format: 'gptq' | 'gptq_v2',
+  weights: readonly ConfiguredWeight[],
+  fused: readonly FusedGroup[],
+): Record<string, unknown> {
   const own = ({ bits, groupSize, grid }: LayerSettings) => ({
     bits,
     group_size: groupSize === Infinity ? -1 : groupSize,
@@ -85,11 +106,13 @@ function gptq(format: 'gptq' | 'gptq_v2', weights: readonly ConfiguredWeight[]):
     }
   const [common] = [...counts].sort(([, a], [, b]) => b - a)[0]!;
   const dynamic: Record<string, unknown> = {};
-  for (const [name, settings] of weights) {
-    const pattern = `^${literal(moduleOf(name))}$`;
+  const tell = (pattern: string, settings: LayerSettings | null) => {
     if (!settings) dynamic[`-:${pattern}`] = {};
     else if (JSON.stringify(own(settings)) !== common) dynamic[`+:${pattern}`] = own(settings);
-  }
+  };
+  for (const [name, settings] of weights) tell(`^${literal(moduleOf(name))}$`, settings);
+  for (const { path, members } of fused) tell(`^${literal(path)}$`, members[0]!.settings);
+  for (const module of leftWhole(weights)) tell(`^${literal(module)}\\.`, null);
   return {
     quant_method: 'gptq',
     ...(JSON.parse(common) as object),
@@ -98,10 +121,4 @@ function gptq(format: 'gptq' | 'gptq_v2', weights: readonly ConfiguredWeight[]):
     checkpoint_format: format,
     ...(Object.keys(dynamic).length > 0 && { dynamic }),
   };
-}
-
-/** A model's config with what tells loaders of its quantization. Throws a SyntaxError where it is not JSON. */
-export function withQuantization(config: string, quantization: Record<string, unknown>): string {
-  const parsed = JSON.parse(config) as Record<string, unknown>;
-  return `${JSON.stringify({ ...parsed, quantization_config: quantization }, null, 2)}\n`;
 }

@@ -1,9 +1,9 @@
-import { join } from 'node:path';
-import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
+import { type Checkpoint, entryOf, openCheckpoint } from '../formats/safetensors/checkpoint';
 import type { TensorEntry } from '../formats/safetensors/header';
 import { describe } from '../options';
 import { leftByDefault, unsuitable } from './choose-weights';
-import { configName, parseConfig, readConfigText } from './companions';
+import { identityOf } from './model-identity';
+import { parseConfig } from './model-config';
 import type { CheckpointInspection, InspectedTensor, InspectedWeight } from './types';
 
 /**
@@ -17,8 +17,8 @@ export async function inspectCheckpoint(input: string): Promise<CheckpointInspec
     );
   const checkpoint = await openCheckpoint(input);
   try {
-    const config = await configOf(checkpoint);
-    const modelType = typeof config['model_type'] === 'string' ? config['model_type'] : undefined;
+    const identity = await identityOf(checkpoint);
+    const config = identity.config?.fields ?? {};
     const layers: InspectedTensor[] = [];
     const others: InspectedTensor[] = [];
     let files = 0;
@@ -26,7 +26,7 @@ export async function inspectCheckpoint(input: string): Promise<CheckpointInspec
       files += shard.size;
       for (const [name, entry] of shard.tensors) {
         const { dtype, shape, byteLength } = entry;
-        const isLayer = unsuitable(name, entry, modelType) === undefined && leftByDefault(name) === undefined;
+        const isLayer = unsuitable(name, entry, identity) === undefined && leftByDefault(name) === undefined;
         (isLayer ? layers : others).push({ name, dtype, shape, bytes: byteLength, file });
       }
     }
@@ -36,7 +36,7 @@ export async function inspectCheckpoint(input: string): Promise<CheckpointInspec
       files: [...checkpoint.shards].map(([name, { size }]) => ({ name, bytes: size })),
       layers,
       others,
-      quantization: await quantizationOf(config['quantization_config'], checkpoint),
+      quantization: await quantizationOf(config['quantization_config'] ?? ownConfig(checkpoint), checkpoint),
       metadata: Object.fromEntries([...checkpoint.shards.values()].flatMap((shard) => [...shard.metadata])),
       bytes: { files, quantizable: sum(layers), others: sum(others) },
     };
@@ -45,18 +45,13 @@ export async function inspectCheckpoint(input: string): Promise<CheckpointInspec
   }
 }
 
-/** config.json; for a single file what its metadata has of it. */
-async function configOf({ folder, shards }: Checkpoint): Promise<Record<string, unknown>> {
-  if (folder !== null) {
-    const path = join(folder, configName);
-    const text = await readConfigText(folder);
-    return text === undefined ? {} : parseConfig(text, path);
-  }
+/** What a single file's metadata has of its quantization. */
+function ownConfig({ shards }: Checkpoint): unknown {
   for (const shard of shards.values()) {
     const text = shard.metadata.get('quantization_config');
-    if (text !== undefined) return { quantization_config: parseConfig(text, `${shard.path}: its metadata`) };
+    if (text !== undefined) return parseConfig(text, `${shard.path}: its metadata`);
   }
-  return {};
+  return undefined;
 }
 
 async function quantizationOf(
@@ -79,18 +74,13 @@ async function quantizationOf(
   return { method, format: method === 'gptq' ? text('checkpoint_format') : text('format'), weights };
 }
 
-/** A tensor of a module, wherever it is. */
-function partOf({ shards, places }: Checkpoint, name: string) {
-  return shards.get(places.get(name) ?? '')?.tensors.get(name);
-}
-
 const bytesOf = (parts: readonly (TensorEntry | undefined)[]) =>
   parts.reduce((sum, part) => sum + (part?.byteLength ?? 0), 0);
 
 /** Of compressed-tensors; undefined where its parts are not what they should be. */
 async function packedWeight(checkpoint: Checkpoint, module: string): Promise<InspectedWeight | undefined> {
   const names = ['packed', 'scale', 'shape', 'zero_point'].map((part) => `${module}.weight_${part}`);
-  const [packed, scale, size, zeroPoint] = names.map((name) => partOf(checkpoint, name));
+  const [packed, scale, size, zeroPoint] = names.map((name) => entryOf(checkpoint, name));
   if (packed?.shape.length !== 2 || scale?.shape.length !== 2) return undefined;
   if (size?.dtype !== 'I64' || size.byteLength !== 16) return undefined;
   const bytes = await checkpoint.shards.get(checkpoint.places.get(names[2]!)!)!.read(names[2]!);
@@ -107,7 +97,7 @@ async function packedWeight(checkpoint: Checkpoint, module: string): Promise<Ins
 
 function gptqWeight(checkpoint: Checkpoint, module: string, symmetric: boolean): InspectedWeight | undefined {
   const parts = ['qweight', 'qzeros', 'scales', 'g_idx'].map((part) =>
-    partOf(checkpoint, `${module}.${part}`),
+    entryOf(checkpoint, `${module}.${part}`),
   );
   const [codes, zeros, scales] = parts;
   if (codes?.shape.length !== 2 || zeros?.shape.length !== 2 || scales?.shape.length !== 2) return undefined;

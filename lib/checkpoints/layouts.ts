@@ -3,7 +3,7 @@ import type { TensorEntry } from '../formats/safetensors/header';
 import { byteLengthOf } from '../formats/safetensors/dtypes';
 import type { TensorSpec } from '../formats/safetensors/layout';
 import type { LayerSettings } from '../layers/quantize-weights';
-import { moduleOf } from './choose-weights';
+import { moduleOf } from './tensor-names';
 import type { CheckpointFormat } from './types';
 
 /** The tensors that a weight becomes. */

@@ -61,7 +61,7 @@ export async function planCheckpointWith(
   });
 }
 
-function tensorsOf({ shards, weights, reasons }: Plan): PlannedTensor[] {
+function tensorsOf({ shards, weights, left }: Plan): PlannedTensor[] {
   const byName = new Map(weights.map((weight) => [weight.name, weight]));
   return shards.flatMap(({ source }) =>
     [...source.tensors].map(([name, { dtype, shape, byteLength }]): PlannedTensor => {
@@ -69,7 +69,7 @@ function tensorsOf({ shards, weights, reasons }: Plan): PlannedTensor[] {
       return {
         ...{ name, dtype, shape },
         action: weight ? 'quantize' : 'copy',
-        reason: reasons.get(name)?.reason ?? null,
+        reason: left.get(name)?.reason ?? null,
         method: weight?.settings.method ?? null,
         bits: weight?.settings.bits ?? null,
         groupSize: weight?.settings.groupSize ?? null,

@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../formats/safetensors/checkpoint';
-import { floatBytes, type FloatDtype } from '../formats/safetensors/dtypes';
+import { floatBytes, type FloatDtype, isFloat } from '../formats/safetensors/dtypes';
 import type { SafetensorsFile } from '../formats/safetensors/file';
 import type { TensorEntry } from '../formats/safetensors/header';
 import { type Layout, layoutOf, type TensorSpec } from '../formats/safetensors/layout';
@@ -7,10 +7,14 @@ import type { LayerSettings } from '../layers/quantize-weights';
 import { fitOverridden } from '../overrides';
 import type { SkippedWeight } from '../types';
 import { type CheckpointSettings, weightSettings } from './checkpoint-options';
-import { chooseWeights, type Left, moduleOf, requireOverridden } from './choose-weights';
+import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
 import { type ConfiguredWeight, quantizationConfig } from './config';
+import { unties } from './documents';
+import { agree, fusedGroups, type Member } from './fused-groups';
 import { bytesOf, cannotHold, layoutFor, partsOfRows, specsOf, type WeightLayout } from './layouts';
+import type { ModelIdentity } from './model-identity';
 import type { RecordedInput, RecordedInputs } from './recorded-inputs';
+import { isWeightName, moduleOf, splitName } from './tensor-names';
 
 /** A weight on its way to few bits. */
 export interface PlannedWeight {
@@ -52,10 +56,12 @@ export const unitKey = ({ name }: ShardPlan, index: number): string => `${name}#
 export interface Plan {
   shards: ShardPlan[];
   /** By tensor, why it is copied. */
-  reasons: Map<string, Left>;
+  left: Map<string, Left>;
   weights: PlannedWeight[];
   /** For config.json; null for `float`. */
   quantization: Record<string, unknown> | null;
+  /** Whether config.json has to say that the head is not the embedding. */
+  untied: boolean;
   warnings: string[];
 }
 
@@ -69,43 +75,85 @@ export function planOf(
   checkpoint: Checkpoint,
   settings: CheckpointSettings,
   recorded: RecordedInputs | null,
-  modelType: string | undefined,
+  identity: ModelIdentity,
 ): Plan {
   const { format, layers, skip, overrides } = settings;
-  const chosen = chooseWeights(checkpoint, layers, skip, modelType);
+  const chosen = chooseWeights(checkpoint, layers, skip, identity);
   requireOverridden(overrides, chosen, checkpoint.input);
-  const plan: Plan = { shards: [], reasons: new Map(), weights: [], quantization: null, warnings: [] };
-  const configured: ConfiguredWeight[] = [];
-  const chosenOf = new Map<string, Map<string, PlannedWeight>>();
-  for (const [name, source] of checkpoint.shards) {
-    const weights = new Map<string, PlannedWeight>();
+  requireReadable(chosen, settings);
+  const plan: Plan = {
+    shards: [],
+    left: new Map(),
+    weights: [],
+    quantization: null,
+    untied: false,
+    warnings: [],
+  };
+  const planned = new Map<string, PlannedWeight>();
+  const unfit: [name: string, reason: string][] = [];
+  for (const source of checkpoint.shards.values())
     for (const [tensor, entry] of source.tensors) {
       let left = chosen.get(tensor);
       if (left === undefined) {
         const weight = plannedWeight(tensor, entry, settings, recorded);
         const reason = cannotHold(format, weight.shape, weight.settings);
-        if (reason === undefined) weights.set(tensor, weight);
+        if (reason === undefined) planned.set(tensor, weight);
         else {
           left = { reason, choice: false };
-          plan.warnings.push(`"${tensor}" is left as it is: ${reason}`);
+          unfit.push([tensor, reason]);
         }
       }
-      if (left !== undefined) plan.reasons.set(tensor, left);
-      if (tensor.endsWith('.weight') && entry.shape.length === 2)
-        configured.push([tensor, schemeOf(weights.get(tensor))]);
+      if (left !== undefined) plan.left.set(tensor, left);
     }
-    plan.weights.push(...weights.values());
-    chosenOf.set(name, weights);
+  const groups = format === 'float' ? [] : fusedGroups(membersOf(checkpoint, planned, plan.left));
+  for (const [name, left] of agree(groups, format)) {
+    planned.delete(name);
+    plan.left.set(name, left);
+    unfit.push([name, left.reason]);
   }
-  if (plan.weights.length > 0) plan.quantization = quantizationConfig(format, configured);
+  for (const [name, reason] of unfit) plan.warnings.push(`"${name}" is left as it is: ${reason}`);
+  for (const weight of planned.values()) plan.weights.push(weight);
+  if (plan.weights.length > 0)
+    plan.quantization = quantizationConfig(format, configuredWeights(checkpoint, planned), groups);
+  plan.untied = unties(checkpoint, identity, plan);
   // Without a folder there is no config.json that could say it.
   const metadata = new Map<string, string>();
   if (checkpoint.folder === null && plan.quantization)
     metadata.set('quantization_config', JSON.stringify(plan.quantization));
   for (const [name, source] of checkpoint.shards)
-    plan.shards.push(shardPlan(name, source, chosenOf.get(name)!, metadata));
+    plan.shards.push(shardPlan(name, source, planned, metadata));
   return plan;
 }
+
+/** All matrices of linear layers, as readers fuse them. */
+function* membersOf(
+  { shards }: Checkpoint,
+  planned: ReadonlyMap<string, PlannedWeight>,
+  left: ReadonlyMap<string, Left>,
+): Generator<Member> {
+  for (const { tensors } of shards.values())
+    for (const [name, { shape }] of tensors)
+      if (isWeightName(name) && shape.length === 2)
+        yield { name, shape, settings: schemeOf(planned.get(name)), left: left.get(name) };
+}
+
+/** What config.json tells of: matrices, and what holds several, with what became of them. */
+function configuredWeights(
+  { shards }: Checkpoint,
+  planned: ReadonlyMap<string, PlannedWeight>,
+): ConfiguredWeight[] {
+  const list: ConfiguredWeight[] = [];
+  for (const { tensors } of shards.values())
+    for (const [name, { dtype, shape }] of tensors) {
+      const settings = schemeOf(planned.get(name));
+      if (isWeightName(name) && shape.length === 2) list.push([name, settings]);
+      else if (shape.length >= 2 && !isWeightName(name) && isFloat(dtype)) list.push([holderOf(name), null]);
+    }
+  return list;
+}
+
+/** The module of a matrix with a name of its own: of `mlp.experts.down_proj` it is `mlp.experts`. */
+const holderOf = (name: string) => splitName(name)[0].slice(0, -1) || name;
 
 /** A group as wide as the layer is a scale per channel, whatever its width. */
 function schemeOf(weight: PlannedWeight | undefined): LayerSettings | null {
@@ -215,14 +263,16 @@ export function weightBytes({ weights }: Plan): { before: number; after: number 
   return { before, after };
 }
 
-/** The tensors of floats that are copied. */
-export function skippedOf({ shards, reasons }: Plan): SkippedWeight[] {
-  return shards.flatMap(({ source }) =>
-    [...source.tensors].flatMap(([name, { dtype, byteLength }]) => {
-      const left = reasons.get(name);
-      return left && /^B?F/.test(dtype) ? [{ name, ...left, bytes: byteLength }] : [];
-    }),
-  );
+/** The weights that are copied: tensors of floats, and what is quantized already. */
+export function skippedOf({ shards, left }: Pick<Plan, 'shards' | 'left'>): SkippedWeight[] {
+  const skipped: SkippedWeight[] = [];
+  for (const { source } of shards)
+    for (const [name, { dtype, byteLength: bytes }] of source.tensors) {
+      const found = left.get(name);
+      if (found && (/^B?F/.test(dtype) || found.choice))
+        skipped.push({ name, reason: found.reason, bytes, choice: found.choice });
+    }
+  return skipped;
 }
 
 /** The name in reports. */

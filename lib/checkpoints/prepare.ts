@@ -5,19 +5,24 @@ import type { SafetensorsFile } from '../formats/safetensors/file';
 import { fewOf } from '../reports/text';
 import { version } from '../version';
 import type { CheckpointSettings } from './checkpoint-options';
-import { type Companions, companionsOf, type ModelConfig, readConfig } from './companions';
+import { type Companions, companionsOf } from './companions';
+import { type Document, documentsOf } from './documents';
+import { identityOf, type ModelIdentity, requireFloat } from './model-identity';
 import { memoryOf } from './run-units';
 import { type Plan, planOf } from './plan';
+import { readerWarnings } from './reader-warnings';
 import { RecordedInputs } from './recorded-inputs';
 import type { Manifest } from './work-folder';
 
 /** A checkpoint with all that is decided about it. */
 export interface Prepared {
   checkpoint: Checkpoint;
-  config: ModelConfig | undefined;
+  identity: ModelIdentity;
   companions: Companions;
   recorded: RecordedInputs | null;
   plan: Plan;
+  /** The texts that go with the weights. */
+  documents: Document[];
 }
 
 /** Opens the input, decides and checks, runs `use`, and closes everything. */
@@ -29,15 +34,17 @@ export async function withPrepared<Result>(
   const checkpoint = await openCheckpoint(input);
   let recorded: RecordedInputs | null = null;
   try {
-    const config = checkpoint.folder === null ? undefined : await readConfig(checkpoint.folder);
+    const identity = await identityOf(checkpoint);
+    requireFloat(identity, input, settings.allowQuantized, settings.format === 'float');
     const companions =
       checkpoint.folder === null ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder);
     if (settings.activations.length > 0) recorded = await RecordedInputs.open(settings.activations);
-    const plan = planOf(checkpoint, settings, recorded, config?.modelType);
+    const plan = planOf(checkpoint, settings, recorded, identity);
     requireRoom(plan, settings);
-    addWarnings(plan, settings, recorded, checkpoint);
+    addWarnings(plan, settings, recorded, checkpoint, identity);
     plan.warnings.push(...companions.warnings);
-    return await use({ checkpoint, config, companions, recorded, plan });
+    const documents = documentsOf(checkpoint, identity, plan);
+    return await use({ checkpoint, identity, companions, recorded, plan, documents });
   } finally {
     await recorded?.close();
     await checkpoint.close();
@@ -60,6 +67,7 @@ function addWarnings(
   { format }: CheckpointSettings,
   recorded: RecordedInputs | null,
   { folder, input }: Checkpoint,
+  identity: ModelIdentity,
 ): void {
   const without = plan.weights.filter((weight) => !weight.recorded).map(({ name }) => name);
   if (recorded && without.length === plan.weights.length)
@@ -79,15 +87,9 @@ function addWarnings(
     plan.warnings.push(`Recorded inputs that belong to no weight: ${fewOf(recorded.unused, 4)}.`);
   if (format !== 'float' && folder === null)
     plan.warnings.push(
-      `${input} has no config.json with it: what loaders need to know is in the output's metadata, "quantization_config". Give a folder to have it written.`,
+      `${input} ${identity.config ? 'is given without its folder, whose config.json stays as it is' : 'has no config.json with it'}: what loaders need to know is in the output's metadata, "quantization_config". Give the folder to have a config.json written.`,
     );
-  const odd = new Set(
-    plan.weights.map(({ settings }) => settings.bits).filter((bits) => ![2, 4, 8].includes(bits)),
-  );
-  if (format === 'compressed-tensors' && odd.size > 0)
-    plan.warnings.push(
-      `Only readers from mid-2026 on take ${[...odd].join(', ')} bits; 4 and 8 are read by all.`,
-    );
+  plan.warnings.push(...readerWarnings(plan, format, identity));
 }
 
 /** What the bytes of the output depend on. */

@@ -1,15 +1,13 @@
 import { join } from 'node:path';
 import { writeWhole } from '../files';
-import { indexName } from '../formats/safetensors/index-file';
 import { RunFiles } from '../runs/run-files';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
-import { configName, copyWhole } from './companions';
-import { withQuantization } from './config';
-import { type Plan, unitKey } from './plan';
+import { copyWhole } from './companions';
+import { unitKey } from './plan';
 import { prepareOutput } from './output';
 import { manifestOf, type Prepared, withPrepared } from './prepare';
 import { reportOf } from './report';
-import { addCheckpointFiles, addCheckpointPaths, gptqConfigName } from './run-files';
+import { addCheckpointFiles, addCheckpointPaths } from './run-files';
 import { UnitRunner } from './run-units';
 import { ShardRun } from './shard-run';
 import type { CheckpointOptions, CheckpointReport } from './types';
@@ -102,35 +100,11 @@ async function runShards(
 /** What goes with the weights: other files, the config, and last the index, which says that all is there. */
 async function finishFolder(
   to: string,
-  { config, companions, checkpoint, plan }: Prepared,
+  { companions, documents }: Prepared,
   { options: { signal, onProgress } }: CheckpointSettings,
 ): Promise<void> {
   onProgress?.({ stage: 'write', done: 0, total: 1 });
   for (const [name, path] of companions.files) await copyWhole(path, join(to, name), signal);
-  if (config) {
-    const text = plan.quantization ? withQuantization(config.text, plan.quantization) : config.text;
-    await writeWhole(join(to, configName), Buffer.from(text), signal);
-  }
-  if (plan.quantization?.['quant_method'] === 'gptq')
-    await writeWhole(
-      join(to, gptqConfigName),
-      Buffer.from(`${JSON.stringify(plan.quantization, null, 2)}\n`),
-      signal,
-    );
-  if (checkpoint.index)
-    await writeWhole(join(to, indexName), Buffer.from(indexOf(plan, checkpoint.index.metadata)), signal);
+  for (const { name, data } of documents) await writeWhole(join(to, name), data, signal);
   onProgress?.({ stage: 'write', done: 1, total: 1 });
-}
-
-function indexOf({ shards }: Plan, metadata: Record<string, unknown>): string {
-  let size = 0;
-  const places: [string, string][] = [];
-  for (const { name, layout } of shards)
-    for (const [tensor, { byteLength }] of layout.tensors) {
-      size += byteLength;
-      places.push([tensor, name]);
-    }
-  places.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
-  const index = { metadata: { ...metadata, total_size: size }, weight_map: Object.fromEntries(places) };
-  return `${JSON.stringify(index, null, 2)}\n`;
 }

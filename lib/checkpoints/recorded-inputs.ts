@@ -5,7 +5,7 @@ import { Calibration } from '../layers/calibration';
 import type { CalibrationKind } from '../native/binding';
 import { describe } from '../options';
 import type { FloatArray } from '../types';
-import { moduleOf } from './choose-weights';
+import { moduleOf } from './tensor-names';
 import { widened } from './native-work';
 
 /** A tensor that tells what a layer sees. */

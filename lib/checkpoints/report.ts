@@ -17,7 +17,7 @@ export function reportOf(
 ): Omit<CheckpointReport, 'seconds'> {
   const { before, after } = weightBytes(plan);
   const layers = plan.weights.map((weight) => layerReport(weight, runner));
-  const kept = new Set(plan.reasons.keys());
+  const kept = plan.left;
   const copied = { tensors: kept.size, bytes: 0 };
   for (const { source } of plan.shards)
     for (const [name, { byteLength }] of source.tensors) if (kept.has(name)) copied.bytes += byteLength;

@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { indexName } from '../formats/safetensors/index-file';
 import type { RunFiles } from '../runs/run-files';
 import type { Prepared } from './prepare';
 
@@ -36,15 +35,21 @@ export async function addCheckpointPaths(
 export function addCheckpointFiles(
   files: RunFiles,
   output: string,
-  { checkpoint, companions, config, plan }: Pick<Prepared, 'checkpoint' | 'companions' | 'config' | 'plan'>,
+  {
+    checkpoint,
+    companions,
+    identity,
+    documents,
+  }: Pick<Prepared, 'checkpoint' | 'companions' | 'identity' | 'documents'>,
 ): void {
   for (const { path } of checkpoint.shards.values()) files.reads("input's shard", path);
+  if (identity.config) files.reads("input's file", identity.config.path);
   if (checkpoint.folder === null) return;
   for (const path of companions.files.values()) files.reads("input's file", path);
-  if (config) files.reads("input's file", join(checkpoint.folder, 'config.json'));
-  const names = [...checkpoint.shards.keys(), ...companions.files.keys()];
-  if (config) names.push('config.json');
-  if (plan.quantization?.['quant_method'] === 'gptq') names.push(gptqConfigName);
-  if (checkpoint.index) names.push(indexName);
+  const names = [
+    ...checkpoint.shards.keys(),
+    ...companions.files.keys(),
+    ...documents.map(({ name }) => name),
+  ];
   for (const name of new Set(names)) files.writesInside("output's file", join(output, name));
 }

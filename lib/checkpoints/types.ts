@@ -34,6 +34,11 @@ export interface CheckpointOptions extends QuantizeOptions {
   memory?: number;
   /** Goes on with a run of the same input and options that was interrupted. */
   resume?: boolean;
+  /**
+   * Weights that are quantized already stay as they are, and the others are quantized; default: they stop the run. Where config.json says
+   * that weights are, only with the format `float`.
+   */
+  allowQuantized?: boolean;
 }
 
 /** What `quantizeCheckpoint` did. */

@@ -10,9 +10,10 @@ export interface CheckpointFlags {
   activations?: string[];
   resume?: boolean;
   dryRun?: boolean;
+  allowQuantized?: boolean;
 }
 
-export const checkpointFlagNames = ['activations', 'resume', 'dryRun'] as const;
+export const checkpointFlagNames = ['activations', 'resume', 'dryRun', 'allowQuantized'] as const;
 
 /** `--format` for both kinds of input. */
 export const allFormatsFlag = () =>
@@ -30,7 +31,11 @@ export function addCheckpointFlags(command: Command): Command {
       'safetensors of what layers see: rows, or Gram matrices as <name>.gram, by the names of weights (default: none, msq)',
     )
     .option('--resume', 'go on with a run that was interrupted')
-    .option('--dry-run', 'say what would be done, and write nothing');
+    .option('--dry-run', 'say what would be done, and write nothing')
+    .option(
+      '--allow-quantized',
+      'leave weights that are quantized already as they are (default: they stop the run)',
+    );
 }
 
 /** Whether a path is that of a checkpoint: a folder, a safetensors file or an index. */
@@ -54,6 +59,7 @@ const onlyCheckpoints = {
   activations: '--activations',
   resume: '--resume',
   dryRun: '--dry-run',
+  allowQuantized: '--allow-quantized',
 } as const;
 
 /** Throws a RangeError at a flag that is for the other kind of input. */
@@ -69,6 +75,14 @@ export function refuseOthers(flags: object, isForCheckpoint: boolean): void {
 }
 
 /** Checkpoint flags by the library's names. */
-export function checkpointOptions({ activations, resume }: CheckpointFlags): CheckpointOptions {
-  return { ...(activations && { activations }), ...(resume !== undefined && { resume }) };
+export function checkpointOptions({
+  activations,
+  resume,
+  allowQuantized,
+}: CheckpointFlags): CheckpointOptions {
+  return {
+    ...(activations && { activations }),
+    ...(resume !== undefined && { resume }),
+    ...(allowQuantized !== undefined && { allowQuantized }),
+  };
 }

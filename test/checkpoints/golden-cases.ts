@@ -5,12 +5,16 @@ import { tensor, writeFolder } from './make';
 /** Quantized checkpoints that readers in another language have read: golden.json has what they found. */
 export const goldenCases: Record<string, CheckpointOptions> = {
   ...Object.fromEntries(
-    ([2, 3, 4, 5, 6, 7, 8] as const).map((bits) => [`compressed-${bits}`, { bits, groupSize: 32 }]),
+    ([2, 3, 4, 5, 6, 7, 8] as const).map((bits) => [
+      `compressed-${bits}`,
+      { bits, grid: 'asymmetric', groupSize: 32 },
+    ]),
   ),
-  'compressed-channel': { bits: 4 },
+  'compressed-channel': { bits: 4, grid: 'asymmetric' },
   'compressed-symmetric': { bits: 4, grid: 'integer', groupSize: 16 },
   'compressed-mixed': {
     bits: 4,
+    grid: 'asymmetric',
     groupSize: 32,
     overrides: [{ layers: '*k_proj*', bits: 8, groupSize: 'channel' }],
   },

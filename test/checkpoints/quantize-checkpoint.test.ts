@@ -76,6 +76,7 @@ const kinds: [options: CheckpointOptions, bits: number][] = [
   ]),
   [{ bits: 4 }, 4],
   [{ bits: 4, grid: 'integer', groupSize: 64 }, 4],
+  [{ bits: 4, grid: 'asymmetric', groupSize: 64 }, 4],
   [{ levels: 3, groupSize: 32 }, 2],
   [{ bits: 4, groupSize: 32, scale: 'max' }, 4],
 ];
@@ -90,7 +91,7 @@ test('every width and grid of compressed-tensors says what the format "float" ha
   for (const [i, [options, bits]] of kinds.entries()) {
     const [packed, plain] = [join(folder, `p${i}.safetensors`), join(folder, `f${i}.safetensors`)];
     await quantizeCheckpoint(input, packed, options);
-    const grid = options.grid ?? (options.levels === 3 ? 'integer' : 'asymmetric');
+    const grid = options.grid ?? 'integer';
     await quantizeCheckpoint(input, plain, { ...options, grid, format: 'float' });
     const [a, b] = [await readAll(packed), await readAll(plain)];
     for (const name of ['a', 'b'])
@@ -112,7 +113,7 @@ test('msq gives what quantizeLayer gives', async (t) => {
     const output = join(folder, `out${i}.safetensors`);
     const report = await quantizeCheckpoint(join(folder, 'in.safetensors'), output, options);
     const layer = { weight, outFeatures: 96, inFeatures: 128 };
-    const grid = options.grid ?? (options.levels === 3 ? 'integer' : 'asymmetric');
+    const grid = options.grid ?? 'integer';
     const quantized = await quantizeLayer(layer, { ...options, method: 'msq', grid });
     t.deepEqual(unpackCompressed(await readAll(output), 'a', bits).values, quantized.dequantize());
     t.true(Math.abs(report.layers[0]!.error.weight / quantized.report.error.weight - 1) < 1e-4);
@@ -165,7 +166,7 @@ test('mixed widths, layers and skip by glob', async (t) => {
   const overrides: WeightOverride[] = [
     { layers: ['*self_attn*', '*.0.mlp.up_proj.weight'], bits: 8 },
     { layers: '*.1.self_attn.o_proj', bits: 2, groupSize: 16 },
-    { layers: '*.1.self_attn.v_proj', levels: 3 },
+    { layers: '*.1.self_attn.[qkv]_proj', levels: 3 },
     { layers: '*.1.self_attn.?_proj', groupSize: 64 },
   ];
   const report = await quantizeCheckpoint(input, output, {
@@ -188,9 +189,9 @@ test('mixed widths, layers and skip by glob', async (t) => {
   await quantizeCheckpoint(input, gptq, {
     format: 'gptq',
     groupSize: 32,
-    overrides: [{ layers: '*q_proj*', bits: 8 }],
+    overrides: [{ layers: '*.0.*[qkv]_proj*', bits: 8 }],
     layers: ['*proj*', 'lm_head'],
-    skip: '*k_proj*',
+    skip: '*.1.*[qkv]_proj*',
   });
   const dynamic = JSON.parse(readFileSync(join(gptq, 'quantize_config.json'), 'utf8')) as {
     dynamic: Record<string, unknown>;
@@ -201,7 +202,7 @@ test('mixed widths, layers and skip by glob', async (t) => {
     group_size: 32,
     sym: true,
   });
-  t.deepEqual(dynamic.dynamic['-:^model\\.layers\\.0\\.self_attn\\.k_proj$'], {});
+  t.deepEqual(dynamic.dynamic['-:^model\\.layers\\.1\\.self_attn\\.k_proj$'], {});
 });
 
 test('weights that a format cannot hold stay as they are, and it says so', async (t) => {

@@ -3,7 +3,8 @@ import { basename, dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options';
 import { SafetensorsFile } from './file';
-import { indexName, readIndex, shardPath } from './index-file';
+import type { TensorEntry } from './header';
+import { indexName, readIndex, type ShardIndex, shardPath } from './index-file';
 
 /** A safetensors file, or a folder of them with an index, open for reading. */
 export interface Checkpoint {
@@ -15,9 +16,14 @@ export interface Checkpoint {
   shards: ReadonlyMap<string, SafetensorsFile>;
   /** Which shard has a tensor, by the order of the shards. */
   places: ReadonlyMap<string, string>;
-  /** What the index says besides; null without one. */
-  index: { metadata: Record<string, unknown> } | null;
+  /** The index; null without one. */
+  index: Pick<ShardIndex, 'text'> | null;
   close(): Promise<void>;
+}
+
+/** A tensor, wherever it is; undefined where there is none of that name. */
+export function entryOf({ shards, places }: Checkpoint, name: string): TensorEntry | undefined {
+  return shards.get(places.get(name) ?? '')?.tensors.get(name);
 }
 
 /**
@@ -37,11 +43,11 @@ async function openFolder(input: string, folder: string, index?: string): Promis
   const names = await readdir(folder);
   const indexFile = index ?? names.find((name) => name === indexName);
   if (indexFile !== undefined) {
-    const { weightMap, metadata } = await readIndex(join(folder, indexFile));
+    const { weightMap, text } = await readIndex(join(folder, indexFile));
     const paths = new Map<string, string>();
     for (const name of new Set([...weightMap.values()].sort()))
       paths.set(name, await shardPath(folder, name));
-    const checkpoint = await open(input, folder, paths, { metadata });
+    const checkpoint = await open(input, folder, paths, { text });
     try {
       checkIndex(join(folder, indexFile), weightMap, checkpoint);
       return checkpoint;

@@ -3,7 +3,7 @@ import { describe } from '../../options';
 /** A place in a header where something else was expected. */
 export class HeaderError extends Error {}
 
-const scalar = /-?\d[\d.eE+-]*|true|false|null/y;
+const scalar = /-?\d[\d.eE+-]*|true|false|null|NaN|-?Infinity/y;
 const opening = /[[{]/y;
 const closing = /[\]}]/y;
 const between = /[,:]/y;
@@ -20,13 +20,14 @@ const maxRank = 255;
  * loses the first of two equal ones, and a name is never a member of an object.
  */
 export class HeaderScanner {
-  private at = 0;
   /** The tensor that is being read, by its name. */
   subject: string | null = null;
 
   constructor(
     private readonly text: string,
     private readonly what = 'the header',
+    /** Where to begin. */
+    private at = 0,
   ) {}
 
   private match(pattern: RegExp): RegExpExecArray | null {

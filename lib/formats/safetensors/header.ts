@@ -23,6 +23,8 @@ export interface Header {
 
 /** Bytes before the header: its length. */
 export const prefixBytes = 8;
+/** More characters than the name of any tensor has. */
+export const maxNameLength = 4096;
 /** What the reference implementation takes. */
 export const maxHeaderBytes = 100_000_000;
 
@@ -76,6 +78,10 @@ function scan(text: string, dataStart: number): Pick<Header, 'tensors' | 'metada
       });
       return;
     }
+    if (name.length > maxNameLength)
+      throw new HeaderError(
+        `tensor ${describe(name)} has a name of ${name.length} characters, and at most ${maxNameLength} are allowed`,
+      );
     if (tensors.has(name)) throw new HeaderError(`its header has the tensor ${describe(name)} twice`);
     tensors.set(name, scanTensor(scanner, name, dataStart));
   });

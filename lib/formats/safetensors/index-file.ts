@@ -3,6 +3,7 @@ import { basename, dirname, isAbsolute, join, win32 } from 'node:path';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options';
 import { allowedPlaces, isWithin, readFolderFile } from '../folder-file';
+import { parseJson } from '../json-text';
 import { HeaderError, HeaderScanner } from './header-scanner';
 
 export const indexName = 'model.safetensors.index.json';
@@ -12,7 +13,8 @@ const maxIndexBytes = 2 ** 28;
 /** What an index says: which tensor lies in which file, by the order of the file. */
 export interface ShardIndex {
   weightMap: Map<string, string>;
-  metadata: Record<string, unknown>;
+  /** The whole of it, whose other members a new index keeps. */
+  text: string;
 }
 
 const invalid = (file: string, why: string) =>
@@ -30,10 +32,9 @@ export async function readIndex(file: string): Promise<ShardIndex> {
 }
 
 function parseIndex(text: string): ShardIndex {
-  const scanner = new HeaderScanner(text, 'the index');
+  const scanner = new HeaderScanner(text, 'the index', text.startsWith('\ufeff') ? 1 : 0);
   const weightMap = new Map<string, string>();
   const seen = new Set<string>();
-  let metadata: Record<string, unknown> = {};
   scanner.object('a member', (key) => {
     if (seen.has(key)) throw new HeaderError(`it has ${describe(key)} twice`);
     seen.add(key);
@@ -42,20 +43,16 @@ function parseIndex(text: string): ShardIndex {
         if (weightMap.has(name)) throw new HeaderError(`it has the tensor ${describe(name)} twice`);
         weightMap.set(name, scanner.string(`the file of tensor ${describe(name)}`));
       });
-    else {
-      const value = parseValue(scanner.anything(describe(key)), key);
-      if (key === 'metadata' && typeof value === 'object' && value !== null)
-        metadata = value as Record<string, unknown>;
-    }
+    else requireValue(scanner.anything(describe(key)), key);
   });
   scanner.end();
   if (!seen.has('weight_map')) throw new HeaderError('it has no "weight_map" of tensor names to file names');
-  return { weightMap, metadata };
+  return { weightMap, text };
 }
 
-function parseValue(text: string, key: string): unknown {
+function requireValue(text: string, key: string): void {
   try {
-    return JSON.parse(text);
+    parseJson(text);
   } catch (cause) {
     throw new HeaderError(`${describe(key)}: ${(cause as Error).message}`);
   }

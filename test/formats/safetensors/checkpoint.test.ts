@@ -38,7 +38,7 @@ test('a folder with an index, a folder with one file, a file', async (t) => {
         ['b', 'b.safetensors'],
       ],
     );
-    t.deepEqual(checkpoint.index?.metadata, { total_size: 2 });
+    t.true(checkpoint.index?.text.includes('"total_size":2'));
     t.is(checkpoint.folder, folder);
     await checkpoint.close();
   }

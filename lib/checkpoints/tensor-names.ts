@@ -1,0 +1,14 @@
+const suffix = '.weight';
+
+/** A weight's name without `.weight`: the module's. */
+export function moduleOf(name: string): string {
+  return name.endsWith(suffix) ? name.slice(0, -suffix.length) : name;
+}
+
+export const isWeightName = (name: string): boolean => name.endsWith(suffix);
+
+/** The path of what a name is in, with its dot, and the last part. */
+export function splitName(name: string): [parent: string, own: string] {
+  const at = name.lastIndexOf('.') + 1;
+  return [name.slice(0, at), name.slice(at)];
+}

@@ -1,0 +1,55 @@
+import { type Checkpoint, entryOf } from '../formats/safetensors/checkpoint';
+import { moduleOf } from './tensor-names';
+
+// Weights that lie [inFeatures, outFeatures], as GPT-2's do: files do not say it, but what lies beside them does.
+
+/** Model types whose modules are called Conv1D, and how the names of their classes begin. */
+const types = new Set(['gpt2', 'openai-gpt', 'imagegpt', 'decision_transformer', 'clvp', 'clvp_decoder']);
+const classes = /^(GPT2|OpenAIGPT|ImageGPT|DecisionTransformer|Clvp)/;
+/** What such modules are called; others use the same names for matrices that lie as usual. */
+const names = /(^|\.)(c_attn|c_proj|c_fc|q_attn)$/;
+/** The norm before a module, which has as many entries as the module has inputs. */
+const normOf: readonly (readonly [RegExp, string])[] = [
+  [/(attn\.)?c_attn$/, 'ln_1.weight'],
+  [/(mlp\.)?c_fc$/, 'ln_2.weight'],
+];
+
+/** Which weights of a checkpoint lie transposed. `modelTypes` and `architectures` are what its configs say. */
+export function transposedIn(
+  checkpoint: Checkpoint,
+  modelTypes: readonly string[],
+  architectures: readonly string[],
+): (name: string) => boolean {
+  let votes = 0;
+  for (const shard of checkpoint.shards.values())
+    for (const [name, { shape }] of shard.tensors)
+      if (shape.length === 2 && names.test(moduleOf(name)) && name !== moduleOf(name))
+        votes += evidence(checkpoint, name);
+  const isKnown =
+    modelTypes.some((type) => types.has(type)) || architectures.some((name) => classes.test(name));
+  return (name) => {
+    const own = evidence(checkpoint, name);
+    if (own !== 0) return own > 0;
+    if (votes !== 0 && names.test(moduleOf(name))) return votes > 0;
+    return isKnown;
+  };
+}
+
+/** 1 where what lies beside a weight says that it is transposed, −1 that it is not, 0 where nothing tells. */
+function evidence(checkpoint: Checkpoint, name: string): -1 | 0 | 1 {
+  const shape = entryOf(checkpoint, name)?.shape;
+  if (shape?.length !== 2 || shape[0] === shape[1]) return 0;
+  const module = moduleOf(name);
+  const lengthOf = (other: string) => {
+    const found = entryOf(checkpoint, other)?.shape;
+    return found?.length === 1 ? found[0] : undefined;
+  };
+  const outputs = lengthOf(`${module}.bias`);
+  if (outputs !== undefined && shape.includes(outputs)) return outputs === shape[1] ? 1 : -1;
+  for (const [pattern, norm] of normOf) {
+    if (!names.test(module) || !pattern.test(module)) continue;
+    const inputs = lengthOf(module.replace(pattern, norm));
+    if (inputs !== undefined && shape.includes(inputs)) return inputs === shape[0] ? 1 : -1;
+  }
+  return 0;
+}
