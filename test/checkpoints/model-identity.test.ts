@@ -77,7 +77,9 @@ test('case conv1d_layout: a file given by itself is not said to lack the config 
 });
 
 const bytes = (dtype: string, shape: number[], width: number) => ({
-  ...{ dtype, shape, data: new Uint8Array(shape.reduce((product, dim) => product * dim, width)).fill(1) },
+  dtype,
+  shape,
+  data: new Uint8Array(shape.reduce((product, dim) => product * dim, width)).fill(1),
 });
 const up = 'model.layers.0.mlp.up_proj';
 const gate = 'model.layers.0.mlp.gate_proj';
@@ -179,7 +181,7 @@ test('case already_fp8: with allowQuantized they stay, whole, and it is said', a
   const folder = temporaryFolder(t);
   const [input, output] = [join(folder, 'in'), join(folder, 'out')];
   const f8: Tensors = Object.fromEntries(
-    [up, gate].flatMap((module) => [
+    [up, gate].flatMap((module): [string, Tensors[string]][] => [
       [`${module}.weight`, bytes('F8_E4M3', [128, 64], 1)],
       [`${module}.weight_scale_inv`, tensor('F32', [1, 1], 2)],
     ]),
