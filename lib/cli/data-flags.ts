@@ -23,7 +23,7 @@ export function addReadingFlags(command: Command): Command {
   return command
     .option(
       '--batch-size <n>',
-      'samples per run of the network (default: 32, or what the network fixes)',
+      'samples per run of the network (default: 32, or as many as 1 MiB holds, or what the network fixes)',
       parse.wholeNumber,
     )
     .option(

@@ -42,6 +42,11 @@ export class Calibration {
     return this.native.samples;
   }
 
+  /** Patches that there were: more than `samples` where not all were taken. */
+  get offered(): number {
+    return this.native.offered;
+  }
+
   /**
    * Adds rows, row-major [samples, inFeatures]; of kind `pairs` with what the float layer saw for them. Rejects with
    * ERR_VERTEXQ_NOT_FINITE at a NaN or an infinity.

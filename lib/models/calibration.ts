@@ -53,6 +53,8 @@ export interface CalibrationOptions extends SampleOptions {
 
 const defaultHoldout = 0.1;
 const defaultBatchSize = 32;
+/** Bytes of inputs that are run together, where nobody says how many samples: values between layers take many times as much. */
+const maxBatchBytes = 2 ** 20;
 const maxSamples = 100_000_000;
 
 /**
@@ -139,6 +141,8 @@ async function read(
 ): Promise<DataSource> {
   const source = await readData(data, { ...options, inputs: plan.inputs }, where);
   plan.warnings.push(...(source.warnings ?? []));
+  if (plan.fixed === null && options.batchSize === undefined)
+    plan.size = Math.min(plan.size, fittingSize(source));
   requireFewBatches(source, plan, nameOf(data, where));
   for (const [name, kind] of [
     ['tokenizer', 'text'],
@@ -168,6 +172,17 @@ function prepared(
     batchNames: batchNamesOf(inputs),
     warnings,
   };
+}
+
+/** How many of the largest samples are run together. */
+function fittingSize({ pieces }: DataSource): number {
+  let most = 1;
+  for (const { tensors, samples } of pieces) {
+    let bytes = 0;
+    for (const { data } of tensors.values()) bytes += Array.isArray(data) ? data.length : data.byteLength;
+    most = Math.max(most, bytes / samples);
+  }
+  return Math.max(1, Math.floor(maxBatchBytes / most));
 }
 
 /** Samples and feeds take time and memory whatever their size: where a dimension is 0, no data bounds their number. */

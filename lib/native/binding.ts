@@ -28,6 +28,8 @@ export interface NativeCalibration {
   /** `crossGram`: for `pairs` alone. */
   setGram(gram: Float64Array, crossGram?: Float64Array): NativeJob<void>;
   readonly samples: number;
+  /** Patches that there were: more than `samples` where not all were taken. */
+  readonly offered: number;
 }
 
 /** A tensor [batch, channels, spatial…] and a convolution's attributes, an entry per spatial axis; pads hold begins, then ends. */
@@ -40,6 +42,8 @@ export interface NativePatches {
   strides: readonly number[];
   dilations: readonly number[];
   pads: readonly number[];
+  /** Where there are twice as many patches and more, about so many are taken, spread over all. */
+  most?: number;
 }
 
 export interface NativeLayer {

@@ -25,6 +25,7 @@ struct Patches {
   std::vector<float> seen, meant;
   std::vector<std::int64_t> shape;
   ConvAttributes attributes;
+  std::size_t most = 0;  // rows to take about; 0 for all
 
   void addTo(const std::vector<std::shared_ptr<SharedData>>& groups, bool paired, JobControl& control) const {
     const ConvPatches rows(seen.data(), shape, attributes);
@@ -36,10 +37,12 @@ struct Patches {
     // Before any group has rows of this batch.
     rows.requireFinite();
     if (targets) targets->requireFinite();
+    const std::size_t every = most == 0 ? 1 : std::max<std::size_t>(1, rows.rowsInside() / most);
     const auto addGroup = [&](std::size_t index, unsigned threads) {
-      const ConvPatches::Group own = rows.group(index);
+      const ConvPatches::Group own = rows.group(index, every);
       std::optional<ConvPatches::Group> target;
-      if (paired) target.emplace(*targets, index);
+      if (paired) target.emplace(*targets, index, every);
+      groups[index]->offer(rows.rows());
       groups[index]->add(own, target ? &*target : nullptr, threads, control);
     };
     if (rows.width() < kSmallGroup) {
@@ -110,10 +113,11 @@ std::shared_ptr<const GramData> SharedData::grams(unsigned threads) {
 }
 
 Napi::Function Calibration::define(Napi::Env env) {
-  return DefineClass(env, "Calibration",
-                     {InstanceMethod<&Calibration::add>("add"), InstanceMethod<&Calibration::addPatches>("addPatches"),
-                      InstanceMethod<&Calibration::group>("group"), InstanceMethod<&Calibration::setGram>("setGram"),
-                      InstanceAccessor<&Calibration::samples>("samples")});
+  return DefineClass(
+      env, "Calibration",
+      {InstanceMethod<&Calibration::add>("add"), InstanceMethod<&Calibration::addPatches>("addPatches"),
+       InstanceMethod<&Calibration::group>("group"), InstanceMethod<&Calibration::setGram>("setGram"),
+       InstanceAccessor<&Calibration::samples>("samples"), InstanceAccessor<&Calibration::offered>("offered")});
 }
 
 Calibration::Calibration(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Calibration>(info) {
@@ -164,6 +168,9 @@ Napi::Value Calibration::addPatches(const Napi::CallbackInfo& info) {
   work->shape = given.integers("shape");
   work->attributes = {given.integers("kernel"), given.integers("strides"), given.integers("dilations"),
                       given.integers("pads"), static_cast<std::int64_t>(groups_.size())};
+  const Napi::Value most = info[0].As<Napi::Object>().Get("most");
+  if (most.IsNumber() && most.As<Napi::Number>().DoubleValue() >= 1)
+    work->most = static_cast<std::size_t>(std::min(most.As<Napi::Number>().DoubleValue(), 9007199254740991.0));
   double count = 1;
   for (const auto dim : work->shape) count *= static_cast<double>(dim);
   if (count != static_cast<double>(work->seen.size()))
@@ -203,6 +210,10 @@ Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
 
 Napi::Value Calibration::samples(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(data()->samples()));
+}
+
+Napi::Value Calibration::offered(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(data()->offered()));
 }
 
 }  // namespace vertexq::addon

@@ -1,6 +1,7 @@
 // Calibration data as JavaScript holds it.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -29,6 +30,9 @@ class SharedData {
   /** `cross` is null but for pairs; then XᵀX is not known. */
   void setGram(const std::vector<double>& gram, const std::vector<double>* cross);
   std::size_t samples();
+  /** Rows that there were: more than samples where not all patches were taken. */
+  std::size_t offered() const { return offered_; }
+  void offer(std::size_t rows) { offered_ += rows; }
   std::size_t inFeatures() const { return inFeatures_; }
   CalibrationKind kind() const { return kind_; }
 
@@ -41,6 +45,7 @@ class SharedData {
   std::size_t inFeatures_;
   CalibrationKind kind_;
   std::mutex mutex_;
+  std::atomic<std::size_t> offered_{0};
   std::unique_ptr<CalibrationRows> rows_;
   std::unique_ptr<CalibrationGram> sums_;
   std::shared_ptr<const Matrix> factor_;
@@ -52,11 +57,13 @@ class SharedData {
  *   new Calibration(inFeatures, kind[, groups])  kind: 'rows', 'gram' or 'pairs'; groups: of a convolution, default 1
  *   add(rows[, targets])               a job: adds samples, Float32Array or Float64Array, row-major samples × inFeatures;
  *                                      pairs need both, of one type and length
- *   addPatches({ values, targets?, shape, kernel, strides, dilations, pads })  a job: adds the patches of a tensor, Float32Array
- *                                      of the shape [batch, channels, spatial…], to every group
+ *   addPatches({ values, targets?, shape, kernel, strides, dilations, pads, most? })  a job: adds the patches of a tensor, Float32Array
+ *                                      of the shape [batch, channels, spatial…], to every group; where they are twice `most` and
+ *                                      more, about so many of them, spread over all
  *   group(index)                       the Calibration of one group
  *   setGram(gram[, cross])             a job: takes X̃ᵀX̃ (and for pairs X̃ᵀX) instead, Float64Array inFeatures × inFeatures
  *   samples                            rows added so far
+ *   offered                            patches there were so far
  */
 class Calibration : public Napi::ObjectWrap<Calibration> {
  public:
@@ -72,6 +79,7 @@ class Calibration : public Napi::ObjectWrap<Calibration> {
   Napi::Value group(const Napi::CallbackInfo& info);
   Napi::Value setGram(const Napi::CallbackInfo& info);
   Napi::Value samples(const Napi::CallbackInfo& info);
+  Napi::Value offered(const Napi::CallbackInfo& info);
 
   std::vector<std::shared_ptr<SharedData>> groups_;
 };

@@ -1,6 +1,7 @@
 // Gathered patches against a convolution's definition, over random shapes; and Gram matrices fed with them.
 #include "calibration/conv_patches.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -79,6 +80,27 @@ void checkCase(const Case& c, std::size_t axes, std::mt19937_64& random) {
     std::vector<float> all(expected.size(), -1);
     patches.fill(size(group), 0, patches.rows(), all.data());
     CHECK(all == expected);
+    // Rows that are all padding are left out, and counted; every third of the others is one of them.
+    std::vector<float> inside;
+    for (std::size_t row = 0; row < patches.rows(); ++row) {
+      const auto begin = expected.begin() + static_cast<std::ptrdiff_t>(row * patches.width());
+      const auto end = begin + static_cast<std::ptrdiff_t>(patches.width());
+      if (std::any_of(begin, end, [](float value) { return value != 0; })) inside.insert(inside.end(), begin, end);
+    }
+    const ConvPatches::Group rows = patches.group(size(group)), third = patches.group(size(group), 3);
+    CHECK(rows.count() * patches.width() == inside.size() && rows.count() + rows.zeros() == patches.rows());
+    std::vector<float> read(inside.size(), -1);
+    rows.read(0, rows.count(), read.data());
+    CHECK(read == inside);
+    CHECK(third.count() == (rows.count() + 2) / 3);
+    for (std::size_t i = 0; i < third.count(); ++i) {
+      std::vector<float> own(patches.width(), -1);
+      third.read(i, 1, own.data());
+      bool found = false;
+      for (std::size_t row = 3 * i; row < std::min(3 * i + 3, rows.count()); ++row)
+        found |= std::equal(own.begin(), own.end(), inside.begin() + static_cast<std::ptrdiff_t>(row * own.size()));
+      CHECK(found);
+    }
     // In slices of uneven length, and nothing beyond a slice is touched.
     for (std::size_t first = 0; first < patches.rows();) {
       const std::size_t count = std::min<std::size_t>(1 + random() % 23, patches.rows() - first);

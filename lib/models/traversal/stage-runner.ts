@@ -87,6 +87,7 @@ export class StageRunner {
             const value = made[stream].get(name);
             if (value) await this.store.put(stream, name, batch, value);
           }
+        for (const name of stage.last) this.store.dropBatch(name, batch);
       }
     } finally {
       for (const { session } of sessions.values()) await session.release();

@@ -11,7 +11,7 @@ import type { OpenModel } from '../model-steps';
 import { floatTensor } from '../onnx/float-tensor';
 import { namesOf, subgraphsOf } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
-import type { ModelOptions } from '../types';
+import type { Feeds, ModelOptions } from '../types';
 import type { Workspace } from '../workspace';
 import { storedTypes, type StoredWeight } from '../write/stored-weight';
 import type { WeightStores } from '../write/stores';
@@ -35,6 +35,15 @@ interface Done {
   stored: StoredWeight;
   /** As the nodes see it; made when it is first needed. */
   tensor: TensorProto | undefined;
+}
+
+/** What part of all the numbers each feed has. */
+function sharesOf(feeds: readonly Feeds[]): number[] {
+  const sizes = feeds.map((feed) =>
+    Object.values(feed).reduce((sum, { dims }) => sum + dims.reduce((size, dim) => size * dim, 1), 0),
+  );
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  return sizes.map((size) => (total === 0 ? 1 : size / total));
 }
 
 /**
@@ -125,6 +134,7 @@ export class Traversal {
   private async capture(stage: Stage, runner: StageRunner, data: PreparedCalibration) {
     const [first] = stage.layers as [Layer];
     const total = data.fit.length + data.holdout.length;
+    const shares = [...sharesOf(data.fit), ...sharesOf(data.holdout)];
     const changed = runner.isChanged(stage);
     const kindOf = (layer: Layer) => {
       const { method, errorCorrection } = fitOf(this.settings, layer);
@@ -142,7 +152,7 @@ export class Traversal {
         corrects,
         async ({ batch, seen, float }) => {
           const to = batch < data.fit.length ? 'calibration' : 'holdout';
-          await rows.add(seen, float, to, signal);
+          await rows.add(seen, float, to, shares[batch]!, signal);
           report?.({ stage: 'capture', done: batch + 1, total });
         },
         signal,
@@ -201,6 +211,11 @@ export class Traversal {
         ...(onProgress ? { onProgress } : {}),
       },
     );
+    const data = rows?.calibration;
+    if (data && data.offered > data.samples)
+      quantized.report.warnings.push(
+        `fitted to ${data.samples} of ${data.offered} patches, spread over all samples: more would change little`,
+      );
     const stored = await this.stores.store(layer, quantized);
     const done: Done = { quantized, stored, tensor: undefined };
     forms.set(form, done);

@@ -64,6 +64,16 @@ export class ValueStore {
     }
   }
 
+  /** Forgets a value of both streams for one batch. What it has in a file stays there until `drop`. */
+  dropBatch(name: string, batch: number): void {
+    for (const stream of ['float', 'seen'] as const) {
+      const own = this.values.get(keyOf(stream, name));
+      const value = own?.get(batch);
+      if (value && !('place' in value)) this.inMemory -= bytesOf(value) ?? 0;
+      own?.delete(batch);
+    }
+  }
+
   private async spill(key: string, tensor: TensorLike): Promise<Spilled> {
     let file = this.files.get(key);
     if (!file) this.files.set(key, (file = await this.workspace.create(this.fileName(key))));

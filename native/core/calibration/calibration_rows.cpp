@@ -55,6 +55,7 @@ void CalibrationRows::add(const RowSource& rows, const JobControl& control) {
     rows.read(first, count, slice.data());
     add(slice.data(), count, control);
   }
+  samples_ += rows.zeros();
 }
 
 template void CalibrationRows::add<float>(const float*, std::size_t, const JobControl&);

@@ -83,6 +83,66 @@ ConvPatches::ConvPatches(const float* activations, const std::vector<std::int64_
     rows = product(rows, static_cast<std::int64_t>(output_[axis]));
     width = product(width, kernel[i]);
   }
+  for (std::size_t axis = 0; axis < 3; ++axis) findInside(axis);
+}
+
+/** The positions p with pads ≤ p·stride + k·dilation < pads + input for some entry k of the kernel. */
+void ConvPatches::findInside(std::size_t axis) {
+  const std::size_t stride = strides_[axis], low = pads_[axis], high = low + input_[axis];
+  std::vector<Stretch>& stretches = inside_[axis];
+  const auto from = [&](std::size_t limit, std::size_t tap) {
+    return limit <= tap ? std::size_t{0} : std::min(output_[axis], (limit - tap + stride - 1) / stride);
+  };
+  // From the last entry to the first, so that they come in order.
+  for (std::size_t k = kernel_[axis]; k-- > 0;) {
+    const std::size_t tap = k * dilations_[axis], first = from(low, tap), end = from(high, tap);
+    if (first >= end) continue;
+    if (!stretches.empty() && first <= stretches.back().end)
+      stretches.back().end = std::max(stretches.back().end, end);
+    else
+      stretches.push_back({first, end, insideAlong(axis)});
+  }
+}
+
+std::size_t ConvPatches::insideAlong(std::size_t axis) const {
+  const std::vector<Stretch>& stretches = inside_[axis];
+  return stretches.empty() ? 0 : stretches.back().before + stretches.back().end - stretches.back().first;
+}
+
+std::size_t ConvPatches::rowsInside() const { return batch_ * insideAlong(0) * insideAlong(1) * insideAlong(2); }
+
+std::size_t ConvPatches::rowInside(std::size_t index) const {
+  Axes at;
+  for (std::size_t axis = 3; axis-- > 0;) {
+    const std::size_t length = insideAlong(axis), place = index % length;
+    index /= length;
+    const auto next = std::upper_bound(inside_[axis].begin(), inside_[axis].end(), place,
+                                       [](std::size_t value, const Stretch& own) { return value < own.before; });
+    const Stretch& own = *(next - 1);
+    at[axis] = own.first + (place - own.before);
+  }
+  return ((index * output_[0] + at[0]) * output_[1] + at[1]) * output_[2] + at[2];
+}
+
+/** Of each `every` rows one, at a place without a pattern: rows at equal distances would all be of the same columns of an image. */
+std::size_t ConvPatches::Group::place(std::size_t index) const {
+  if (every_ == 1) return patches_.rowInside(index);
+  const std::size_t first = index * every_;
+  std::uint64_t hash = (index + 1) * 0x9E3779B97F4A7C15u;
+  hash = (hash ^ (hash >> 32)) * 0xD6E8FEB86659FD93u;
+  return patches_.rowInside(first + static_cast<std::size_t>((hash >> 32) % std::min(every_, inside_ - first)));
+}
+
+void ConvPatches::Group::read(std::size_t first, std::size_t rows, float* out) const {
+  if (every_ == 1 && inside_ == patches_.rows()) return patches_.fill(group_, first, rows, out);
+  for (std::size_t done = 0; done < rows;) {
+    const std::size_t row = place(first + done);
+    std::size_t length = 1;
+    while (length < kRun && done + length < rows && place(first + done + length) == row + length) ++length;
+    patches_.fill(group_, row, length, out);
+    out += length * patches_.width();
+    done += length;
+  }
 }
 
 std::vector<std::size_t> ConvPatches::outputShape() const {
@@ -95,6 +155,7 @@ void ConvPatches::requireFinite() const {
 
 void ConvPatches::requireFinite(std::size_t group) const {
   const std::size_t volume = input_[0] * input_[1] * input_[2], channels = groups_ * groupChannels_;
+  if (volume == 0) return;
   for (std::size_t sample = 0; sample < batch_; ++sample) {
     const std::size_t first = sample * channels + group * groupChannels_;
     for (std::size_t image = first; image < first + groupChannels_; ++image) {

@@ -54,22 +54,32 @@ class ConvPatches {
   /** Writes rows [first, first + count) of a group to `out`, row-major. Any number of threads may call it at once. */
   void fill(std::size_t group, std::size_t first, std::size_t count, float* out) const;
 
-  /** The rows of one group for a GramAccumulator. Refers to the patches, which must outlive it. */
+  /** Rows that are not all padding: some entry of the kernel is inside of the input. */
+  std::size_t rowsInside() const;
+  /** The place among all rows of the index-th of these. */
+  std::size_t rowInside(std::size_t index) const;
+
+  /**
+   * The rows of one group for a GramAccumulator: those that are not all padding, or one of `every` so many of them, spread
+   * over all and always the same. Refers to the patches, which must outlive it.
+   */
   class Group : public RowSource {
    public:
-    Group(const ConvPatches& patches, std::size_t group) : patches_(patches), group_(group) {}
-    std::size_t count() const override { return patches_.rows(); }
+    Group(const ConvPatches& patches, std::size_t group, std::size_t every)
+        : patches_(patches), group_(group), every_(every), inside_(patches.rowsInside()) {}
+    std::size_t count() const override { return inside_ / every_ + (inside_ % every_ != 0); }
+    std::size_t zeros() const override { return (patches_.rows() - inside_) / every_; }
     std::size_t width() const override { return patches_.width(); }
     void requireFinite() const override { patches_.requireFinite(group_); }
-    void read(std::size_t first, std::size_t rows, float* out) const override {
-      patches_.fill(group_, first, rows, out);
-    }
+    void read(std::size_t first, std::size_t rows, float* out) const override;
 
    private:
+    std::size_t place(std::size_t index) const;
+
     const ConvPatches& patches_;
-    std::size_t group_;
+    std::size_t group_, every_, inside_;
   };
-  Group group(std::size_t index) const { return Group(*this, index); }
+  Group group(std::size_t index, std::size_t every = 1) const { return Group(*this, index, every); }
 
  private:
   /** Depth, height, width; axes that a tensor lacks have length 1. */
@@ -81,11 +91,19 @@ class ConvPatches {
     std::size_t length;
   };
   void fillRun(const Run& run, float* out) const;
+  /** Neighbouring output positions along an axis at which some entry of the kernel is inside of the input. */
+  struct Stretch {
+    std::size_t first, end;
+    std::size_t before;  // positions in the stretches before
+  };
+  void findInside(std::size_t axis);
+  std::size_t insideAlong(std::size_t axis) const;
 
   const float* activations_;
   std::size_t axes_;
   std::size_t batch_, groups_, groupChannels_;
   Axes input_{1, 1, 1}, kernel_{1, 1, 1}, strides_{1, 1, 1}, dilations_{1, 1, 1}, pads_{0, 0, 0}, output_{1, 1, 1};
+  std::array<std::vector<Stretch>, 3> inside_;
 };
 
 }  // namespace vertexq

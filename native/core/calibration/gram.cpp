@@ -157,6 +157,7 @@ void GramAccumulator::addSources(const RowSource& seen, const RowSource* meant, 
     const Cut batch = cut(taken);
     consume(staged, batch, inspect(staged, batch, threads), threads, control);
   }
+  samples_ += seen.zeros();
   torn_ = false;
 }
 

@@ -11,6 +11,8 @@ class RowSource {
   virtual ~RowSource() = default;
   /** Rows in all. */
   virtual std::size_t count() const = 0;
+  /** Rows of zeros besides: they count as samples, and are never read. */
+  virtual std::size_t zeros() const { return 0; }
   /** Entries of a row. */
   virtual std::size_t width() const = 0;
   /** Throws ERR_VERTEXQ_NOT_FINITE where read() would give a NaN or an infinity. Called once, before the first read(). */
