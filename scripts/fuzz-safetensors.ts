@@ -4,7 +4,11 @@ import { fuzzSafetensors } from '../test/formats/safetensors/fuzz';
 const [runs = 1_000_000, first = Date.now() % 1e9] = process.argv.slice(2).map(Number);
 const batch = 50_000;
 
-for (let done = 0, seed = first; done < runs; done += batch, seed++) {
-  const accepted = fuzzSafetensors(Math.min(batch, runs - done), seed);
-  console.log(`seed ${seed}: ${accepted} valid, ${Math.min(done + batch, runs)} of ${runs}`);
+async function main(): Promise<void> {
+  for (let done = 0, seed = first; done < runs; done += batch, seed++) {
+    const accepted = await fuzzSafetensors(Math.min(batch, runs - done), seed);
+    console.log(`seed ${seed}: ${accepted} valid, ${Math.min(done + batch, runs)} of ${runs}`);
+  }
 }
+
+void main();

@@ -25,7 +25,7 @@ export class SafetensorsFile {
         );
       const length = headerLength(await file.read(0, prefixBytes), file.size, path);
       const bytes = await file.read(prefixBytes, length);
-      return new SafetensorsFile(file, parseHeader(bytes, file.size, path), bytes);
+      return new SafetensorsFile(file, await parseHeader(bytes, file.size, path), bytes);
     } catch (error) {
       await file.close();
       throw error;

@@ -1,4 +1,5 @@
 import { describe } from '../../options';
+import type { Turns } from '../../yielding';
 
 /** A place in a header where something else was expected. */
 export class HeaderError extends Error {}
@@ -135,6 +136,20 @@ export class HeaderScanner {
       const key = this.string(`the name of ${what}`);
       this.expect(':');
       member(key);
+    } while (this.take(','));
+    this.expect('}');
+  }
+
+  /** Likewise for an object of very many members: the event loop goes on meanwhile. */
+  async longObject(what: string, turns: Turns, member: (key: string) => void | Promise<void>): Promise<void> {
+    this.expect('{');
+    if (this.take('}')) return;
+    do {
+      const key = this.string(`the name of ${what}`);
+      this.expect(':');
+      const pending = member(key);
+      if (pending) await pending;
+      if (turns.due) await turns.next();
     } while (this.take(','));
     this.expect('}');
   }

@@ -1,5 +1,6 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options';
+import { Turns } from '../../yielding';
 import { byteLengthOf, elementsOf, isKnown } from './dtypes';
 import { HeaderError, HeaderScanner } from './header-scanner';
 
@@ -42,13 +43,14 @@ export function headerLength(prefix: Uint8Array, fileSize: number, file: string)
   return Number(length);
 }
 
-/** Reads and checks a header against the file's size. Throws ERR_VERTEXQ_SAFETENSORS. */
-export function parseHeader(bytes: Uint8Array, fileSize: number, file: string): Header {
+/** Reads and checks a header against the file's size; the event loop goes on meanwhile. Rejects with ERR_VERTEXQ_SAFETENSORS. */
+export async function parseHeader(bytes: Uint8Array, fileSize: number, file: string): Promise<Header> {
   if (bytes[0] !== 0x7b) throw invalid(file, 'its header does not begin with "{"');
   const dataStart = prefixBytes + bytes.length;
   try {
-    const { tensors, metadata } = scan(textOf(bytes), dataStart);
-    return { tensors: inOrder(tensors, dataStart, fileSize), metadata, dataStart };
+    const turns = new Turns();
+    const { tensors, metadata } = await scan(textOf(bytes), dataStart, turns);
+    return { tensors: await inOrder(tensors, dataStart, fileSize, turns), metadata, dataStart };
   } catch (error) {
     if (error instanceof HeaderError) throw invalid(file, error.message);
     throw error;
@@ -63,20 +65,23 @@ function textOf(bytes: Uint8Array): string {
   }
 }
 
-function scan(text: string, dataStart: number): Pick<Header, 'tensors' | 'metadata'> {
+async function scan(
+  text: string,
+  dataStart: number,
+  turns: Turns,
+): Promise<Pick<Header, 'tensors' | 'metadata'>> {
   const scanner = new HeaderScanner(text);
   const tensors = new Map<string, TensorEntry>();
   const metadata = new Map<string, string>();
   let hasMetadata = false;
-  scanner.object('a tensor', (name) => {
+  await scanner.longObject('a tensor', turns, (name) => {
     if (name === '__metadata__') {
       if (hasMetadata) throw new HeaderError('its header has "__metadata__" twice');
       hasMetadata = true;
-      scanner.object('a metadata entry', (key) => {
+      return scanner.longObject('a metadata entry', turns, (key) => {
         if (metadata.has(key)) throw new HeaderError(`its metadata has ${describe(key)} twice`);
         metadata.set(key, scanner.string(`the text of the metadata entry ${describe(key)}`));
       });
-      return;
     }
     if (name.length > maxNameLength)
       throw new HeaderError(
@@ -84,6 +89,7 @@ function scan(text: string, dataStart: number): Pick<Header, 'tensors' | 'metada
       );
     if (tensors.has(name)) throw new HeaderError(`its header has the tensor ${describe(name)} twice`);
     tensors.set(name, scanTensor(scanner, name, dataStart));
+    return undefined;
   });
   scanner.end();
   return { tensors, metadata };
@@ -132,13 +138,21 @@ function checkTensor(
 }
 
 /** The tensors as their bytes lie, which must leave no byte out and share none. */
-function inOrder(tensors: Map<string, TensorEntry>, dataStart: number, fileSize: number) {
+async function inOrder(
+  tensors: Map<string, TensorEntry>,
+  dataStart: number,
+  fileSize: number,
+  turns: Turns,
+): Promise<Map<string, TensorEntry>> {
   const endOf = ({ position, byteLength }: TensorEntry) => position + byteLength;
   const sorted = [...tensors].sort(([, a], [, b]) => a.position - b.position || endOf(a) - endOf(b));
   let end = dataStart;
   let last: string | null = null;
   const before = () => (last === null ? 'the header' : `tensor ${describe(last)}`);
+  const ordered = new Map<string, TensorEntry>();
   for (const [name, tensor] of sorted) {
+    if (turns.due) await turns.next();
+    ordered.set(name, tensor);
     if (tensor.position < end)
       throw new HeaderError(`tensor ${describe(name)} begins before ${before()} has ended`);
     if (tensor.position > end)
@@ -154,5 +168,5 @@ function inOrder(tensors: Map<string, TensorEntry>, dataStart: number, fileSize:
     );
   if (end < fileSize)
     throw new HeaderError(`after ${before()} come ${fileSize - end} bytes that belong to no tensor`);
-  return new Map(sorted);
+  return ordered;
 }

@@ -2,6 +2,7 @@ import { realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, win32 } from 'node:path';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options';
+import { Turns } from '../../yielding';
 import { allowedPlaces, isWithin, readFolderFile } from '../folder-file';
 import { parseJson } from '../json-text';
 import { HeaderError, HeaderScanner } from './header-scanner';
@@ -25,25 +26,27 @@ export async function readIndex(file: string): Promise<ShardIndex> {
   const bytes = await readFolderFile(dirname(file), basename(file), maxIndexBytes);
   if (!bytes) throw new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be read: there is no such file`);
   try {
-    return parseIndex(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    return await parseIndex(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
     throw invalid(file, error instanceof HeaderError ? error.message : 'it is not UTF-8');
   }
 }
 
-function parseIndex(text: string): ShardIndex {
+async function parseIndex(text: string): Promise<ShardIndex> {
+  const turns = new Turns();
   const scanner = new HeaderScanner(text, 'the index', text.startsWith('\ufeff') ? 1 : 0);
   const weightMap = new Map<string, string>();
   const seen = new Set<string>();
-  scanner.object('a member', (key) => {
+  await scanner.longObject('a member', turns, (key) => {
     if (seen.has(key)) throw new HeaderError(`it has ${describe(key)} twice`);
     seen.add(key);
     if (key === 'weight_map')
-      scanner.object('a tensor', (name) => {
+      return scanner.longObject('a tensor', turns, (name) => {
         if (weightMap.has(name)) throw new HeaderError(`it has the tensor ${describe(name)} twice`);
         weightMap.set(name, scanner.string(`the file of tensor ${describe(name)}`));
       });
-    else requireValue(scanner.anything(describe(key)), key);
+    requireValue(scanner.anything(describe(key)), key);
+    return undefined;
   });
   scanner.end();
   if (!seen.has('weight_map')) throw new HeaderError('it has no "weight_map" of tensor names to file names');

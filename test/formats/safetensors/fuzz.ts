@@ -66,8 +66,8 @@ function mutated(random: (bound: number) => number): Buffer {
   return bytes;
 }
 
-/** Reads `count` broken files. Throws where one ends in anything but an answer that holds or ERR_VERTEXQ_SAFETENSORS; returns how many held. */
-export function fuzzSafetensors(count: number, seed: number): number {
+/** Reads `count` broken files. Rejects where one ends in anything but an answer that holds or ERR_VERTEXQ_SAFETENSORS; resolves to how many held. */
+export async function fuzzSafetensors(count: number, seed: number): Promise<number> {
   const random = randoms(seed);
   let accepted = 0;
   for (let i = 0; i < count; i++) {
@@ -75,7 +75,7 @@ export function fuzzSafetensors(count: number, seed: number): number {
     try {
       if (bytes.length < prefixBytes) continue;
       const length = headerLength(bytes.subarray(0, prefixBytes), bytes.length, 'f');
-      const header = parseHeader(bytes.subarray(prefixBytes, prefixBytes + length), bytes.length, 'f');
+      const header = await parseHeader(bytes.subarray(prefixBytes, prefixBytes + length), bytes.length, 'f');
       let end = header.dataStart;
       for (const [name, tensor] of header.tensors) {
         const expected = byteLengthOf(tensor.dtype, tensor.shape) ?? tensor.byteLength;
