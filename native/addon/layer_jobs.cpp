@@ -140,6 +140,7 @@ void runOnRows(const LayerArguments& layer, const MethodArguments& chosen, Quant
     out.rounded = roundLayer(weights, r.get(), layer.alphabet, chosen.scale, layer.threads, control);
   }
   out.rounded.values = chosen.values;
+  requireStored(out.rounded, layer.inFeatures, layer.alphabet);
   const auto error = [&](const Matrix* rows) {
     return outputError(weights, out.rounded, layer.alphabet.groupSize, rows, layer.threads, control);
   };
@@ -179,6 +180,7 @@ void runOnGrams(const LayerArguments& layer, const MethodArguments& chosen, Quan
   else
     fitToGrams(layer, chosen, damping, *grams, holdout.get(), out, control);
   out.rounded.values = chosen.values;
+  requireStored(out.rounded, layer.inFeatures, layer.alphabet);
   const auto error = [&](const GramData& data) {
     return gramError(weights, out.rounded, layer.alphabet.groupSize, data, damping, layer.threads, control);
   };

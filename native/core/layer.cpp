@@ -158,9 +158,40 @@ void requireFinite(const Weights& weights) {
                                                 (std::isnan(weights.data[i]) ? " is NaN" : " is infinite"));
 }
 
+void requireHeld(const Weights& weights) {
+  const double* end = weights.data + weights.outFeatures * weights.inFeatures;
+  const double* largest =
+      std::max_element(weights.data, end, [](double a, double b) { return std::abs(a) < std::abs(b); });
+  if (largest == end || *largest == 0 || static_cast<float>(*largest) != 0) return;
+  throw Error("ERR_VERTEXQ_SCALE_RANGE",
+              "neuron " + std::to_string(static_cast<std::size_t>(largest - weights.data) / weights.inFeatures) +
+                  ": the weights are too small: as float32 numbers all of the layer's are 0. Multiply them, and divide "
+                  "the outputs, by a power of two");
+}
+
+void requireStored(const Rounded& rounded, std::size_t inFeatures, const AlphabetOptions& options) {
+  const std::size_t groups = groupsOf(inFeatures, options.groupSize);
+  std::size_t lost = rounded.codes.size();
+  bool any = false;
+  for (std::size_t i = 0; i < rounded.codes.size(); ++i) {
+    const std::size_t neuron = i / inFeatures;
+    const Alphabet& alphabet = rounded.alphabets[neuron * groups + i % inFeatures / options.groupSize];
+    const double value = rounded.stored(alphabet, i);
+    if (!std::isfinite(value) || !std::isfinite(alphabet.step()) || !alphabet.heldIn(options.precision))
+      throw Error("ERR_VERTEXQ_SCALE_RANGE", "neuron " + std::to_string(neuron) +
+                                                 ": the weights are too large: a quantized one would be infinite");
+    any = any || value != 0;
+    if (value == 0 && alphabet.level(rounded.codes[i]) != 0) lost = std::min(lost, i);
+  }
+  if (any || lost == rounded.codes.size()) return;
+  throw Error("ERR_VERTEXQ_SCALE_RANGE", "neuron " + std::to_string(lost / inFeatures) +
+                                             ": the weights are too small: quantized, all of the layer's would be 0");
+}
+
 Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions& options, Box box, const RankRule& rank,
                  unsigned threads, JobControl& control) {
   requireFinite(weights);
+  if (options.precision != ScalePrecision::Float64) requireHeld(weights);
   const std::size_t n = weights.inFeatures;
   const std::size_t groups = groupsOf(n, options.groupSize);
   control.expect(weights.outFeatures);
@@ -241,12 +272,13 @@ Rounded roundWalked(const Walked& walked, const AlphabetOptions& options) {
 Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOptions& options, ScaleRule scale,
                    unsigned threads, JobControl& control) {
   requireFinite(weights);
+  requireHeld(weights);
   const std::size_t n = weights.inFeatures;
   const std::size_t groups = groupsOf(n, options.groupSize);
   control.expect(weights.outFeatures);
   std::vector<double> importance;
   if (r) {
-    importance = columnNorms(*r);
+    importance = columnNorms(scaledToOne(*r));  // their unit is free, and squares of huge ones are none
     for (double& norm : importance) norm *= norm;
   }
   Rounded rounded;

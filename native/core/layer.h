@@ -1,7 +1,9 @@
 // A whole layer: every neuron walked and rounded, and what that did to its outputs.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "alphabet/alphabet.h"
@@ -69,10 +71,14 @@ struct Rounded {
   std::size_t offAlphabet = 0;                      // entries that had to be rounded, in the whole layer
   ScalePrecision values = ScalePrecision::Float64;  // in which the weights themselves are stored, where codes are not
 
-  /** The weight of a neuron's input in an alphabet of it, as it is stored. */
+  /**
+   * The weight of a neuron's input in an alphabet of it, as it is stored. Codes are read as float32 numbers: that is within 6e-8 of
+   * the level, but for denormal ones, which lose all of it at last.
+   */
   double stored(const Alphabet& alphabet, std::size_t index) const {
     const double level = alphabet.level(codes[index]);
-    return values == ScalePrecision::Float64 ? level : roundedTo(level, values);
+    if (values != ScalePrecision::Float64) return roundedTo(level, values);
+    return std::abs(level) < std::numeric_limits<float>::min() ? static_cast<double>(static_cast<float>(level)) : level;
   }
 };
 
@@ -84,6 +90,12 @@ enum class ScaleRule { Max, Search };
 /** Memoryless scalar quantization of W itself. `r` weighs the inputs in a scale search and may be null. */
 Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOptions& options, ScaleRule scale,
                    unsigned threads, JobControl& control);
+
+/**
+ * Throws ERR_VERTEXQ_SCALE_RANGE, naming the first such neuron, where a stored weight or a level of the precision is infinite, or where
+ * no weight is left of a layer whose levels are not all 0.
+ */
+void requireStored(const Rounded& rounded, std::size_t inFeatures, const AlphabetOptions& options);
 
 /** ‖X(W - Q)ᵀ‖ and ‖XWᵀ‖, Frobenius; with a null `r`, ‖W - Q‖ and ‖W‖. */
 struct Norms {
@@ -100,5 +112,8 @@ inline std::size_t groupsOf(std::size_t inFeatures, std::size_t groupSize) {
 
 /** Throws ERR_VERTEXQ_NOT_FINITE, naming neuron and input, at a weight that is NaN or infinite. */
 void requireFinite(const Weights& weights);
+
+/** Throws ERR_VERTEXQ_SCALE_RANGE, naming a neuron, where all weights are so small that float32 holds none of them, and not all are 0. */
+void requireHeld(const Weights& weights);
 
 }  // namespace vertexq

@@ -126,9 +126,52 @@ void roundsToNarrowNumbers() {
         roundedTo(0.1, ScalePrecision::Float64) == 0.1);
 }
 
+/** No number is converted to an integer that has none: NaN and infinities end at an end of the codes, at once. */
+void withoutNumbers() {
+  const double infinity = std::numeric_limits<double>::infinity(), nan = std::nan("");
+  for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree})
+    for (const double step : {0.0, 5e-324, 1.0, 1e308, infinity, nan}) {
+      const Alphabet a = Alphabet::withStep(grid, grid == Grid::Integer ? 15 : 16, step, 0);
+      for (const double value : {0.0, 5e-324, -1.0, 1e308, infinity, -infinity, nan}) {
+        const int code = a.nearest(value);
+        CHECK(code >= a.minCode() && code <= a.maxCode());
+        a.cell(value);
+        a.contains(value);
+      }
+    }
+  CHECK(clampedWhole(nan, -3, 4) == -3 && clampedWhole(infinity, -3, 4) == 4 && clampedWhole(-1e300, -3, 4) == -3);
+  CHECK(clampedWhole(2.9, -3, 4) == 2 && clampedWhole(1e300, -3, 4) == 4);
+}
+
+/** Levels, not steps alone, are numbers of the precision. */
+void heldLevels() {
+  const double most = std::numeric_limits<float>::max();
+  for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree})
+    for (const int bits : {2, 4, 8})
+      for (double bound = most / 1.2; bound < 3 * most; bound *= 1.003) {
+        const int levels = (1 << bits) - (grid == Grid::Integer ? 1 : 0);
+        try {
+          const Alphabet a = Alphabet::covering(grid, levels, -bound, bound / 2, ScalePrecision::Float32);
+          for (int code = a.minCode(); code <= a.maxCode(); ++code)
+            CHECK(std::isfinite(static_cast<float>(a.level(code))));
+        } catch (const Error& error) {
+          CHECK(error.code() == "ERR_VERTEXQ_SCALE_RANGE" && bound > most / 1.2);
+        }
+      }
+  // All of float64's range in one alphabet.
+  const double whole = std::numeric_limits<double>::max();
+  CHECK(
+      throws<Error>([&] { Alphabet::covering(Grid::Asymmetric, 16, -whole, whole, ScalePrecision::Float64); }) ||
+      Alphabet::covering(Grid::Asymmetric, 16, -whole, whole, ScalePrecision::Float64).heldIn(ScalePrecision::Float64));
+  const Alphabet a = Alphabet::withStep(Grid::Asymmetric, 16, 0.75, 3);
+  CHECK(a.scaledBy(1000).scaledBy(-1000).level(5) == a.level(5) && a.scaledBy(1).step() == 1.5);
+}
+
 }  // namespace
 
 int main() {
+  withoutNumbers();
+  heldLevels();
   rangesAndRounding();
   codesFitSignedBytes();
   extremes();

@@ -110,9 +110,18 @@ void stepsThatCannotBe() {
   std::vector<std::int8_t> codes(64);
   PlainRounding half(Grid::Asymmetric, 16, ScaleRule::Search, ScalePrecision::Float16);
   CHECK(throws<Error>([&] { half.round(w.data(), w.size(), codes.data()); }));
+  // The step is a number of the type, its levels are none.
   for (float& v : w) v = v > 0 ? 3.4e38F : -3.4e38F;
   PlainRounding brain(Grid::Asymmetric, 16, ScaleRule::Search, ScalePrecision::BFloat16);
+  CHECK(throws<Error>([&] { brain.round(w.data(), w.size(), codes.data()); }));
+  for (float& v : w) v = v > 0 ? 2.5e38F : -2.5e38F;
   brain.round(w.data(), w.size(), codes.data());
+  for (float& v : w) v = v > 0 ? 65504 : -65504;
+  PlainRounding narrowest(Grid::Integer, 15, ScaleRule::Max, ScalePrecision::Float16);
+  CHECK(throws<Error>([&] { narrowest.round(w.data(), w.size(), codes.data()); }));
+  for (float& v : w) v = v > 0 ? 65000 : -65000;
+  CHECK(narrowest.round(w.data(), w.size(), codes.data()).alphabet.heldIn(ScalePrecision::Float16));
+  for (float& v : w) v = v > 0 ? 3.4e38F : -3.4e38F;
   PlainRounding binary(Grid::ZeroFree, 2, ScaleRule::Max, ScalePrecision::BFloat16);
   CHECK(throws<Error>([&] { binary.round(w.data(), w.size(), codes.data()); }));
 }

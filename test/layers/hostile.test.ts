@@ -160,10 +160,7 @@ test('tiny, huge and denormal numbers give the right result or say what overflow
 
   const largest = (most: number) => w.map((v) => (v > 0 ? most : -most));
   for (const grid of ['zero-free', 'integer', 'asymmetric'] as const) {
-    const single = await quantizeLayer(
-      layerOf({ weight: Float32Array.from(largest((2 - 2 ** -23) * 2 ** 127)) }),
-      { grid },
-    );
+    const single = await quantizeLayer(layerOf({ weight: Float32Array.from(largest(2 ** 127)) }), { grid });
     t.true(single.report.error.weight < 1e-6 && single.dequantize().every(Number.isFinite));
     try {
       const done = await preprocess(layerOf({ weight: largest(Number.MAX_VALUE), activations: x }), { grid });

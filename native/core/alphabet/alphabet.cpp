@@ -72,6 +72,12 @@ double roundStep(double step, ScalePrecision precision, Covers covers) {
   return step;
 }
 
+void requireHeld(const Alphabet& alphabet, ScalePrecision precision) {
+  if (!alphabet.heldIn(precision))
+    throw Error("ERR_VERTEXQ_SCALE_RANGE",
+                std::string("the weights are too large: their quantization levels overflow ") + nameOf(precision));
+}
+
 /** The least step for which codes 0..top, shifted by the zero point, cover [low, high], low <= 0 <= high. */
 double asymmetricStep(int zeroPoint, int top, double low, double high) {
   const double infinity = std::numeric_limits<double>::infinity();
@@ -122,9 +128,11 @@ Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, Scal
     low = std::min(low, 0.0);
     high = std::max(high, 0.0);
     const int top = levels - 1;
-    const double ideal = high == low ? 0 : top * (-low / (high - low));
+    // The distance of two finite numbers may be infinite; that of their halves is not.
+    const double half = std::isfinite(high - low) ? 1 : 0.5;
+    const double ideal = high == low ? 0 : top * (-low * half / (high * half - low * half));
     // With next to nothing above 0, `ideal` rounds to the top, from where no step reaches `high`.
-    const int down = std::min(static_cast<int>(std::floor(ideal)), top - 1);
+    const int down = clampedWhole(ideal, 0, top - 1);
     const int up = down + 1;
     const int zero = asymmetricStep(down, top, low, high) <= asymmetricStep(up, top, low, high) ? down : up;
     a.step_ = roundStep(asymmetricStep(zero, top, low, high), precision,
@@ -133,6 +141,7 @@ Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, Scal
     a.zeroPoint_ = a.minCode_ + zero;
     a.lowest_ = -zero * a.step_;
     a.highest_ = (top - zero) * a.step_;
+    requireHeld(a, precision);
     return a;
   }
   a.setCodes(grid, levels);
@@ -140,7 +149,20 @@ Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, Scal
   a.step_ = roundStep(bound / top, precision, [&](double s) { return top * s >= bound; });
   a.highest_ = precision == ScalePrecision::Float64 ? bound : top * a.step_;
   a.lowest_ = -a.highest_;
+  requireHeld(a, precision);
   return a;
+}
+
+Alphabet Alphabet::scaledBy(int exponent) const {
+  Alphabet a = *this;
+  a.step_ = std::ldexp(a.step_, exponent);
+  a.lowest_ = std::ldexp(a.lowest_, exponent);
+  a.highest_ = std::ldexp(a.highest_, exponent);
+  return a;
+}
+
+bool Alphabet::heldIn(ScalePrecision precision) const {
+  return std::isfinite(roundedTo(lowest_, precision)) && std::isfinite(roundedTo(highest_, precision));
 }
 
 Alphabet Alphabet::withStep(Grid grid, int levels, double step, int zeroCode) {
@@ -174,8 +196,7 @@ void Alphabet::setCodes(Grid grid, int levels) {
 
 int Alphabet::below(double value) const {
   if (!(step_ > 0)) return std::clamp(0, minCode_, maxCode_);
-  const double guess = std::floor(value / step_ + zeroPoint_);
-  int code = static_cast<int>(std::clamp<double>(guess, minCode_, maxCode_));
+  int code = clampedWhole(std::floor(value / step_ + zeroPoint_), minCode_, maxCode_);
   // The quotient may be off by a rounding; the levels themselves decide.
   while (code > minCode_ && level(code) > value) --code;
   while (code < maxCode_ && level(code + 1) <= value) ++code;

@@ -27,14 +27,20 @@ double roundedTo(double value, ScalePrecision precision);
 /** The positive number of the precision nearest to `value` > 0: neither 0 nor infinite. */
 double nearestStep(double value, ScalePrecision precision);
 
+/** The whole part of a number within [least, most]; `least` of a NaN, which converted to an integer would be undefined. */
+inline int clampedWhole(double value, int least, int most) {
+  if (!(value > least)) return least;
+  return value >= most ? most : static_cast<int>(value);
+}
+
 /** An alphabet of evenly spaced levels, value = (code - zeroPoint)·step for minCode <= code <= maxCode. */
 class Alphabet {
  public:
   /**
    * The smallest alphabet of the kind that covers [low, high] (the least and greatest of some weights), by a common
    * bound c = max(|low|, |high|) for the symmetric kinds. With ScalePrecision::Float64, ±c are levels bit for bit.
-   * `levels` is at most 256: odd for Integer, even for ZeroFree, 3 or more for Asymmetric (with two it could not cover both signs). Throws ERR_VERTEXQ_SCALE_RANGE if the step is no
-   * finite number of the precision.
+   * `levels` is at most 256: odd for Integer, even for ZeroFree, 3 or more for Asymmetric (with two it could not cover both signs). Throws ERR_VERTEXQ_SCALE_RANGE if the step or a level is
+   * no finite number of the precision.
    */
   static Alphabet covering(Grid grid, int levels, double low, double high, ScalePrecision precision);
 
@@ -46,14 +52,11 @@ class Alphabet {
    */
   static Alphabet withStep(Grid grid, int levels, double step, int zeroCode);
 
-  /** The alphabet of the same codes whose levels are `power` times these; exact for a power of two. */
-  Alphabet times(double power) const {
-    Alphabet a = *this;
-    a.step_ *= power;
-    a.lowest_ *= power;
-    a.highest_ *= power;
-    return a;
-  }
+  /** The alphabet of the same codes whose levels are 2^exponent times these: exact, but for levels that become denormal. */
+  Alphabet scaledBy(int exponent) const;
+
+  /** Whether every level, rounded to the precision, is finite. */
+  bool heldIn(ScalePrecision precision) const;
 
   double step() const { return step_; }
   double zeroPoint() const { return zeroPoint_; }

@@ -252,6 +252,7 @@ void GramAccumulator::widenWaiting() {
 
 bool GramAccumulator::narrowWaiting() const {
   if (waitingWide_ || precision_ == GramPrecision::Exact) return false;
+  if (samples_ == waitingRows_ && samples_ < std::min(kExactRows, inFeatures_)) return false;
   const Rows<float> rows = narrowRows();
   return judge(rows.seen, waitingRows_, inFeatures_).narrow &&
          (!rows.meant || judge(rows.meant, waitingRows_, inFeatures_).narrow);

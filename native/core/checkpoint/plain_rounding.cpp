@@ -107,7 +107,9 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
   const RoundingKernels& kernels = roundingKernels();
   const Range range = kernels.range(weights, count);
   const float largest = std::max(-range.low, range.high);
-  if (!(largest >= kLeastScale && largest <= kMostScale)) return roundReference(weights, count, codes);
+  // Levels that may overflow the scale's type are looked at there.
+  if (!(largest >= kLeastScale && largest <= (precision_ == ScalePrecision::Float16 ? 0x1p15F : kMostScale)))
+    return roundReference(weights, count, codes);
   const StepRule rule = stepRule(grid_, levels_, range.low, range.high);
   // Level 0 is code `zeroCode`; of a zero-free alphabet the code 0 is half a step above 0.
   const auto zeroOf = [&](const StepRule& r) { return r.asymmetric ? minCode_ + r.zero : 0; };

@@ -53,8 +53,7 @@ bool KBestRounding<Real>::step(std::size_t entry, const Real* column, double tar
     // Not Alphabet::nearest: a tie, or a quotient off by a rounding, is as good either way.
     const double place = centre * inverse + alphabet.zeroPoint();
     const int least = alphabet.minCode();
-    const int nearest =
-        least + static_cast<int>(std::clamp<double>(place + 0.5 - least, 0, alphabet.maxCode() - least));
+    const int nearest = least + clampedWhole(place + 0.5 - least, 0, alphabet.maxCode() - least);
     consider(nearest);
     if (width_ == 1) continue;
     const int second = place < nearest ? nearest - 1 : nearest + 1;

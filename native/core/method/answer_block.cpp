@@ -143,9 +143,10 @@ void AnswerBlock::refit(const AlphabetOptions& kind, int exponent, std::vector<A
     for (std::size_t g = 0; g < groups; ++g) {
       Alphabet& a = alphabets[(first_ + k) * groups + g];
       const double step = roundedTo(std::ldexp(a.step() * factors[g], exponent), kind.precision);
-      if (step > 0 && std::isfinite(step))
-        a = Alphabet::withStep(kind.grid, kind.levels, std::ldexp(step, -exponent),
-                               static_cast<int>(std::floor(a.zeroPoint())));
+      if (!(step > 0) || !std::isfinite(step)) continue;
+      const Alphabet stored =
+          Alphabet::withStep(kind.grid, kind.levels, step, static_cast<int>(std::floor(a.zeroPoint())));
+      if (stored.heldIn(kind.precision)) a = stored.scaledBy(-exponent);
     }
   }
   dequantize();

@@ -159,7 +159,7 @@ std::optional<double> sphereGap(const LayerAlphabets& alphabets, const Matrix& h
     bound += least;
     error += errors[neuron];
   }
-  if (!(bound > 0) || !(error > 0)) return std::nullopt;
+  if (!(bound > 0) || !(error > 0) || !std::isfinite(error / bound)) return std::nullopt;
   return 10 * std::log10(error / bound);
 }
 
@@ -168,11 +168,12 @@ std::optional<double> sphereGap(const LayerAlphabets& alphabets, const Matrix& h
 Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* holdout, const FitOptions& options,
                 unsigned threads, JobControl& control) {
   requireFinite(weights);
+  requireHeld(weights);
   const std::size_t n = weights.inFeatures, neurons = weights.outFeatures, groupSize = options.alphabet.groupSize;
   Fitted fitted;
   fitted.damping = options.damping;
   // The unit of H is free: a power of two keeps float32 in range.
-  Matrix h = damped(data.h, options.damping);
+  Matrix h = damped(times(data.h, unitScale(data.h)), options.damping);
   const double unit = unitScale(h);
   h = times(std::move(h), unit);
   Matrix targets = data.paired() ? correctedTargets(weights, data, holdout, threads, control).targets
@@ -223,16 +224,30 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
     for (std::size_t i = 0; i < n * neurons; ++i)
       scaledTargets.data()[i] = std::ldexp(scaledTargets.data()[i], -exponent);
     std::vector<Alphabet> scaledAlphabets = fitted.rounded.alphabets;
-    for (Alphabet& a : scaledAlphabets) a = a.times(std::ldexp(1.0, -exponent));
+    for (Alphabet& a : scaledAlphabets) a = a.scaledBy(-exponent);
     for (double& e : best.errors) e = std::ldexp(e, -2 * exponent);
+    Rounded given = fitted.rounded;
+    given.codes = best.codes;
+    const std::vector<double> givenErrors = best.errors;
     const LayerFit fit{h, scaledTargets, view(scaledAlphabets, n, groupSize)};
     const VertexOutcome outcome = vertexLayer(fit, scaledAlphabets, best, vertex, threads, control);
     for (std::size_t i = 0; i < scaledAlphabets.size(); ++i)
-      fitted.rounded.alphabets[i] = scaledAlphabets[i].times(std::ldexp(1.0, exponent));
+      fitted.rounded.alphabets[i] = scaledAlphabets[i].scaledBy(exponent);
     for (double& e : best.errors) e = std::ldexp(e, 2 * exponent);
     fitted.rank = vertex.rank;
     fitted.passes = vertex.passes;
     fitted.walked = outcome.walked;
+    fitted.rounded.codes = best.codes;
+    // What was lowered is the damped error; by the one that is reported GPTQ's answer is the better one now and then.
+    const auto reported = [&](const Rounded& answer) {
+      return gramError(weights, answer, groupSize, data, options.damping, threads, control).error;
+    };
+    if (reported(given) < reported(fitted.rounded)) {
+      fitted.rounded = std::move(given);
+      best = {fitted.rounded.codes, givenErrors};
+      for (double& e : best.errors) e = std::ldexp(e, 2 * exponent);
+      fitted.walked = 0;
+    }
   }
 
   fitted.rounded.codes = std::move(best.codes);
@@ -262,13 +277,21 @@ Norms gramError(const Weights& weights, const Rounded& rounded, std::size_t grou
                 double damping, unsigned threads, const JobControl& control) {
   const std::size_t n = weights.inFeatures, neurons = weights.outFeatures;
   const LayerAlphabets alphabets = view(rounded.alphabets, n, groupSize);
-  // Weights and matrices in units near 1: a square that underflows would be an error of 0 that no one has measured.
-  const int exponent = layerExponent(weights.data, n * neurons);
+  // Paired without XᵀX: X̃w* stands for Xw.
   const bool knowsTarget = data.paired() && data.target.cols() > 0;
+  Matrix targets;
+  if (!knowsTarget)
+    targets = fitTargets(weights, data, data.paired() ? damped(data.h, damping) : Matrix(), threads, control);
+  // Weights and matrices in units near 1: a square that underflows would be an error of 0 that no one has measured.
+  const int exponent = std::max(layerExponent(weights.data, n * neurons),
+                                layerExponent(targets.data(), targets.rows() * targets.cols()));
   const int half =
       std::ilogb(knowsTarget ? std::min(unitScale(data.h), unitScale(data.target)) : unitScale(data.h)) / 2;
   const double unit = std::ldexp(1.0, 2 * half);
   const auto norms = [&](double error, double signal) {
+    if (!std::isfinite(error) || !std::isfinite(signal))
+      throw Error("ERR_VERTEXQ_NUMERIC",
+                  "the squares of the layer's outputs overflow float64: the data does not belong to these weights");
     const auto norm = [&](double square) { return std::ldexp(std::sqrt(std::max(square, 0.0)), exponent - half); };
     return Norms{norm(error), norm(signal)};
   };
@@ -285,9 +308,6 @@ Norms gramError(const Weights& weights, const Rounded& rounded, std::size_t grou
   };
   const Matrix h = times(data.h, unit);
   if (!knowsTarget) {
-    // Paired without XᵀX: X̃w* stands for Xw.
-    const Matrix targets =
-        fitTargets(weights, data, data.paired() ? damped(data.h, damping) : Matrix(), threads, control);
     const double error = sum(quadraticForms(h, neurons, threads, control, [&](std::size_t neuron, double* v) {
       levels(rounded, alphabets, neuron, v);
       for (std::size_t i = 0; i < n; ++i) v[i] -= targets(i, neuron);

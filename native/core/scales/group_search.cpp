@@ -84,7 +84,7 @@ GroupSearch::Range GroupSearch::rangeOf(const RoundingSystem::Group& group, std:
 int GroupSearch::zeroCodeFor(double step, double middle) const {
   if (!(step > 0)) return 0;
   const double code = (plain_.minCode() + plain_.maxCode()) / 2.0 - middle / step;
-  return static_cast<int>(std::lround(std::clamp<double>(code, plain_.minCode(), plain_.maxCode())));
+  return clampedWhole(std::round(code), plain_.minCode(), plain_.maxCode());
 }
 
 /** Rounds the group with tried_ and keeps what is better, neuron by neuron. */

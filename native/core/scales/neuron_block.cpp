@@ -8,6 +8,13 @@
 
 namespace vertexq {
 
+namespace {
+
+/** Brings the least float32 number to 1. */
+constexpr int kMostExponent = 149;
+
+}  // namespace
+
 NeuronBlock::NeuronBlock(const RoundingSystem& system, const AlphabetOptions& options)
     : system_(system),
       options_(options),
@@ -26,7 +33,8 @@ void NeuronBlock::load(const Weights& weights, std::size_t firstNeuron, std::siz
     double largest = 0;
     for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(w[i]));
     zero_[l] = largest == 0;
-    if (largest > 0) exponents_[l] = -std::ilogb(largest);
+    // Of weights below all float32 numbers nothing is left; times more than this their steps would overflow.
+    if (largest > 0) exponents_[l] = std::min(-std::ilogb(largest), kMostExponent);
     for (std::size_t i = 0; i < n; ++i) weights_[i + l * n] = static_cast<float>(std::ldexp(w[i], exponents_[l]));
     for (std::size_t first = 0; first < n; first += system_.groupSize()) {
       const auto [low, high] = std::minmax_element(w + first, w + std::min(first + system_.groupSize(), n));
@@ -42,7 +50,11 @@ void NeuronBlock::load(const Weights& weights, std::size_t firstNeuron, std::siz
 
 Alphabet NeuronBlock::withStep(std::size_t l, double step, int zeroCode) const {
   const double own = nearestStep(std::ldexp(step, -exponents_[l]), options_.precision);
-  return Alphabet::withStep(options_.grid, options_.levels, std::ldexp(own, exponents_[l]), zeroCode);
+  const Alphabet a = Alphabet::withStep(options_.grid, options_.levels, std::ldexp(own, exponents_[l]), zeroCode);
+  if (a.scaledBy(-exponents_[l]).heldIn(options_.precision)) return a;
+  // The next size below whose levels are numbers: codes from -levels to levels reach no further.
+  const double most = std::ldexp(roundedDown(own / (2.0 * options_.levels), options_.precision), exponents_[l]);
+  return Alphabet::withStep(options_.grid, options_.levels, most, zeroCode);
 }
 
 Alphabet NeuronBlock::original(std::size_t l, const Alphabet& alphabet) const {
