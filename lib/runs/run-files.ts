@@ -152,10 +152,10 @@ function requireDifferent(one: Entry, other: Entry, path?: string): void {
   throw new RangeError(`The ${written.what} ${at} is the ${what}: give it another name`);
 }
 
-/** Of two that are one, the later is the one to be named otherwise: a report rather than the output. */
-function rank({ use, what }: Entry): number {
+/** Of two that are one, the last is to be named otherwise: a report rather than what a run writes anyway. */
+function rank({ use, what, only }: Entry): number {
   if (use === 'read') return 0;
-  return what === 'output' ? 1 : 2;
+  return use === 'write' && only && what !== 'output' ? 2 : 1;
 }
 
 /** Throws where something is in a folder that it must not be in. */
