@@ -44,7 +44,7 @@ function contents(folder: string): Record<string, string> {
 function runFor(seconds: number, input: string, output: string, options: object, before: string[] = []) {
   const child = ['--import=tsx', join(__dirname, 'children', 'quantize.ts'), input, output];
   const [program, ...rest] = [...before, process.execPath, ...child, JSON.stringify(options)];
-  const { stdout, stderr, signal } = spawnSync(program!, rest, {
+  const { stdout, stderr, signal } = spawnSync(program, rest, {
     ...{ cwd: repository, encoding: 'utf8', timeout: seconds * 1000, killSignal: 'SIGKILL' },
   });
   return { last: stdout.trim().split('\n').at(-1)!, stderr, signal };
