@@ -14,11 +14,11 @@ export interface CapturedRows {
 }
 
 /**
- * How many patches of all the data do: 256 for each input, whose sampling adds about a 500th to the squared error, and more where
- * these cost little.
+ * How many patches of all the data do: 64 for each input, and more where these cost little. A sound network on three clips of 9 s had
+ * outputs with an error of .0359 on another clip with all patches as with these, and of .0360 with 16 for each input.
  */
 export function enoughPatches(inFeatures: number): number {
-  return Math.max(256 * inFeatures, Math.ceil(2 ** 30 / inFeatures ** 2));
+  return Math.max(64 * inFeatures, Math.ceil(2 ** 28 / inFeatures ** 2));
 }
 
 /** Collects what layers see of one value, once for those that see the same. */

@@ -67,7 +67,7 @@ test('case sound: where patches are far more than inputs, enough of them are tak
   t.deepEqual([few.samples, few.offered], [2500, 20000]);
   // Below twice as many, nothing changes.
   t.is((await added([patches(shape, [3], [1, 1], 10001)], 6)).samples, 20000);
-  t.true(enoughPatches(9) > 1e7 && enoughPatches(1000) === 256_000);
+  t.true(enoughPatches(9) > 3e6 && enoughPatches(1000) === 64_000);
 });
 
 test('case sound: a network of convolutions on long clips takes part of its patches, and hardly differs', async (t) => {
@@ -86,7 +86,7 @@ test('case sound: a network of convolutions on long clips takes part of its patc
   const calibration = { x: { data: random(2 * clip, 3), dims: [2, 1, clip] } };
   const { layers } = await quantizeModel(input, output, { calibration, holdout: 0, method: 'gptq', bits: 4 });
   const [, b] = layers;
-  t.true(b!.samples < 2 * clip && b!.samples >= 256 * channels * 9, String(b!.samples));
+  t.true(b!.samples < 2 * clip && b!.samples >= 64 * channels * 9, String(b!.samples));
   t.regex(b!.warnings.join(), new RegExp(`fitted to ${b!.samples} of ${2 * clip} patches, spread over all`));
   t.is(layers[0]!.samples, 2 * clip);
 });
