@@ -37,7 +37,7 @@ export interface Target {
 
 /** A piece of work that is done once, and either whole or not at all. `cost`: bytes that it reads. */
 export type Unit = { cost: number } & (
-  | { kind: 'copy'; tensor: string; position: number; targets: [Target] }
+  | { kind: 'copy'; position: number; targets: [Target] }
   | { kind: 'constant'; data: Uint8Array; targets: [Target] }
   | { kind: 'rows'; weight: PlannedWeight; begin: number; end: number; targets: Target[] }
   | { kind: 'fit'; weight: PlannedWeight; targets: Target[] }
@@ -203,12 +203,62 @@ function shardPlan(
       for (let begin = 0; begin < entry.byteLength; begin += unitBytes) {
         const length = Math.min(unitBytes, entry.byteLength - begin);
         units.push({
-          ...{ kind: 'copy', tensor, cost: length, position: entry.position + begin },
+          ...{ kind: 'copy', cost: length, position: entry.position + begin },
           targets: [{ position: place(tensor) + begin, length }],
         });
       }
   }
-  return { name, source, layout, units: inDataOrder(units) };
+  return { name, source, layout, units: inDataOrder(units.length > manyUnits ? merged(units) : units) };
+}
+
+type Copy = Extract<Unit, { kind: 'copy' }>;
+type Constant = Extract<Unit, { kind: 'constant' }>;
+
+/** From here on what each piece takes besides its bytes is much of all. */
+const manyUnits = 1000;
+/** Bytes of constants in one unit. */
+const constantBytes = 2 ** 20;
+
+/** Small pieces that lie one after the other are one piece of work: a checkpoint may have very many. */
+function merged(units: readonly Unit[]): Unit[] {
+  const list: Unit[] = [];
+  const constants: Constant[] = [];
+  let copy: Copy | undefined;
+  for (const unit of units) {
+    if (unit.kind === 'constant') constants.push(unit);
+    else if (unit.kind !== 'copy') list.push(unit);
+    else if (
+      copy &&
+      copy.position + copy.cost === unit.position &&
+      copy.targets[0].position + copy.cost === unit.targets[0].position &&
+      copy.cost + unit.cost <= unitBytes
+    ) {
+      copy.cost += unit.cost;
+      copy.targets[0].length += unit.cost;
+    } else list.push((copy = unit));
+  }
+  constants.sort((a, b) => a.targets[0].position - b.targets[0].position);
+  let run: Constant[] = [];
+  let length = 0;
+  for (const constant of constants) {
+    const [{ position, length: own }] = constant.targets;
+    const last = run.at(-1)?.targets[0];
+    if (last && (last.position + last.length !== position || length + own > constantBytes)) {
+      list.push(joined(run));
+      run = [];
+      length = 0;
+    }
+    run.push(constant);
+    length += own;
+  }
+  if (run.length > 0) list.push(joined(run));
+  return list;
+}
+
+function joined(run: readonly Constant[]): Constant {
+  const data = Buffer.concat(run.map((constant) => constant.data));
+  const { position } = run[0]!.targets[0];
+  return { kind: 'constant', cost: 0, data, targets: [{ position, length: data.length }] };
 }
 
 /** Layers with the same recorded input one after the other: what was made of it is kept for the next. */

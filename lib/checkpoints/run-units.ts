@@ -27,6 +27,8 @@ export type UnitFacts = RowFacts | FittedFacts;
 
 /** Units on their way at a time: some are read, some computed, some written. */
 export const inFlight = 8;
+/** Fewer bytes are rounded on one thread. */
+const oneThreadBytes = 2 ** 16;
 /** Native jobs at a time: each may use all threads, and the next ones begin where one ends. */
 const mostJobs = 4;
 
@@ -164,7 +166,9 @@ export class UnitRunner {
             binding().roundRows({
               ...{ input, type: dtype, rows, cols, codes: codes!, scales, zeroPoints },
               ...{ groupSize: settings.groupSize, grid: settings.grid, levels: settings.levels },
-              ...{ scale: settings.scale, bits: settings.bits, threads: threadsFor(this.options) },
+              ...{ scale: settings.scale, bits: settings.bits },
+              // To start others would take longer.
+              threads: rows * rowBytes < oneThreadBytes ? 1 : threadsFor(this.options),
               ...{ format: layout.format, outType: layout.outType, zeroShift: layout.zeroShift },
               ...{ outFeatures: weight.shape[0], firstRow: row },
             }),
