@@ -23,8 +23,9 @@ export async function inspectModel(input: string): Promise<Inspection> {
   const quantizable = new Set<TensorProto>(layers.map((layer) => layer.constant.tensor));
   const weights = new Map<string, { count: number; bytes: number }>();
   let otherWeights = 0;
+  const sources = new Set(layers.flatMap(({ constant }) => constant.sources ?? []));
   for (const { tensor, user } of constantsOf(graph)) {
-    if (quantizable.has(tensor)) continue;
+    if (quantizable.has(tensor) || sources.has(tensor)) continue;
     const kind = user?.node.opType ?? 'unused';
     const bytes = bytesOf(tensor);
     const entry = weights.get(kind) ?? { count: 0, bytes: 0 };

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { floatTypes } from './element-types';
+import { type Folded, folded } from './fold';
 import { attributeOf, intAttribute, isStandard, subgraphsOf, usedBy } from './nodes';
 import {
   NodeProtoSchema,
@@ -51,6 +52,7 @@ export class Scope {
   private readonly initializers = new Map<string, TensorProto>();
   private readonly producers = new Map<string, NodeProto>();
   private readonly given: ReadonlySet<string>;
+  private readonly folds = new Map<string, Folded | undefined>();
   private readonly uses = new Map<string, number>();
   private readonly users = new Map<string, Placed[]>();
 
@@ -161,10 +163,24 @@ export class Scope {
         const value = attributeOf(node, 'value')?.t;
         return value && this.constantOf({ tensor: value, scope, chain }, scopes);
       }
-      if (!passing.has(node.opType)) return undefined;
+      if (!passing.has(node.opType)) return this.computed(scope, at, chain.slice(0, -1), scopes);
       at = node.input[0] ?? '';
     }
     return undefined;
+  }
+
+  /** The constant that a value computed from others is, behind the steps of `chain`. */
+  private computed(
+    scope: Scope,
+    name: string,
+    chain: NodeProto[],
+    scopes: readonly Scope[],
+  ): Constant | undefined {
+    if (!scope.folds.has(name)) scope.folds.set(name, folded(scope, name));
+    const made = scope.folds.get(name);
+    const constant = made && this.constantOf({ tensor: made.tensor, scope, chain }, scopes);
+    if (!constant) return undefined;
+    return { ...constant, chain: [...chain, ...made.nodes], sources: made.sources, unchanged: false };
   }
 
   /** What the steps of `chain` make of a tensor; undefined where they are others than those that `constant` sees through. */
@@ -213,7 +229,7 @@ export class Scope {
   }
 
   /** The numbers of an int64 constant that is in the message. */
-  private integers(name: string): number[] | undefined {
+  integers(name: string): number[] | undefined {
     const scope = this.scopeOf(name);
     const maker = scope?.producers.get(name);
     const tensor =

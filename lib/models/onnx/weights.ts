@@ -6,6 +6,7 @@ import { describe } from '../../options';
 import type { FloatArray } from '../../types';
 import { floatTypes, rawLength, typeNameOf } from './element-types';
 import { externalFile, externalPlace, placeWithin, sha1Of } from './external';
+import { recipeOf } from './fold';
 import { tensorsOf } from './graph';
 import {
   TensorProto_DataLocation as DataLocation,
@@ -51,7 +52,7 @@ export class Weights {
   byteLengthOf(tensor: TensorProto): number {
     const place = this.located.get(tensor);
     if (place) return place.length;
-    if (isExternal(tensor)) return rawLength(tensor.dataType, countOf(tensor)) ?? 0;
+    if (isExternal(tensor) || recipeOf(tensor)) return rawLength(tensor.dataType, countOf(tensor)) ?? 0;
     return (
       tensor.rawData.length ||
       4 * (tensor.floatData.length + tensor.int32Data.length) +
@@ -87,11 +88,13 @@ export class Weights {
 
   /** Rejects as `raw`, without reading the data. */
   async check(tensor: TensorProto): Promise<void> {
-    await this.checked(tensor);
+    for (const stored of recipeOf(tensor)?.sources ?? [tensor]) await this.checked(stored);
   }
 
   /** The values of a weight: float32, or float64 for DOUBLE. Rejects as `raw`; ERR_VERTEXQ_UNSUPPORTED at other types. */
   async floats(tensor: TensorProto): Promise<FloatArray> {
+    const recipe = recipeOf(tensor);
+    if (recipe) return recipe.values(this);
     const type = tensor.dataType as DataType;
     if (!floatTypes.has(type))
       throw new VertexqError(
