@@ -15,6 +15,7 @@
       'libraries': ['<!@(node scripts/blas-flags.cjs libs)'],
       'defines': [
         'NODE_ADDON_API_CPP_EXCEPTIONS',
+        'NODE_ADDON_API_CPP_EXCEPTIONS_ALL',
         'NODE_ADDON_API_DISABLE_DEPRECATED',
         'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
         'NAPI_VERSION=8',

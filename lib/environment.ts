@@ -1,4 +1,5 @@
 import { binding } from './native/binding';
+import { calling } from './native/jobs';
 import { version } from './version';
 
 /** What a report's numbers depend on besides input and options. */
@@ -13,6 +14,6 @@ export interface Environment {
 
 /** What there is here. `onnxruntime`: its version, where it ran; whoever does not need it does not load it. */
 export function environment(onnxruntime: string | null = null): Environment {
-  const { config, core } = binding().blasInfo();
+  const { config, core } = calling(() => binding().blasInfo());
   return { vertexq: version, node: process.version, blas: config, blasCore: core, onnxruntime };
 }

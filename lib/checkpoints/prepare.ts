@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { VertexqError } from '../errors';
 import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
 import type { SafetensorsFile } from '../formats/safetensors/file';
+import { calibrationKind } from '../layers/calibration';
+import { requireLayerMemory } from '../layers/layer-memory';
 import { fewOf } from '../reports/text';
 import { version } from '../version';
 import type { CheckpointSettings } from './checkpoint-options';
@@ -41,6 +43,7 @@ export async function withPrepared<Result>(
     if (settings.activations.length > 0) recorded = await RecordedInputs.open(settings.activations);
     const plan = planOf(checkpoint, settings, recorded, identity);
     requireRoom(plan, settings);
+    requireFits(plan, settings);
     addWarnings(plan, settings, recorded, checkpoint, identity);
     plan.warnings.push(...companions.warnings);
     const documents = documentsOf(checkpoint, identity, plan);
@@ -60,6 +63,27 @@ function requireRoom({ shards }: Plan, { memory }: CheckpointSettings): void {
           'ERR_VERTEXQ_MEMORY',
           `tensor "${unit.weight.name}" takes buffers of ${memoryOf(unit)} bytes, and the "memory" option allows ${memory}`,
         );
+}
+
+/** Throws ERR_VERTEXQ_MEMORY where the fit to what a layer sees would have no room. */
+function requireFits({ weights }: Plan, { holdout }: CheckpointSettings): void {
+  for (const { name, shape, settings, recorded } of weights) {
+    if (!recorded) continue;
+    const [outFeatures, inFeatures] = shape;
+    const { method } = settings;
+    const kind = calibrationKind(method, false);
+    const rows = recorded.kind === 'gram' ? inFeatures : Math.ceil(recorded.rows * (1 - holdout));
+    const holdoutRows = recorded.kind === 'gram' ? 0 : recorded.rows - rows;
+    requireLayerMemory({
+      name: `tensor "${name}"`,
+      outFeatures,
+      inFeatures,
+      method,
+      kind,
+      rows,
+      holdoutRows,
+    });
+  }
 }
 
 function addWarnings(

@@ -1,5 +1,5 @@
 import { binding, type CalibrationKind, type NativeCalibration, type NativePatches } from '../native/binding';
-import { finish } from '../native/jobs';
+import { calling, finish } from '../native/jobs';
 import { fitsMoments } from '../options';
 import { isFloat32Array } from '../realms';
 import type { FloatArray, LayerInput, Method } from '../types';
@@ -29,12 +29,22 @@ export class Calibration {
 
   /** For a layer of `groups` groups (of a convolution), each with inputs of its own. */
   static of(inFeatures: number, kind: CalibrationKind, groups = 1): Calibration {
-    return new Calibration(inFeatures, kind, groups, new (binding().Calibration)(inFeatures, kind, groups));
+    return new Calibration(
+      inFeatures,
+      kind,
+      groups,
+      calling(() => new (binding().Calibration)(inFeatures, kind, groups)),
+    );
   }
 
   /** The data of one group. */
   group(index: number): Calibration {
-    return new Calibration(this.inFeatures, this.kind, 1, this.native.group(index));
+    return new Calibration(
+      this.inFeatures,
+      this.kind,
+      1,
+      calling(() => this.native.group(index)),
+    );
   }
 
   /** Rows added so far; 0 for data that came as a Gram matrix. */

@@ -1,7 +1,9 @@
 import { types } from 'node:util';
+import type { CalibrationKind } from '../native/binding';
 import { describe, fitsMoments, requireInteger, requireKnown } from '../options';
 import { isFloat64Array, isFloatArray } from '../realms';
 import type { LayerInput, Method } from '../types';
+import { requireLayerMemory } from './layer-memory';
 
 const names = [
   'weight',
@@ -112,4 +114,13 @@ export function snapshot(layer: LayerInput): LayerInput {
     ...(holdout && { holdout: holdout.slice() }),
     ...(targetHoldout && { targetHoldout: targetHoldout.slice() }),
   };
+}
+
+/** Throws ERR_VERTEXQ_MEMORY where there is no room for fitting a layer to its data. */
+export function requireRoom(layer: LayerInput, method: Method, kind: CalibrationKind): void {
+  const { outFeatures, inFeatures, activations, gram, holdout } = layer;
+  if (!activations && !gram) return;
+  const rows = activations ? activations.length / inFeatures : inFeatures;
+  const holdoutRows = holdout ? holdout.length / inFeatures : 0;
+  requireLayerMemory({ name: 'the layer', outFeatures, inFeatures, method, kind, rows, holdoutRows });
 }

@@ -11,7 +11,7 @@ import {
 } from '../options';
 import type { LayerInput, Preprocessed, PreprocessOptions } from '../types';
 import { layerCalibration } from './calibration';
-import { checkLayer, refuseTargets, snapshot } from './layer-input';
+import { checkLayer, refuseTargets, requireRoom, snapshot } from './layer-input';
 
 /**
  * The pre-processing of Maly & Saab, *A simple approach for quantizing neural networks* (ACHA 2023), alone: each neuron w walks along
@@ -20,7 +20,7 @@ import { checkLayer, refuseTargets, snapshot } from './layer-input';
  *
  * Defaults are the paper's: the box [−c, c] with c = ‖w‖∞ (`saturate`), a `zero-free` alphabet that holds ±c, and all of
  * rank(X). Rejects with a TypeError or RangeError for arguments; VertexqError ERR_VERTEXQ_NOT_FINITE at NaN or infinite numbers,
- * ERR_VERTEXQ_GRAM, ERR_VERTEXQ_NUMERIC; with the signal's reason when aborted.
+ * ERR_VERTEXQ_GRAM, ERR_VERTEXQ_NUMERIC, ERR_VERTEXQ_MEMORY; with the signal's reason when aborted.
  */
 export async function preprocess(layer: LayerInput, options: PreprocessOptions = {}): Promise<Preprocessed> {
   requireKnown(options, preprocessOptionNames);
@@ -41,6 +41,7 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
     threads: threadsFor(options),
   };
   const { signal, onProgress } = options;
+  requireRoom(layer, 'maly-saab', 'rows');
   const input = snapshot(layer);
   delete input.holdout; // there is no error here to report on it
   const { calibration } = await layerCalibration(input, 'rows', signal);

@@ -10,7 +10,7 @@ import {
 } from '../options';
 import type { LayerInput, QuantizedLayer, QuantizeOptions } from '../types';
 import { calibrationKind, hasTarget, layerCalibration } from './calibration';
-import { checkLayer, refuseTargets, snapshot } from './layer-input';
+import { checkLayer, refuseTargets, requireRoom, snapshot } from './layer-input';
 import { type LayerSettings, quantizeWeights } from './quantize-weights';
 
 /**
@@ -18,7 +18,7 @@ import { type LayerSettings, quantizeWeights } from './quantize-weights';
  *
  * The default method is `vertex` where there is data, else `msq`; the default grid `zero-free` for four levels or two, else
  * `asymmetric`. Rejects with a TypeError or RangeError for arguments; VertexqError ERR_VERTEXQ_NOT_FINITE at NaN or infinite numbers,
- * ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_GRAM, ERR_VERTEXQ_NUMERIC; with the signal's reason when aborted.
+ * ERR_VERTEXQ_SCALE_RANGE, ERR_VERTEXQ_GRAM, ERR_VERTEXQ_NUMERIC, ERR_VERTEXQ_MEMORY; with the signal's reason when aborted.
  */
 export async function quantizeLayer(
   layer: LayerInput,
@@ -29,8 +29,9 @@ export async function quantizeLayer(
   checkLayer(layer);
   const settings = settingsOf(layer, options);
   const started = performance.now();
-  const input = snapshot(layer);
   const kind = calibrationKind(settings.method, hasTarget(layer));
+  requireRoom(layer, settings.method, kind);
+  const input = snapshot(layer);
   const data = await layerCalibration(input, kind, options.signal);
   const quantized = await quantizeWeights(
     { name: 'layer', kind: 'Linear', ...input, ...data },

@@ -192,6 +192,9 @@ function load(): Binding {
       'ERR_VERTEXQ_ADDON',
       `The native addon was not found at ${places[0]}. Build it with "npm rebuild vertexq", or "npm run setup" in a clone.`,
     );
+  // OpenBLAS starts threads when it is loaded, and where the system gives none it ends the process. They are not used (linalg/blas.h).
+  const threads = process.env.OPENBLAS_NUM_THREADS;
+  process.env.OPENBLAS_NUM_THREADS = '1';
   try {
     return require(file) as Binding;
   } catch (cause) {
@@ -201,5 +204,8 @@ function load(): Binding {
         'Are OpenBLAS and LAPACKE installed (Debian: libopenblas0 liblapacke)? "npm rebuild vertexq" builds it anew.',
       { cause },
     );
+  } finally {
+    if (threads === undefined) delete process.env.OPENBLAS_NUM_THREADS;
+    else process.env.OPENBLAS_NUM_THREADS = threads;
   }
 }

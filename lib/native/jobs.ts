@@ -18,7 +18,7 @@ export async function finish<Result>(
   onProgress?: (done: number, total: number) => void,
 ): Promise<Result> {
   signal?.throwIfAborted();
-  const job = start();
+  const job = calling(start);
   const result = job.promise.catch((error: unknown) => {
     throw fromNative(error);
   });
@@ -58,14 +58,25 @@ function attempt(action: () => void, onError: (error: unknown) => void): void {
   }
 }
 
+/** What a call of the addon returns. What it throws is a VertexqError where it is no TypeError. */
+export function calling<Result>(call: () => Result): Result {
+  try {
+    return call();
+  } catch (error) {
+    throw fromNative(error);
+  }
+}
+
 function fromNative(error: unknown): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
-  return code?.startsWith('ERR_VERTEXQ_')
-    ? new VertexqError(code as `ERR_VERTEXQ_${string}`, message)
+  if (code?.startsWith('ERR_VERTEXQ_')) return new VertexqError(code as `ERR_VERTEXQ_${string}`, message);
+  // Of an allocation that stands before the addon's own code.
+  return message === 'std::bad_alloc'
+    ? new VertexqError('ERR_VERTEXQ_MEMORY', 'the system had no memory left for the work')
     : error;
 }
 
 /** The threads a job may use: as asked for, within what the addon can run. */
 export function threadsFor(options: JobOptions): number {
-  return Math.min(options.threads ?? availableParallelism(), binding().blasInfo().maxThreads);
+  return Math.min(options.threads ?? availableParallelism(), calling(() => binding().blasInfo()).maxThreads);
 }

@@ -3,6 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { VertexqError } from '../errors';
 import { openOwn } from '../files';
 import { binding } from '../native/binding';
+import { calling } from '../native/jobs';
 
 /** Milliseconds between two looks at a lock that another run has. */
 const interval = 50;
@@ -57,7 +58,7 @@ async function isLocked(path: string, handle: FileHandle): Promise<boolean> {
       'ERR_VERTEXQ_FILE',
       `${path} should be a lock, and there is something in it: move it away`,
     );
-  if (!binding().lockFile(handle.fd)) return false;
+  if (!calling(() => binding().lockFile(handle.fd))) return false;
   const there = await lstat(path, { bigint: true }).catch(() => undefined);
   return there?.ino === own.ino && there.dev === own.dev;
 }

@@ -1,12 +1,19 @@
 // What JavaScript sees of the addon. lib/native/binding.ts holds its types.
 
+#include <memory>
+
+#include "addon_data.h"
 #include "arguments.h"
 #include "calibration.h"
 #include "checkpoint_jobs.h"
+#include "guard.h"
 #include "job.h"
 #include "layer_jobs.h"
 #include "linalg/blas.h"
 #include "parallel/thread_pool.h"
+#ifdef VERTEXQ_FAULTS
+#include "faults/fault_allocator.h"
+#endif
 
 namespace vertexq::addon {
 
@@ -20,7 +27,20 @@ Napi::Value blasInfo(const Napi::CallbackInfo& info) {
   return object;
 }
 
-Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+#ifdef VERTEXQ_FAULTS
+Napi::Value armFault(const Napi::CallbackInfo& info) {
+  faults::arm(static_cast<long>(info[0].As<Napi::Number>().Int64Value()));
+  return info.Env().Undefined();
+}
+Napi::Value allocationsSoFar(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(faults::allocations()));
+}
+Napi::Value liveBytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(faults::liveBytes()));
+}
+#endif
+
+Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   // Once a process, whatever the number of environments that load the addon.
   static const bool ready = [] {
     pinBlasToOneThread();
@@ -29,21 +49,32 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   }();
   (void)ready;
 
-  auto* data = new AddonData();
+  auto data = std::make_unique<AddonData>();
   const Napi::Function calibration = Calibration::define(env);
   data->calibration = Napi::Persistent(calibration);
-  env.SetInstanceData(data);
+  if (const Napi::Value getter = resizableGetter(env); getter.IsFunction())
+    data->isResizable = Napi::Persistent(getter.As<Napi::Function>());
+  env.SetInstanceData(data.release());
 
   exports.Set("Calibration", calibration);
-  exports.Set("preprocess", Napi::Function::New<preprocess>(env, "preprocess"));
-  exports.Set("quantize", Napi::Function::New<quantize>(env, "quantize"));
-  exports.Set("roundRows", Napi::Function::New<roundRows>(env, "roundRows"));
-  exports.Set("packRows", Napi::Function::New<packRows>(env, "packRows"));
-  exports.Set("widen", Napi::Function::New<widenNumbers>(env, "widen"));
-  exports.Set("checksum", Napi::Function::New<checksumOf>(env, "checksum"));
-  exports.Set("lockFile", Napi::Function::New<lockFile>(env, "lockFile"));
-  exports.Set("blasInfo", Napi::Function::New<blasInfo>(env, "blasInfo"));
+  exports.Set("preprocess", Napi::Function::New<guarded<preprocess>>(env, "preprocess"));
+  exports.Set("quantize", Napi::Function::New<guarded<quantize>>(env, "quantize"));
+  exports.Set("roundRows", Napi::Function::New<guarded<roundRows>>(env, "roundRows"));
+  exports.Set("packRows", Napi::Function::New<guarded<packRows>>(env, "packRows"));
+  exports.Set("widen", Napi::Function::New<guarded<widenNumbers>>(env, "widen"));
+  exports.Set("checksum", Napi::Function::New<guarded<checksumOf>>(env, "checksum"));
+  exports.Set("lockFile", Napi::Function::New<guarded<lockFile>>(env, "lockFile"));
+  exports.Set("blasInfo", Napi::Function::New<guarded<blasInfo>>(env, "blasInfo"));
+#ifdef VERTEXQ_FAULTS
+  exports.Set("armFault", Napi::Function::New<armFault>(env, "armFault"));
+  exports.Set("allocations", Napi::Function::New<allocationsSoFar>(env, "allocations"));
+  exports.Set("liveBytes", Napi::Function::New<liveBytes>(env, "liveBytes"));
+#endif
   return exports;
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  return guard(env, [&] { return defineAll(env, exports); });
 }
 
 }  // namespace

@@ -1,13 +1,16 @@
 #include "calibration.h"
 
+#include <cmath>
 #include <map>
 #include <optional>
 
+#include "addon_data.h"
 #include "calibration/conv_patches.h"
 #include "calibration/given_gram.h"
 #include "error.h"
+#include "guard.h"
 #include "job.h"
-#include "layer_jobs.h"
+#include "linalg/blas.h"
 #include "parallel/thread_pool.h"
 
 namespace vertexq::addon {
@@ -16,6 +19,9 @@ namespace {
 
 /** Threads that sum Gram matrices: bits do not depend on them, and a batch is small. */
 constexpr unsigned kAddThreads = 2;
+
+/** A convolution of more is none: and each takes memory before it has any data. */
+constexpr std::int64_t kMaxGroups = 1 << 20;
 
 /** Groups of fewer inputs are summed side by side, larger ones one after the other on several threads. */
 constexpr std::size_t kSmallGroup = 128;
@@ -35,8 +41,8 @@ struct Patches {
     std::unique_ptr<ConvPatches> targets;
     if (paired) targets = std::make_unique<ConvPatches>(meant.data(), shape, attributes);
     // Before any group has rows of this batch.
-    rows.requireFinite();
-    if (targets) targets->requireFinite();
+    rows.requireFinite(control);
+    if (targets) targets->requireFinite(control);
     const std::size_t every = most == 0 ? 1 : std::max<std::size_t>(1, rows.rowsInside() / most);
     const auto addGroup = [&](std::size_t index, unsigned threads) {
       const ConvPatches::Group own = rows.group(index, every);
@@ -56,73 +62,106 @@ struct Patches {
 
 }  // namespace
 
-SharedData::SharedData(std::size_t inFeatures, CalibrationKind kind) : inFeatures_(inFeatures), kind_(kind) {
-  if (kind == CalibrationKind::Rows)
-    rows_ = std::make_unique<CalibrationRows>(inFeatures);
+SharedData::SharedData(std::size_t inFeatures, CalibrationKind kind) : inFeatures_(inFeatures), kind_(kind) {}
+
+/** For rows to come. The sums are gigabytes for wide layers: jobs make them, not the JavaScript thread. The mutex is held. */
+void SharedData::prepare() {
+  factor_ = nullptr;
+  grams_ = nullptr;
+  if (rows_ || sums_) return;
+  if (kind_ == CalibrationKind::Rows)
+    rows_ = std::make_unique<CalibrationRows>(inFeatures_);
   else
-    sums_ = std::make_unique<CalibrationGram>(inFeatures, kind == CalibrationKind::Pairs);
+    sums_ = std::make_unique<CalibrationGram>(inFeatures_, kind_ == CalibrationKind::Pairs);
 }
+
+void SharedData::countSamples() { samples_ = rows_ ? rows_->samples() : sums_->samples(); }
 
 void SharedData::add(const Floats& batch, const Floats* target, unsigned threads, JobControl& control) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  factor_ = nullptr;
-  grams_ = nullptr;
+  prepare();
   const std::size_t count = batch.size() / inFeatures_;
-  if (rows_ && !batch.single.empty()) return rows_->add(batch.single.data(), count, control);
-  if (rows_) return rows_->add(batch.twice.data(), count, control);
-  if (!batch.single.empty())
-    return sums_->add(batch.single.data(), target ? target->single.data() : nullptr, count, threads, control);
-  sums_->add(batch.twice.data(), target ? target->twice.data() : nullptr, count, threads, control);
+  if (rows_ && !batch.single.empty())
+    rows_->add(batch.single.data(), count, control);
+  else if (rows_)
+    rows_->add(batch.twice.data(), count, control);
+  else if (!batch.single.empty())
+    sums_->add(batch.single.data(), target ? target->single.data() : nullptr, count, threads, control);
+  else
+    sums_->add(batch.twice.data(), target ? target->twice.data() : nullptr, count, threads, control);
+  countSamples();
 }
 
 void SharedData::add(const RowSource& rows, const RowSource* target, unsigned threads, JobControl& control) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  factor_ = nullptr;
-  grams_ = nullptr;
+  prepare();
   if (rows_)
     rows_->add(rows, control);
   else
     sums_->add(rows, target, threads, control);
+  countSamples();
 }
 
-void SharedData::setGram(const std::vector<double>& gram, const std::vector<double>* cross) {
-  // The factor is found for all kinds: it is what tells that a matrix is no Gram matrix.
-  GivenGram given = givenGram(gram.data(), cross ? cross->data() : nullptr, inFeatures_);
+void SharedData::setGram(const std::vector<double>& gram, const std::vector<double>* cross, JobControl& control) {
+  const bool rows = kind_ == CalibrationKind::Rows;
+  GivenGram given = givenGram(gram.data(), cross ? cross->data() : nullptr, inFeatures_, rows, control);
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (rows_)
+  if (rows)
     factor_ = std::make_shared<const Matrix>(std::move(given.factor));
   else
     grams_ = std::make_shared<const GramData>(std::move(given.data));
 }
 
-std::size_t SharedData::samples() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  return rows_ ? rows_->samples() : sums_->samples();
-}
-
 std::shared_ptr<const Matrix> SharedData::factor() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (!factor_) factor_ = std::make_shared<const Matrix>(rows_->factor());
+  if (!factor_) {
+    prepare();
+    factor_ = std::make_shared<const Matrix>(rows_->factor());
+  }
   return factor_;
 }
 
 std::shared_ptr<const GramData> SharedData::grams(unsigned threads) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (!grams_) grams_ = std::make_shared<const GramData>(sums_->data(threads));
+  if (!grams_) {
+    prepare();
+    grams_ = std::make_shared<const GramData>(sums_->data(threads));
+  }
   return grams_;
 }
 
 Napi::Function Calibration::define(Napi::Env env) {
-  return DefineClass(
-      env, "Calibration",
-      {InstanceMethod<&Calibration::add>("add"), InstanceMethod<&Calibration::addPatches>("addPatches"),
-       InstanceMethod<&Calibration::group>("group"), InstanceMethod<&Calibration::setGram>("setGram"),
-       InstanceAccessor<&Calibration::samples>("samples"), InstanceAccessor<&Calibration::offered>("offered")});
+  return DefineClass(env, "Calibration",
+                     {InstanceMethod<&Calibration::guarded<&Calibration::add>>("add"),
+                      InstanceMethod<&Calibration::guarded<&Calibration::addPatches>>("addPatches"),
+                      InstanceMethod<&Calibration::guarded<&Calibration::group>>("group"),
+                      InstanceMethod<&Calibration::guarded<&Calibration::setGram>>("setGram"),
+                      InstanceAccessor<&Calibration::guarded<&Calibration::samples>>("samples"),
+                      InstanceAccessor<&Calibration::guarded<&Calibration::offered>>("offered")});
+}
+
+template <Napi::Value (Calibration::*Method)(const Napi::CallbackInfo&)>
+Napi::Value Calibration::guarded(const Napi::CallbackInfo& info) {
+  // An object of another class may have got this method: `this` is none of ours then.
+  if (!info.This().IsObject() || !info.This().As<Napi::Object>().CheckTypeTag(&kTag))
+    throw Napi::TypeError::New(info.Env(), "Expected a Calibration");
+  return guard(info.Env(), [&] { return (this->*Method)(info); });
 }
 
 Calibration::Calibration(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Calibration>(info) {
-  const double inFeatures = info.Length() > 0 && info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
-  if (!(inFeatures >= 1 && inFeatures <= kMaxFeatures))
+  guard(info.Env(), [&] { initialize(info); });
+}
+
+void Calibration::initialize(const Napi::CallbackInfo& info) {
+  const auto whole = [&](std::size_t argument, std::int64_t most) -> std::size_t {
+    const double number =
+        info.Length() > argument && info[argument].IsNumber() ? info[argument].As<Napi::Number>().DoubleValue() : 0;
+    return number >= 1 && number <= static_cast<double>(most) && number == std::floor(number)
+               ? static_cast<std::size_t>(number)
+               : 0;
+  };
+  const std::size_t inFeatures = whole(0, kMaxFeatures);
+  if (inFeatures == 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"inFeatures\" to be a positive whole number below 2^31");
   static const std::map<std::string, CalibrationKind> kinds = {
       {"rows", CalibrationKind::Rows}, {"gram", CalibrationKind::Gram}, {"pairs", CalibrationKind::Pairs}};
@@ -130,13 +169,12 @@ Calibration::Calibration(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Cali
       info.Length() > 1 && info[1].IsString() ? kinds.find(info[1].As<Napi::String>().Utf8Value()) : kinds.end();
   if (kind == kinds.end())
     throw Napi::TypeError::New(info.Env(), "Expected \"kind\" to be \"rows\", \"gram\" or \"pairs\"");
-  const double groups = info.Length() < 3 || info[2].IsUndefined() ? 1
-                        : info[2].IsNumber()                       ? info[2].As<Napi::Number>().DoubleValue()
-                                                                   : 0;
-  if (!(groups >= 1 && groups <= kMaxFeatures))
-    throw Napi::TypeError::New(info.Env(), "Expected \"groups\" to be a positive whole number below 2^31");
-  for (double group = 0; group + 1 <= groups; ++group)
-    groups_.push_back(std::make_shared<SharedData>(static_cast<std::size_t>(inFeatures), kind->second));
+  const std::size_t groups = info.Length() < 3 || info[2].IsUndefined() ? 1 : whole(2, kMaxGroups);
+  if (groups == 0)
+    throw Napi::TypeError::New(info.Env(), "Expected \"groups\" to be a positive whole number up to 2^20");
+  groups_.reserve(groups);
+  while (groups_.size() < groups) groups_.push_back(std::make_shared<SharedData>(inFeatures, kind->second));
+  Value().TypeTag(&kTag);
 }
 
 Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
@@ -153,7 +191,11 @@ Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
       throw Napi::TypeError::New(info.Env(), "Expected \"targets\" to be of the type and length of \"rows\"");
   }
   return startJob(
-      info.Env(), [data, batch, target](JobControl& control) { data->add(*batch, target.get(), kAddThreads, control); },
+      info.Env(),
+      [data, batch, target](JobControl& control) {
+        requireBlasBuffer();
+        data->add(*batch, target.get(), kAddThreads, control);
+      },
       [](Napi::Env env) { return env.Undefined(); });
 }
 
@@ -176,7 +218,11 @@ Napi::Value Calibration::addPatches(const Napi::CallbackInfo& info) {
   if (count != static_cast<double>(work->seen.size()))
     throw Napi::TypeError::New(info.Env(), "Expected \"values\" to be of the length that \"shape\" says");
   return startJob(
-      info.Env(), [groups = groups_, work, paired](JobControl& control) { work->addTo(groups, paired, control); },
+      info.Env(),
+      [groups = groups_, work, paired](JobControl& control) {
+        requireBlasBuffer();
+        work->addTo(groups, paired, control);
+      },
       [](Napi::Env env) { return env.Undefined(); });
 }
 
@@ -193,7 +239,7 @@ Napi::Value Calibration::group(const Napi::CallbackInfo& info) {
 
 Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
   const auto data = this->data();
-  const std::size_t count = data->inFeatures() * data->inFeatures();
+  const std::size_t count = product(info.Env(), {data->inFeatures(), data->inFeatures()});
   const auto matrix = [&](std::size_t argument, const char* name) {
     auto values = std::make_shared<const Floats>(copyFloats(info[argument], name));
     if (values->twice.size() != count)
@@ -204,7 +250,11 @@ Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
   const auto gram = matrix(0, "gram");
   const auto cross = data->kind() == CalibrationKind::Pairs ? matrix(1, "cross") : nullptr;
   return startJob(
-      info.Env(), [data, gram, cross](JobControl&) { data->setGram(gram->twice, cross ? &cross->twice : nullptr); },
+      info.Env(),
+      [data, gram, cross](JobControl& control) {
+        requireBlasBuffer();
+        data->setGram(gram->twice, cross ? &cross->twice : nullptr, control);
+      },
       [](Napi::Env env) { return env.Undefined(); });
 }
 

@@ -28,8 +28,8 @@ class SharedData {
   void add(const Floats& batch, const Floats* target, unsigned threads, JobControl& control);
   void add(const RowSource& rows, const RowSource* target, unsigned threads, JobControl& control);
   /** `cross` is null but for pairs; then XᵀX is not known. */
-  void setGram(const std::vector<double>& gram, const std::vector<double>* cross);
-  std::size_t samples();
+  void setGram(const std::vector<double>& gram, const std::vector<double>* cross, JobControl& control);
+  std::size_t samples() const { return samples_; }
   /** Rows that there were: more than samples where not all patches were taken. */
   std::size_t offered() const { return offered_; }
   void offer(std::size_t rows) { offered_ += rows; }
@@ -42,10 +42,14 @@ class SharedData {
   std::shared_ptr<const GramData> grams(unsigned threads);
 
  private:
+  void prepare();
+  void countSamples();
+
   std::size_t inFeatures_;
   CalibrationKind kind_;
   std::mutex mutex_;
   std::atomic<std::size_t> offered_{0};
+  std::atomic<std::size_t> samples_{0};  // told without waiting for a job that adds
   std::unique_ptr<CalibrationRows> rows_;
   std::unique_ptr<CalibrationGram> sums_;
   std::shared_ptr<const Matrix> factor_;
@@ -69,11 +73,19 @@ class Calibration : public Napi::ObjectWrap<Calibration> {
  public:
   static Napi::Function define(Napi::Env env);
 
+  /** Marks the objects of this class. */
+  static constexpr napi_type_tag kTag{0x76e2b1d0c85f4a39, 0x9d0f6c3a14be2785};
+
   explicit Calibration(const Napi::CallbackInfo& info);
   /** Of the only group. */
   std::shared_ptr<SharedData> data() const { return groups_.front(); }
 
  private:
+  /** `Method` as JavaScript calls it. */
+  template <Napi::Value (Calibration::*Method)(const Napi::CallbackInfo&)>
+  Napi::Value guarded(const Napi::CallbackInfo& info);
+
+  void initialize(const Napi::CallbackInfo& info);
   Napi::Value add(const Napi::CallbackInfo& info);
   Napi::Value addPatches(const Napi::CallbackInfo& info);
   Napi::Value group(const Napi::CallbackInfo& info);

@@ -76,16 +76,17 @@ Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
   to.zeroShift = static_cast<int>(given.integer("zeroShift", -1, 0));
   const std::size_t groups = groupsOf(job.cols, job.alphabet.groupSize), type = bytesOf(to.type);
   if (to.format == PackedFormat::Float) {
-    to.codes = given.bytes("codes", job.rows * job.cols * type).data;
+    to.codes = given.bytes("codes", product(info.Env(), {job.rows, job.cols, type})).data;
     return job;
   }
   const bool gptq = to.format == PackedFormat::Gptq;
   const std::size_t rows = gptq ? to.outFeatures : job.rows;
   if (gptq && to.outFeatures * static_cast<std::size_t>(to.bits) % 32 != 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"outFeatures\" codes to fill whole words");
-  to.codes = given.bytes("codes", rows * wordsFor(job.cols, to.bits) * 4).data;
-  to.scales = given.bytes("scales", rows * groups * type).data;
-  if (given.has("zeroPoints")) to.zeroPoints = given.bytes("zeroPoints", groups * wordsFor(rows, to.bits) * 4).data;
+  to.codes = given.bytes("codes", product(info.Env(), {rows, wordsFor(job.cols, to.bits), 4})).data;
+  to.scales = given.bytes("scales", product(info.Env(), {rows, groups, type})).data;
+  if (given.has("zeroPoints"))
+    to.zeroPoints = given.bytes("zeroPoints", product(info.Env(), {groups, wordsFor(rows, to.bits), 4})).data;
   return job;
 }
 
@@ -96,7 +97,8 @@ Napi::Value roundRows(const Napi::CallbackInfo& info) {
   const Job job = jobOf(info, given);
   const FloatType type = typeOf(given, "type");
   const auto rule = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
-  const RawRows input{given.bytes("input", job.rows * job.cols * bytesOf(type)).data, type, job.rows, job.cols};
+  const RawRows input{given.bytes("input", product(info.Env(), {job.rows, job.cols, bytesOf(type)})).data, type,
+                      job.rows, job.cols};
   auto sums = std::make_shared<RowSums>();
   return startJob(
       info.Env(),
@@ -109,7 +111,7 @@ Napi::Value roundRows(const Napi::CallbackInfo& info) {
         object.Set("signal", sums->signal);
         return object;
       },
-      given.object());
+      given.hold());
 }
 
 Napi::Value packRows(const Napi::CallbackInfo& info) {
@@ -117,17 +119,19 @@ Napi::Value packRows(const Napi::CallbackInfo& info) {
   const Job job = jobOf(info, given);
   const std::size_t groups = groupsOf(job.cols, job.alphabet.groupSize);
   const auto floats = [&](const char* name) {
-    return reinterpret_cast<const float*>(given.bytes(name, job.rows * groups * sizeof(float)).data);
+    return reinterpret_cast<const float*>(
+        given.bytes(name, product(info.Env(), {job.rows, groups, sizeof(float)}), alignof(float)).data);
   };
-  const CodedRows coded{reinterpret_cast<const std::int8_t*>(given.bytes("input", job.rows * job.cols).data),
-                        floats("stepValues"),
-                        given.has("zeroValues") ? floats("zeroValues") : nullptr,
-                        job.rows,
-                        job.cols,
-                        job.alphabet.groupSize};
+  const CodedRows coded{
+      reinterpret_cast<const std::int8_t*>(given.bytes("input", product(info.Env(), {job.rows, job.cols})).data),
+      floats("stepValues"),
+      given.has("zeroValues") ? floats("zeroValues") : nullptr,
+      job.rows,
+      job.cols,
+      job.alphabet.groupSize};
   return startJob(
       info.Env(), [job, coded](JobControl& control) { vertexq::packRows(coded, job.to, job.threads, control); },
-      [](Napi::Env env) { return env.Undefined(); }, given.object());
+      [](Napi::Env env) { return env.Undefined(); }, given.hold());
 }
 
 Napi::Value widenNumbers(const Napi::CallbackInfo& info) {
@@ -135,7 +139,7 @@ Napi::Value widenNumbers(const Napi::CallbackInfo& info) {
   const FloatType type = typeOf(given, "type");
   const std::size_t count = sizeOf(given, "count", 0, std::int64_t{1} << 40);
   const Bytes input = given.bytes("input", count * bytesOf(type));
-  auto* output = reinterpret_cast<float*>(given.bytes("output", count * sizeof(float)).data);
+  auto* output = reinterpret_cast<float*>(given.bytes("output", count * sizeof(float), alignof(float)).data);
   auto finite = std::make_shared<bool>(true);
   return startJob(
       info.Env(),
@@ -147,7 +151,7 @@ Napi::Value widenNumbers(const Napi::CallbackInfo& info) {
           *finite = widen(type, input.data + i * bytesOf(type), length, output + i) && *finite;
         }
       },
-      [finite](Napi::Env env) { return Napi::Boolean::New(env, *finite); }, given.object());
+      [finite](Napi::Env env) { return Napi::Boolean::New(env, *finite); }, given.hold());
 }
 
 Napi::Value checksumOf(const Napi::CallbackInfo& info) {
@@ -161,7 +165,7 @@ Napi::Value checksumOf(const Napi::CallbackInfo& info) {
         std::snprintf(text, sizeof text, "%016" PRIx64, *sum);
         return Napi::String::New(env, text);
       },
-      given.object());
+      given.hold());
 }
 
 Napi::Value lockFile(const Napi::CallbackInfo& info) {

@@ -5,10 +5,9 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <set>
 
-#include "error.h"
+#include "guard.h"
 #include "parallel/job_queue.h"
 
 namespace vertexq::addon {
@@ -44,7 +43,14 @@ class Job : public std::enable_shared_from_this<Job> {
 
  private:
   enum class State { Queued, Running, Finished };
+  static void onSettled(Napi::Env env, Napi::Function, Job* job, void*) {
+    if (env != nullptr) job->settle(env);
+  }
+  /** What tells the JavaScript thread. A call of it takes no memory of ours: there may be none left. */
+  using Settled = Napi::TypedThreadSafeFunction<Job, void, &Job::onSettled>;
 
+  Napi::Object handle(Napi::Env env);
+  void launch(Napi::Env env);
   void run();
   void settle(Napi::Env env);
   static void onEnvironmentExit(void* data) { static_cast<Job*>(data)->abandon(); }
@@ -53,40 +59,72 @@ class Job : public std::enable_shared_from_this<Job> {
   Napi::Promise::Deferred deferred_;
   Work work_;
   Result result_;
-  Napi::ThreadSafeFunction settled_;
+  Settled settled_;
   std::shared_ptr<Job> self_;  // until settled or abandoned
 
   std::mutex mutex_;
   std::condition_variable finished_;
   State state_ = State::Queued;
-  std::string errorCode_;
-  std::string errorMessage_;
+  std::exception_ptr failure_;
 };
 
+/** A job that cannot be started is one whose promise is rejected. */
 Napi::Object Job::start(Napi::Env env) {
-  self_ = shared_from_this();
-  // Keeps the event loop alive until the job has settled.
-  settled_ = Napi::ThreadSafeFunction::New(env, Napi::Function::New(env, [](const Napi::CallbackInfo&) {}),
-                                           "vertexq job", 0, 1);
-  // Environment hooks run last in, first out: this one, added after the thread-safe function's own, stops the thread that
-  // calls it before it is torn down.
-  napi_add_env_cleanup_hook(env, onEnvironmentExit, this);
-  {
-    std::lock_guard<std::mutex> lock(running().mutex);
-    running().jobs.insert(this);
+  Napi::Object object;
+  try {
+    object = handle(env);
+  } catch (...) {
+    deferred_.Resolve(env.Undefined());  // nobody has the promise: else it would never be freed
+    throw;
   }
-  JobQueue::shared().submit([job = self_] { job->run(); });
+  try {
+    launch(env);
+  } catch (...) {
+    work_ = nullptr;
+    result_ = nullptr;
+    held.Reset();
+    deferred_.Reject(toJs(env, std::current_exception()).Value());
+  }
+  return object;
+}
 
-  Napi::Object handle = Napi::Object::New(env);
-  handle.Set("promise", deferred_.Promise());
-  handle.Set("cancel", Napi::Function::New(env, [job = self_](const Napi::CallbackInfo&) { job->control.cancel(); }));
-  handle.Set("progress", Napi::Function::New(env, [job = self_](const Napi::CallbackInfo& info) -> Napi::Value {
+Napi::Object Job::handle(Napi::Env env) {
+  const auto job = shared_from_this();
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("promise", deferred_.Promise());
+  object.Set("cancel", Napi::Function::New(env, [job](const Napi::CallbackInfo&) { job->control.cancel(); }));
+  object.Set("progress", Napi::Function::New(env, [job](const Napi::CallbackInfo& info) -> Napi::Value {
                Napi::Object progress = Napi::Object::New(info.Env());
                progress.Set("done", static_cast<double>(job->control.done()));
                progress.Set("total", static_cast<double>(job->control.total()));
                return progress;
              }));
-  return handle;
+  return object;
+}
+
+void Job::launch(Napi::Env env) {
+  // Keeps the event loop alive until the job has settled.
+  settled_ = Settled::New(env, "vertexq job", 0, 1, this);
+  // Environment hooks run last in, first out: this one, added after the thread-safe function's own, stops the thread that
+  // calls it before it is torn down.
+  napi_add_env_cleanup_hook(env, onEnvironmentExit, this);
+  try {
+    self_ = shared_from_this();
+    {
+      std::lock_guard<std::mutex> lock(running().mutex);
+      running().jobs.insert(this);
+    }
+    JobQueue::shared().submit([job = self_] { job->run(); });
+  } catch (...) {
+    {
+      std::lock_guard<std::mutex> lock(running().mutex);
+      running().jobs.erase(this);
+    }
+    napi_remove_env_cleanup_hook(env, onEnvironmentExit, this);
+    settled_.Release();
+    self_.reset();
+    throw;
+  }
 }
 
 void Job::run() {
@@ -98,50 +136,36 @@ void Job::run() {
   try {
     control.checkpoint();
     work_(control);
-  } catch (const Cancelled&) {
-    errorCode_ = "ERR_VERTEXQ_CANCELLED";
-    errorMessage_ = "the job was cancelled";
-  } catch (const Error& error) {
-    errorCode_ = error.code();
-    errorMessage_ = error.what();
-  } catch (const std::bad_alloc&) {
-    errorCode_ = "ERR_VERTEXQ_MEMORY";
-    errorMessage_ = "out of memory";
-  } catch (const std::exception& error) {
-    errorCode_ = "ERR_VERTEXQ_INTERNAL";
-    errorMessage_ = error.what();
+  } catch (...) {
+    failure_ = std::current_exception();
   }
   work_ = nullptr;  // its copies of the inputs are not needed for the result
   std::lock_guard<std::mutex> process(running().mutex);
   std::lock_guard<std::mutex> lock(mutex_);
   running().jobs.erase(this);
   state_ = State::Finished;
-  if (!running().exiting)
-    settled_.NonBlockingCall([job = self_](Napi::Env env, Napi::Function) {
-      if (env != nullptr) job->settle(env);
-    });
+  if (!running().exiting) settled_.NonBlockingCall();
   finished_.notify_all();
 }
 
 void Job::settle(Napi::Env env) {
+  const auto self = std::move(self_);
   napi_remove_env_cleanup_hook(env, onEnvironmentExit, this);
   settled_.Release();
   const Napi::HandleScope scope(env);
-  try {
-    if (errorCode_.empty()) {
-      deferred_.Resolve(result_(env));
-    } else {
-      Napi::Error error = Napi::Error::New(env, errorMessage_);
-      error.Value().Set("code", errorCode_);
-      deferred_.Reject(error.Value());
-    }
-  } catch (const Napi::Error& error) {
-    // No memory for the result, or the environment is on its way out.
-    deferred_.Reject(error.Value());
-  }
+  const Result result = std::move(result_);
   result_ = nullptr;
   held.Reset();
-  self_.reset();
+  if (!failure_) {
+    try {
+      return deferred_.Resolve(result(env));
+    } catch (...) {
+      // No memory for the result, or the environment is on its way out.
+      failure_ = std::current_exception();
+    }
+  }
+  deferred_.Reject(toJs(env, failure_).Value());
+  failure_ = nullptr;  // an error of Napi's holds a JavaScript object, and is freed on its thread
 }
 
 void Job::stop() {
@@ -167,7 +191,7 @@ void stopAll() {
   {
     std::lock_guard<std::mutex> lock(running().mutex);
     running().exiting = true;
-    jobs = running().jobs;
+    jobs.swap(running().jobs);
     for (Job* job : jobs) job->control.cancel();
   }
   // A job is freed only on a JavaScript thread, and no JavaScript runs any more.

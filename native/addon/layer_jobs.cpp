@@ -8,6 +8,7 @@
 #include "calibration.h"
 #include "job.h"
 #include "layer.h"
+#include "linalg/blas.h"
 #include "method/fit_layer.h"
 #include "parallel/thread_pool.h"
 
@@ -36,8 +37,7 @@ struct LayerArguments {
 std::shared_ptr<SharedData> dataOf(const Napi::CallbackInfo& info, const Arguments& given, const char* name,
                                    std::size_t inFeatures) {
   if (!given.has(name)) return nullptr;
-  auto* addon = info.Env().GetInstanceData<AddonData>();
-  auto rows = given.instance<Calibration>(name, addon->calibration)->data();
+  auto rows = given.instance<Calibration>(name)->data();
   if (rows->inFeatures() != inFeatures)
     throw Napi::TypeError::New(info.Env(), std::string("Expected \"") + name + "\" to have rows of " +
                                                std::to_string(inFeatures) + " inputs, not " +
@@ -66,7 +66,7 @@ std::shared_ptr<LayerArguments> layerArguments(const Napi::CallbackInfo& info, c
   auto layer = std::make_shared<LayerArguments>();
   layer->outFeatures = static_cast<std::size_t>(given.integer("outFeatures", 1, kMaxFeatures));
   layer->inFeatures = static_cast<std::size_t>(given.integer("inFeatures", 1, kMaxFeatures));
-  layer->weight = given.doubles("weight", layer->outFeatures * layer->inFeatures);
+  layer->weight = given.doubles("weight", product(info.Env(), {layer->outFeatures, layer->inFeatures}));
   layer->alphabet.grid = given.choice<Grid>(
       "grid", {{"integer", Grid::Integer}, {"asymmetric", Grid::Asymmetric}, {"zero-free", Grid::ZeroFree}});
   layer->alphabet.levels = static_cast<int>(given.integer("levels", 2, 256));
@@ -275,6 +275,7 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   return startJob(
       info.Env(),
       [layer, walked](JobControl& control) {
+        requireBlasBuffer();
         *walked = walkLayer(layer->weights(), *layer->calibration->factor(), layer->alphabet, layer->box, layer->rank,
                             layer->threads, control);
       },
@@ -292,6 +293,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   return startJob(
       info.Env(),
       [layer, chosen, done, onGrams](JobControl& control) {
+        requireBlasBuffer();
         (onGrams ? runOnGrams : runOnRows)(*layer, chosen, *done, control);
       },
       [done](Napi::Env env) { return quantizedToJs(env, *done); });

@@ -5,11 +5,6 @@
 
 namespace vertexq::addon {
 
-/** What each JavaScript environment keeps of the addon. */
-struct AddonData {
-  Napi::FunctionReference calibration;
-};
-
 /**
  * preprocess({ weight, outFeatures, inFeatures, calibration, grid, levels, groupSize, box, rank, threads }): a job with
  * { weight, free, bound, residual, rank, scales, zeroPoints, lowest, highest }.

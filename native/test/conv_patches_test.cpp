@@ -202,7 +202,7 @@ void notFinite() {
   own.add(grouped.group(1), 2, control);
   CHECK(own.samples() == 8);
   CHECK(throws<Error>([&] { own.add(grouped.group(2), 2, control); }));
-  CHECK(throws<Error>([&] { grouped.requireFinite(); }));
+  CHECK(throws<Error>([&] { grouped.requireFinite(JobControl()); }));
   GramAccumulator wrong(26, GramPrecision::Fast);
   CHECK(throws<Error>([&] { wrong.add(patches.group(0), 1, control); }));
 }

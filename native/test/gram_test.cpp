@@ -285,7 +285,7 @@ class CancellingSource : public RowSource {
   explicit CancellingSource(JobControl& control) : control_(control) {}
   std::size_t count() const override { return 100 * kSlice; }
   std::size_t width() const override { return 2; }
-  void requireFinite() const override {}
+  void requireFinite(const JobControl&) const override {}
   void read(std::size_t first, std::size_t rows, float* out) const override {
     std::fill_n(out, rows * 2, 1.0f);
     if (first > 50 * kSlice) control_.cancel();

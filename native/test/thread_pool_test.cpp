@@ -5,10 +5,21 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#endif
+
 #include "check.h"
+#include "error.h"
+#include "parallel/job_queue.h"
 
 using namespace vertexq;
 
@@ -133,9 +144,70 @@ void nested() {
   CHECK(ran == 400);
 }
 
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/** In a process of its own: `check` where no room is left for the stack of a thread. Returns whether all checks held. */
+template <typename Check>
+bool withoutThreads(const Check& check) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::size_t pages = 0;
+    if (std::FILE* file = std::fopen("/proc/self/statm", "r")) {
+      if (std::fscanf(file, "%zu", &pages) != 1) pages = 0;
+      std::fclose(file);
+    }
+    rlimit limit{};
+    getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE)) + (std::size_t{1} << 20);
+    setrlimit(RLIMIT_AS, &limit);
+    try {
+      // What stacks there are already, of threads that OpenBLAS has ended.
+      for (;;) std::thread([] { std::this_thread::sleep_for(std::chrono::minutes(1)); }).detach();
+    } catch (const std::system_error&) {
+    }
+    check();
+    _exit(failures() == 0 ? 0 : 1);
+  }
+  int status = 1;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/** trust 8: runs on the threads that can be had. Before any thread was started in this process. */
+void withoutThreadsTheCallerDoesAll() {
+  CHECK(withoutThreads([] {
+    for (int round = 0; round < 3; ++round) {
+      std::atomic<int> ran{0};
+      ThreadPool::shared().parallelFor(100, 4, [&](std::size_t, unsigned slot) { ran += slot == 0 ? 1 : 1000; });
+      CHECK(ran == 100);
+    }
+  }));
+  CHECK(withoutThreads([] {
+    std::string code;
+    try {
+      JobQueue::shared().submit([] {});
+    } catch (const Error& error) {
+      code = error.code();
+    }
+    CHECK(code == "ERR_VERTEXQ_THREADS");
+    // And goes on when there are threads again.
+    rlimit limit{};
+    getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_AS, &limit);
+    std::atomic<bool> done{false};
+    JobQueue::shared().submit([&] { done = true; });
+    for (int i = 0; i < 1000 && !done; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    CHECK(done);
+  }));
+}
+#else
+void withoutThreadsTheCallerDoesAll() {}
+#endif
+
 }  // namespace
 
 int main() {
+  withoutThreadsTheCallerDoesAll();
   everyTaskOnce();
   slotsAreExclusive();
   errorsAreThrownOn();

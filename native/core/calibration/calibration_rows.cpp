@@ -46,10 +46,11 @@ void CalibrationRows::add(const Real* rows, std::size_t count, const JobControl&
 }
 
 void CalibrationRows::add(const RowSource& rows, const JobControl& control) {
-  rows.requireFinite();
+  rows.requireFinite(control);
   constexpr std::size_t kSlice = 1024;
   std::vector<float> slice;
   for (std::size_t first = 0; first < rows.count(); first += kSlice) {
+    control.checkpoint();
     const std::size_t count = std::min(kSlice, rows.count() - first);
     slice.resize(count * rows.width());
     rows.read(first, count, slice.data());

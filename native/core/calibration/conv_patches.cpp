@@ -149,14 +149,15 @@ std::vector<std::size_t> ConvPatches::outputShape() const {
   return {output_.end() - static_cast<std::ptrdiff_t>(axes_), output_.end()};
 }
 
-void ConvPatches::requireFinite() const {
-  for (std::size_t group = 0; group < groups_; ++group) requireFinite(group);
+void ConvPatches::requireFinite(const JobControl& control) const {
+  for (std::size_t group = 0; group < groups_; ++group) requireFinite(group, control);
 }
 
-void ConvPatches::requireFinite(std::size_t group) const {
+void ConvPatches::requireFinite(std::size_t group, const JobControl& control) const {
   const std::size_t volume = input_[0] * input_[1] * input_[2], channels = groups_ * groupChannels_;
-  if (volume == 0) return;
+  if (volume == 0) return;  // however many images of nothing there are
   for (std::size_t sample = 0; sample < batch_; ++sample) {
+    control.checkpoint();
     const std::size_t first = sample * channels + group * groupChannels_;
     for (std::size_t image = first; image < first + groupChannels_; ++image) {
       const float* values = activations_ + image * volume;

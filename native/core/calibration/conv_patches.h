@@ -46,10 +46,10 @@ class ConvPatches {
   /** Spatial axes of the output. */
   std::vector<std::size_t> outputShape() const;
 
-  /** Throws ERR_VERTEXQ_NOT_FINITE, naming batch entry, channel and position, at a NaN or an infinity of the tensor. */
-  void requireFinite() const;
+  /** Throws ERR_VERTEXQ_NOT_FINITE, naming batch entry, channel and position, at a NaN or an infinity of the tensor; Cancelled. */
+  void requireFinite(const JobControl& control) const;
   /** The same of the channels of one group. */
-  void requireFinite(std::size_t group) const;
+  void requireFinite(std::size_t group, const JobControl& control) const;
 
   /** Writes rows [first, first + count) of a group to `out`, row-major. Any number of threads may call it at once. */
   void fill(std::size_t group, std::size_t first, std::size_t count, float* out) const;
@@ -70,7 +70,7 @@ class ConvPatches {
     std::size_t count() const override { return inside_ / every_ + (inside_ % every_ != 0); }
     std::size_t zeros() const override { return (patches_.rows() - inside_) / every_; }
     std::size_t width() const override { return patches_.width(); }
-    void requireFinite() const override { patches_.requireFinite(group_); }
+    void requireFinite(const JobControl& control) const override { patches_.requireFinite(group_, control); }
     void read(std::size_t first, std::size_t rows, float* out) const override;
 
    private:

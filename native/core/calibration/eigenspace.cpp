@@ -39,6 +39,7 @@ bool fewWanted(std::size_t rank, std::size_t order) { return order >= 512 && ran
 constexpr std::size_t kVectorsAtOnce = 128;
 
 void requireDone(lapack_int info, const char* routine) {
+  linalg::requireWorkspace(info);
   if (info != 0)
     throw Error("ERR_VERTEXQ_NUMERIC", std::string("LAPACK ") + routine + " failed with info " + std::to_string(info));
 }

@@ -10,6 +10,8 @@
 
 #include "calibration/spectrum.h"
 #include "error.h"
+#include "linalg/strip_cholesky.h"
+#include "parallel/thread_pool.h"
 
 namespace vertexq {
 
@@ -19,6 +21,8 @@ namespace {
 constexpr double kSlack = 1e-5;
 /** Beyond 2^±kFarExponent products and squares of entries come near the ends of float64's range. */
 constexpr int kFarExponent = 400;
+/** Threads that look at a matrix; what they find does not depend on them. */
+constexpr unsigned kThreads = 2;
 
 std::string shortNumber(double value) {
   char text[32];
@@ -76,6 +80,25 @@ Matrix gramOf(const Matrix& r) {
   return h;
 }
 
+/**
+ * Whether no eigenvalue is below 0 by more than float64 rounds: H, with as much added to its diagonal, has a Cholesky factor. False where
+ * that is in doubt.
+ */
+bool isSemidefinite(const Matrix& h, const JobControl& control) {
+  const std::size_t n = h.cols();
+  Matrix shifted = h;
+  double largest = 0;
+  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, h(i, i));
+  if (!(largest > 0)) return false;
+  const double rounding = 8 * largest * static_cast<double>(n) * std::numeric_limits<double>::epsilon();
+  for (std::size_t i = 0; i < n; ++i) shifted(i, i) += rounding;
+  linalg::StripCholesky<double> cholesky(n);
+  const linalg::ForEach forEach = [](std::size_t count, const std::function<void(std::size_t)>& task) {
+    ThreadPool::shared().parallelFor(count, kThreads, [&](std::size_t i, unsigned) { task(i); });
+  };
+  return cholesky.factor(n, shifted.data(), n, forEach, [&] { control.checkpoint(); });
+}
+
 /** Row-major X̃ᵀX times 2^-exponent, column-major. */
 Matrix crossOf(const double* cross, std::size_t n, int exponent) {
   Matrix g(n, n);
@@ -95,12 +118,20 @@ Matrix crossOf(const double* cross, std::size_t n, int exponent) {
 
 }  // namespace
 
-GivenGram givenGram(const double* gram, const double* cross, std::size_t inFeatures) {
+GivenGram givenGram(const double* gram, const double* cross, std::size_t inFeatures, bool withFactor,
+                    const JobControl& control) {
   const std::size_t n = inFeatures;
   const double size = static_cast<double>(n), given = largestOf(gram, n);
   const int exponent = farExponent(given);
   Matrix h = symmetric(gram, n, kSlack * given, exponent);
   const double largest = std::ldexp(given, -exponent);
+  control.checkpoint();
+  if (!withFactor && isSemidefinite(h, control)) {
+    GivenGram result;
+    result.data.h = std::move(h);
+    if (cross) result.data.cross = crossOf(cross, n, exponent);
+    return result;
+  }
   const Spectrum s = spectrumOf(h);
   const double top = s.values.empty() ? 0 : s.values.front(), least = s.values.empty() ? 0 : s.values.back();
   // Errors of the entries are of either sign: as the eigenvalues of a random matrix they grow with √N.

@@ -5,6 +5,7 @@
 
 #include "calibration/calibration_gram.h"
 #include "linalg/matrix.h"
+#include "parallel/job_control.h"
 
 namespace vertexq {
 
@@ -24,7 +25,11 @@ struct GivenGram {
  * about 1e-5 of the largest one, and eigenvalues, whatever the signs of these, by √N times as much; eigenvalues below
  * 8·N·ε times the largest count as zero in R. Throws ERR_VERTEXQ_GRAM where H is not finite, not symmetric or not positive
  * semidefinite, or G is not finite.
+ *
+ * Without `withFactor` R may be left empty: then a Cholesky factorisation, which is cancelled within a moment, tells of most matrices
+ * what the eigenvalues, which LAPACK finds in one call, would tell.
  */
-GivenGram givenGram(const double* gram, const double* cross, std::size_t inFeatures);
+GivenGram givenGram(const double* gram, const double* cross, std::size_t inFeatures, bool withFactor = true,
+                    const JobControl& control = JobControl());
 
 }  // namespace vertexq

@@ -60,6 +60,11 @@ GramAccumulator::GramAccumulator(std::size_t inFeatures, GramPrecision precision
 void GramAccumulator::layOutTiles() {
   const std::size_t n = inFeatures_;
   tileSize_ = n < kNarrow ? kNarrowTile : kTile;
+  // The sums first: where there is no room for them, the list of tiles would take minutes and gigabytes before that came out.
+  std::size_t size = withCross_ ? n * n : 0;
+  for (std::size_t col = 0; col < n; col += tileSize_)
+    size += std::min(tileSize_, n - col) * std::min(n, col + tileSize_);
+  sums_.resize(size);
   std::size_t offset = 0;
   const auto place = [&](Tile::Kind kind, std::size_t row, std::size_t col) {
     const Tile tile{kind, row, col, std::min(tileSize_, n - row), std::min(tileSize_, n - col), offset};
@@ -72,7 +77,6 @@ void GramAccumulator::layOutTiles() {
   for (std::size_t col = 0; col < n; col += tileSize_)
     for (std::size_t row = 0; row < col; row += tileSize_) place(Tile::Kind::Full, row, col);
   for (std::size_t row = 0; row < n; row += tileSize_) place(Tile::Kind::Symmetric, row, row);
-  sums_.resize(offset);
 }
 
 void GramAccumulator::requireUsable(bool paired) const {
@@ -138,7 +142,7 @@ void GramAccumulator::addSources(const RowSource& seen, const RowSource* meant, 
     if (source->count() != count)
       throw Error("ERR_VERTEXQ_CALIBRATION",
                   "expected " + std::to_string(count) + " reference rows, got " + std::to_string(source->count()));
-    source->requireFinite();
+    source->requireFinite(control);
   }
   control.checkpoint();
   control.expect(count);

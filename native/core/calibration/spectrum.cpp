@@ -7,6 +7,7 @@
 #include <string>
 
 #include "error.h"
+#include "linalg/real_blas.h"
 
 namespace vertexq {
 
@@ -17,6 +18,7 @@ Spectrum spectrumOf(Matrix symmetric) {
   std::vector<double> rising(n);
   const auto order = static_cast<lapack_int>(n);
   const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', order, symmetric.data(), order, rising.data());
+  linalg::requireWorkspace(info);
   if (info != 0) throw Error("ERR_VERTEXQ_NUMERIC", "LAPACK dsyevd failed with info " + std::to_string(info));
   s.values.assign(rising.rbegin(), rising.rend());
   s.vectors = Matrix(n, n);

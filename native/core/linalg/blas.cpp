@@ -1,13 +1,107 @@
 #include "linalg/blas.h"
 
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdio>
+#endif
+
 // Declared here because a plain cblas.h (netlib's) may be found first and has none of these.
 extern "C" {
 void openblas_set_num_threads(int threads);
 char* openblas_get_config(void);
 char* openblas_get_corename(void);
+#if defined(__linux__)
+// Its own allocator of buffers, which no header of it declares, and a build of it could hide.
+__attribute__((weak)) void* blas_memory_alloc(int procpos);
+__attribute__((weak)) void blas_memory_free(void* buffer);
+#endif
 }
 
 namespace vertexq {
+
+#if defined(__linux__)
+namespace {
+
+/** What the largest of OpenBLAS's builds take for a buffer, and a little more. */
+constexpr std::size_t kMostBufferBytes = (std::size_t{256} << 20) + (std::size_t{1} << 20);
+/** Its table has 128 buffers at least; where there are so many threads memory is not scarce. */
+constexpr std::size_t kMostReserved = 40;
+
+/** Bytes of addresses that the process has. */
+std::size_t addressBytes() {
+  std::size_t pages = 0;
+  if (std::FILE* file = std::fopen("/proc/self/statm", "r")) {
+    if (std::fscanf(file, "%zu", &pages) != 1) pages = 0;
+    std::fclose(file);
+  }
+  return pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+bool hasRoomFor(std::size_t bytes) {
+  void* room = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) return false;
+  munmap(room, bytes);
+  return true;
+}
+
+/** Whether OpenBLAS has so many buffers, in the end. To be called by one thread at a time. */
+bool reserveBuffers(std::size_t callers) {
+  static std::size_t reserved = 0, bufferBytes = kMostBufferBytes;
+  if (blas_memory_alloc == nullptr || blas_memory_free == nullptr) return true;
+  callers = std::min(callers, kMostReserved);
+  if (reserved >= callers) return true;
+  std::array<void*, kMostReserved> held;
+  std::size_t count = 0;
+  // Held all at once, so that each is another one.
+  while (count < callers && (count < reserved || hasRoomFor(bufferBytes))) {
+    const std::size_t before = addressBytes();
+    held[count++] = blas_memory_alloc(0);
+    const std::size_t after = addressBytes(), taken = after > before ? after - before : 0;
+    // Two are asked for where one is taken: other threads may take memory meanwhile.
+    if (before > 0 && taken >= (std::size_t{1} << 20)) bufferBytes = std::min(bufferBytes, 2 * taken);
+  }
+  for (std::size_t i = 0; i < count; ++i) blas_memory_free(held[i]);
+  reserved = std::max(reserved, count);
+  return reserved >= callers;
+}
+
+}  // namespace
+#else
+namespace {
+bool reserveBuffers(std::size_t) { return true; }
+}  // namespace
+#endif
+
+namespace {
+
+std::mutex callersMutex;
+std::size_t callers = 0;
+
+}  // namespace
+
+bool admitBlasCaller() {
+  const std::lock_guard<std::mutex> lock(callersMutex);
+  if (!reserveBuffers(callers + 1)) return false;
+  ++callers;
+  return true;
+}
+
+void dismissBlasCaller() {
+  const std::lock_guard<std::mutex> lock(callersMutex);
+  --callers;
+}
+
+void requireBlasBuffer() {
+  static thread_local bool admitted = false;
+  if (!admitted && !(admitted = admitBlasCaller())) throw std::bad_alloc();
+}
 
 void pinBlasToOneThread() { openblas_set_num_threads(1); }
 

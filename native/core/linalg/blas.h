@@ -11,6 +11,18 @@ namespace vertexq {
  */
 void pinBlasToOneThread();
 
+/**
+ * Counts one more thread that calls BLAS and makes sure that OpenBLAS has a buffer for each of them. It asks the system for one when a
+ * call finds none free, and where there is no memory for it asks again, for ever: so they are asked for here, where there is
+ * room for them. False, and not counted, where there is not. Buffers are kept, and take memory only where they are written to.
+ */
+bool admitBlasCaller();
+/** Counts one less. */
+void dismissBlasCaller();
+
+/** To be called where a job that calls BLAS begins: admits its thread, once. Throws std::bad_alloc where there is no room. */
+void requireBlasBuffer();
+
 /** OpenBLAS's build configuration, e.g. "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ...". */
 std::string blasConfig();
 

@@ -5,6 +5,7 @@
 #include <lapacke.h>
 
 #include <cstddef>
+#include <new>
 
 namespace vertexq::linalg {
 
@@ -13,6 +14,11 @@ inline int dim(std::size_t n) { return static_cast<int>(n); }
 
 inline constexpr CBLAS_TRANSPOSE kPlain = CblasNoTrans;
 inline constexpr CBLAS_TRANSPOSE kTransposed = CblasTrans;
+
+/** Throws std::bad_alloc where LAPACKE found no memory for its workspace. */
+inline void requireWorkspace(lapack_int info) {
+  if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR) throw std::bad_alloc();
+}
 
 /** C ← alpha·op(A)·op(B) + beta·C, where C is m × n and the inner dimension is k. */
 inline void gemm(CBLAS_TRANSPOSE opA, CBLAS_TRANSPOSE opB, std::size_t m, std::size_t n, std::size_t k, double alpha,

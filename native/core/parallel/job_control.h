@@ -14,8 +14,14 @@ namespace vertexq {
  */
 class JobControl {
  public:
+  JobControl() = default;
+  /** A part of a larger job: cancelled with it, but with progress of its own. */
+  explicit JobControl(const JobControl* whole) : whole_(whole) {}
+
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
-  bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+  bool cancelled() const {
+    return cancelled_.load(std::memory_order_relaxed) || (whole_ != nullptr && whole_->cancelled());
+  }
   void checkpoint() const {
     if (cancelled()) throw Cancelled();
   }
@@ -26,6 +32,7 @@ class JobControl {
   std::size_t total() const { return total_.load(std::memory_order_relaxed); }
 
  private:
+  const JobControl* whole_ = nullptr;
   std::atomic<bool> cancelled_{false};
   std::atomic<std::size_t> done_{0};
   std::atomic<std::size_t> total_{0};

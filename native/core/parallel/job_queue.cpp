@@ -1,6 +1,9 @@
 #include "parallel/job_queue.h"
 
+#include <exception>
 #include <thread>
+
+#include "error.h"
 
 namespace vertexq {
 
@@ -13,8 +16,19 @@ void JobQueue::submit(std::function<void()> task) {
   std::lock_guard<std::mutex> lock(mutex_);
   queue_.push_back(std::move(task));
   if (idle_ < queue_.size() && runners_ < kRunners) {
-    ++runners_;
-    std::thread([this] { runnerLoop(); }).detach();
+    try {
+      std::thread([this] { runnerLoop(); }).detach();
+      ++runners_;
+    } catch (const std::exception& error) {
+      // No thread to be had: those that there are will do, one at least.
+      if (runners_ == 0) {
+        queue_.pop_back();
+        throw Error("ERR_VERTEXQ_THREADS",
+                    std::string("no thread could be started for the work (") + error.what() +
+                        "): raise the limit of processes (\"ulimit -u\", a container's pids) or of "
+                        "memory (\"ulimit -v\")");
+      }
+    }
   }
   wake_.notify_one();
 }

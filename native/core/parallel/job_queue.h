@@ -17,7 +17,10 @@ class JobQueue {
   /** The queue of the process. It is never destroyed: at exit its idle threads end with the process. */
   static JobQueue& shared();
 
-  /** `task` must not throw. */
+  /**
+   * `task` must not throw. Throws ERR_VERTEXQ_THREADS where the system gives no thread to run it on, and std::bad_alloc; then it will
+   * not run.
+   */
   void submit(std::function<void()> task);
 
  private:

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "linalg/blas.h"
+
 namespace vertexq {
 
 namespace {
@@ -143,13 +145,22 @@ void ThreadPool::parallelFor(std::size_t count, unsigned threads,
   {
     // There is room for a helper elsewhere now.
     std::lock_guard<std::mutex> poolLock(mutex_);
+    open_.erase(std::remove(open_.begin(), open_.end(), batch), open_.end());  // there may be no helper to do so
     wake_.notify_all();
   }
   if (error) std::rethrow_exception(error);
 }
 
 void ThreadPool::growTo(std::size_t helpers) {
-  for (; helpers_ < helpers; ++helpers_) std::thread([this] { helperLoop(); }).detach();
+  // Where there is no thread or no memory for another, those that there are, and the caller, do the work.
+  for (; helpers_ < helpers && admitBlasCaller(); ++helpers_) {
+    try {
+      std::thread([this] { helperLoop(); }).detach();
+    } catch (const std::exception&) {
+      dismissBlasCaller();
+      return;
+    }
+  }
 }
 
 /** The next batch that may have one more helper; forgets those whose tasks are all drawn. The mutex is held. */
@@ -161,10 +172,8 @@ std::shared_ptr<ThreadPool::Batch> ThreadPool::batchToHelp() {
     }
     if (working_.load() < (*at)->limit) {
       // To the back: the next helper goes to another batch.
-      std::shared_ptr<Batch> batch = std::move(*at);
-      open_.erase(at);
-      open_.push_back(batch);
-      return batch;
+      std::rotate(at, at + 1, open_.end());  // without an allocation, which could fail
+      return open_.back();
     }
     ++at;
   }

@@ -73,7 +73,7 @@ Attempt NeuronBlock::blank() const {
 
 void NeuronBlock::decode(const Coefficients<float>& coefficients, Attempt& attempt, const JobControl& control) {
   control.checkpoint();
-  JobControl inner;  // progress is counted by whole blocks
+  JobControl inner(&control);  // progress is counted by whole blocks
   RoundingTask<float> task;
   task.weights = weights_.data();
   task.neurons = count_;
@@ -94,7 +94,7 @@ void NeuronBlock::roundToNearest(Attempt& attempt) {
 
 void NeuronBlock::descend(Attempt& attempt, const JobControl& control) {
   control.checkpoint();
-  JobControl inner;
+  JobControl inner(&control);
   const std::vector<DescentOutcome> outcomes = vertexq::descend(system_.h(), weights_.data(), count_, view(attempt),
                                                                 attempt.codes.data(), attempt.values.data(), 1, inner);
   for (std::size_t l = 0; l < count_; ++l) attempt.errors[l] = std::max(attempt.errors[l] - outcomes[l].decrease, 0.0);

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "error.h"
+#include "linalg/real_blas.h"
 
 namespace vertexq {
 
@@ -36,6 +37,7 @@ Tableau tableauOf(Matrix a) {
   const auto rows = static_cast<lapack_int>(a.rows());
   const lapack_int info =
       LAPACKE_dgeqp3(LAPACK_COL_MAJOR, rows, static_cast<lapack_int>(n), a.data(), rows, pivots.data(), tau.data());
+  linalg::requireWorkspace(info);
   if (info != 0) throw Error("ERR_VERTEXQ_NUMERIC", "LAPACK dgeqp3 failed with info " + std::to_string(info));
   for (std::size_t j = 0; j < n; ++j) tableau.columns[j] = pivots[j] - 1;
 

@@ -1,0 +1,145 @@
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import { quantizeLayer } from '../../lib/index';
+import { Calibration } from '../../lib/layers/calibration';
+
+const addon = join(__dirname, '../../build/Release/vertexq.node');
+
+/** Runs `body` with the addon itself in a process of its own. What it prints, and that it ends of itself. */
+function direct(t: ExecutionContext, body: string): string {
+  const script = `
+    const a = require(${JSON.stringify(addon)});
+    const rows = { rows: 32, cols: 8, groupSize: 8, threads: 1, format: 'gptq', bits: 4, outType: 'F32', outFeatures: 32, firstRow: 0,
+      zeroShift: 0, grid: 'integer', levels: 15, scale: 'max', type: 'F32',
+      input: new Float32Array(256).fill(0.5), codes: new Uint8Array(128), scales: new Float32Array(32), zeroPoints: null };
+    const layer = { weight: new Float32Array(8).fill(1), outFeatures: 1, inFeatures: 8, calibration: null, holdout: null,
+      grid: 'integer', levels: 15, groupSize: 8, box: 'cell', rank: 'auto', rankLimit: 0, threads: 1,
+      method: 'msq', scale: 'max', damping: -1, passes: -1 };
+    const told = async (call) => {
+      try { await (await call())?.promise; return 'done'; } catch (e) { return e.code ?? e.name; }
+    };
+    (async () => { ${body} })();`;
+  const done = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8', timeout: 60_000 });
+  t.is(done.signal, null, done.stderr);
+  t.is(done.status, 0, done.stderr);
+  return done.stdout.trim();
+}
+
+test('trust 27: sizes up to 2^31 − 1 are refused or fail, whatever their products', (t) => {
+  const most = 2 ** 31 - 1;
+  t.is(
+    direct(
+      t,
+      `const huge = { ...rows, rows: ${most}, cols: ${most}, outFeatures: ${most}, groupSize: 1, outType: 'F64', type: 'F64' };
+      for (const format of ['float', 'gptq', 'compressed-tensors']) console.log(await told(() => a.roundRows({ ...huge, format, bits: 8 })));
+      console.log(await told(() => a.packRows({ ...huge, format: 'float', stepValues: new Float32Array(1), input: new Int8Array(1) })));
+      console.log(await told(() => a.quantize({ ...layer, outFeatures: ${most}, inFeatures: ${most} })));
+      console.log(await told(() => new a.Calibration(${most}, 'gram', ${most})));
+      console.log(await told(() => new a.Calibration(8.5, 'gram')));
+      for (const kind of ['rows', 'gram', 'pairs']) {
+        const c = new a.Calibration(${most}, kind);
+        console.log(await told(() => c.setGram(new Float64Array(1), new Float64Array(1))));
+        console.log(kind === 'rows' ? 'ERR_VERTEXQ_MEMORY' : await told(() => a.quantize({ ...layer, calibration: c, inFeatures: ${most}, outFeatures: 1 })));
+      }
+      const c = new a.Calibration(${most}, 'pairs');
+      console.log(await told(() => c.add(new Float32Array(0), new Float32Array(0))));`,
+    ),
+    [
+      ...Array<string>(7).fill('TypeError'),
+      ...['TypeError', 'ERR_VERTEXQ_MEMORY', 'TypeError', 'TypeError', 'TypeError', 'TypeError'],
+      'ERR_VERTEXQ_MEMORY',
+    ].join('\n'),
+  );
+});
+
+test('trust 27: getters that answer otherwise, shrink or transfer what was given before', (t) => {
+  t.is(
+    direct(
+      t,
+      `let asked = 0;
+      console.log(await told(() => a.roundRows({ ...rows, get codes() { return asked++ ? new Uint8Array(1) : new Uint8Array(128); } })), asked);
+      const input = new Float32Array(256);
+      console.log(await told(() => a.roundRows({ ...rows, get input() { structuredClone(rows.codes, { transfer: [rows.codes.buffer] }); return input; } })));
+      const codes = new Uint8Array(128), elastic = new Float32Array(new ArrayBuffer(1024, { maxByteLength: 4096 }));
+      console.log(await told(() => a.roundRows({ ...rows, codes, input: elastic })));
+      console.log(await told(() => a.packRows({ ...rows, codes, input: new Int8Array(256), get stepValues() { codes.buffer.transfer?.() ?? structuredClone(codes, { transfer: [codes.buffer] }); return new Float32Array(32); } })));
+      const types = { codes: new DataView(new ArrayBuffer(128)), scales: new SharedArrayBuffer(128), input: {}, threads: 1n, grid: Symbol() };
+      for (const [name, value] of Object.entries(types)) console.log(await told(() => a.roundRows({ ...rows, codes: new Uint8Array(128), [name]: value })));
+      console.log(await told(() => a.widen({ input: new Uint8Array(8), type: 'F32', count: 2, output: new Uint8Array(16).subarray(1, 9) })));`,
+    ),
+    ['done 1', ...Array<string>(9).fill('TypeError')].join('\n'),
+  );
+});
+
+test('trust 27: objects that only look like a Calibration, and its methods on others', (t) => {
+  t.is(
+    direct(
+      t,
+      `const fake = Object.create(a.Calibration.prototype);
+      console.log(await told(() => a.quantize({ ...layer, calibration: fake })));
+      Object.defineProperty(a.Calibration, Symbol.hasInstance, { value: () => true });
+      console.log(await told(() => a.quantize({ ...layer, calibration: {} })));
+      for (const of of [undefined, 7, {}, fake, new Proxy(new a.Calibration(8, 'rows'), {})])
+        console.log(await told(() => a.Calibration.prototype.add.call(of, new Float32Array(8))));
+      console.log(await told(() => a.Calibration(8, 'rows')));`,
+    )
+      .split('\n')
+      .map((name) => /^(TypeError|Error|napi_\w+|ERR_\w+)$/.test(name))
+      .join(),
+    Array(8).fill(true).join(),
+  );
+});
+
+/** Until native threads are free again: how long a small job takes. */
+async function smallJob(): Promise<number> {
+  const from = performance.now();
+  const weight = Float32Array.from({ length: 64 }, (_, i) => Math.sin(i));
+  await quantizeLayer({ weight, outFeatures: 1, inFeatures: 64 });
+  return performance.now() - from;
+}
+
+test('trust 20: a recorded Gram matrix is let go of within a second of an abort', async (t) => {
+  const n = 3000;
+  const gram = new Float64Array(n * n);
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j <= i; j++) gram[i * n + j] = gram[j * n + i] = i === j ? 3 : 1 / (1 + i - j);
+  const data = Calibration.of(n, 'gram');
+  const job = data.native.setGram(gram);
+  const from = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const aborted = performance.now();
+  job.cancel();
+  const error = await job.promise.catch((reason: unknown) => reason as { code: string });
+  // The promise of the addon itself is settled when its threads have ended.
+  if (error) t.is(error.code, 'ERR_VERTEXQ_CANCELLED');
+  t.true(performance.now() - aborted < 1500, `${performance.now() - from} ms`);
+});
+
+test('trust 31: a convolution of 2^31 images, cancelled, answers within a second', async (t) => {
+  for (const [shape, pads] of [
+    [
+      [2 ** 31 - 1, 1, 0],
+      [3, 0],
+    ],
+    [
+      [2 ** 31 - 1, 1, 0, 0],
+      [2, 2, 0, 0],
+    ],
+  ] as const) {
+    const kernel = shape.slice(2).map(() => 1);
+    for (const kind of ['gram', 'rows'] as const) {
+      const ones = kernel.map(() => 1);
+      const job = Calibration.of(1, kind).native.addPatches({
+        ...{ values: new Float32Array(0), shape, kernel, strides: ones, dilations: ones, pads },
+      });
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      const from = performance.now();
+      job.cancel();
+      // Rows of nothing but padding need not be gone through: it may be done.
+      await job.promise.catch((error: Error & { code: string }) => t.is(error.code, 'ERR_VERTEXQ_CANCELLED'));
+      t.true(performance.now() - from < 1000);
+    }
+  }
+  t.true((await smallJob()) < 5000);
+});
