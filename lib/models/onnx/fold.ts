@@ -33,6 +33,17 @@ interface Recipe {
 }
 
 const recipes = new WeakMap<TensorProto, Recipe>();
+/** By their first source and by how they are made of it. */
+const made = new WeakMap<TensorProto, Map<string, TensorProto>>();
+
+const ids = new WeakMap<TensorProto, string>();
+let lastId = 0;
+
+function idOf(tensor: TensorProto): string {
+  const id = ids.get(tensor) ?? `#${++lastId}`;
+  ids.set(tensor, id);
+  return id;
+}
 
 /** How a tensor that `folded` made is computed; undefined for others. */
 export const recipeOf = (tensor: TensorProto): Recipe | undefined => recipes.get(tensor);
@@ -47,8 +58,16 @@ export function folded(scope: Scope, name: string): Folded | undefined {
   const folding = new Folding();
   const value = folding.value(scope, name);
   if (!value) return undefined;
-  const tensor = create(TensorProtoSchema, { name, dims: value.dims.map(BigInt), dataType: DataType.FLOAT });
   const sources = [...folding.sources];
+  // The same steps in two branches give one weight.
+  const [first] = sources as [TensorProto];
+  const alike = made.get(first) ?? new Map<string, TensorProto>();
+  made.set(first, alike);
+  const key = folding.keys.join(' ');
+  const before = alike.get(key);
+  if (before) return { tensor: before, sources, nodes: [...folding.nodes] };
+  const tensor = create(TensorProtoSchema, { name, dims: value.dims.map(BigInt), dataType: DataType.FLOAT });
+  alike.set(key, tensor);
   recipes.set(tensor, { sources, values: value.values });
   return { tensor, sources, nodes: [...folding.nodes] };
 }
@@ -56,6 +75,8 @@ export function folded(scope: Scope, name: string): Folded | undefined {
 class Folding {
   readonly sources = new Set<TensorProto>();
   readonly nodes = new Set<NodeProto>();
+  /** What was done, in order. */
+  readonly keys: string[] = [];
   private visited = 0;
 
   value(from: Scope, name: string): Value | undefined {
@@ -69,12 +90,26 @@ class Folding {
     if (node) this.nodes.add(node);
     if (stored) {
       this.sources.add(stored);
+      this.keys.push(idOf(stored));
+      this.sources.add(stored);
       return {
         dims: dimsOf(stored),
         values: async (weights) => (await weights.floats(stored)) as Float32Array,
       };
     }
     if (!node || !isStandard(node) || !Object.hasOwn(operators, node.opType)) return undefined;
+    const steps = node.attribute.map(({ name: called, i, f, ints }) => `${called}=${i},${f},${ints.join()}`);
+    const forms = node.input.slice(operands(node)).map((input) => (input ? scope.integers(input) : []));
+    this.keys.push(
+      JSON.stringify([
+        node.opType,
+        steps,
+        forms,
+        node.input.length,
+        node.output.indexOf(name),
+        node.output.length,
+      ]),
+    );
     const inputs: Value[] = [];
     for (const input of node.input.slice(0, operands(node))) {
       const value = this.value(scope, input);
