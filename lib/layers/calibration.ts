@@ -20,6 +20,9 @@ export function hasTarget(layer: LayerInput): boolean {
  * samples.
  */
 export class Calibration {
+  /** Whether products of float32 rows are summed, whose roundings small errors drown in. */
+  private sumsSingles = false;
+
   private constructor(
     readonly inFeatures: number,
     readonly kind: CalibrationKind,
@@ -39,12 +42,10 @@ export class Calibration {
 
   /** The data of one group. */
   group(index: number): Calibration {
-    return new Calibration(
-      this.inFeatures,
-      this.kind,
-      1,
-      calling(() => this.native.group(index)),
-    );
+    const native = calling(() => this.native.group(index));
+    const own = new Calibration(this.inFeatures, this.kind, 1, native);
+    own.sumsSingles = this.sumsSingles;
+    return own;
   }
 
   /** Rows added so far; 0 for data that came as a Gram matrix. */
@@ -57,11 +58,17 @@ export class Calibration {
     return this.native.offered;
   }
 
+  /** What an output error is told to, as a part of the weights' own error: about the square root of what such sums are off by, with room. */
+  get resolution(): number {
+    return this.sumsSingles ? 1e-3 : 1e-8;
+  }
+
   /**
    * Adds rows, row-major [samples, inFeatures]; of kind `pairs` with what the float layer saw for them. Rejects with
    * ERR_VERTEXQ_NOT_FINITE at a NaN or an infinity.
    */
   async add(rows: FloatArray, targetRows?: FloatArray, signal?: AbortSignal): Promise<void> {
+    this.sumsSingles ||= this.kind !== 'rows' && isFloat32Array(rows);
     if (targetRows === undefined) await finish(() => this.native.add(rows), signal);
     // The addon takes both in the same precision.
     else if (isFloat32Array(rows) === isFloat32Array(targetRows))
@@ -71,6 +78,7 @@ export class Calibration {
 
   /** Adds the patches of a tensor to every group. Rejects as `add`, and with ERR_VERTEXQ_CALIBRATION where shape and attributes do not fit. */
   async addPatches(tensor: NativePatches, signal?: AbortSignal): Promise<void> {
+    this.sumsSingles ||= this.kind !== 'rows';
     await finish(() => this.native.addPatches(tensor), signal);
   }
 

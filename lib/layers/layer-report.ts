@@ -111,6 +111,14 @@ function warningsFor(
         ? nothingToCompare('calibration rows')
         : 'The outputs on the calibration rows are all 0: there was nothing to fit or to measure. Where the data is 0, weights are rounded to the nearest level.',
     );
+  for (const [rows, data, told] of [
+    ['calibration', calibration, error.calibration],
+    ['held-out', holdout, error.holdout],
+  ] as const)
+    if (data && data.samples > 0 && told !== null && told < data.resolution * error.weight)
+      warnings.push(
+        `The error on the ${rows} rows is below what their sums tell: it may be anything up to about ${formatPercent(data.resolution * error.weight)}.`,
+      );
   if (holdout && error.holdout === null)
     warnings.push(
       norms.holdout?.error

@@ -163,6 +163,14 @@ test('tiny, huge and denormal numbers give the right result or say what overflow
     const single = await quantizeLayer(layerOf({ weight: Float32Array.from(largest(2 ** 127)) }), { grid });
     t.true(single.report.error.weight < 1e-6 && single.dequantize().every(Number.isFinite));
     try {
+      // A step that is rounded up may take a level beyond float32, which is refused.
+      const weight = Float32Array.from(largest((2 - 2 ** -23) * 2 ** 127));
+      const most = await quantizeLayer(layerOf({ weight }), { grid });
+      t.true(most.report.error.weight < 1e-6 && most.dequantize().every(Number.isFinite));
+    } catch (error) {
+      t.is((error as VertexqError).code, 'ERR_VERTEXQ_SCALE_RANGE');
+    }
+    try {
       const done = await preprocess(layerOf({ weight: largest(Number.MAX_VALUE), activations: x }), { grid });
       t.true(done.weight.every(Number.isFinite) && done.residual! < 1e-12);
     } catch (error) {

@@ -169,6 +169,26 @@ test('trust 30: the error on one sample and on a few is what it is', async (t) =
     }
 });
 
+test('trust 30: an error that sums of float32 rows do not tell is said to be one', async (t) => {
+  const n = 300;
+  for (const samples of [10, 40, 100])
+    for (const method of ['vertex', 'gptq', 'gpfq'] as const) {
+      // One direction, many times: the fit leaves next to nothing of it.
+      const row = normals(n, 11);
+      const activations = Float32Array.from({ length: samples * n }, (_, i) => row[i % n]!);
+      const weight = Float32Array.from(normals(2 * n, 12));
+      const options = { method, bits: 8, ...(method === 'vertex' && { effort: 0 }) } as const;
+      const done = await quantizeLayer({ weight, outFeatures: 2, inFeatures: n, activations }, options);
+      const truth = relativeError(weight, done.dequantize(), n, activations);
+      const told = done.report.error.calibration!;
+      const isSaid = done.report.warnings.some((text) => text.includes('below what their sums tell'));
+      t.true(
+        Math.abs(told - truth) < 0.05 * truth || (isSaid && truth < 1e-3 * done.report.error.weight),
+        `${method} ${samples}: told ${told}, in truth ${truth}, of weights ${done.report.error.weight}`,
+      );
+    }
+});
+
 test('trust 26: vertex has no larger calibration error than gptq', async (t) => {
   let [worst, wins] = [0, 0];
   for (let seed = 1; seed <= 60; seed++) {
