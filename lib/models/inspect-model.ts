@@ -1,6 +1,6 @@
 import { describe } from '../options';
 import { findLayers } from './layers/find-layers';
-import { constantsOf } from './layers/other-weights';
+import { constantsOf, unreadParts } from './layers/other-weights';
 import { readModel } from './onnx/codec';
 import { dataFilesOf } from './onnx/data-files';
 import { Graph, tensorsOf } from './onnx/graph';
@@ -30,6 +30,10 @@ export async function inspectModel(input: string): Promise<Inspection> {
     const bytes = bytesOf(tensor);
     const entry = weights.get(kind) ?? { count: 0, bytes: 0 };
     weights.set(kind, { count: entry.count + 1, bytes: entry.bytes + bytes });
+    otherWeights += bytes;
+  }
+  for (const { name, bytes } of unreadParts(model)) {
+    weights.set(name, { count: 1, bytes });
     otherWeights += bytes;
   }
   // Where a file of data is not there, its share of the weights is what the model says.

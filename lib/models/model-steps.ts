@@ -1,12 +1,14 @@
 import { basename } from 'node:path';
 import { located, VertexqError } from '../errors';
+import { describe } from '../options';
+import { fewOf } from '../reports/text';
 import type { LayerReport, SkippedWeight } from '../types';
 import { version } from '../version';
 import { dataOptionsOf, type PreparedCalibration, prepareCalibration } from './calibration';
 import { chooseLayers } from './layers/choose-layers';
 import { findLayers, isSingleOrHalf } from './layers/find-layers';
 import type { Layer, SkippedLayer } from './layers/layer';
-import { otherWeights } from './layers/other-weights';
+import { otherWeights, unreadParts } from './layers/other-weights';
 import type { ModelSettings } from './model-options';
 import { readModel } from './onnx/codec';
 import { dataFilesOf } from './onnx/data-files';
@@ -56,11 +58,12 @@ export async function openModel(file: string, format?: ModelSettings['format']):
 export interface SelectedLayers {
   layers: Layer[];
   skipped: SkippedWeight[];
+  warnings: string[];
 }
 
 /** The layers to quantize. Rejects where there are none, or one's weight is not what it says: not after hours of work for others. */
 export async function selectLayers(
-  { file, graph, weights }: OpenModel,
+  { file, graph, model, weights }: OpenModel,
   settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format' | 'overrides'>,
 ): Promise<SelectedLayers> {
   const all = findLayers(graph);
@@ -84,7 +87,29 @@ export async function selectLayers(
     } catch (error) {
       throw located(`layer "${layer.name}"`, error);
     }
-  return { layers, skipped: countedOnce([...found.skipped, ...otherWeights(graph, all)], layers) };
+  const unread = unreadParts(model).map((part) => ({
+    ...part,
+    reason: 'this version does not look for weights in them',
+    choice: false,
+  }));
+  return {
+    layers,
+    skipped: [...countedOnce([...found.skipped, ...otherWeights(graph, all)], layers), ...unread],
+    warnings: noDefaults(model, layers),
+  };
+}
+
+/** Since version 4 of the format, an initializer that is an input too is what it is unless something else is fed: its weight can be no more. */
+function noDefaults({ graph, irVersion }: ModelProto, layers: readonly Layer[]): string[] {
+  if (irVersion < 4n) return [];
+  const fed = new Set(graph!.input.map(({ name }) => name));
+  const lost = [...new Set(layers.map(({ constant }) => constant.tensor.name))].filter((name) =>
+    fed.has(name),
+  );
+  if (lost.length === 0) return [];
+  return [
+    `${fewOf(lost.map(describe), 4)}: the network lets these weights be fed in place of its own, the quantized one does not.`,
+  ];
 }
 
 /** Weights that are left with their bytes: none where a tensor counts elsewhere, so that sums are right. */

@@ -78,7 +78,7 @@ export async function quantizeModelWith(
         weightsAfter: written.weights.after,
       },
       seconds: (performance.now() - started) / 1000,
-      warnings: data?.warnings ?? [],
+      warnings: [...found.warnings, ...(data?.warnings ?? [])],
       environment: environment(data && runtimeVersion()),
     };
   } finally {

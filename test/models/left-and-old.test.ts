@@ -150,7 +150,8 @@ test('small: inspect counts external data with the file', async (t) => {
 });
 
 test('small: a float16 layer is named once in a message', async (t) => {
-  const values = floatToHalf(random(4096, 1).map((value) => value * 1e-7));
+  // No step of 8 bits reaches the largest number without a level beyond it.
+  const values = floatToHalf(random(4096, 1).map((value) => (value < 0 ? -65504 : 65504)));
   const weight = tensor('w', [64, 64], new Uint8Array(values.buffer));
   weight.dataType = DataType.FLOAT16;
   const model = network({
@@ -199,5 +200,56 @@ test('case computed_weights: what is left is told of, with bytes and reason, whe
     t.is(told.get(name)?.[0], bytes, name);
     t.false(told.get(name)?.[1]);
     t.regex(told.get(name)?.[2] ?? '', pattern);
+  }
+});
+
+test('case computed_weights: local functions and sparse tensors, which are not looked into, are told of', async (t) => {
+  const model = network({
+    nodes: [node('MatMul', ['x', 'w'], ['y'], { name: 'product' })],
+    constants: [tensor('w', [64, 64], random(4096, 1))],
+    inputs: [float('x', ['batch', 64])],
+  });
+  const { input, output } = files(t, model);
+  // ModelProto 25, a FunctionProto with a name (field 1) of 5000 bytes; GraphProto 15, a SparseTensorProto with values (field 1).
+  const length = (count: number) => [(count & 0x7f) | 0x80, count >> 7];
+  const field = (no: number, data: Uint8Array) => ({
+    no,
+    wireType: 2,
+    data: Uint8Array.from([...length(data.length), ...data]),
+  });
+  const inner = (size: number) =>
+    Uint8Array.from([0x0a, ...length(size), ...new Uint8Array(size).fill(0x41)]);
+  model.$unknown = [field(25, inner(5000))];
+  const values = Uint8Array.from([0x4a, ...length(6000), ...new Uint8Array(6000)]); // raw_data
+  model.graph!.$unknown = [field(15, Uint8Array.from([0x0a, ...length(values.length), ...values]))];
+  writeFileSync(input, bytesOf(model));
+  const report = await quantizeModel(input, output, rounding);
+  for (const [name, size] of [
+    ['local functions', 5000],
+    ['sparse initializers', 6000],
+  ] as const) {
+    const told = report.skipped.find((left) => left.name === name);
+    t.true(told !== undefined && told.bytes >= size && !told.choice, name);
+    t.regex(told!.reason, /does not look for weights/);
+    t.true((await inspectModel(input)).others.some(({ kind, bytes }) => kind === name && bytes >= size));
+  }
+  t.is(readBack(output).$unknown?.[0]?.data.length, model.$unknown[0]!.data.length);
+});
+
+test('case old_ir: since version 4, a weight that may be fed instead is told of', async (t) => {
+  const made = (fed: boolean) =>
+    network({
+      nodes: [node('MatMul', ['x', 'w'], ['y'])],
+      constants: [tensor('w', [64, 64], random(4096, 1))],
+      inputs: [float('x', ['batch', 64]), ...(fed ? [float('w', [64, 64])] : [])],
+    });
+  for (const fed of [true, false]) {
+    const { input, output } = files(t, made(fed));
+    const { warnings } = await quantizeModel(input, output, rounding);
+    t.is(
+      warnings.filter((text) => /"w": the network lets these weights be fed/.test(text)).length,
+      fed ? 1 : 0,
+    );
+    t.deepEqual(problemsOf(readBack(output)), []);
   }
 });

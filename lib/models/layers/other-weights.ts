@@ -1,6 +1,7 @@
+import type { Message } from '@bufbuild/protobuf';
 import { floatTypes } from '../onnx/element-types';
-import { attributeOf, type Graph, type Placed, type Scope } from '../onnx/graph';
-import type { TensorProto } from '../onnx/onnx_pb';
+import { attributeOf, type Graph, type Placed, type Scope, withSubgraphs } from '../onnx/graph';
+import type { ModelProto, TensorProto } from '../onnx/onnx_pb';
 import { countOf } from '../onnx/tensor';
 import { knownOperators } from './kinds';
 import type { FoundLayers } from './find-layers';
@@ -49,6 +50,27 @@ export function otherWeights(graph: Graph, { layers, skipped }: FoundLayers): Sk
     others.push({ name, tensor, ...reasonOf(user, vector) });
   }
   return others;
+}
+
+/** What may hold weights and is not read: its name, and bytes. */
+export interface UnreadPart {
+  name: string;
+  bytes: number;
+}
+
+/** Fields that the schema leaves alone, so that they are written as they came: ModelProto 25, GraphProto 15. */
+const [functionsField, sparseField] = [25, 15];
+
+/** Local functions and sparse tensors, where they are large enough to tell of. */
+export function unreadParts(model: ModelProto): UnreadPart[] {
+  const lengthOf = (fields: Message['$unknown'], wanted: number) =>
+    (fields ?? []).reduce((sum, { no, data }) => sum + (no === wanted ? data.length : 0), 0);
+  let sparse = 0;
+  for (const graph of withSubgraphs(model.graph!)) sparse += lengthOf(graph.$unknown, sparseField);
+  return [
+    { name: 'local functions', bytes: lengthOf(model.$unknown, functionsField) },
+    { name: 'sparse initializers', bytes: sparse },
+  ].filter(({ bytes }) => bytes >= fewest.vector);
 }
 
 function reasonOf(user: Placed | undefined, vector: boolean): { reason: string; choice: boolean } {
