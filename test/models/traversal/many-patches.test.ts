@@ -70,7 +70,7 @@ test('case sound: where patches are far more than inputs, enough of them are tak
   t.true(enoughPatches(9) > 3e6 && enoughPatches(1000) === 64_000);
 });
 
-test('case sound: a network of convolutions on long clips takes part of its patches, and hardly differs', async (t) => {
+test('case sound: a network of convolutions on long clips takes part of its patches, and no closer a fit to them', async (t) => {
   const channels = 48;
   const model = network({
     nodes: [
@@ -84,8 +84,12 @@ test('case sound: a network of convolutions on long clips takes part of its patc
   const { input, output } = files(t, model);
   const clip = 240_000;
   const calibration = { x: { data: random(2 * clip, 3), dims: [2, 1, clip] } };
-  const { layers } = await quantizeModel(input, output, { calibration, holdout: 0, method: 'gptq', bits: 4 });
+  const holdout = { x: { data: random(clip, 4), dims: [1, 1, clip] } };
+  const { layers } = await quantizeModel(input, output, { calibration, holdout, method: 'gptq', bits: 4 });
   const [, b] = layers;
+  // Of a clip that no patch was taken of, the error is that of the patches taken.
+  const { error } = b!;
+  t.true(Math.abs(error.holdout! / error.calibration! - 1) < 0.02, `${error.calibration} ${error.holdout}`);
   t.true(b!.samples < 2 * clip && b!.samples >= 64 * channels * 9, String(b!.samples));
   t.regex(b!.warnings.join(), new RegExp(`fitted to ${b!.samples} of ${2 * clip} patches, spread over all`));
   t.is(layers[0]!.samples, 2 * clip);
