@@ -205,7 +205,6 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
     best = {std::move(result.codes), std::move(result.errors)};
   }
 
-  const LayerAlphabets alphabets = view(fitted.rounded.alphabets, n, groupSize);
   if (options.method == FitMethod::Vertex) {
     VertexOptions vertex;
     vertex.rank = options.rank.kind == RankRule::Kind::AtMost
@@ -251,6 +250,7 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
   }
 
   fitted.rounded.codes = std::move(best.codes);
+  const LayerAlphabets alphabets = view(fitted.rounded.alphabets, n, groupSize);
   std::vector<double> q(n);
   for (std::size_t neuron = 0; neuron < neurons; ++neuron) {
     levels(fitted.rounded, alphabets, neuron, q.data());
