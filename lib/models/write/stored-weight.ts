@@ -29,7 +29,8 @@ export function storedTypes({ constant }: Layer, format: Format): StoredTypes {
   const half = { [DataType.FLOAT16]: 'F16', [DataType.BFLOAT16]: 'BF16' } as const;
   const type = half[constant.dataType as keyof typeof half];
   if (!type) return { scales: 'F32', values: null };
-  return format === 'float' ? { scales: 'F32', values: type } : { scales: type, values: null };
+  // In each format the same scales, so that all give the same values.
+  return { scales: type, values: format === 'float' ? type : null };
 }
 
 /** Brings a quantized weight into a format. Throws ERR_VERTEXQ_FORMAT where the format cannot hold it. */
