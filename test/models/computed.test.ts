@@ -105,7 +105,9 @@ for (const [name, [nodes, constants, layers]] of Object.entries(cases))
       t.is(report.layers.length, layers, format);
       t.deepEqual(report.skipped, []);
       const apart = difference(exact, (await run(output, given, inFloat))['y']!);
-      t.true(apart < 0.08, `${format}: ${apart}`);
+      // What a recurrent layer rounds comes back to it at every step.
+      const bound = nodes.some(({ opType }) => opType === 'RNN') ? 0.08 : 0.02;
+      t.true(apart < bound, `${format}: ${apart}`);
       const kept = readBack(output).graph!.initializer.map((made) => made.name);
       for (const { name: source } of constants)
         if (!['zero', 'last', 'r'].includes(source)) t.false(kept.includes(source), `${format}: ${source}`);
