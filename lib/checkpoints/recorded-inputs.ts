@@ -125,18 +125,32 @@ export async function readRecorded(
   share: number,
   signal: AbortSignal | undefined,
 ): Promise<RecordedData> {
+  const data = await read(input, kind, share, signal).catch(async (error: unknown) => {
+    // Half-written numbers can be wrong in any way: that they changed explains it.
+    if (!signal?.aborted) await input.file.requireUnchanged();
+    throw error;
+  });
+  await input.file.requireUnchanged();
+  return data;
+}
+
+async function read(
+  input: RecordedInput,
+  kind: CalibrationKind,
+  share: number,
+  signal: AbortSignal | undefined,
+): Promise<RecordedData> {
   const { file, name, dtype, inFeatures, rows } = input;
   const calibration = Calibration.of(inFeatures, kind);
   const { position } = file.tensor(name);
-  const read = async (begin: number, count: number): Promise<FloatArray> => {
+  const rowsFrom = async (begin: number, count: number): Promise<FloatArray> => {
     const bytes = new Uint8Array(count * inFeatures * floatBytes[dtype]);
     await file.fill(bytes, position + begin * inFeatures * floatBytes[dtype]);
     return dtype === 'F64' ? new Float64Array(bytes.buffer) : widened(bytes, dtype, signal);
   };
   if (input.kind === 'gram') {
-    const gram = await read(0, inFeatures);
+    const gram = await rowsFrom(0, inFeatures);
     const wide = gram instanceof Float64Array ? gram : Float64Array.from(gram);
-    await file.requireUnchanged();
     await calibration.setGram(wide, undefined, signal);
     return { calibration, holdout: null };
   }
@@ -145,9 +159,8 @@ export async function readRecorded(
   const step = Math.max(1, Math.floor(rowBytesRead / (inFeatures * floatBytes[dtype])));
   for (let begin = 0; begin < rows;) {
     const end = Math.min(begin + step, begin < kept ? kept : rows);
-    await (begin < kept ? calibration : holdout!).add(await read(begin, end - begin), undefined, signal);
+    await (begin < kept ? calibration : holdout!).add(await rowsFrom(begin, end - begin), undefined, signal);
     begin = end;
   }
-  await file.requireUnchanged();
   return { calibration, holdout };
 }

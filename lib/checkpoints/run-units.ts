@@ -86,7 +86,9 @@ export class UnitRunner {
     };
     await Promise.all(Array.from({ length: inFlight }, worker));
     await Promise.all(commits);
-    if (this.failed) throw error;
+    if (!this.failed) return;
+    if (!this.options.signal?.aborted) for (const shard of shards) await shard.requireUnchanged();
+    throw error;
   }
 
   private progress(unit: Unit): void {

@@ -85,8 +85,13 @@ export class ShardRun {
   async finish(): Promise<void> {
     await this.open();
     if (this.made) return;
-    for (const source of this.sources) await source.requireUnchanged();
+    await this.requireUnchanged();
     await this.making!.commit();
+  }
+
+  /** Rejects with ERR_VERTEXQ_FILE where the input has been written since it was opened. */
+  async requireUnchanged(): Promise<void> {
+    for (const source of this.sources) await source.requireUnchanged();
   }
 
   async close(): Promise<void> {

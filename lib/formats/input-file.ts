@@ -89,7 +89,9 @@ export class InputFile {
       if (bytesRead === 0)
         throw new VertexqError(
           'ERR_VERTEXQ_FILE',
-          `${this.path} ends at byte ${position + done}, where bytes up to ${position + target.length} were expected: did it change while it was read?`,
+          position + done < this.size
+            ? `${this.path} was changed while it was read: it had ${this.size} bytes and ends at byte ${position + done}`
+            : `${this.path} ends at byte ${position + done}, where bytes up to ${position + target.length} were expected`,
         );
       done += bytesRead;
     }
