@@ -72,6 +72,7 @@ function missingPackages() {
     // Not cblas.h, which may be netlib's.
     'libopenblas-dev': hasHeader('openblas_config.h'),
     'liblapacke-dev': hasHeader('lapacke.h'),
+    'doctest-dev': hasHeader('doctest/doctest.h'),
     'pkg-config': onPath('pkg-config'),
     cmake: onPath('cmake'),
     'g++': onPath('c++', 'g++', 'clang++'),

@@ -1,11 +1,12 @@
 // Alphabets: what they cover, and rounding against a search of all levels.
 #include "alphabet/alphabet.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 #include <limits>
 
 #include "alphabet/scale_search.h"
-#include "check.h"
 #include "error.h"
 #include "test_data.h"
 
@@ -33,22 +34,22 @@ void rangesAndRounding() {
       const double low = std::min(a, b), high = std::max(a, b);
       for (const ScalePrecision precision : {ScalePrecision::Float32, ScalePrecision::Float64}) {
         const Alphabet alphabet = Alphabet::covering(kind.grid, kind.levels, low, high, precision);
-        CHECK(alphabet.lowest() <= low && alphabet.highest() >= high);
+        CHECK((alphabet.lowest() <= low && alphabet.highest() >= high));
         if (precision == ScalePrecision::Float64 && kind.grid != Grid::Asymmetric)
-          CHECK(alphabet.highest() == std::max(std::abs(low), std::abs(high)) &&
-                alphabet.lowest() == -alphabet.highest());
+          CHECK((alphabet.highest() == std::max(std::abs(low), std::abs(high)) &&
+                 alphabet.lowest() == -alphabet.highest()));
         if (precision == ScalePrecision::Float32)
           CHECK(static_cast<double>(static_cast<float>(alphabet.step())) == alphabet.step());
         // Every value in range lies in a cell one step wide, and no level is nearer than the nearest.
         for (double value :
              {low, high, 0.3 * low + 0.7 * high, 0.5 * (low + high), alphabet.level(alphabet.nearest(low))}) {
           const Alphabet::Cell cell = alphabet.cell(value);
-          CHECK(cell.low <= value && value <= cell.high);
-          CHECK(alphabet.contains(cell.low) && alphabet.contains(cell.high));
-          CHECK_AT_MOST(cell.high - cell.low, alphabet.step() * (1 + 1e-12));
+          CHECK((cell.low <= value && value <= cell.high));
+          CHECK((alphabet.contains(cell.low) && alphabet.contains(cell.high)));
+          CHECK_LE(cell.high - cell.low, alphabet.step() * (1 + 1e-12));
           const double nearest = alphabet.level(alphabet.nearest(value));
           CHECK(alphabet.contains(nearest));
-          CHECK_AT_MOST(std::abs(nearest - value), std::min(value - cell.low, cell.high - value));
+          CHECK_LE(std::abs(nearest - value), std::min(value - cell.low, cell.high - value));
         }
       }
     }
@@ -59,10 +60,10 @@ void codesFitSignedBytes() {
     const Alphabet a = Alphabet::covering(kind.grid, kind.levels, -1, 2, ScalePrecision::Float32);
     const int least = a.nearest(-1e9), most = a.nearest(1e9);
     CHECK(most - least == kind.levels - 1);
-    CHECK(least >= -128 && most <= 127);
-    CHECK(kind.grid != Grid::ZeroFree || a.zeroPoint() == -0.5);
-    CHECK(kind.grid != Grid::Integer || a.zeroPoint() == 0);
-    CHECK(kind.grid != Grid::Asymmetric || (a.zeroPoint() == std::floor(a.zeroPoint()) && a.contains(0)));
+    CHECK((least >= -128 && most <= 127));
+    CHECK((kind.grid != Grid::ZeroFree || a.zeroPoint() == -0.5));
+    CHECK((kind.grid != Grid::Integer || a.zeroPoint() == 0));
+    CHECK((kind.grid != Grid::Asymmetric || (a.zeroPoint() == std::floor(a.zeroPoint()) && a.contains(0))));
   }
 }
 
@@ -70,22 +71,22 @@ void extremes() {
   for (const Kind& kind : kinds)
     for (const ScalePrecision precision : {ScalePrecision::Float32, ScalePrecision::Float64}) {
       const Alphabet zero = Alphabet::covering(kind.grid, kind.levels, 0, 0, precision);
-      CHECK(zero.level(zero.nearest(0)) == 0 && zero.contains(0) && zero.step() == 0);
+      CHECK((zero.level(zero.nearest(0)) == 0 && zero.contains(0) && zero.step() == 0));
       const double tiny = precision == ScalePrecision::Float32 ? std::numeric_limits<float>::denorm_min()
                                                                : std::numeric_limits<double>::denorm_min();
       const Alphabet denormal = Alphabet::covering(kind.grid, kind.levels, -tiny, tiny, precision);
-      CHECK(denormal.step() > 0 && denormal.lowest() <= -tiny && denormal.highest() >= tiny);
-      CHECK(denormal.cell(tiny).low <= tiny && denormal.cell(tiny).high >= tiny);
+      CHECK((denormal.step() > 0 && denormal.lowest() <= -tiny && denormal.highest() >= tiny));
+      CHECK((denormal.cell(tiny).low <= tiny && denormal.cell(tiny).high >= tiny));
       for (const double much : {1.0, 1e-8, 1e30})
         for (const bool up : {false, true}) {
           const double low = up ? -tiny : -much, high = up ? much : tiny;
           const Alphabet lopsided = Alphabet::covering(kind.grid, kind.levels, low, high, precision);
-          CHECK(lopsided.lowest() <= low && lopsided.highest() >= high);
-          CHECK_AT_MOST(lopsided.step(), 2.001 * much);
+          CHECK((lopsided.lowest() <= low && lopsided.highest() >= high));
+          CHECK_LE(lopsided.step(), 2.001 * much);
         }
     }
-  CHECK(throws<Error>([] { Alphabet::covering(Grid::ZeroFree, 2, 0, 3e38, ScalePrecision::Float32); }));
-  CHECK(!throws<Error>([] { Alphabet::covering(Grid::ZeroFree, 4, -3.4e38, 3.4e38, ScalePrecision::Float32); }));
+  CHECK_THROWS_AS([] { Alphabet::covering(Grid::ZeroFree, 2, 0, 3e38, ScalePrecision::Float32); }(), Error);
+  CHECK_NOTHROW([] { Alphabet::covering(Grid::ZeroFree, 4, -3.4e38, 3.4e38, ScalePrecision::Float32); }());
 }
 
 void searchedScalesRoundBetter() {
@@ -99,8 +100,8 @@ void searchedScalesRoundBetter() {
   for (const Kind& kind : kinds) {
     const double plain = error(coveringAlphabet(kind.grid, kind.levels, w.data(), w.size(), ScalePrecision::Float32));
     const double searched = error(searchAlphabet(kind.grid, kind.levels, w.data(), nullptr, w.size()));
-    CHECK_AT_MOST(searched, plain);
-    if (kind.levels <= 4) CHECK_AT_MOST(searched, 0.75 * plain);
+    CHECK_LE(searched, plain);
+    if (kind.levels <= 4) CHECK_LE(searched, 0.75 * plain);
   }
 }
 
@@ -110,20 +111,20 @@ void roundsToNarrowNumbers() {
     int odd = 1;  // of the least number's last bit
     for (double value = nextUp(0, precision); std::isfinite(nextUp(value, precision));) {
       const double next = nextUp(value, precision), middle = value + (next - value) / 2;
-      CHECK(roundedTo(value, precision) == value && roundedTo(-value, precision) == -value);
+      CHECK((roundedTo(value, precision) == value && roundedTo(-value, precision) == -value));
       CHECK(roundedTo(std::nextafter(middle, 0), precision) == value);
       CHECK(roundedTo(std::nextafter(middle, next), precision) == next);
       CHECK(roundedTo(middle, precision) == (odd ? next : value));
       odd ^= 1;
       value = next;
     }
-    CHECK(std::isinf(roundedTo(1e39, precision)) && roundedTo(0, precision) == 0);
+    CHECK((std::isinf(roundedTo(1e39, precision)) && roundedTo(0, precision) == 0));
     CHECK(nearestStep(1e-300, precision) == nextUp(0, precision));
     CHECK(std::isfinite(nearestStep(1e300, precision)));
   }
-  CHECK(roundedTo(65519, ScalePrecision::Float16) == 65504 && std::isinf(roundedTo(65520, ScalePrecision::Float16)));
-  CHECK(roundedTo(0.1, ScalePrecision::Float32) == static_cast<double>(0.1F) &&
-        roundedTo(0.1, ScalePrecision::Float64) == 0.1);
+  CHECK((roundedTo(65519, ScalePrecision::Float16) == 65504 && std::isinf(roundedTo(65520, ScalePrecision::Float16))));
+  CHECK((roundedTo(0.1, ScalePrecision::Float32) == static_cast<double>(0.1F) &&
+         roundedTo(0.1, ScalePrecision::Float64) == 0.1));
 }
 
 /** No number is converted to an integer that has none: NaN and infinities end at an end of the codes, at once. */
@@ -134,13 +135,13 @@ void withoutNumbers() {
       const Alphabet a = Alphabet::withStep(grid, grid == Grid::Integer ? 15 : 16, step, 0);
       for (const double value : {0.0, 5e-324, -1.0, 1e308, infinity, -infinity, nan}) {
         const int code = a.nearest(value);
-        CHECK(code >= a.minCode() && code <= a.maxCode());
+        CHECK((code >= a.minCode() && code <= a.maxCode()));
         a.cell(value);
         a.contains(value);
       }
     }
-  CHECK(clampedWhole(nan, -3, 4) == -3 && clampedWhole(infinity, -3, 4) == 4 && clampedWhole(-1e300, -3, 4) == -3);
-  CHECK(clampedWhole(2.9, -3, 4) == 2 && clampedWhole(1e300, -3, 4) == 4);
+  CHECK((clampedWhole(nan, -3, 4) == -3 && clampedWhole(infinity, -3, 4) == 4 && clampedWhole(-1e300, -3, 4) == -3));
+  CHECK((clampedWhole(2.9, -3, 4) == 2 && clampedWhole(1e300, -3, 4) == 4));
 }
 
 /** Levels, not steps alone, are numbers of the precision. */
@@ -155,27 +156,27 @@ void heldLevels() {
           for (int code = a.minCode(); code <= a.maxCode(); ++code)
             CHECK(std::isfinite(static_cast<float>(a.level(code))));
         } catch (const Error& error) {
-          CHECK(error.code() == "ERR_VERTEXQ_SCALE_RANGE" && bound > most / 1.2);
+          CHECK((error.code() == "ERR_VERTEXQ_SCALE_RANGE" && bound > most / 1.2));
         }
       }
   // All of float64's range in one alphabet.
   const double whole = std::numeric_limits<double>::max();
-  CHECK(
-      throws<Error>([&] { Alphabet::covering(Grid::Asymmetric, 16, -whole, whole, ScalePrecision::Float64); }) ||
-      Alphabet::covering(Grid::Asymmetric, 16, -whole, whole, ScalePrecision::Float64).heldIn(ScalePrecision::Float64));
+  try {
+    const Alphabet all = Alphabet::covering(Grid::Asymmetric, 16, -whole, whole, ScalePrecision::Float64);
+    CHECK(all.heldIn(ScalePrecision::Float64));
+  } catch (const Error& error) {
+    CHECK(error.code() == "ERR_VERTEXQ_SCALE_RANGE");
+  }
   const Alphabet a = Alphabet::withStep(Grid::Asymmetric, 16, 0.75, 3);
-  CHECK(a.scaledBy(1000).scaledBy(-1000).level(5) == a.level(5) && a.scaledBy(1).step() == 1.5);
+  CHECK((a.scaledBy(1000).scaledBy(-1000).level(5) == a.level(5) && a.scaledBy(1).step() == 1.5));
 }
 
 }  // namespace
 
-int main() {
-  withoutNumbers();
-  heldLevels();
-  rangesAndRounding();
-  codesFitSignedBytes();
-  extremes();
-  searchedScalesRoundBetter();
-  roundsToNarrowNumbers();
-  return report();
-}
+TEST_CASE("without numbers") { withoutNumbers(); }
+TEST_CASE("held levels") { heldLevels(); }
+TEST_CASE("ranges and rounding") { rangesAndRounding(); }
+TEST_CASE("codes fit signed bytes") { codesFitSignedBytes(); }
+TEST_CASE("extremes") { extremes(); }
+TEST_CASE("searched scales round better") { searchedScalesRoundBetter(); }
+TEST_CASE("rounds to narrow numbers") { roundsToNarrowNumbers(); }

@@ -1,12 +1,13 @@
 // The blocked walk against the plain one, in both forms and precisions, on random and adversarial tableaux.
 #include "walk/blocked_walk.h"
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "alphabet/scale_search.h"
-#include "check.h"
 #include "linalg/blas.h"
 #include "test_data.h"
 #include "walk/vertex_walk.h"
@@ -58,7 +59,7 @@ double relativeResidual(const Tableau& tableau, const std::vector<double>& w, co
 std::size_t offBounds(const Neuron& neuron, const std::vector<double>& walked) {
   std::size_t count = 0;
   for (std::size_t i = 0; i < walked.size(); ++i) {
-    CHECK(walked[i] >= neuron.low[i] && walked[i] <= neuron.high[i]);
+    CHECK((walked[i] >= neuron.low[i] && walked[i] <= neuron.high[i]));
     count += walked[i] == neuron.low[i] || walked[i] == neuron.high[i] ? 0 : 1;
   }
   return count;
@@ -67,7 +68,7 @@ std::size_t offBounds(const Neuron& neuron, const std::vector<double>& walked) {
 /** What must hold of any vertex, whatever way led there. */
 void checkVertex(const Tableau& tableau, const Neuron& neuron, const std::vector<double>& walked, double tolerance) {
   CHECK(offBounds(neuron, walked) <= tableau.rank());
-  CHECK_AT_MOST(relativeResidual(tableau, neuron.w, walked), tolerance);
+  CHECK_LE(relativeResidual(tableau, neuron.w, walked), tolerance);
 }
 
 template <typename Real>
@@ -101,7 +102,7 @@ void checkForms(const Tableau& tableau, const std::vector<Neuron>& neurons, bool
       // No ties, so there is one way to walk: the vertices are the same up to rounding.
       for (std::size_t i = 0; i < walked.size(); ++i) {
         const double width = neuron.high[i] - neuron.low[i];
-        CHECK_AT_MOST(std::abs(walked[i] - reference[i]), 1e-8 * width);
+        CHECK_LE(std::abs(walked[i] - reference[i]), 1e-8 * width);
         if (reference[i] == neuron.low[i] || reference[i] == neuron.high[i]) CHECK(walked[i] == reference[i]);
       }
     }
@@ -184,7 +185,7 @@ void refactoring() {
     const Neuron neuron = neuronOf(normals(random, 600), Boxes::Cell, Grid::Asymmetric, 8);
     checkVertex(tableau, neuron, walkOnce(exact, neuron), 1e-9);
     checkVertex(tableau, neuron, walkOnce(rough, neuron), 2e-5);
-    CHECK(exact.refactorings() > 0 && rough.refactorings() > 0);
+    CHECK((exact.refactorings() > 0 && rough.refactorings() > 0));
     doubles += rough.walkedInDouble();
   }
   CHECK(doubles > 0);
@@ -197,8 +198,8 @@ void workspace() {
     BlockedWalk<double> walk(tableau, tableau.t);
     walkOnce(walk, neuronOf(normals(random, n), Boxes::Cell, Grid::Asymmetric, 8));
     const auto r = static_cast<double>(rank);
-    CHECK_AT_MOST(static_cast<double>(walk.bytes()) / sizeof(double),
-                  (n - rank > rank ? 1 : 3) * r * r + 400 * r + 12.0 * static_cast<double>(n));
+    CHECK_LE(static_cast<double>(walk.bytes()) / sizeof(double),
+             (n - rank > rank ? 1 : 3) * r * r + 400 * r + 12.0 * static_cast<double>(n));
   }
 }
 
@@ -209,19 +210,15 @@ void cancelled() {
   Neuron neuron = neuronOf(normals(random, 100), Boxes::Cell, Grid::Asymmetric, 8);
   JobControl control;
   control.cancel();
-  CHECK(throws<Cancelled>([&] { walk.run(neuron.w.data(), neuron.low.data(), neuron.high.data(), control); }));
+  CHECK_THROWS_AS([&] { walk.run(neuron.w.data(), neuron.low.data(), neuron.high.data(), control); }(), Cancelled);
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  sameVertices();
-  adversarial();
-  nearDependence();
-  longWalk();
-  refactoring();
-  workspace();
-  cancelled();
-  return report();
-}
+TEST_CASE("same vertices") { sameVertices(); }
+TEST_CASE("adversarial") { adversarial(); }
+TEST_CASE("near dependence") { nearDependence(); }
+TEST_CASE("long walk") { longWalk(); }
+TEST_CASE("refactoring") { refactoring(); }
+TEST_CASE("workspace") { workspace(); }
+TEST_CASE("cancelled") { cancelled(); }

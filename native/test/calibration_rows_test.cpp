@@ -1,10 +1,11 @@
 // Folded rows against the rows themselves.
 #include "calibration/calibration_rows.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 #include <limits>
 
-#include "check.h"
 #include "linalg/blas.h"
 #include "test_data.h"
 
@@ -37,10 +38,10 @@ void sameNorms() {
     }
     CHECK(rows.samples() == m);
     const Matrix r = rows.factor();
-    CHECK(r.rows() == std::min(m, n) && r.cols() == n);
+    CHECK((r.rows() == std::min(m, n) && r.cols() == n));
     for (int trial = 0; trial < 5; ++trial) {
       const std::vector<double> v = normals(random, n);
-      CHECK_AT_MOST(std::abs(norm(r, v) - norm(x, v)), 1e-12 * (norm(x, v) + 1));
+      CHECK_LE(std::abs(norm(r, v) - norm(x, v)), 1e-12 * (norm(x, v) + 1));
     }
   }
 }
@@ -61,17 +62,15 @@ void notFinite() {
   }
   CalibrationRows large(1);
   const double huge[] = {1e308, 1e308, 1e308, 1e308, 1e308};
-  CHECK(throws<Error>([&] {
-    large.add(huge, 5, control);
-    large.factor();
-  }));
+  CHECK_THROWS_AS(
+      [&] {
+        large.add(huge, 5, control);
+        large.factor();
+      }(),
+      Error);
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  sameNorms();
-  notFinite();
-  return report();
-}
+TEST_CASE("same norms") { sameNorms(); }
+TEST_CASE("not finite") { notFinite(); }

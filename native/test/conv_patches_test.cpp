@@ -1,12 +1,14 @@
 // Gathered patches against a convolution's definition, over random shapes; and Gram matrices fed with them.
 #include "calibration/conv_patches.h"
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <string>
 
-#include "check.h"
 #include "error.h"
 #include "linalg/blas.h"
 
@@ -71,7 +73,7 @@ void checkCase(const Case& c, std::size_t axes, std::mt19937_64& random) {
                             {last(c.kernel, axes), last(c.strides, axes), last(c.dilations, axes), pads, c.groups});
   std::int64_t positions = c.shape[0];
   for (std::size_t axis = 0; axis < 3; ++axis) positions *= outputLength(c, axis);
-  CHECK(patches.rows() == size(positions) && patches.groups() == size(c.groups));
+  CHECK((patches.rows() == size(positions) && patches.groups() == size(c.groups)));
   for (std::size_t axis = 0; axis < axes; ++axis)
     CHECK(patches.outputShape()[axis] == size(outputLength(c, 3 - axes + axis)));
   for (std::int64_t group = 0; group < c.groups; ++group) {
@@ -88,7 +90,7 @@ void checkCase(const Case& c, std::size_t axes, std::mt19937_64& random) {
       if (std::any_of(begin, end, [](float value) { return value != 0; })) inside.insert(inside.end(), begin, end);
     }
     const ConvPatches::Group rows = patches.group(size(group)), third = patches.group(size(group), 3);
-    CHECK(rows.count() * patches.width() == inside.size() && rows.count() + rows.zeros() == patches.rows());
+    CHECK((rows.count() * patches.width() == inside.size() && rows.count() + rows.zeros() == patches.rows()));
     std::vector<float> read(inside.size(), -1);
     rows.read(0, rows.count(), read.data());
     CHECK(read == inside);
@@ -201,10 +203,10 @@ void notFinite() {
   GramAccumulator own(9, GramPrecision::Fast);
   own.add(grouped.group(1), 2, control);
   CHECK(own.samples() == 8);
-  CHECK(throws<Error>([&] { own.add(grouped.group(2), 2, control); }));
-  CHECK(throws<Error>([&] { grouped.requireFinite(JobControl()); }));
+  CHECK_THROWS_AS([&] { own.add(grouped.group(2), 2, control); }(), Error);
+  CHECK_THROWS_AS([&] { grouped.requireFinite(JobControl()); }(), Error);
   GramAccumulator wrong(26, GramPrecision::Fast);
-  CHECK(throws<Error>([&] { wrong.add(patches.group(0), 1, control); }));
+  CHECK_THROWS_AS([&] { wrong.add(patches.group(0), 1, control); }(), Error);
 }
 
 /** A Gram matrix of patches has the bytes of that of the same rows written out, whatever waits before them. */
@@ -230,7 +232,7 @@ void gramOfPatches() {
           gram->add(meantRows.data(), seenRows.data(), before, 1, control);
         expected.add(seenRows.data(), meantRows.data(), seen.rows(), 1, control);
         actual.add(seen.group(group), meant.group(group), 7, control);
-        CHECK(actual.samples() == before + seen.rows() && actual.samples() == expected.samples());
+        CHECK((actual.samples() == before + seen.rows() && actual.samples() == expected.samples()));
         const Matrix a = actual.gram(), b = expected.gram(), g = actual.crossGram(), h = expected.crossGram();
         CHECK(std::equal(a.data(), a.data() + n * n, b.data()));
         CHECK(std::equal(g.data(), g.data() + n * n, h.data()));
@@ -239,11 +241,7 @@ void gramOfPatches() {
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  randomShapes();
-  hostile();
-  notFinite();
-  gramOfPatches();
-  return report();
-}
+TEST_CASE("random shapes") { randomShapes(); }
+TEST_CASE("hostile") { hostile(); }
+TEST_CASE("not finite") { notFinite(); }
+TEST_CASE("gram of patches") { gramOfPatches(); }

@@ -1,8 +1,9 @@
 // The coefficients of successive rounding: the reverse Cholesky factor, its order, its damping.
+#include <doctest/doctest.h>
+
 #include <limits>
 #include <numeric>
 
-#include "check.h"
 #include "decode/cholesky.h"
 #include "decode/coefficients.h"
 #include "decode/damping.h"
@@ -39,8 +40,8 @@ void matchReference(const Matrix& h, DecodeOrder kind, const Matrix& expected, d
   CHECK(result.order == decodeOrder(h, kind));
   CHECK(result.damping == 0.01);
   CHECK(result.doublePrecision == (sizeof(Real) == 8));
-  CHECK_AT_MOST(largestDifference(result.m, expected), tolerance);
-  CHECK_AT_MOST(std::abs(result.logDeterminant - logDeterminant), tolerance * static_cast<double>(h.cols()));
+  CHECK_LE(largestDifference(result.m, expected), tolerance);
+  CHECK_LE(std::abs(result.logDeterminant - logDeterminant), tolerance * static_cast<double>(h.cols()));
 }
 
 void matchReference() {
@@ -73,17 +74,17 @@ void dampingOfDeadInputs() {
   h(1, 1) = 4;
   CHECK(dampingUnit(h) == 3);
   const Matrix d = damped(h, 0.5);
-  CHECK(d(0, 0) == 3.5 && d(1, 1) == 5.5 && d(2, 2) == 3 && d(3, 3) == 3);
+  CHECK((d(0, 0) == 3.5 && d(1, 1) == 5.5 && d(2, 2) == 3 && d(3, 3) == 3));
   CHECK(dampingUnit(Matrix(3, 3)) == 1);
   for (const double bad : {-1.0, kInfinity, std::nan("")}) {
     h(2, 2) = bad;
-    CHECK(throws<Error>([&] { dampingUnit(h); }));
-    CHECK(throws<Error>([&] { nearestPlaneCoefficients(h, 0.01, DecodeOrder::Activation, 1, JobControl()); }));
-    CHECK(throws<Error>([&] { gpfqCoefficients(h, DecodeOrder::Activation); }));
+    CHECK_THROWS_AS([&] { dampingUnit(h); }(), Error);
+    CHECK_THROWS_AS([&] { nearestPlaneCoefficients(h, 0.01, DecodeOrder::Activation, 1, JobControl()); }(), Error);
+    CHECK_THROWS_AS([&] { gpfqCoefficients(h, DecodeOrder::Activation); }(), Error);
   }
   h(2, 2) = 0;
   h(0, 1) = h(1, 0) = std::nan("");
-  CHECK(throws<Error>([&] { nearestPlaneCoefficients(h, 0.01, DecodeOrder::Natural, 1, JobControl()); }));
+  CHECK_THROWS_AS([&] { nearestPlaneCoefficients(h, 0.01, DecodeOrder::Natural, 1, JobControl()); }(), Error);
 }
 
 /** Any Gram matrix has coefficients; without damping a singular one takes more than was asked for. */
@@ -97,7 +98,7 @@ void everyKind() {
         const auto result =
             nearestPlaneCoefficients(castTo<Real>(h), damping, DecodeOrder::Activation, 1, JobControl());
         CHECK(result.damping >= damping);
-        CHECK(damping < 0.01 || result.damping == damping);
+        CHECK((damping < 0.01 || result.damping == damping));
         if (n == 90 && damping == 0 && kind != "zero") CHECK(result.damping >= kLeastDamping);
         for (std::size_t i = 0; i < n * n; ++i) CHECK(std::isfinite(result.m.data()[i]));
       }
@@ -116,8 +117,7 @@ void scaleFree(int most) {
     const auto result = nearestPlaneCoefficients(scaled, 0.01, DecodeOrder::Natural, 1, JobControl());
     CHECK(result.doublePrecision == expected.doublePrecision);
     CHECK(std::equal(result.m.data(), result.m.data() + 400, expected.m.data()));
-    CHECK_AT_MOST(std::abs(result.logDeterminant - expected.logDeterminant - 20 * exponent * std::log(2.0)),
-                  1e-9 * most);
+    CHECK_LE(std::abs(result.logDeterminant - expected.logDeterminant - 20 * exponent * std::log(2.0)), 1e-9 * most);
   }
 }
 
@@ -127,9 +127,9 @@ void floatFallsBack() {
   const Matrix h = damped(gramOf(data("low rank", random, 20, 60)), 1e-9);
   // Rounded to float32, H itself is indefinite by 1e-7 of its norm: then even float64 needs that much damping.
   const auto result = nearestPlaneCoefficients(castTo<float>(h), 0, DecodeOrder::Natural, 1, JobControl());
-  CHECK(result.doublePrecision && result.damping < 1e-5);
+  CHECK((result.doublePrecision && result.damping < 1e-5));
   const auto wide = nearestPlaneCoefficients(h, 0, DecodeOrder::Natural, 1, JobControl());
-  CHECK(wide.doublePrecision && wide.damping == 0);
+  CHECK((wide.doublePrecision && wide.damping == 0));
 }
 
 template <typename Real>
@@ -147,7 +147,7 @@ void choleskyBytes() {
   for (std::size_t j = 1; j < n; ++j) CHECK(expected(0, j) == h(0, j));
   JobControl cancelled;
   cancelled.cancel();
-  CHECK(throws<Cancelled>([&] { choleskyLower(expected, 1, cancelled); }));
+  CHECK_THROWS_AS([&] { choleskyLower(expected, 1, cancelled); }(), Cancelled);
   BasicMatrix<Real> indefinite(2, 2);
   indefinite(0, 0) = indefinite(1, 1) = 1;
   indefinite(1, 0) = 2;
@@ -156,17 +156,13 @@ void choleskyBytes() {
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  matchReference();
-  orders();
-  dampingOfDeadInputs();
-  everyKind<double>();
-  everyKind<float>();
-  scaleFree<double>(900);
-  scaleFree<float>(100);
-  floatFallsBack();
-  choleskyBytes<double>();
-  choleskyBytes<float>();
-  return report();
-}
+TEST_CASE("match reference") { matchReference(); }
+TEST_CASE("orders") { orders(); }
+TEST_CASE("damping of dead inputs") { dampingOfDeadInputs(); }
+TEST_CASE("every kind: double") { everyKind<double>(); }
+TEST_CASE("every kind: float") { everyKind<float>(); }
+TEST_CASE("scale free: double, 900") { scaleFree<double>(900); }
+TEST_CASE("scale free: float, 100") { scaleFree<float>(100); }
+TEST_CASE("float falls back") { floatFallsBack(); }
+TEST_CASE("cholesky bytes: double") { choleskyBytes<double>(); }
+TEST_CASE("cholesky bytes: float") { choleskyBytes<float>(); }

@@ -1,5 +1,6 @@
 // Coordinate descent: the error never rises, no single change is left that helps.
-#include "check.h"
+#include <doctest/doctest.h>
+
 #include "decode/coordinate_descent.h"
 #include "decode/damping.h"
 #include "decode_test_data.h"
@@ -72,12 +73,12 @@ void neverRises(double tolerance) {
           const double before = reference::outputError(hWide, w, &start[k * n]);
           const double after = reference::outputError(hWide, w, q.data());
           const DescentOutcome& outcome = d.outcomes[k];
-          CHECK_AT_MOST(after, before);
-          CHECK(outcome.changes == 0 || after < before);
+          CHECK_LE(after, before);
+          CHECK((outcome.changes == 0 || after < before));
           // Along the valley of a singular H a fine alphabet takes many small changes: there their bound may end it.
-          CHECK(outcome.converged || (choice.levels >= 32 && outcome.changes == kMostDescentChanges * n));
+          CHECK((outcome.converged || (choice.levels >= 32 && outcome.changes == kMostDescentChanges * n)));
           settled = settled && outcome.converged;
-          CHECK_AT_MOST(std::abs(before - after - outcome.decrease), tolerance * before);
+          CHECK_LE(std::abs(before - after - outcome.decrease), tolerance * before);
           for (std::size_t i = 0; i < n; ++i)
             CHECK(q[i] == static_cast<Real>(layer.alphabets.of(k, i).level(d.codes[k * n + i])));
           // What is left to gain by one change is within the noise.
@@ -90,8 +91,8 @@ void neverRises(double tolerance) {
             const Alphabet& a = layer.alphabets.of(k, i);
             const double change = static_cast<Real>(a.level(a.nearest(q[i] - gradient / hWide(i, i)))) - q[i];
             const double gain = -(2 * gradient + hWide(i, i) * change) * change;
-            CHECK_AT_MOST(gain, tolerance * std::abs(change) * std::sqrt(hWide(i, i)) *
-                                    (noise + std::sqrt(hWide(i, i)) * std::abs(change)));
+            CHECK_LE(gain, tolerance * std::abs(change) * std::sqrt(hWide(i, i)) *
+                               (noise + std::sqrt(hWide(i, i)) * std::abs(change)));
           }
           if (scale != 1) continue;
           const std::vector<double> paper =
@@ -105,7 +106,7 @@ void neverRises(double tolerance) {
         for (const DescentOutcome& outcome : descendFrom(h, layer, again).outcomes) CHECK(outcome.changes == 0);
       }
   // Best change first ends elsewhere than sweeps do, and not worse by much on the whole.
-  CHECK_AT_MOST(fastSum, 1.05 * referenceSum);
+  CHECK_LE(fastSum, 1.05 * referenceSum);
 }
 
 template <typename Real>
@@ -117,7 +118,7 @@ void sameBytesForAnyThreads() {
   const Descended<Real> one = descendFrom(h, layer, start);
   for (const unsigned threads : {2u, 7u}) {
     const Descended<Real> many = descendFrom(h, layer, start, threads);
-    CHECK(one.codes == many.codes && one.values == many.values);
+    CHECK((one.codes == many.codes && one.values == many.values));
   }
 }
 
@@ -129,18 +130,15 @@ void cancels() {
   std::vector<std::int8_t> codes(30);
   JobControl control;
   control.cancel();
-  CHECK(throws<Cancelled>(
-      [&] { descend(h, layer.weights.data(), 3, layer.alphabets, codes.data(), values.data(), 1, control); }));
+  CHECK_THROWS_AS(
+      [&] { descend(h, layer.weights.data(), 3, layer.alphabets, codes.data(), values.data(), 1, control); }(),
+      Cancelled);
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  neverRises<double>(1e-11);
-  neverRises<float>(1e-4);
-  sameBytesForAnyThreads<double>();
-  sameBytesForAnyThreads<float>();
-  cancels();
-  return report();
-}
+TEST_CASE("never rises: double, 1e-11") { neverRises<double>(1e-11); }
+TEST_CASE("never rises: float, 1e-4") { neverRises<float>(1e-4); }
+TEST_CASE("same bytes for any threads: double") { sameBytesForAnyThreads<double>(); }
+TEST_CASE("same bytes for any threads: float") { sameBytesForAnyThreads<float>(); }
+TEST_CASE("cancels") { cancels(); }

@@ -1,7 +1,8 @@
 // Free entries: least squares, then nearest plane, against plain loops; their limits where all or nothing is free.
+#include <doctest/doctest.h>
+
 #include <numeric>
 
-#include "check.h"
 #include "decode/coefficients.h"
 #include "decode/damping.h"
 #include "decode/free_entries.h"
@@ -58,7 +59,7 @@ void matchReference(double residualTolerance, double errorTolerance) {
           if (isFree[i])
             CHECK(q[i] == static_cast<Real>(layer.alphabets.of(k, i).level(codes[i])));
           else
-            CHECK(q[i] == static_cast<Real>(start[i]) && codes[i] == 99);
+            CHECK((q[i] == static_cast<Real>(start[i]) && codes[i] == 99));
         }
         if (!free.empty()) {
           // H_T (target - w) = 0, against what is summed up there.
@@ -70,7 +71,7 @@ void matchReference(double residualTolerance, double errorTolerance) {
               size += std::sqrt(hWide(static_cast<std::size_t>(t), static_cast<std::size_t>(t)) * hWide(i, i)) *
                       std::abs(shift);
             }
-            CHECK_AT_MOST(std::abs(sum), residualTolerance * size);
+            CHECK_LE(std::abs(sum), residualTolerance * size);
           }
         }
         const std::vector<double> paper = reference::freeEntries(hWide, neuron, start, free);
@@ -78,7 +79,7 @@ void matchReference(double residualTolerance, double errorTolerance) {
         fastSum += reference::outputError(hWide, neuron.weights, fast.data());
         referenceSum += reference::outputError(hWide, neuron.weights, paper.data());
       }
-      CHECK_AT_MOST(std::abs(fastSum - referenceSum), errorTolerance * referenceSum + 1e-30);
+      CHECK_LE(std::abs(fastSum - referenceSum), errorTolerance * referenceSum + 1e-30);
     }
 }
 
@@ -106,7 +107,7 @@ void codesOfGoodData(double tolerance) {
       all += n;
     }
   }
-  CHECK_AT_MOST(static_cast<double>(different), tolerance * static_cast<double>(all));
+  CHECK_LE(static_cast<double>(different), tolerance * static_cast<double>(all));
 }
 
 /**
@@ -143,7 +144,7 @@ void limits() {
     std::vector<Real> q = before;
     std::vector<std::int8_t> codes(n, 99);
     decoder.decode(&weights[k * n], q.data(), codes.data(), nullptr, 0, layer.alphabets, k);
-    CHECK(q == before && codes == std::vector<std::int8_t>(n, 99));
+    CHECK((q == before && codes == std::vector<std::int8_t>(n, 99)));
     const int one = static_cast<int>(3 * k);
     decoder.decode(&weights[k * n], q.data(), codes.data(), &one, 1, layer.alphabets, k);
     const double target = reference::freeTargets(hWide, layer.neuron(k), layer.rounded(k), {one})[0];
@@ -168,7 +169,7 @@ void singular() {
       std::vector<std::int8_t> codes(n);
       if (kind == "zero" || kind == "zero columns") continue;  // damped() takes care of dead inputs
       const auto outcome = decoder.decode(&weights[k * n], q.data(), codes.data(), free.data(), 40, layer.alphabets, k);
-      CHECK(outcome.doublePrecision && outcome.damping > 0);
+      CHECK((outcome.doublePrecision && outcome.damping > 0));
       for (std::size_t i = 0; i < n; ++i) CHECK(std::isfinite(q[i]));
     }
   }
@@ -194,7 +195,7 @@ void wideSystems() {
                  .doublePrecision);
       answers.push_back(codes);
     }
-    CHECK(answers[0] == answers[1] && answers[0] == answers[2]);
+    CHECK((answers[0] == answers[1] && answers[0] == answers[2]));
   }
   const Matrix hard = damped(gramOf(data("low rank", random, 30, n)), 1e-10);
   const FreeEntrySystem<double> system(hard);
@@ -204,7 +205,7 @@ void wideSystems() {
     std::vector<std::int8_t> codes(n);
     const auto outcome =
         decoder.decode(&layer.weights[k * n], q.data(), codes.data(), free.data(), free.size(), layer.alphabets, k);
-    CHECK(outcome.doublePrecision && outcome.damping == 0);
+    CHECK((outcome.doublePrecision && outcome.damping == 0));
   }
   Matrix broken = h;
   broken(free[1], free[0]) = broken(free[0], free[1]) = std::nan("");
@@ -212,9 +213,12 @@ void wideSystems() {
   FreeEntryDecoder<double> brokenDecoder(brokenSystem, n);
   std::vector<double> q = layer.rounded(0);
   std::vector<std::int8_t> codes(n);
-  CHECK(throws<Error>([&] {
-    brokenDecoder.decode(layer.weights.data(), q.data(), codes.data(), free.data(), free.size(), layer.alphabets, 0);
-  }));
+  CHECK_THROWS_AS(
+      [&] {
+        brokenDecoder.decode(layer.weights.data(), q.data(), codes.data(), free.data(), free.size(), layer.alphabets,
+                             0);
+      }(),
+      Error);
 }
 
 /** H(q - w) */
@@ -255,7 +259,7 @@ void redecodesAsDecodes() {
                                  width));
           std::vector<bool> isFree(n);
           for (const int i : free) isFree[static_cast<std::size_t>(i)] = true;
-          for (std::size_t i = 0; i < n; ++i) CHECK(isFree[i] || codes[i] == start[i]);
+          for (std::size_t i = 0; i < n; ++i) CHECK((isFree[i] || codes[i] == start[i]));
           if (codes == expected) continue;
           // A neuron of values on levels and ties may be as well off with other codes.
           const auto error = [&](const std::vector<std::int8_t>& found) {
@@ -264,7 +268,7 @@ void redecodesAsDecodes() {
             return reference::outputError(hWide, w, v.data());
           };
           CHECK(k % 5 == 2);
-          CHECK_AT_MOST(std::abs(error(codes) - error(expected)), 1e-2 * error(expected));
+          CHECK_LE(std::abs(error(codes) - error(expected)), 1e-2 * error(expected));
         }
     }
 }
@@ -280,7 +284,7 @@ void redecodeRefuses() {
     std::vector<std::int8_t> codes(n, 99);
     const bool done =
         decoder.redecode(q.data(), gradient.data(), codes.data(), inputs.data(), 20, layer.alphabets, 0, 8);
-    CHECK(done || codes == std::vector<std::int8_t>(n, 99));
+    CHECK((done || codes == std::vector<std::int8_t>(n, 99)));
     return !done;
   };
   const Matrix h = damped(gramOf(gaussian(random, 200, n)), 0.01);
@@ -321,19 +325,15 @@ void redecodeRefuses() {
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  matchReference<double>(1e-8, 1e-2);
-  matchReference<float>(1e-4, 1e-1);
-  codesOfGoodData<double>(1e-3);
-  codesOfGoodData<float>(1e-2);
-  limits<double>();
-  limits<float>();
-  singular<double>();
-  singular<float>();
-  wideSystems();
-  redecodesAsDecodes<double>();
-  redecodesAsDecodes<float>();
-  redecodeRefuses();
-  return report();
-}
+TEST_CASE("match reference: double, 1e-8, 1e-2") { matchReference<double>(1e-8, 1e-2); }
+TEST_CASE("match reference: float, 1e-4, 1e-1") { matchReference<float>(1e-4, 1e-1); }
+TEST_CASE("codes of good data: double, 1e-3") { codesOfGoodData<double>(1e-3); }
+TEST_CASE("codes of good data: float, 1e-2") { codesOfGoodData<float>(1e-2); }
+TEST_CASE("limits: double") { limits<double>(); }
+TEST_CASE("limits: float") { limits<float>(); }
+TEST_CASE("singular: double") { singular<double>(); }
+TEST_CASE("singular: float") { singular<float>(); }
+TEST_CASE("wide systems") { wideSystems(); }
+TEST_CASE("redecodes as decodes: double") { redecodesAsDecodes<double>(); }
+TEST_CASE("redecodes as decodes: float") { redecodesAsDecodes<float>(); }
+TEST_CASE("redecode refuses") { redecodeRefuses(); }

@@ -1,10 +1,11 @@
 // The K-best search: the nearest plane with one answer, the optimum with all of them.
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "alphabet/scale_search.h"
-#include "check.h"
 #include "decode/k_best.h"
 #include "linalg/blas.h"
 #include "linalg/real_blas.h"
@@ -84,7 +85,7 @@ void allAnswersHoldTheOptimum() {
       for (std::size_t i = 0; i < size; ++i) codes[i] = static_cast<std::int8_t>(bits >> i & 1u ? 0 : -1);
       least = std::min(least, problem.error(codes));
     }
-    CHECK_AT_MOST(problem.error(problem.search(std::size_t{1} << size)), least * (1 + 1e-12));
+    CHECK_LE(problem.error(problem.search(std::size_t{1} << size)), least * (1 + 1e-12));
   }
 }
 
@@ -152,7 +153,7 @@ void matchPlainSearch() {
         const std::vector<std::int8_t> codes = problem.search(width);
         CHECK(codes == plainSearch(problem, width));
         for (std::size_t i = 0; i < size; ++i)
-          CHECK(codes[i] >= problem.alphabets[i].minCode() && codes[i] <= problem.alphabets[i].maxCode());
+          CHECK((codes[i] >= problem.alphabets[i].minCode() && codes[i] <= problem.alphabets[i].maxCode()));
       }
     }
 }
@@ -228,13 +229,9 @@ void hostile() {
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  oneAnswerIsNearestPlane();
-  allAnswersHoldTheOptimum();
-  moreAnswersHelpOnAverage();
-  matchPlainSearch();
-  turns();
-  hostile();
-  return report();
-}
+TEST_CASE("one answer is nearest plane") { oneAnswerIsNearestPlane(); }
+TEST_CASE("all answers hold the optimum") { allAnswersHoldTheOptimum(); }
+TEST_CASE("more answers help on average") { moreAnswersHelpOnAverage(); }
+TEST_CASE("match plain search") { matchPlainSearch(); }
+TEST_CASE("turns") { turns(); }
+TEST_CASE("hostile") { hostile(); }

@@ -1,8 +1,9 @@
 // Successive rounding: GPTQ and GPFQ against the papers' own loops, and every code the nearest to its centre.
+#include <doctest/doctest.h>
+
 #include <limits>
 #include <numeric>
 
-#include "check.h"
 #include "decode/coefficients.h"
 #include "decode/damping.h"
 #include "decode/successive_rounding.h"
@@ -74,7 +75,7 @@ void identityIsNearest(ScalePrecision precision) {
         CHECK(out.codes[i] == code);
         // A step that is no float32 number makes a float32 level that is off by a rounding.
         const double slack = sizeof(Real) == 4 && precision == ScalePrecision::Float64 ? 2e-7 : 0;
-        CHECK_AT_MOST(std::abs(out.values[i] - static_cast<Real>(a.level(code))), slack * std::abs(a.level(code)));
+        CHECK_LE(std::abs(out.values[i] - static_cast<Real>(a.level(code))), slack * std::abs(a.level(code)));
       }
     }
 }
@@ -139,8 +140,8 @@ void matchGptq(double tolerance) {
         referenceError += reference::outputError(h, neuron.weights, paper.data());
       }
     }
-  CHECK_AT_MOST(std::abs(fastError - referenceError), tolerance * referenceError);
-  CHECK_AT_MOST(static_cast<double>(different), tolerance * static_cast<double>(all));
+  CHECK_LE(std::abs(fastError - referenceError), tolerance * referenceError);
+  CHECK_LE(static_cast<double>(different), tolerance * static_cast<double>(all));
 }
 
 template <typename Real>
@@ -174,7 +175,7 @@ void matchGpfq(double tolerance) {
         all += n;
       }
     }
-  CHECK_AT_MOST(static_cast<double>(different), tolerance * static_cast<double>(all));
+  CHECK_LE(static_cast<double>(different), tolerance * static_cast<double>(all));
 }
 
 template <typename Real>
@@ -206,7 +207,7 @@ void refusals() {
   successiveRounding(c, task, 1, control);
   CHECK(codes == decode(c, layer.weights, layer.alphabets).codes);
   control.cancel();
-  CHECK(throws<Cancelled>([&] { successiveRounding(c, task, 1, control); }));
+  CHECK_THROWS_AS([&] { successiveRounding(c, task, 1, control); }(), Cancelled);
   c.m(2, 3) = std::nan("");
   std::string message;
   try {
@@ -220,20 +221,20 @@ void refusals() {
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
+TEST_CASE("identity is nearest: double, ScalePrecision::Float32") {
   identityIsNearest<double>(ScalePrecision::Float32);
-  identityIsNearest<double>(ScalePrecision::Float64);
-  identityIsNearest<float>(ScalePrecision::Float32);
-  identityIsNearest<float>(ScalePrecision::Float64);
-  everyCodeIsNearest<double>(1e-12);
-  everyCodeIsNearest<float>(1e-5);
-  matchGptq<double>(1e-9);
-  matchGptq<float>(1e-2);
-  matchGpfq<double>(1e-9);
-  matchGpfq<float>(1e-2);
-  sameBytesForAnyThreads<double>();
-  sameBytesForAnyThreads<float>();
-  refusals();
-  return report();
 }
+TEST_CASE("identity is nearest: double, ScalePrecision::Float64") {
+  identityIsNearest<double>(ScalePrecision::Float64);
+}
+TEST_CASE("identity is nearest: float, ScalePrecision::Float32") { identityIsNearest<float>(ScalePrecision::Float32); }
+TEST_CASE("identity is nearest: float, ScalePrecision::Float64") { identityIsNearest<float>(ScalePrecision::Float64); }
+TEST_CASE("every code is nearest: double, 1e-12") { everyCodeIsNearest<double>(1e-12); }
+TEST_CASE("every code is nearest: float, 1e-5") { everyCodeIsNearest<float>(1e-5); }
+TEST_CASE("match gptq: double, 1e-9") { matchGptq<double>(1e-9); }
+TEST_CASE("match gptq: float, 1e-2") { matchGptq<float>(1e-2); }
+TEST_CASE("match gpfq: double, 1e-9") { matchGpfq<double>(1e-9); }
+TEST_CASE("match gpfq: float, 1e-2") { matchGpfq<float>(1e-2); }
+TEST_CASE("same bytes for any threads: double") { sameBytesForAnyThreads<double>(); }
+TEST_CASE("same bytes for any threads: float") { sameBytesForAnyThreads<float>(); }
+TEST_CASE("refusals") { refusals(); }

@@ -10,8 +10,8 @@
 
 #include "alphabet/alphabet.h"
 #include "decode/layer_alphabets.h"
-#include "decode/reference.h"
 #include "linalg/matrix.h"
+#include "reference/decoders.h"
 #include "test_data.h"
 
 namespace vertexq::testing {

@@ -1,12 +1,13 @@
 // Leading eigen-directions against Jacobi's method and against what defines them.
 #include "calibration/eigenspace.h"
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
 
-#include "check.h"
 #include "error.h"
 #include "linalg/blas.h"
 #include "linalg/real_blas.h"
@@ -65,7 +66,7 @@ std::vector<double> jacobi(Matrix a) {
 void checkPart(const Matrix& h, const Eigenspace& space, std::size_t rank) {
   const Matrix a = space.leadingPart(rank, 2);
   const std::size_t n = h.rows(), r = a.rows();
-  CHECK(a.cols() == n && r == std::min(rank, space.rank()));
+  CHECK((a.cols() == n && r == std::min(rank, space.rank())));
   if (r == 0) return;
   const std::vector<double>& values = space.values();
   const double top = values[0], tolerance = 1e-14 * (20 + static_cast<double>(n));
@@ -73,10 +74,10 @@ void checkPart(const Matrix& h, const Eigenspace& space, std::size_t rank) {
                ah = product(linalg::kPlain, a, linalg::kPlain, h);
   for (std::size_t k = 0; k < r; ++k) {
     for (std::size_t l = 0; l < r; ++l)
-      CHECK_AT_MOST(std::abs(squared(k, l) - (k == l ? values[k] : 0)),
-                    tolerance * std::sqrt(values[k]) * std::sqrt(values[l]));
+      CHECK_LE(std::abs(squared(k, l) - (k == l ? values[k] : 0)),
+               tolerance * std::sqrt(values[k]) * std::sqrt(values[l]));
     for (std::size_t j = 0; j < n; ++j)
-      CHECK_AT_MOST(std::abs(ah(k, j) - values[k] * a(k, j)), tolerance * top * std::sqrt(values[k]));
+      CHECK_LE(std::abs(ah(k, j) - values[k] * a(k, j)), tolerance * top * std::sqrt(values[k]));
   }
 }
 
@@ -92,7 +93,7 @@ void checkAgainstJacobi() {
         CHECK(std::is_sorted(space.values().rbegin(), space.values().rend()));
         for (std::size_t k = 0; k < n; ++k) {
           CHECK(space.values()[k] >= 0);
-          CHECK_AT_MOST(std::abs(space.values()[k] - expected[k]), 1e-14 * static_cast<double>(n) * expected[0] * 4);
+          CHECK_LE(std::abs(space.values()[k] - expected[k]), 1e-14 * static_cast<double>(n) * expected[0] * 4);
         }
         CHECK(space.rank() <= std::min(m, n));
         if (kind == "gaussian") CHECK(space.rank() == std::min(m, n));
@@ -133,15 +134,15 @@ void scales() {
     Matrix scaled = h;
     for (std::size_t i = 0; i < 400; ++i) scaled.data()[i] = std::scalbn(scaled.data()[i], exponent);
     const LeadingEigenspace both = leadingEigenspace(scaled, 10);
-    CHECK(both.part.rows() == 10 && both.eigenvalues.size() == 20);
+    CHECK((both.part.rows() == 10 && both.eigenvalues.size() == 20));
     // Subnormal entries have few bits left.
     const double tolerance = exponent < -1010 ? 0.01 : 1e-12;
     for (std::size_t k = 0; k < 10; ++k) {
-      CHECK_AT_MOST(std::abs(std::scalbn(both.eigenvalues[k], -exponent) - plain.values()[k]),
-                    tolerance * plain.values()[0]);
+      CHECK_LE(std::abs(std::scalbn(both.eigenvalues[k], -exponent) - plain.values()[k]),
+               tolerance * plain.values()[0]);
       double norm = 0;
       for (std::size_t j = 0; j < 20; ++j) norm += std::pow(both.part(k, j) * std::exp2(-0.5 * exponent), 2);
-      CHECK_AT_MOST(std::abs(norm - plain.values()[k]), tolerance * plain.values()[0]);
+      CHECK_LE(std::abs(norm - plain.values()[k]), tolerance * plain.values()[0]);
     }
   }
 }
@@ -182,16 +183,12 @@ void hostile() {
   for (std::size_t i = 0; i < 100; ++i) noisy.data()[i] *= 1 + 1e-7 * normals(random, 1)[0];
   CHECK(Eigenspace(noisy).values().back() >= 0);
   const LeadingEigenspace none = leadingEigenspace(Matrix(), 3);
-  CHECK(none.part.rows() == 0 && none.eigenvalues.empty());
+  CHECK((none.part.rows() == 0 && none.eigenvalues.empty()));
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  checkAgainstJacobi();
-  drivers();
-  scales();
-  hostile();
-  return report();
-}
+TEST_CASE("check against jacobi") { checkAgainstJacobi(); }
+TEST_CASE("drivers") { drivers(); }
+TEST_CASE("scales") { scales(); }
+TEST_CASE("hostile") { hostile(); }

@@ -1,11 +1,12 @@
 // The parts of a fit in float32 and in float64: single codes differ, the errors of whole layers agree to a percent.
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "alphabet/scale_search.h"
 #include "calibration/eigenspace.h"
-#include "check.h"
 #include "decode/coefficients.h"
 #include "decode/coordinate_descent.h"
 #include "decode/damping.h"
@@ -191,16 +192,12 @@ void errorsAgree() {
           const double ratio = std::sqrt(single.*error / twice.*error);
           if (!(std::abs(ratio - 1) <= 0.01))
             std::fprintf(stderr, "%s, %zu inputs, %d levels, groups of %zu:\n", name, size.inputs, levels, groupSize);
-          CHECK_AT_MOST(std::abs(ratio - 1), 0.01);
+          CHECK_LE(std::abs(ratio - 1), 0.01);
         }
-        CHECK(twice.polished <= twice.searched * (1 + 1e-9) && twice.polished < twice.gpfq);
+        CHECK((twice.polished <= twice.searched * (1 + 1e-9) && twice.polished < twice.gpfq));
       }
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  errorsAgree();
-  return report();
-}
+TEST_CASE("errors agree") { errorsAgree(); }

@@ -1,11 +1,12 @@
 // Methods that fit codes to Gram matrices: their errors are what they say, and none is worse than its parts.
 #include "method/fit_layer.h"
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "check.h"
 #include "decode/damping.h"
 #include "linalg/blas.h"
 #include "method/targets.h"
@@ -66,7 +67,7 @@ std::vector<double> values(const Rounded& rounded, std::size_t n, std::size_t gr
   for (std::size_t i = 0; i < q.size(); ++i) {
     const Alphabet& a = rounded.alphabets[i / n * groups + i % n / groupSize];
     q[i] = a.level(rounded.codes[i]);
-    CHECK(q[i] >= a.lowest() && q[i] <= a.highest() && a.contains(q[i]));
+    CHECK((q[i] >= a.lowest() && q[i] <= a.highest() && a.contains(q[i])));
   }
   return q;
 }
@@ -144,8 +145,8 @@ void neverWorseThanItsParts() {
           const std::vector<double> msq = dampedErrors(layer, FitOptions::kDefaultDamping, values(plain, n, groupSize));
           for (std::size_t neuron = 0; neuron < neurons; ++neuron) {
             const double slack = 1 + 1e-9, floor = 1e-9 * msq[neuron] + std::numeric_limits<double>::min();
-            CHECK_AT_MOST(vertex[neuron], gptq[neuron] * slack + floor);
-            CHECK_AT_MOST(gptq[neuron], msq[neuron] * slack + floor);
+            CHECK_LE(vertex[neuron], gptq[neuron] * slack + floor);
+            CHECK_LE(gptq[neuron], msq[neuron] * slack + floor);
           }
           errors(FitMethod::Gpfq);
         }
@@ -161,9 +162,9 @@ void morePassesNeverHurt() {
     for (const std::size_t passes : {0, 1, 3, 9, 30}) {
       options.passes = passes;
       const Fitted fitted = fit(layer, options);
-      CHECK(fitted.passes == passes && fitted.rank == 60);
+      CHECK((fitted.passes == passes && fitted.rank == 60));
       const std::vector<double> errors = dampedErrors(layer, options.damping, values(fitted.rounded, 80, 80));
-      for (std::size_t k = 0; k < 12; ++k) CHECK_AT_MOST(errors[k], before[k] * (1 + 1e-9));
+      for (std::size_t k = 0; k < 12; ++k) CHECK_LE(errors[k], before[k] * (1 + 1e-9));
       before = errors;
       total = 0;
       for (const double e : errors) total += e;
@@ -187,7 +188,7 @@ void threadsDoNotMatter() {
         codes = fitted.rounded.codes;
         steps = found;
       }
-      CHECK(codes == fitted.rounded.codes && steps == found);
+      CHECK((codes == fitted.rounded.codes && steps == found));
     }
   }
 }
@@ -208,7 +209,7 @@ void correctsErrors() {
         right += (data.cross(i, j) - data.h(i, j)) * layer.w[k * 40 + j];
         size += std::abs(h(i, j) * layer.w[k * 40 + j]);
       }
-      CHECK_AT_MOST(std::abs(left - right), 1e-10 * size + 1e-300);
+      CHECK_LE(std::abs(left - right), 1e-10 * size + 1e-300);
     }
   for (const FitMethod method : {FitMethod::Vertex, FitMethod::Gptq}) {
     const FitOptions options = optionsOf(method, Grid::Asymmetric, 16, 40, ScaleRule::Search);
@@ -222,11 +223,11 @@ void correctsErrors() {
         signal += outputError({zero, {}, {}, 8}, layer.meant, &q[k * 40], &layer.w[k * 40]);
       }
       const Norms norms = gramError(layer.weights(), fitted.rounded, 40, data, options.damping, 2, control);
-      CHECK_AT_MOST(std::abs(norms.error - std::sqrt(total)), 1e-6 * std::sqrt(signal));
-      CHECK_AT_MOST(std::abs(norms.signal - std::sqrt(signal)), 1e-9 * std::sqrt(signal));
+      CHECK_LE(std::abs(norms.error - std::sqrt(total)), 1e-6 * std::sqrt(signal));
+      CHECK_LE(std::abs(norms.signal - std::sqrt(signal)), 1e-9 * std::sqrt(signal));
       return total;
     };
-    CHECK_AT_MOST(error(true), error(false));
+    CHECK_LE(error(true), error(false));
   }
 }
 
@@ -247,10 +248,10 @@ void heldOutDataDampsTheCorrection() {
     };
     Matrix none(40, 6);
     std::copy(layer.w.begin(), layer.w.end(), none.data());
-    CHECK_AT_MOST(error(chosen.targets), error(none) * (1 + 1e-9));
+    CHECK_LE(error(chosen.targets), error(none) * (1 + 1e-9));
     for (const double damping : kCorrectionDampings)
-      CHECK_AT_MOST(error(chosen.targets),
-                    error(fitTargets(layer.weights(), data, damped(data.h, damping), 2, control)) * (1 + 1e-9));
+      CHECK_LE(error(chosen.targets),
+               error(fitTargets(layer.weights(), data, damped(data.h, damping), 2, control)) * (1 + 1e-9));
     CHECK(chosen.damping >= (samples == 20 ? 0.1 : 0));
   }
 }
@@ -267,7 +268,7 @@ void scaleDoesNotMatter() {
     for (std::size_t i = 0; i < 120 * 32; ++i) scaled.seen.data()[i] = std::ldexp(scaled.seen.data()[i], -exponent);
     const Fitted fitted = fit(scaled, options);
     CHECK(fitted.rounded.codes == plain.rounded.codes);
-    CHECK(fitted.sphereGap && plain.sphereGap && std::abs(*fitted.sphereGap - *plain.sphereGap) < 1e-6);
+    CHECK((fitted.sphereGap && plain.sphereGap && std::abs(*fitted.sphereGap - *plain.sphereGap) < 1e-6));
   }
 }
 
@@ -281,11 +282,11 @@ void plainRounding() {
     const AlphabetOptions alphabet{Grid::Asymmetric, 8, 8};
     const Rounded byGram = roundByGram(layer.weights(), data.h, alphabet, scale, 2, control);
     const Rounded byRows = roundLayer(layer.weights(), &layer.seen, alphabet, scale, 2, control);
-    CHECK(byGram.codes == byRows.codes && byGram.offAlphabet == byRows.offAlphabet);
+    CHECK((byGram.codes == byRows.codes && byGram.offAlphabet == byRows.offAlphabet));
     const Norms rows = vertexq::outputError(layer.weights(), byRows, 8, &layer.seen, 2, control);
     const Norms norms = gramError(layer.weights(), byGram, 8, data, 0.003, 2, control);
-    CHECK_AT_MOST(std::abs(norms.error - rows.error), 1e-9 * rows.error);
-    CHECK_AT_MOST(std::abs(norms.signal - rows.signal), 1e-9 * rows.signal);
+    CHECK_LE(std::abs(norms.error - rows.error), 1e-9 * rows.error);
+    CHECK_LE(std::abs(norms.signal - rows.signal), 1e-9 * rows.signal);
     for (const GramData& plain : {data, paired}) {
       const Norms before = gramError(layer.weights(), byGram, 8, plain, 0.003, 2, control);
       for (const int weightExponent : {-100, 0, 100})
@@ -299,10 +300,9 @@ void plainRounding() {
             for (std::size_t i = 0; i < m->rows() * m->cols(); ++i)
               m->data()[i] = std::ldexp(m->data()[i], dataExponent);
           const Norms after = gramError(scaled.weights(), codes, 8, matrices, 0.003, 2, control);
-          CHECK(after.signal > 0 && std::isfinite(after.signal));
-          CHECK_AT_MOST(std::abs(after.error / after.signal - before.error / before.signal), 1e-12);
-          CHECK_AT_MOST(std::abs(std::ldexp(after.signal, -weightExponent - dataExponent / 2) / before.signal - 1),
-                        1e-12);
+          CHECK((after.signal > 0 && std::isfinite(after.signal)));
+          CHECK_LE(std::abs(after.error / after.signal - before.error / before.signal), 1e-12);
+          CHECK_LE(std::abs(std::ldexp(after.signal, -weightExponent - dataExponent / 2) / before.signal - 1), 1e-12);
         }
     }
   }
@@ -311,7 +311,7 @@ void plainRounding() {
   GramData zeros;
   zeros.h = none;
   const Norms nothing = gramError(layer.weights(), unseen, 24, zeros, 0.003, 1, control);
-  CHECK(nothing.error == 0 && nothing.signal == 0);
+  CHECK((nothing.error == 0 && nothing.signal == 0));
 }
 
 /** The first neuron whose step overflows float32 is named, whatever the method, the scales and the threads. */
@@ -339,26 +339,22 @@ void cancelled() {
   const Layer layer = layerOf("gaussian", random, 60, 20, 4);
   JobControl control;
   control.cancel();
-  CHECK(throws<Cancelled>([&] { fitLayer(layer.weights(), gramData(layer, false), nullptr, {}, 1, control); }));
+  CHECK_THROWS_AS([&] { fitLayer(layer.weights(), gramData(layer, false), nullptr, {}, 1, control); }(), Cancelled);
   std::vector<double> bad = layer.w;
   bad[7] = std::nan("");
   JobControl fresh;
   FitOptions options = optionsOf(FitMethod::Vertex, Grid::ZeroFree, 4, 20, ScaleRule::Search);
-  CHECK(throws<Error>([&] { fitLayer({bad.data(), 4, 20}, gramData(layer, false), nullptr, options, 1, fresh); }));
+  CHECK_THROWS_AS([&] { fitLayer({bad.data(), 4, 20}, gramData(layer, false), nullptr, options, 1, fresh); }(), Error);
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  neverWorseThanItsParts();
-  morePassesNeverHurt();
-  threadsDoNotMatter();
-  correctsErrors();
-  heldOutDataDampsTheCorrection();
-  scaleDoesNotMatter();
-  plainRounding();
-  namesTheNeuron();
-  cancelled();
-  return report();
-}
+TEST_CASE("never worse than its parts") { neverWorseThanItsParts(); }
+TEST_CASE("more passes never hurt") { morePassesNeverHurt(); }
+TEST_CASE("threads do not matter") { threadsDoNotMatter(); }
+TEST_CASE("corrects errors") { correctsErrors(); }
+TEST_CASE("held out data damps the correction") { heldOutDataDampsTheCorrection(); }
+TEST_CASE("scale does not matter") { scaleDoesNotMatter(); }
+TEST_CASE("plain rounding") { plainRounding(); }
+TEST_CASE("names the neuron") { namesTheNeuron(); }
+TEST_CASE("cancelled") { cancelled(); }

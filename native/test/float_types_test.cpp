@@ -1,12 +1,13 @@
 // Conversions of checkpoints' numbers against their definition, for every 16-bit number and at every rounding boundary.
 #include "checkpoint/float_types.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <random>
 #include <vector>
-
-#include "check.h"
 
 using namespace vertexq;
 
@@ -62,8 +63,8 @@ void anyLengthAtAnyPlace() {
       std::vector<unsigned char> raw(bytes + 2, 0xaa), reference(bytes);
       narrow(type, values.data(), count, raw.data() + 1);
       narrowReference(type, values.data(), count, reference.data());
-      CHECK(bytes == 0 || std::memcmp(raw.data() + 1, reference.data(), bytes) == 0);
-      CHECK(raw[0] == 0xaa && raw[bytes + 1] == 0xaa);
+      CHECK((bytes == 0 || std::memcmp(raw.data() + 1, reference.data(), bytes) == 0));
+      CHECK((raw[0] == 0xaa && raw[bytes + 1] == 0xaa));
       CHECK(widen(type, raw.data() + 1, count, back.data()));
       CHECK(widenReference(type, raw.data() + 1, count, plain.data()));
       for (std::size_t i = 0; i < count; ++i) CHECK(same(back[i], plain[i]));
@@ -89,9 +90,6 @@ void whatIsNotFinite() {
 
 }  // namespace
 
-int main() {
-  everySixteenBitNumber();
-  anyLengthAtAnyPlace();
-  whatIsNotFinite();
-  return report();
-}
+TEST_CASE("every sixteen bit number") { everySixteenBitNumber(); }
+TEST_CASE("any length at any place") { anyLengthAtAnyPlace(); }
+TEST_CASE("what is not finite") { whatIsNotFinite(); }

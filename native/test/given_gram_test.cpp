@@ -1,11 +1,12 @@
 // Gram matrices summed elsewhere: their factors, what is refused, and what is used of those that rounding has bent.
 #include "calibration/given_gram.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 #include <limits>
 #include <string>
 
-#include "check.h"
 #include "linalg/blas.h"
 #include "test_data.h"
 
@@ -65,11 +66,11 @@ void factors() {
       CHECK(given.factor.rows() == std::min(m, n));
       for (int trial = 0; trial < 5; ++trial) {
         const std::vector<double> v = normals(random, n);
-        CHECK_AT_MOST(std::abs(std::ldexp(norm(given.factor, v), -power / 2) - norm(x, v)), 1e-6 * norm(x, v));
+        CHECK_LE(std::abs(std::ldexp(norm(given.factor, v), -power / 2) - norm(x, v)), 1e-6 * norm(x, v));
       }
       const double unit = given.data.h(0, 0) / gram[0];
       int exponent;
-      CHECK(std::frexp(unit, &exponent) == 0.5 && (power == 0 ? unit == 1 : std::abs(exponent) < 20));
+      CHECK((std::frexp(unit, &exponent) == 0.5 && (power == 0 ? unit == 1 : std::abs(exponent) < 20)));
       bool same = true;
       for (std::size_t i = 0; i < n * n; ++i) same = same && given.data.h.data()[i] == unit * gram[i];
       CHECK(same);
@@ -121,19 +122,19 @@ void float32Sums() {
     for (int trial = 0; trial < 50; ++trial) {
       std::vector<double> v = normals(random, n);
       CHECK(form(given.data.h, v) >= 0);
-      CHECK_AT_MOST(std::abs(std::sqrt(form(given.data.h, v)) - norm(given.factor, v)), 1e-5 * std::sqrt(scale));
-      CHECK_AT_MOST(std::abs(form(given.data.h, v) - norm(x, v) * norm(x, v)), 2e-3 * scale);
+      CHECK_LE(std::abs(std::sqrt(form(given.data.h, v)) - norm(given.factor, v)), 1e-5 * std::sqrt(scale));
+      CHECK_LE(std::abs(form(given.data.h, v) - norm(x, v) * norm(x, v)), 2e-3 * scale);
     }
     const std::vector<double> again(given.data.h.data(), given.data.h.data() + n * n);
-    CHECK_AT_MOST(std::abs(givenGram(again.data(), nullptr, n).data.h(3, 5) - given.data.h(3, 5)), 1e-12 * scale);
+    CHECK_LE(std::abs(givenGram(again.data(), nullptr, n).data.h(3, 5) - given.data.h(3, 5)), 1e-12 * scale);
   }
 }
 
 void crossGrams() {
   const std::vector<double> gram{0x1p1000, 0, 0, 0x1p1000}, cross{0x1p1000, 0x1p999, 0, 0x1p1001};
   const GivenGram given = givenGram(gram.data(), cross.data(), 2);
-  CHECK(given.data.h(0, 0) == 1 && given.data.cross(0, 0) == 1 && given.data.cross(0, 1) == 0.5);
-  CHECK(given.data.cross(1, 0) == 0 && given.data.cross(1, 1) == 2 && given.data.target.cols() == 0);
+  CHECK((given.data.h(0, 0) == 1 && given.data.cross(0, 0) == 1 && given.data.cross(0, 1) == 0.5));
+  CHECK((given.data.cross(1, 0) == 0 && given.data.cross(1, 1) == 2 && given.data.target.cols() == 0));
   const std::vector<double> small{0x1p-1000, 0, 0, 0x1p-1000};
   try {
     givenGram(small.data(), cross.data(), 2);
@@ -146,11 +147,7 @@ void crossGrams() {
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  factors();
-  notSemidefinite();
-  float32Sums();
-  crossGrams();
-  return report();
-}
+TEST_CASE("factors") { factors(); }
+TEST_CASE("not semidefinite") { notSemidefinite(); }
+TEST_CASE("float32 sums") { float32Sums(); }
+TEST_CASE("cross grams") { crossGrams(); }

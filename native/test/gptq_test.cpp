@@ -1,11 +1,12 @@
 // The strongest GPTQ: never worse than GPTQ as shipped or plain rounding, on any layer; deterministic; cancellable.
 #include "method/gptq.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 #include <cstring>
 
 #include "alphabet/scale_search.h"
-#include "check.h"
 #include "decode/coefficients.h"
 #include "decode/damping.h"
 #include "decode/successive_rounding.h"
@@ -51,7 +52,7 @@ void checkResult(const TestLayer& layer, const Matrix& h, const GptqResult& r, s
   const LayerAlphabets alphabets{r.alphabets.data(), n, groupSize};
   CHECK(r.alphabets.size() == layer.neurons * alphabets.groups());
   for (const Alphabet& a : r.alphabets) {
-    CHECK(a.step() >= 0 && std::isfinite(a.step()));
+    CHECK((a.step() >= 0 && std::isfinite(a.step())));
     CHECK(static_cast<double>(static_cast<float>(a.step())) == a.step());
   }
   for (std::size_t k = 0; k < layer.neurons; ++k) {
@@ -61,13 +62,13 @@ void checkResult(const TestLayer& layer, const Matrix& h, const GptqResult& r, s
     for (std::size_t i = 0; i < n; ++i) {
       const Alphabet& a = alphabets.of(k, i);
       const int code = r.codes[k * n + i];
-      CHECK(code >= a.minCode() && code <= a.maxCode() && r.values[k * n + i] == a.level(code));
+      CHECK((code >= a.minCode() && code <= a.maxCode() && r.values[k * n + i] == a.level(code)));
       plain[i] = a.level(a.nearest(w[i]));
       largest = std::max(largest, std::abs(w[i]));
     }
     const double error = reference::outputError(h, w, &r.values[k * n]);
-    CHECK_AT_MOST(std::abs(error - r.errors[k]), 1e-9 * error + 1e-12 * largest * largest * h(0, 0));
-    CHECK_AT_MOST(error, reference::outputError(h, w, plain.data()) * (1 + kSlack));
+    CHECK_LE(std::abs(error - r.errors[k]), 1e-9 * error + 1e-12 * largest * largest * h(0, 0));
+    CHECK_LE(error, reference::outputError(h, w, plain.data()) * (1 + kSlack));
     if (largest == 0) CHECK(error == 0);
   }
 }
@@ -94,7 +95,7 @@ void neverWorse() {
         double ours = 0, theirs = 0;
         for (const double e : r.errors) ours += e;
         for (const double e : shipped(layer, h, choice, groupSize)) theirs += e;
-        CHECK_AT_MOST(ours, theirs * (1 + kSlack));
+        CHECK_LE(ours, theirs * (1 + kSlack));
       }
 }
 
@@ -117,9 +118,9 @@ void extremeScales() {
   w[0] = 1e39;
   JobControl control;
   const Matrix h = damped(gramOf(gaussian(random, 5, 2)), 0.01);
-  CHECK(throws<Error>([&] { gptqLayer({w.data(), 1, 2}, h, optionsFor({Grid::ZeroFree, 2}, 0), 1, control); }));
+  CHECK_THROWS_AS([&] { gptqLayer({w.data(), 1, 2}, h, optionsFor({Grid::ZeroFree, 2}, 0), 1, control); }(), Error);
   w[0] = std::nan("");
-  CHECK(throws<Error>([&] { gptqLayer({w.data(), 1, 2}, h, optionsFor({Grid::ZeroFree, 2}, 0), 1, control); }));
+  CHECK_THROWS_AS([&] { gptqLayer({w.data(), 1, 2}, h, optionsFor({Grid::ZeroFree, 2}, 0), 1, control); }(), Error);
 }
 
 /** The unit of H does not matter: powers of two give the same codes. */
@@ -147,7 +148,7 @@ void sameBytesForAnyThreads() {
     const GptqResult one = gptqLayer({layer.weights.data(), 300, 100}, h, options, 1, control);
     for (const unsigned threads : {2u, 7u}) {
       const GptqResult many = gptqLayer({layer.weights.data(), 300, 100}, h, options, threads, control);
-      CHECK(one.codes == many.codes && one.values == many.values && one.errors == many.errors);
+      CHECK((one.codes == many.codes && one.values == many.values && one.errors == many.errors));
     }
   }
 }
@@ -173,9 +174,9 @@ void partsHelp() {
     const double searched = total();
     double plain = 0;
     for (const double e : shipped(layer, h, {Grid::Asymmetric, 4}, groupSize)) plain += e;
-    CHECK_AT_MOST(full, 0.98 * descended);
-    CHECK_AT_MOST(descended, 0.98 * searched);
-    CHECK_AT_MOST(searched, 0.7 * plain);
+    CHECK_LE(full, 0.98 * descended);
+    CHECK_LE(descended, 0.98 * searched);
+    CHECK_LE(searched, 0.7 * plain);
   }
 }
 
@@ -187,18 +188,14 @@ void cancelsAndEmpty() {
   CHECK(gptqLayer({w.data(), 0, 10}, h, {}, 1, control).codes.empty());
   CHECK(gptqLayer({w.data(), 3, 0}, Matrix(0, 0), {}, 1, control).codes.empty());
   control.cancel();
-  CHECK(throws<Cancelled>([&] { gptqLayer({w.data(), 3, 10}, h, {}, 1, control); }));
+  CHECK_THROWS_AS([&] { gptqLayer({w.data(), 3, 10}, h, {}, 1, control); }(), Cancelled);
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  neverWorse();
-  extremeScales();
-  unitOfH();
-  sameBytesForAnyThreads();
-  partsHelp();
-  cancelsAndEmpty();
-  return report();
-}
+TEST_CASE("never worse") { neverWorse(); }
+TEST_CASE("extreme scales") { extremeScales(); }
+TEST_CASE("unit of h") { unitOfH(); }
+TEST_CASE("same bytes for any threads") { sameBytesForAnyThreads(); }
+TEST_CASE("parts help") { partsHelp(); }
+TEST_CASE("cancels and empty") { cancelsAndEmpty(); }

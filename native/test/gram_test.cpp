@@ -1,12 +1,13 @@
 // Gram matrices against plain sums, and that only the rows and their order matter.
 #include "calibration/gram.h"
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
 
-#include "check.h"
 #include "error.h"
 #include "linalg/blas.h"
 #include "test_data.h"
@@ -108,14 +109,14 @@ struct Pairs {
     const std::size_t count = seen.size() / n;
     alone.add(a.data(), count, 1, control);
     paired.add(a.data(), b.data(), count, 2, control);
-    CHECK(alone.samples() == count && paired.samples() == count);
-    CHECK(control.done() == 2 * count && control.total() == 2 * count);
+    CHECK((alone.samples() == count && paired.samples() == count));
+    CHECK((control.done() == 2 * count && control.total() == 2 * count));
     const Matrix h = alone.gram(), again = paired.gram(2), g = paired.crossGram();
     for (std::size_t j = 0; j < n; ++j)
       for (std::size_t i = 0; i < j; ++i) CHECK(h(i, j) == h(j, i));
-    CHECK_AT_MOST(distance(h, seenSquares, seenSquares, seenSquares), tolerance);
-    CHECK_AT_MOST(distance(again, seenSquares, seenSquares, seenSquares), tolerance);
-    CHECK_AT_MOST(distance(g, products, seenSquares, meantSquares), tolerance);
+    CHECK_LE(distance(h, seenSquares, seenSquares, seenSquares), tolerance);
+    CHECK_LE(distance(again, seenSquares, seenSquares, seenSquares), tolerance);
+    CHECK_LE(distance(g, products, seenSquares, meantSquares), tolerance);
   }
 };
 
@@ -173,7 +174,7 @@ void extremeMagnitudes() {
   JobControl control;
   const double huge = 1e200;
   large.add(&huge, 1, 1, control);
-  CHECK(throws<Error>([&] { large.gram(); }));
+  CHECK_THROWS_AS([&] { large.gram(); }(), Error);
 }
 
 /** H and G after rows were added in batches of the sizes that `next` gives, each as float32 or as float64. */
@@ -197,7 +198,7 @@ std::vector<double> inBatches(const std::vector<float>& seen, const std::vector<
     }
     if (first % 4001 < count) gram.gram();  // looking, now and then, changes nothing
   }
-  CHECK(gram.samples() == seen.size() / n && control.done() == control.total());
+  CHECK((gram.samples() == seen.size() / n && control.done() == control.total()));
   const Matrix h = gram.gram(threads), g = gram.crossGram(threads);
   std::vector<double> all(h.data(), h.data() + n * n);
   all.insert(all.end(), g.data(), g.data() + n * n);
@@ -268,11 +269,11 @@ void misuse() {
   GramAccumulator none(1, GramPrecision::Fast);
   CHECK(none.gram()(0, 0) == 0);
   none.add(rows.data(), 0, 1, control);
-  CHECK(none.samples() == 0 && none.gram()(0, 0) == 0);
-  CHECK(throws<Error>([&] { none.crossGram(); }));
-  CHECK(throws<Error>([&] { none.add(rows.data(), rows.data(), 1, 1, control); }));
+  CHECK((none.samples() == 0 && none.gram()(0, 0) == 0));
+  CHECK_THROWS_AS([&] { none.crossGram(); }(), Error);
+  CHECK_THROWS_AS([&] { none.add(rows.data(), rows.data(), 1, 1, control); }(), Error);
   GramAccumulator paired(1, GramPrecision::Fast, true);
-  CHECK(throws<Error>([&] { paired.add(rows.data(), 1, 1, control); }));
+  CHECK_THROWS_AS([&] { paired.add(rows.data(), 1, 1, control); }(), Error);
   CHECK(GramAccumulator(0, GramPrecision::Fast, true).gram().rows() == 0);
   // threads = 0 runs on the caller.
   none.add(rows.data(), 4 * kSlice, 0, control);
@@ -298,31 +299,35 @@ class CancellingSource : public RowSource {
 void cancelled() {
   JobControl control, other;
   GramAccumulator gram(2, GramPrecision::Fast);
-  CHECK(throws<Cancelled>([&] { gram.add(CancellingSource(control), 2, control); }));
-  CHECK(throws<Cancelled>([&] { gram.gram(); }));
+  CHECK_THROWS_AS([&] { gram.add(CancellingSource(control), 2, control); }(), Cancelled);
+  CHECK_THROWS_AS([&] { gram.gram(); }(), Cancelled);
   const float row[] = {1, 2};
-  CHECK(throws<Cancelled>([&] { gram.add(row, 1, 1, other); }));
+  CHECK_THROWS_AS([&] { gram.add(row, 1, 1, other); }(), Cancelled);
   // Cancelled before it began, a call has added nothing.
   GramAccumulator untouched(2, GramPrecision::Fast);
-  CHECK(throws<Cancelled>([&] { untouched.add(row, 1, 1, control); }));
-  CHECK(untouched.samples() == 0 && untouched.gram()(0, 0) == 0);
+  CHECK_THROWS_AS([&] { untouched.add(row, 1, 1, control); }(), Cancelled);
+  CHECK((untouched.samples() == 0 && untouched.gram()(0, 0) == 0));
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  sums();
-  extremeMagnitudes();
-  // 17 slices between two that need float64: more than a task takes at once.
+TEST_CASE("sums") { sums(); }
+TEST_CASE("extreme magnitudes") { extremeMagnitudes(); }
+// 17 slices between two that need float64: more than a task takes at once.
+TEST_CASE("cuts and threads do not matter: 5, 19, GramPrecision::Fast, true") {
   cutsAndThreadsDoNotMatter(5, 19, GramPrecision::Fast, true);
-  cutsAndThreadsDoNotMatter(5, 19, GramPrecision::Exact, true);
-  // Two tiles; 13 slices in float64 fill the buffer.
-  cutsAndThreadsDoNotMatter(150, 4, GramPrecision::Fast, false);
-  cutsAndThreadsDoNotMatter(150, 14, GramPrecision::Exact, false);
-  notFinite<float>();
-  notFinite<double>();
-  misuse();
-  cancelled();
-  return report();
 }
+TEST_CASE("cuts and threads do not matter: 5, 19, GramPrecision::Exact, true") {
+  cutsAndThreadsDoNotMatter(5, 19, GramPrecision::Exact, true);
+}
+// Two tiles; 13 slices in float64 fill the buffer.
+TEST_CASE("cuts and threads do not matter: 150, 4, GramPrecision::Fast, false") {
+  cutsAndThreadsDoNotMatter(150, 4, GramPrecision::Fast, false);
+}
+TEST_CASE("cuts and threads do not matter: 150, 14, GramPrecision::Exact, false") {
+  cutsAndThreadsDoNotMatter(150, 14, GramPrecision::Exact, false);
+}
+TEST_CASE("not finite: float") { notFinite<float>(); }
+TEST_CASE("not finite: double") { notFinite<double>(); }
+TEST_CASE("misuse") { misuse(); }
+TEST_CASE("cancelled") { cancelled(); }

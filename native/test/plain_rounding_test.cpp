@@ -1,12 +1,13 @@
 // Fast plain rounding against the search it stands for: equal alphabets, equal codes.
 #include "checkpoint/plain_rounding.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
 
-#include "check.h"
 #include "checkpoint/bit_packing.h"
 #include "checkpoint/checksum.h"
 #include "checkpoint/float_types.h"
@@ -93,12 +94,12 @@ void equalToTheSearch() {
               std::vector<std::int8_t> fast(count), plain(count);
               const RoundedGroup a = rounding.round(w.data(), count, fast.data());
               const RoundedGroup b = rounding.roundReference(w.data(), count, plain.data());
-              CHECK(a.alphabet.step() == b.alphabet.step() && a.alphabet.zeroPoint() == b.alphabet.zeroPoint());
-              CHECK(a.alphabet.lowest() == b.alphabet.lowest() && a.alphabet.highest() == b.alphabet.highest());
+              CHECK((a.alphabet.step() == b.alphabet.step() && a.alphabet.zeroPoint() == b.alphabet.zeroPoint()));
+              CHECK((a.alphabet.lowest() == b.alphabet.lowest() && a.alphabet.highest() == b.alphabet.highest()));
               CHECK(fast == plain);
-              CHECK_AT_MOST(std::abs(std::sqrt(a.error) - std::sqrt(b.error)),
-                            1e-3 * std::sqrt(b.error) + 1e-5 * std::sqrt(b.signal));
-              CHECK_AT_MOST(std::abs(a.signal - b.signal), 1e-5 * b.signal);
+              CHECK_LE(std::abs(std::sqrt(a.error) - std::sqrt(b.error)),
+                       1e-3 * std::sqrt(b.error) + 1e-5 * std::sqrt(b.signal));
+              CHECK_LE(std::abs(a.signal - b.signal), 1e-5 * b.signal);
             }
           }
       }
@@ -109,21 +110,21 @@ void stepsThatCannotBe() {
   std::vector<float> w = weights(random, 6, 64);
   std::vector<std::int8_t> codes(64);
   PlainRounding half(Grid::Asymmetric, 16, ScaleRule::Search, ScalePrecision::Float16);
-  CHECK(throws<Error>([&] { half.round(w.data(), w.size(), codes.data()); }));
+  CHECK_THROWS_AS([&] { half.round(w.data(), w.size(), codes.data()); }(), Error);
   // The step is a number of the type, its levels are none.
   for (float& v : w) v = v > 0 ? 3.4e38F : -3.4e38F;
   PlainRounding brain(Grid::Asymmetric, 16, ScaleRule::Search, ScalePrecision::BFloat16);
-  CHECK(throws<Error>([&] { brain.round(w.data(), w.size(), codes.data()); }));
+  CHECK_THROWS_AS([&] { brain.round(w.data(), w.size(), codes.data()); }(), Error);
   for (float& v : w) v = v > 0 ? 2.5e38F : -2.5e38F;
   brain.round(w.data(), w.size(), codes.data());
   for (float& v : w) v = v > 0 ? 65504 : -65504;
   PlainRounding narrowest(Grid::Integer, 15, ScaleRule::Max, ScalePrecision::Float16);
-  CHECK(throws<Error>([&] { narrowest.round(w.data(), w.size(), codes.data()); }));
+  CHECK_THROWS_AS([&] { narrowest.round(w.data(), w.size(), codes.data()); }(), Error);
   for (float& v : w) v = v > 0 ? 65000 : -65000;
   CHECK(narrowest.round(w.data(), w.size(), codes.data()).alphabet.heldIn(ScalePrecision::Float16));
   for (float& v : w) v = v > 0 ? 3.4e38F : -3.4e38F;
   PlainRounding binary(Grid::ZeroFree, 2, ScaleRule::Max, ScalePrecision::BFloat16);
-  CHECK(throws<Error>([&] { binary.round(w.data(), w.size(), codes.data()); }));
+  CHECK_THROWS_AS([&] { binary.round(w.data(), w.size(), codes.data()); }(), Error);
 }
 
 void packing() {
@@ -138,8 +139,8 @@ void packing() {
       packCodes(codes.data(), count, bits, offset, packed.data() + 1);
       for (std::size_t i = 0; i < count * bits; ++i)
         if ((codes[i / bits] + offset) >> (i % bits) & 1) expected[i / 8] |= static_cast<unsigned char>(1 << (i % 8));
-      CHECK(bytes == 0 || std::memcmp(packed.data() + 1, expected.data(), bytes) == 0);
-      CHECK(packed[0] == 0xaa && packed[bytes + 1] == 0xaa);
+      CHECK((bytes == 0 || std::memcmp(packed.data() + 1, expected.data(), bytes) == 0));
+      CHECK((packed[0] == 0xaa && packed[bytes + 1] == 0xaa));
     }
 }
 
@@ -154,10 +155,7 @@ void checksums() {
 
 }  // namespace
 
-int main() {
-  equalToTheSearch();
-  stepsThatCannotBe();
-  packing();
-  checksums();
-  return report();
-}
+TEST_CASE("equal to the search") { equalToTheSearch(); }
+TEST_CASE("steps that cannot be") { stepsThatCannotBe(); }
+TEST_CASE("packing") { packing(); }
+TEST_CASE("checksums") { checksums(); }

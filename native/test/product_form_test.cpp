@@ -1,10 +1,11 @@
 // The inverse of a basis in product form against the basis itself.
 #include "walk/product_form.h"
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 
-#include "check.h"
 #include "linalg/blas.h"
 #include "test_data.h"
 
@@ -82,25 +83,21 @@ void inverts(double tolerance) {
     for (int block = 0; block < 10; ++block) {
       never.enter(16);
       often.enter(16);
-      CHECK_AT_MOST(never.error(), tolerance);
-      CHECK_AT_MOST(often.error(), tolerance);
+      CHECK_LE(never.error(), tolerance);
+      CHECK_LE(often.error(), tolerance);
       if (often.form().pivots() >= 20) often.form().fold();
-      CHECK_AT_MOST(often.error(), tolerance);
+      CHECK_LE(often.error(), tolerance);
     }
     for (Basis<Real>* basis : {&never, &often}) {
       basis->form().refactor(basis->exact());
-      CHECK_AT_MOST(basis->error(), tolerance / 10);
+      CHECK_LE(basis->error(), tolerance / 10);
       basis->form().reset();
-      CHECK(basis->form().isIdentity() && basis->error() == 0);
+      CHECK((basis->form().isIdentity() && basis->error() == 0));
     }
   }
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  inverts<double>(1e-9);
-  inverts<float>(2e-2);
-  return report();
-}
+TEST_CASE("inverts: double, 1e-9") { inverts<double>(1e-9); }
+TEST_CASE("inverts: float, 2e-2") { inverts<float>(2e-2); }

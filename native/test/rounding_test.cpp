@@ -1,10 +1,11 @@
 // Plain rounding, its errors, and how rank is chosen.
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "alphabet/scale_search.h"
 #include "calibration/spectrum.h"
-#include "check.h"
 #include "layer.h"
 #include "linalg/blas.h"
 #include "test_data.h"
@@ -43,10 +44,10 @@ void errorsMatchPlainSums() {
     }
     CHECK(rounded.offAlphabet == off);
     const Norms norms = outputError(weights, rounded, groupSize, &x, 2, control);
-    CHECK_AT_MOST(std::abs(norms.error - error), 1e-12 * error);
-    CHECK_AT_MOST(std::abs(norms.signal - signal), 1e-12 * signal);
+    CHECK_LE(std::abs(norms.error - error), 1e-12 * error);
+    CHECK_LE(std::abs(norms.signal - signal), 1e-12 * signal);
     const Norms plain = outputError(weights, rounded, groupSize, nullptr, 2, control);
-    CHECK_AT_MOST(std::abs(plain.error - std::sqrt(weightError)), 1e-12 * plain.error);
+    CHECK_LE(std::abs(plain.error - std::sqrt(weightError)), 1e-12 * plain.error);
   }
 }
 
@@ -75,7 +76,7 @@ void oneAnswerForAllKernels() {
                                           ? coveringAlphabet(grid, options.levels, &w[first], count, precision)
                                           : searchAlphabet(grid, options.levels, &w[first], nullptr, count, precision);
               const Alphabet& got = rounded.alphabets[k * groups + g];
-              CHECK(got.step() == wanted.step() && got.zeroPoint() == wanted.zeroPoint());
+              CHECK((got.step() == wanted.step() && got.zeroPoint() == wanted.zeroPoint()));
               for (std::size_t i = first; i < first + count; ++i) {
                 CHECK(rounded.codes[i] == wanted.nearest(w[i]));
                 off += wanted.contains(w[i]) ? 0 : 1;
@@ -92,7 +93,7 @@ void rankRule() {
   std::vector<double> steep(512);
   for (std::size_t k = 0; k < steep.size(); ++k) steep[k] = std::pow(static_cast<double>(k + 1), -2);
   const std::size_t chosen = bestRank(steep, 512, 512);
-  CHECK(chosen > 2 && chosen < 100);
+  CHECK((chosen > 2 && chosen < 100));
   // A flat spectrum of full rank leaves nothing to gain: all entries are rounded.
   CHECK(bestRank(std::vector<double>(64, 1.0), 64, 64) == 64);
   CHECK(bestRank({}, 0, 10) == 0);
@@ -103,23 +104,19 @@ void leadingDirections() {
   const Matrix r = gaussian(random, 12, 40);
   const Spectrum s = rowSpectrum(r);
   const Matrix part = leadingPart(r, s, 5);
-  CHECK(part.rows() == 5 && part.cols() == 40);
+  CHECK((part.rows() == 5 && part.cols() == 40));
   // Rows of UᵀR are orthogonal with squared norms λ.
   for (std::size_t a = 0; a < 5; ++a)
     for (std::size_t b = 0; b < 5; ++b) {
       double dot = 0;
       for (std::size_t j = 0; j < 40; ++j) dot += part(a, j) * part(b, j);
-      CHECK_AT_MOST(std::abs(dot - (a == b ? s.values[a] : 0)), 1e-12 * s.values[0]);
+      CHECK_LE(std::abs(dot - (a == b ? s.values[a] : 0)), 1e-12 * s.values[0]);
     }
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  errorsMatchPlainSums();
-  oneAnswerForAllKernels();
-  rankRule();
-  leadingDirections();
-  return report();
-}
+TEST_CASE("errors match plain sums") { errorsMatchPlainSums(); }
+TEST_CASE("one answer for all kernels") { oneAnswerForAllKernels(); }
+TEST_CASE("rank rule") { rankRule(); }
+TEST_CASE("leading directions") { leadingDirections(); }

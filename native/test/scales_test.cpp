@@ -1,7 +1,8 @@
 // Scales: alphabets of given steps, the error decomposition, the search over groups and the refit against plain loops.
+#include <doctest/doctest.h>
+
 #include <cmath>
 
-#include "check.h"
 #include "decode/damping.h"
 #include "decode_test_data.h"
 #include "linalg/blas.h"
@@ -27,8 +28,9 @@ void stepsGiveBackCoveringAlphabets() {
                                             scale * std::max(v[0], v[1]), ScalePrecision::Float32);
       const Alphabet b =
           Alphabet::withStep(choice.grid, choice.levels, a.step(), static_cast<int>(std::floor(a.zeroPoint())));
-      CHECK(a.minCode() == b.minCode() && a.maxCode() == b.maxCode() && b.maxCode() - b.minCode() == choice.levels - 1);
-      CHECK(a.step() == b.step() && a.zeroPoint() == b.zeroPoint());
+      CHECK(
+          (a.minCode() == b.minCode() && a.maxCode() == b.maxCode() && b.maxCode() - b.minCode() == choice.levels - 1));
+      CHECK((a.step() == b.step() && a.zeroPoint() == b.zeroPoint()));
       for (int code = a.minCode(); code <= a.maxCode(); ++code) {
         CHECK(a.level(code) == b.level(code));
         CHECK(b.level(code) == (code - b.zeroPoint()) * b.step());
@@ -74,7 +76,7 @@ struct Problem {
 };
 
 void agreesWithin(double a, double b, double tolerance) {
-  CHECK_AT_MOST(std::abs(a - b), tolerance * std::max(a, b) + 1e-9);
+  CHECK_LE(std::abs(a - b), tolerance * std::max(a, b) + 1e-9);
 }
 
 void searchesAndRefits() {
@@ -98,9 +100,9 @@ void searchesAndRefits() {
           agreesWithin(searched.errors[l], p.errorOf(searched, l), kFloatError);
           agreesWithin(refitted.errors[l], p.errorOf(refitted, l), kFloatError);
           // With one group the covering alphabet was tried as a whole.
-          if (p.block.groups() == 1) CHECK_AT_MOST(searched.errors[l], covering.errors[l] * (1 + kFloatError) + 1e-9);
-          CHECK_AT_MOST(refitted.errors[l], searched.errors[l] * (1 + kFloatError) + 1e-9);
-          for (const Alphabet& a : refitted.alphabets) CHECK(a.step() >= 0 && std::isfinite(a.step()));
+          if (p.block.groups() == 1) CHECK_LE(searched.errors[l], covering.errors[l] * (1 + kFloatError) + 1e-9);
+          CHECK_LE(refitted.errors[l], searched.errors[l] * (1 + kFloatError) + 1e-9);
+          for (const Alphabet& a : refitted.alphabets) CHECK((a.step() >= 0 && std::isfinite(a.step())));
           for (std::size_t g = 0; g < p.block.groups(); ++g) {
             const Alphabet a = p.block.original(l, refitted.alphabets[l * p.block.groups() + g]);
             CHECK(static_cast<double>(static_cast<float>(a.step())) == a.step());
@@ -125,7 +127,7 @@ void refitIsStationary() {
           Alphabet& a = moved.alphabets[l * p.block.groups() + g];
           a = p.block.withStep(l, a.step() * factor, static_cast<int>(std::floor(a.zeroPoint())));
           p.block.revalue(moved);
-          CHECK_AT_MOST(p.errorOf(attempt, l), p.errorOf(moved, l) * (1 + 1e-6));
+          CHECK_LE(p.errorOf(attempt, l), p.errorOf(moved, l) * (1 + 1e-6));
         }
   }
 }
@@ -141,17 +143,13 @@ void searchGains() {
     double before = 0, after = 0;
     for (const double e : covering.errors) before += e;
     for (const double e : searched.errors) after += e;
-    CHECK_AT_MOST(after, 0.7 * before);
+    CHECK_LE(after, 0.7 * before);
   }
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  stepsGiveBackCoveringAlphabets();
-  searchesAndRefits();
-  refitIsStationary();
-  searchGains();
-  return report();
-}
+TEST_CASE("steps give back covering alphabets") { stepsGiveBackCoveringAlphabets(); }
+TEST_CASE("searches and refits") { searchesAndRefits(); }
+TEST_CASE("refit is stationary") { refitIsStationary(); }
+TEST_CASE("search gains") { searchGains(); }

@@ -1,13 +1,14 @@
 // Cholesky factorisation in strips: L Lᵀ is the matrix.
 #include "linalg/strip_cholesky.h"
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <limits>
 #include <vector>
 
-#include "check.h"
 #include "error.h"
 #include "linalg/blas.h"
 #include "parallel/job_control.h"
@@ -66,7 +67,7 @@ void testFactor(std::mt19937_64& random, std::size_t n, double least) {
       worst = std::max(worst, std::abs(sum - static_cast<double>(a.entries[i + j * a.ld])) / diagonal);
     }
   // Higham, Accuracy and Stability of Numerical Algorithms, theorem 10.3: at most (n + 1)ε, however ill-conditioned.
-  CHECK_AT_MOST(worst, static_cast<double>(n + 1) * static_cast<double>(std::numeric_limits<Real>::epsilon()));
+  CHECK_LE(worst, static_cast<double>(n + 1) * static_cast<double>(std::numeric_limits<Real>::epsilon()));
 }
 
 template <typename Real>
@@ -112,11 +113,13 @@ void testThreads() {
       for (int when = 0; when < 12; when += 3) {
         std::atomic<int> calls{0};
         Lower<Real> untouched = a;
-        CHECK(throws<Cancelled>([&] {
-          cholesky.factor(n, untouched.entries.data(), n, onThreads, [&] {
-            if (calls++ == std::min<int>(when, static_cast<int>(n / 40))) throw Cancelled();
-          });
-        }));
+        CHECK_THROWS_AS(
+            [&] {
+              cholesky.factor(n, untouched.entries.data(), n, onThreads, [&] {
+                if (calls++ == std::min<int>(when, static_cast<int>(n / 40))) throw Cancelled();
+              });
+            }(),
+            Cancelled);
         CHECK(untouched.entries == a.entries);
       }
       for (const std::size_t place : {std::size_t{0}, n / 2, n - 1}) {
@@ -132,11 +135,7 @@ void testThreads() {
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  testThreads<float>();
-  testThreads<double>();
-  testAll<float>();
-  testAll<double>();
-  return report();
-}
+TEST_CASE("threads: float") { testThreads<float>(); }
+TEST_CASE("threads: double") { testThreads<double>(); }
+TEST_CASE("factors: float") { testAll<float>(); }
+TEST_CASE("factors: double") { testAll<double>(); }

@@ -1,10 +1,12 @@
 // Products in strips against sums that read like their definitions.
 #include "linalg/strip_kernels.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 #include <limits>
+#include <random>
 
-#include "check.h"
 #include "linalg/aligned_buffer.h"
 #include "linalg/matrix.h"
 
@@ -40,18 +42,15 @@ void testUpdates() {
       const double tolerance = 200 * static_cast<double>(std::numeric_limits<Real>::epsilon());
       if (columns == 1) {
         kernels.updateOne(3, depth, left, a.data(), v.columns(0), {z.data(), rows});
-        for (std::size_t i = 0; i < height; ++i) CHECK_AT_MOST(std::abs(z[i] - want(i, 0)), tolerance);
+        for (std::size_t i = 0; i < height; ++i) CHECK_LE(std::abs(z[i] - want(i, 0)), tolerance);
       }
       kernels.update(3, depth, columns, left, a.data(), columns, v.columns(0));
       for (std::size_t i = 0; i < height; ++i)
-        for (std::size_t c = 0; c < columns; ++c) CHECK_AT_MOST(std::abs(v(i, c) - want(i, c)), tolerance);
+        for (std::size_t c = 0; c < columns; ++c) CHECK_LE(std::abs(v(i, c) - want(i, c)), tolerance);
     }
 }
 
 }  // namespace
 
-int main() {
-  testUpdates<float>();
-  testUpdates<double>();
-  return report();
-}
+TEST_CASE("updates: float") { testUpdates<float>(); }
+TEST_CASE("updates: double") { testUpdates<double>(); }

@@ -1,11 +1,12 @@
 // Rows of a tensor, packed: every format within its memory, with the bytes that single codes give, on any number of threads.
 #include "checkpoint/tensor_rows.h"
 
+#include <doctest/doctest.h>
+
 #include <cmath>
 #include <cstring>
 #include <limits>
 
-#include "check.h"
 #include "checkpoint/bit_packing.h"
 #include "error.h"
 #include "test_data.h"
@@ -73,7 +74,7 @@ void packsEveryCode() {
           packRows({codes.data(), scales.data(), zeros.data(), rows, cols, groupSize},
                    packed.view(format, bits, FloatType::Float32, rows), threads, control);
           if (threads == 1) first = packed;
-          CHECK(packed.codes == first.codes && packed.scales == first.scales && packed.zeros == first.zeros);
+          CHECK((packed.codes == first.codes && packed.scales == first.scales && packed.zeros == first.zeros));
         }
         for (std::size_t i = 0; i < rows; ++i)
           for (std::size_t j = 0; j < cols; ++j) {
@@ -95,7 +96,7 @@ void packsEveryCode() {
                   gptq ? g * wordsFor(rows, bits) * 32 + i * bits + b : down(i * bits + b, g, groups);
               foundZero |= field(first.zeros, zeroBit, 1) << b;
             }
-            CHECK(found - offset == code && foundZero - offset == static_cast<int>(zero));
+            CHECK((found - offset == code && foundZero - offset == static_cast<int>(zero)));
             float value;
             std::memcpy(&value, first.scales.data() + 4 * (gptq ? g * rows + i : i * groups + g), 4);
             CHECK(value == scale);
@@ -147,9 +148,6 @@ void whatIsNotFiniteIsNamed() {
 
 }  // namespace
 
-int main() {
-  packsEveryCode();
-  roundsAnyShape();
-  whatIsNotFiniteIsNamed();
-  return report();
-}
+TEST_CASE("packs every code") { packsEveryCode(); }
+TEST_CASE("rounds any shape") { roundsAnyShape(); }
+TEST_CASE("what is not finite is named") { whatIsNotFiniteIsNamed(); }

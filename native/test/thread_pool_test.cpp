@@ -1,6 +1,8 @@
 // The pool: every task once, errors thrown on, many callers at once.
 #include "parallel/thread_pool.h"
 
+#include <doctest/doctest.h>
+
 #include <atomic>
 #include <chrono>
 #include <stdexcept>
@@ -17,7 +19,6 @@
 #include <cstdio>
 #endif
 
-#include "check.h"
 #include "error.h"
 #include "parallel/job_queue.h"
 
@@ -52,14 +53,16 @@ void slotsAreExclusive() {
 void errorsAreThrownOn() {
   for (unsigned threads : {1u, 4u}) {
     std::atomic<int> ran{0};
-    CHECK(throws<std::runtime_error>([&] {
-      ThreadPool::shared().parallelFor(100000, threads, [&](std::size_t i, unsigned) {
-        ++ran;
-        if (i == 5) throw std::runtime_error("five");
-        // Else the others could be through with all of them while this thread waits for a core.
-        if (i > 5) std::this_thread::sleep_for(std::chrono::microseconds(20));
-      });
-    }));
+    CHECK_THROWS_AS(
+        [&] {
+          ThreadPool::shared().parallelFor(100000, threads, [&](std::size_t i, unsigned) {
+            ++ran;
+            if (i == 5) throw std::runtime_error("five");
+            // Else the others could be through with all of them while this thread waits for a core.
+            if (i > 5) std::this_thread::sleep_for(std::chrono::microseconds(20));
+          });
+        }(),
+        std::runtime_error);
     CHECK(ran < 100000);
     for (int round = 0; round < 200; ++round) {
       std::string message;
@@ -145,7 +148,7 @@ void nested() {
 }
 
 #if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-/** In a process of its own: `check` where no room is left for the stack of a thread. Returns whether all checks held. */
+/** In a process of its own: `check` where no room is left for the stack of a thread. Returns what it returns. */
 template <typename Check>
 bool withoutThreads(const Check& check) {
   const pid_t child = fork();
@@ -164,8 +167,7 @@ bool withoutThreads(const Check& check) {
       for (;;) std::thread([] { std::this_thread::sleep_for(std::chrono::minutes(1)); }).detach();
     } catch (const std::system_error&) {
     }
-    check();
-    _exit(failures() == 0 ? 0 : 1);
+    _exit(check() ? 0 : 1);
   }
   int status = 1;
   waitpid(child, &status, 0);
@@ -175,11 +177,13 @@ bool withoutThreads(const Check& check) {
 /** trust 8: runs on the threads that can be had. Before any thread was started in this process. */
 void withoutThreadsTheCallerDoesAll() {
   CHECK(withoutThreads([] {
+    bool all = true;
     for (int round = 0; round < 3; ++round) {
       std::atomic<int> ran{0};
       ThreadPool::shared().parallelFor(100, 4, [&](std::size_t, unsigned slot) { ran += slot == 0 ? 1 : 1000; });
-      CHECK(ran == 100);
+      all = all && ran == 100;
     }
+    return all;
   }));
   CHECK(withoutThreads([] {
     std::string code;
@@ -188,7 +192,6 @@ void withoutThreadsTheCallerDoesAll() {
     } catch (const Error& error) {
       code = error.code();
     }
-    CHECK(code == "ERR_VERTEXQ_THREADS");
     // And goes on when there are threads again.
     rlimit limit{};
     getrlimit(RLIMIT_AS, &limit);
@@ -197,7 +200,7 @@ void withoutThreadsTheCallerDoesAll() {
     std::atomic<bool> done{false};
     JobQueue::shared().submit([&] { done = true; });
     for (int i = 0; i < 1000 && !done; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    CHECK(done);
+    return code == "ERR_VERTEXQ_THREADS" && done;
   }));
 }
 #else
@@ -206,14 +209,11 @@ void withoutThreadsTheCallerDoesAll() {}
 
 }  // namespace
 
-int main() {
-  withoutThreadsTheCallerDoesAll();
-  everyTaskOnce();
-  slotsAreExclusive();
-  errorsAreThrownOn();
-  manyCallers();
-  callersShareTheThreads();
-  nothingIsLeftUndone();
-  nested();
-  return report();
-}
+TEST_CASE("without threads the caller does all") { withoutThreadsTheCallerDoesAll(); }
+TEST_CASE("every task once") { everyTaskOnce(); }
+TEST_CASE("slots are exclusive") { slotsAreExclusive(); }
+TEST_CASE("errors are thrown on") { errorsAreThrownOn(); }
+TEST_CASE("many callers") { manyCallers(); }
+TEST_CASE("callers share the threads") { callersShareTheThreads(); }
+TEST_CASE("nothing is left undone") { nothingIsLeftUndone(); }
+TEST_CASE("nested") { nested(); }

@@ -1,13 +1,14 @@
 // The vertex method's parts: answers that only get better, random orders, and the optimum of layers small enough to know it.
 #include "method/vertex.h"
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
 #include <thread>
 
-#include "check.h"
 #include "decode/damping.h"
 #include "decode_test_data.h"
 #include "error.h"
@@ -63,7 +64,7 @@ struct Problem {
     std::vector<double> q(inputs());
     for (std::size_t i = 0; i < inputs(); ++i) {
       const Alphabet& a = view().of(k, i);
-      CHECK(from[i] >= a.minCode() && from[i] <= a.maxCode());
+      CHECK((from[i] >= a.minCode() && from[i] <= a.maxCode()));
       q[i] = a.level(from[i]);
     }
     return q;
@@ -77,9 +78,9 @@ struct Problem {
   void check(const std::vector<double>& before, double floor = 0) {
     for (std::size_t k = 0; k < neurons(); ++k) {
       const double anew = error(k, codes(k));
-      CHECK_AT_MOST(std::abs(best.errors[k] - anew), 1e-9 * anew + floor * before[k]);
-      CHECK_AT_MOST(best.errors[k], before[k]);
-      CHECK_AT_MOST(anew, before[k] * (1 + 1e-9 + floor));
+      CHECK_LE(std::abs(best.errors[k] - anew), 1e-9 * anew + floor * before[k]);
+      CHECK_LE(best.errors[k], before[k]);
+      CHECK_LE(anew, before[k] * (1 + 1e-9 + floor));
     }
   }
 };
@@ -115,7 +116,7 @@ void keepsWhatIsBetter() {
       const FreeEntrySystem<float> system(h);
       AnswerBlock block(fit, system);
       block.select(3, count);
-      CHECK(block.first() == 3 && block.count() == count);
+      CHECK((block.first() == 3 && block.count() == count));
       for (int trial = 0; trial < 6; ++trial) {
         const std::vector<double> before = problem.best.errors;
         const std::vector<std::int8_t> codesBefore = problem.best.codes;
@@ -143,7 +144,7 @@ void keepsWhatIsBetter() {
           // What the block holds is an answer too.
           const std::vector<double> q = problem.values(3 + k, block.codes(k));
           CHECK(std::equal(q.begin(), q.end(), block.values(k)));
-          CHECK_AT_MOST(problem.best.errors[3 + k], problem.error(3 + k, block.codes(k)) * (1 + 1e-9));
+          CHECK_LE(problem.best.errors[3 + k], problem.error(3 + k, block.codes(k)) * (1 + 1e-9));
         }
       }
     }
@@ -168,15 +169,15 @@ void keptAnswersArePolished() {
       const Alphabet& a = fit.alphabets.of(k, i);
       for (int code = a.minCode(); code <= a.maxCode(); ++code) {
         changed[i] = static_cast<std::int8_t>(code);
-        CHECK_AT_MOST(problem.best.errors[k], problem.error(k, changed.data()) * (1 + 1e-9));
+        CHECK_LE(problem.best.errors[k], problem.error(k, changed.data()) * (1 + 1e-9));
       }
       changed[i] = problem.codes(k)[i];
     }
   }
   JobControl cancelled;
   cancelled.cancel();
-  CHECK(throws<Cancelled>([&] { block.keepBetter(problem.best, 0, cancelled); }));
-  CHECK(throws<Cancelled>([&] { block.refit(problem.kind, 0, problem.alphabets, problem.best, cancelled); }));
+  CHECK_THROWS_AS([&] { block.keepBetter(problem.best, 0, cancelled); }(), Cancelled);
+  CHECK_THROWS_AS([&] { block.refit(problem.kind, 0, problem.alphabets, problem.best, cancelled); }(), Cancelled);
 }
 
 /** Refits keep what lowers the error, leave other neurons alone, and steps stay float32 numbers. */
@@ -194,11 +195,11 @@ void refits() {
     block.select(5, 20);
     block.refit(problem.kind, 0, problem.alphabets, problem.best, JobControl());
     problem.check(before);
-    CHECK_AT_MOST(sum(problem.best.errors), 0.95 * sum(before));
+    CHECK_LE(sum(problem.best.errors), 0.95 * sum(before));
     for (std::size_t i = 0; i < problem.alphabets.size(); ++i) {
       const Alphabet &a = problem.alphabets[i], &b = given[i];
       CHECK(a.step() == static_cast<float>(a.step()));
-      CHECK(a.minCode() == b.minCode() && a.maxCode() == b.maxCode() && a.zeroPoint() == b.zeroPoint());
+      CHECK((a.minCode() == b.minCode() && a.maxCode() == b.maxCode() && a.zeroPoint() == b.zeroPoint()));
       const std::size_t k = i / 3;
       if (problem.best.errors[k] == before[k] || k < 5 || k >= 25) CHECK(a.step() == b.step());
     }
@@ -224,11 +225,11 @@ void randomOrders() {
     CHECK(sorted == all);
     CHECK(same.places() == places);
     CHECK(std::equal(order.factor().data(), order.factor().data() + n * n, same.factor().data()));
-    if (n > 2) CHECK(other.places() != places && places != all);
+    if (n > 2) CHECK((other.places() != places && places != all));
     // Near act-order, backwards: an input much larger than another is decoded before it.
     double largest = 0;
     for (const std::size_t input : places) {
-      CHECK_AT_MOST(largest, problem.h(input, input) * std::exp(5.0));
+      CHECK_LE(largest, problem.h(input, input) * std::exp(5.0));
       largest = std::max(largest, problem.h(input, input));
     }
     const FloatMatrix& factor = order.factor();
@@ -242,7 +243,7 @@ void randomOrders() {
         for (std::size_t k = 0; k <= j; ++k) product += static_cast<double>(factor(i, k)) * factor(j, k);
         const double expected = problem.h(places[i], places[j]);
         const double size = std::sqrt(problem.h(places[i], places[i]) * problem.h(places[j], places[j]));
-        CHECK_AT_MOST(std::abs(product - expected), 2e-7 * size);
+        CHECK_LE(std::abs(product - expected), 2e-7 * size);
       }
   }
 }
@@ -270,7 +271,7 @@ void orderedDecoding() {
         const std::vector<double> q = problem.values(k, block.codes(k));
         CHECK(std::equal(q.begin(), q.end(), block.values(k)));
       }
-      CHECK_AT_MOST(total, 0.9 * sum(before));
+      CHECK_LE(total, 0.9 * sum(before));
       for (const std::size_t k : {std::size_t{0}, std::size_t{15}, std::size_t{16}, neurons - 1}) {
         alone.select(k, 1);
         other.run(order, alone, JobControl());
@@ -280,12 +281,12 @@ void orderedDecoding() {
       block.keepBetter(problem.best, 0, JobControl());
       problem.check(last);
     }
-    CHECK_AT_MOST(sum(problem.best.errors), total);
+    CHECK_LE(sum(problem.best.errors), total);
     JobControl cancelled;
     cancelled.cancel();
     const RandomOrder order(fit, 1, 1, JobControl());
-    CHECK(throws<Cancelled>([&] { decoder.run(order, block, cancelled); }));
-    CHECK(throws<Cancelled>([&] { RandomOrder(fit, 1, 1, cancelled); }));
+    CHECK_THROWS_AS([&] { decoder.run(order, block, cancelled); }(), Cancelled);
+    CHECK_THROWS_AS([&] { RandomOrder(fit, 1, 1, cancelled); }(), Cancelled);
   }
 }
 
@@ -297,7 +298,7 @@ void rankDeficient() {
       Problem problem(random, data(name, random, 20, n), 6, {Grid::Asymmetric, 4}, n, 0);
       const LayerFit fit = problem.fit();
       const RandomOrder order(fit, 3, 2, JobControl());
-      for (std::size_t i = 0; i < n; ++i) CHECK(std::isfinite(order.factor()(i, i)) && order.factor()(i, i) > 0);
+      for (std::size_t i = 0; i < n; ++i) CHECK((std::isfinite(order.factor()(i, i)) && order.factor()(i, i) > 0));
       const std::vector<double> before = problem.best.errors;
       for (const bool refit : {false, true}) run(problem, 3, refit);
       problem.check(before, 1e-9);
@@ -339,7 +340,7 @@ void morePassesNeverHurt() {
     for (const std::size_t passes : {0u, 1u, 2u, 7u, 8u, 9u, 20u}) {
       Problem problem = given;
       const VertexOutcome outcome = run(problem, passes, refit);
-      CHECK(outcome.walked > 0 && outcome.walked <= 20);
+      CHECK((outcome.walked > 0 && outcome.walked <= 20));
       problem.check(before);
       before = problem.best.errors;
       totals.push_back(sum(before));
@@ -347,8 +348,8 @@ void morePassesNeverHurt() {
       for (std::size_t i = 0; i < given.alphabets.size(); ++i)
         CHECK(problem.alphabets[i].step() == given.alphabets[i].step());
     }
-    CHECK_AT_MOST(totals.back(), 0.99 * totals.front());
-    CHECK_AT_MOST(totals.front(), 0.8 * sum(given.best.errors));
+    CHECK_LE(totals.back(), 0.99 * totals.front());
+    CHECK_LE(totals.front(), 0.8 * sum(given.best.errors));
   }
 }
 
@@ -375,18 +376,19 @@ void cancelled() {
   Problem problem(random, gaussian(random, 60, 24), 40, {Grid::ZeroFree, 4}, 24, 0.003);
   const LayerFit fit = problem.fit();
   const auto start = [&](JobControl& control) {
-    return throws<Cancelled>(
-        [&] { vertexLayer(fit, problem.alphabets, problem.best, optionsOf(problem, 1000000, true), 2, control); });
+    CHECK_THROWS_AS(vertexLayer(fit, problem.alphabets, problem.best, optionsOf(problem, 1000000, true), 2, control),
+                    Cancelled);
   };
   JobControl early;
   early.cancel();
-  CHECK(start(early) && early.done() == 0);
+  start(early);
+  CHECK(early.done() == 0);
   JobControl control;
   std::thread other([&] {
     while (control.done() < 100) std::this_thread::yield();
     control.cancel();
   });
-  CHECK(start(control));
+  start(control);
   other.join();
 }
 
@@ -417,28 +419,24 @@ void nearTheOptimum() {
           std::vector<std::int8_t> codes(n, static_cast<std::int8_t>(problem.alphabets[k].minCode()));
           do least = std::min(least, problem.error(k, codes.data()));
           while (advance(codes, problem.alphabets[k]));
-          CHECK_AT_MOST(least, problem.best.errors[k] * (1 + 1e-9));
+          CHECK_LE(least, problem.best.errors[k] * (1 + 1e-9));
           found += problem.best.errors[k];
           optimal += least;
         }
       }
-    CHECK_AT_MOST(found, 1.05 * optimal);
+    CHECK_LE(found, 1.05 * optimal);
   }
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  keepsWhatIsBetter();
-  keptAnswersArePolished();
-  refits();
-  randomOrders();
-  orderedDecoding();
-  rankDeficient();
-  morePassesNeverHurt();
-  threadsDoNotMatter();
-  cancelled();
-  nearTheOptimum();
-  return report();
-}
+TEST_CASE("keeps what is better") { keepsWhatIsBetter(); }
+TEST_CASE("kept answers are polished") { keptAnswersArePolished(); }
+TEST_CASE("refits") { refits(); }
+TEST_CASE("random orders") { randomOrders(); }
+TEST_CASE("ordered decoding") { orderedDecoding(); }
+TEST_CASE("rank deficient") { rankDeficient(); }
+TEST_CASE("more passes never hurt") { morePassesNeverHurt(); }
+TEST_CASE("threads do not matter") { threadsDoNotMatter(); }
+TEST_CASE("cancelled") { cancelled(); }
+TEST_CASE("near the optimum") { nearTheOptimum(); }

@@ -1,8 +1,9 @@
 // The paper's claims about the pre-processing, on hundreds of random and adversarial layers.
+#include <doctest/doctest.h>
+
 #include <cmath>
 
 #include "calibration/calibration_rows.h"
-#include "check.h"
 #include "layer.h"
 #include "linalg/blas.h"
 #include "test_data.h"
@@ -42,20 +43,20 @@ void checkCase(const Case& c, std::mt19937_64& random) {
     std::vector<double> q(c.n);
     for (std::size_t i = 0; i < c.n; ++i) {
       const Alphabet& a = walked.alphabets[k * groups + i / c.groupSize];
-      CHECK(walkedWeights[i] >= a.lowest() && walkedWeights[i] <= a.highest());
+      CHECK((walkedWeights[i] >= a.lowest() && walkedWeights[i] <= a.highest()));
       const Alphabet::Cell cell = a.cell(weights.neuron(k)[i]);
       const bool onBound = c.box == Box::Cell ? walkedWeights[i] == cell.low || walkedWeights[i] == cell.high
                                               : walkedWeights[i] == a.lowest() || walkedWeights[i] == a.highest();
-      CHECK(onBound || isFree[i] || (c.box == Box::Saturate && a.contains(walkedWeights[i])));
-      if (c.box == Box::Cell) CHECK(walkedWeights[i] >= cell.low && walkedWeights[i] <= cell.high);
+      CHECK((onBound || isFree[i] || (c.box == Box::Saturate && a.contains(walkedWeights[i]))));
+      if (c.box == Box::Cell) CHECK((walkedWeights[i] >= cell.low && walkedWeights[i] <= cell.high));
       q[i] = a.level(rounded.codes[k * c.n + i]);
       if (!isFree[i]) CHECK(q[i] == walkedWeights[i]);
     }
     double error, signal;
     residual(x, weights.neuron(k), walkedWeights, error, signal);
-    if (signal > 0) CHECK_AT_MOST(error / signal, 1e-9);
+    if (signal > 0) CHECK_LE(error / signal, 1e-9);
     residual(x, weights.neuron(k), q.data(), error, signal);
-    CHECK_AT_MOST(error, walked.bound[k] * (1 + 1e-12));
+    CHECK_LE(error, walked.bound[k] * (1 + 1e-12));
   }
 }
 
@@ -93,7 +94,7 @@ void threadsDoNotMatter() {
     all.push_back(walked.relativeResidual);
     if (first.empty()) first = all;
     CHECK(all == first);
-    CHECK(control.done() == 130 && control.total() == 130);
+    CHECK((control.done() == 130 && control.total() == 130));
   }
 }
 
@@ -119,7 +120,7 @@ void fewerDirections() {
     JobControl control;
     const Walked walked = walkLayer({w.data(), 4, 60}, x, {Grid::Asymmetric, 8, 60, ScalePrecision::Float64}, Box::Cell,
                                     rule, 1, control);
-    CHECK(rule.kind == RankRule::Kind::Auto ? walked.rank > 0 && walked.rank < 60 : walked.rank == 20);
+    CHECK((rule.kind == RankRule::Kind::Auto ? walked.rank > 0 && walked.rank < 60 : walked.rank == 20));
     const Rounded rounded = roundWalked(walked, {Grid::Asymmetric, 8, 60});
     for (std::size_t k = 0; k < 4; ++k) {
       CHECK(walked.free[k].size() <= walked.rank);
@@ -127,7 +128,7 @@ void fewerDirections() {
       for (std::size_t i = 0; i < 60; ++i) q[i] = walked.alphabets[k].level(rounded.codes[k * 60 + i]);
       double error, signal;
       residual(x, w.data() + k * 60, q.data(), error, signal);
-      CHECK_AT_MOST(error, walked.bound[k]);
+      CHECK_LE(error, walked.bound[k]);
     }
   }
 }
@@ -138,28 +139,30 @@ void hostile() {
   Matrix x(1, 2);
   x(0, 0) = x(0, 1) = 1;
   JobControl control;
-  CHECK(throws<Error>([&] {
-    walkLayer({nan.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2, ScalePrecision::Float64}, Box::Cell, {}, 1, control);
-  }));
-  CHECK(throws<Error>([&] {
-    walkLayer({huge.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2, ScalePrecision::Float32}, Box::Cell, {}, 1, control);
-  }));
+  CHECK_THROWS_AS(
+      [&] {
+        walkLayer({nan.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2, ScalePrecision::Float64}, Box::Cell, {}, 1, control);
+      }(),
+      Error);
+  CHECK_THROWS_AS(
+      [&] {
+        walkLayer({huge.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2, ScalePrecision::Float32}, Box::Cell, {}, 1, control);
+      }(),
+      Error);
   control.cancel();
   const std::vector<double> w = {1, 2};
-  CHECK(throws<Cancelled>([&] {
-    walkLayer({w.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2, ScalePrecision::Float64}, Box::Cell, {}, 1, control);
-  }));
+  CHECK_THROWS_AS(
+      [&] {
+        walkLayer({w.data(), 1, 2}, x, {Grid::ZeroFree, 2, 2, ScalePrecision::Float64}, Box::Cell, {}, 1, control);
+      }(),
+      Cancelled);
 }
 
 }  // namespace
 
-int main() {
-  pinBlasToOneThread();
-  vertices();
-  largeAndIllConditioned();
-  threadsDoNotMatter();
-  tinyRanks();
-  fewerDirections();
-  hostile();
-  return report();
-}
+TEST_CASE("vertices") { vertices(); }
+TEST_CASE("large and ill conditioned") { largeAndIllConditioned(); }
+TEST_CASE("threads do not matter") { threadsDoNotMatter(); }
+TEST_CASE("tiny ranks") { tinyRanks(); }
+TEST_CASE("fewer directions") { fewerDirections(); }
+TEST_CASE("hostile") { hostile(); }

@@ -1,4 +1,4 @@
-#include "decode/reference.h"
+#include "reference/decoders.h"
 
 #include <cmath>
 
