@@ -11,11 +11,11 @@
 #include <cerrno>
 #endif
 
-#include "checkpoint/bit_packing.h"
 #include "checkpoint/checksum.h"
 #include "checkpoint/tensor_rows.h"
 #include "job.h"
 #include "parallel/thread_pool.h"
+#include "tensors/bit_packing.h"
 
 namespace vertexq::addon {
 

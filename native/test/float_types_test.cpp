@@ -1,5 +1,5 @@
 // Conversions of checkpoints' numbers against their definition, for every 16-bit number and at every rounding boundary.
-#include "checkpoint/float_types.h"
+#include "tensors/float_types.h"
 
 #include <doctest/doctest.h>
 

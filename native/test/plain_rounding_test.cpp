@@ -8,10 +8,10 @@
 #include <limits>
 #include <string>
 
-#include "checkpoint/bit_packing.h"
 #include "checkpoint/checksum.h"
-#include "checkpoint/float_types.h"
 #include "error.h"
+#include "tensors/bit_packing.h"
+#include "tensors/float_types.h"
 #include "test_data.h"
 
 using namespace vertexq;

@@ -7,8 +7,8 @@
 #include <cstring>
 #include <limits>
 
-#include "checkpoint/bit_packing.h"
 #include "error.h"
+#include "tensors/bit_packing.h"
 #include "test_data.h"
 
 using namespace vertexq;

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/bit_packing.h"
 #include "checkpoint/plain_rounding.h"
 #include "error.h"
 #include "parallel/thread_pool.h"
+#include "tensors/bit_packing.h"
 
 namespace vertexq {
 

@@ -4,9 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "checkpoint/float_types.h"
 #include "layer.h"
 #include "parallel/job_control.h"
+#include "tensors/float_types.h"
 
 namespace vertexq {
 

@@ -1,4 +1,4 @@
-#include "checkpoint/float_types.h"
+#include "tensors/float_types.h"
 
 #include <cmath>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "checkpoint/bit_packing.h"
+#include "tensors/bit_packing.h"
 
 #include <cstring>
 
