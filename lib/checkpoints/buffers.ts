@@ -3,22 +3,28 @@ const smallest = 2 ** 16;
 /** From here on one buffer is much of all memory, and has just the size that is asked for. */
 const largest = 2 ** 26;
 
+/** Memory that native jobs work on where it lies: of any other they work on copies, as JavaScript could take it away meanwhile. */
+export type Shared = Uint8Array<SharedArrayBuffer>;
+
+/** `length` bytes of 0. */
+export const sharedBytes = (length: number): Shared => new Uint8Array(new SharedArrayBuffer(length));
+
 /**
  * Memory that is used again and again: left to the garbage collector, gigabytes of buffers would wait for it. What a buffer held before is
  * still in it.
  */
 export class Buffers {
-  private readonly free = new Map<number, Uint8Array<ArrayBuffer>[]>();
+  private readonly free = new Map<number, Shared[]>();
 
   /** The first `length` bytes of a kept buffer, or of a new one. */
-  take(length: number): Uint8Array<ArrayBuffer> {
+  take(length: number): Shared {
     const size = sizeFor(length);
     const kept = this.free.get(size)?.pop();
-    return (kept ?? new Uint8Array(size)).subarray(0, length);
+    return (kept ?? sharedBytes(size)).subarray(0, length);
   }
 
   /** Gives back what `take` gave. Nobody may use it any more. */
-  give({ buffer }: Uint8Array<ArrayBuffer>): void {
+  give({ buffer }: Shared): void {
     const size = buffer.byteLength;
     if (size < smallest || size > largest) return;
     const list = this.free.get(size) ?? [];

@@ -7,6 +7,7 @@ import { binding, type CalibrationKind } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { describe } from '../options';
 import type { LayerReport, QuantizedLayer } from '../types';
+import { sharedBytes } from './buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { widened } from './native-work';
 import { layerName, type PlannedWeight } from './plan';
@@ -49,7 +50,7 @@ export async function fitWeight(
   const [outFeatures, inFeatures] = shape;
   const { signal } = options;
   const data = await cache.of(recorded!, calibrationKind(weight.settings.method, false), holdout, signal);
-  const bytes = new Uint8Array(outFeatures * inFeatures * floatBytes[dtype]);
+  const bytes = sharedBytes(outFeatures * inFeatures * floatBytes[dtype]);
   await source.fill(bytes, position);
   const values = dtype === 'F64' ? new Float64Array(bytes.buffer) : await widened(bytes, dtype, signal);
   const halves = layout.outType === 'F16' || layout.outType === 'BF16' ? layout.outType : null;

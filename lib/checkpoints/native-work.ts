@@ -2,14 +2,15 @@ import type { FloatDtype } from '../formats/safetensors/dtypes';
 import { floatBytes } from '../formats/safetensors/dtypes';
 import { binding } from '../native/binding';
 import { finish } from '../native/jobs';
+import { sharedBytes } from './buffers';
 
-/** float32 numbers of a tensor's bytes. NaN and infinities are left for those who use them to find. */
+/** float32 numbers, in shared memory, of a tensor's bytes. NaN and infinities are left for those who use them to find. */
 export async function widened(
   input: Uint8Array,
   type: FloatDtype,
   signal?: AbortSignal,
 ): Promise<Float32Array> {
-  const output = new Float32Array(input.length / floatBytes[type]);
+  const output = new Float32Array(sharedBytes((4 * input.length) / floatBytes[type]).buffer);
   await finish(() => binding().widen({ input, type, count: output.length, output }), signal);
   return output;
 }

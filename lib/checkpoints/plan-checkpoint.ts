@@ -3,6 +3,7 @@ import { floatBytes } from '../formats/safetensors/dtypes';
 import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { RunFiles } from '../runs/run-files';
+import { sharedBytes } from './buffers';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
 import { bytesOf, specsOf } from './layouts';
 import { type Plan, type PlannedWeight, skippedOf, weightBytes } from './plan';
@@ -104,7 +105,7 @@ async function estimateSeconds(
 /** Seconds a weight, of rounding pseudo-random ones on all threads. */
 async function trial({ dtype, shape, settings, layout }: PlannedWeight, threads: number): Promise<number> {
   const cols = Math.max(settings.groupSize, Math.min(shape[1], 4096));
-  const input = new Uint8Array(trialRows * cols * floatBytes[dtype]);
+  const input = sharedBytes(trialRows * cols * floatBytes[dtype]);
   const words = new Uint16Array(input.buffer);
   // Of every dtype some number between 0.01 and 1.
   let state = 1;
@@ -112,7 +113,7 @@ async function trial({ dtype, shape, settings, layout }: PlannedWeight, threads:
     state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
     words[i] = (dtype === 'F16' ? 0x2400 : 0x3c00) | ((state >> 8) & 0x83ff);
   }
-  const room = () => new Uint8Array(trialRows * cols * 8);
+  const room = () => sharedBytes(trialRows * cols * 8);
   const [codes, scales, zeroPoints] = [room(), room(), room()];
   const started = performance.now();
   await finish(

@@ -5,6 +5,7 @@ import { Calibration } from '../layers/calibration';
 import type { CalibrationKind } from '../native/binding';
 import { describe } from '../options';
 import type { FloatArray } from '../types';
+import { sharedBytes } from './buffers';
 import { moduleOf } from './tensor-names';
 import { widened } from './native-work';
 
@@ -144,7 +145,7 @@ async function read(
   const calibration = Calibration.of(inFeatures, kind);
   const { position } = file.tensor(name);
   const rowsFrom = async (begin: number, count: number): Promise<FloatArray> => {
-    const bytes = new Uint8Array(count * inFeatures * floatBytes[dtype]);
+    const bytes = sharedBytes(count * inFeatures * floatBytes[dtype]);
     await file.fill(bytes, position + begin * inFeatures * floatBytes[dtype]);
     return dtype === 'F64' ? new Float64Array(bytes.buffer) : widened(bytes, dtype, signal);
   };

@@ -4,7 +4,7 @@ import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { describe } from '../options';
 import type { JobOptions } from '../types';
-import { Buffers, sizeFor } from './buffers';
+import { Buffers, type Shared, sizeFor } from './buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { fitWeight, type FittedFacts, RecordedCache } from './fit-weight';
 import { checksum } from './native-work';
@@ -129,11 +129,7 @@ export class UnitRunner {
   }
 
   /** Fills `output` with the bytes of a unit's targets, one after the other. */
-  private async make(
-    { plan }: ShardRun,
-    unit: Unit,
-    output: Uint8Array<ArrayBuffer>,
-  ): Promise<UnitFacts | null> {
+  private async make({ plan }: ShardRun, unit: Unit, output: Shared): Promise<UnitFacts | null> {
     const { source } = plan;
     if (unit.kind === 'copy') await source.fill(output, unit.position);
     else if (unit.kind === 'constant') output.set(unit.data);
@@ -146,11 +142,7 @@ export class UnitRunner {
   }
 
   /** Plain rounding; of a format that mixes a weight's rows, all of them, some at a time. */
-  private async round(
-    { source }: ShardPlan,
-    unit: RowsUnit,
-    output: Uint8Array<ArrayBuffer>,
-  ): Promise<RowFacts> {
+  private async round({ source }: ShardPlan, unit: RowsUnit, output: Shared): Promise<RowFacts> {
     const { weight, begin, end } = unit;
     const [, cols] = weight.shape;
     const { layout, settings, dtype } = weight;
@@ -195,7 +187,7 @@ async function isThere(shard: ShardRun, unit: Unit, bytes: Uint8Array, before: D
 }
 
 /** The parts of an output, in the order of the unit's targets. */
-function partsOf({ targets }: Unit, output: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>[] {
+function partsOf({ targets }: Unit, output: Shared): Shared[] {
   let at = 0;
   return targets.map(({ length }) => output.subarray(at, (at += length)));
 }

@@ -52,8 +52,6 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   auto data = std::make_unique<AddonData>();
   const Napi::Function calibration = Calibration::define(env);
   data->calibration = Napi::Persistent(calibration);
-  if (const Napi::Value getter = resizableGetter(env); getter.IsFunction())
-    data->isResizable = Napi::Persistent(getter.As<Napi::Function>());
   env.SetInstanceData(data.release());
 
   exports.Set("Calibration", calibration);

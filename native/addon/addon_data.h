@@ -7,8 +7,6 @@ namespace vertexq::addon {
 
 struct AddonData {
   Napi::FunctionReference calibration;
-  /** The getter of ArrayBuffer.prototype.resizable as it was when the addon was loaded; empty where Node has none. */
-  Napi::FunctionReference isResizable;
 };
 
 }  // namespace vertexq::addon

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-
-#include "addon_data.h"
+#include <cstring>
 
 namespace vertexq::addon {
 
@@ -17,39 +16,34 @@ struct ArrayInfo {
   napi_typedarray_type type;
   std::size_t length;
   void* data;
-  napi_value buffer;
+  bool isShared;
 };
 
-/** Throws unless `value` is a typed array over an ArrayBuffer that is neither detached nor shared. */
+/** Throws unless `value` is a typed array whose memory has not been transferred. */
 ArrayInfo arrayOf(const Napi::Value& value, const char* name, const char* kind) {
   if (!value.IsTypedArray()) throw expected(value.Env(), name, kind);
   // Not through Napi::TypedArray::ArrayBuffer: for a shared buffer that would be no ArrayBuffer at all.
   ArrayInfo info;
-  if (napi_get_typedarray_info(value.Env(), value, &info.type, &info.length, &info.data, &info.buffer, nullptr) !=
-      napi_ok)
+  napi_value buffer;
+  if (napi_get_typedarray_info(value.Env(), value, &info.type, &info.length, &info.data, &buffer, nullptr) != napi_ok)
     throw expected(value.Env(), name, kind);
-  bool isArrayBuffer = false;
-  napi_is_arraybuffer(value.Env(), info.buffer, &isArrayBuffer);
-  if (!isArrayBuffer)
-    throw expected(value.Env(), name, "over an ArrayBuffer, not a SharedArrayBuffer: copy it first, with .slice()");
-  bool isDetached = false;
-  napi_is_detached_arraybuffer(value.Env(), info.buffer, &isDetached);
+  bool isUnshared = false, isDetached = false;
+  napi_is_arraybuffer(value.Env(), buffer, &isUnshared);
+  if (isUnshared) napi_is_detached_arraybuffer(value.Env(), buffer, &isDetached);
   if (isDetached) throw expected(value.Env(), name, "attached to its data: its ArrayBuffer has been transferred");
+  info.isShared = !isUnshared;
   return info;
 }
 
-/** Throws where the memory of a buffer could be taken away in the middle of a job. */
-void requireFixedLength(Napi::Env env, napi_value buffer, const char* name) {
-  const Napi::FunctionReference& isResizable = env.GetInstanceData<AddonData>()->isResizable;
-  if (!isResizable.IsEmpty() && isResizable.Call(buffer, {}).ToBoolean())
-    throw expected(env, name, "over an ArrayBuffer of fixed length, not a resizable one: copy it first, with .slice()");
-}
+struct Lying {
+  Bytes bytes;
+  bool isShared;
+};
 
-/** The bytes of a typed array for a job that works where they lie. */
-Bytes bytesOf(const Napi::Value& value, const char* name) {
+/** Where JavaScript has the bytes of a typed array now. */
+Lying lyingAt(const Napi::Value& value, const char* name) {
   const auto info = arrayOf(value, name, "a typed array");
-  requireFixedLength(value.Env(), info.buffer, name);
-  return {static_cast<unsigned char*>(info.data), value.As<Napi::TypedArray>().ByteLength()};
+  return {{static_cast<unsigned char*>(info.data), value.As<Napi::TypedArray>().ByteLength()}, info.isShared};
 }
 
 template <typename Real>
@@ -148,51 +142,65 @@ std::vector<std::int64_t> Arguments::integers(const char* name) const {
 }
 
 Bytes Arguments::bytes(const char* name, std::size_t least, std::size_t alignment) const {
-  const Napi::Value value = get(name);
-  const Bytes bytes = bytesOf(value, name);
-  if (bytes.size < least)
-    throw expected(object_.Env(), name,
-                   "of " + std::to_string(least) + " bytes or more, not " + std::to_string(bytes.size));
-  if (reinterpret_cast<std::uintptr_t>(bytes.data) % alignment != 0)
-    throw expected(object_.Env(), name, "at an address that is a multiple of " + std::to_string(alignment));
-  taken_.push_back({name, value, bytes});
-  return bytes;
+  return take(name, least, alignment, false);
 }
 
-Napi::Object Arguments::hold() const {
-  Napi::Array held = Napi::Array::New(object_.Env(), taken_.size());
-  for (std::size_t i = 0; i < taken_.size(); ++i) {
-    const auto& [name, array, bytes] = taken_[i];
-    const Bytes now = bytesOf(array, name);
-    if (now.data != bytes.data || now.size != bytes.size)
-      throw expected(object_.Env(), name, "left as it is: it was changed while the other arguments were read");
-    held.Set(static_cast<std::uint32_t>(i), array);
+Bytes Arguments::room(const char* name, std::size_t least, std::size_t alignment) const {
+  return take(name, least, alignment, true);
+}
+
+Bytes Arguments::take(const char* name, std::size_t least, std::size_t alignment, bool isWritten) const {
+  const Napi::Value value = get(name);
+  const auto [lies, isShared] = lyingAt(value, name);
+  if (lies.size < least)
+    throw expected(object_.Env(), name,
+                   "of " + std::to_string(least) + " bytes or more, not " + std::to_string(lies.size));
+  if (reinterpret_cast<std::uintptr_t>(lies.data) % alignment != 0)
+    throw expected(object_.Env(), name, "at an address that is a multiple of " + std::to_string(alignment));
+  Taken taken{value, lies, {name, static_cast<std::uint32_t>(taken_.size()), nullptr, lies.size, isWritten}};
+  if (!isShared) taken.copy.bytes.reset(new unsigned char[lies.size]);
+  taken_.push_back(std::move(taken));
+  return {isShared ? lies.data : taken_.back().copy.bytes.get(), lies.size};
+}
+
+HeldMemory Arguments::hold() const {
+  HeldMemory held;
+  Napi::Array arrays = Napi::Array::New(object_.Env(), taken_.size());
+  for (auto& [array, lies, copy] : taken_) {
+    const Bytes now = lyingAt(array, copy.name).bytes;
+    if (now.data != lies.data || now.size != lies.size)
+      throw expected(object_.Env(), copy.name, "left as it is: it was changed while the other arguments were read");
+    arrays.Set(copy.index, array);
+    if (!copy.bytes) continue;
+    if (copy.size > 0) std::memcpy(copy.bytes.get(), now.data, copy.size);
+    held.copies.push_back(std::move(copy));
   }
+  held.arrays = Napi::Persistent(arrays.As<Napi::Object>());
   return held;
+}
+
+void HeldMemory::writeBack() const {
+  for (const Copy& copy : copies) {
+    if (!copy.isWritten) continue;
+    const Napi::Value array = arrays.Value().Get(copy.index);
+    const Bytes now = lyingAt(array, copy.name).bytes;
+    if (now.size != copy.size)
+      throw expected(array.Env(), copy.name, "left as it is: its size was changed while the job ran");
+    if (now.size > 0) std::memcpy(now.data, copy.bytes.get(), now.size);
+  }
 }
 
 Floats copyFloats(const Napi::Value& value, const char* name) {
   const char* kind = "a Float32Array or Float64Array";
-  const auto [type, length, data, buffer] = arrayOf(value, name, kind);
-  (void)buffer;
+  const ArrayInfo info = arrayOf(value, name, kind);
   Floats floats;
-  if (type == napi_float32_array)
-    floats.single = copyOf<float>(data, length);
-  else if (type == napi_float64_array)
-    floats.twice = copyOf<double>(data, length);
+  if (info.type == napi_float32_array)
+    floats.single = copyOf<float>(info.data, info.length);
+  else if (info.type == napi_float64_array)
+    floats.twice = copyOf<double>(info.data, info.length);
   else
     throw expected(value.Env(), name, kind);
   return floats;
-}
-
-Napi::Value resizableGetter(Napi::Env env) {
-  const Napi::Object global = env.Global();
-  const auto object = global.Get("Object").As<Napi::Object>();
-  const Napi::Value prototype = global.Get("ArrayBuffer").As<Napi::Object>().Get("prototype");
-  const Napi::Value property = object.Get("getOwnPropertyDescriptor")
-                                   .As<Napi::Function>()
-                                   .Call(object, {prototype, Napi::String::New(env, "resizable")});
-  return property.IsObject() ? property.As<Napi::Object>().Get("get") : property;
 }
 
 Napi::Float64Array toJs(Napi::Env env, const std::vector<double>& values) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,26 @@ constexpr std::int64_t kMaxFeatures = 0x7fffffff;
 struct Bytes {
   unsigned char* data;
   std::size_t size;
+};
+
+/**
+ * The memory that a job works on, kept until it has ended. Shared memory, which nobody can take away, is worked on where it lies. Any other
+ * may be transferred or shrunk by JavaScript at any moment, and N-API cannot hold it: of that the job has a copy, which is written back.
+ */
+struct HeldMemory {
+  struct Copy {
+    const char* name;
+    std::uint32_t index;  // of its array
+    std::unique_ptr<unsigned char[]> bytes;
+    std::size_t size;
+    bool isWritten;
+  };
+
+  /** Writes what the job has made where it belongs. Throws a Napi::TypeError where that has been taken away. */
+  void writeBack() const;
+
+  Napi::ObjectReference arrays;
+  std::vector<Copy> copies;
 };
 
 /** The product of sizes. Throws a Napi::TypeError where there is no memory of so many bytes. */
@@ -46,16 +67,15 @@ class Arguments {
   /** An array of whole numbers. */
   std::vector<std::int64_t> integers(const char* name) const;
 
-  /**
-   * The bytes of a typed array of at least `least` of them, where they lie, on a multiple of `alignment`. They are for a job that holds
-   * what hold() returns.
-   */
+  /** The bytes that a job reads of a typed array of at least `least` of them, on a multiple of `alignment`: its hold() makes them stay. */
   Bytes bytes(const char* name, std::size_t least, std::size_t alignment = 1) const;
+  /** The same of one that it writes to. */
+  Bytes room(const char* name, std::size_t least, std::size_t alignment = 1) const;
   /**
-   * All typed arrays that bytes() has given the memory of, looked at once more: reading a later member may have run JavaScript that
-   * transferred or shrank an earlier one. To be called when all members have been read. Throws a Napi::TypeError.
+   * All memory that bytes() and room() have given. The arrays are looked at once more: reading a later member may have run JavaScript that
+   * transferred or shrank an earlier one. To be called once, when all members have been read. Throws a Napi::TypeError.
    */
-  Napi::Object hold() const;
+  HeldMemory hold() const;
 
   /** The value that the text member stands for. */
   template <typename Value>
@@ -77,10 +97,11 @@ class Arguments {
 
  private:
   struct Taken {
-    const char* name;
     Napi::Value array;
-    Bytes bytes;
+    Bytes lies;  // where JavaScript has it
+    HeldMemory::Copy copy;
   };
+  Bytes take(const char* name, std::size_t least, std::size_t alignment, bool isWritten) const;
   /** A member, read when it is first asked for. */
   Napi::Value get(const char* name) const;
 
@@ -97,14 +118,8 @@ struct Floats {
   std::size_t size() const { return single.size() + twice.size(); }
 };
 
-/**
- * Copies `value`. Throws a Napi::TypeError unless it is a Float32Array or Float64Array over an ArrayBuffer that is neither
- * detached nor shared: another thread could change or free those during a job.
- */
+/** Copies `value`. Throws a Napi::TypeError unless it is a Float32Array or Float64Array whose memory has not been transferred. */
 Floats copyFloats(const Napi::Value& value, const char* name);
-
-/** The getter for AddonData::isResizable. */
-Napi::Value resizableGetter(Napi::Env env);
 
 Napi::Float64Array toJs(Napi::Env env, const std::vector<double>& values);
 Napi::Float32Array toJs(Napi::Env env, const std::vector<float>& values);

@@ -76,17 +76,17 @@ Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
   to.zeroShift = static_cast<int>(given.integer("zeroShift", -1, 0));
   const std::size_t groups = groupsOf(job.cols, job.alphabet.groupSize), type = bytesOf(to.type);
   if (to.format == PackedFormat::Float) {
-    to.codes = given.bytes("codes", product(info.Env(), {job.rows, job.cols, type})).data;
+    to.codes = given.room("codes", product(info.Env(), {job.rows, job.cols, type})).data;
     return job;
   }
   const bool gptq = to.format == PackedFormat::Gptq;
   const std::size_t rows = gptq ? to.outFeatures : job.rows;
   if (gptq && to.outFeatures * static_cast<std::size_t>(to.bits) % 32 != 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"outFeatures\" codes to fill whole words");
-  to.codes = given.bytes("codes", product(info.Env(), {rows, wordsFor(job.cols, to.bits), 4})).data;
-  to.scales = given.bytes("scales", product(info.Env(), {rows, groups, type})).data;
+  to.codes = given.room("codes", product(info.Env(), {rows, wordsFor(job.cols, to.bits), 4})).data;
+  to.scales = given.room("scales", product(info.Env(), {rows, groups, type})).data;
   if (given.has("zeroPoints"))
-    to.zeroPoints = given.bytes("zeroPoints", product(info.Env(), {groups, wordsFor(rows, to.bits), 4})).data;
+    to.zeroPoints = given.room("zeroPoints", product(info.Env(), {groups, wordsFor(rows, to.bits), 4})).data;
   return job;
 }
 
@@ -139,7 +139,7 @@ Napi::Value widenNumbers(const Napi::CallbackInfo& info) {
   const FloatType type = typeOf(given, "type");
   const std::size_t count = sizeOf(given, "count", 0, std::int64_t{1} << 40);
   const Bytes input = given.bytes("input", count * bytesOf(type));
-  auto* output = reinterpret_cast<float*>(given.bytes("output", count * sizeof(float), alignof(float)).data);
+  auto* output = reinterpret_cast<float*>(given.room("output", count * sizeof(float), alignof(float)).data);
   auto finite = std::make_shared<bool>(true);
   return startJob(
       info.Env(),

@@ -39,7 +39,7 @@ class Job : public std::enable_shared_from_this<Job> {
 
   JobControl control;
   /** What the work reads and writes of JavaScript's. Let go on the JavaScript thread. */
-  Napi::ObjectReference held;
+  HeldMemory held;
 
  private:
   enum class State { Queued, Running, Finished };
@@ -82,7 +82,7 @@ Napi::Object Job::start(Napi::Env env) {
   } catch (...) {
     work_ = nullptr;
     result_ = nullptr;
-    held.Reset();
+    held = {};
     deferred_.Reject(toJs(env, std::current_exception()).Value());
   }
   return object;
@@ -154,10 +154,11 @@ void Job::settle(Napi::Env env) {
   settled_.Release();
   const Napi::HandleScope scope(env);
   const Result result = std::move(result_);
+  const HeldMemory memory = std::move(held);
   result_ = nullptr;
-  held.Reset();
   if (!failure_) {
     try {
+      memory.writeBack();
       return deferred_.Resolve(result(env));
     } catch (...) {
       // No memory for the result, or the environment is on its way out.
@@ -182,7 +183,7 @@ void Job::abandon() {
     running().jobs.erase(this);
   }
   settled_.Release();
-  held.Reset();
+  held = {};
   self_.reset();
 }
 
@@ -204,9 +205,9 @@ Napi::Object startJob(Napi::Env env, Work work, Result result) {
   return std::make_shared<Job>(env, std::move(work), std::move(result))->start(env);
 }
 
-Napi::Object startJob(Napi::Env env, Work work, Result result, Napi::Object held) {
+Napi::Object startJob(Napi::Env env, Work work, Result result, HeldMemory held) {
   auto job = std::make_shared<Job>(env, std::move(work), std::move(result));
-  job->held = Napi::Persistent(held);
+  job->held = std::move(held);
   return job->start(env);
 }
 

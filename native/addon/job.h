@@ -22,8 +22,8 @@ using Result = std::function<Napi::Value(Napi::Env)>;
  */
 Napi::Object startJob(Napi::Env env, Work work, Result result);
 
-/** The same for work on memory of JavaScript's: `held`, an object that has all of it, is kept until the work has ended. */
-Napi::Object startJob(Napi::Env env, Work work, Result result, Napi::Object held);
+/** The same for work on memory of JavaScript's. */
+Napi::Object startJob(Napi::Env env, Work work, Result result, HeldMemory held);
 
 /** To be called once, when the addon is loaded: makes process.exit() wait for running jobs to stop. */
 void stopJobsAtExit();

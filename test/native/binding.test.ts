@@ -20,7 +20,10 @@ function direct(t: ExecutionContext, body: string): string {
       try { await (await call())?.promise; return 'done'; } catch (e) { return e.code ?? e.name; }
     };
     (async () => { ${body} })();`;
-  const done = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8', timeout: 60_000 });
+  const done = spawnSync(process.execPath, ['--expose-gc', '-e', script], {
+    encoding: 'utf8',
+    timeout: 60_000,
+  });
   t.is(done.signal, null, done.stderr);
   t.is(done.status, 0, done.stderr);
   return done.stdout.trim();
@@ -68,8 +71,58 @@ test('trust 27: getters that answer otherwise, shrink or transfer what was given
       for (const [name, value] of Object.entries(types)) console.log(await told(() => a.roundRows({ ...rows, codes: new Uint8Array(128), [name]: value })));
       console.log(await told(() => a.widen({ input: new Uint8Array(8), type: 'F32', count: 2, output: new Uint8Array(16).subarray(1, 9) })));`,
     ),
-    ['done 1', ...Array<string>(9).fill('TypeError')].join('\n'),
+    ['done 1', 'TypeError', 'done', ...Array<string>(7).fill('TypeError')].join('\n'),
   );
+});
+
+test('trust 27: memory that is transferred, shrunk or grown away in the middle of a job', (t) => {
+  // Large enough that the job has hardly begun when its memory goes, and that the system gets that memory back at once.
+  const lines = direct(
+    t,
+    `const [n, m] = [512, 8192];
+    const elastic = (bytes) => new ArrayBuffer(bytes, { maxByteLength: bytes });
+    const grown = (bytes) => new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536), maximum: 65536 });
+    const buffers = { plain: (bytes) => new ArrayBuffer(bytes), elastic, memory: (bytes) => memories[memories.push(grown(bytes)) - 1].buffer };
+    let memories = [];
+    const give = (buffer) => structuredClone(buffer, { transfer: [buffer] });
+    const post = (buffer) => { const { port1, port2 } = new MessageChannel(); port1.postMessage(buffer, [buffer]); port1.close(); port2.close(); };
+    const ways = [['plain', give], ['plain', post], ['plain', (b) => b.transfer ? void b.transfer(0) : give(b)], ['elastic', (b) => b.resize(0)],
+      ['elastic', give], ['memory', (b) => memories.find((w) => w.buffer === b).grow(1)]];
+    const entries = {
+      roundRows: [{ ...rows, format: 'compressed-tensors', rows: n, cols: m, outFeatures: n, groupSize: 64, scale: 'search' },
+        { input: [Float32Array, n * m] }, { codes: [Uint8Array, n * m / 2], scales: [Uint8Array, n * m / 16] }],
+      packRows: [{ ...rows, format: 'compressed-tensors', rows: n, cols: m, outFeatures: n, groupSize: 64 },
+        { input: [Int8Array, n * m], stepValues: [Float32Array, n * m / 64] }, { codes: [Uint8Array, n * m / 2], scales: [Uint8Array, n * m / 16] }],
+      widen: [{ type: 'BF16', count: n * m }, { input: [Uint8Array, 2 * n * m] }, { output: [Float32Array, n * m] }],
+      checksum: [{}, { input: [Uint8Array, 16 * n * m] }, {}],
+    };
+    const filled = (array) => { for (let i = 0; i < array.length; i += 7) array[i] = i % 6; return array; };
+    const hash = (...arrays) => { const h = require('crypto').createHash('sha1'); for (const a of arrays) h.update(Buffer.from(a.slice().buffer)); return h.digest('hex'); };
+    async function run(name, make, take, side) {
+      const [options, inputs, outputs] = entries[name];
+      const arrays = (of) => Object.fromEntries(Object.entries(of).map(([key, [Type, length]]) => [key, filled(new Type(make(length * Type.BYTES_PER_ELEMENT), 0, length))]));
+      const [given, room] = [arrays(inputs), arrays(outputs)];
+      const { promise } = a[name]({ ...options, ...given, ...room });
+      for (const array of Object.values(side === 'inputs' ? given : side === 'outputs' ? room : {})) take(array.buffer);
+      gc();
+      const others = Array.from({ length: 8 }, () => new Uint8Array(2 ** 22).fill(255));
+      const result = await promise.then((value) => JSON.stringify(value ?? null), (error) => error.name);
+      memories = [];
+      return result + (side === 'outputs' ? '' : hash(...Object.values(room))) + others.length;
+    }
+    for (const name of Object.keys(entries)) {
+      const right = await run(name, buffers.plain);
+      for (const [kind, take] of ways) {
+        console.log(name, kind, 'inputs', await run(name, buffers[kind], take, 'inputs') === right);
+        if (name !== 'checksum') console.log(name, kind, 'outputs', await run(name, buffers[kind], take, 'outputs'));
+      }
+      const shared = await run(name, (bytes) => new SharedArrayBuffer(bytes),
+        (b) => { try { give(b); } catch { return; } throw new Error('shared memory went'); }, 'inputs');
+      console.log(name, 'shared', shared === right);
+    }`,
+  ).split('\n');
+  t.is(lines.length, 4 * 7 + 3 * 6);
+  for (const line of lines) t.regex(line, /(shared|inputs) true$|outputs TypeError8$/, line);
 });
 
 test('trust 27: objects that only look like a Calibration, and its methods on others', (t) => {
