@@ -1,10 +1,9 @@
-import { zipSync } from 'fflate';
 import { VertexqError } from '../errors';
 import { describe } from '../options';
 import { allocate, InputFile, requireMemory } from './input-file';
-import { formatNpy, parseNpy, readAs, requireSize, type NpyArray, type NpyData } from './npy';
+import { parseNpy, readAs, requireSize, type NpyArray } from './npy';
 import { npyHeaderEnd, npyPreamble, parseNpyHeader } from './npy-header';
-import { readZipEntries, readZipEntry, type ZipEntry } from './zip';
+import { ZipArchive, type ZipEntry } from './zip';
 
 /** What is asked of a file of arrays before memory is taken for them. */
 export interface ArrayChecks {
@@ -25,7 +24,8 @@ export interface ArrayChecks {
  */
 export function readNpz(path: string, checks: ArrayChecks = {}): Promise<Map<string, NpyArray>> {
   return InputFile.with(path, async (file) => {
-    const entries = await readZipEntries(file);
+    const archive = await ZipArchive.open(file);
+    const { entries } = archive;
     if (entries.length === 0) throw new VertexqError('ERR_VERTEXQ_NPZ', `${path}: has no arrays`);
     for (const { name } of entries)
       if (!name.endsWith('.npy'))
@@ -38,7 +38,8 @@ export function readNpz(path: string, checks: ArrayChecks = {}): Promise<Map<str
     const largest = entries.reduce((most, { size }) => Math.max(most, size), 0);
     requireMemory(entries.reduce((sum, { size }) => sum + size, 0) + largest, path);
     const arrays = new Map<string, NpyArray>();
-    for (const entry of entries) arrays.set(nameOf(entry.name), await readArray(file, entry, checks));
+    for (const entry of entries)
+      arrays.set(nameOf(entry.name), await readArray(archive, entry, file.path, checks));
     return arrays;
   });
 }
@@ -48,12 +49,17 @@ function nameOf(entry: string): string {
   return entry.slice(0, -4);
 }
 
-async function readArray(file: InputFile, entry: ZipEntry, checks: ArrayChecks): Promise<NpyArray> {
-  const where = `${file.path}: ${describe(entry.name)}`;
+async function readArray(
+  archive: ZipArchive,
+  entry: ZipEntry,
+  path: string,
+  checks: ArrayChecks,
+): Promise<NpyArray> {
+  const where = `${path}: ${describe(entry.name)}`;
   let head = new Uint8Array();
   let array: Uint8Array | null = null;
   let filled = 0;
-  await readZipEntry(file, entry, (piece) => {
+  await archive.read(entry, (piece) => {
     checks.signal?.throwIfAborted();
     if (array === null) {
       head = head.length === 0 ? (piece as Uint8Array<ArrayBuffer>) : Buffer.concat([head, piece]);
@@ -69,14 +75,4 @@ async function readArray(file: InputFile, entry: ZipEntry, checks: ArrayChecks):
   });
   // An entry that ends within its header has not got that far.
   return parseNpy(array ?? head, where);
-}
-
-/** A `.npz` file of `arrays` by name, deflated unless `compress` is false. Throws TypeError and RangeError. */
-export function formatNpz(
-  arrays: ReadonlyMap<string, { data: NpyData; dims: readonly number[]; type?: string }>,
-  { compress = true } = {},
-): Uint8Array {
-  const files = [...arrays].map(([name, array]) => [`${name}.npy`, formatNpy(array)] as const);
-  // The earliest date that zip has: the same arrays give the same bytes.
-  return zipSync(Object.fromEntries(files), { level: compress ? 6 : 0, mtime: new Date(1980, 0, 1) });
 }

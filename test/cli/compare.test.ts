@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CompareOptions, Comparison } from '../../lib/compare/types';
-import { formatNpz } from '../../lib/formats/npz';
+import { formatNpz } from '../formats/make-npz';
 import { temporaryFolder } from '../formats/files';
 import { sampleComparison } from '../reports/samples';
 import { runFake } from './fake';

@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { spawnSync } from 'node:child_process';
 import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
-import { formatNpz } from '../../lib/formats/npz';
+import { formatNpz } from '../formats/make-npz';
 import { quantizeModel } from '../../lib/index';
 import { fileOf, smallModel, tensor, writeFolder } from '../checkpoints/make';
 import { temporaryFolder } from '../formats/files';

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatNpy } from '../../lib/formats/npy';
-import { formatNpz } from '../../lib/formats/npz';
+import { formatNpz } from '../formats/make-npz';
 import { type ModelInput, prepareCalibration } from '../../lib/models/calibration';
 import type { Feeds, TensorLike } from '../../lib/models/types';
 import { temporaryFolder } from '../formats/files';

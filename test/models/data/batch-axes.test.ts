@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatNpy } from '../../../lib/formats/npy';
-import { formatNpz } from '../../../lib/formats/npz';
+import { formatNpz } from '../../formats/make-npz';
 import { compareMethods, evaluateModel, quantizeModel } from '../../../lib/index';
 import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
 import { withBatchAxes } from '../../../lib/models/data/batch-axes';
