@@ -47,8 +47,8 @@ export type {
   OutputEvaluation,
   Score,
 } from './evaluate/types';
+export type { CheckpointFormat, ModelFormat } from './encodings/names';
 export type {
-  CheckpointFormat,
   CheckpointInspection,
   CheckpointOptions,
   CheckpointPlan,

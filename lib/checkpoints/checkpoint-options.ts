@@ -1,3 +1,6 @@
+import { type CheckpointFormat, checkpointFormats, namesOf } from '../encodings/names';
+import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
+import { checkpointEncodings } from '../encodings/safetensors/table';
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../layers/quantize-weights';
 import { flag } from '../option-checks';
@@ -6,7 +9,6 @@ import {
   checkJobOptions,
   describe,
   groupSizeFor,
-  layerGrid,
   methodSettings,
   rankRule,
   requireInteger,
@@ -14,13 +16,12 @@ import {
   requireOneOf,
 } from '../options';
 import { forMethod, type Override, overlay, requireOverrides } from '../overrides';
-import type { Grid } from '../types';
 import { eitherName } from './choose-weights';
 import { checkpointOptionNames } from './option-names';
-import type { CheckpointFormat, CheckpointOptions } from './types';
+import type { CheckpointOptions } from './types';
 
 const overrideNames = ['bits', 'levels', 'grid', 'groupSize', 'method'] as const;
-const formats: readonly CheckpointFormat[] = ['compressed-tensors', 'gptq', 'gptq_v2', 'float'];
+const formats = namesOf(checkpointFormats);
 const defaultMemory = 768 * 2 ** 20;
 /** Two pieces of work at a time, and what goes with them. */
 export const leastMemory = 128 * 2 ** 20;
@@ -33,6 +34,7 @@ export interface CheckpointSettings {
   activations: readonly string[];
   holdout: number;
   format: CheckpointFormat;
+  encoding: CheckpointEncoding;
   layers: readonly string[] | undefined;
   skip: readonly string[];
   overrides: readonly Override[];
@@ -58,12 +60,13 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   requireKnown(given, checkpointOptionNames);
   checkJobOptions(given);
   const options = { ...given };
+  const format = requireOneOf('format', options.format ?? formats[0]!, formats);
   const settings: CheckpointSettings = {
     options,
     activations: options.activations === undefined ? [] : requirePaths(options.activations),
     holdout: holdoutFor(options),
-    format:
-      options.format === undefined ? 'compressed-tensors' : requireOneOf('format', options.format, formats),
+    format,
+    encoding: checkpointEncodings[format],
     layers: options.layers === undefined ? undefined : requirePatterns('layers', options.layers),
     skip: options.skip === undefined ? [] : requirePatterns('skip', options.skip),
     overrides: [],
@@ -114,19 +117,9 @@ function holdoutFor({ holdout, activations }: CheckpointOptions): number {
   return holdout;
 }
 
-/**
- * The grid that current readers of a format load: zero points of `compressed-tensors` not all of them do, so only an even number of levels,
- * which was asked for, has some there.
- */
-function gridOf(format: CheckpointFormat, isCounted: boolean): (levels: number) => Grid {
-  if (format === 'float') return layerGrid;
-  const hasZeroPoints = format === 'gptq_v2' || (format === 'compressed-tensors' && isCounted);
-  return (levels) => (hasZeroPoints && levels >= 3 ? 'asymmetric' : 'integer');
-}
-
 /** The settings of a weight with such overrides. Without data its method is `msq`, whatever the options say. */
 export function weightSettings(
-  { options, format }: Pick<CheckpointSettings, 'options' | 'format'>,
+  { options, encoding }: Pick<CheckpointSettings, 'options' | 'encoding'>,
   own: readonly Override[],
   inFeatures: number,
   hasData: boolean,
@@ -135,29 +128,11 @@ export function weightSettings(
   if (!hasData) overlaid.options.method = 'msq';
   const merged = forMethod(overlaid.options.method ?? 'vertex', overlaid);
   const settings: LayerSettings = {
-    ...alphabetKind(merged, gridOf(format, merged.levels !== undefined)),
+    ...alphabetKind(merged, (levels) => encoding.gridFor(levels, merged.levels !== undefined)),
     ...methodSettings(merged, hasData),
-    groupSize: groupSizeFor(merged, inFeatures),
+    groupSize: groupSizeFor(merged, inFeatures, encoding.groupSize),
     ...rankRule(merged, inFeatures, 'auto'),
   };
-  checkFormat(format, settings);
+  encoding.check(settings);
   return settings;
-}
-
-/** Throws a RangeError unless the format holds codes of this alphabet. */
-function checkFormat(format: CheckpointFormat, { grid, bits }: LayerSettings): void {
-  if (format === 'float') return;
-  if (grid === 'zero-free')
-    throw new RangeError(
-      `The format "${format}" cannot hold a "zero-free" grid: use the grid "asymmetric" or "integer" with 2 bits or more, or the format "float"`,
-    );
-  if (format === 'compressed-tensors') return;
-  if (![2, 3, 4, 8].includes(bits))
-    throw new RangeError(
-      `The format "${format}" holds 2, 3, 4 or 8 bits, not ${bits}: use the format "compressed-tensors"`,
-    );
-  if (format === 'gptq' && grid === 'asymmetric')
-    throw new RangeError(
-      'The format "gptq" cannot hold every zero point of an "asymmetric" grid: use the grid "integer", or the format "gptq_v2"',
-    );
 }

@@ -139,9 +139,9 @@ const embeddingNames =
 /** Throws a RangeError where "layers" picks what no reader of packed weights takes. */
 export function requireReadable(
   chosen: ReadonlyMap<string, Left | undefined>,
-  { format, layers }: Pick<CheckpointSettings, 'format' | 'layers'>,
+  { encoding, layers }: Pick<CheckpointSettings, 'encoding' | 'layers'>,
 ): void {
-  if (format === 'float' || !layers) return;
+  if (encoding.isPlain || !layers) return;
   for (const [name, left] of chosen) {
     if (left !== undefined) continue;
     const usual = leftByDefault(name);

@@ -1,3 +1,4 @@
+import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
 import { type Checkpoint, entryOf } from '../formats/safetensors/checkpoint';
 import { indexName } from '../formats/safetensors/index-file';
 import { parseJson, withMember } from '../formats/json-text';
@@ -6,7 +7,6 @@ import { configName } from './companions';
 import { configText } from './model-config';
 import type { ModelIdentity } from './model-identity';
 import type { Plan } from './plan';
-import { gptqConfigName } from './run-files';
 import { moduleOf, splitName } from './tensor-names';
 
 /** A file of text that a run writes beside the weights. */
@@ -22,7 +22,12 @@ const embeddingNames = /^(embed_tokens|wte|embed_in|tok_embeddings|word_embeddin
  * All texts of the output's folder, in the order in which they are written: the index last. They are made before any work, so that what
  * could not be written is known then. Throws ERR_VERTEXQ_FILE.
  */
-export function documentsOf(checkpoint: Checkpoint, { config }: ModelIdentity, plan: Plan): Document[] {
+export function documentsOf(
+  checkpoint: Checkpoint,
+  { config }: ModelIdentity,
+  plan: Plan,
+  { configFile }: CheckpointEncoding,
+): Document[] {
   const documents: Document[] = [];
   const add = (name: string, text: () => string) => {
     try {
@@ -38,8 +43,8 @@ export function documentsOf(checkpoint: Checkpoint, { config }: ModelIdentity, p
   if (checkpoint.folder === null) return documents;
   const { quantization } = plan;
   if (config) add(configName, () => configText(config, quantization, plan.untied));
-  if (quantization?.['quant_method'] === 'gptq')
-    add(gptqConfigName, () => `${JSON.stringify(quantization, null, 2)}\n`);
+  if (quantization && configFile !== null)
+    add(configFile, () => `${JSON.stringify(quantization, null, 2)}\n`);
   const { index } = checkpoint;
   if (index) add(indexName, () => indexText(index.text, plan));
   return documents;

@@ -2,7 +2,7 @@ import { located } from '../errors';
 import { floatBytes } from '../formats/safetensors/dtypes';
 import type { SafetensorsFile } from '../formats/safetensors/file';
 import { calibrationKind } from '../layers/calibration';
-import { quantizeWeights, type StoredTypes } from '../layers/quantize-weights';
+import { quantizeWeights } from '../layers/quantize-weights';
 import { binding, type CalibrationKind } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { describe } from '../options';
@@ -53,10 +53,7 @@ export async function fitWeight(
   const bytes = sharedBytes(outFeatures * inFeatures * floatBytes[dtype]);
   await source.fill(bytes, position);
   const values = dtype === 'F64' ? new Float64Array(bytes.buffer) : await widened(bytes, dtype, signal);
-  const halves = layout.outType === 'F16' || layout.outType === 'BF16' ? layout.outType : null;
-  const stored: StoredTypes =
-    layout.format === 'float' ? { scales: 'F32', values: halves } : { scales: halves ?? 'F32', values: null };
-  const settings = { ...weight.settings, stored };
+  const settings = { ...weight.settings, stored: layout.stored };
   const job = { ...options };
   delete job.onProgress; // progress is told in bytes
   try {
@@ -89,7 +86,7 @@ async function pack(
       binding().packRows({
         ...{ input: codes, stepValues: scales, zeroValues: zeroPoints, rows, cols, threads },
         ...{ groupSize: settings.groupSize, bits: settings.bits },
-        ...{ format: layout.format, outType: layout.outType, zeroShift: layout.zeroShift },
+        ...layout.packing,
         ...{ codes: codesTo!, scales: scalesTo ?? null, zeroPoints: zeroPointsTo ?? null },
         ...{ outFeatures: rows, firstRow: 0 },
       }),

@@ -1,5 +1,5 @@
-import { type Checkpoint, entryOf, openCheckpoint } from '../formats/safetensors/checkpoint';
-import type { TensorEntry } from '../formats/safetensors/header';
+import { foundWeights } from '../encodings/safetensors/table';
+import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
 import { describe } from '../options';
 import { leftByDefault, unsuitable } from './choose-weights';
 import { identityOf } from './model-identity';
@@ -63,49 +63,12 @@ async function quantizationOf(
   const text = (name: string) => (typeof fields[name] === 'string' ? fields[name] : 'unknown');
   const method = text('quant_method');
   const weights: InspectedWeight[] = [];
-  for (const name of checkpoint.places.keys()) {
-    const weight = name.endsWith('.weight_packed')
-      ? await packedWeight(checkpoint, name.slice(0, -'.weight_packed'.length))
-      : name.endsWith('.qweight')
-        ? gptqWeight(checkpoint, name.slice(0, -'.qweight'.length), fields['sym'] !== false)
-        : undefined;
-    if (weight) weights.push(weight);
-  }
-  return { method, format: method === 'gptq' ? text('checkpoint_format') : text('format'), weights };
-}
-
-const bytesOf = (parts: readonly (TensorEntry | undefined)[]) =>
-  parts.reduce((sum, part) => sum + (part?.byteLength ?? 0), 0);
-
-/** Of compressed-tensors; undefined where its parts are not what they should be. */
-async function packedWeight(checkpoint: Checkpoint, module: string): Promise<InspectedWeight | undefined> {
-  const names = ['packed', 'scale', 'shape', 'zero_point'].map((part) => `${module}.weight_${part}`);
-  const [packed, scale, size, zeroPoint] = names.map((name) => entryOf(checkpoint, name));
-  if (packed?.shape.length !== 2 || scale?.shape.length !== 2) return undefined;
-  if (size?.dtype !== 'I64' || size.byteLength !== 16) return undefined;
-  const bytes = await checkpoint.shards.get(checkpoint.places.get(names[2]!)!)!.read(names[2]!);
-  const [outFeatures, inFeatures] = [...new BigInt64Array(bytes.buffer)].map(Number) as [number, number];
-  return {
-    name: module,
-    shape: [outFeatures, inFeatures],
-    bits: Math.floor((32 * packed.shape[1]!) / inFeatures),
-    groupSize: Math.ceil(inFeatures / scale.shape[1]!),
-    symmetric: !zeroPoint,
-    bytes: bytesOf([packed, scale, size, zeroPoint]),
-  };
-}
-
-function gptqWeight(checkpoint: Checkpoint, module: string, symmetric: boolean): InspectedWeight | undefined {
-  const parts = ['qweight', 'qzeros', 'scales', 'g_idx'].map((part) =>
-    entryOf(checkpoint, `${module}.${part}`),
-  );
-  const [codes, zeros, scales] = parts;
-  if (codes?.shape.length !== 2 || zeros?.shape.length !== 2 || scales?.shape.length !== 2) return undefined;
-  const outFeatures = codes.shape[1]!;
-  const bits = (32 * zeros.shape[1]!) / outFeatures;
-  const inFeatures = (32 * codes.shape[0]!) / bits;
-  return {
-    ...{ name: module, shape: [outFeatures, inFeatures], bits, symmetric, bytes: bytesOf(parts) },
-    groupSize: Math.ceil(inFeatures / scales.shape[0]!),
-  };
+  for (const name of checkpoint.places.keys())
+    for (const { codes, weightOf } of foundWeights) {
+      const weight =
+        name.endsWith(codes) && (await weightOf(checkpoint, name.slice(0, -codes.length), fields));
+      if (weight) weights.push(weight);
+    }
+  const known = foundWeights.find((found) => found.method === method);
+  return { method, format: text(known?.formatKey ?? 'format'), weights };
 }

@@ -5,7 +5,7 @@ import { finish, threadsFor } from '../native/jobs';
 import { RunFiles } from '../runs/run-files';
 import { sharedBytes } from './buffers';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
-import { bytesOf, specsOf } from './layouts';
+import { bytesOf, specsOf } from '../encodings/safetensors/layout';
 import { type Plan, type PlannedWeight, skippedOf, weightBytes } from './plan';
 import { withPrepared } from './prepare';
 import { addCheckpointFiles, addCheckpointPaths } from './run-files';
@@ -121,8 +121,8 @@ async function trial({ dtype, shape, settings, layout }: PlannedWeight, threads:
       binding().roundRows({
         ...{ input, type: dtype, rows: trialRows, cols, codes, scales, zeroPoints, threads },
         ...{ groupSize: settings.groupSize, grid: settings.grid, levels: settings.levels },
-        ...{ scale: settings.scale, bits: settings.bits, format: layout.format, outType: layout.outType },
-        ...{ zeroShift: layout.zeroShift, outFeatures: trialRows, firstRow: 0 },
+        ...{ scale: settings.scale, bits: settings.bits, outFeatures: trialRows, firstRow: 0 },
+        ...layout.packing,
       }),
     undefined,
   );

@@ -1,3 +1,5 @@
+import type { ConfiguredWeight } from '../encodings/safetensors/encoding';
+import { bytesOf, isByRows, partsOfRows, specsOf, type WeightLayout } from '../encodings/safetensors/layout';
 import type { Checkpoint } from '../formats/safetensors/checkpoint';
 import { floatBytes, type FloatDtype, isFloat } from '../formats/safetensors/dtypes';
 import type { SafetensorsFile } from '../formats/safetensors/file';
@@ -8,10 +10,8 @@ import { fitOverridden } from '../overrides';
 import type { SkippedWeight } from '../types';
 import { type CheckpointSettings, weightSettings } from './checkpoint-options';
 import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
-import { type ConfiguredWeight, quantizationConfig } from './config';
 import { unties } from './documents';
 import { agree, fusedGroups, type Member } from './fused-groups';
-import { bytesOf, cannotHold, layoutFor, partsOfRows, specsOf, type WeightLayout } from './layouts';
 import type { ModelIdentity } from './model-identity';
 import type { RecordedInput, RecordedInputs } from './recorded-inputs';
 import { isWeightName, moduleOf, splitName } from './tensor-names';
@@ -58,7 +58,7 @@ export interface Plan {
   /** By tensor, why it is copied. */
   left: Map<string, Left>;
   weights: PlannedWeight[];
-  /** For config.json; null for `float`. */
+  /** For config.json; null where readers need to know nothing. */
   quantization: Record<string, unknown> | null;
   /** Whether config.json has to say that the head is not the embedding. */
   untied: boolean;
@@ -77,7 +77,7 @@ export function planOf(
   recorded: RecordedInputs | null,
   identity: ModelIdentity,
 ): Plan {
-  const { format, layers, skip, overrides } = settings;
+  const { format, encoding, layers, skip, overrides } = settings;
   const chosen = chooseWeights(checkpoint, layers, skip, identity);
   requireOverridden(overrides, chosen, checkpoint.input);
   requireReadable(chosen, settings);
@@ -96,7 +96,7 @@ export function planOf(
       let left = chosen.get(tensor);
       if (left === undefined) {
         const weight = plannedWeight(tensor, entry, settings, recorded);
-        const reason = cannotHold(format, weight.shape, weight.settings);
+        const reason = encoding.unfit(weight.shape, weight.settings);
         if (reason === undefined) planned.set(tensor, weight);
         else {
           left = { reason, choice: false };
@@ -105,7 +105,7 @@ export function planOf(
       }
       if (left !== undefined) plan.left.set(tensor, left);
     }
-  const groups = format === 'float' ? [] : fusedGroups(membersOf(checkpoint, planned, plan.left));
+  const groups = encoding.isPlain ? [] : fusedGroups(membersOf(checkpoint, planned, plan.left));
   for (const [name, left] of agree(groups, format)) {
     planned.delete(name);
     plan.left.set(name, left);
@@ -114,7 +114,10 @@ export function planOf(
   for (const [name, reason] of unfit) plan.warnings.push(`"${name}" is left as it is: ${reason}`);
   for (const weight of planned.values()) plan.weights.push(weight);
   if (plan.weights.length > 0)
-    plan.quantization = quantizationConfig(format, configuredWeights(checkpoint, planned), groups);
+    plan.quantization = encoding.config(
+      configuredWeights(checkpoint, planned),
+      groups.map(({ path, members }) => [path, members[0]!.settings]),
+    );
   plan.untied = unties(checkpoint, identity, plan);
   // Without a folder there is no config.json that could say it.
   const metadata = new Map<string, string>();
@@ -176,7 +179,7 @@ function plannedWeight(
   );
   return {
     ...{ name, dtype: entry.dtype as FloatDtype, shape, position: entry.position, settings: own },
-    layout: layoutFor(settings.format, name, entry, own),
+    layout: settings.encoding.layout(name, entry, own),
     recorded: input,
   };
 }
@@ -277,9 +280,9 @@ function inDataOrder(units: Unit[]): Unit[] {
 }
 
 function weightUnits(weight: PlannedWeight, place: (tensor: string) => number): Unit[] {
-  const { shape, dtype, layout, settings, recorded } = weight;
+  const { shape, dtype, layout, recorded } = weight;
   const targets = (begin: number, end: number) =>
-    partsOfRows(layout, shape, settings, begin, end).map(({ name, begin: from, length }) => ({
+    partsOfRows(layout, shape[0], begin, end).map(({ name, begin: from, length }) => ({
       ...{ position: place(name) + from, length },
     }));
   const units: Unit[] = layout.constants.map(({ spec, data }) => ({
@@ -288,7 +291,7 @@ function weightUnits(weight: PlannedWeight, place: (tensor: string) => number): 
   const [rows, cols] = shape;
   const rowBytes = cols * floatBytes[dtype];
   if (recorded) return [...units, { kind: 'fit', weight, cost: rows * rowBytes, targets: targets(0, rows) }];
-  const step = layout.byRows ? rowsPerUnit(rowBytes) : rows;
+  const step = isByRows(layout) ? rowsPerUnit(rowBytes) : rows;
   for (let begin = 0; begin < rows; begin += step) {
     const end = Math.min(rows, begin + step);
     units.push({

@@ -37,7 +37,7 @@ export async function withPrepared<Result>(
   let recorded: RecordedInputs | null = null;
   try {
     const identity = await identityOf(checkpoint);
-    requireFloat(identity, input, settings.allowQuantized, settings.format === 'float');
+    requireFloat(identity, input, settings.allowQuantized, settings.encoding.isPlain);
     const companions =
       checkpoint.folder === null ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder);
     if (settings.activations.length > 0) recorded = await RecordedInputs.open(settings.activations);
@@ -46,7 +46,7 @@ export async function withPrepared<Result>(
     requireFits(plan, settings);
     addWarnings(plan, settings, recorded, checkpoint, identity);
     plan.warnings.push(...companions.warnings);
-    const documents = documentsOf(checkpoint, identity, plan);
+    const documents = documentsOf(checkpoint, identity, plan, settings.encoding);
     return await use({ checkpoint, identity, companions, recorded, plan, documents });
   } finally {
     await recorded?.close();
@@ -88,7 +88,7 @@ function requireFits({ weights }: Plan, { holdout }: CheckpointSettings): void {
 
 function addWarnings(
   plan: Plan,
-  { format }: CheckpointSettings,
+  { encoding }: CheckpointSettings,
   recorded: RecordedInputs | null,
   { folder, input }: Checkpoint,
   identity: ModelIdentity,
@@ -109,11 +109,11 @@ function addWarnings(
     );
   if (recorded && recorded.unused.length > 0)
     plan.warnings.push(`Recorded inputs that belong to no weight: ${fewOf(recorded.unused, 4)}.`);
-  if (format !== 'float' && folder === null)
+  if (!encoding.isPlain && folder === null)
     plan.warnings.push(
       `${input} ${identity.config ? 'is given without its folder, whose config.json stays as it is' : 'has no config.json with it'}: what loaders need to know is in the output's metadata, "quantization_config". Give the folder to have a config.json written.`,
     );
-  plan.warnings.push(...readerWarnings(plan, format, identity));
+  plan.warnings.push(...readerWarnings(plan, encoding, identity));
 }
 
 /** What the bytes of the output depend on. */

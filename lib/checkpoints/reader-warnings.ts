@@ -1,33 +1,15 @@
-import type { CheckpointFormat } from './types';
+import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
 import type { ModelIdentity } from './model-identity';
 import type { Plan } from './plan';
 import { formatBytes } from '../reports/units';
 import { fewOf } from '../reports/text';
-import { moduleOf, splitName } from './tensor-names';
 
 /** Bytes from which a tensor that could not be quantized is worth a warning of its own. */
 const worthTelling = 2 ** 20;
 
 /** What some reader does not take, or a user would not expect, of what will be written. */
-export function readerWarnings(plan: Plan, format: CheckpointFormat, identity: ModelIdentity): string[] {
-  const warnings: string[] = [];
-  if (format === 'compressed-tensors') {
-    const odd = new Set(
-      plan.weights.map(({ settings }) => settings.bits).filter((bits) => ![2, 4, 8].includes(bits)),
-    );
-    if (odd.size > 0)
-      warnings.push(
-        `Only readers from mid-2026 on take ${[...odd].sort().join(', ')} bits; 4 and 8 are read by all.`,
-      );
-    if (plan.weights.some(({ settings }) => settings.grid === 'asymmetric'))
-      warnings.push(
-        'transformers 5 with compressed-tensors 0.20 does not load the zero points of an "asymmetric" grid; "integer" is read by all.',
-      );
-    if (plan.weights.some(({ name }) => splitName(moduleOf(name))[1] === 'lm_head'))
-      warnings.push(
-        'vLLM takes no packed "lm_head" in this format: the formats "gptq" and "gptq_v2" it does.',
-      );
-  }
+export function readerWarnings(plan: Plan, encoding: CheckpointEncoding, identity: ModelIdentity): string[] {
+  const warnings = encoding.warnings(plan.weights.map(({ name, settings }) => [name, settings]));
   if (plan.untied)
     warnings.push(
       'The head is quantized and the embedding is not: config.json gets "tie_word_embeddings": false.',

@@ -2,7 +2,7 @@ import { environment } from '../environment';
 import { floatBytes } from '../formats/safetensors/dtypes';
 import type { LayerReport } from '../types';
 import type { CheckpointSettings } from './checkpoint-options';
-import { bytesOf, specsOf } from './layouts';
+import { bytesOf, specsOf } from '../encodings/safetensors/layout';
 import { layerName, type Plan, type PlannedWeight, skippedOf, weightBytes } from './plan';
 import type { UnitRunner } from './run-units';
 import type { CheckpointReport } from './types';

@@ -5,8 +5,6 @@ import type { Prepared } from './prepare';
 
 /** The folder in a folder being written; for a single file what is added to its name. */
 export const workName = '.vertexq';
-/** What loaders of GPTQ read besides config.json. */
-export const gptqConfigName = 'quantize_config.json';
 
 /** Notes what a run reads and writes, as far as the paths alone tell. */
 export async function addCheckpointPaths(

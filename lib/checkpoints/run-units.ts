@@ -163,7 +163,7 @@ export class UnitRunner {
               ...{ scale: settings.scale, bits: settings.bits },
               // To start others would take longer.
               threads: rows * rowBytes < oneThreadBytes ? 1 : threadsFor(this.options),
-              ...{ format: layout.format, outType: layout.outType, zeroShift: layout.zeroShift },
+              ...layout.packing,
               ...{ outFeatures: weight.shape[0], firstRow: row },
             }),
           this.options.signal,

@@ -1,9 +1,7 @@
+import type { CheckpointFormat } from '../encodings/names';
 import type { Report } from '../models/types';
 import type { FitOptions } from '../overrides';
 import type { Method, QuantizeOptions, SkippedWeight } from '../types';
-
-/** Layouts of quantized weights. `gptq` and `gptq_v2` differ in how a zero point is stored. */
-export type CheckpointFormat = 'compressed-tensors' | 'gptq' | 'gptq_v2' | 'float';
 
 /** What is different for some weights. */
 export interface WeightOverride extends Pick<

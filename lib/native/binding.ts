@@ -116,20 +116,26 @@ export interface NativeMethod {
 /** Numbers as checkpoints hold them. */
 export type NativeFloat = 'F64' | 'F32' | 'F16' | 'BF16';
 
+/** How the addon packs weights. */
+export interface NativePacking {
+  /** A neuron a row of words; a neuron a column, all of it transposed; or the levels themselves, a neuron a row. */
+  order: 'neuron-major' | 'input-major' | 'values';
+  /** Of the scales; in the order `values` of these. */
+  outType: NativeFloat;
+  /** Added to a zero point in its field. */
+  zeroShift: 0 | -1;
+}
+
 /** Where the addon packs rows of a weight, into memory that nobody touches until the job has ended. */
-export interface NativePacked {
+export interface NativePacked extends NativePacking {
   rows: number;
   cols: number;
   groupSize: number;
   threads: number;
-  format: 'compressed-tensors' | 'gptq' | 'float';
   bits: number;
-  /** Of the scales; with `float` of the values. */
-  outType: NativeFloat;
   codes: Uint8Array;
   scales: Uint8Array | null;
   zeroPoints: Uint8Array | null;
-  zeroShift: 0 | -1;
   outFeatures: number;
   /** Which of the weight's rows comes first: a multiple of 32. */
   firstRow: number;

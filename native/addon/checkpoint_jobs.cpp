@@ -64,9 +64,9 @@ Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
   job.alphabet = alphabetOf(info, given, job.cols);
   job.threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
   PackedRows& to = job.to;
-  to.format = given.choice<PackedFormat>("format", {{"compressed-tensors", PackedFormat::CompressedTensors},
-                                                    {"gptq", PackedFormat::Gptq},
-                                                    {"float", PackedFormat::Float}});
+  to.order = given.choice<PackedOrder>("order", {{"neuron-major", PackedOrder::NeuronMajor},
+                                                 {"input-major", PackedOrder::InputMajor},
+                                                 {"values", PackedOrder::Values}});
   to.bits = static_cast<int>(given.integer("bits", 1, 8));
   to.type = typeOf(given, "outType");
   to.outFeatures = sizeOf(given, "outFeatures", 1, kMaxRows);
@@ -75,13 +75,13 @@ Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
     throw Napi::TypeError::New(info.Env(), "Expected \"firstRow\" to begin a block, and all rows to be there");
   to.zeroShift = static_cast<int>(given.integer("zeroShift", -1, 0));
   const std::size_t groups = groupsOf(job.cols, job.alphabet.groupSize), type = bytesOf(to.type);
-  if (to.format == PackedFormat::Float) {
+  if (to.order == PackedOrder::Values) {
     to.codes = given.room("codes", product(info.Env(), {job.rows, job.cols, type})).data;
     return job;
   }
-  const bool gptq = to.format == PackedFormat::Gptq;
-  const std::size_t rows = gptq ? to.outFeatures : job.rows;
-  if (gptq && to.outFeatures * static_cast<std::size_t>(to.bits) % 32 != 0)
+  const bool transposed = to.order == PackedOrder::InputMajor;
+  const std::size_t rows = transposed ? to.outFeatures : job.rows;
+  if (transposed && to.outFeatures * static_cast<std::size_t>(to.bits) % 32 != 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"outFeatures\" codes to fill whole words");
   to.codes = given.room("codes", product(info.Env(), {rows, wordsFor(job.cols, to.bits), 4})).data;
   to.scales = given.room("scales", product(info.Env(), {rows, groups, type})).data;

@@ -1,4 +1,4 @@
-// Rows of a tensor, packed: every format within its memory, with the bytes that single codes give, on any number of threads.
+// Rows of a tensor, packed: in every order within its memory, with the bytes that single codes give, on any number of threads.
 #include "checkpoint/tensor_rows.h"
 
 #include <doctest/doctest.h>
@@ -15,28 +15,28 @@ using namespace vertexq;
 
 namespace {
 
-constexpr PackedFormat kFormats[] = {PackedFormat::CompressedTensors, PackedFormat::Gptq, PackedFormat::Float};
+constexpr PackedOrder kOrders[] = {PackedOrder::NeuronMajor, PackedOrder::InputMajor, PackedOrder::Values};
 
 /** A weight's parts, each exactly as long as it is. */
 struct Packed {
   std::vector<unsigned char> codes, scales, zeros;
 
-  PackedRows view(PackedFormat format, int bits, FloatType type, std::size_t rows) {
+  PackedRows view(PackedOrder order, int bits, FloatType type, std::size_t rows) {
     PackedRows to;
-    to.format = format;
+    to.order = order;
     to.bits = bits;
     to.type = type;
     to.codes = codes.data();
     to.scales = scales.data();
-    to.zeroPoints = format == PackedFormat::Float ? nullptr : zeros.data();
+    to.zeroPoints = order == PackedOrder::Values ? nullptr : zeros.data();
     to.outFeatures = rows;
     return to;
   }
 };
 
-Packed room(PackedFormat format, int bits, FloatType type, std::size_t rows, std::size_t cols, std::size_t groups) {
+Packed room(PackedOrder order, int bits, FloatType type, std::size_t rows, std::size_t cols, std::size_t groups) {
   Packed packed;
-  const bool isFloat = format == PackedFormat::Float;
+  const bool isFloat = order == PackedOrder::Values;
   packed.codes.resize(isFloat ? rows * cols * bytesOf(type) : rows * wordsFor(cols, bits) * 4);
   if (isFloat) return packed;
   packed.scales.resize(rows * groups * bytesOf(type));
@@ -57,7 +57,7 @@ std::size_t down(std::size_t bit, std::size_t column, std::size_t width) {
 
 void packsEveryCode() {
   std::mt19937_64 random(7);
-  for (const PackedFormat format : kFormats)
+  for (const PackedOrder order : kOrders)
     for (const int bits : {2, 3, 4, 8})
       for (const std::size_t rows : {32u, 64u, 96u}) {
         const std::size_t cols = 64, groupSize = 32, groups = 2;
@@ -69,10 +69,10 @@ void packsEveryCode() {
         for (auto& zero : zeros) zero = static_cast<float>(static_cast<int>(random() % (2u * offset)) - offset);
         Packed first;
         for (const unsigned threads : {1u, 3u}) {
-          Packed packed = room(format, bits, FloatType::Float32, rows, cols, groups);
+          Packed packed = room(order, bits, FloatType::Float32, rows, cols, groups);
           JobControl control;
           packRows({codes.data(), scales.data(), zeros.data(), rows, cols, groupSize},
-                   packed.view(format, bits, FloatType::Float32, rows), threads, control);
+                   packed.view(order, bits, FloatType::Float32, rows), threads, control);
           if (threads == 1) first = packed;
           CHECK((packed.codes == first.codes && packed.scales == first.scales && packed.zeros == first.zeros));
         }
@@ -81,24 +81,24 @@ void packsEveryCode() {
             const std::size_t g = j / groupSize;
             const int code = codes[i * cols + j];
             const float zero = zeros[i * groups + g], scale = scales[i * groups + g];
-            if (format == PackedFormat::Float) {
+            if (order == PackedOrder::Values) {
               float value;
               std::memcpy(&value, first.codes.data() + 4 * (i * cols + j), 4);
               CHECK(value == (static_cast<float>(code) - zero) * scale);
               continue;
             }
-            const bool gptq = format == PackedFormat::Gptq;
-            const std::size_t codeBit = gptq ? 0 : i * wordsFor(cols, bits) * 32 + j * bits;
+            const bool transposed = order == PackedOrder::InputMajor;
+            const std::size_t codeBit = transposed ? 0 : i * wordsFor(cols, bits) * 32 + j * bits;
             int found = 0, foundZero = 0;
             for (int b = 0; b < bits; ++b) {
-              found |= field(first.codes, gptq ? down(j * bits + b, i, rows) : codeBit + b, 1) << b;
+              found |= field(first.codes, transposed ? down(j * bits + b, i, rows) : codeBit + b, 1) << b;
               const std::size_t zeroBit =
-                  gptq ? g * wordsFor(rows, bits) * 32 + i * bits + b : down(i * bits + b, g, groups);
+                  transposed ? g * wordsFor(rows, bits) * 32 + i * bits + b : down(i * bits + b, g, groups);
               foundZero |= field(first.zeros, zeroBit, 1) << b;
             }
             CHECK((found - offset == code && foundZero - offset == static_cast<int>(zero)));
             float value;
-            std::memcpy(&value, first.scales.data() + 4 * (gptq ? g * rows + i : i * groups + g), 4);
+            std::memcpy(&value, first.scales.data() + 4 * (transposed ? g * rows + i : i * groups + g), 4);
             CHECK(value == scale);
           }
       }
@@ -106,7 +106,7 @@ void packsEveryCode() {
 
 void roundsAnyShape() {
   std::mt19937_64 random(8);
-  for (const PackedFormat format : {PackedFormat::CompressedTensors, PackedFormat::Float})
+  for (const PackedOrder order : {PackedOrder::NeuronMajor, PackedOrder::Values})
     for (const FloatType type : {FloatType::Float64, FloatType::Float32, FloatType::Float16, FloatType::BFloat16})
       for (const std::size_t rows : {1u, 31u, 33u, 100u})
         for (const std::size_t cols : {1u, 7u, 130u})
@@ -120,10 +120,10 @@ void roundsAnyShape() {
             alphabet.grid = Grid::Asymmetric;
             alphabet.groupSize = size;
             const FloatType out = type == FloatType::Float64 ? FloatType::Float32 : type;
-            Packed packed = room(format, 4, out, rows, cols, groups);
+            Packed packed = room(order, 4, out, rows, cols, groups);
             JobControl control;
             const RowSums sums = roundRows({input.data(), type, rows, cols}, alphabet, ScaleRule::Search,
-                                           packed.view(format, 4, out, rows), 2, control);
+                                           packed.view(order, 4, out, rows), 2, control);
             CHECK(sums.error <= 0.05 * sums.signal);
           }
 }
@@ -131,14 +131,14 @@ void roundsAnyShape() {
 void whatIsNotFiniteIsNamed() {
   std::vector<float> w(64 * 8, 0.5F);
   w[40 * 8 + 3] = std::numeric_limits<float>::quiet_NaN();
-  Packed packed = room(PackedFormat::CompressedTensors, 4, FloatType::Float32, 64, 8, 1);
+  Packed packed = room(PackedOrder::NeuronMajor, 4, FloatType::Float32, 64, 8, 1);
   AlphabetOptions alphabet;
   alphabet.grid = Grid::Asymmetric;
   alphabet.groupSize = 8;
   JobControl control;
   try {
     roundRows({reinterpret_cast<unsigned char*>(w.data()), FloatType::Float32, 64, 8}, alphabet, ScaleRule::Max,
-              packed.view(PackedFormat::CompressedTensors, 4, FloatType::Float32, 64), 2, control);
+              packed.view(PackedOrder::NeuronMajor, 4, FloatType::Float32, 64), 2, control);
     CHECK(false);
   } catch (const Error& error) {
     CHECK(error.code() == "ERR_VERTEXQ_NOT_FINITE");

@@ -10,7 +10,7 @@ const addon = join(__dirname, '../../build/Release/vertexq.node');
 function direct(t: ExecutionContext, body: string): string {
   const script = `
     const a = require(${JSON.stringify(addon)});
-    const rows = { rows: 32, cols: 8, groupSize: 8, threads: 1, format: 'gptq', bits: 4, outType: 'F32', outFeatures: 32, firstRow: 0,
+    const rows = { rows: 32, cols: 8, groupSize: 8, threads: 1, order: 'input-major', bits: 4, outType: 'F32', outFeatures: 32, firstRow: 0,
       zeroShift: 0, grid: 'integer', levels: 15, scale: 'max', type: 'F32',
       input: new Float32Array(256).fill(0.5), codes: new Uint8Array(128), scales: new Float32Array(32), zeroPoints: null };
     const layer = { weight: new Float32Array(8).fill(1), outFeatures: 1, inFeatures: 8, calibration: null, holdout: null,
@@ -35,8 +35,8 @@ test('trust 27: sizes up to 2^31 − 1 are refused or fail, whatever their produ
     direct(
       t,
       `const huge = { ...rows, rows: ${most}, cols: ${most}, outFeatures: ${most}, groupSize: 1, outType: 'F64', type: 'F64' };
-      for (const format of ['float', 'gptq', 'compressed-tensors']) console.log(await told(() => a.roundRows({ ...huge, format, bits: 8 })));
-      console.log(await told(() => a.packRows({ ...huge, format: 'float', stepValues: new Float32Array(1), input: new Int8Array(1) })));
+      for (const order of ['values', 'input-major', 'neuron-major']) console.log(await told(() => a.roundRows({ ...huge, order, bits: 8 })));
+      console.log(await told(() => a.packRows({ ...huge, order: 'values', stepValues: new Float32Array(1), input: new Int8Array(1) })));
       console.log(await told(() => a.quantize({ ...layer, outFeatures: ${most}, inFeatures: ${most} })));
       console.log(await told(() => new a.Calibration(${most}, 'gram', ${most})));
       console.log(await told(() => new a.Calibration(8.5, 'gram')));

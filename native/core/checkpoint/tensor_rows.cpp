@@ -28,17 +28,17 @@ class RowPacker {
         codes(cols),
         scales(groups_),
         zeroPoints(groups_) {
-    if (to.format == PackedFormat::Float) values_.resize(cols);
-    if (to.format == PackedFormat::Gptq) packed_.resize(kRowBlock * words_ * 4);
+    if (to.order == PackedOrder::Values) values_.resize(cols);
+    if (to.order == PackedOrder::InputMajor) packed_.resize(kRowBlock * words_ * 4);
     if (to.zeroPoints) zeros_.resize(groups_ * kRowBlock);
   }
 
   /** Packs what is in `codes`, `scales` and `zeroPoints` as row `row` of the job. */
   void put(std::size_t row) {
-    if (to_.format == PackedFormat::Float) return putValues(row);
+    if (to_.order == PackedOrder::Values) return putValues(row);
     const int offset = 1 << (to_.bits - 1);
     const std::size_t within = row % kRowBlock;
-    const bool transposed = to_.format == PackedFormat::Gptq;
+    const bool transposed = to_.order == PackedOrder::InputMajor;
     packCodes(codes.data(), cols_, to_.bits, offset,
               transposed ? packed_.data() + within * words_ * 4 : to_.codes + row * words_ * 4);
     const std::size_t bytes = bytesOf(to_.type);
@@ -58,7 +58,7 @@ class RowPacker {
 
   /** Writes what the rows [first, first + count) of a block share words in. */
   void finish(std::size_t first, std::size_t count) {
-    if (to_.format == PackedFormat::Gptq)
+    if (to_.order == PackedOrder::InputMajor)
       for (std::size_t w = 0; w < words_; ++w) {
         unsigned char* at = to_.codes + (w * to_.outFeatures + to_.firstRow + first) * 4;
         for (std::size_t i = 0; i < count; ++i) std::memcpy(at + 4 * i, packed_.data() + (i * words_ + w) * 4, 4);
@@ -69,7 +69,7 @@ class RowPacker {
     std::vector<unsigned char> field(words * 4);
     for (std::size_t g = 0; g < groups_; ++g) {
       packCodes(zeros_.data() + g * kRowBlock, count, to_.bits, offset, field.data());
-      if (to_.format == PackedFormat::Gptq) {
+      if (to_.order == PackedOrder::InputMajor) {
         const std::size_t rowWords = wordsFor(to_.outFeatures, to_.bits);
         const std::size_t word = (to_.firstRow + first) * static_cast<std::size_t>(to_.bits) / 32;
         std::memcpy(to_.zeroPoints + (g * rowWords + word) * 4, field.data(), words * 4);
@@ -121,7 +121,7 @@ void forEachBlock(std::size_t rows, std::size_t cols, std::size_t groupSize, con
 }
 
 ScalePrecision precisionOf(const PackedRows& to) {
-  if (to.format == PackedFormat::Float) return ScalePrecision::Float32;
+  if (to.order == PackedOrder::Values) return ScalePrecision::Float32;
   switch (to.type) {
     case FloatType::Float16:
       return ScalePrecision::Float16;
@@ -181,7 +181,7 @@ void packRows(const CodedRows& coded, const PackedRows& to, unsigned threads, Jo
       std::copy_n(coded.zeroPoints + row * groups, groups, packer.zeroPoints.data());
     else
       std::fill(packer.zeroPoints.begin(), packer.zeroPoints.end(), 0.0F);
-    if (to.format != PackedFormat::Float && to.type == FloatType::Float16)
+    if (to.order != PackedOrder::Values && to.type == FloatType::Float16)
       for (const float scale : packer.scales)
         if (scale >= 65520)
           throw Error("ERR_VERTEXQ_SCALE_RANGE",

@@ -10,26 +10,26 @@
 
 namespace vertexq {
 
-enum class PackedFormat {
-  CompressedTensors,  // a neuron a row: packed words, scales and zero points [outFeatures, groups]
-  Gptq,               // a neuron a column: everything transposed
-  Float,              // the levels themselves, in the layout and type of the weight
+/** How the numbers of a packed weight lie. Codes are packed as bit_packing.h tells in all orders. */
+enum class PackedOrder {
+  NeuronMajor,  // a neuron a row: codes [outFeatures, words], scales and zero points [outFeatures, groups], these packed down the rows
+  InputMajor,  // a neuron a column: everything transposed
+  Values,      // the levels themselves, in the layout and type of the weight
 };
 
 /**
- * Where rows go, and how. All addresses are those of the whole tensor's parts with CompressedTensors and Float shifted by the caller to
- * the first row given; with Gptq of the whole parts, `firstRow` telling the column.
+ * Where rows go, and how. With InputMajor all addresses are those of the whole parts, `firstRow` telling the column.
  */
 struct PackedRows {
-  PackedFormat format = PackedFormat::CompressedTensors;
+  PackedOrder order = PackedOrder::NeuronMajor;
   int bits = 4;
-  /** Of the scales; with Float of the values. */
+  /** Of the scales; with Values of these. */
   FloatType type = FloatType::BFloat16;
   unsigned char* codes = nullptr;
   unsigned char* scales = nullptr;
-  /** Null for a symmetric grid of compressed-tensors, and with Float. */
+  /** Null where none are kept. */
   unsigned char* zeroPoints = nullptr;
-  /** Added to a zero point in its field: -1 for the first version of gptq. */
+  /** Added to a zero point in its field. */
   int zeroShift = 0;
   std::size_t outFeatures = 0;
   std::size_t firstRow = 0;
@@ -52,7 +52,7 @@ struct RawRows {
 
 /**
  * Plain rounding of rows (plain_rounding.h), packed as they are made, kRowBlock of them a task. Steps are rounded to the type of
- * the scales, but with Float to float32. Progress: one unit a row. Throws ERR_VERTEXQ_NOT_FINITE, naming neuron and input;
+ * the scales, but with Values to float32. Progress: one unit a row. Throws ERR_VERTEXQ_NOT_FINITE, naming neuron and input;
  * ERR_VERTEXQ_SCALE_RANGE; Cancelled.
  */
 RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, ScaleRule rule, const PackedRows& to,

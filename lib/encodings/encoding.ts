@@ -1,0 +1,20 @@
+import type { AlphabetKind } from '../options';
+import type { Grid } from '../types';
+
+/** How a weight becomes codes: what an encoding has to hold. */
+export interface Scheme extends AlphabetKind {
+  /** Inputs that share a scale. */
+  groupSize: number;
+}
+
+/** What every encoding answers, in whatever container. */
+export interface Encoding {
+  /** Whether it keeps values on the grid in the weight's own tensor, type and layout: readers need to know nothing of it. */
+  isPlain: boolean;
+  /** The grid of so many levels where none is asked for. `counted`: whether they were given as `levels`. */
+  gridFor(levels: number, counted: boolean): Grid;
+  /** Inputs that share a scale where nothing is asked for. */
+  groupSize: number | 'channel';
+  /** Throws a RangeError, with a way out, at alphabets and groups that it holds for no weight. */
+  check(scheme: AlphabetKind & { groupSize: number | 'channel' }): void;
+}

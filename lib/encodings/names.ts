@@ -1,0 +1,23 @@
+// The names of all encodings, as options, reports and the command line have them: the first of a container is its default. What else
+// there is to know of each stands in its row, in the table of its container: onnx/table.ts, safetensors/table.ts.
+
+/** Of ONNX files, each with what help says of it. */
+export const modelFormats = {
+  matmulnbits: 'com.microsoft.MatMulNBits for products, DequantizeLinear for the rest',
+  qdq: 'DequantizeLinear for all',
+  float: 'values on the grid in the original layout',
+} as const;
+export type ModelFormat = keyof typeof modelFormats;
+
+/** Of safetensors files. `gptq` and `gptq_v2` differ in how a zero point is stored. */
+export const checkpointFormats = {
+  'compressed-tensors': 'pack-quantized',
+  gptq: 'of the first version, zero points less 1',
+  gptq_v2: 'zero points as they are',
+  float: modelFormats.float,
+} as const;
+export type CheckpointFormat = keyof typeof checkpointFormats;
+
+/** Names in the order of their table. */
+export const namesOf = <Name extends string>(formats: Readonly<Record<Name, string>>): readonly Name[] =>
+  Object.keys(formats) as Name[];

@@ -1,0 +1,141 @@
+import { moduleOf, splitName } from '../../checkpoints/tensor-names';
+import type { InspectedWeight } from '../../checkpoints/types';
+import { type Checkpoint, entryOf } from '../../formats/safetensors/checkpoint';
+import type { FloatDtype } from '../../formats/safetensors/dtypes';
+import type { TensorEntry } from '../../formats/safetensors/header';
+import type { Scheme } from '../encoding';
+import type { CheckpointEncoding, ConfiguredWeight } from './encoding';
+import { type WeightLayout, words } from './layout';
+import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
+
+const name = 'compressed-tensors';
+const format = 'pack-quantized';
+const codesSuffix = '.weight_packed';
+/** Widths that every reader takes. */
+const usualBits = [2, 4, 8];
+
+/** A neuron a row, in words that codes may cross; value = (code − zero point)·scale. */
+export const compressedTensors: CheckpointEncoding = {
+  isPlain: false,
+  groupSize: 'channel',
+  // Zero points not all current readers load: only an even number of levels that was asked for has some.
+  gridFor: (levels, counted) => (counted && levels >= 3 ? 'asymmetric' : 'integer'),
+  check: (scheme) => refuseZeroFree(name, scheme),
+  unfit: unevenGroups,
+  layout: layoutOf,
+  config,
+  configFile: null,
+  warnings,
+  found: { method: name, formatKey: 'format', codes: codesSuffix, weightOf },
+};
+
+function layoutOf(weight: string, { dtype, shape }: TensorEntry, scheme: Scheme): WeightLayout {
+  const [outFeatures, inFeatures] = shape as [number, number];
+  const { bits, grid } = scheme;
+  const groups = Math.ceil(inFeatures / scheme.groupSize);
+  const outType = dtype === 'F64' ? 'F32' : (dtype as FloatDtype);
+  const spec = (part: string, type: string, dims: number[]) => ({
+    ...{ name: `${moduleOf(weight)}.weight_${part}`, dtype: type, shape: dims },
+  });
+  return {
+    packing: { order: 'neuron-major', outType, zeroShift: 0 },
+    stored: { scales: outType, values: null },
+    codes: spec('packed', 'I32', [outFeatures, words(inFeatures, bits)]),
+    scales: spec('scale', outType, [outFeatures, groups]),
+    zeroPoints: grid === 'asymmetric' ? spec('zero_point', 'I32', [words(outFeatures, bits), groups]) : null,
+    constants: [
+      {
+        spec: spec('shape', 'I64', [2]),
+        data: new Uint8Array(BigInt64Array.of(BigInt(outFeatures), BigInt(inFeatures)).buffer),
+      },
+    ],
+  };
+}
+
+/** One group of weights per scheme; the most frequent one is for all linear layers, the others name theirs. */
+function config(weights: readonly ConfiguredWeight[]): Record<string, unknown> {
+  const schemes = new Map<string, { scheme: Record<string, unknown>; names: string[] }>();
+  const ignore = new Set<string>();
+  let quantizesHead = false;
+  for (const [weight, own] of weights) {
+    const module = moduleOf(weight);
+    if (!own) {
+      ignore.add(module);
+      continue;
+    }
+    quantizesHead ||= module === 'lm_head';
+    const scheme = weightScheme(own);
+    const key = JSON.stringify(scheme);
+    const known = schemes.get(key) ?? { scheme, names: [] };
+    known.names.push(module);
+    schemes.set(key, known);
+  }
+  for (const module of leftWhole(weights)) ignore.add(`re:^${literal(module)}\\.`);
+  // A head that shares its weight with the embedding is not in the file, and is a linear layer all the same.
+  if (!quantizesHead) ignore.add('lm_head');
+  const sorted = [...schemes.values()].sort((a, b) => b.names.length - a.names.length);
+  const groups = sorted.map(({ scheme, names }, i) => [
+    `group_${i}`,
+    {
+      targets: i === 0 && sorted.length === 1 ? ['Linear'] : names.map((module) => `re:^${literal(module)}$`),
+      weights: scheme,
+      input_activations: null,
+      output_activations: null,
+    },
+  ]);
+  return {
+    quant_method: name,
+    format,
+    quantization_status: 'compressed',
+    ignore: [...ignore],
+    config_groups: Object.fromEntries(groups) as unknown,
+  };
+}
+
+function weightScheme({ bits, grid, groupSize }: Scheme): Record<string, unknown> {
+  const isChannel = groupSize === Infinity;
+  return {
+    num_bits: bits,
+    type: 'int',
+    symmetric: grid !== 'asymmetric',
+    strategy: isChannel ? 'channel' : 'group',
+    group_size: isChannel ? null : groupSize,
+    dynamic: false,
+    actorder: null,
+  };
+}
+
+function warnings(weights: readonly ConfiguredWeight[]): string[] {
+  const list: string[] = [];
+  const schemes = weights.map(([, scheme]) => scheme).filter((scheme) => scheme !== null);
+  const odd = new Set(schemes.map(({ bits }) => bits).filter((bits) => !usualBits.includes(bits)));
+  if (odd.size > 0)
+    list.push(
+      `Only readers from mid-2026 on take ${[...odd].sort().join(', ')} bits; 4 and 8 are read by all.`,
+    );
+  if (schemes.some(({ grid }) => grid === 'asymmetric'))
+    list.push(
+      'transformers 5 with compressed-tensors 0.20 does not load the zero points of an "asymmetric" grid; "integer" is read by all.',
+    );
+  if (weights.some(([weight]) => splitName(moduleOf(weight))[1] === 'lm_head'))
+    list.push('vLLM takes no packed "lm_head" in this format: the formats "gptq" and "gptq_v2" it does.');
+  return list;
+}
+
+async function weightOf(checkpoint: Checkpoint, module: string): Promise<InspectedWeight | undefined> {
+  const names = ['packed', 'scale', 'shape', 'zero_point'].map((part) => `${module}.weight_${part}`);
+  const parts = names.map((part) => entryOf(checkpoint, part));
+  const [packed, scale, size, zeroPoint] = parts;
+  if (packed?.shape.length !== 2 || scale?.shape.length !== 2) return undefined;
+  if (size?.dtype !== 'I64' || size.byteLength !== 16) return undefined;
+  const bytes = await checkpoint.shards.get(checkpoint.places.get(names[2]!)!)!.read(names[2]!);
+  const [outFeatures, inFeatures] = [...new BigInt64Array(bytes.buffer)].map(Number) as [number, number];
+  return {
+    name: module,
+    shape: [outFeatures, inFeatures],
+    bits: Math.floor((32 * packed.shape[1]!) / inFeatures),
+    groupSize: Math.ceil(inFeatures / scale.shape[1]!),
+    symmetric: !zeroPoint,
+    bytes: parts.reduce((sum, part) => sum + (part?.byteLength ?? 0), 0),
+  };
+}

@@ -1,0 +1,48 @@
+import type { InspectedWeight } from '../../checkpoints/types';
+import type { Checkpoint } from '../../formats/safetensors/checkpoint';
+import type { TensorEntry } from '../../formats/safetensors/header';
+import type { Encoding, Scheme } from '../encoding';
+import type { WeightLayout } from './layout';
+
+/** [outFeatures, inFeatures]. */
+export type Shape = readonly [number, number];
+
+/** A weight with how it is quantized, or null where it stays as it was. The group size is Infinity for a scale per channel. */
+export type ConfiguredWeight = readonly [name: string, scheme: Scheme | null];
+
+/** An encoding of safetensors checkpoints. */
+export interface CheckpointEncoding extends Encoding {
+  /** Why it cannot hold a weight of this shape; undefined where it can. */
+  unfit(shape: Shape, scheme: Scheme): string | undefined;
+  /** What a weight becomes that it can hold. */
+  layout(name: string, entry: TensorEntry, scheme: Scheme): WeightLayout;
+  /**
+   * What loaders find in `config.json`; null where they need nothing. `weights`: all matrices of linear layers, and what holds several;
+   * `fused`: what some readers make one of, by path.
+   */
+  config(
+    weights: readonly ConfiguredWeight[],
+    fused: readonly ConfiguredWeight[],
+  ): Record<string, unknown> | null;
+  /** Another file that loaders read it in; null where there is none. */
+  configFile: string | null;
+  /** What some reader does not take of such weights (docs/readers.md). */
+  warnings(weights: readonly ConfiguredWeight[]): string[];
+  /** How its weights are found in files of others; null where nothing tells them from floats. */
+  found: FoundWeights | null;
+}
+
+/** Weights that are quantized already. */
+export interface FoundWeights {
+  /** `quant_method` of a config that tells of them, and under which name it has the format. */
+  method: string;
+  formatKey: string;
+  /** What the names of their codes end with. */
+  codes: string;
+  /** The weight of a module; undefined where its parts are not what they should be. `config`: what is said of all. */
+  weightOf: (
+    checkpoint: Checkpoint,
+    module: string,
+    config: Readonly<Record<string, unknown>>,
+  ) => InspectedWeight | undefined | Promise<InspectedWeight | undefined>;
+}

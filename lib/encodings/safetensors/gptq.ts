@@ -1,0 +1,154 @@
+import { moduleOf } from '../../checkpoints/tensor-names';
+import type { InspectedWeight } from '../../checkpoints/types';
+import { type Checkpoint, entryOf } from '../../formats/safetensors/checkpoint';
+import type { TensorEntry } from '../../formats/safetensors/header';
+import type { Scheme } from '../encoding';
+import type { CheckpointFormat } from '../names';
+import type { CheckpointEncoding, ConfiguredWeight, FoundWeights, Shape } from './encoding';
+import { type WeightLayout, words } from './layout';
+import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
+
+/** Codes of these widths lie in words whole, or, 32 of 3 bits, in three of them. */
+const widths = [2, 3, 4, 8];
+
+/** `quant_method` in configs, of all versions. */
+const method = 'gptq';
+
+const found: FoundWeights = { method, formatKey: 'checkpoint_format', codes: '.qweight', weightOf };
+
+/** Its first version: a zero point is stored less 1, and so the first of all cannot be. */
+export const gptq: CheckpointEncoding = {
+  ...row('gptq', -1),
+  gridFor: () => 'integer',
+  check(scheme) {
+    checkWidth('gptq', scheme);
+    if (scheme.grid === 'asymmetric')
+      throw new RangeError(
+        'The format "gptq" cannot hold every zero point of an "asymmetric" grid: use the grid "integer", or the format "gptq_v2"',
+      );
+  },
+};
+
+/** With zero points as they are. */
+export const gptqV2: CheckpointEncoding = {
+  ...row('gptq_v2', 0),
+  gridFor: (levels) => (levels >= 3 ? 'asymmetric' : 'integer'),
+  check: (scheme) => checkWidth('gptq_v2', scheme),
+};
+
+/** A neuron a column, in words down the columns; value = (code − zero point)·scale. */
+function row(name: CheckpointFormat, zeroShift: 0 | -1): Omit<CheckpointEncoding, 'gridFor' | 'check'> {
+  return {
+    isPlain: false,
+    groupSize: 'channel',
+    unfit,
+    layout: (weight, entry, scheme) => layoutOf(weight, entry, scheme, zeroShift),
+    config: (weights, fused) => config(name, weights, fused),
+    configFile: 'quantize_config.json',
+    warnings: () => [],
+    found,
+  };
+}
+
+function checkWidth(name: CheckpointFormat, scheme: Pick<Scheme, 'grid' | 'bits'>): void {
+  refuseZeroFree(name, scheme);
+  if (!widths.includes(scheme.bits))
+    throw new RangeError(
+      `The format "${name}" holds 2, 3, 4 or 8 bits, not ${scheme.bits}: use the format "compressed-tensors"`,
+    );
+}
+
+function unfit(shape: Shape, scheme: Scheme): string | undefined {
+  const uneven = unevenGroups(shape, scheme);
+  if (uneven !== undefined) return uneven;
+  const per = 32 / gcd(32, scheme.bits);
+  const [outFeatures, inFeatures] = shape;
+  for (const [count, what] of [
+    [inFeatures, 'inputs'],
+    [outFeatures, 'outputs'],
+  ] as const)
+    if (count % per !== 0) return `its ${count} ${what} fill no whole words: ${per} codes do`;
+  return undefined;
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
+
+function layoutOf(
+  weight: string,
+  { shape }: TensorEntry,
+  { bits, groupSize }: Scheme,
+  zeroShift: 0 | -1,
+): WeightLayout {
+  const [outFeatures, inFeatures] = shape as [number, number];
+  const groups = Math.ceil(inFeatures / groupSize);
+  const spec = (part: string, dtype: string, dims: number[]) => ({
+    ...{ name: `${moduleOf(weight)}.${part}`, dtype, shape: dims },
+  });
+  const indices = Int32Array.from({ length: inFeatures }, (_, i) => Math.floor(i / groupSize));
+  return {
+    packing: { order: 'input-major', outType: 'F16', zeroShift },
+    stored: { scales: 'F16', values: null },
+    codes: spec('qweight', 'I32', [words(inFeatures, bits), outFeatures]),
+    scales: spec('scales', 'F16', [groups, outFeatures]),
+    zeroPoints: spec('qzeros', 'I32', [groups, words(outFeatures, bits)]),
+    constants: [{ spec: spec('g_idx', 'I32', [inFeatures]), data: new Uint8Array(indices.buffer) }],
+  };
+}
+
+/** The most frequent width is for all; what differs, and what is left, is told module by module, and by the names of what is fused. */
+function config(
+  name: CheckpointFormat,
+  weights: readonly ConfiguredWeight[],
+  fused: readonly ConfiguredWeight[],
+): Record<string, unknown> {
+  const own = ({ bits, groupSize, grid }: Scheme) => ({
+    bits,
+    group_size: groupSize === Infinity ? -1 : groupSize,
+    sym: grid !== 'asymmetric',
+  });
+  const counts = new Map<string, number>();
+  for (const [, scheme] of weights)
+    if (scheme) {
+      const key = JSON.stringify(own(scheme));
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+  const [common] = [...counts].sort(([, a], [, b]) => b - a)[0]!;
+  const dynamic: Record<string, unknown> = {};
+  const tell = (pattern: string, scheme: Scheme | null) => {
+    if (!scheme) dynamic[`-:${pattern}`] = {};
+    else if (JSON.stringify(own(scheme)) !== common) dynamic[`+:${pattern}`] = own(scheme);
+  };
+  for (const [weight, scheme] of weights) tell(`^${literal(moduleOf(weight))}$`, scheme);
+  for (const [path, scheme] of fused) tell(`^${literal(path)}$`, scheme);
+  for (const module of leftWhole(weights)) tell(`^${literal(module)}\\.`, null);
+  return {
+    quant_method: method,
+    ...(JSON.parse(common) as object),
+    desc_act: false,
+    lm_head: weights.some(([weight, scheme]) => scheme && moduleOf(weight) === 'lm_head'),
+    checkpoint_format: name,
+    ...(Object.keys(dynamic).length > 0 && { dynamic }),
+  };
+}
+
+function weightOf(
+  checkpoint: Checkpoint,
+  module: string,
+  { sym }: Readonly<Record<string, unknown>>,
+): InspectedWeight | undefined {
+  const parts = ['qweight', 'qzeros', 'scales', 'g_idx'].map((part) =>
+    entryOf(checkpoint, `${module}.${part}`),
+  );
+  const [codes, zeros, scales] = parts;
+  if (codes?.shape.length !== 2 || zeros?.shape.length !== 2 || scales?.shape.length !== 2) return undefined;
+  const outFeatures = codes.shape[1]!;
+  const bits = (32 * zeros.shape[1]!) / outFeatures;
+  const inFeatures = (32 * codes.shape[0]!) / bits;
+  return {
+    ...{ name: module, shape: [outFeatures, inFeatures], bits, symmetric: sym !== false },
+    groupSize: Math.ceil(inFeatures / scales.shape[0]!),
+    bytes: parts.reduce((sum, part) => sum + (part?.byteLength ?? 0), 0),
+  };
+}

@@ -1,0 +1,22 @@
+import type { CheckpointFormat } from '../names';
+import { compressedTensors } from './compressed-tensors';
+import type { CheckpointEncoding, FoundWeights } from './encoding';
+import { float } from './float';
+import { gptq, gptqV2 } from './gptq';
+
+/** The encodings of checkpoints, a row each. */
+export const checkpointEncodings: Readonly<Record<CheckpointFormat, CheckpointEncoding>> = {
+  'compressed-tensors': compressedTensors,
+  gptq,
+  gptq_v2: gptqV2,
+  float,
+};
+
+/** How weights that are quantized already are found: once for versions of one encoding. */
+export const foundWeights: readonly FoundWeights[] = [
+  ...new Set(
+    Object.values(checkpointEncodings)
+      .map(({ found }) => found)
+      .filter((found) => found !== null),
+  ),
+];

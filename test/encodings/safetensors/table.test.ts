@@ -1,0 +1,92 @@
+import test from 'ava';
+import { quantizationFiles, quantizationKeyOf } from '../../../lib/checkpoints/model-config';
+import { quantizedIn } from '../../../lib/checkpoints/quantized-already';
+import type { Scheme } from '../../../lib/encodings/encoding';
+import { checkpointFormats, namesOf } from '../../../lib/encodings/names';
+import { isByRows, partsOfRows, specsOf, bytesOf } from '../../../lib/encodings/safetensors/layout';
+import { checkpointEncodings } from '../../../lib/encodings/safetensors/table';
+import { openCheckpoint } from '../../../lib/formats/safetensors/checkpoint';
+import { planCheckpoint, quantizeCheckpoint } from '../../../lib/index';
+import { inspectCheckpoint } from '../../../lib/checkpoints/inspect-checkpoint';
+import { smallModel, writeFolder } from '../../checkpoints/make';
+import { temporaryFolder } from '../../formats/files';
+import { join } from 'node:path';
+
+const schemes: Scheme[] = ([2, 3, 4, 5, 8] as const).flatMap((bits) =>
+  (['integer', 'asymmetric', 'zero-free'] as const).flatMap((grid) =>
+    [16, 96].map((groupSize) => ({ bits, levels: 2 ** bits, grid, groupSize })),
+  ),
+);
+
+for (const format of namesOf(checkpointFormats)) {
+  const encoding = checkpointEncodings[format];
+
+  test(`${format}: what it holds falls into parts of rows, without gaps`, (t) => {
+    let held = 0;
+    for (const scheme of schemes)
+      for (const rows of [32, 64, 96, 1, 33, 40, 416]) {
+        const shape = [rows, 96] as const;
+        try {
+          encoding.check(scheme);
+        } catch (error) {
+          t.true(error instanceof RangeError);
+          continue;
+        }
+        if (encoding.unfit(shape, scheme) !== undefined) continue;
+        held++;
+        for (const dtype of ['F64', 'F32', 'F16', 'BF16']) {
+          const layout = encoding.layout('a.b.weight', { dtype, shape, position: 0, byteLength: 0 }, scheme);
+          for (const { spec, data } of layout.constants) t.is(data.length, bytesOf([spec]));
+          const parts = [layout.codes, layout.scales, layout.zeroPoints].filter((spec) => spec !== null);
+          const at = parts.map(() => 0);
+          const step = isByRows(layout) ? 32 : rows;
+          for (let begin = 0; begin < rows; begin += step)
+            for (const [i, part] of partsOfRows(
+              layout,
+              rows,
+              begin,
+              Math.min(rows, begin + step),
+            ).entries()) {
+              t.is(part.name, parts[i]!.name);
+              t.is(part.begin, at[i]!);
+              at[i]! += part.length;
+            }
+          t.deepEqual(
+            at,
+            parts.map((spec) => bytesOf([spec])),
+          );
+          t.is(new Set(specsOf(layout).map(({ name }) => name)).size, specsOf(layout).length);
+        }
+      }
+    t.true(held > 0);
+  });
+
+  test(`${format}: a checkpoint in it is known as quantized, by its tensors, its config and its files`, async (t) => {
+    const folder = temporaryFolder(t);
+    const [input, output] = [join(folder, 'in'), join(folder, 'out')];
+    writeFolder(input, smallModel());
+    const { layers } = await quantizeCheckpoint(input, output, { format, groupSize: 32 });
+    const checkpoint = await openCheckpoint(output);
+    t.teardown(() => checkpoint.close());
+    const { quantization } = await inspectCheckpoint(output);
+    if (encoding.isPlain) {
+      t.deepEqual(quantizedIn(checkpoint).found, []);
+      t.is(quantization, null);
+      t.deepEqual([encoding.config([], []), encoding.configFile, encoding.found], [null, null, null]);
+      return;
+    }
+    t.is(quantizedIn(checkpoint).found.length, layers.length);
+    t.is(quantization?.method, encoding.found?.method);
+    t.deepEqual(
+      quantization?.weights
+        .map(({ name, shape, bits, groupSize }) => ({ name, shape, bits, groupSize }))
+        .sort((a, b) => (a.name < b.name ? -1 : 1)),
+      layers
+        .map(({ name, shape, bits, groupSize }) => ({ name, shape, bits, groupSize }))
+        .sort((a, b) => (a.name < b.name ? -1 : 1)),
+    );
+    t.truthy(quantizationKeyOf({ quantization_config: encoding.config([['a.weight', schemes[0]!]], []) }));
+    if (encoding.configFile !== null) t.true(quantizationFiles.includes(encoding.configFile));
+    await t.throwsAsync(planCheckpoint(output, join(folder, 'again')), { code: 'ERR_VERTEXQ_UNSUPPORTED' });
+  });
+}
