@@ -38,6 +38,11 @@ Napi::Value allocationsSoFar(const Napi::CallbackInfo& info) {
 Napi::Value liveBytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(faults::liveBytes()));
 }
+Napi::Value lose(const Napi::CallbackInfo& info) {
+  faults::lose();
+  return info.Env().Undefined();
+}
+Napi::Value tellLeaks(const Napi::CallbackInfo& info) { return Napi::Boolean::New(info.Env(), faults::tellLeaks()); }
 #endif
 
 Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
@@ -67,6 +72,8 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("armFault", Napi::Function::New<armFault>(env, "armFault"));
   exports.Set("allocations", Napi::Function::New<allocationsSoFar>(env, "allocations"));
   exports.Set("liveBytes", Napi::Function::New<liveBytes>(env, "liveBytes"));
+  exports.Set("lose", Napi::Function::New<lose>(env, "lose"));
+  exports.Set("tellLeaks", Napi::Function::New<tellLeaks>(env, "tellLeaks"));
 #endif
   return exports;
 }

@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/no-require-imports, @typescript-eslint/consistent-type-imports -- the addon is put in another's place first */
 // Runs every entry of the addon while an allocation fails, the n-th, for every n in turn: an error with a code or the undisturbed result
-// must come each time, and nothing may be lost. `npm run faults -- 10000`. Linux alone.
+// must come each time, and nothing may be lost. `npm run faults -- 10000`, with AddressSanitizer: `-- 10000 --asan`. Linux alone.
 import assert from 'node:assert';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { toBinary } from '@bufbuild/protobuf';
 import type { Binding } from '../../lib/native/binding';
+import { runWithSanitizer } from './asan';
 
 interface FaultyBinding extends Binding {
   /** The n-th allocation from now on fails; 0: none. */
@@ -17,15 +18,30 @@ interface FaultyBinding extends Binding {
   /** Since armFault. */
   allocations(): number;
   liveBytes(): number;
+  /** Loses a few bytes. */
+  lose(): void;
+  /** Whether LeakSanitizer has been asked to tell of leaks. */
+  tellLeaks(): boolean;
 }
 
 const root = join(__dirname, '..', '..');
 const build = join(root, 'build');
-execFileSync('cmake', ['--build', build, '--target', 'vertexq_faults'], {
-  stdio: ['ignore', 'ignore', 'inherit'],
-});
+const words = process.argv.slice(2);
+if (words.includes('--asan')) {
+  runWithSanitizer(
+    __filename,
+    words.filter((word) => word !== '--asan'),
+  );
+  process.exit();
+}
+/** The addon that runWithSanitizer has built. */
+const sanitized = process.env.VERTEXQ_FAULTS;
+if (sanitized === undefined)
+  execFileSync('cmake', ['--build', build, '--target', 'vertexq_faults'], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
 // In the place of the addon, before anything loads that.
-const faulty = require(join(build, 'faults', 'vertexq_faults.node')) as FaultyBinding;
+const faulty = require(sanitized ?? join(build, 'faults', 'vertexq_faults.node')) as FaultyBinding;
 const place = join(build, 'Release', 'vertexq.node');
 require.cache[place] = Object.assign(new (require('node:module') as typeof import('node:module'))(place), {
   filename: place,
@@ -136,7 +152,7 @@ function digest(result: unknown): string {
 }
 
 async function main(): Promise<void> {
-  const runs = Number(process.argv[2] ?? 10_000);
+  const runs = Number(words[0] ?? 10_000);
   const folder = mkdtempSync(join(tmpdir(), 'vertexq-faults-'));
   try {
     await tryAll(folder, runs);
@@ -182,6 +198,8 @@ async function tryAll(folder: string, runs: number): Promise<void> {
   assert.ok(counts.ERR_VERTEXQ_MEMORY! > runs / 4, 'hardly any allocation failed');
   // What threads keep for themselves; a leak of one number a run would be more.
   assert.ok(lost < 8 * runs, `${lost} bytes are lost`);
+  faulty.lose();
+  assert.equal(faulty.tellLeaks(), sanitized !== undefined);
 }
 
 /** Bytes in use once all that JavaScript let go has been freed. */

@@ -8,6 +8,10 @@
 #include <cstdlib>
 #include <new>
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
+
 namespace {
 
 std::atomic<long> count{0}, failing{0}, live{0};
@@ -48,6 +52,24 @@ void arm(long n) {
 }
 long allocations() { return count; }
 long liveBytes() { return live; }
+
+#if defined(__clang__) || defined(__GNUC__)
+__attribute__((noinline))
+#endif
+void lose() {
+  char* volatile lost = new char[4242];
+  lost[0] = 1;
+  lost = nullptr;
+}
+
+bool tellLeaks() {
+#ifdef __SANITIZE_ADDRESS__
+  __lsan_do_recoverable_leak_check();
+  return true;
+#else
+  return false;
+#endif
+}
 
 }  // namespace vertexq::faults
 

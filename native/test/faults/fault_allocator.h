@@ -9,5 +9,9 @@ void arm(long n);
 long allocations();
 /** Bytes that are allocated and not freed. */
 long liveBytes();
+/** Loses a few bytes, for the search of leaks to find. */
+void lose();
+/** Has LeakSanitizer say on the standard error what nothing refers to any more, of the whole process. False in a build without it. */
+bool tellLeaks();
 
 }  // namespace vertexq::faults

@@ -1,0 +1,75 @@
+// The failing addon under AddressSanitizer, and what its LeakSanitizer finds. Node itself leaks at its end, and so do its libraries: of all
+// leaks those count whose memory was asked for by the addon, or by what it called.
+import assert from 'node:assert';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const root = join(__dirname, '..', '..');
+const module = 'vertexq_faults.node';
+/** Bytes that faults::lose() loses. */
+const lost = 4242;
+
+/** Builds the addon with the sanitizer, beside the usual build, whose settings it takes. */
+function build(folder: string): void {
+  const cache = readFileSync(join(root, 'build', 'CMakeCache.txt'), 'utf8');
+  const settings = ['CMAKE_JS_INC', 'CMAKE_JS_SRC', 'CMAKE_JS_LIB', 'CMAKE_CXX_FLAGS'].map(
+    (name) => `-D${name}=${new RegExp(`^${name}:\\w+=(.*)$`, 'm').exec(cache)?.[1] ?? ''}`,
+  );
+  const options = ['-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g', '-DVERTEXQ_BUILD_TESTS=OFF'];
+  const quiet = { stdio: ['ignore', 'ignore', 'inherit'] as 'ignore'[] };
+  execFileSync(
+    'cmake',
+    ['-S', root, '-B', folder, ...options, '-DVERTEXQ_SANITIZE=address', ...settings],
+    quiet,
+  );
+  execFileSync('cmake', ['--build', folder, '--parallel', '--target', 'vertexq_faults'], quiet);
+}
+
+/** Runs `script` again, with the sanitizer. Throws where it fails, or where memory is lost that should not be. */
+export function runWithSanitizer(script: string, words: readonly string[]): void {
+  const folder = join(root, 'build-faults');
+  build(folder);
+  const logs = mkdtempSync(join(tmpdir(), 'vertexq-asan-'));
+  try {
+    const library = execFileSync('c++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
+    const { status, signal } = spawnSync(
+      process.execPath,
+      ['--expose-gc', '--import=tsx', script, ...words],
+      {
+        stdio: 'inherit',
+        env: {
+          ...process.env,
+          VERTEXQ_FAULTS: join(folder, 'faults', module),
+          LD_PRELOAD: library,
+          // A report names the module of each frame. Strings of the C++ library are freed by our operators, which are malloc's and free's.
+          ASAN_OPTIONS: `detect_leaks=1:alloc_dealloc_mismatch=0:log_path=${join(logs, 'log')}:stack_trace_format="    #%n %F %L %M"`,
+          LSAN_OPTIONS: 'leak_check_at_exit=0:max_leaks=0',
+        },
+      },
+    );
+    const said = readdirSync(logs)
+      .map((name) => readFileSync(join(logs, name), 'utf8'))
+      .join('\n');
+    assert.equal(signal ?? status, 0, `it ended with ${signal ?? status}\n${said.slice(0, 20_000)}`);
+    requireNone(said);
+  } finally {
+    rmSync(logs, { recursive: true });
+  }
+}
+
+function requireNone(said: string): void {
+  const leaks = said.split(/\n\s*\n/).filter((part) => /^(Direct|Indirect) leak/.test(part.trim()));
+  const ours = leaks.filter((leak) => leak.includes(module));
+  const [meant, others] = [true, false].map((isMeant) =>
+    ours.filter((leak) => leak.includes('faults::lose') === isMeant),
+  );
+  assert.match(
+    meant![0] ?? '',
+    new RegExp(`of ${lost} byte`),
+    'the search for leaks did not find what was lost on purpose',
+  );
+  assert.equal(others!.length, 0, `${others!.length} leaks:\n${others!.slice(0, 5).join('\n\n')}`);
+  console.log(`no leak of the addon's by LeakSanitizer (${leaks.length - 1} of Node and its libraries)`);
+}
