@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { VertexqError } from '../errors';
+import { availableMemory } from '../memory';
 import { type Answer, errorOf, type Job, type Unit } from './protocol';
 import type { TaskName } from './tasks';
 
@@ -15,7 +16,7 @@ export interface IsolatedOptions {
   onWarning?: (text: string) => void;
   /** How long a unit of the work may take. */
   seconds: number;
-  /** How much memory the task's heap may take, in MiB. */
+  /** How much memory the task's heap may take at most, in MiB; less where there is less. */
   heap: number;
   /** What a unit is, at the beginning of a message: `texts.txt, line 3`. */
   nameOf: (unit: Unit) => string;
@@ -35,9 +36,11 @@ const keptText = 4096;
  * Rejects with what the task or `onPart` throws, ERR_VERTEXQ_TIME where a unit takes longer than it may, ERR_VERTEXQ_MEMORY where
  * the task takes more memory, ERR_VERTEXQ_WORKER where the process cannot be started; with the signal's reason when aborted.
  */
-export async function isolated(name: TaskName, input: unknown, options: IsolatedOptions): Promise<unknown> {
-  const { signal, seconds, heap } = options;
+export async function isolated(name: TaskName, input: unknown, given: IsolatedOptions): Promise<unknown> {
+  const { signal, seconds } = given;
   signal?.throwIfAborted();
+  const heap = heapWithin(given.heap, availableMemory());
+  const options = { ...given, heap };
   const child = start();
   let onAbort: (() => void) | undefined;
   try {
@@ -54,6 +57,17 @@ export async function isolated(name: TaskName, input: unknown, options: Isolated
     child.removeAllListeners('message');
     child.kill('SIGKILL');
   }
+}
+
+/** Below this nothing can be read. */
+const leastHeap = 64;
+
+/**
+ * MiB of a task's heap where the process has room for so many bytes. Three quarters: what V8, the libraries and the results take beside
+ * the heap needs room too, and without a limit below what there is the system would end whom it likes.
+ */
+export function heapWithin(most: number, room: number): number {
+  return Math.min(most, Math.max(leastHeap, Math.floor((0.75 * room) / 2 ** 20)));
 }
 
 function start(): ChildProcess {
@@ -117,10 +131,10 @@ function listen(
     }
   });
   child.on('error', (cause) => reject(cannotRun(cause)));
-  // 'close' comes after all that was said. V8 aborts where it has no memory; SIGKILL is how a system ends who takes too much.
+  // 'close' comes after all that was said. V8 aborts where it has no memory, C++ code too; SIGKILL is how a system ends who takes too much.
   child.on('close', (code, ended) =>
     reject(
-      ended === 'SIGKILL' || /heap|memory|FATAL|invalid size/i.test(said)
+      ended === 'SIGKILL' || /heap|memory|FATAL|invalid size|bad_alloc/i.test(said)
         ? full()
         : cannotRun(new Error(`it ended (${ended ?? code}): ${said.trim().split('\n')[0]}`)),
     ),

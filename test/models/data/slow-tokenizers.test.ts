@@ -1,10 +1,11 @@
 import test, { type ExecutionContext } from 'ava';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readTexts } from '../../../lib/models/data/text';
 import { prepareCalibration, type ModelInput } from '../../../lib/models/calibration';
+import { heapWithin } from '../../../lib/workers/isolated';
 import { temporaryFolder } from '../../formats/files';
 import { tokenizerJson, words } from './tokenizer';
 
@@ -130,6 +131,29 @@ test.serial('trust 10: memory without end ends the process of the tokenizer alon
     t.regex(String((error as NodeJS.ErrnoException).code), /^ERR_VERTEXQ_(MEMORY|TOKENIZER)$/);
   }
 });
+
+(process.platform === 'linux' ? test.serial : test.skip)(
+  'trust 10: the heap of a worker goes by the memory that there is, and is said',
+  (t) => {
+    t.is(heapWithin(4096, 2 ** 40), 4096);
+    t.is(heapWithin(4096, 2 ** 30), 768);
+    t.is(heapWithin(4096, 0), 64);
+    const path = join(temporaryFolder(t), 'x.jsonl');
+    writeFileSync(path, `{"input_ids": [${'[],'.repeat(2 ** 24)}[]]}`);
+    const script = `
+      const { execFileSync } = require('node:child_process');
+      const { prepareCalibration } = require('./lib/models/calibration.ts');
+      const used = 1024 * Number(/VmData:\\s+(\\d+)/.exec(require('node:fs').readFileSync('/proc/self/status', 'latin1'))[1]);
+      execFileSync('prlimit', ['--pid', String(process.pid), '--data=' + (used + 6e8)]);
+      prepareCalibration(${JSON.stringify(path)}, { inputs: ${JSON.stringify(inputs)} })
+        .then(() => console.log('done'), (error) => console.log(error.code, error.message));`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--import=tsx', '-e', script], {
+      ...{ cwd: join(__dirname, '..', '..', '..'), encoding: 'utf8', timeout: 60_000 },
+    });
+    const heap = /^ERR_VERTEXQ_MEMORY .* takes more than (\d+) MiB of memory/.exec(stdout)?.[1];
+    t.true(Number(heap) >= 64 && Number(heap) < 460, stdout + stderr);
+  },
+);
 
 test.serial('trust 18: what the tokenizers library says is a warning, not on the console', async (t) => {
   const { path, tokenizer } = setUp(t, { normalizer: replace({ Odd: 'a' }, '') }, 'a\nb\n');
