@@ -9,7 +9,7 @@ const levelsOf: Record<Grid, number[]> = {
   'zero-free': [2, 4, 8, 16, 32, 64, 128],
 };
 
-/** Lowest code of a grid and its zero points, as docs/formats.md says. */
+/** Lowest code of a grid and its zero points. */
 function ranges(grid: Grid, levels: number): { lowest: number; zeros: [number, number] | null } {
   if (grid === 'integer') return { lowest: -(levels - 1) / 2, zeros: null };
   if (grid === 'zero-free') return { lowest: -levels / 2, zeros: [-0.5, -0.5] };

@@ -122,7 +122,7 @@ const oneRow = (levels: number, codes: number[], zero: number | null, groupSize 
   inFeatures: codes.length,
 });
 
-test('the codes of docs/formats.md: ternary 1, 2, 3; signs 1, 3; zero-free fours 5, 7, 9, 11; −3…3 at 5…11', (t) => {
+test('the codes of each grid: ternary 1, 2, 3; signs 1, 3; zero-free fours 5, 7, 9, 11; −3…3 at 5…11', (t) => {
   const first = (layer: Codes) => {
     const { bits, codes, zeroPoints } = packMatMulNBits(layer);
     t.is(zeroPoints, null);

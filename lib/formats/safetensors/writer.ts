@@ -2,11 +2,6 @@ import { OutputFile } from '../../files';
 import { describe } from '../../options';
 import { layoutOf, type TensorSpec } from './layout';
 
-/** Tensors with their bytes, little-endian and row-major. */
-export interface TensorData extends TensorSpec {
-  data: Uint8Array;
-}
-
 /**
  * Writes a safetensors file: the header, then one tensor after the other, so that `next` may make each when its turn has come. The file
  * appears when it is complete. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_FORMAT; RangeError where data has not the length that its

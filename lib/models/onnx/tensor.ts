@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
 import type { FloatArray } from '../../types';
-import { rawLength, typeNameOf } from './element-types';
+import { typeNameOf } from './element-types';
 import {
   TensorProto_DataLocation as DataLocation,
   TensorProto_DataType as DataType,
@@ -79,15 +79,6 @@ export function rawOfTyped(tensor: TensorProto): Uint8Array {
         ? Float64Array.from(numbers)
         : Uint16Array.from(numbers);
   return new Uint8Array(values.buffer);
-}
-
-/** Puts data into a tensor, in place of what it held. */
-export function setRaw(tensor: TensorProto, values: Float32Array | Float64Array | Uint16Array): void {
-  if (rawLength(tensor.dataType, countOf(tensor)) !== values.byteLength)
-    throw new RangeError(`${values.byteLength} bytes do not fit the tensor "${tensor.name}"`);
-  Object.assign(tensor, { floatData: [], doubleData: [], int32Data: [], externalData: [] });
-  tensor.dataLocation = DataLocation.DEFAULT;
-  tensor.rawData = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
 /** The transpose of a row-major rows × cols matrix. */

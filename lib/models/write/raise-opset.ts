@@ -4,7 +4,7 @@ import type { ModelProto, NodeProto } from '../onnx/onnx_pb';
 import { raiseIrVersion } from '../onnx/opset';
 import { Names } from './names';
 
-// What versions 14 to 21 of the standard operators changed, from the operators' changelog (onnx/onnx, docs/Changelog.md).
+// What versions 14 to 21 of the standard operators changed, from the operators' changelog (Changelog.md of github.com/onnx/onnx).
 
 /** Operators that mean the same in every version from 13 to 21 that has them: later ones at most take more types or attributes. */
 const unchanged: ReadonlySet<string> = new Set([

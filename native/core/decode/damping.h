@@ -18,7 +18,7 @@ double dampingUnit(const BasicMatrix<Real>& h);
 /**
  * H + damping·dampingUnit(H)·I, both triangles (H: N × N, both triangles, unit: that of the inputs squared). Dead
  * inputs get the unit itself on the diagonal: they are tied to nothing and simply round. GPTQ's habit is damping = 0.01
- * (Frantar et al. 2023, step 3: Cholesky reformulation); docs/method.md has the measurements for less.
+ * (Frantar et al. 2023, step 3: Cholesky reformulation); docs/quality.md has the measurements for less.
  */
 template <typename Real>
 BasicMatrix<Real> damped(BasicMatrix<Real> h, double damping);

@@ -43,7 +43,7 @@ struct FreeEntryOutcome {
 /**
  * Rounds the entries `free` = T of one neuron whose other entries F are on their alphabets already:
  *
- *     c_T = w_T - H_TT⁻¹ H_TF (q_F - w_F)                  the best real values given F (docs/method.md, section 3)
+ *     c_T = w_T - H_TT⁻¹ H_TF (q_F - w_F)                  the best real values given F (docs/methods.md, "`vertex`")
  *     q_i = nearest(c_i - Σ_{k<i} M_ki (q_k - c_k))      in the order of `free`; M from H_TT = U Uᵀ (coefficients.h)
  *
  * At r = |T| about r³/3 flops, all but O(N²) of them in the factorisation. The factor only steers the rounding, so it is

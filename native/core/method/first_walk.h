@@ -36,7 +36,7 @@ class Walker {
   Walker(const LayerFit& fit, const WalkSystem& system);
 
   /**
-   * Answers for the block's neurons (docs/method.md, section 3): walked in the box of the cells of their weights; the r or fewer
+   * Answers for the block's neurons (docs/methods.md, "`vertex`"): walked in the box of the cells of their weights; the r or fewer
    * entries that do not arrive at a level are compensated by least squares and decoded along a Cholesky factor of their own.
    */
   void run(AnswerBlock& block, const JobControl& control);

@@ -28,7 +28,7 @@ struct FitOptions {
    */
   std::optional<std::size_t> passes = {};
 
-  /** Lowest held-out errors at 2, 3 and 4 bits were with 0.001 to 0.003 (docs/method.md, section 3). */
+  /** Lowest held-out errors at 2, 3 and 4 bits were with 0.001 to 0.003 (docs/quality.md). */
   static constexpr double kDefaultDamping = 0.003;
 };
 
@@ -40,14 +40,14 @@ struct Fitted {
   double damping = 0;
   /**
    * 10·log₁₀ of Σ (q-w)ᵀH(q-w) over the sphere bound Σ (N/2πe)·(∏δ_i)^{2/N}·det(H)^{1/N}, H damped: what no rounding of an
-   * unbounded grid gets below on average, for large N (docs/method.md, section 3). Absent where a bound is 0.
+   * unbounded grid gets below on average, for large N (docs/methods.md, "The sphere gap"). Absent where a bound is 0.
    */
   std::optional<double> sphereGap;
 };
 
 /**
  * Fits codes to the weights, or where the data is paired to the weights w* = w + (X̃ᵀX̃ + λI)⁻¹X̃ᵀ(X - X̃)w, which bring X̃w*
- * closest to Xw: the errors of the layers before are corrected (docs/method.md, section 3). `holdout`, which may be null,
+ * closest to Xw: the errors of the layers before are corrected (docs/methods.md, "Error correction"). `holdout`, which may be null,
  * chooses the damping of that correction and nothing else (targets.h).
  *
  * The bytes do not depend on `threads`. Progress: one unit a neuron for GPTQ or GPFQ, and one a neuron and pass, the walk included.

@@ -25,7 +25,7 @@ struct VertexOutcome {
   std::size_t walked = 0;  // neurons for which the walk, recombined with what was given, was better than that
 };
 
-/** Part of the inputs that the walk holds by default. Between 0.65 and 0.8 errors were lowest (docs/method.md, section 3). */
+/** Part of the inputs that the walk holds by default. Between 0.65 and 0.8 errors were lowest (docs/quality.md). */
 inline constexpr double kDefaultRank = 0.75;
 
 /** Passes by default: as many as a budget of flops allows, from kLeastPasses to kMostPasses. */
