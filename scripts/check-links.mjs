@@ -15,8 +15,7 @@ const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclud
 
 const textOf = (file) => readFileSync(path.join(root, file), 'utf8');
 const wrong = [];
-const say = (file, text, at, what) =>
-  wrong.push(`${file}:${text.slice(0, at).split('\n').length}: ${what}`);
+const say = (file, text, at, what) => wrong.push(`${file}:${text.slice(0, at).split('\n').length}: ${what}`);
 
 const headings = new Map();
 function headingsOf(file) {
@@ -41,7 +40,8 @@ for (const file of files.filter((name) => name.endsWith('.md'))) {
 }
 
 // A path counts as one of ours where it begins with one of our folders.
-const named = /(?<![\w./@-])(?:bench|cmake|docs|examples|lib|native|scripts|test)\/[\w./-]*\w\.(?:cjs|cpp|h|json|md|mjs|svg|ts|txt)\b/g;
+const named =
+  /(?<![\w./@-])(?:bench|cmake|docs|examples|lib|native|scripts|test)\/[\w./-]*\w\.(?:cjs|cpp|h|json|md|mjs|svg|ts|txt)\b/g;
 for (const file of files.filter((name) => /\.(cjs|cpp|h|md|mjs|ts|txt|yml|yaml)$|^\.ci\//.test(name))) {
   const text = textOf(file);
   for (const { 0: target, index } of text.matchAll(named))
