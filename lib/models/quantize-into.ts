@@ -1,9 +1,10 @@
 import type { PreparedCalibration } from './calibration';
-import type { Layer } from './layers/layer';
+import { isSeen, type Layer } from './layers/layer';
 import { calibrationKind } from '../layers/calibration';
 import { requireLayerMemory } from '../layers/layer-memory';
 import { fitOf, type ModelSettings } from './model-options';
 import { type OpenModel, writeModel, type WrittenModel } from './model-steps';
+import { changedValues } from './traversal/changed-values';
 import { Traversal } from './traversal/traversal';
 import type { ModelOptions } from './types';
 import type { Workspace } from './workspace';
@@ -19,7 +20,10 @@ export async function quantizeInto(
   settings: ModelSettings,
   options: ModelOptions,
 ): Promise<WrittenModel> {
-  if (data) for (const layer of layers) requireRoomFor(layer, data, settings);
+  if (data) {
+    const changed = changedValues(opened.graph, layers);
+    for (const layer of layers) requireRoomFor(layer, changed, data, settings);
+  }
   const stores = new WeightStores(opened, layers, settings.format, data !== null, workspace);
   const traversal = new Traversal(opened, layers, data, settings, options, workspace, stores);
   const replacements = await traversal.run();
@@ -28,13 +32,19 @@ export async function quantizeInto(
 }
 
 /** Throws ERR_VERTEXQ_MEMORY, before the network is run, where a layer's fit would have no room. */
-function requireRoomFor(layer: Layer, { samples }: PreparedCalibration, settings: ModelSettings): void {
+function requireRoomFor(
+  layer: Layer,
+  changed: ReadonlySet<string>,
+  { samples }: PreparedCalibration,
+  settings: ModelSettings,
+): void {
   if (!layer.input) return;
   const { name, outFeatures, inFeatures, groups } = layer;
-  const { method } = fitOf(settings, layer);
-  // What is kept at least: whether the layer's input has changed is known only when its turn comes, and so is how many rows a sample gives.
+  const { method, errorCorrection } = fitOf(settings, layer);
+  const corrects = errorCorrection && isSeen(layer) && changed.has(layer.input.value);
+  // How many rows a sample gives is known only when its turn comes.
   const kind =
-    method === 'msq' && layer.input.rows.kind === 'patches' ? 'gram' : calibrationKind(method, false);
+    method === 'msq' && layer.input.rows.kind === 'patches' ? 'gram' : calibrationKind(method, corrects);
   const [rows, holdoutRows] = [samples.fit, samples.holdout];
   requireLayerMemory({
     name: `layer "${name}"`,

@@ -64,6 +64,44 @@ test('trust 1: so in a model and in a checkpoint, by the name of the layer', asy
   });
 });
 
+test('trust 1: error correction counts for layers whose input has changed, and for those alone', async (t) => {
+  // b sees what a gives; c sees the network's input, widened by a constant; d, behind a layer that is skipped, what has not changed.
+  const input = files(
+    t,
+    network({
+      nodes: [
+        node('MatMul', ['x', 'wa'], ['ha'], { name: 'a' }),
+        node('MatMul', ['ha', 'wb'], ['yb'], { name: 'b' }),
+        node('Mul', ['x', 'ones'], ['hc']),
+        node('MatMul', ['hc', 'wc'], ['yc'], { name: 'c' }),
+        node('MatMul', ['x', 'ws'], ['hd'], { name: 's' }),
+        node('MatMul', ['hd', 'wd'], ['yd'], { name: 'd' }),
+        node('Sum', ['yb', 'yc', 'yd'], ['y']),
+      ],
+      constants: [
+        ...['wa', 'ws', 'ones'].map((name) => constant(name, [1, wide], numbers(wide, 1))),
+        ...['wb', 'wc', 'wd'].map((name) => constant(name, [wide, 1], numbers(wide, 2))),
+      ],
+    }),
+  ).input;
+  const calibration = [{ x: { data: numbers(2, 3), dims: [2, 1], type: 'float32' as const } }];
+  const needed = async (layer: string, errorCorrection: boolean) => {
+    const { message } = await t.throwsAsync(
+      quantizeModel(input, join(temporaryFolder(t), 'out.onnx'), {
+        ...{ calibration, holdout: 0, method: 'gptq', errorCorrection, layers: ['a', layer] },
+      }),
+      { code: 'ERR_VERTEXQ_MEMORY' },
+    );
+    return Number(new RegExp(`^layer "${layer}" .* needs about ([0-9.]+) TB`).exec(message)?.[1]);
+  };
+  for (const [layer, ratio] of [
+    ['b', 85 / 55],
+    ['c', 1],
+    ['d', 1],
+  ] as const)
+    t.true(Math.abs((await needed(layer, true)) / (await needed(layer, false)) - ratio) < 0.1, layer);
+});
+
 test('trust 1: estimates grow with the square of the inputs, groups count, and few rows are few', (t) => {
   const needs = {
     name: 'a',

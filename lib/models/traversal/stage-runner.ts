@@ -2,7 +2,6 @@ import type { InferenceSession } from 'onnxruntime-node';
 import { VertexqError } from '../../errors';
 import type { PreparedCalibration } from '../calibration';
 import type { OpenModel } from '../model-steps';
-import { usedBy } from '../onnx/graph';
 import type { NodeProto } from '../onnx/onnx_pb';
 import { runSession } from '../runtime';
 import type { Feeds, TensorLike } from '../types';
@@ -30,30 +29,20 @@ interface Session {
 export class StageRunner {
   private readonly store: ValueStore;
   private readonly feeds: readonly Feeds[];
-  /** Values that depend on quantized weights; all others are the same in both networks, and are kept once. */
-  private readonly changed = new Set<string>();
   private readonly corrects: boolean;
 
-  /** `quantized`: the nodes whose weights are, or will be. `substitutes`: what these compute with once they are. */
+  /** `substitutes`: what nodes compute with once their weights are quantized. `changed`: values that differ then; others are kept once. */
   constructor(
     private readonly opened: OpenModel,
     data: PreparedCalibration,
     workspace: Workspace,
     private readonly substitutes: ReadonlyMap<NodeProto, readonly Substitute[]>,
     { errorCorrection, memory }: { errorCorrection: boolean; memory: number },
-    private readonly quantized: ReadonlySet<NodeProto>,
+    private readonly changed: ReadonlySet<string>,
   ) {
     this.feeds = [...data.fit, ...data.holdout];
     this.corrects = errorCorrection;
     this.store = new ValueStore(workspace, memory);
-  }
-
-  /** Whether a stage's target depends on quantized weights. Stages must be asked about in their order. */
-  isChanged({ nodes, target }: Stage): boolean {
-    for (const node of nodes)
-      if (this.quantized.has(node) || usedBy(node).some((name) => this.changed.has(name)))
-        for (const name of node.output) this.changed.add(name);
-    return this.changed.has(target);
   }
 
   /**

@@ -15,6 +15,7 @@ import type { Feeds, ModelOptions } from '../types';
 import type { Workspace } from '../workspace';
 import { storedTypes, type StoredWeight } from '../write/stored-weight';
 import type { WeightStores } from '../write/stores';
+import { changedValues } from './changed-values';
 import { type CapturedRows, RowCapture } from './captured-rows';
 import { StageRunner } from './stage-runner';
 import { type Stage, stagesOf } from './stages';
@@ -61,6 +62,7 @@ export class Traversal {
   /** What nodes of the network as quantized so far compute with, until they have been run. */
   private readonly substitutes = new Map<NodeProto, Substitute[]>();
   private readonly replacements: Replacement[] = [];
+  private readonly changed: ReadonlySet<string>;
   /** Begins the names of substituted weights, and no other name. */
   private readonly prefix: string;
 
@@ -73,6 +75,7 @@ export class Traversal {
     private readonly workspace: Workspace,
     private readonly stores: WeightStores,
   ) {
+    this.changed = changedValues(opened.graph, layers);
     const taken = [...namesOf(opened.model.graph!)];
     let prefix = 'vertexq/';
     while (taken.some((name) => name.startsWith(prefix))) prefix += '_';
@@ -109,7 +112,7 @@ export class Traversal {
         memory: this.settings.memory,
         errorCorrection: this.layers.some((layer) => fitOf(this.settings, layer).errorCorrection),
       },
-      new Set(this.layers.map(outerNode)),
+      this.changed,
     );
     for (const [index, stage] of stages.entries()) {
       const { rows, rank } = await this.capture(stage, runner, data);
@@ -135,7 +138,7 @@ export class Traversal {
     const [first] = stage.layers as [Layer];
     const total = data.fit.length + data.holdout.length;
     const shares = [...sharesOf(data.fit), ...sharesOf(data.holdout)];
-    const changed = runner.isChanged(stage);
+    const changed = this.changed.has(stage.target);
     const kindOf = (layer: Layer) => {
       const { method, errorCorrection } = fitOf(this.settings, layer);
       // Patches are many: rounding does with their sums, which cost a fraction of folding rows.
