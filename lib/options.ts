@@ -128,9 +128,6 @@ export function alphabetKind(options: AlphabetOptions, fallback: (levels: number
 /** The grid of a layer by itself: four levels give less error without one at 0, more of them with a zero point of their own. */
 export const layerGrid = (levels: number): Grid => (levels === 4 ? 'zero-free' : 'asymmetric');
 
-/** The grid in a model: four levels of a `zero-free` one would take a container of 4 bits, twice the bytes. */
-export const modelGrid = (): Grid => 'asymmetric';
-
 /** Inputs per scale, at most inFeatures. */
 export function groupSizeFor(
   options: AlphabetOptions,

@@ -48,7 +48,7 @@ async function rows(opened: OpenModel, layer: Layer, sentences: string[], most: 
 /** 20,000 rows to fit and 4,000 to judge by (fewer for the last layer: it has a row a sentence), the first `neurons` neurons. */
 export async function* sentenceEncoderLayers(neurons: number): AsyncGenerator<RealLayer> {
   const file = await sentenceEncoderPath();
-  const opened = await openModel(file, 'float');
+  const opened = await openModel(file);
   const sentences = brownSentences({ limit: 8000 });
   const [fit, held] = [false, true].map((held) => sentences.filter((_, i) => heldOut(i) === held));
   const choice = { operators: ['MatMul'], layers: undefined, skip: [] };

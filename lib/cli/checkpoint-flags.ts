@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { CheckpointOptions } from '../checkpoints/types';
+import { checkpointFormats, helpOf, modelFormats, namesOf } from '../encodings/names';
 import { choice } from './choice';
 
 // What `vertexq quantize` takes besides for safetensors checkpoints.
@@ -19,8 +20,8 @@ export const checkpointFlagNames = ['activations', 'resume', 'dryRun', 'allowQua
 export const allFormatsFlag = () =>
   choice(
     '--format <name>',
-    'models: matmulnbits, com.microsoft.MatMulNBits for products and DequantizeLinear for the rest (default); qdq, DequantizeLinear for all. Checkpoints: compressed-tensors (default), gptq, gptq_v2. Both: float, values on the grid in the original layout',
-    ['matmulnbits', 'qdq', 'float', 'compressed-tensors', 'gptq', 'gptq_v2'],
+    `models: ${helpOf(modelFormats)}; checkpoints: ${helpOf(checkpointFormats)}; the first of each is the default`,
+    [...new Set([...namesOf(modelFormats), ...namesOf(checkpointFormats)])],
   );
 
 export function addCheckpointFlags(command: Command): Command {

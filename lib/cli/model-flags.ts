@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { helpOf, modelFormats, namesOf } from '../encodings/names';
 import type { DataOptions, ModelOptions } from '../models/types';
 import * as parse from './arguments';
 import { choice } from './choice';
@@ -143,11 +144,7 @@ export function addThreadsFlag(command: Command): Command {
 }
 
 export const formatFlag = () =>
-  choice(
-    '--format <name>',
-    'matmulnbits: com.microsoft.MatMulNBits for products, DequantizeLinear for the rest; qdq: DequantizeLinear for all; float: values on the grid in the original layout (default: matmulnbits)',
-    ['matmulnbits', 'qdq', 'float'],
-  );
+  choice('--format <name>', `${helpOf(modelFormats)}; the first is the default`, namesOf(modelFormats));
 
 /** The flags of data by the library's names. */
 export function dataOptions(

@@ -38,7 +38,7 @@ export async function compareModel(
     return { ...plan, settings: checkModelOptions(plan.options) };
   });
   options.signal?.throwIfAborted();
-  const opened = await openModel(input, plans[0]!.settings.format);
+  const opened = await openModel(input, plans[0]!.settings.encoding);
   await addModelPaths(files, input, null, options);
   for (const path of opened.dataFiles) files.reads("input's data", path);
   await files.check();
@@ -76,7 +76,7 @@ async function runOf(
 ): Promise<ComparedRun> {
   const started = performance.now();
   // Quantizing changes a model: every run has its own.
-  const opened = await openModel(input, settings.format);
+  const opened = await openModel(input, settings.encoding);
   const { layers: found } = await selectLayers(opened, settings);
   const workspace = new Workspace(join(tmpdir(), fileName));
   try {

@@ -11,12 +11,18 @@ export type ModelFormat = keyof typeof modelFormats;
 
 /** Of safetensors files. `gptq` and `gptq_v2` differ in how a zero point is stored. */
 export const checkpointFormats = {
-  'compressed-tensors': 'pack-quantized',
-  gptq: 'of the first version, zero points less 1',
-  gptq_v2: 'zero points as they are',
+  'compressed-tensors': 'pack-quantized, a neuron a row',
+  gptq: 'version 1: zero points less 1',
+  gptq_v2: 'version 2: zero points as they are',
   float: modelFormats.float,
 } as const;
 export type CheckpointFormat = keyof typeof checkpointFormats;
+
+/** What help says of some formats. */
+export const helpOf = (formats: Readonly<Record<string, string>>): string =>
+  Object.entries(formats)
+    .map(([name, text]) => `${name} (${text})`)
+    .join(', ');
 
 /** Names in the order of their table. */
 export const namesOf = <Name extends string>(formats: Readonly<Record<Name, string>>): readonly Name[] =>

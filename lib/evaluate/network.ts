@@ -17,7 +17,7 @@ export interface NetworkFile {
 /** Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY. */
 export async function readNetwork(file: string): Promise<NetworkFile> {
   // Nothing is written: of the formats, this one leaves the graph as it is.
-  const { graph, size } = await openModel(file, 'float');
+  const { graph, size } = await openModel(file);
   return {
     file,
     inputs: graph.inputs.map(describeValue),

@@ -1,4 +1,4 @@
-import { checkAlphabet, checkGroupSize } from '../formats/matmulnbits';
+import type { Encoding } from '../encodings/encoding';
 import {
   type AlphabetKind,
   alphabetKind,
@@ -6,7 +6,6 @@ import {
   groupSizeFor,
   methodSettings,
   type MethodSettings,
-  modelGrid,
   rankRule,
 } from '../options';
 import type { FitOptions } from '../overrides';
@@ -28,15 +27,12 @@ export interface FitSettings extends MethodSettings {
 }
 
 /** Checks how layers are to be fitted, and that the format holds what comes out. */
-export function fitSettings(options: FitOptions, hasData: boolean, format: string): FitSettings {
+export function fitSettings(options: FitOptions, hasData: boolean, encoding: Encoding): FitSettings {
   const method = methodSettings(options, hasData);
-  const groupSize = options.groupSize ?? 32;
+  const groupSize = options.groupSize ?? encoding.groupSize;
   groupSizeFor({ groupSize }, Infinity);
-  const kind = alphabetKind(options, modelGrid);
-  if (format === 'matmulnbits') {
-    checkGroupSize(groupSize);
-    checkAlphabet(kind);
-  }
+  const kind = alphabetKind(options, (levels) => encoding.gridFor(levels, options.levels !== undefined));
+  encoding.check({ ...kind, groupSize });
   rankRule(options, 1, 'auto');
   return {
     ...method,

@@ -1,3 +1,6 @@
+import { type ModelFormat, modelFormats, namesOf } from '../encodings/names';
+import type { ModelEncoding } from '../encodings/onnx/encoding';
+import { modelEncodings } from '../encodings/onnx/table';
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../layers/quantize-weights';
 import { flag } from '../option-checks';
@@ -23,7 +26,8 @@ import type { ModelOptions } from './types';
 export interface ModelSettings extends FitSettings {
   /** What differs from layer to layer. */
   overrides: Overrides;
-  format: 'matmulnbits' | 'qdq' | 'float';
+  format: ModelFormat;
+  encoding: ModelEncoding;
   operators: readonly string[] | undefined;
   layers: readonly string[] | undefined;
   skip: readonly string[];
@@ -32,7 +36,7 @@ export interface ModelSettings extends FitSettings {
   memory: number;
 }
 
-const formats = ['matmulnbits', 'qdq', 'float'] as const;
+const formats = namesOf(modelFormats);
 const defaultMemory = 2 ** 29;
 
 export function checkPath(what: 'input' | 'output', path: unknown): void {
@@ -44,10 +48,10 @@ export function checkPath(what: 'input' | 'output', path: unknown): void {
 export function checkModelOptions(options: ModelOptions): ModelSettings {
   requireKnown(options, modelOptionNames);
   checkJobOptions(options);
-  const format =
-    options.format === undefined ? 'matmulnbits' : requireOneOf('format', options.format, formats);
+  const format = requireOneOf('format', options.format ?? formats[0]!, formats);
+  const encoding = modelEncodings[format];
   const hasData = options.calibration !== undefined;
-  const fit = fitSettings(options, hasData, format);
+  const fit = fitSettings(options, hasData, encoding);
   checkDataOptions(options);
   if (options.holdout !== undefined && options.calibration === undefined)
     throw new RangeError(
@@ -56,11 +60,12 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
   const layers = options.layers === undefined ? undefined : requirePatterns('layers', options.layers);
   if (layers?.length === 0)
     throw new RangeError('The "layers" option is empty: leave it out to quantize every layer');
-  const common = { options: fitOptionsOf(options), hasData, format };
+  const common = { options: fitOptionsOf(options), hasData, encoding };
   return {
     ...fit,
     overrides: Overrides.of(options.overrides, common, fit),
     format,
+    encoding,
     layers,
     skip: options.skip === undefined ? [] : requirePatterns('skip', options.skip),
     operators: operatorsOf(options),

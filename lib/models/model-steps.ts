@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import type { ModelEncoding } from '../encodings/onnx/encoding';
 import { located, VertexqError } from '../errors';
 import { describe } from '../options';
 import { fewOf } from '../reports/text';
@@ -6,13 +7,13 @@ import type { LayerReport, SkippedWeight } from '../types';
 import { version } from '../version';
 import { dataOptionsOf, type PreparedCalibration, prepareCalibration } from './calibration';
 import { chooseLayers } from './layers/choose-layers';
-import { findLayers, isSingleOrHalf } from './layers/find-layers';
+import { findLayers } from './layers/find-layers';
 import type { Layer, SkippedLayer } from './layers/layer';
 import { otherWeights, unreadParts } from './layers/other-weights';
 import type { ModelSettings } from './model-options';
 import { readModel } from './onnx/codec';
 import { dataFilesOf } from './onnx/data-files';
-import { rawLength, typeNameOf } from './onnx/element-types';
+import { rawLength } from './onnx/element-types';
 import { Graph, tensorsOf } from './onnx/graph';
 import type { ModelProto, TensorProto } from './onnx/onnx_pb';
 import { type Serialized, serializeModel } from './onnx/serialize';
@@ -23,7 +24,6 @@ import type { Replacement } from './traversal/traversal';
 import type { DataOptions, ModelOptions } from './types';
 import type { Workspace } from './workspace';
 import { assemble } from './write/assemble';
-import { raiseOpset } from './write/raise-opset';
 import type { WeightStores } from './write/stores';
 
 // The steps from an ONNX file to a quantized one, for those who go them once or several times.
@@ -41,13 +41,12 @@ export interface OpenModel {
 }
 
 /**
- * Opens a model; where it is to be written in a format, so that it can be. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data
+ * Opens a model; where it is to be written in an encoding, so that it can be. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data
  * in other files is not as the model says.
  */
-export async function openModel(file: string, format?: ModelSettings['format']): Promise<OpenModel> {
+export async function openModel(file: string, encoding?: ModelEncoding): Promise<OpenModel> {
   const { model, weights, size } = await readModel(file);
-  // Runtimes know how to fuse the standard DequantizeLinear, in blocks since opset 21.
-  if (format === 'qdq') raiseOpset(model);
+  encoding?.prepare(model);
   const graph = new Graph(model, file);
   for (const tensor of tensorsOf(graph.proto)) if (isExternal(tensor)) await weights.check(tensor);
   const { paths, bytes } = await dataFilesOf(graph, weights);
@@ -64,12 +63,12 @@ export interface SelectedLayers {
 /** The layers to quantize. Rejects where there are none, or one's weight is not what it says: not after hours of work for others. */
 export async function selectLayers(
   { file, graph, model, weights }: OpenModel,
-  settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format' | 'overrides'>,
+  settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format' | 'encoding' | 'overrides'>,
 ): Promise<SelectedLayers> {
   const all = findLayers(graph);
   const found = chooseLayers(all, file, settings);
   const layers = found.layers.filter((layer) => {
-    const reason = unsuited(layer, settings.format);
+    const reason = settings.encoding.unfit(layer);
     if (reason === undefined) return true;
     found.skipped.push({ name: layer.name, reason, choice: false, tensor: layer.constant.tensor });
     return false;
@@ -120,14 +119,6 @@ function countedOnce(skipped: readonly SkippedLayer[], layers: readonly Layer[])
     counted.add(tensor);
     return { ...weight, bytes };
   });
-}
-
-/** Why a format cannot hold a layer; undefined where it can. */
-function unsuited(layer: Layer, format: ModelSettings['format']): string | undefined {
-  if (format === 'float') return undefined;
-  if (!isSingleOrHalf(layer))
-    return `its weight is ${typeNameOf(layer.constant.dataType)}: the format "${format}" holds float32 and float16, "float" the others`;
-  return undefined;
 }
 
 /** The calibration data of `options`, which must have some. */

@@ -1,3 +1,4 @@
+import type { Encoding } from '../encodings/encoding';
 import {
   type FitOptions,
   fitOverridden,
@@ -14,7 +15,7 @@ import type { Layer } from './layers/layer';
 export interface Common {
   options: FitOptions;
   hasData: boolean;
-  format: string;
+  encoding: Encoding;
 }
 
 /** The options of single layers. Where several fit a layer, later ones win, option by option. */
@@ -45,8 +46,8 @@ export class Overrides {
   }
 }
 
-function settingsWith({ options, hasData, format }: Common, own: readonly Override[]): FitSettings {
+function settingsWith({ options, hasData, encoding }: Common, own: readonly Override[]): FitSettings {
   const overlaid = overlay(options, own);
   const method = overlaid.options.method ?? (hasData ? 'vertex' : 'msq');
-  return fitSettings(forMethod(method, overlaid), hasData, format);
+  return fitSettings(forMethod(method, overlaid), hasData, encoding);
 }

@@ -24,7 +24,7 @@ export async function quantizeInto(
     const changed = changedValues(opened.graph, layers);
     for (const layer of layers) requireRoomFor(layer, changed, data, settings);
   }
-  const stores = new WeightStores(opened, layers, settings.format, data !== null, workspace);
+  const stores = new WeightStores(opened, layers, settings.encoding, data !== null, workspace);
   const traversal = new Traversal(opened, layers, data, settings, options, workspace, stores);
   const replacements = await traversal.run();
   options.onProgress?.({ stage: 'write', done: 0, total: 1 });

@@ -47,7 +47,7 @@ export async function quantizeModelWith(
   await addModelPaths(runFiles, input, output, options);
   await runFiles.check();
   await runFiles.requireWritable();
-  const opened = await openModel(input, settings.format);
+  const opened = await openModel(input, settings.encoding);
   for (const path of opened.dataFiles) runFiles.reads("input's data", path);
   await runFiles.check();
   const found = await selectLayers(opened, settings);

@@ -1,3 +1,4 @@
+import type { ModelFormat } from '../encodings/names';
 import type { Environment } from '../environment';
 import type { FitOptions } from '../overrides';
 import type { LayerReport, QuantizeOptions, SkippedWeight } from '../types';
@@ -75,7 +76,7 @@ export interface ModelOptions extends QuantizeOptions, DataOptions {
    * `matmulnbits` (default): com.microsoft.MatMulNBits nodes for MatMul and Gemm, DequantizeLinear for other operators; `qdq`:
    * DequantizeLinear for all; `float`: values on the grid, in the original layout.
    */
-  format?: 'matmulnbits' | 'qdq' | 'float';
+  format?: ModelFormat;
   /**
    * Operators whose weights are quantized, such as `Conv`. Default: all that are known but `Gather`, which looks up embeddings: these
    * are rounded without regard to data.

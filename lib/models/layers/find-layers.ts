@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
 import { floatTypes, typeNameOf } from '../onnx/element-types';
 import type { Constant, Graph } from '../onnx/graph';
-import { TensorProto_DataType as DataType, type NodeProto } from '../onnx/onnx_pb';
+import type { NodeProto } from '../onnx/onnx_pb';
 import { weightInputs } from './kinds';
 import type { Layer, SkippedLayer } from './layer';
 
@@ -58,9 +58,4 @@ function unsuitable({ tensor, dims, dataType }: Constant): string | undefined {
   for (const type of [tensor.dataType, dataType])
     if (!floatTypes.has(type)) return `its weight is ${typeNameOf(type)}, not of floating-point numbers`;
   return dims.includes(0) ? 'its weight is empty' : undefined;
-}
-
-/** Whether a layer's operator works in a type that few-bit weights are turned into: float32 or float16. */
-export function isSingleOrHalf({ constant }: Layer): boolean {
-  return constant.dataType === DataType.FLOAT || constant.dataType === DataType.FLOAT16;
 }

@@ -13,7 +13,7 @@ import { namesOf, subgraphsOf } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import type { Feeds, ModelOptions } from '../types';
 import type { Workspace } from '../workspace';
-import { storedTypes, type StoredWeight } from '../write/stored-weight';
+import type { StoredWeight } from '../write/stored-weight';
 import type { WeightStores } from '../write/stores';
 import { changedValues } from './changed-values';
 import { type CapturedRows, RowCapture } from './captured-rows';
@@ -192,7 +192,7 @@ export class Traversal {
     if (before) return before;
     const settings = {
       ...layerSettings(this.settings, layer),
-      stored: storedTypes(layer, this.settings.format),
+      stored: this.settings.encoding.stored(layer),
     };
     const onProgress = this.progressOf(layer);
     const quantized = await quantizeGroups(

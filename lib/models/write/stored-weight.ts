@@ -1,10 +1,7 @@
-import type { StoredTypes } from '../../layers/quantize-weights';
 import type { QuantizedLayer } from '../../types';
 import type { Layer } from '../layers/layer';
-import { TensorProto_DataType as DataType, type ModelProto, type TensorProto } from '../onnx/onnx_pb';
+import type { ModelProto, TensorProto } from '../onnx/onnx_pb';
 import type { Names } from './names';
-
-export type Format = 'matmulnbits' | 'qdq' | 'float';
 
 /** A quantized weight as an output format holds it. A tied weight has one, which is wired to each of its nodes. */
 export interface StoredWeight {
@@ -22,15 +19,6 @@ export interface Wiring {
   names: Names;
   /** Rank of the value that the layer sees, where it is known. */
   activationRank: number | undefined;
-}
-
-/** How a format keeps a layer's scales, or its values: in the type of the weight. */
-export function storedTypes({ constant }: Layer, format: Format): StoredTypes {
-  const half = { [DataType.FLOAT16]: 'F16', [DataType.BFLOAT16]: 'BF16' } as const;
-  const type = half[constant.dataType as keyof typeof half];
-  if (!type) return { scales: 'F32', values: null };
-  // In each format the same scales, so that all give the same values.
-  return { scales: type, values: format === 'float' ? type : null };
 }
 
 /** Brings a quantized weight into a format. Throws ERR_VERTEXQ_FORMAT where the format cannot hold it. */
