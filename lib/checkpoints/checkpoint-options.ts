@@ -21,7 +21,6 @@ import { checkpointOptionNames } from './option-names';
 import type { CheckpointOptions } from './types';
 
 const overrideNames = ['bits', 'levels', 'grid', 'groupSize', 'method'] as const;
-const formats = namesOf(checkpointFormats);
 const defaultMemory = 768 * 2 ** 20;
 /** Two pieces of work at a time, and what goes with them. */
 export const leastMemory = 128 * 2 ** 20;
@@ -60,6 +59,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   requireKnown(given, checkpointOptionNames);
   checkJobOptions(given);
   const options = { ...given };
+  const formats = namesOf(checkpointFormats);
   const format = requireOneOf('format', options.format ?? formats[0]!, formats);
   const settings: CheckpointSettings = {
     options,

@@ -63,12 +63,13 @@ async function quantizationOf(
   const text = (name: string) => (typeof fields[name] === 'string' ? fields[name] : 'unknown');
   const method = text('quant_method');
   const weights: InspectedWeight[] = [];
+  const known = foundWeights();
   for (const name of checkpoint.places.keys())
-    for (const { codes, weightOf } of foundWeights) {
+    for (const { codes, weightOf } of known) {
       const weight =
         name.endsWith(codes) && (await weightOf(checkpoint, name.slice(0, -codes.length), fields));
       if (weight) weights.push(weight);
     }
-  const known = foundWeights.find((found) => found.method === method);
-  return { method, format: text(known?.formatKey ?? 'format'), weights };
+  const own = known.find((found) => found.method === method);
+  return { method, format: text(own?.formatKey ?? 'format'), weights };
 }

@@ -36,7 +36,6 @@ export interface ModelSettings extends FitSettings {
   memory: number;
 }
 
-const formats = namesOf(modelFormats);
 const defaultMemory = 2 ** 29;
 
 export function checkPath(what: 'input' | 'output', path: unknown): void {
@@ -48,6 +47,7 @@ export function checkPath(what: 'input' | 'output', path: unknown): void {
 export function checkModelOptions(options: ModelOptions): ModelSettings {
   requireKnown(options, modelOptionNames);
   checkJobOptions(options);
+  const formats = namesOf(modelFormats);
   const format = requireOneOf('format', options.format ?? formats[0]!, formats);
   const encoding = modelEncodings[format];
   const hasData = options.calibration !== undefined;

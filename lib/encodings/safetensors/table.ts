@@ -13,10 +13,7 @@ export const checkpointEncodings: Readonly<Record<CheckpointFormat, CheckpointEn
 };
 
 /** How weights that are quantized already are found: once for versions of one encoding. */
-export const foundWeights: readonly FoundWeights[] = [
-  ...new Set(
-    Object.values(checkpointEncodings)
-      .map(({ found }) => found)
-      .filter((found) => found !== null),
-  ),
-];
+export const foundWeights = (): readonly FoundWeights[] => {
+  const all = Object.values(checkpointEncodings).map(({ found }) => found);
+  return [...new Set(all)].filter((found) => found !== null);
+};
