@@ -1,10 +1,19 @@
 import { closest, distance } from 'fastest-levenshtein';
+import {
+  defaultMethod,
+  listMethods,
+  methodNames,
+  methodOptionNames,
+  methodsThat,
+  takersOf,
+  takes,
+  traitsOf,
+} from './methods';
 import { isAbortSignal } from './realms';
 import type { AlphabetOptions, Box, Grid, JobOptions, Method, QuantizeOptions } from './types';
 
 // Every option of every call is checked here, before any work.
 
-const methods: readonly Method[] = ['vertex', 'maly-saab', 'gptq', 'gpfq', 'msq'];
 const grids: readonly Grid[] = ['integer', 'asymmetric', 'zero-free'];
 const boxes: readonly Box[] = ['saturate', 'cell'];
 
@@ -168,38 +177,12 @@ export function rankRule(options: AlphabetOptions, inFeatures: number, fallback:
   return { rank: 'limit', rankLimit: Math.min(given, inFeatures) };
 }
 
-/** The options that only some methods take. */
-const takers = {
-  effort: ['vertex'],
-  damping: ['vertex', 'gptq'],
-  rank: ['vertex', 'maly-saab'],
-  box: ['maly-saab'],
-} as const;
-export type MethodOption = keyof typeof takers;
-export const methodOptionNames = Object.keys(takers) as MethodOption[];
-
-/** The methods that take an option. */
-export function takersOf(name: MethodOption): readonly Method[] {
-  return takers[name];
-}
-
-/** Methods in a message: `the methods "a" and "b"`. */
-export function listMethods(list: readonly Method[]): string {
-  const quoted = list.map((method) => `"${method}"`).join(' and ');
-  return list.length === 1 ? `the method ${quoted}` : `the methods ${quoted}`;
-}
-
-/** Whether a method fits codes to second moments of the data, and can aim at what the float layer gave. */
-export function fitsMoments(method: Method): boolean {
-  return method === 'vertex' || method === 'gptq' || method === 'gpfq';
-}
-
 /** The method and its own options, with defaults filled in. */
 export interface MethodSettings {
   method: Method;
   scale: 'max' | 'search';
   box: Box;
-  /** Passes of `vertex` after the walk, rounds of `gptq` after the first decoding (no public option); −1 for as many as pay. */
+  /** Passes of `vertex` after the walk (`effort`), and in bench/quality rounds of `gptq` after the first decoding; −1 for as many as pay. */
   passes: number;
   /** Relative to the mean of the Gram matrix's diagonal; −1 for the method's default. */
   damping: number;
@@ -209,9 +192,9 @@ export interface MethodSettings {
 export function methodSettings(options: QuantizeOptions, hasData: boolean): MethodSettings {
   const method = methodFor(options.method, hasData);
   for (const name of methodOptionNames)
-    if (options[name] !== undefined && !takersOf(name).includes(method))
+    if (options[name] !== undefined && !takes(method, name))
       throw new RangeError(
-        `The "${name}" option belongs to ${listMethods(takers[name])}: the method "${method}" does not take it`,
+        `The "${name}" option belongs to ${listMethods(takersOf(name))}: the method "${method}" does not take it`,
       );
   return {
     method,
@@ -223,24 +206,27 @@ export function methodSettings(options: QuantizeOptions, hasData: boolean): Meth
 }
 
 /** Throws a RangeError where a value is no method's name. */
-export function requireMethod(value: unknown): Method {
-  return requireOneOf('methods', value, methods);
-}
+export const requireMethod = (value: unknown, option = 'methods'): Method =>
+  requireOneOf(option, value, methodNames);
 
 function methodFor(given: Method | undefined, hasData: boolean): Method {
-  const fallback = hasData ? 'vertex' : 'msq';
-  const method = given === undefined ? fallback : requireOneOf('method', given, methods);
-  if (method !== 'msq' && !hasData)
-    throw new RangeError(`The method "${method}" needs calibration data: only "msq" works without`);
+  const method = given === undefined ? defaultMethod(hasData) : requireMethod(given, 'method');
+  if (traitsOf(method).needsData && !hasData) {
+    const others = methodsThat(({ needsData }) => !needsData).map((name) => `"${name}"`);
+    throw new RangeError(
+      `The method "${method}" needs calibration data: only ${others.join(' and ')} works without`,
+    );
+  }
   return method;
 }
 
 function scaleFor(options: QuantizeOptions, method: Method): 'max' | 'search' {
-  if (options.scale === undefined) return method === 'maly-saab' ? 'max' : 'search';
+  const { scales } = traitsOf(method);
+  if (options.scale === undefined) return scales[0]!;
   const scale = requireOneOf('scale', options.scale, ['search', 'max']);
-  if (method === 'maly-saab' && scale === 'search')
+  if (!scales.includes(scale))
     throw new RangeError(
-      'The method "maly-saab" needs the scale "max": its alphabet covers every weight, c = ‖w‖∞',
+      `The method "${method}" needs the scale "${scales[0]}": its alphabet covers every weight, c = ‖w‖∞`,
     );
   return scale;
 }

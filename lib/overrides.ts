@@ -1,6 +1,7 @@
 import { matcher, requirePatterns } from './globs';
 import { inPlace } from './option-checks';
-import { describe, fitsMoments, methodOptionNames, requireKnown, takersOf } from './options';
+import { methodNames, methodOptionNames, takes, traitsOf } from './methods';
+import { describe, requireKnown } from './options';
 import type { JobOptions, Method, QuantizeOptions } from './types';
 
 // The options of single layers, of models and of checkpoints.
@@ -91,10 +92,12 @@ export function overlay(common: FitOptions, own: readonly Override[]): Overlaid 
 /** These options but what the layer's method does not take: unless its own overrides ask for it, which is an error to be found. */
 export function forMethod(method: Method, { options: given, asked }: Overlaid): FitOptions {
   const options = { ...given };
-  for (const name of methodOptionNames)
-    if (!asked.has(name) && !takersOf(name).includes(method)) delete options[name];
-  if (method === 'maly-saab' && options.scale === 'search' && !asked.has('scale')) delete options.scale;
-  if (!fitsMoments(method) && !asked.has('errorCorrection')) delete options.errorCorrection;
+  // What is no method is left for the check.
+  if (!methodNames.includes(method)) return options;
+  for (const name of methodOptionNames) if (!asked.has(name) && !takes(method, name)) delete options[name];
+  const { scales, correctsErrors } = traitsOf(method);
+  if (options.scale && !scales.includes(options.scale) && !asked.has('scale')) delete options.scale;
+  if (!correctsErrors && !asked.has('errorCorrection')) delete options.errorCorrection;
   return options;
 }
 

@@ -1,5 +1,7 @@
-/** How a layer's weights become codes. See docs/methods.md. */
-export type Method = 'vertex' | 'maly-saab' | 'gptq' | 'gpfq' | 'msq';
+import type { methodTable } from './method-table';
+
+/** How a layer's weights become codes: `vertex`, `gptq`, `gpfq`, `maly-saab` or `msq`. See docs/methods.md. */
+export type Method = (typeof methodTable)[number]['name'];
 
 /**
  * The values a weight may take: `integer` {−K…K}·s, `asymmetric` {0…L−1}·s shifted by an integer zero point, `zero-free`

@@ -3,6 +3,7 @@ import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
 import { checkpointEncodings } from '../encodings/safetensors/table';
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../layers/quantize-weights';
+import { defaultMethod, plainMethod } from '../methods';
 import { flag } from '../option-checks';
 import {
   alphabetKind,
@@ -117,7 +118,7 @@ function holdoutFor({ holdout, activations }: CheckpointOptions): number {
   return holdout;
 }
 
-/** The settings of a weight with such overrides. Without data its method is `msq`, whatever the options say. */
+/** The settings of a weight with such overrides. Without data its method is the plain one, whatever the options say. */
 export function weightSettings(
   { options, encoding }: Pick<CheckpointSettings, 'options' | 'encoding'>,
   own: readonly Override[],
@@ -125,8 +126,8 @@ export function weightSettings(
   hasData: boolean,
 ): LayerSettings {
   const overlaid = overlay(options, own);
-  if (!hasData) overlaid.options.method = 'msq';
-  const merged = forMethod(overlaid.options.method ?? 'vertex', overlaid);
+  if (!hasData) overlaid.options.method = plainMethod;
+  const merged = forMethod(overlaid.options.method ?? defaultMethod(hasData), overlaid);
   const settings: LayerSettings = {
     ...alphabetKind(merged, (levels) => encoding.gridFor(levels, merged.levels !== undefined)),
     ...methodSettings(merged, hasData),

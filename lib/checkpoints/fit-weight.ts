@@ -1,8 +1,8 @@
 import { located } from '../errors';
 import { floatBytes } from '../formats/safetensors/dtypes';
 import type { SafetensorsFile } from '../formats/safetensors/file';
-import { calibrationKind } from '../layers/calibration';
 import { quantizeWeights } from '../layers/quantize-weights';
+import { calibrationKind } from '../methods';
 import { binding, type CalibrationKind } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { describe } from '../options';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { VertexqError } from '../errors';
 import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
 import type { SafetensorsFile } from '../formats/safetensors/file';
-import { calibrationKind } from '../layers/calibration';
+import { calibrationKind } from '../methods';
 import { requireLayerMemory } from '../layers/layer-memory';
 import { fewOf } from '../reports/text';
 import { version } from '../version';

@@ -1,5 +1,6 @@
 import { environment } from '../environment';
 import { floatBytes } from '../formats/safetensors/dtypes';
+import { plainMethod } from '../methods';
 import type { LayerReport } from '../types';
 import type { CheckpointSettings } from './checkpoint-options';
 import { bytesOf, specsOf } from '../encodings/safetensors/layout';
@@ -58,7 +59,7 @@ function layerReport(weight: PlannedWeight, { facts }: UnitRunner): LayerReport 
     name: layerName(weight),
     kind: 'Linear',
     shape,
-    method: 'msq',
+    method: plainMethod,
     fellBackFrom: null,
     errorCorrection: false,
     bits: settings.bits,

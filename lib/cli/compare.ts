@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { CompareOptions, Comparison } from '../compare/types';
 import { writeWhole } from '../files';
 import { addModelPaths } from '../models/run-files';
+import { methodNames, methodsThat } from '../methods';
 import type { Method } from '../types';
 import { comparisonTable } from '../reports/comparison-table';
 import { errorPlot } from '../reports/error-plot';
@@ -63,7 +64,7 @@ export function addCompare(program: Command, context: Context): void {
     .argument('<model.onnx>', 'the float network')
     .option(
       '--methods <list>',
-      'of vertex, gptq, gpfq, maly-saab and msq, with commas (default: vertex,gptq,gpfq,msq)',
+      `of ${methodNames.slice(0, -1).join(', ')} and ${methodNames.at(-1)}, with commas (default: ${methodsThat(({ compared }) => compared).join(',')})`,
       parse.words,
     )
     .option('--bits <list>', 'bits per weight, 1 to 8, with commas (default: 2,3,4)', parse.wholeNumbers);

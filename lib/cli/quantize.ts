@@ -4,6 +4,7 @@ import { writeWhole } from '../files';
 import { addModelPaths } from '../models/run-files';
 import type { CheckpointOptions, WeightOverride } from '../checkpoints/types';
 import type { ModelOptions, Report } from '../models/types';
+import { defaultMethod, methodNames, plainMethod } from '../methods';
 import { layerSummary, layerTable } from '../reports/table';
 import { RunFiles } from '../runs/run-files';
 import * as parse from './arguments';
@@ -19,6 +20,7 @@ import {
 import { choice } from './choice';
 import { type Context, lookOf } from './context';
 import { readingFlagNames, without } from './data-flags';
+import { methodsHelp } from './method-help';
 import {
   addAlphabetFlags,
   addDataFlags,
@@ -55,15 +57,7 @@ What it does:
   is run on the calibration data, layer after layer, and each layer is fitted to what the layers before it, already
   quantized, produce: with error correction, so that its outputs are again those of the float network.
 
-Methods:
-  vertex     weights walk along directions that hardly matter to the data until most of them are on the grid; the rest is
-             decoded. More answers, decoded in other orders, are recombined with it while that pays (--effort). On the
-             samples no layer fits worse than with gptq on the same inputs. The default with data.
-  gptq       weights are rounded one after the other, the rest making up for each; scales searched, codes polished.
-  gpfq       weights are rounded one after the other, each on what the ones before it left of the outputs. Fast.
-  maly-saab  the walk of Maly & Saab alone, then plain rounding of what is left, with a certificate.
-  msq        every weight is rounded by itself. Needs no data: the default without.
-
+${methodsHelp()}
 ${dataHelp}
 Configuration file:
   The options of quantizeModel, for checkpoints those of quantizeCheckpoint, by the names they have there, and others for
@@ -121,13 +115,11 @@ export function addQuantize(program: Command, context: Context): void {
   addAlphabetFlags(command, '32; for checkpoints channel')
     .optionsGroup('Method:')
     .addOption(
-      choice('--method <name>', 'how weights become codes, see below (default: vertex; without data msq)', [
-        'vertex',
-        'gptq',
-        'gpfq',
-        'maly-saab',
-        'msq',
-      ]),
+      choice(
+        '--method <name>',
+        `how weights become codes, see below (default: ${defaultMethod(true)}; without data ${plainMethod})`,
+        methodNames,
+      ),
     );
   addMethodFlags(command);
   addLayerFlags(command)

@@ -1,5 +1,6 @@
 import { environment } from '../environment';
-import { calibrationKind, hasTarget, layerCalibration } from '../layers/calibration';
+import { hasTarget, layerCalibration } from '../layers/calibration';
+import { calibrationKind } from '../methods';
 import { checkLayer, snapshot } from '../layers/layer-input';
 import { settingsOf } from '../layers/quantize-layer';
 import { quantizeWeights } from '../layers/quantize-weights';

@@ -1,22 +1,18 @@
 import { checkScore } from '../evaluate/score';
+import { listMethods, methodOptionNames, methodsThat, takersOf, takes, traitsOf } from '../methods';
 import { modelOptionNames } from '../models/option-names';
 import type { ModelOptions } from '../models/types';
 import {
   checkJobOptions,
   describe,
-  fitsMoments,
-  listMethods,
-  methodOptionNames,
   quantizeOptionNames,
   requireInteger,
   requireKnown,
   requireMethod,
-  takersOf,
 } from '../options';
 import type { JobOptions, Method } from '../types';
 import type { CompareOptions } from './types';
 
-const defaultMethods: readonly Method[] = ['vertex', 'gptq', 'gpfq', 'msq'];
 const defaultBits: readonly number[] = [2, 3, 4];
 
 const notCompared = ['method', 'levels'];
@@ -39,11 +35,11 @@ export function planRuns(options: CompareOptions, what: 'layer' | 'model', corre
   requireKnown(options, what === 'layer' ? layerNames : modelNames);
   checkJobOptions(options);
   checkScore(options.score);
-  const defaults = corrects ? defaultMethods.filter(fitsMoments) : defaultMethods;
-  const methods = listOf('methods', options.methods, defaults).map(requireMethod);
+  const defaults = methodsThat(({ compared, correctsErrors }) => compared && (correctsErrors || !corrects));
+  const methods = listOf('methods', options.methods, defaults).map((name) => requireMethod(name));
   const widths = listOf('bits', options.bits, defaultBits).map((bits) => requireInteger('bits', bits, 1, 8));
   for (const name of methodOptionNames)
-    if (options[name] !== undefined && !methods.some((method) => takersOf(name).includes(method)))
+    if (options[name] !== undefined && !methods.some((method) => takes(method, name)))
       throw new RangeError(
         `The "${name}" option belongs to ${listMethods(takersOf(name))}: none of the methods to compare takes it`,
       );
@@ -66,10 +62,11 @@ function listOf<Item>(name: string, given: readonly Item[] | undefined, fallback
 /** The shared options that a method takes. */
 function optionsFor(options: CompareOptions, method: Method, bits: number): RunPlan['options'] {
   const own: RunPlan['options'] = { ...sharedBy(options), method, bits };
-  for (const name of methodOptionNames) if (!takersOf(name).includes(method)) delete own[name];
+  for (const name of methodOptionNames) if (!takes(method, name)) delete own[name];
   // Both are what these methods would refuse; the others need them.
-  if (method === 'maly-saab' && own.scale === 'search') delete own.scale;
-  if (!fitsMoments(method) && own.errorCorrection === true) delete own.errorCorrection;
+  const { scales, correctsErrors } = traitsOf(method);
+  if (own.scale && !scales.includes(own.scale)) delete own.scale;
+  if (!correctsErrors && own.errorCorrection === true) delete own.errorCorrection;
   return own;
 }
 

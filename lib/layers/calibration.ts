@@ -1,14 +1,7 @@
 import { binding, type CalibrationKind, type NativeCalibration, type NativePatches } from '../native/binding';
 import { calling, finish } from '../native/jobs';
-import { fitsMoments } from '../options';
 import { isFloat32Array } from '../realms';
-import type { FloatArray, LayerInput, Method } from '../types';
-
-/** What a method needs to know of the data. `corrects`: whether it aims at what the float layer gave. */
-export function calibrationKind(method: Method, corrects: boolean): CalibrationKind {
-  if (!fitsMoments(method)) return 'rows';
-  return corrects ? 'pairs' : 'gram';
-}
+import type { FloatArray, LayerInput } from '../types';
 
 /** Whether a layer says what the float layer saw. */
 export function hasTarget(layer: LayerInput): boolean {

@@ -1,6 +1,7 @@
 import { types } from 'node:util';
 import type { CalibrationKind } from '../native/binding';
-import { describe, fitsMoments, requireInteger, requireKnown } from '../options';
+import { methodsThat, traitsOf } from '../methods';
+import { describe, requireInteger, requireKnown } from '../options';
 import { isFloat64Array, isFloatArray } from '../realms';
 import type { LayerInput, Method } from '../types';
 import { requireLayerMemory } from './layer-memory';
@@ -92,13 +93,15 @@ function checkTargets(layer: LayerInput): void {
 
 /** Throws a RangeError where a layer says what the float layer saw, and the method has no use for it. */
 export function refuseTargets(layer: LayerInput, method: Method): void {
-  if (fitsMoments(method)) return;
+  const { correctsErrors, needsData } = traitsOf(method);
+  if (correctsErrors) return;
+  const others = methodsThat((of) => of.correctsErrors).map((other) => `"${other}"`);
   for (const name of ['targetActivations', 'crossGram'] as const)
     if (layer[name] !== undefined)
       throw new RangeError(
-        method === 'msq'
-          ? `"${name}" has no effect on the method "msq", which rounds each weight for itself: leave it out`
-          : `The method "${method}" fits what the layer itself sees, and takes no "${name}": use "vertex", "gptq" or "gpfq"`,
+        needsData
+          ? `The method "${method}" fits what the layer itself sees, and takes no "${name}": use ${others.slice(0, -1).join(', ')} or ${others.at(-1)}`
+          : `"${name}" has no effect on the method "${method}", which rounds each weight for itself: leave it out`,
       );
 }
 

@@ -1,4 +1,5 @@
 import { requireMemory } from '../memory';
+import { plainMethod, traitsOf } from '../methods';
 import type { CalibrationKind } from '../native/binding';
 import type { Method } from '../types';
 
@@ -16,17 +17,6 @@ export interface LayerNeeds {
   holdoutRows: number;
 }
 
-/**
- * The most bytes in use at once, for N² numbers of what is kept: measured, N = 1500 to 3000 (resident memory above what the arguments
- * take), and rounded down, so that nothing that fits is refused.
- */
-const fit: Record<Method, Record<CalibrationKind, number>> = {
-  vertex: { rows: 0, gram: 60, pairs: 95 },
-  gptq: { rows: 0, gram: 55, pairs: 85 },
-  gpfq: { rows: 0, gram: 34, pairs: 80 },
-  'maly-saab': { rows: 43, gram: 0, pairs: 0 },
-  msq: { rows: 32, gram: 12, pairs: 40 },
-};
 /** Of the sums alone: for every group, and for held-out rows. */
 const sums: Record<CalibrationKind, number> = { rows: 16, gram: 4, pairs: 16 };
 
@@ -37,7 +27,10 @@ export function layerMemory(needs: LayerNeeds): number {
   const numbers = (count: number) => n * (kind === 'rows' ? Math.min(n, count) : n);
   const held = holdoutRows > 0 ? groups * numbers(holdoutRows) * sums[kind] : 0;
   return (
-    fit[method][kind] * numbers(rows) + (groups - 1) * numbers(rows) * sums[kind] + held + 9 * outFeatures * n
+    traitsOf(method).memory[kind] * numbers(rows) +
+    (groups - 1) * numbers(rows) * sums[kind] +
+    held +
+    9 * outFeatures * n
   );
 }
 
@@ -48,7 +41,7 @@ export function requireLayerMemory(needs: LayerNeeds): void {
     layerMemory(needs),
     `${name} (${outFeatures} × ${inFeatures}): the method "${method}"`,
     kind === 'rows'
-      ? 'Give fewer calibration rows, or round it without data (the method "msq").'
-      : 'What it keeps of the data grows with the square of the inputs: take the method "msq" for such a layer, or leave it out.',
+      ? `Give fewer calibration rows, or round it without data (the method "${plainMethod}").`
+      : `What it keeps of the data grows with the square of the inputs: take the method "${plainMethod}" for such a layer, or leave it out.`,
   );
 }

@@ -1,3 +1,4 @@
+import { type MethodOption, takes, traitsOf } from '../methods';
 import type { NativeQuantized, Norms } from '../native/binding';
 import { formatPercent } from '../reports/units';
 import type { LayerReport, Method } from '../types';
@@ -23,7 +24,7 @@ export function reportOf(
   const judged = layer.holdout ? error.holdout : error.calibration;
   const groups = Math.ceil(inFeatures / settings.groupSize);
   const hasZeroPoints = done.zeroPoints.some((zeroPoint) => zeroPoint !== 0);
-  const isVertex = settings.method === 'vertex';
+  const has = (option: MethodOption) => takes(settings.method, option);
   return {
     name: layer.name,
     kind: layer.kind,
@@ -40,9 +41,9 @@ export function reportOf(
     sqnrDb: judged === null || judged === 0 ? null : -20 * Math.log10(judged),
     // Without outputs it would be about the damping alone.
     sphereGapDb: error.calibration === null ? null : done.sphereGapDb,
-    passes: isVertex ? done.passes : null,
-    walked: isVertex ? done.walked / outFeatures : null,
-    damping: isVertex || settings.method === 'gptq' ? done.damping : null,
+    passes: has('effort') ? done.passes : null,
+    walked: has('effort') ? done.walked / outFeatures : null,
+    damping: has('damping') ? done.damping : null,
     bound:
       bound &&
       norms.calibration &&
@@ -101,7 +102,7 @@ function warningsFor(
   fallenBack: FallenBack | null,
 ): string[] {
   const warnings: string[] = [];
-  if (fewRows(calibration, inFeatures) && (fallenBack?.from ?? method) !== 'msq')
+  if (fewRows(calibration, inFeatures) && traitsOf(fallenBack?.from ?? method).needsData)
     warnings.push(
       `${calibration!.samples} calibration ${calibration!.samples === 1 ? 'row is' : 'rows are'} few for ${inFeatures} inputs: outputs on other data may be far worse. Give ${2 * inFeatures} rows or more.`,
     );

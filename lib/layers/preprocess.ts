@@ -9,9 +9,13 @@ import {
   rankRule,
   requireKnown,
 } from '../options';
-import type { LayerInput, Preprocessed, PreprocessOptions } from '../types';
+import { methodsThat } from '../methods';
+import type { LayerInput, Method, Preprocessed, PreprocessOptions } from '../types';
 import { layerCalibration } from './calibration';
 import { checkLayer, refuseTargets, requireRoom, snapshot } from './layer-input';
+
+/** The method whose first half this is. */
+const [walk] = methodsThat(({ certifies }) => certifies) as [Method];
 
 /**
  * The pre-processing of Maly & Saab, *A simple approach for quantizing neural networks* (ACHA 2023), alone: each neuron w walks along
@@ -26,7 +30,7 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
   requireKnown(options, preprocessOptionNames);
   checkJobOptions(options);
   checkLayer(layer);
-  refuseTargets(layer, 'maly-saab');
+  refuseTargets(layer, walk);
   if (!layer.activations && !layer.gram)
     throw new RangeError('The walk needs data: give "activations" or "gram"');
   const { grid, levels } = alphabetKind(options, () => 'zero-free');
@@ -41,7 +45,7 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
     threads: threadsFor(options),
   };
   const { signal, onProgress } = options;
-  requireRoom(layer, 'maly-saab', 'rows');
+  requireRoom(layer, walk, 'rows');
   const input = snapshot(layer);
   delete input.holdout; // there is no error here to report on it
   const { calibration } = await layerCalibration(input, 'rows', signal);

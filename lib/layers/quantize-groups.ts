@@ -1,3 +1,4 @@
+import { plainMethod, traitsOf } from '../methods';
 import type { NativeQuantized, Norms } from '../native/binding';
 import { threadsFor } from '../native/jobs';
 import type { JobOptions, QuantizedLayer } from '../types';
@@ -12,7 +13,7 @@ import {
 
 /**
  * Quantizes a layer whose neurons fall into groups with inputs of their own, as those of a grouped or depthwise convolution: each
- * group by itself. Such groups are small, and `vertex` follows few rows closely: where a group has fewer rows than inputs, or
+ * group by itself. Such groups are small, and some methods follow few rows closely: where a group has fewer rows than inputs, or
  * held-out rows tell that plain rounding does better for it, it gets that.
  */
 export async function quantizeGroups(
@@ -23,11 +24,18 @@ export async function quantizeGroups(
 ): Promise<QuantizedLayer> {
   if (groups === 1) return quantizeWeights(layer, settings, options);
   const started = performance.now();
-  const isVertex = settings.method === 'vertex';
+  const { followsClosely } = traitsOf(settings.method);
   const { calibration, inFeatures } = layer;
-  const tooFew = isVertex && calibration !== null && calibration.samples < inFeatures;
-  const method = tooFew ? 'msq' : settings.method;
-  const fits = await fitsOf(layer, groups, { ...settings, method }, options, threadsFor(options), isVertex);
+  const tooFew = followsClosely && calibration !== null && calibration.samples < inFeatures;
+  const method = tooFew ? plainMethod : settings.method;
+  const fits = await fitsOf(
+    layer,
+    groups,
+    { ...settings, method },
+    options,
+    threadsFor(options),
+    followsClosely,
+  );
   const done = merged(fits.map((fit) => fit.done));
   const quantized = quantizedLayer(layer, settings, { done, method, fallenBack: null }, started);
   const { report } = quantized;
@@ -35,7 +43,7 @@ export async function quantizeGroups(
   if (tooFew) {
     report.fellBackFrom = settings.method;
     report.warnings.push(
-      `${calibration.samples} calibration ${calibration.samples === 1 ? 'row is' : 'rows are'} too few for groups of ${inFeatures} inputs: the layer gets plain rounding ("msq"). Give ${2 * inFeatures} rows or more.`,
+      `${calibration.samples} calibration ${calibration.samples === 1 ? 'row is' : 'rows are'} too few for groups of ${inFeatures} inputs: the layer gets plain rounding ("${method}"). Give ${2 * inFeatures} rows or more.`,
     );
   } else if (rounded > 0) {
     report.warnings.push(

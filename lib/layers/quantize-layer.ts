@@ -8,8 +8,9 @@ import {
   rankRule,
   requireKnown,
 } from '../options';
+import { calibrationKind } from '../methods';
 import type { LayerInput, QuantizedLayer, QuantizeOptions } from '../types';
-import { calibrationKind, hasTarget, layerCalibration } from './calibration';
+import { hasTarget, layerCalibration } from './calibration';
 import { checkLayer, refuseTargets, requireRoom, snapshot } from './layer-input';
 import { type LayerSettings, quantizeWeights } from './quantize-weights';
 

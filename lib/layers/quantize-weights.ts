@@ -1,3 +1,4 @@
+import { plainMethod, traitsOf } from '../methods';
 import { binding, type NativeFloat, type NativeQuantized } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import type { AlphabetKind, MethodSettings, RankRule } from '../options';
@@ -30,7 +31,7 @@ export interface StoredTypes {
 }
 
 /**
- * Quantizes a layer's weights and reports what that did. Where the held-out rows tell that `vertex` followed the calibration rows too
+ * Quantizes a layer's weights and reports what that did. Where the held-out rows tell that a method followed the calibration rows too
  * closely, the layer gets plain rounding. The settings must have been checked.
  */
 export async function quantizeWeights(
@@ -61,9 +62,9 @@ export async function fitWeights(
   const error = errorsOf(done);
   const asAsked: Fit = { done, method: settings.method, fallenBack: null };
   if (error.holdout === null || !(wary || mayMislead(layer, settings.method, error))) return asAsked;
-  const rounded = await run(layer, { ...settings, method: 'msq' }, options);
+  const rounded = await run(layer, { ...settings, method: plainMethod }, options);
   return errorsOf(rounded).holdout! < error.holdout
-    ? { done: rounded, method: 'msq', fallenBack: { from: settings.method, holdout: error.holdout } }
+    ? { done: rounded, method: plainMethod, fallenBack: { from: settings.method, holdout: error.holdout } }
     : asAsked;
 }
 
@@ -95,7 +96,7 @@ export function quantizedLayer(
 }
 
 /**
- * Whether plain rounding could do better than `vertex` on other data: with fewer than two calibration rows per input, or a held-out
+ * Whether plain rounding could do better on other data than a method that follows rows closely: with fewer than two calibration rows per input, or a held-out
  * error above 1.2 times the calibration error, for the fit leads by more than that. Else the comparison, which takes about as
  * long as a pass or two of `vertex`, is spared. `gptq`, `gpfq` and `maly-saab` are what they are called.
  */
@@ -104,7 +105,7 @@ function mayMislead(
   method: Method,
   error: LayerReport['error'],
 ): boolean {
-  if (method !== 'vertex' || error.holdout === null || error.calibration === null) return false;
+  if (!traitsOf(method).followsClosely || error.holdout === null || error.calibration === null) return false;
   return fewRows(calibration, inFeatures) || error.holdout > 1.2 * error.calibration;
 }
 

@@ -1,8 +1,8 @@
 import type { Encoding } from '../encodings/encoding';
+import { listMethods, methodsThat, traitsOf } from '../methods';
 import {
   type AlphabetKind,
   alphabetKind,
-  fitsMoments,
   groupSizeFor,
   methodSettings,
   type MethodSettings,
@@ -44,10 +44,11 @@ export function fitSettings(options: FitOptions, hasData: boolean, encoding: Enc
 }
 
 function correctionFor({ errorCorrection }: FitOptions, method: Method): boolean {
-  const wanted = flag('errorCorrection', errorCorrection) ?? fitsMoments(method);
-  if (wanted && !fitsMoments(method))
+  const { correctsErrors } = traitsOf(method);
+  const wanted = flag('errorCorrection', errorCorrection) ?? correctsErrors;
+  if (wanted && !correctsErrors)
     throw new RangeError(
-      `The "errorCorrection" option belongs to the methods "vertex", "gptq" and "gpfq": the method "${method}" does not take it`,
+      `The "errorCorrection" option belongs to ${listMethods(methodsThat((of) => of.correctsErrors))}: the method "${method}" does not take it`,
     );
   return wanted;
 }

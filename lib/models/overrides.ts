@@ -1,4 +1,5 @@
 import type { Encoding } from '../encodings/encoding';
+import { defaultMethod } from '../methods';
 import {
   type FitOptions,
   fitOverridden,
@@ -48,6 +49,6 @@ export class Overrides {
 
 function settingsWith({ options, hasData, encoding }: Common, own: readonly Override[]): FitSettings {
   const overlaid = overlay(options, own);
-  const method = overlaid.options.method ?? (hasData ? 'vertex' : 'msq');
+  const method = overlaid.options.method ?? defaultMethod(hasData);
   return fitSettings(forMethod(method, overlaid), hasData, encoding);
 }

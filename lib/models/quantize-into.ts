@@ -1,6 +1,6 @@
 import type { PreparedCalibration } from './calibration';
 import { isSeen, type Layer } from './layers/layer';
-import { calibrationKind } from '../layers/calibration';
+import { calibrationKind } from '../methods';
 import { requireLayerMemory } from '../layers/layer-memory';
 import { fitOf, type ModelSettings } from './model-options';
 import { type OpenModel, writeModel, type WrittenModel } from './model-steps';
@@ -43,8 +43,7 @@ function requireRoomFor(
   const { method, errorCorrection } = fitOf(settings, layer);
   const corrects = errorCorrection && isSeen(layer) && changed.has(layer.input.value);
   // How many rows a sample gives is known only when its turn comes.
-  const kind =
-    method === 'msq' && layer.input.rows.kind === 'patches' ? 'gram' : calibrationKind(method, corrects);
+  const kind = calibrationKind(method, corrects, layer.input.rows.kind === 'patches');
   const [rows, holdoutRows] = [samples.fit, samples.holdout];
   requireLayerMemory({
     name: `layer "${name}"`,

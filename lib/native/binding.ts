@@ -12,8 +12,8 @@ export interface NativeJob<Result> {
 }
 
 /**
- * What is kept of calibration data X̃ and, for error correction, X: `rows`, a triangular R with RᵀR = X̃ᵀX̃ (for `maly-saab` and
- * `msq`); `gram`, X̃ᵀX̃; `pairs`, X̃ᵀX̃, X̃ᵀX and XᵀX.
+ * What is kept of calibration data X̃ and, for error correction, X: `rows`, a triangular R with RᵀR = X̃ᵀX̃; `gram`, X̃ᵀX̃; `pairs`,
+ * X̃ᵀX̃, X̃ᵀX and XᵀX.
  */
 export type CalibrationKind = 'rows' | 'gram' | 'pairs';
 
@@ -96,10 +96,7 @@ export interface NativeQuantized {
   walked: number;
 }
 
-/**
- * How weights become codes. For `vertex`, `gptq` and `gpfq` both calibrations are of kind `gram`, or both `pairs`; for `maly-saab`
- * `rows`; for `msq` any one of the three.
- */
+/** How weights become codes. Both calibrations are of one kind, which the method takes. */
 export interface NativeMethod {
   method: Method;
   scale: 'max' | 'search';
@@ -162,6 +159,8 @@ export interface Binding {
   Calibration: new (inFeatures: number, kind: CalibrationKind, groups?: number) => NativeCalibration;
   preprocess(layer: NativeLayer): NativeJob<NativePreprocessed>;
   quantize(layer: NativeLayer & NativeMethod): NativeJob<NativeQuantized>;
+  /** What lib/method-table.ts is written from. */
+  methods: unknown;
   /** Sums of squares: of what rounding changed, and of the weights. */
   roundRows(rows: NativeRows): NativeJob<Norms>;
   packRows(rows: NativeCoded): NativeJob<void>;

@@ -1,4 +1,5 @@
-import type { LayerReport } from '../types';
+import { traitsOf } from '../methods';
+import type { LayerReport, Method } from '../types';
 import type { InspectedLayer, Inspection, Report } from '../models/types';
 import { type Column, formatTable } from './columns';
 import { change, headline, leftNames, type Run, shareTable } from './shares';
@@ -38,7 +39,7 @@ function methodOf({ method, fellBackFrom }: LayerReport): string {
 }
 
 /** Whether the walk alone decides which weights are left to be rounded; other methods move nearly all of them. */
-const walksOnly = ({ method }: LayerReport) => method === 'maly-saab';
+const walksOnly = ({ method }: LayerReport) => traitsOf(method as Method)?.certifies ?? false;
 
 /** Weights per neuron that were rounded, and their share of the inputs. */
 function offAlphabet(layer: LayerReport): string {

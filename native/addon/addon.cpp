@@ -62,6 +62,7 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("Calibration", calibration);
   exports.Set("preprocess", Napi::Function::New<guarded<preprocess>>(env, "preprocess"));
   exports.Set("quantize", Napi::Function::New<guarded<quantize>>(env, "quantize"));
+  exports.Set("methods", methodsToJs(env));
   exports.Set("roundRows", Napi::Function::New<guarded<roundRows>>(env, "roundRows"));
   exports.Set("packRows", Napi::Function::New<guarded<packRows>>(env, "packRows"));
   exports.Set("widen", Napi::Function::New<guarded<widenNumbers>>(env, "widen"));

@@ -79,7 +79,7 @@ class Arguments {
 
   /** The value that the text member stands for. */
   template <typename Value>
-  Value choice(const char* name, std::initializer_list<std::pair<const char*, Value>> choices) const {
+  Value choice(const char* name, const std::vector<std::pair<const char*, Value>>& choices) const {
     const std::string given = text(name);
     for (const auto& [key, value] : choices)
       if (given == key) return value;

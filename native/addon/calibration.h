@@ -9,15 +9,9 @@
 #include "arguments.h"
 #include "calibration/calibration_gram.h"
 #include "calibration/calibration_rows.h"
+#include "calibration/kind.h"
 
 namespace vertexq::addon {
-
-/** What is kept of the data: enough for one family of methods. */
-enum class CalibrationKind {
-  Rows,   // R with RᵀR = X̃ᵀX̃: maly-saab, msq
-  Gram,   // X̃ᵀX̃: vertex, gptq, gpfq
-  Pairs,  // X̃ᵀX̃, X̃ᵀX and XᵀX: the same, with error correction
-};
 
 /** Data shared by the JavaScript object and the jobs that add to it or read it, one at a time. */
 class SharedData {

@@ -9,7 +9,7 @@
 #include "job.h"
 #include "layer.h"
 #include "linalg/blas.h"
-#include "method/fit_layer.h"
+#include "method/methods.h"
 #include "parallel/thread_pool.h"
 
 namespace vertexq::addon {
@@ -99,110 +99,21 @@ Napi::Object normsToJs(Napi::Env env, const Norms& norms) {
   return object;
 }
 
-struct Quantized {
-  Rounded rounded;
-  std::vector<double> bound;  // empty but for maly-saab
-  std::size_t rank = 0;
-  std::size_t passes = 0;
-  std::size_t walked = 0;
-  double damping = 0;
-  std::optional<double> sphereGap;
-  Norms weight;
-  std::optional<Norms> calibration;
-  std::optional<Norms> holdout;
-};
-
-enum class Method { Vertex, Gptq, Gpfq, MalySaab, Msq };
-
-/** Which data a method works on: msq on any. */
-bool takesGrams(Method method) { return method != Method::MalySaab; }
-bool takesRows(Method method) { return method == Method::MalySaab || method == Method::Msq; }
-
-/** What a method needs beside the layer. */
-struct MethodArguments {
-  Method method;
-  ScaleRule scale;
-  double damping;  // < 0: the default
-  std::optional<std::size_t> passes;
-  ScalePrecision values;  // what the weights are stored in, where codes are not
-};
-
-/** maly-saab and msq. */
-void runOnRows(const LayerArguments& layer, const MethodArguments& chosen, Quantized& out, JobControl& control) {
-  const auto r = layer.calibration ? layer.calibration->factor() : nullptr;
-  const Weights weights = layer.weights();
-  if (chosen.method == Method::MalySaab) {
-    Walked walked = walkLayer(weights, *r, layer.alphabet, layer.box, layer.rank, layer.threads, control);
-    out.rounded = roundWalked(walked, layer.alphabet);
-    out.bound = std::move(walked.bound);
-    out.rank = walked.rank;
-  } else {
-    out.rounded = roundLayer(weights, r.get(), layer.alphabet, chosen.scale, layer.threads, control);
-  }
-  out.rounded.values = chosen.values;
-  requireStored(out.rounded, layer.inFeatures, layer.alphabet);
-  const auto error = [&](const Matrix* rows) {
-    return outputError(weights, out.rounded, layer.alphabet.groupSize, rows, layer.threads, control);
-  };
-  out.weight = error(nullptr);
-  if (r) out.calibration = error(r.get());
-  if (layer.holdout) out.holdout = error(layer.holdout->factor().get());
-}
-
-void fitToGrams(const LayerArguments& layer, const MethodArguments& chosen, double damping, const GramData& grams,
-                const GramData* holdout, Quantized& out, JobControl& control) {
-  FitOptions options;
-  options.method = chosen.method == Method::Vertex ? FitMethod::Vertex
-                   : chosen.method == Method::Gptq ? FitMethod::Gptq
-                                                   : FitMethod::Gpfq;
-  options.alphabet = layer.alphabet;
-  options.scale = chosen.scale;
-  options.rank = layer.rank;
-  options.passes = chosen.passes;
-  options.damping = damping;
-  Fitted fitted = fitLayer(layer.weights(), grams, holdout, options, layer.threads, control);
-  out.rounded = std::move(fitted.rounded);
-  out.rank = fitted.rank;
-  out.passes = fitted.passes;
-  out.walked = fitted.walked;
-  out.damping = fitted.damping;
-  out.sphereGap = fitted.sphereGap;
-}
-
-/** vertex, gptq and gpfq; and msq, to be judged as they are. */
-void runOnGrams(const LayerArguments& layer, const MethodArguments& chosen, Quantized& out, JobControl& control) {
-  const Weights weights = layer.weights();
-  const auto grams = layer.calibration->grams(layer.threads);
-  const auto holdout = layer.holdout ? layer.holdout->grams(layer.threads) : nullptr;
-  const double damping = chosen.damping >= 0 ? chosen.damping : FitOptions::kDefaultDamping;
-  if (chosen.method == Method::Msq)
-    out.rounded = roundByGram(weights, grams->h, layer.alphabet, chosen.scale, layer.threads, control);
-  else
-    fitToGrams(layer, chosen, damping, *grams, holdout.get(), out, control);
-  out.rounded.values = chosen.values;
-  requireStored(out.rounded, layer.inFeatures, layer.alphabet);
-  const auto error = [&](const GramData& data) {
-    return gramError(weights, out.rounded, layer.alphabet.groupSize, data, damping, layer.threads, control);
-  };
-  out.weight = outputError(weights, out.rounded, layer.alphabet.groupSize, nullptr, layer.threads, control);
-  out.calibration = error(*grams);
-  if (holdout) out.holdout = error(*holdout);
-}
-
-Napi::Value quantizedToJs(Napi::Env env, const Quantized& done) {
+Napi::Value quantizedToJs(Napi::Env env, const LayerCodesAndErrors& done) {
+  const Fitted& fitted = done.fitted;
   Napi::Object object = Napi::Object::New(env);
-  Napi::Int8Array codes = Napi::Int8Array::New(env, done.rounded.codes.size());
-  std::copy(done.rounded.codes.begin(), done.rounded.codes.end(), codes.Data());
+  Napi::Int8Array codes = Napi::Int8Array::New(env, fitted.rounded.codes.size());
+  std::copy(fitted.rounded.codes.begin(), fitted.rounded.codes.end(), codes.Data());
   object.Set("codes", codes);
-  object.Set("scales", toJs(env, floats(alphabetParts(done.rounded.alphabets, &Alphabet::step))));
-  object.Set("zeroPoints", toJs(env, floats(alphabetParts(done.rounded.alphabets, &Alphabet::zeroPoint))));
-  object.Set("rank", static_cast<double>(done.rank));
-  object.Set("passes", static_cast<double>(done.passes));
-  object.Set("walked", static_cast<double>(done.walked));
-  object.Set("damping", done.damping);
-  object.Set("sphereGapDb", done.sphereGap ? Napi::Number::New(env, *done.sphereGap) : env.Null());
-  object.Set("offAlphabet", static_cast<double>(done.rounded.offAlphabet));
-  object.Set("bound", done.bound.empty() ? env.Null() : Napi::Value(toJs(env, done.bound)));
+  object.Set("scales", toJs(env, floats(alphabetParts(fitted.rounded.alphabets, &Alphabet::step))));
+  object.Set("zeroPoints", toJs(env, floats(alphabetParts(fitted.rounded.alphabets, &Alphabet::zeroPoint))));
+  object.Set("rank", static_cast<double>(fitted.rank));
+  object.Set("passes", static_cast<double>(fitted.passes));
+  object.Set("walked", static_cast<double>(fitted.walked));
+  object.Set("damping", fitted.damping);
+  object.Set("sphereGapDb", fitted.sphereGap ? Napi::Number::New(env, *fitted.sphereGap) : env.Null());
+  object.Set("offAlphabet", static_cast<double>(fitted.rounded.offAlphabet));
+  object.Set("bound", fitted.bound.empty() ? env.Null() : Napi::Value(toJs(env, fitted.bound)));
   Napi::Object norms = Napi::Object::New(env);
   norms.Set("weight", normsToJs(env, done.weight));
   norms.Set("calibration", done.calibration ? normsToJs(env, *done.calibration) : env.Null());
@@ -235,34 +146,85 @@ Napi::Value walkedToJs(Napi::Env env, const Walked& walked) {
   return object;
 }
 
+const char* nameOf(CalibrationKind kind) {
+  return kind == CalibrationKind::Rows ? "rows" : kind == CalibrationKind::Gram ? "gram" : "pairs";
+}
+
+constexpr CalibrationKind kKinds[] = {CalibrationKind::Rows, CalibrationKind::Gram, CalibrationKind::Pairs};
+
 /** Throws unless the data is there and of a kind that the method can use. */
-void requireData(const Napi::CallbackInfo& info, const LayerArguments& layer, Method method) {
+template <typename Takes>
+void requireData(const Napi::CallbackInfo& info, const LayerArguments& layer, bool isNeeded, Takes takes) {
   if (!layer.calibration) {
-    if (method == Method::Msq && (!layer.holdout || layer.holdout->kind() == CalibrationKind::Rows)) return;
+    if (!isNeeded && (!layer.holdout || layer.holdout->kind() == CalibrationKind::Rows)) return;
     throw Napi::TypeError::New(info.Env(), "Expected \"calibration\" to be given");
   }
+  std::string kinds;
+  for (const CalibrationKind kind : kKinds)
+    if (takes(kind)) kinds += (kinds.empty() ? "\"" : "or \"") + std::string(nameOf(kind)) + "\" ";
   for (const auto& data : {layer.calibration, layer.holdout})
-    if (data && !(data->kind() == CalibrationKind::Rows ? takesRows(method) : takesGrams(method)))
-      throw Napi::TypeError::New(info.Env(), std::string("Expected calibration data of kind ") +
-                                                 (takesRows(method) ? "\"rows\"" : "\"gram\" or \"pairs\"") +
-                                                 " for this method");
+    if (data && !takes(data->kind()))
+      throw Napi::TypeError::New(info.Env(), "Expected calibration data of kind " + kinds + "for this method");
   if (layer.holdout && layer.holdout->kind() != layer.calibration->kind())
     throw Napi::TypeError::New(info.Env(), "Expected \"holdout\" to be of the kind of \"calibration\"");
 }
 
+const std::vector<std::pair<const char*, ScaleRule>> kScaleRules{{"max", ScaleRule::Max},
+                                                                 {"search", ScaleRule::Search}};
+
+/** What a method needs beside the layer. */
+struct MethodArguments {
+  const Method* method;
+  ScaleRule scale;
+  double damping;
+  std::optional<std::size_t> passes;
+  ScalePrecision values;  // what the weights are stored in, where codes are not
+};
+
 MethodArguments methodArguments(const Arguments& given) {
+  std::vector<std::pair<const char*, const Method*>> named;
+  for (const Method& method : methods()) named.emplace_back(method.name, &method);
   MethodArguments chosen;
-  chosen.method = given.choice<Method>("method", {{"vertex", Method::Vertex},
-                                                  {"gptq", Method::Gptq},
-                                                  {"gpfq", Method::Gpfq},
-                                                  {"maly-saab", Method::MalySaab},
-                                                  {"msq", Method::Msq}});
-  chosen.scale = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
-  chosen.damping = given.number("damping", -1, kMaxDamping);
+  chosen.method = given.choice<const Method*>("method", named);
+  chosen.scale = given.choice<ScaleRule>("scale", kScaleRules);
+  const double damping = given.number("damping", -1, kMaxDamping);
+  chosen.damping = damping >= 0 ? damping : FitOptions::kDefaultDamping;
   const auto passes = given.integer("passes", -1, kMaxPasses);
   if (passes >= 0) chosen.passes = static_cast<std::size_t>(passes);
   chosen.values = precisionOf(given, "valueType");
   return chosen;
+}
+
+/** The layer's data as a method reads it, held while it does. */
+struct HeldData {
+  std::shared_ptr<const Matrix> rows;
+  std::shared_ptr<const GramData> grams;
+
+  HeldData(const std::shared_ptr<SharedData>& data, unsigned threads) {
+    if (data && data->kind() == CalibrationKind::Rows)
+      rows = data->factor();
+    else if (data)
+      grams = data->grams(threads);
+  }
+};
+
+LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArguments& chosen, JobControl& control) {
+  const HeldData seen(layer.calibration, layer.threads), held(layer.holdout, layer.threads);
+  LayerTask task;
+  task.weights = layer.weights();
+  task.alphabet = layer.alphabet;
+  task.scale = chosen.scale;
+  task.box = layer.box;
+  task.rank = layer.rank;
+  task.damping = chosen.damping;
+  task.passes = chosen.passes;
+  task.values = chosen.values;
+  task.rows = seen.rows.get();
+  task.heldRows = held.rows.get();
+  task.grams = seen.grams.get();
+  task.heldGrams = held.grams.get();
+  task.threads = layer.threads;
+  return quantizeBy(*chosen.method, task, control);
 }
 
 }  // namespace
@@ -270,7 +232,7 @@ MethodArguments methodArguments(const Arguments& given) {
 Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const auto layer = layerArguments(info, Arguments(info));
   layer->alphabet.precision = ScalePrecision::Float64;
-  requireData(info, *layer, Method::MalySaab);
+  requireData(info, *layer, true, [](CalibrationKind kind) { return kind == CalibrationKind::Rows; });
   auto walked = std::make_shared<Walked>();
   return startJob(
       info.Env(),
@@ -287,16 +249,48 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   const auto layer = layerArguments(info, given);
   layer->alphabet.precision = precisionOf(given, "scaleType");
   const MethodArguments chosen = methodArguments(given);
-  requireData(info, *layer, chosen.method);
-  const bool onGrams = layer->calibration && layer->calibration->kind() != CalibrationKind::Rows;
-  auto done = std::make_shared<Quantized>();
+  const Method& method = *chosen.method;
+  requireData(info, *layer, method.needsData, [&](CalibrationKind kind) { return method.takes(kind); });
+  auto done = std::make_shared<LayerCodesAndErrors>();
   return startJob(
       info.Env(),
-      [layer, chosen, done, onGrams](JobControl& control) {
+      [layer, chosen, done](JobControl& control) {
         requireBlasBuffer();
-        (onGrams ? runOnGrams : runOnRows)(*layer, chosen, *done, control);
+        *done = quantizeLayer(*layer, chosen, control);
       },
       [done](Napi::Env env) { return quantizedToJs(env, *done); });
+}
+
+Napi::Value methodsToJs(Napi::Env env) {
+  Napi::Array list = Napi::Array::New(env);
+  const auto strings = [&](const auto& values, auto nameOf) {
+    Napi::Array names = Napi::Array::New(env);
+    for (const auto& value : values) names.Set(names.Length(), nameOf(value));
+    return names;
+  };
+  for (const Method& method : methods()) {
+    Napi::Object row = Napi::Object::New(env);
+    row.Set("name", method.name);
+    row.Set("about", method.about);
+    row.Set("needsData", method.needsData);
+    row.Set("correctsErrors", method.correctsErrors);
+    row.Set("followsClosely", method.followsClosely);
+    row.Set("certifies", method.certifies);
+    row.Set("compared", method.compared);
+    row.Set("options", strings(method.options, [](const char* name) { return name; }));
+    row.Set("scales", strings(method.scales, [](ScaleRule rule) {
+              return std::find_if(kScaleRules.begin(), kScaleRules.end(),
+                                  [rule](const auto& named) { return named.second == rule; })
+                  ->first;
+            }));
+    Napi::Object memory = Napi::Object::New(env);
+    memory.Set("rows", method.memory.rows);
+    memory.Set("gram", method.memory.gram);
+    memory.Set("pairs", method.memory.pairs);
+    row.Set("memory", memory);
+    list.Set(list.Length(), row);
+  }
+  return list;
 }
 
 }  // namespace vertexq::addon

@@ -17,4 +17,7 @@ Napi::Value preprocess(const Napi::CallbackInfo& info);
  */
 Napi::Value quantize(const Napi::CallbackInfo& info);
 
+/** The table of methods: [{ name, about, needsData, …, options, scales, memory }]. */
+Napi::Value methodsToJs(Napi::Env env);
+
 }  // namespace vertexq::addon

@@ -107,12 +107,12 @@ Fitted fit(const Layer& layer, FitOptions options, bool paired = false, unsigned
   return fitted;
 }
 
-FitOptions optionsOf(FitMethod method, Grid grid, int levels, std::size_t groupSize, ScaleRule scale) {
+FitOptions optionsOf(CodeSearch method, Grid grid, int levels, std::size_t groupSize, ScaleRule scale) {
   FitOptions options;
-  options.method = method;
+  options.search = method;
   options.alphabet = {grid, levels, groupSize};
   options.scale = scale;
-  if (method == FitMethod::Vertex) options.passes = 4;  // for gptq it would be rounds: another start than vertex has
+  if (method == vertexCodes) options.passes = 4;  // for gptq it would be rounds: another start than vertex has
   return options;
 }
 
@@ -134,11 +134,11 @@ void neverWorseThanItsParts() {
                               Kind{Grid::ZeroFree, 16, 32}}) {
           const Layer layer = layerOf(kind, random, m, n, neurons);
           const std::size_t groupSize = std::min(k.groupSize, n);
-          const auto errors = [&](FitMethod method) {
+          const auto errors = [&](CodeSearch method) {
             const FitOptions options = optionsOf(method, k.grid, k.levels, groupSize, scale);
             return dampedErrors(layer, options.damping, values(fit(layer, options).rounded, n, groupSize));
           };
-          const std::vector<double> vertex = errors(FitMethod::Vertex), gptq = errors(FitMethod::Gptq);
+          const std::vector<double> vertex = errors(vertexCodes), gptq = errors(gptqCodes);
           JobControl control;
           const Rounded plain =
               roundLayer(layer.weights(), nullptr, {k.grid, k.levels, groupSize}, ScaleRule::Max, 1, control);
@@ -148,7 +148,7 @@ void neverWorseThanItsParts() {
             CHECK_LE(vertex[neuron], gptq[neuron] * slack + floor);
             CHECK_LE(gptq[neuron], msq[neuron] * slack + floor);
           }
-          errors(FitMethod::Gpfq);
+          errors(gpfqCodes);
         }
 }
 
@@ -156,7 +156,7 @@ void morePassesNeverHurt() {
   std::mt19937_64 random(52);
   for (const ScaleRule scale : {ScaleRule::Max, ScaleRule::Search}) {
     const Layer layer = layerOf("gaussian", random, 300, 80, 12);
-    FitOptions options = optionsOf(FitMethod::Vertex, Grid::ZeroFree, 4, 80, scale);
+    FitOptions options = optionsOf(vertexCodes, Grid::ZeroFree, 4, 80, scale);
     std::vector<double> before(12, std::numeric_limits<double>::infinity());
     double total = 0, first = 0;
     for (const std::size_t passes : {0, 1, 3, 9, 30}) {
@@ -177,7 +177,7 @@ void morePassesNeverHurt() {
 void threadsDoNotMatter() {
   std::mt19937_64 random(53);
   const Layer layer = layerOf("gaussian", random, 200, 96, 90);
-  for (const FitMethod method : {FitMethod::Vertex, FitMethod::Gptq, FitMethod::Gpfq}) {
+  for (const CodeSearch method : {vertexCodes, gptqCodes, gpfqCodes}) {
     std::vector<std::int8_t> codes;
     std::vector<double> steps;
     for (const unsigned threads : {1u, 2u, 7u}) {
@@ -211,7 +211,7 @@ void correctsErrors() {
       }
       CHECK_LE(std::abs(left - right), 1e-10 * size + 1e-300);
     }
-  for (const FitMethod method : {FitMethod::Vertex, FitMethod::Gptq}) {
+  for (const CodeSearch method : {vertexCodes, gptqCodes}) {
     const FitOptions options = optionsOf(method, Grid::Asymmetric, 16, 40, ScaleRule::Search);
     const auto error = [&](bool paired) {
       const Fitted fitted = fit(layer, options, paired);
@@ -260,7 +260,7 @@ void heldOutDataDampsTheCorrection() {
 void scaleDoesNotMatter() {
   std::mt19937_64 random(55);
   const Layer layer = layerOf("gaussian", random, 120, 32, 5);
-  const FitOptions options = optionsOf(FitMethod::Vertex, Grid::ZeroFree, 4, 32, ScaleRule::Search);
+  const FitOptions options = optionsOf(vertexCodes, Grid::ZeroFree, 4, 32, ScaleRule::Search);
   const Fitted plain = fit(layer, options);
   for (const int exponent : {-100, 100}) {
     Layer scaled = layer;
@@ -319,7 +319,7 @@ void namesTheNeuron() {
   std::mt19937_64 random(59);
   Layer layer = layerOf("gaussian", random, 60, 12, 150);
   for (const std::size_t neuron : {70, 71, 149}) layer.w[neuron * 12 + 4] = 1e60;
-  for (const FitMethod method : {FitMethod::Vertex, FitMethod::Gptq, FitMethod::Gpfq})
+  for (const CodeSearch method : {vertexCodes, gptqCodes, gpfqCodes})
     for (const ScaleRule scale : {ScaleRule::Max, ScaleRule::Search})
       for (const unsigned threads : {1u, 7u}) {
         std::string said;
@@ -343,7 +343,7 @@ void cancelled() {
   std::vector<double> bad = layer.w;
   bad[7] = std::nan("");
   JobControl fresh;
-  FitOptions options = optionsOf(FitMethod::Vertex, Grid::ZeroFree, 4, 20, ScaleRule::Search);
+  FitOptions options = optionsOf(vertexCodes, Grid::ZeroFree, 4, 20, ScaleRule::Search);
   CHECK_THROWS_AS([&] { fitLayer({bad.data(), 4, 20}, gramData(layer, false), nullptr, options, 1, fresh); }(), Error);
 }
 

@@ -1,5 +1,6 @@
 import test from 'ava';
-import { Calibration, calibrationKind } from '../../lib/layers/calibration';
+import { Calibration } from '../../lib/layers/calibration';
+import { calibrationKind } from '../../lib/methods';
 import { quantizeGroups } from '../../lib/layers/quantize-groups';
 import type { LayerSettings, WeightsInput } from '../../lib/layers/quantize-weights';
 import { checkModelOptions, layerSettings } from '../../lib/models/model-options';

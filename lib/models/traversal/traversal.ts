@@ -1,6 +1,6 @@
 import { located } from '../../errors';
-import { calibrationKind } from '../../layers/calibration';
 import { quantizeGroups } from '../../layers/quantize-groups';
+import { calibrationKind, plainMethod } from '../../methods';
 import { threadsFor } from '../../native/jobs';
 import type { LayerReport, Progress, QuantizedLayer } from '../../types';
 import type { PreparedCalibration } from '../calibration';
@@ -141,9 +141,7 @@ export class Traversal {
     const changed = this.changed.has(stage.target);
     const kindOf = (layer: Layer) => {
       const { method, errorCorrection } = fitOf(this.settings, layer);
-      // Patches are many: rounding does with their sums, which cost a fraction of folding rows.
-      if (method === 'msq' && layer.input!.rows.kind === 'patches') return 'gram';
-      return calibrationKind(method, errorCorrection && changed);
+      return calibrationKind(method, errorCorrection && changed, layer.input!.rows.kind === 'patches');
     };
     const corrects = stage.layers.some((layer) => kindOf(layer) === 'pairs');
     const rows = new RowCapture(stage.target, stage.layers, kindOf, data.holdout.length > 0);
@@ -207,7 +205,7 @@ export class Traversal {
       },
       layer.groups,
       // A weight that sees no rows is rounded, whatever the others get.
-      rows === null ? { ...settings, method: 'msq' } : settings,
+      rows === null ? { ...settings, method: plainMethod } : settings,
       {
         threads: threadsFor(this.options),
         ...(this.options.signal ? { signal: this.options.signal } : {}),

@@ -165,6 +165,88 @@ std::optional<double> sphereGap(const LayerAlphabets& alphabets, const Matrix& h
 
 }  // namespace
 
+LayerCodes gpfqCodes(const FitProblem& problem, Fitted& fitted) {
+  const auto& [weights, data, h, targets, options, threads, control] = problem;
+  control.expect(targets.cols());
+  fitted.rounded.alphabets = plainAlphabets(targets, h, options);
+  return decodeWith(gpfqCoefficients(h, DecodeOrder::Natural), targets, h,
+                    view(fitted.rounded.alphabets, h.cols(), options.alphabet.groupSize), false, threads, control);
+}
+
+LayerCodes gptqCodes(const FitProblem& problem, Fitted& fitted) {
+  const auto& [weights, data, h, targets, options, threads, control] = problem;
+  const std::size_t n = h.cols(), neurons = targets.cols();
+  if (options.scale == ScaleRule::Search) {
+    control.expect(neurons);
+    GptqOptions gptq;
+    gptq.alphabets = options.alphabet;
+    if (options.passes) gptq.rounds = static_cast<int>(*options.passes);
+    GptqResult result = gptqLayer({targets.data(), neurons, n}, h, gptq, threads, control);
+    fitted.rounded.alphabets = std::move(result.alphabets);
+    return {std::move(result.codes), std::move(result.errors)};
+  }
+  const bool asPublished = options.passes == 0;
+  control.expect(asPublished ? neurons : 6 * neurons);  // three decodings, each polished
+  fitted.rounded.alphabets = plainAlphabets(targets, h, options);
+  const LayerAlphabets alphabets = view(fitted.rounded.alphabets, n, options.alphabet.groupSize);
+  return asPublished ? decodeWith(nearestPlaneCoefficients(h, 0.0, DecodeOrder::Natural, threads, control), targets, h,
+                                  alphabets, false, threads, control)
+                     : gptqWithScales(targets, h, alphabets, threads, control);
+}
+
+LayerCodes vertexCodes(const FitProblem& problem, Fitted& fitted) {
+  const Matrix &h = problem.h, &targets = problem.targets;
+  const FitOptions& options = problem.options;
+  const unsigned threads = problem.threads;
+  JobControl& control = problem.control;
+  const std::size_t n = h.cols(), neurons = targets.cols(), groupSize = options.alphabet.groupSize;
+  FitOptions start = options;
+  start.passes.reset();
+  LayerCodes best = gptqCodes({problem.weights, problem.data, h, targets, start, threads, control}, fitted);
+  VertexOptions vertex;
+  vertex.rank = options.rank.kind == RankRule::Kind::AtMost
+                    ? options.rank.limit
+                    : static_cast<std::size_t>(std::lround(
+                          (options.rank.kind == RankRule::Kind::Full ? 1.0 : kDefaultRank) * static_cast<double>(n)));
+  vertex.rank = std::clamp<std::size_t>(vertex.rank, 1, n);
+  vertex.passes = options.passes.value_or(defaultPasses(n, neurons));
+  vertex.refit = options.scale == ScaleRule::Search;
+  vertex.kind = options.alphabet;
+  control.expect(neurons * (vertex.passes + 1));
+  // Weights and alphabets in a unit of about the largest weight.
+  const int exponent = layerExponent(targets.data(), n * neurons);
+  vertex.exponent = exponent;
+  Matrix scaledTargets = targets;
+  for (std::size_t i = 0; i < n * neurons; ++i)
+    scaledTargets.data()[i] = std::ldexp(scaledTargets.data()[i], -exponent);
+  std::vector<Alphabet> scaledAlphabets = fitted.rounded.alphabets;
+  for (Alphabet& a : scaledAlphabets) a = a.scaledBy(-exponent);
+  for (double& e : best.errors) e = std::ldexp(e, -2 * exponent);
+  Rounded given = fitted.rounded;
+  given.codes = best.codes;
+  const std::vector<double> givenErrors = best.errors;
+  const LayerFit fit{h, scaledTargets, view(scaledAlphabets, n, groupSize)};
+  const VertexOutcome outcome = vertexLayer(fit, scaledAlphabets, best, vertex, threads, control);
+  for (std::size_t i = 0; i < scaledAlphabets.size(); ++i)
+    fitted.rounded.alphabets[i] = scaledAlphabets[i].scaledBy(exponent);
+  for (double& e : best.errors) e = std::ldexp(e, 2 * exponent);
+  fitted.rank = vertex.rank;
+  fitted.passes = vertex.passes;
+  fitted.walked = outcome.walked;
+  fitted.rounded.codes = best.codes;
+  // What was lowered is the damped error; by the one that is reported GPTQ's answer is the better one now and then.
+  const auto reported = [&](const Rounded& answer) {
+    return gramError(problem.weights, answer, groupSize, problem.data, options.damping, threads, control).error;
+  };
+  if (reported(given) < reported(fitted.rounded)) {
+    fitted.rounded = std::move(given);
+    best = {fitted.rounded.codes, givenErrors};
+    for (double& e : best.errors) e = std::ldexp(e, 2 * exponent);
+    fitted.walked = 0;
+  }
+  return best;
+}
+
 Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* holdout, const FitOptions& options,
                 unsigned threads, JobControl& control) {
   requireFinite(weights);
@@ -180,75 +262,7 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
                                  : fitTargets(weights, data, h, threads, control);
   control.checkpoint();
 
-  LayerCodes best;
-  if (options.method == FitMethod::Gpfq) {
-    control.expect(neurons);
-    fitted.rounded.alphabets = plainAlphabets(targets, h, options);
-    best = decodeWith(gpfqCoefficients(h, DecodeOrder::Natural), targets, h,
-                      view(fitted.rounded.alphabets, n, groupSize), false, threads, control);
-  } else if (options.scale == ScaleRule::Max && options.method == FitMethod::Gptq && options.passes == 0) {
-    control.expect(neurons);
-    fitted.rounded.alphabets = plainAlphabets(targets, h, options);
-    best = decodeWith(nearestPlaneCoefficients(h, 0.0, DecodeOrder::Natural, threads, control), targets, h,
-                      view(fitted.rounded.alphabets, n, groupSize), false, threads, control);
-  } else if (options.scale == ScaleRule::Max) {
-    control.expect(6 * neurons);  // three decodings, each polished
-    fitted.rounded.alphabets = plainAlphabets(targets, h, options);
-    best = gptqWithScales(targets, h, view(fitted.rounded.alphabets, n, groupSize), threads, control);
-  } else {
-    control.expect(neurons);
-    GptqOptions gptq;
-    gptq.alphabets = options.alphabet;
-    if (options.method == FitMethod::Gptq && options.passes) gptq.rounds = static_cast<int>(*options.passes);
-    GptqResult result = gptqLayer({targets.data(), neurons, n}, h, gptq, threads, control);
-    fitted.rounded.alphabets = std::move(result.alphabets);
-    best = {std::move(result.codes), std::move(result.errors)};
-  }
-
-  if (options.method == FitMethod::Vertex) {
-    VertexOptions vertex;
-    vertex.rank = options.rank.kind == RankRule::Kind::AtMost
-                      ? options.rank.limit
-                      : static_cast<std::size_t>(std::lround(
-                            (options.rank.kind == RankRule::Kind::Full ? 1.0 : kDefaultRank) * static_cast<double>(n)));
-    vertex.rank = std::clamp<std::size_t>(vertex.rank, 1, n);
-    vertex.passes = options.passes.value_or(defaultPasses(n, neurons));
-    vertex.refit = options.scale == ScaleRule::Search;
-    vertex.kind = options.alphabet;
-    control.expect(neurons * (vertex.passes + 1));
-    // Weights and alphabets in a unit of about the largest weight.
-    const int exponent = layerExponent(targets.data(), n * neurons);
-    vertex.exponent = exponent;
-    Matrix scaledTargets = targets;
-    for (std::size_t i = 0; i < n * neurons; ++i)
-      scaledTargets.data()[i] = std::ldexp(scaledTargets.data()[i], -exponent);
-    std::vector<Alphabet> scaledAlphabets = fitted.rounded.alphabets;
-    for (Alphabet& a : scaledAlphabets) a = a.scaledBy(-exponent);
-    for (double& e : best.errors) e = std::ldexp(e, -2 * exponent);
-    Rounded given = fitted.rounded;
-    given.codes = best.codes;
-    const std::vector<double> givenErrors = best.errors;
-    const LayerFit fit{h, scaledTargets, view(scaledAlphabets, n, groupSize)};
-    const VertexOutcome outcome = vertexLayer(fit, scaledAlphabets, best, vertex, threads, control);
-    for (std::size_t i = 0; i < scaledAlphabets.size(); ++i)
-      fitted.rounded.alphabets[i] = scaledAlphabets[i].scaledBy(exponent);
-    for (double& e : best.errors) e = std::ldexp(e, 2 * exponent);
-    fitted.rank = vertex.rank;
-    fitted.passes = vertex.passes;
-    fitted.walked = outcome.walked;
-    fitted.rounded.codes = best.codes;
-    // What was lowered is the damped error; by the one that is reported GPTQ's answer is the better one now and then.
-    const auto reported = [&](const Rounded& answer) {
-      return gramError(weights, answer, groupSize, data, options.damping, threads, control).error;
-    };
-    if (reported(given) < reported(fitted.rounded)) {
-      fitted.rounded = std::move(given);
-      best = {fitted.rounded.codes, givenErrors};
-      for (double& e : best.errors) e = std::ldexp(e, 2 * exponent);
-      fitted.walked = 0;
-    }
-  }
-
+  LayerCodes best = options.search({weights, data, h, targets, options, threads, control}, fitted);
   fitted.rounded.codes = std::move(best.codes);
   const LayerAlphabets alphabets = view(fitted.rounded.alphabets, n, groupSize);
   std::vector<double> q(n);

@@ -3,28 +3,39 @@
 
 #include <cstddef>
 #include <optional>
+#include <vector>
 
 #include "calibration/calibration_gram.h"
 #include "layer.h"
+#include "method/layer_fit.h"
 #include "parallel/job_control.h"
 
 namespace vertexq {
 
-enum class FitMethod {
-  Vertex,  // GPTQ, then the walk and more, where that is better (vertex.h)
-  Gptq,    // gptq.h
-  Gpfq,    // Lybrand & Saab 2021 in Gram form, scales by rounding error, natural order: as its authors have it
-};
+struct FitProblem;
+struct Fitted;
+
+/**
+ * Finds codes, and fills `fitted.rounded.alphabets` with those they belong to and what else is told of the search. Expects its progress
+ * itself.
+ */
+using CodeSearch = LayerCodes (*)(const FitProblem& problem, Fitted& fitted);
+/** GPTQ, then the walk and more, where that is better (vertex.h). */
+LayerCodes vertexCodes(const FitProblem& problem, Fitted& fitted);
+/** gptq.h. */
+LayerCodes gptqCodes(const FitProblem& problem, Fitted& fitted);
+/** Lybrand & Saab 2021 in Gram form, scales by rounding error, natural order: as its authors have it. */
+LayerCodes gpfqCodes(const FitProblem& problem, Fitted& fitted);
 
 struct FitOptions {
-  FitMethod method = FitMethod::Vertex;
+  CodeSearch search = vertexCodes;
   AlphabetOptions alphabet;
   ScaleRule scale = ScaleRule::Search;
   RankRule rank{RankRule::Kind::Auto, 0};  // of the first walk
   double damping = kDefaultDamping;        // relative (decode/damping.h)
   /**
-   * Vertex: passes after the walk; without, defaultPasses (vertex.h). Gptq: rounds after the first decoding (gptq.h); 0 with
-   * ScaleRule::Max is GPTQ as published and shipped: natural order and nothing else.
+   * vertexCodes: passes after the walk; without, defaultPasses (vertex.h). gptqCodes, for the baselines of bench/quality alone: rounds
+   * after the first decoding (gptq.h); 0 with ScaleRule::Max is GPTQ as published and shipped: natural order and nothing else.
    */
   std::optional<std::size_t> passes = {};
 
@@ -34,15 +45,27 @@ struct FitOptions {
 
 struct Fitted {
   Rounded rounded;
-  std::size_t rank = 0;    // directions the first walk held; 0 for other methods
-  std::size_t passes = 0;  // after the walk
-  std::size_t walked = 0;  // neurons for which the walk had the better answer
+  std::vector<double> bound;  // per neuron, of a method that has one: its certificate (Walked)
+  std::size_t rank = 0;       // directions the first walk held; 0 for other methods
+  std::size_t passes = 0;     // after the walk
+  std::size_t walked = 0;     // neurons for which the walk had the better answer
   double damping = 0;
   /**
    * 10·log₁₀ of Σ (q-w)ᵀH(q-w) over the sphere bound Σ (N/2πe)·(∏δ_i)^{2/N}·det(H)^{1/N}, H damped: what no rounding of an
    * unbounded grid gets below on average, for large N (docs/methods.md, "The sphere gap"). Absent where a bound is 0.
    */
   std::optional<double> sphereGap;
+};
+
+/** min (q - t)ᵀH(q - t) over the codes of each neuron. */
+struct FitProblem {
+  const Weights& weights;
+  const GramData& data;
+  const Matrix& h;        // damped, in a unit that keeps float32 in range
+  const Matrix& targets;  // t, a neuron a column
+  const FitOptions& options;
+  unsigned threads;
+  JobControl& control;
 };
 
 /**
