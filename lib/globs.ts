@@ -1,4 +1,4 @@
-import picomatch from 'picomatch';
+import { patternMatcher } from './glob-patterns';
 import { describe } from './options';
 
 /** Longer than any name that a pattern is for. */
@@ -42,7 +42,7 @@ function matcherOf(pattern: string): (name: string) => boolean {
   const alternatives = alternativesOf(pattern)?.map(partsOf);
   if (alternatives?.every((parts) => parts !== null))
     return (name) => alternatives.some((parts) => matchesParts(parts, name));
-  return picomatch(pattern, { bash: true, dot: true });
+  return patternMatcher(pattern);
 }
 
 // Names come from files: a regular expression with k stars takes time with the k-th power of a long one's length. So what stars,
@@ -73,7 +73,7 @@ function alternativesOf(pattern: string): string[] | null {
   return found;
 }
 
-/** The parts of a glob; null where it has what only picomatch knows: escapes, negation, groups, folders by `**\/`. */
+/** The parts of a glob; null where it has more: escapes, negation, groups, folders by `**\/`. */
 function partsOf(pattern: string): Part[] | null {
   if (/^!|^\.\/|[\\"(){}]|\*\*\/|\/\*\*/.test(pattern)) return null;
   const parts: Part[] = [];

@@ -28,6 +28,34 @@ test('trust 9, 18: time is linear in the length of a name', (t) => {
   t.true(performance.now() - started < 5000);
 });
 
+test('trust 9, 18: groups, braces and folders take no time without end either', (t) => {
+  const started = performance.now();
+  const long = 'ab'.repeat(2000);
+  const cases: [pattern: string, name: string, found: boolean][] = [
+    ['+(*a|*b|*c)z', long, false],
+    ['*(*(*(a|b)))z', long, false],
+    ['+(a|b|ab|ba)?(z)+(a|b)z', long, false],
+    ['@(*|*)@(*|*)@(*|*)@(*|*)@(*|*)@(*|*)@(*|*)@(*|*)z', long, false],
+    ['{*,{*,*}}{*,{*,*}}{*,{*,*}}{*,{*,*}}{*,{*,*}}z', long, false],
+    [`${'**/'.repeat(30)}z`, 'a/'.repeat(500), false],
+    ['(a|b|ab)+z', long, false],
+    ['!(+(a|b|ab)z)', long, true],
+    ['!(*(a|ab|b))', long, false],
+    [`${'?(a)'.repeat(60)}${'a'.repeat(60)}`, 'a'.repeat(60), true],
+  ];
+  for (const [pattern, name, found] of cases) t.is(matcher(['x', pattern])(name), found, pattern);
+  t.true(performance.now() - started < 5000);
+  // A negation within others has to be tried from every place: it is refused where that is too much.
+  const error = t.throws(() => matcher([`${'!(*!(*z)b)'.repeat(20)}c`])(long), { instanceOf: RangeError });
+  t.regex(error.message, /^The pattern ".*" takes too long for a name of 4000 characters: say it without/);
+  t.true(performance.now() - started < 30_000);
+  t.throws(() => requirePatterns('skip', 'layers.{0..99999999}'), {
+    instanceOf: RangeError,
+    message:
+      'The pattern "layers.{0..99999999}" of the "skip" option is no glob: {0..99999999} stands for 100000000 names: expected at most 256',
+  });
+});
+
 test('globs match what they always did', (t) => {
   const cases: [pattern: string, matching: string[], others: string[]][] = [
     ['*', ['a', 'a/b', 'a.b', '.a'], ['']],
@@ -43,6 +71,23 @@ test('globs match what they always did', (t) => {
     ['a\\*b', ['a*b'], ['axb']],
     ['{a,{b,c}}d', ['ad', 'bd', 'cd'], ['d']],
     ['[ab]+', ['a', 'abab'], ['c']],
+    ['layers.{8..11}.q', ['layers.8.q', 'layers.10.q', 'layers.11.q'], ['layers.1.q', 'layers.12.q']],
+    ['{c..a}x', ['ax', 'bx', 'cx'], ['dx']],
+    ['?(pre_)fc', ['fc', 'pre_fc'], ['pre_pre_fc']],
+    ['*(ab)', ['ab', 'abab'], ['aba']],
+    ['+(q|k)_proj', ['q_proj', 'qk_proj'], ['_proj', 'v_proj']],
+    ['!(q|k)_proj', ['v_proj', 'qk_proj', '_proj'], ['q_proj', 'k_proj', 'v_proj.x']],
+    ['*.!(bias|norm*)', ['a.weight', 'a.bias2', 'a.bias.b'], ['a.bias', 'normal', 'a']],
+    ['!(!(a))', ['a'], ['b', 'aa']],
+    ['!!a', ['a'], ['b']],
+    ['a/**/b', ['a/b', 'a/x/b', 'a/x/y/b'], ['ab', 'axb']],
+    ['a/**', ['a', 'a/b', 'a/b/c'], ['ab']],
+    ['./a', ['a'], ['./a/']],
+    ['"a*"b', ['a*b'], ['axb']],
+    ['@(a|b', ['@(a|b'], ['a']],
+    ['{a,b', ['{a,b'], ['a']],
+    ['@([)]|x)', [')', 'x'], ['y']],
+    ['(a|b)c', ['ac', 'bc'], ['c']],
   ];
   for (const [pattern, matching, others] of cases) {
     t.deepEqual(requirePatterns('layers', pattern), [pattern]);
