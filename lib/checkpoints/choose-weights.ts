@@ -4,6 +4,7 @@ import type { TensorEntry } from '../formats/safetensors/header';
 import { VertexqError } from '../errors';
 import { matcher } from '../globs';
 import type { Override } from '../overrides';
+import type { Turns } from '../yielding';
 import type { ModelIdentity } from './model-identity';
 import type { CheckpointSettings } from './checkpoint-options';
 import { isWeightName, moduleOf, splitName } from './tensor-names';
@@ -73,13 +74,15 @@ export function leftByDefault(name: string): Left | undefined {
  * For every tensor why it is copied; undefined for those to quantize. Throws a RangeError at a pattern that matches no tensor,
  * ERR_VERTEXQ_NO_LAYERS where nothing is left.
  */
-export function chooseWeights(
+export async function chooseWeights(
   { input, shards }: Checkpoint,
   include: readonly string[] | undefined,
   skip: readonly string[],
   known: Known,
-): Map<string, Left | undefined> {
-  const names = [...shards.values()].flatMap((shard) => [...shard.tensors.keys()]);
+  turns: Turns,
+): Promise<Map<string, Left | undefined>> {
+  const names =
+    include || skip.length > 0 ? [...shards.values()].flatMap((shard) => [...shard.tensors.keys()]) : [];
   for (const [option, patterns] of [
     ['layers', include ?? []],
     ['skip', skip],
@@ -88,15 +91,19 @@ export function chooseWeights(
   const wanted = include && eitherName(include);
   const unwanted = eitherName(skip);
   const reasons = new Map<string, Left | undefined>();
+  let wantsSome = false;
   for (const shard of shards.values())
     for (const [name, tensor] of shard.tensors) {
+      if (turns.due) await turns.next();
       const reason = unsuitable(name, tensor, known);
       const left = wanted ? (wanted(name) ? undefined : notAmong) : leftByDefault(name);
       // What is left as usual says so, whatever else there is to say of it.
       const usual = reason === transposed && left !== notAmong ? left : undefined;
-      reasons.set(name, usual ?? reason ?? (unwanted(name) ? skipped : left));
+      const found = usual ?? reason ?? (unwanted(name) ? skipped : left);
+      wantsSome ||= found === undefined;
+      reasons.set(name, found);
     }
-  if (![...reasons.values()].includes(undefined)) {
+  if (!wantsSome) {
     const matrices = [...reasons].filter(([name]) => isWeightName(name));
     const matrix = matrices.find(([, left]) => left?.choice === false) ?? matrices[0];
     throw new VertexqError(

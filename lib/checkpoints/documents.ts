@@ -7,6 +7,7 @@ import { configName } from './companions';
 import { configText } from './model-config';
 import type { ModelIdentity } from './model-identity';
 import type { Plan } from './plan';
+import { outputTensors } from './plan-views';
 import { moduleOf, splitName } from './tensor-names';
 
 /** A file of text that a run writes beside the weights. */
@@ -51,14 +52,13 @@ export function documentsOf(
 }
 
 /** The input's index with the places and the size of what is written. */
-function indexText(text: string, { shards }: Plan): string {
+function indexText(text: string, plan: Plan): string {
   let size = 0;
   const places: [string, string][] = [];
-  for (const { name, layout } of shards)
-    for (const [tensor, { byteLength }] of layout.tensors) {
-      size += byteLength;
-      places.push([tensor, name]);
-    }
+  for (const [tensor, shard, byteLength] of outputTensors(plan)) {
+    size += byteLength;
+    places.push([tensor, shard]);
+  }
   places.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
   // First what is small: each edit reads the whole.
   const small = withMember(text, ['weight_map'], {});

@@ -10,7 +10,7 @@ import type { LayerReport, QuantizedLayer } from '../types';
 import { sharedBytes } from './buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { widened } from './native-work';
-import { layerName, type PlannedWeight } from './plan';
+import { layerName, type PlannedWeight } from './planned-weight';
 import { readRecorded, type RecordedData, type RecordedInput } from './recorded-inputs';
 
 /** The report on a weight that was fitted to data. */
@@ -42,7 +42,7 @@ export class RecordedCache {
 export async function fitWeight(
   source: SafetensorsFile,
   weight: PlannedWeight,
-  parts: readonly Uint8Array[],
+  parts: readonly (Uint8Array | null)[],
   cache: RecordedCache,
   { options, holdout }: CheckpointSettings,
 ): Promise<FittedFacts> {
@@ -76,7 +76,7 @@ export async function fitWeight(
 async function pack(
   { codes, scales, zeroPoints }: QuantizedLayer,
   { shape, settings, layout }: PlannedWeight,
-  [codesTo, scalesTo, zeroPointsTo]: readonly Uint8Array[],
+  [codesTo, scalesTo, zeroPointsTo]: readonly (Uint8Array | null)[],
   threads: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {

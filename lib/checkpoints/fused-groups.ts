@@ -1,6 +1,7 @@
 import type { LayerSettings } from '../layers/quantize-weights';
 import { fewOf } from '../reports/text';
 import type { Left } from './choose-weights';
+import type { Turns } from '../yielding';
 import { moduleOf, splitName } from './tensor-names';
 
 // vLLM makes one matrix of the projections that see the same, and one layer of all experts: their parts need one scheme.
@@ -51,9 +52,10 @@ export interface FusedGroup {
 }
 
 /** The groups among some matrices. Parts of different widths see different inputs, and are none. */
-export function fusedGroups(matrices: Iterable<Member>): FusedGroup[] {
+export async function fusedGroups(matrices: Iterable<Member>, turns: Turns): Promise<FusedGroup[]> {
   const groups = new Map<string, FusedGroup>();
   for (const member of matrices) {
+    if (turns.due) await turns.next();
     const found = groupOf(moduleOf(member.name));
     if (!found) continue;
     const key = found.ofExperts ? found.key : `${found.key}:${member.shape[1]}`;
@@ -76,9 +78,14 @@ function schemeKey({ settings }: Member): string {
  * The members that have to stay as they are because the format cannot hold another of their group. Throws a RangeError where options give
  * the members of a group different schemes.
  */
-export function agree(groups: readonly FusedGroup[], format: string): Map<string, Left> {
+export async function agree(
+  groups: readonly FusedGroup[],
+  format: string,
+  turns: Turns,
+): Promise<Map<string, Left>> {
   const left = new Map<string, Left>();
   for (const { path, members } of groups) {
+    if (turns.due) await turns.next();
     const schemes = new Map<string, Member[]>();
     for (const member of members) {
       const key = schemeKey(member);

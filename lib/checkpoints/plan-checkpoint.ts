@@ -3,13 +3,14 @@ import { floatBytes } from '../formats/safetensors/dtypes';
 import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { RunFiles } from '../runs/run-files';
-import { sharedBytes } from './buffers';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
-import { bytesOf, specsOf } from '../encodings/safetensors/layout';
-import { type Plan, type PlannedWeight, skippedOf, weightBytes } from './plan';
+import type { Plan } from './plan';
+import { skippedOf, weightBytes } from './plan-views';
+import type { PlannedWeight } from './planned-weight';
 import { withPrepared } from './prepare';
 import { addCheckpointFiles, addCheckpointPaths } from './run-files';
 import { inFlight, memoryOf } from './run-units';
+import { Turns } from '../yielding';
 import type { CheckpointOptions, CheckpointPlan, PlannedTensor } from './types';
 
 /** Bytes a second that a disk in between reads and writes. */
@@ -45,13 +46,20 @@ export async function planCheckpointWith(
     addCheckpointFiles(files, output, prepared);
     await files.check();
     const { before, after } = weightBytes(plan);
+    const turns = new Turns(settings.options.signal);
     const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
     return {
-      ...{ input, output, format: settings.format, tensors: tensorsOf(plan), warnings: plan.warnings },
-      skipped: skippedOf(plan),
+      ...{
+        input,
+        output,
+        format: settings.format,
+        tensors: await tensorsOf(plan, turns),
+        warnings: plan.warnings,
+      },
+      skipped: await skippedOf(plan, turns),
       bytes: {
         before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
-        after: plan.shards.reduce((sum, { layout }) => sum + layout.size, 0),
+        after: plan.shards.reduce((sum, { size }) => sum + size, 0),
         weightsBefore: before,
         weightsAfter: after,
       },
@@ -62,22 +70,24 @@ export async function planCheckpointWith(
   });
 }
 
-function tensorsOf({ shards, weights, left }: Plan): PlannedTensor[] {
-  const byName = new Map(weights.map((weight) => [weight.name, weight]));
-  return shards.flatMap(({ source }) =>
-    [...source.tensors].map(([name, { dtype, shape, byteLength }]): PlannedTensor => {
-      const weight = byName.get(name);
-      return {
+async function tensorsOf({ shards, weights, left }: Plan, turns: Turns): Promise<PlannedTensor[]> {
+  const tensors: PlannedTensor[] = [];
+  let next = 0;
+  for (const { source } of shards)
+    for (const [name, { dtype, shape, byteLength }] of source.tensors) {
+      if (turns.due) await turns.next();
+      const weight = weights[next]?.name === name ? weights[next++] : undefined;
+      tensors.push({
         ...{ name, dtype, shape },
         action: weight ? 'quantize' : 'copy',
         reason: left.get(name)?.reason ?? null,
         method: weight?.settings.method ?? null,
         bits: weight?.settings.bits ?? null,
         groupSize: weight?.settings.groupSize ?? null,
-        bytes: { before: byteLength, after: weight ? bytesOf(specsOf(weight.layout)) : byteLength },
-      };
-    }),
-  );
+        bytes: { before: byteLength, after: weight ? weight.layout.byteLength : byteLength },
+      });
+    }
+  return tensors;
 }
 
 /** Rows of the trial. */
@@ -98,14 +108,14 @@ async function estimateSeconds(
     rates.set(key, rate);
     compute += rate * weight.shape[0] * weight.shape[1];
   }
-  const bytes = shards.reduce((sum, { source, layout }) => sum + source.size + layout.size, 0);
+  const bytes = shards.reduce((sum, { source, size }) => sum + source.size + size, 0);
   return Math.max(compute, bytes / ioRate);
 }
 
 /** Seconds a weight, of rounding pseudo-random ones on all threads. */
 async function trial({ dtype, shape, settings, layout }: PlannedWeight, threads: number): Promise<number> {
   const cols = Math.max(settings.groupSize, Math.min(shape[1], 4096));
-  const input = sharedBytes(trialRows * cols * floatBytes[dtype]);
+  const input = new Uint8Array(trialRows * cols * floatBytes[dtype]);
   const words = new Uint16Array(input.buffer);
   // Of every dtype some number between 0.01 and 1.
   let state = 1;
@@ -113,7 +123,7 @@ async function trial({ dtype, shape, settings, layout }: PlannedWeight, threads:
     state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
     words[i] = (dtype === 'F16' ? 0x2400 : 0x3c00) | ((state >> 8) & 0x83ff);
   }
-  const room = () => sharedBytes(trialRows * cols * 8);
+  const room = () => new Uint8Array(trialRows * cols * 8);
   const [codes, scales, zeroPoints] = [room(), room(), room()];
   const started = performance.now();
   await finish(
@@ -121,8 +131,13 @@ async function trial({ dtype, shape, settings, layout }: PlannedWeight, threads:
       binding().roundRows({
         ...{ input, type: dtype, rows: trialRows, cols, codes, scales, zeroPoints, threads },
         ...{ groupSize: settings.groupSize, grid: settings.grid, levels: settings.levels },
-        ...{ scale: settings.scale, bits: settings.bits, outFeatures: trialRows, firstRow: 0 },
-        ...layout.packing,
+        ...{
+          scale: settings.scale,
+          bits: settings.bits,
+          ...layout.packing,
+          outFeatures: trialRows,
+          firstRow: 0,
+        },
       }),
     undefined,
   );

@@ -1,62 +1,42 @@
 import type { ConfiguredWeight } from '../encodings/safetensors/encoding';
-import { bytesOf, isByRows, partsOfRows, specsOf, type WeightLayout } from '../encodings/safetensors/layout';
+import { partName } from '../encodings/safetensors/layout';
 import type { Checkpoint } from '../formats/safetensors/checkpoint';
-import { floatBytes, type FloatDtype, isFloat } from '../formats/safetensors/dtypes';
+import { isFloat } from '../formats/safetensors/dtypes';
 import type { SafetensorsFile } from '../formats/safetensors/file';
-import type { TensorEntry } from '../formats/safetensors/header';
-import { type Layout, layoutOf, type TensorSpec } from '../formats/safetensors/layout';
-import type { LayerSettings } from '../layers/quantize-weights';
-import { fitOverridden } from '../overrides';
-import type { SkippedWeight } from '../types';
-import { type CheckpointSettings, weightSettings } from './checkpoint-options';
+import { kindOf, LayoutMaker, nameTwice } from '../formats/safetensors/layout';
+import { Turns } from '../yielding';
+import type { CheckpointSettings } from './checkpoint-options';
 import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
 import { unties } from './documents';
 import { agree, fusedGroups, type Member } from './fused-groups';
 import type { ModelIdentity } from './model-identity';
-import type { RecordedInput, RecordedInputs } from './recorded-inputs';
-import { isWeightName, moduleOf, splitName } from './tensor-names';
-
-/** A weight on its way to few bits. */
-export interface PlannedWeight {
-  name: string;
-  dtype: FloatDtype;
-  /** [outFeatures, inFeatures]. */
-  shape: [number, number];
-  position: number;
-  settings: LayerSettings;
-  layout: WeightLayout;
-  /** What the layer sees; null where nothing was recorded. */
-  recorded: RecordedInput | null;
-}
-
-/** A range of bytes in the output's file. */
-export interface Target {
-  position: number;
-  length: number;
-}
-
-/** A piece of work that is done once, and either whole or not at all. `cost`: bytes that it reads. */
-export type Unit = { cost: number } & (
-  | { kind: 'copy'; position: number; targets: [Target] }
-  | { kind: 'constant'; data: Uint8Array; targets: [Target] }
-  | { kind: 'rows'; weight: PlannedWeight; begin: number; end: number; targets: Target[] }
-  | { kind: 'fit'; weight: PlannedWeight; targets: Target[] }
-);
+import { type PlannedWeight, WeightPlanner } from './planned-weight';
+import type { RecordedInputs } from './recorded-inputs';
+import { isWeightName, splitName } from './tensor-names';
+import { type Unit, UnitList } from './units';
 
 export interface ShardPlan {
   name: string;
   source: SafetensorsFile;
-  layout: Layout;
+  /** The output's header with its length, in pieces. */
+  head: readonly Uint8Array[];
+  /** Bytes of it: where the data begins. */
+  dataStart: number;
+  /** Bytes of the output. */
+  size: number;
   units: Unit[];
 }
 
 /** What a journal calls a unit. */
 export const unitKey = ({ name }: ShardPlan, index: number): string => `${name}#${index}`;
+/** How tensors become units: what a journal of another version calls so is another piece of work. */
+export const unitVersion = 2;
 
 export interface Plan {
   shards: ShardPlan[];
   /** By tensor, why it is copied. */
   left: Map<string, Left>;
+  /** As they lie in the files, one after the other. */
   weights: PlannedWeight[];
   /** For config.json; null where readers need to know nothing. */
   quantization: Record<string, unknown> | null;
@@ -65,20 +45,22 @@ export interface Plan {
   warnings: string[];
 }
 
-/** Bytes of input in a unit: small enough for several to be in memory, and large enough that nothing else takes time. */
-export const unitBytes = 2 ** 24;
-/** Rows of a unit begin at multiples of this: there packed zero points begin at a word. */
-const rowBlock = 32;
+/** A file of more tensors than these has small ones done together. */
+const manyTensors = 500;
 
-/** Decides what becomes of each tensor and where everything will lie. It depends on the input and the options that choose, alone. */
-export function planOf(
+/**
+ * Decides what becomes of each tensor and where everything will lie. It depends on the input and the options that choose, alone. There may be
+ * very many tensors: the event loop goes on meanwhile, and what is kept of each is little.
+ */
+export async function planOf(
   checkpoint: Checkpoint,
   settings: CheckpointSettings,
   recorded: RecordedInputs | null,
   identity: ModelIdentity,
-): Plan {
+): Promise<Plan> {
   const { format, encoding, layers, skip, overrides } = settings;
-  const chosen = chooseWeights(checkpoint, layers, skip, identity);
+  const turns = new Turns(settings.options.signal);
+  const chosen = await chooseWeights(checkpoint, layers, skip, identity, turns);
   requireOverridden(overrides, chosen, checkpoint.input);
   requireReadable(chosen, settings);
   const plan: Plan = {
@@ -90,12 +72,14 @@ export function planOf(
     warnings: [],
   };
   const planned = new Map<string, PlannedWeight>();
+  const planner = new WeightPlanner(settings, recorded);
   const unfit: [name: string, reason: string][] = [];
   for (const source of checkpoint.shards.values())
     for (const [tensor, entry] of source.tensors) {
+      if (turns.due) await turns.next();
       let left = chosen.get(tensor);
       if (left === undefined) {
-        const weight = plannedWeight(tensor, entry, settings, recorded);
+        const weight = planner.of(tensor, entry);
         const reason = encoding.unfit(weight.shape, weight.settings);
         if (reason === undefined) planned.set(tensor, weight);
         else {
@@ -105,14 +89,14 @@ export function planOf(
       }
       if (left !== undefined) plan.left.set(tensor, left);
     }
-  const groups = encoding.isPlain ? [] : fusedGroups(membersOf(checkpoint, planned, plan.left));
-  for (const [name, left] of agree(groups, format)) {
+  const groups = encoding.isPlain ? [] : await fusedGroups(membersOf(checkpoint, planned, plan.left), turns);
+  for (const [name, left] of await agree(groups, format, turns)) {
     planned.delete(name);
     plan.left.set(name, left);
     unfit.push([name, left.reason]);
   }
   for (const [name, reason] of unfit) plan.warnings.push(`"${name}" is left as it is: ${reason}`);
-  for (const weight of planned.values()) plan.weights.push(weight);
+  for (const weight of planned.values()) weight.index = plan.weights.push(weight) - 1;
   if (plan.weights.length > 0)
     plan.quantization = encoding.config(
       configuredWeights(checkpoint, planned),
@@ -124,7 +108,7 @@ export function planOf(
   if (checkpoint.folder === null && plan.quantization)
     metadata.set('quantization_config', JSON.stringify(plan.quantization));
   for (const [name, source] of checkpoint.shards)
-    plan.shards.push(shardPlan(name, source, planned, metadata));
+    plan.shards.push(await shardPlan(name, source, planned, metadata, turns));
   return plan;
 }
 
@@ -137,7 +121,7 @@ function* membersOf(
   for (const { tensors } of shards.values())
     for (const [name, { shape }] of tensors)
       if (isWeightName(name) && shape.length === 2)
-        yield { name, shape, settings: schemeOf(planned.get(name)), left: left.get(name) };
+        yield { name, shape, settings: planned.get(name)?.scheme.told ?? null, left: left.get(name) };
 }
 
 /** What config.json tells of: matrices, and what holds several, with what became of them. */
@@ -148,8 +132,7 @@ function configuredWeights(
   const list: ConfiguredWeight[] = [];
   for (const { tensors } of shards.values())
     for (const [name, { dtype, shape }] of tensors) {
-      const settings = schemeOf(planned.get(name));
-      if (isWeightName(name) && shape.length === 2) list.push([name, settings]);
+      if (isWeightName(name) && shape.length === 2) list.push([name, planned.get(name)?.scheme.told ?? null]);
       else if (shape.length >= 2 && !isWeightName(name) && isFloat(dtype)) list.push([holderOf(name), null]);
     }
   return list;
@@ -158,175 +141,45 @@ function configuredWeights(
 /** The module of a matrix with a name of its own: of `mlp.experts.down_proj` it is `mlp.experts`. */
 const holderOf = (name: string) => splitName(name)[0].slice(0, -1) || name;
 
-/** A group as wide as the layer is a scale per channel, whatever its width. */
-function schemeOf(weight: PlannedWeight | undefined): LayerSettings | null {
-  if (!weight) return null;
-  const { settings, shape } = weight;
-  return settings.groupSize === shape[1] ? { ...settings, groupSize: Infinity } : settings;
+/** Throws where a tensor that is copied is called as a part of a weight will be; names of parts differ from each other as the weights' do. */
+function requireOwnName(tensor: string, weights: ReadonlyMap<string, PlannedWeight>): void {
+  const [parent, own] = splitName(tensor);
+  const parts = weights.get(`${parent}weight`)?.layout.parts;
+  if (parts?.some(({ suffix }) => suffix === `.${own}`)) throw nameTwice(tensor);
 }
 
-function plannedWeight(
-  name: string,
-  entry: TensorEntry,
-  settings: CheckpointSettings,
-  recorded: RecordedInputs | null,
-): PlannedWeight {
-  const shape = entry.shape as [number, number];
-  const input = recorded?.of(name, shape[1]) ?? null;
-  const overrides = settings.overrides.filter(({ matches }) => matches(name));
-  const own = fitOverridden(`tensor "${name}"`, overrides, () =>
-    weightSettings(settings, overrides, shape[1], input !== null),
-  );
-  return {
-    ...{ name, dtype: entry.dtype as FloatDtype, shape, position: entry.position, settings: own },
-    layout: settings.encoding.layout(name, entry, own),
-    recorded: input,
-  };
-}
-
-function shardPlan(
+async function shardPlan(
   name: string,
   source: SafetensorsFile,
   weights: ReadonlyMap<string, PlannedWeight>,
   metadata: ReadonlyMap<string, string>,
-): ShardPlan {
-  const specs: TensorSpec[] = [];
+  turns: Turns,
+): Promise<ShardPlan> {
+  const maker = new LayoutMaker();
   for (const [tensor, { dtype, shape, byteLength }] of source.tensors) {
+    if (turns.due) await turns.next();
     const weight = weights.get(tensor);
-    if (weight) specs.push(...specsOf(weight.layout));
-    else specs.push({ name: tensor, dtype, shape, byteLength });
+    if (!weight) {
+      requireOwnName(tensor, weights);
+      maker.count(tensor, dtype, shape, byteLength);
+    } else
+      for (const part of weight.layout.parts) maker.count(tensor, part.dtype, part.shape, part.byteLength);
   }
-  const layout = layoutOf(specs, new Map([...source.metadata, ...metadata]));
-  const place = (tensor: string) => layout.tensors.get(tensor)!.position;
-  const units: Unit[] = [];
+  const list = new UnitList(source.tensors.size > manyTensors);
+  const places: number[] = [];
   for (const [tensor, entry] of source.tensors) {
+    if (turns.due) await turns.next();
     const weight = weights.get(tensor);
-    if (weight) units.push(...weightUnits(weight, place));
-    else
-      for (let begin = 0; begin < entry.byteLength; begin += unitBytes) {
-        const length = Math.min(unitBytes, entry.byteLength - begin);
-        units.push({
-          ...{ kind: 'copy', cost: length, position: entry.position + begin },
-          targets: [{ position: place(tensor) + begin, length }],
-        });
-      }
-  }
-  return { name, source, layout, units: inDataOrder(units.length > manyUnits ? merged(units) : units) };
-}
-
-type Copy = Extract<Unit, { kind: 'copy' }>;
-type Constant = Extract<Unit, { kind: 'constant' }>;
-
-/** From here on what each piece takes besides its bytes is much of all. */
-const manyUnits = 1000;
-/** Bytes of constants in one unit. */
-const constantBytes = 2 ** 20;
-
-/** Small pieces that lie one after the other are one piece of work: a checkpoint may have very many. */
-function merged(units: readonly Unit[]): Unit[] {
-  const list: Unit[] = [];
-  const constants: Constant[] = [];
-  let copy: Copy | undefined;
-  for (const unit of units) {
-    if (unit.kind === 'constant') constants.push(unit);
-    else if (unit.kind !== 'copy') list.push(unit);
-    else if (
-      copy &&
-      copy.position + copy.cost === unit.position &&
-      copy.targets[0].position + copy.cost === unit.targets[0].position &&
-      copy.cost + unit.cost <= unitBytes
-    ) {
-      copy.cost += unit.cost;
-      copy.targets[0].length += unit.cost;
-    } else list.push((copy = unit));
-  }
-  constants.sort((a, b) => a.targets[0].position - b.targets[0].position);
-  let run: Constant[] = [];
-  let length = 0;
-  for (const constant of constants) {
-    const [{ position, length: own }] = constant.targets;
-    const last = run.at(-1)?.targets[0];
-    if (last && (last.position + last.length !== position || length + own > constantBytes)) {
-      list.push(joined(run));
-      run = [];
-      length = 0;
+    if (!weight) {
+      list.copy(entry, maker.place(tensor, kindOf(entry.dtype, entry.shape), entry.byteLength));
+      continue;
     }
-    run.push(constant);
-    length += own;
+    places.length = 0;
+    for (const part of weight.layout.parts)
+      places.push(maker.place(partName(tensor, part), part, part.byteLength));
+    list.weight(weight, places);
   }
-  if (run.length > 0) list.push(joined(run));
-  return list;
+  const head = maker.head(new Map([...source.metadata, ...metadata]));
+  const dataStart = head.reduce((sum, { length }) => sum + length, 0);
+  return { name, source, head, dataStart, size: dataStart + maker.size, units: list.finish() };
 }
-
-function joined(run: readonly Constant[]): Constant {
-  const data = Buffer.concat(run.map((constant) => constant.data));
-  const { position } = run[0]!.targets[0];
-  return { kind: 'constant', cost: 0, data, targets: [{ position, length: data.length }] };
-}
-
-/** Layers with the same recorded input one after the other: what was made of it is kept for the next. */
-function inDataOrder(units: Unit[]): Unit[] {
-  const first = new Map<RecordedInput, number>();
-  const keys = units.map((unit, i) => {
-    const input = unit.kind === 'fit' ? unit.weight.recorded : null;
-    if (!input) return i;
-    if (!first.has(input)) first.set(input, i);
-    return first.get(input)!;
-  });
-  return units
-    .map((unit, i) => ({ unit, key: keys[i]!, i }))
-    .sort((a, b) => a.key - b.key || a.i - b.i)
-    .map(({ unit }) => unit);
-}
-
-function weightUnits(weight: PlannedWeight, place: (tensor: string) => number): Unit[] {
-  const { shape, dtype, layout, recorded } = weight;
-  const targets = (begin: number, end: number) =>
-    partsOfRows(layout, shape[0], begin, end).map(({ name, begin: from, length }) => ({
-      ...{ position: place(name) + from, length },
-    }));
-  const units: Unit[] = layout.constants.map(({ spec, data }) => ({
-    ...{ kind: 'constant', cost: 0, data, targets: [{ position: place(spec.name), length: data.length }] },
-  }));
-  const [rows, cols] = shape;
-  const rowBytes = cols * floatBytes[dtype];
-  if (recorded) return [...units, { kind: 'fit', weight, cost: rows * rowBytes, targets: targets(0, rows) }];
-  const step = isByRows(layout) ? rowsPerUnit(rowBytes) : rows;
-  for (let begin = 0; begin < rows; begin += step) {
-    const end = Math.min(rows, begin + step);
-    units.push({
-      ...{ kind: 'rows', weight, begin, end, cost: (end - begin) * rowBytes, targets: targets(begin, end) },
-    });
-  }
-  return units;
-}
-
-/** Rows read at a time: whole blocks of them. */
-export function rowsPerUnit(rowBytes: number): number {
-  return Math.max(1, Math.floor(unitBytes / rowBytes / rowBlock)) * rowBlock;
-}
-
-/** Bytes of the weights that are quantized, before and after. */
-export function weightBytes({ weights }: Plan): { before: number; after: number } {
-  let [before, after] = [0, 0];
-  for (const { shape, dtype, layout } of weights) {
-    before += shape[0] * shape[1] * floatBytes[dtype];
-    after += bytesOf(specsOf(layout));
-  }
-  return { before, after };
-}
-
-/** The weights that are copied: tensors of floats, and what is quantized already. */
-export function skippedOf({ shards, left }: Pick<Plan, 'shards' | 'left'>): SkippedWeight[] {
-  const skipped: SkippedWeight[] = [];
-  for (const { source } of shards)
-    for (const [name, { dtype, byteLength: bytes }] of source.tensors) {
-      const found = left.get(name);
-      if (found && (/^B?F/.test(dtype) || found.choice))
-        skipped.push({ name, reason: found.reason, bytes, choice: found.choice });
-    }
-  return skipped;
-}
-
-/** The name in reports. */
-export const layerName = ({ name }: PlannedWeight) => moduleOf(name);

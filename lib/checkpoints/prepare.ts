@@ -11,7 +11,7 @@ import { type Companions, companionsOf } from './companions';
 import { type Document, documentsOf } from './documents';
 import { identityOf, type ModelIdentity, requireFloat } from './model-identity';
 import { memoryOf } from './run-units';
-import { type Plan, planOf } from './plan';
+import { type Plan, planOf, unitVersion } from './plan';
 import { readerWarnings } from './reader-warnings';
 import { RecordedInputs } from './recorded-inputs';
 import type { Manifest } from './work-folder';
@@ -41,7 +41,7 @@ export async function withPrepared<Result>(
     const companions =
       checkpoint.folder === null ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder);
     if (settings.activations.length > 0) recorded = await RecordedInputs.open(settings.activations);
-    const plan = planOf(checkpoint, settings, recorded, identity);
+    const plan = await planOf(checkpoint, settings, recorded, identity);
     requireRoom(plan, settings);
     requireFits(plan, settings);
     addWarnings(plan, settings, recorded, checkpoint, identity);
@@ -126,6 +126,7 @@ export function manifestOf(settings: CheckpointSettings, { checkpoint, recorded 
     Object.fromEntries([...list].map((f) => [f.path, identity(f)]));
   return {
     vertexq: version,
+    units: unitVersion,
     input: files(checkpoint.shards.values()),
     activations: recorded ? files(recorded.paths) : {},
     options: chosen,

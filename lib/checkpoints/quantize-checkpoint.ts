@@ -58,7 +58,7 @@ export async function quantizeCheckpointWith(
       (sum, { units }) => sum + units.reduce((part, { cost }) => part + cost, 0),
       0,
     );
-    const runner = new UnitRunner(settings, work, total);
+    const runner = new UnitRunner(settings, work, total, plan.weights.length);
     try {
       await runShards(runner, prepared, work, output);
       if (checkpoint.folder !== null) await finishFolder(output, prepared, settings);
@@ -68,7 +68,7 @@ export async function quantizeCheckpointWith(
       throw error;
     }
     await work.remove();
-    const report = reportOf(input, output, plan, settings, runner);
+    const report = await reportOf(input, output, plan, settings, runner);
     return { ...report, seconds: (performance.now() - started) / 1000 };
   });
 }

@@ -26,10 +26,9 @@ export function quantizedIn({ shards }: Checkpoint): {
   for (const { tensors } of shards.values())
     for (const [name, entry] of tensors) {
       const [, own] = splitName(name);
-      const why = `"${name}" is ${entry.dtype} [${entry.shape.join(', ')}]`;
       if (scaleName.test(own)) scaled.add(moduleWith(name));
-      if (companion.test(own) || isNarrow(entry) || isPacked(own, entry)) mark(modules, name, why);
-      else if (isPacked('weight', entry)) perhaps.push([moduleWith(name), why]);
+      if (companion.test(own) || isNarrow(entry) || isPacked(own, entry)) mark(modules, name, entry);
+      else if (isPacked('weight', entry)) perhaps.push([moduleWith(name), whyOf(name, entry)]);
     }
   // Integers that have a scale beside them.
   for (const [module, why] of perhaps)
@@ -41,10 +40,12 @@ export function quantizedIn({ shards }: Checkpoint): {
 }
 
 /** The first one of the codes themselves tells more than a scale does. */
-function mark(modules: Map<string, string>, name: string, why: string): void {
+function mark(modules: Map<string, string>, name: string, entry: TensorEntry): void {
   const module = moduleWith(name);
-  if (!modules.has(module) || /weight$|packed$|blocks$/.test(name)) modules.set(module, why);
+  if (!modules.has(module) || /weight$|packed$|blocks$/.test(name)) modules.set(module, whyOf(name, entry));
 }
+
+const whyOf = (name: string, { dtype, shape }: TensorEntry) => `"${name}" is ${dtype} [${shape.join(', ')}]`;
 
 const isNarrow = ({ dtype }: TensorEntry) => narrowFloat.test(dtype);
 

@@ -2,35 +2,44 @@ import { environment } from '../environment';
 import { floatBytes } from '../formats/safetensors/dtypes';
 import { plainMethod } from '../methods';
 import type { LayerReport } from '../types';
+import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
-import { bytesOf, specsOf } from '../encodings/safetensors/layout';
-import { layerName, type Plan, type PlannedWeight, skippedOf, weightBytes } from './plan';
+import type { Findings } from './findings';
+import type { Plan } from './plan';
+import { skippedOf, weightBytes } from './plan-views';
+import { layerName, type PlannedWeight } from './planned-weight';
 import type { UnitRunner } from './run-units';
 import type { CheckpointReport } from './types';
 
 /** What a run did. Its seconds and the bytes of its files are left for the caller. */
-export function reportOf(
+export async function reportOf(
   input: string,
   output: string,
   plan: Plan,
   { format }: CheckpointSettings,
   runner: UnitRunner,
-): Omit<CheckpointReport, 'seconds'> {
+): Promise<Omit<CheckpointReport, 'seconds'>> {
   const { before, after } = weightBytes(plan);
-  const layers = plan.weights.map((weight) => layerReport(weight, runner));
+  const turns = new Turns();
+  const layers: LayerReport[] = [];
+  for (const weight of plan.weights) {
+    if (turns.due) await turns.next();
+    layers.push(layerReport(weight, runner.findings));
+  }
   const kept = plan.left;
   const copied = { tensors: kept.size, bytes: 0 };
-  for (const { source } of plan.shards)
-    for (const [name, { byteLength }] of source.tensors) if (kept.has(name)) copied.bytes += byteLength;
+  if (kept.size > 0)
+    for (const { source } of plan.shards)
+      for (const [name, { byteLength }] of source.tensors) if (kept.has(name)) copied.bytes += byteLength;
   return {
     input,
     output,
     format,
     layers,
-    skipped: skippedOf(plan),
+    skipped: await skippedOf(plan, turns),
     bytes: {
       before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
-      after: plan.shards.reduce((sum, { layout }) => sum + layout.size, 0),
+      after: plan.shards.reduce((sum, { size }) => sum + size, 0),
       weightsBefore: before,
       weightsAfter: after,
     },
@@ -41,24 +50,16 @@ export function reportOf(
   };
 }
 
-function layerReport(weight: PlannedWeight, { facts }: UnitRunner): LayerReport {
+function layerReport(weight: PlannedWeight, findings: Findings): LayerReport {
   const { shape, dtype, layout, settings } = weight;
-  const found = [...(facts.get(weight) ?? [])].sort((a, b) => a.row - b.row);
-  const bytes = {
-    before: shape[0] * shape[1] * floatBytes[dtype],
-    after: bytesOf(specsOf(layout)),
-  };
-  let [error, signal, seconds] = [0, 0, 0];
-  for (const { facts: part } of found) {
-    if ('report' in part) return { ...part.report, bytes };
-    error += part.error;
-    signal += part.signal;
-    seconds += part.seconds;
-  }
+  const bytes = { before: shape[0] * shape[1] * floatBytes[dtype], after: layout.byteLength };
+  const found = findings.of(weight);
+  if ('report' in found) return { ...found.report, bytes };
+  const { error, signal, seconds } = found;
   return {
     name: layerName(weight),
     kind: 'Linear',
-    shape,
+    shape: [...shape],
     method: plainMethod,
     fellBackFrom: null,
     errorCorrection: false,

@@ -4,26 +4,27 @@ import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { describe } from '../options';
 import type { JobOptions } from '../types';
-import { Buffers, type Shared, sizeFor } from './buffers';
+import { Buffers, type Shared, sharedBytes, sizeFor } from './buffers';
 import type { CheckpointSettings } from './checkpoint-options';
-import { fitWeight, type FittedFacts, RecordedCache } from './fit-weight';
+import { Findings, type BatchFacts, type RowFacts, type UnitFacts } from './findings';
+import { fitWeight, RecordedCache } from './fit-weight';
 import { checksum } from './native-work';
-import { layerName, type PlannedWeight, rowsPerUnit, type ShardPlan, type Unit, unitKey } from './plan';
+import { type ShardPlan, unitKey } from './plan';
+import { layerName, type PlannedWeight } from './planned-weight';
+import { roundBatch, weightsOf } from './round-batch';
 import { Semaphore } from './semaphore';
 import type { ShardRun } from './shard-run';
+import {
+  type BatchUnit,
+  type FitUnit,
+  isWeight,
+  type RowsUnit,
+  rowsPerUnit,
+  type Target,
+  targetsOf,
+  type Unit,
+} from './units';
 import type { DoneUnit, WorkFolder } from './work-folder';
-
-/** Sums of squares over some rows, and how long they took. */
-export interface RowFacts {
-  error: number;
-  signal: number;
-  seconds: number;
-}
-
-type RowsUnit = Extract<Unit, { kind: 'rows' }>;
-
-/** What the units of a weight found. */
-export type UnitFacts = RowFacts | FittedFacts;
 
 /** Units on their way at a time: some are read, some computed, some written. */
 export const inFlight = 8;
@@ -34,8 +35,7 @@ const mostJobs = 4;
 
 /** Does all units, reading, computing and writing at the same time. */
 export class UnitRunner {
-  /** By weight, what was found about rows from `row` on. */
-  readonly facts = new Map<PlannedWeight, { row: number; facts: UnitFacts }[]>();
+  readonly findings: Findings;
   /** Bytes of input whose work an earlier run had done. */
   resumed = 0;
 
@@ -51,7 +51,9 @@ export class UnitRunner {
     private readonly settings: CheckpointSettings,
     private readonly work: WorkFolder,
     private readonly total: number,
+    weights: number,
   ) {
+    this.findings = new Findings(weights);
     this.memory = new Semaphore(settings.memory);
     this.jobs = Math.min(threadsFor(settings.options), mostJobs);
     this.compute = new Semaphore(this.jobs);
@@ -93,7 +95,7 @@ export class UnitRunner {
 
   private progress(unit: Unit): void {
     this.done += unit.cost;
-    const weight = 'weight' in unit ? unit.weight : undefined;
+    const weight = lastWeight(unit);
     this.options.onProgress?.({
       ...{ stage: 'quantize', done: this.done, total: this.total, unit: 'bytes' },
       ...(weight && { layer: layerName(weight) }),
@@ -102,43 +104,66 @@ export class UnitRunner {
 
   private async runUnit({ shard, unit, key }: Task): Promise<void> {
     await shard.open();
-    const length = lengthOf(unit);
+    const targets = targetsOf(unit);
     await this.memory.with(memoryOf(unit), async () => {
-      const output = this.buffers.take(length);
+      const output = this.buffers.take(lengthOf(targets));
       const before = this.work.done.get(key);
-      let facts: UnitFacts | null;
-      if (before && (await isThere(shard, unit, output, before))) {
+      let facts: UnitFacts | BatchFacts | null;
+      if (before && (await isThere(shard, targets, output, before))) {
         this.resumed += unit.cost;
-        facts = before.facts as UnitFacts | null;
+        facts = before.facts as typeof facts;
       } else {
         if (shard.complete) throw shard.damaged();
-        facts = await this.make(shard, unit, output);
-        await shard.write(output, unit.targets, this.options.signal);
-        await this.work.note(key, { checksum: await checksum(output), facts }, unit.cost > 0);
+        facts = await this.make(shard.plan, unit, output);
+        await shard.write(output, targets, this.options.signal);
+        await this.work.note(key, { checksum: await checksum(output), facts });
       }
-      if (facts && 'weight' in unit) this.keep(unit.weight, unit.kind === 'rows' ? unit.begin : 0, facts);
+      if (unit.kind === 'batch') this.findings.addBatch(weightsOf(unit), facts as BatchFacts);
+      else if (unit.kind !== 'copy')
+        this.findings.add(unit.weight, unit.kind === 'rows' ? unit.begin : 0, facts as UnitFacts);
       // Only here: of a job that was aborted, a thread may still be writing to it.
       this.buffers.give(output);
     });
   }
 
-  private keep(weight: PlannedWeight, row: number, facts: UnitFacts): void {
-    const known = this.facts.get(weight) ?? [];
-    known.push({ row, facts });
-    this.facts.set(weight, known);
-  }
-
   /** Fills `output` with the bytes of a unit's targets, one after the other. */
-  private async make({ plan }: ShardRun, unit: Unit, output: Shared): Promise<UnitFacts | null> {
+  private async make(plan: ShardPlan, unit: Unit, output: Shared): Promise<UnitFacts | BatchFacts | null> {
     const { source } = plan;
-    if (unit.kind === 'copy') await source.fill(output, unit.position);
-    else if (unit.kind === 'constant') output.set(unit.data);
-    else if (unit.kind === 'rows') return this.round(plan, unit, output);
-    else
+    if (unit.kind === 'batch') return this.batch(plan, unit, output);
+    if (unit.kind === 'rows') return this.round(plan, unit, output);
+    if (unit.kind === 'fit')
       return this.compute.with(this.jobs, () =>
         fitWeight(source, unit.weight, partsOf(unit, output), this.recorded, this.settings),
       );
+    await source.fill(output, unit.position);
     return null;
+  }
+
+  private async batch(plan: ShardPlan, unit: BatchUnit, output: Shared): Promise<BatchFacts> {
+    const { signal } = this.options;
+    const input = this.buffers.take(unit.cost);
+    await plan.source.fill(input, unit.position);
+    let seconds = 0;
+    const rounding = this.compute.with(1, async () => {
+      const started = performance.now();
+      const found = await roundBatch(unit, input, output, signal);
+      seconds = (performance.now() - started) / 1000;
+      return found;
+    });
+    const sums = await rounding.catch(async (error: unknown) => {
+      signal?.throwIfAborted();
+      // Which weight it is, is told by rounding each by itself.
+      for (const weight of weightsOf(unit)) await this.roundAlone(plan, weight);
+      throw located(plan.source.path, error);
+    });
+    this.buffers.give(input);
+    return { sums, seconds };
+  }
+
+  private async roundAlone(plan: ShardPlan, weight: PlannedWeight): Promise<void> {
+    const end = weight.shape[0];
+    const unit: RowsUnit = { kind: 'rows', cost: 0, weight, begin: 0, end, places: [0, 0, 0, 0] };
+    await this.round(plan, unit, sharedBytes(weight.layout.byteLength));
   }
 
   /** Plain rounding; of a format that mixes a weight's rows, all of them, some at a time. */
@@ -146,7 +171,7 @@ export class UnitRunner {
     const { weight, begin, end } = unit;
     const [, cols] = weight.shape;
     const { layout, settings, dtype } = weight;
-    const [codes, scales = null, zeroPoints = null] = partsOf(unit, output);
+    const [codes, scales, zeroPoints] = partsOf(unit, output);
     const rowBytes = cols * floatBytes[dtype];
     const facts = { error: 0, signal: 0, seconds: 0 };
     for (let row = begin; row < end; row += rowsPerUnit(rowBytes)) {
@@ -158,7 +183,7 @@ export class UnitRunner {
         const found = await finish(
           () =>
             binding().roundRows({
-              ...{ input, type: dtype, rows, cols, codes: codes!, scales, zeroPoints },
+              ...{ input, type: dtype, rows, cols, codes: codes, scales, zeroPoints },
               ...{ groupSize: settings.groupSize, grid: settings.grid, levels: settings.levels },
               ...{ scale: settings.scale, bits: settings.bits },
               // To start others would take longer.
@@ -182,21 +207,46 @@ export class UnitRunner {
 }
 
 /** Whether the bytes of a unit that was done are still there. */
-async function isThere(shard: ShardRun, unit: Unit, bytes: Uint8Array, before: DoneUnit): Promise<boolean> {
-  return (await shard.fill(bytes, unit.targets)) && (await checksum(bytes)) === before.checksum;
+async function isThere(
+  shard: ShardRun,
+  targets: readonly Target[],
+  bytes: Uint8Array,
+  before: DoneUnit,
+): Promise<boolean> {
+  return (await shard.fill(bytes, targets)) && (await checksum(bytes)) === before.checksum;
 }
 
-/** The parts of an output, in the order of the unit's targets. */
-function partsOf({ targets }: Unit, output: Shared): Shared[] {
+/** Where a weight's codes, scales and zero points go; constants, which are known, are put there. */
+function partsOf(
+  unit: RowsUnit | FitUnit,
+  output: Shared,
+): [codes: Shared, scales: Shared | null, zeroPoints: Shared | null] {
+  const { scales, zeroPoints, constants } = unit.weight.layout;
   let at = 0;
-  return targets.map(({ length }) => output.subarray(at, (at += length)));
+  const parts = targetsOf(unit).map(({ length }) => output.subarray(at, (at += length)));
+  for (const [i, { data }] of constants.entries()) {
+    const part = parts[parts.length - constants.length + i]!;
+    if (part.length > 0) part.set(data());
+  }
+  return [parts[0]!, scales ? parts[1]! : null, zeroPoints ? parts[2]! : null];
 }
 
-const lengthOf = ({ targets }: Unit) => targets.reduce((sum, { length }) => sum + length, 0);
+const lengthOf = (targets: readonly Target[]) => targets.reduce((sum, { length }) => sum + length, 0);
+
+/** The weight that progress tells of. */
+function lastWeight(unit: Unit): PlannedWeight | undefined {
+  if (unit.kind !== 'batch') return unit.kind === 'copy' ? undefined : unit.weight;
+  for (let i = unit.pieces.length - 1; i >= 0; i--) {
+    const piece = unit.pieces[i]!;
+    if (isWeight(piece)) return piece;
+  }
+  return undefined;
+}
 
 /** Bytes of the buffers that a unit takes; a fit's own memory, which no buffer can be, is not among them. */
 export function memoryOf(unit: Unit): number {
-  const output = sizeFor(lengthOf(unit));
+  const output = sizeFor(lengthOf(targetsOf(unit)));
+  if (unit.kind === 'batch') return output + sizeFor(unit.cost);
   if (unit.kind !== 'rows') return output;
   const rowBytes = unit.weight.shape[1] * floatBytes[unit.weight.dtype];
   return output + sizeFor(Math.min(unit.cost, rowsPerUnit(rowBytes) * rowBytes));

@@ -3,7 +3,8 @@ import { VertexqError } from '../errors';
 import { OutputFile } from '../files';
 import { InputFile } from '../formats/input-file';
 import type { SafetensorsFile } from '../formats/safetensors/file';
-import type { ShardPlan, Target } from './plan';
+import type { ShardPlan } from './plan';
+import type { Target } from './units';
 
 /** A file of the output, being made, or made by an earlier run. */
 export class ShardRun {
@@ -32,14 +33,20 @@ export class ShardRun {
   private async openOnce(): Promise<void> {
     // A file under the name while another is on its way, or with units that are not done, is of an earlier run: it will be replaced.
     const own = this.done && (await sizeOf(this.partial)) === undefined;
-    if (own && (await sizeOf(this.path)) === this.plan.layout.size) {
+    let at = 0;
+    if (own && (await sizeOf(this.path)) === this.plan.size) {
       this.made = await InputFile.open(this.path);
-      const head = await this.made.read(0, this.plan.layout.head.length);
-      if (Buffer.compare(head, this.plan.layout.head) === 0) return;
-      throw this.damaged();
+      for (const piece of this.plan.head) {
+        if (Buffer.compare(await this.made.read(at, piece.length), piece) !== 0) throw this.damaged();
+        at += piece.length;
+      }
+      return;
     }
     this.making = await OutputFile.create(this.path, this.partial, true);
-    await this.making.write(this.plan.layout.head, 0);
+    for (const piece of this.plan.head) {
+      await this.making.write(piece, at);
+      at += piece.length;
+    }
   }
 
   /** Whether the interrupted run completed the file. */
@@ -58,7 +65,8 @@ export class ShardRun {
   async write(bytes: Uint8Array, targets: readonly Target[], signal: AbortSignal | undefined): Promise<void> {
     let at = 0;
     for (const { position, length } of targets) {
-      await this.making!.write(bytes.subarray(at, at + length), position, signal);
+      const part = bytes.subarray(at, at + length);
+      if (length > 0) await this.making!.write(part, this.plan.dataStart + position, signal);
       at += length;
     }
   }
@@ -68,8 +76,9 @@ export class ShardRun {
     let at = 0;
     for (const { position, length } of targets) {
       const part = bytes.subarray(at, at + length);
-      if (this.made) await this.made.fill(part, position);
-      else if (!(await this.making!.fill(part, position))) return false;
+      const from = this.plan.dataStart + position;
+      if (this.made) await this.made.fill(part, from);
+      else if (!(await this.making!.fill(part, from))) return false;
       at += length;
     }
     return true;

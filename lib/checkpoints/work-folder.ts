@@ -27,7 +27,7 @@ export interface DoneUnit {
  */
 export class WorkFolder {
   private last: Promise<unknown> = Promise.resolve();
-  private noted = 0;
+  private noted = false;
   private readonly parts = new Set<string>();
 
   private constructor(
@@ -82,12 +82,12 @@ export class WorkFolder {
     return join(this.path, `${name}.part`);
   }
 
-  /** Notes that a unit is done: after its bytes were written. `worth`: whether it was any work. Rejects with ERR_VERTEXQ_FILE. */
-  async note(key: string, unit: DoneUnit, worth: boolean): Promise<void> {
+  /** Notes that a unit is done: after its bytes were written. Rejects with ERR_VERTEXQ_FILE. */
+  async note(key: string, unit: DoneUnit): Promise<void> {
     const line = JSON.stringify([key, unit.checksum, unit.facts]);
     const append = this.last.then(() => this.journal.appendFile(`${digest(line)} ${line}\n`));
     this.last = append.catch(() => {});
-    if (worth) this.noted++;
+    this.noted = true;
     await append.catch((cause: Error) => {
       throw new VertexqError('ERR_VERTEXQ_FILE', `${this.path} cannot be written: ${cause.message}`, {
         cause,
@@ -97,7 +97,7 @@ export class WorkFolder {
 
   /** Whether there is nothing in it to go on with. */
   get isEmpty(): boolean {
-    return this.done.size === 0 && this.noted === 0;
+    return this.done.size === 0 && !this.noted;
   }
 
   /** Lets go of the folder; what is done stays. */
@@ -214,6 +214,11 @@ function requireSame(path: string, before: string, manifest: Manifest, resume: b
       { cause },
     );
   }
+  if (parsed['units'] !== manifest['units'])
+    throw new VertexqError(
+      'ERR_VERTEXQ_RESUME',
+      `The interrupted run in ${path} was of another version of vertexq${versionIn(parsed)}, which cut the work into other pieces: it cannot be gone on with. Remove that folder to start anew.`,
+    );
   const difference = firstDifference(parsed, JSON.parse(JSON.stringify(manifest)), '');
   if (difference !== undefined)
     throw new VertexqError(
@@ -221,6 +226,9 @@ function requireSame(path: string, before: string, manifest: Manifest, resume: b
       `The interrupted run in ${path} was of something else: ${difference}. Give what it had, or remove that folder to start anew.`,
     );
 }
+
+const versionIn = ({ vertexq }: Record<string, unknown>) =>
+  typeof vertexq === 'string' ? ` (${vertexq})` : '';
 
 function firstDifference(before: unknown, now: unknown, where: string): string | undefined {
   if (isObject(before) && isObject(now)) {

@@ -147,6 +147,19 @@ export interface NativeRows extends NativePacked {
   scale: 'max' | 'search';
 }
 
+/** Whole weights in one buffer, which become parts of another: they differ in their shapes alone. */
+export interface NativeMany extends Pick<
+  NativeRows,
+  'input' | 'type' | 'grid' | 'levels' | 'scale' | 'threads' | 'bits' | keyof NativePacking
+> {
+  output: Uint8Array;
+  /**
+   * Seven numbers of each: its rows and columns, the size of its groups, where it begins in `input`, and where its codes, scales and zero
+   * points (-1: none) do in `output`.
+   */
+  places: Float64Array;
+}
+
 /** Rows whose codes are known. */
 export interface NativeCoded extends NativePacked {
   input: Int8Array;
@@ -163,6 +176,8 @@ export interface Binding {
   methods: unknown;
   /** Sums of squares: of what rounding changed, and of the weights. */
   roundRows(rows: NativeRows): NativeJob<Norms>;
+  /** The same of many weights: two numbers of each. */
+  roundMany(weights: NativeMany): NativeJob<Float64Array>;
   packRows(rows: NativeCoded): NativeJob<void>;
   /** Whether all numbers are finite. */
   widen(numbers: {

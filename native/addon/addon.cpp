@@ -64,6 +64,7 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("quantize", Napi::Function::New<guarded<quantize>>(env, "quantize"));
   exports.Set("methods", methodsToJs(env));
   exports.Set("roundRows", Napi::Function::New<guarded<roundRows>>(env, "roundRows"));
+  exports.Set("roundMany", Napi::Function::New<guarded<roundMany>>(env, "roundMany"));
   exports.Set("packRows", Napi::Function::New<guarded<packRows>>(env, "packRows"));
   exports.Set("widen", Napi::Function::New<guarded<widenNumbers>>(env, "widen"));
   exports.Set("checksum", Napi::Function::New<guarded<checksumOf>>(env, "checksum"));

@@ -2,8 +2,11 @@
 
 #include <cinttypes>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #ifndef _WIN32
 #include <sys/file.h>
@@ -42,9 +45,9 @@ struct Job {
   unsigned threads;
 };
 
-AlphabetOptions alphabetOf(const Napi::CallbackInfo& info, const Arguments& given, std::size_t cols) {
+/** All but the size of the groups. */
+AlphabetOptions alphabetOf(const Napi::CallbackInfo& info, const Arguments& given) {
   AlphabetOptions alphabet;
-  alphabet.groupSize = sizeOf(given, "groupSize", 1, static_cast<std::int64_t>(cols));
   if (!given.has("grid")) return alphabet;
   alphabet.grid = given.choice<Grid>(
       "grid", {{"integer", Grid::Integer}, {"asymmetric", Grid::Asymmetric}, {"zero-free", Grid::ZeroFree}});
@@ -56,12 +59,10 @@ AlphabetOptions alphabetOf(const Napi::CallbackInfo& info, const Arguments& give
   return alphabet;
 }
 
-/** Where packed rows go, with every part as long as what will be written to it. */
-Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
-  Job job;
-  job.rows = sizeOf(given, "rows", 1, kMaxRows);
-  job.cols = sizeOf(given, "cols", 1, kMaxFeatures);
-  job.alphabet = alphabetOf(info, given, job.cols);
+/** How rows are packed; their shape and place are left for the caller. */
+Job schemeOf(const Napi::CallbackInfo& info, const Arguments& given) {
+  Job job{};
+  job.alphabet = alphabetOf(info, given);
   job.threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
   PackedRows& to = job.to;
   to.order = given.choice<PackedOrder>("order", {{"neuron-major", PackedOrder::NeuronMajor},
@@ -69,25 +70,84 @@ Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
                                                  {"values", PackedOrder::Values}});
   to.bits = static_cast<int>(given.integer("bits", 1, 8));
   to.type = typeOf(given, "outType");
+  to.zeroShift = static_cast<int>(given.integer("zeroShift", -1, 0));
+  return job;
+}
+
+/** Bytes of what rows become. */
+struct PartSizes {
+  std::size_t codes, scales, zeroPoints;
+};
+
+PartSizes partSizesOf(const Napi::Env& env, const Job& job) {
+  const PackedRows& to = job.to;
+  const std::size_t groups = groupsOf(job.cols, job.alphabet.groupSize), type = bytesOf(to.type);
+  if (to.order == PackedOrder::Values) return {product(env, {job.rows, job.cols, type}), 0, 0};
+  const bool transposed = to.order == PackedOrder::InputMajor;
+  const std::size_t rows = transposed ? to.outFeatures : job.rows;
+  if (transposed && to.outFeatures * static_cast<std::size_t>(to.bits) % 32 != 0)
+    throw Napi::TypeError::New(env, "Expected \"outFeatures\" codes to fill whole words");
+  return {product(env, {rows, wordsFor(job.cols, to.bits), 4}), product(env, {rows, groups, type}),
+          product(env, {groups, wordsFor(rows, to.bits), 4})};
+}
+
+/** Where packed rows go, with every part as long as what will be written to it. */
+Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
+  Job job = schemeOf(info, given);
+  job.cols = sizeOf(given, "cols", 1, kMaxFeatures);
+  job.alphabet.groupSize = sizeOf(given, "groupSize", 1, static_cast<std::int64_t>(job.cols));
+  job.rows = sizeOf(given, "rows", 1, kMaxRows);
+  PackedRows& to = job.to;
   to.outFeatures = sizeOf(given, "outFeatures", 1, kMaxRows);
   to.firstRow = sizeOf(given, "firstRow", 0, static_cast<std::int64_t>(to.outFeatures - 1));
   if (job.rows > to.outFeatures - to.firstRow || to.firstRow % kRowBlock != 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"firstRow\" to begin a block, and all rows to be there");
-  to.zeroShift = static_cast<int>(given.integer("zeroShift", -1, 0));
-  const std::size_t groups = groupsOf(job.cols, job.alphabet.groupSize), type = bytesOf(to.type);
-  if (to.order == PackedOrder::Values) {
-    to.codes = given.room("codes", product(info.Env(), {job.rows, job.cols, type})).data;
-    return job;
-  }
-  const bool transposed = to.order == PackedOrder::InputMajor;
-  const std::size_t rows = transposed ? to.outFeatures : job.rows;
-  if (transposed && to.outFeatures * static_cast<std::size_t>(to.bits) % 32 != 0)
-    throw Napi::TypeError::New(info.Env(), "Expected \"outFeatures\" codes to fill whole words");
-  to.codes = given.room("codes", product(info.Env(), {rows, wordsFor(job.cols, to.bits), 4})).data;
-  to.scales = given.room("scales", product(info.Env(), {rows, groups, type})).data;
-  if (given.has("zeroPoints"))
-    to.zeroPoints = given.room("zeroPoints", product(info.Env(), {groups, wordsFor(rows, to.bits), 4})).data;
+  const PartSizes sizes = partSizesOf(info.Env(), job);
+  to.codes = given.room("codes", sizes.codes).data;
+  if (to.order == PackedOrder::Values) return job;
+  to.scales = given.room("scales", sizes.scales).data;
+  if (given.has("zeroPoints")) to.zeroPoints = given.room("zeroPoints", sizes.zeroPoints).data;
   return job;
+}
+
+/** Of one weight among many: its shape, the size of its groups, and where its input, codes, scales and zero points begin. */
+struct Places {
+  double rows, cols, groupSize, input, codes, scales, zeroPoints;
+};
+
+/** A whole weight among many. */
+struct One {
+  RawRows rows;
+  std::size_t groupSize;
+  PackedRows to;
+};
+
+/** The memory of `bytes` from `begin` on. Throws unless there are so many. */
+unsigned char* within(const Napi::Env& env, const Bytes& bytes, double begin, std::size_t length) {
+  // NaN is not, either.
+  if (!(begin >= 0 && begin <= static_cast<double>(bytes.size)) ||
+      length > bytes.size - static_cast<std::size_t>(begin))
+    throw Napi::RangeError::New(env, "A weight does not lie within \"input\" and \"output\"");
+  return bytes.data + static_cast<std::size_t>(begin);
+}
+
+One oneOf(const Napi::Env& env, const Places& at, Job job, FloatType type, const Bytes& input, const Bytes& output) {
+  const auto size = [&](double value, double most) {
+    if (!(value >= 1 && value <= most))
+      throw Napi::RangeError::New(env, "Expected every weight to have a shape and groups");
+    return static_cast<std::size_t>(value);
+  };
+  job.rows = job.to.outFeatures = size(at.rows, static_cast<double>(kMaxRows));
+  job.cols = size(at.cols, static_cast<double>(kMaxFeatures));
+  job.alphabet.groupSize = size(at.groupSize, static_cast<double>(job.cols));
+  const PartSizes sizes = partSizesOf(env, job);
+  job.to.codes = within(env, output, at.codes, sizes.codes);
+  if (job.to.order != PackedOrder::Values) {
+    job.to.scales = within(env, output, at.scales, sizes.scales);
+    if (at.zeroPoints >= 0) job.to.zeroPoints = within(env, output, at.zeroPoints, sizes.zeroPoints);
+  }
+  const std::size_t length = product(env, {job.rows, job.cols, bytesOf(type)});
+  return {{within(env, input, at.input, length), type, job.rows, job.cols}, job.alphabet.groupSize, job.to};
 }
 
 }  // namespace
@@ -112,6 +172,43 @@ Napi::Value roundRows(const Napi::CallbackInfo& info) {
         return object;
       },
       given.hold());
+}
+
+Napi::Value roundMany(const Napi::CallbackInfo& info) {
+  const Arguments given(info);
+  const Job scheme = schemeOf(info, given);
+  const FloatType type = typeOf(given, "type");
+  const auto rule = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
+  const Bytes input = given.bytes("input", 0), output = given.room("output", 0);
+  const Bytes places = given.bytes("places", 0);
+  HeldMemory held = given.hold();  // what it has copied is there from now on
+  auto weights = std::make_shared<std::vector<One>>();
+  weights->reserve(places.size / sizeof(Places));
+  for (std::size_t i = 0; i + sizeof(Places) <= places.size; i += sizeof(Places)) {
+    Places at;
+    std::memcpy(&at, places.data + i, sizeof at);
+    weights->push_back(oneOf(info.Env(), at, scheme, type, input, output));
+  }
+  auto sums = std::make_shared<std::vector<RowSums>>(weights->size());
+  return startJob(
+      info.Env(),
+      [scheme, rule, weights, sums](JobControl& control) {
+        AlphabetOptions alphabet = scheme.alphabet;
+        for (std::size_t i = 0; i < weights->size(); ++i) {
+          const One& one = (*weights)[i];
+          alphabet.groupSize = one.groupSize;
+          (*sums)[i] = vertexq::roundRows(one.rows, alphabet, rule, one.to, scheme.threads, control);
+        }
+      },
+      [sums](Napi::Env env) {
+        Napi::Float64Array numbers = Napi::Float64Array::New(env, 2 * sums->size());
+        for (std::size_t i = 0; i < sums->size(); ++i) {
+          numbers[2 * i] = (*sums)[i].error;
+          numbers[2 * i + 1] = (*sums)[i].signal;
+        }
+        return numbers;
+      },
+      std::move(held));
 }
 
 Napi::Value packRows(const Napi::CallbackInfo& info) {

@@ -134,6 +134,23 @@ function scenarios(folder: string): Record<string, () => Promise<unknown>> {
         undefined,
       );
     },
+    'many weights': async () => {
+      const output = new Uint8Array(512);
+      const sums = await finish(
+        () =>
+          faulty.roundMany({
+            ...{ input: new Uint8Array(random(192, 6).buffer), output, threads, type: 'F32', outType: 'F16' },
+            ...{ grid: 'asymmetric', levels: 15, scale: 'search', order: 'neuron-major', bits: 4 },
+            // Two of different shapes: 8 × 8 in groups of 4, 4 × 32.
+            ...{
+              zeroShift: 0,
+              places: Float64Array.of(8, 8, 4, 0, 0, 200, 240, 4, 32, 32, 256, 64, 300, 320),
+            },
+          }),
+        undefined,
+      );
+      return [...sums, ...output];
+    },
     'a network': () =>
       quantizeModel(model, out, { threads }).then(({ layers }) => layers.map(({ error }) => error)),
     'a checkpoint': async () => {

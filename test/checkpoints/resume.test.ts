@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path';
 import { type CheckpointOptions, quantizeCheckpoint } from '../../lib/index';
 import { temporaryFolder } from '../formats/files';
-import { fileOf, smallModel, tensor, writeFolder } from './make';
+import { fileOf, smallModel, tensor, type Tensors, writeFolder } from './make';
 
 const repository = join(__dirname, '..', '..');
 const child = join(__dirname, 'children', 'quantize.ts');
@@ -97,7 +97,7 @@ test('an interrupted run does not do again what is done, but what is damaged', a
   await quantizeCheckpoint(input, whole, { groupSize: 32 });
   for (const damage of ['none', 'journal', 'part', 'final'] as const) {
     rmSync(output, { recursive: true, force: true });
-    await interrupted(input, output, { groupSize: 32 }, damage === 'final' ? 24 : 8);
+    await interrupted(input, output, { groupSize: 32 }, damage === 'final' ? 14 : 8);
     const work = join(output, '.vertexq');
     t.true(existsSync(join(work, 'manifest.json')));
     await t.throwsAsync(quantizeCheckpoint(input, output, { groupSize: 32 }), {
@@ -131,7 +131,7 @@ test('a run that was killed while it cleaned up, and then again, is resumed too'
   await quantizeCheckpoint(input, whole, options);
   // Then there are files of the same names, sizes and headers already: the same bytes, or as if it were, others.
   for (const scale of ['search', 'max'] as const)
-    for (const units of [8, 12, 16, 20, 24]) {
+    for (const units of [4, 7, 10, 12, 14]) {
       await quantizeCheckpoint(input, output, { ...options, scale });
       mkdirSync(join(output, '.vertexq'));
       await interrupted(input, output, options, units);
@@ -147,7 +147,7 @@ test('a single file is resumed too', async (t) => {
   const [input, whole, output] = ['in', 'whole', 'out'].map((name) =>
     join(folder, `${name}.safetensors`),
   ) as [string, string, string];
-  writeFileSync(input, fileOf(smallModel('F16')[0]!));
+  writeFileSync(input, fileOf(Object.assign({}, ...smallModel('F16')) as Tensors));
   for (const format of ['compressed-tensors', 'gptq'] as const) {
     await quantizeCheckpoint(input, whole, { format, groupSize: 16 });
     await interrupted(input, output, { format, groupSize: 16 }, 5);

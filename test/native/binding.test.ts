@@ -125,6 +125,46 @@ test('trust 27: memory that is transferred, shrunk or grown away in the middle o
   for (const line of lines) t.regex(line, /(shared|inputs) true$|outputs TypeError8$/, line);
 });
 
+test('trust 16, 27: weights that do not lie within what was given, and memory that is taken away meanwhile', (t) => {
+  t.is(
+    direct(
+      t,
+      `const many = { type: 'F32', grid: 'integer', levels: 15, scale: 'max', threads: 1, order: 'neuron-major', bits: 4, outType: 'F32',
+        zeroShift: 0, input: new Float32Array(64).fill(0.5), output: new Uint8Array(64) };
+      // Rows, columns, groups, and where the input, codes, scales and zero points begin.
+      const good = [4, 8, 8, 128, 0, 16, -1];
+      const at = (...places) => told(() => a.roundMany({ ...many, output: new Uint8Array(64), places: Float64Array.from(places.flat()) }));
+      console.log(await at(good), await at(good, good, [8, 8, 4, 0, 0, 0, -1]), await at());
+      const most = 2 ** 31 - 1;
+      const values = [[NaN, 0, -1, 5, most, 2 ** 53, Infinity], [NaN, 0, -1, 9, most, 2 ** 64], [NaN, 0, -1, 9, Infinity], [NaN, -1, 129, 2 ** 64, Infinity],
+        [NaN, -1, 49, 2 ** 64, Infinity], [NaN, -1, 49, 2 ** 64], [61, 2 ** 64, Infinity]];
+      for (const [i, list] of values.entries())
+        for (const value of list)
+          console.log(await at(good, good.map((old, j) => (i === j ? value : old))));
+      for (const order of ['input-major', 'values'])
+        console.log(await told(() => a.roundMany({ ...many, order, places: Float64Array.from([4, 8, 8, 128, 33, 0, 0]) })));
+      const take = (array) => structuredClone(array, { transfer: [array.buffer] });
+      for (const name of ['input', 'output', 'places']) {
+        const given = { ...many, input: new Float32Array(64), output: new Uint8Array(64), places: Float64Array.from(good) };
+        console.log(await told(() => a.roundMany({ ...given, get places() { take(given[name]); return given.places; } })));
+        console.log(await told(() => a.roundMany({ ...given, places: Float64Array.from(good), [name]: new SharedArrayBuffer(512) })));
+        console.log(await told(() => a.roundMany({ ...given, places: Float64Array.from(good), [name]: undefined })));
+      }
+      const elastic = new Uint8Array(new ArrayBuffer(64, { maxByteLength: 128 }));
+      console.log(await told(() => a.roundMany({ ...many, output: elastic, places: Float64Array.from(good) })));
+      // Whoever changes the places later changes nothing.
+      const output = new Uint8Array(64), places = Float64Array.from(good);
+      const job = a.roundMany({ ...many, output, places });
+      places.fill(2 ** 40);
+      console.log((await job.promise)[1], output[31] !== 0, output.subarray(32).every((byte) => byte === 0));`,
+    )
+      .split('\n')
+      .map((line) => line.replaceAll(/^(Type|Range)Error$/g, 'refused'))
+      .join('\n'),
+    ['done done done', ...Array<string>(35 + 2 + 9 + 1).fill('refused'), '8 true true'].join('\n'),
+  );
+});
+
 test('trust 27: objects that only look like a Calibration, and its methods on others', (t) => {
   t.is(
     direct(

@@ -2,10 +2,9 @@ import { moduleOf, splitName } from '../../checkpoints/tensor-names';
 import type { InspectedWeight } from '../../checkpoints/types';
 import { type Checkpoint, entryOf } from '../../formats/safetensors/checkpoint';
 import type { FloatDtype } from '../../formats/safetensors/dtypes';
-import type { TensorEntry } from '../../formats/safetensors/header';
 import type { Scheme } from '../encoding';
-import type { CheckpointEncoding, ConfiguredWeight } from './encoding';
-import { type WeightLayout, words } from './layout';
+import type { CheckpointEncoding, ConfiguredWeight, Shape } from './encoding';
+import { layoutOfParts, part, type WeightLayout, words } from './layout';
 import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
 
 const name = 'compressed-tensors';
@@ -29,32 +28,31 @@ export const compressedTensors: CheckpointEncoding = {
   found: { method: name, formatKey: 'format', codes: codesSuffix, weightOf },
 };
 
-function layoutOf(weight: string, { dtype, shape }: TensorEntry, scheme: Scheme): WeightLayout {
-  const [outFeatures, inFeatures] = shape as [number, number];
+function layoutOf([outFeatures, inFeatures]: Shape, dtype: FloatDtype, scheme: Scheme): WeightLayout {
   const { bits, grid } = scheme;
   const groups = Math.ceil(inFeatures / scheme.groupSize);
-  const outType = dtype === 'F64' ? 'F32' : (dtype as FloatDtype);
-  const spec = (part: string, type: string, dims: number[]) => ({
-    ...{ name: `${moduleOf(weight)}.weight_${part}`, dtype: type, shape: dims },
-  });
-  return {
+  const outType = dtype === 'F64' ? 'F32' : dtype;
+  const hasZeroPoints = grid === 'asymmetric';
+  return layoutOfParts({
     packing: { order: 'neuron-major', outType, zeroShift: 0 },
     stored: { scales: outType, values: null },
-    codes: spec('packed', 'I32', [outFeatures, words(inFeatures, bits)]),
-    scales: spec('scale', outType, [outFeatures, groups]),
-    zeroPoints: grid === 'asymmetric' ? spec('zero_point', 'I32', [words(outFeatures, bits), groups]) : null,
+    codes: part(codesSuffix, 'I32', [outFeatures, words(inFeatures, bits)]),
+    scales: part('.weight_scale', outType, [outFeatures, groups]),
+    zeroPoints: hasZeroPoints ? part('.weight_zero_point', 'I32', [words(outFeatures, bits), groups]) : null,
     constants: [
       {
-        spec: spec('shape', 'I64', [2]),
-        data: new Uint8Array(BigInt64Array.of(BigInt(outFeatures), BigInt(inFeatures)).buffer),
+        part: part('.weight_shape', 'I64', [2]),
+        data: () => new Uint8Array(BigInt64Array.of(BigInt(outFeatures), BigInt(inFeatures)).buffer),
       },
     ],
-  };
+  });
 }
 
 /** One group of weights per scheme; the most frequent one is for all linear layers, the others name theirs. */
 function config(weights: readonly ConfiguredWeight[]): Record<string, unknown> {
   const schemes = new Map<string, { scheme: Record<string, unknown>; names: string[] }>();
+  // Very many weights share one object.
+  const namesOf = new Map<Scheme, string[]>();
   const ignore = new Set<string>();
   let quantizesHead = false;
   for (const [weight, own] of weights) {
@@ -64,11 +62,15 @@ function config(weights: readonly ConfiguredWeight[]): Record<string, unknown> {
       continue;
     }
     quantizesHead ||= module === 'lm_head';
-    const scheme = weightScheme(own);
-    const key = JSON.stringify(scheme);
-    const known = schemes.get(key) ?? { scheme, names: [] };
-    known.names.push(module);
-    schemes.set(key, known);
+    let names = namesOf.get(own);
+    if (!names) {
+      const scheme = weightScheme(own);
+      const key = JSON.stringify(scheme);
+      const known = schemes.get(key) ?? { scheme, names: [] };
+      schemes.set(key, known);
+      namesOf.set(own, (names = known.names));
+    }
+    names.push(module);
   }
   for (const module of leftWhole(weights)) ignore.add(`re:^${literal(module)}\\.`);
   // A head that shares its weight with the embedding is not in the file, and is a linear layer all the same.

@@ -1,6 +1,6 @@
 import type { InspectedWeight } from '../../checkpoints/types';
 import type { Checkpoint } from '../../formats/safetensors/checkpoint';
-import type { TensorEntry } from '../../formats/safetensors/header';
+import type { FloatDtype } from '../../formats/safetensors/dtypes';
 import type { Encoding, Scheme } from '../encoding';
 import type { WeightLayout } from './layout';
 
@@ -15,7 +15,7 @@ export interface CheckpointEncoding extends Encoding {
   /** Why it cannot hold a weight of this shape; undefined where it can. */
   unfit(shape: Shape, scheme: Scheme): string | undefined;
   /** What a weight becomes that it can hold. */
-  layout(name: string, entry: TensorEntry, scheme: Scheme): WeightLayout;
+  layout(shape: Shape, dtype: FloatDtype, scheme: Scheme): WeightLayout;
   /**
    * What loaders find in `config.json`; null where they need nothing. `weights`: all matrices of linear layers, and what holds several;
    * `fused`: what some readers make one of, by path.

@@ -1,6 +1,6 @@
-import type { FloatDtype } from '../../formats/safetensors/dtypes';
 import { layerGrid } from '../../options';
 import type { CheckpointEncoding } from './encoding';
+import { layoutOfParts, part } from './layout';
 
 /** The values on the grid in the weight's own tensor. */
 export const float: CheckpointEncoding = {
@@ -9,14 +9,12 @@ export const float: CheckpointEncoding = {
   gridFor: layerGrid,
   check() {},
   unfit: () => undefined,
-  layout(name, { dtype, shape }) {
-    const outType = dtype as FloatDtype;
-    return {
-      packing: { order: 'values', outType, zeroShift: 0 },
-      stored: { scales: 'F32', values: outType === 'F16' || outType === 'BF16' ? outType : null },
-      ...{ codes: { name, dtype, shape }, scales: null, zeroPoints: null, constants: [] },
-    };
-  },
+  layout: (shape, dtype) =>
+    layoutOfParts({
+      packing: { order: 'values', outType: dtype, zeroShift: 0 },
+      stored: { scales: 'F32', values: dtype === 'F16' || dtype === 'BF16' ? dtype : null },
+      ...{ codes: part(null, dtype, shape), scales: null, zeroPoints: null, constants: [] },
+    }),
   config: () => null,
   configFile: null,
   warnings: () => [],

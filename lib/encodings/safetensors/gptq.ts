@@ -1,11 +1,10 @@
 import { moduleOf } from '../../checkpoints/tensor-names';
 import type { InspectedWeight } from '../../checkpoints/types';
 import { type Checkpoint, entryOf } from '../../formats/safetensors/checkpoint';
-import type { TensorEntry } from '../../formats/safetensors/header';
 import type { Scheme } from '../encoding';
 import type { CheckpointFormat } from '../names';
 import type { CheckpointEncoding, ConfiguredWeight, FoundWeights, Shape } from './encoding';
-import { type WeightLayout, words } from './layout';
+import { layoutOfParts, part, type WeightLayout, words } from './layout';
 import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
 
 /** Codes of these widths lie in words whole, or, 32 of 3 bits, in three of them. */
@@ -42,7 +41,7 @@ function row(name: CheckpointFormat, zeroShift: 0 | -1): Omit<CheckpointEncoding
     isPlain: false,
     groupSize: 'channel',
     unfit,
-    layout: (weight, entry, scheme) => layoutOf(weight, entry, scheme, zeroShift),
+    layout: (shape, _, scheme) => layoutOf(shape, scheme, zeroShift),
     config: (weights, fused) => config(name, weights, fused),
     configFile: 'quantize_config.json',
     warnings: () => [],
@@ -76,25 +75,20 @@ function gcd(a: number, b: number): number {
 }
 
 function layoutOf(
-  weight: string,
-  { shape }: TensorEntry,
+  [outFeatures, inFeatures]: Shape,
   { bits, groupSize }: Scheme,
   zeroShift: 0 | -1,
 ): WeightLayout {
-  const [outFeatures, inFeatures] = shape as [number, number];
   const groups = Math.ceil(inFeatures / groupSize);
-  const spec = (part: string, dtype: string, dims: number[]) => ({
-    ...{ name: `${moduleOf(weight)}.${part}`, dtype, shape: dims },
-  });
-  const indices = Int32Array.from({ length: inFeatures }, (_, i) => Math.floor(i / groupSize));
-  return {
+  const groupOf = () => Int32Array.from({ length: inFeatures }, (_, i) => Math.floor(i / groupSize));
+  return layoutOfParts({
     packing: { order: 'input-major', outType: 'F16', zeroShift },
     stored: { scales: 'F16', values: null },
-    codes: spec('qweight', 'I32', [words(inFeatures, bits), outFeatures]),
-    scales: spec('scales', 'F16', [groups, outFeatures]),
-    zeroPoints: spec('qzeros', 'I32', [groups, words(outFeatures, bits)]),
-    constants: [{ spec: spec('g_idx', 'I32', [inFeatures]), data: new Uint8Array(indices.buffer) }],
-  };
+    codes: part('.qweight', 'I32', [words(inFeatures, bits), outFeatures]),
+    scales: part('.scales', 'F16', [groups, outFeatures]),
+    zeroPoints: part('.qzeros', 'I32', [groups, words(outFeatures, bits)]),
+    constants: [{ part: part('.g_idx', 'I32', [inFeatures]), data: () => new Uint8Array(groupOf().buffer) }],
+  });
 }
 
 /** The most frequent width is for all; what differs, and what is left, is told module by module, and by the names of what is fused. */
@@ -108,21 +102,28 @@ function config(
     group_size: groupSize === Infinity ? -1 : groupSize,
     sym: grid !== 'asymmetric',
   });
+  // Very many weights share one object.
+  const keys = new Map<Scheme, string>();
+  const keyOf = (scheme: Scheme) => {
+    const key = keys.get(scheme) ?? JSON.stringify(own(scheme));
+    keys.set(scheme, key);
+    return key;
+  };
   const counts = new Map<string, number>();
   for (const [, scheme] of weights)
     if (scheme) {
-      const key = JSON.stringify(own(scheme));
+      const key = keyOf(scheme);
       counts.set(key, (counts.get(key) ?? 0) + 1);
     }
   const [common] = [...counts].sort(([, a], [, b]) => b - a)[0]!;
   const dynamic: Record<string, unknown> = {};
-  const tell = (pattern: string, scheme: Scheme | null) => {
-    if (!scheme) dynamic[`-:${pattern}`] = {};
-    else if (JSON.stringify(own(scheme)) !== common) dynamic[`+:${pattern}`] = own(scheme);
+  const tell = (module: string, scheme: Scheme | null) => {
+    if (!scheme) dynamic[`-:^${literal(module)}$`] = {};
+    else if (keyOf(scheme) !== common) dynamic[`+:^${literal(module)}$`] = own(scheme);
   };
-  for (const [weight, scheme] of weights) tell(`^${literal(moduleOf(weight))}$`, scheme);
-  for (const [path, scheme] of fused) tell(`^${literal(path)}$`, scheme);
-  for (const module of leftWhole(weights)) tell(`^${literal(module)}\\.`, null);
+  for (const [weight, scheme] of weights) tell(moduleOf(weight), scheme);
+  for (const [path, scheme] of fused) tell(path, scheme);
+  for (const module of leftWhole(weights)) dynamic[`-:^${literal(module)}\\.`] = {};
   return {
     quant_method: method,
     ...(JSON.parse(common) as object),

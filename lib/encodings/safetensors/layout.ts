@@ -1,28 +1,49 @@
+import { moduleOf } from '../../checkpoints/tensor-names';
 import { byteLengthOf } from '../../formats/safetensors/dtypes';
-import type { TensorSpec } from '../../formats/safetensors/layout';
+import { kindOf, type TensorKind } from '../../formats/safetensors/layout';
 import type { StoredTypes } from '../../layers/quantize-weights';
 import type { NativePacking } from '../../native/binding';
 
-/** The tensors that a weight becomes. */
+/** One of the tensors that a weight becomes. */
+export interface Part extends TensorKind {
+  /** What follows the module's name; null where the tensor is called as the weight is. */
+  suffix: string | null;
+  dtype: string;
+  shape: readonly number[];
+  byteLength: number;
+}
+
+/** The tensors that a weight becomes: the same of all weights of one shape, dtype and scheme. */
 export interface WeightLayout {
   /** How the addon packs it. */
   packing: NativePacking;
   /** What scales and values are rounded to. */
   stored: StoredTypes;
-  codes: TensorSpec;
-  scales: TensorSpec | null;
-  zeroPoints: TensorSpec | null;
+  codes: Part;
+  scales: Part | null;
+  zeroPoints: Part | null;
   /** Tensors that are known beforehand. */
-  constants: { spec: TensorSpec; data: Uint8Array }[];
+  constants: readonly { part: Part; data: () => Uint8Array }[];
+  /** All of them in this order. */
+  parts: readonly Part[];
+  /** Bytes of all of them. */
+  byteLength: number;
 }
 
-/** Bytes that some tensors take. */
-export const bytesOf = (specs: readonly (TensorSpec | null)[]): number =>
-  specs.reduce((sum, spec) => sum + (spec ? byteLengthOf(spec.dtype, spec.shape)! : 0), 0);
-
-export function specsOf({ codes, scales, zeroPoints, constants }: WeightLayout): TensorSpec[] {
-  return [codes, scales, zeroPoints, ...constants.map(({ spec }) => spec)].filter((spec) => spec !== null);
+export function part(suffix: string | null, dtype: string, shape: readonly number[]): Part {
+  return { suffix, dtype, shape, byteLength: byteLengthOf(dtype, shape)!, ...kindOf(dtype, shape) };
 }
+
+export function layoutOfParts(given: Omit<WeightLayout, 'parts' | 'byteLength'>): WeightLayout {
+  const { codes, scales, zeroPoints, constants } = given;
+  const all = [codes, scales, zeroPoints, ...constants.map((constant) => constant.part)];
+  const parts = all.filter((one) => one !== null);
+  return { ...given, parts, byteLength: parts.reduce((sum, { byteLength }) => sum + byteLength, 0) };
+}
+
+/** What a part of a weight is called. */
+export const partName = (weight: string, { suffix }: Part): string =>
+  suffix === null ? weight : moduleOf(weight) + suffix;
 
 /** 32-bit words that hold `count` codes. */
 export const words = (count: number, bits: number): number => Math.ceil((count * bits) / 32);
@@ -30,30 +51,29 @@ export const words = (count: number, bits: number): number => Math.ceil((count *
 /** Whether some of a weight's rows are written by themselves: each part is neuron by neuron. */
 export const isByRows = ({ packing }: WeightLayout): boolean => packing.order !== 'input-major';
 
-/** A weight's part of some rows: its bytes among all of the part's. */
-export interface RowPart {
-  name: string;
+/** Some rows' bytes among all of a part's. */
+export interface PartRange {
   begin: number;
   length: number;
 }
 
 /**
- * The parts of the rows [begin, end) of a weight with so many, codes first, then scales, then zero points, where they are there. `begin` is
- * a multiple of 32: there codes that are packed along the neurons begin at a word.
+ * What the rows [begin, end) of a weight with so many fill of each part; constants belong to the first rows. `begin` is a multiple of 32:
+ * there codes that are packed along the neurons begin at a word.
  */
-export function partsOfRows(
+export function rangesOfRows(
   layout: WeightLayout,
   outFeatures: number,
   begin: number,
   end: number,
-): RowPart[] {
-  const specs = [layout.codes, layout.scales, layout.zeroPoints].filter((spec) => spec !== null);
-  return specs.map((spec) => {
-    const [lines] = spec.shape as [number];
-    const lineBytes = bytesOf([spec]) / lines;
+): PartRange[] {
+  const computed = layout.parts.length - layout.constants.length;
+  return layout.parts.map(({ shape, byteLength }, i) => {
+    if (!isByRows(layout)) return { begin: 0, length: byteLength };
+    if (i >= computed) return { begin: 0, length: begin === 0 ? byteLength : 0 };
+    const [lines] = shape as [number];
     // Of packed neurons there are fewer lines than rows, the last of them perhaps not full.
-    const at = (row: number) => Math.floor((row * lines) / outFeatures) * lineBytes;
-    const [from, to] = isByRows(layout) ? [at(begin), at(end)] : [0, lines * lineBytes];
-    return { name: spec.name, begin: from, length: to - from };
+    const at = (row: number) => Math.floor((row * lines) / outFeatures) * (byteLength / lines);
+    return { begin: at(begin), length: at(end) - at(begin) };
   });
 }

@@ -25,6 +25,7 @@ export const literal = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|
 export function leftWhole(weights: readonly ConfiguredWeight[]): Set<string> {
   const whole = new Set(weights.filter(([name]) => !isWeightName(name)).map(([name]) => name));
   for (const [name, scheme] of weights) {
+    if (whole.size === 0) break;
     if (!scheme) continue;
     const parts = moduleOf(name).split('.');
     for (let i = 1; i < parts.length; i++) whole.delete(parts.slice(0, i).join('.'));

@@ -23,49 +23,137 @@ export interface Layout {
 
 /** Data begins at a multiple of this, so that it can be used where it lies. */
 const alignment = 8;
+/** Characters of a header that are made bytes at a time. */
+const pieceLength = 2 ** 16;
+
+/** Among the tensors of a file: those with wider elements, which are of a lower rank, lie before others. */
+export type Rank = 0 | 1 | 2 | 3;
+export const ranks: readonly Rank[] = [0, 1, 2, 3];
+
+/** The rank of a dtype: by whether its elements take 8 bytes, 4, 2 or 1. */
+export function rankOf(dtype: string): Rank {
+  return (3 - Math.log2(alignmentOf(dtype))) as Rank;
+}
+
+/** What a tensor is, as the header tells it, and where that puts it. */
+export interface TensorKind {
+  rank: Rank;
+  /** Its dtype and shape in the header's JSON. */
+  told: string;
+}
+
+export function kindOf(dtype: string, shape: readonly number[]): TensorKind {
+  return { rank: rankOf(dtype), told: `{"dtype":${JSON.stringify(dtype)},"shape":[${shape.join(',')}]` };
+}
 
 /**
- * The layout of some tensors, those with the widest elements first, so that all are aligned; else in the order given. Throws a RangeError for two of one name, ERR_VERTEXQ_FORMAT where it cannot be
- * written.
+ * Lays out a file's tensors, those with the widest elements first, so that all are aligned; else in the order given. They are given twice
+ * in the same order: `count` of each, then `place`. Nothing is kept of one but its bytes in the header.
+ */
+export class LayoutMaker {
+  private readonly bytes = ranks.map(() => 0);
+  private next: number[] | undefined;
+  private readonly headers = ranks.map(() => new Pieces());
+  private tensors = 0;
+
+  /** Throws ERR_VERTEXQ_FORMAT where it has no length. */
+  count(name: string, dtype: string, shape: readonly number[], byteLength: number | undefined): void {
+    const rank = rankOf(dtype);
+    this.tensors++;
+    this.bytes[rank]! += byteLength ?? NaN;
+    if (!Number.isSafeInteger(this.bytes[0]! + this.bytes[1]! + this.bytes[2]! + this.bytes[3]!))
+      throw new VertexqError(
+        'ERR_VERTEXQ_FORMAT',
+        `tensor ${describe(name)}, ${dtype} [${shape.join(', ')}], has no length that can be written`,
+      );
+  }
+
+  /** Where the tensor begins, after the header. */
+  place(name: string, { rank, told }: TensorKind, byteLength: number): number {
+    let sum = 0;
+    this.next ??= this.bytes.map((bytes) => (sum += bytes) - bytes);
+    const begin = this.next[rank]!;
+    const end = (this.next[rank] = begin + byteLength);
+    this.headers[rank]!.add(`,${JSON.stringify(name)}:${told},"data_offsets":[${begin},${end}]}`);
+    return begin;
+  }
+
+  /** The header with its length, in pieces. Throws ERR_VERTEXQ_FORMAT where it is too long. */
+  head(metadata: ReadonlyMap<string, string>): Uint8Array[] {
+    const first = new Pieces();
+    if (metadata.size > 0)
+      first.add(
+        `,"__metadata__":{${[...metadata].map((entry) => entry.map((text) => JSON.stringify(text)).join(':')).join(',')}}`,
+      );
+    const pieces = [first, ...this.headers].flatMap((header) => header.bytes());
+    const begin = Buffer.alloc(prefixBytes + 1, '{');
+    // Every member has a comma before it, and the first one must not.
+    if (pieces[0]) pieces[0] = pieces[0].subarray(1);
+    const textLength = lengthOf(pieces) + 2;
+    const length = Math.ceil(textLength / alignment) * alignment;
+    if (length > maxHeaderBytes)
+      throw new VertexqError(
+        'ERR_VERTEXQ_FORMAT',
+        `the header of ${this.tensors} tensors takes ${length} bytes, and at most ${maxHeaderBytes} are allowed`,
+      );
+    begin.writeBigUInt64LE(BigInt(length));
+    return [begin, ...pieces, Buffer.from('}'.padEnd(length - textLength + 1))];
+  }
+
+  /** Bytes of all tensors. */
+  get size(): number {
+    return this.bytes.reduce((sum, bytes) => sum + bytes, 0);
+  }
+}
+
+const lengthOf = (pieces: readonly Uint8Array[]) => pieces.reduce((sum, { length }) => sum + length, 0);
+
+/** A long text, as bytes but for its end. */
+class Pieces {
+  private readonly done: Uint8Array[] = [];
+  private rest = '';
+
+  add(text: string): void {
+    this.rest += text;
+    if (this.rest.length < pieceLength) return;
+    this.done.push(Buffer.from(this.rest));
+    this.rest = '';
+  }
+
+  bytes(): Uint8Array[] {
+    return this.rest === '' ? this.done : [...this.done, Buffer.from(this.rest)];
+  }
+}
+
+/**
+ * The layout of some tensors, of which all names and places are kept. Throws a RangeError for two of one name, ERR_VERTEXQ_FORMAT where it
+ * cannot be written.
  */
 export function layoutOf(
   specs: readonly TensorSpec[],
   metadata: ReadonlyMap<string, string> = new Map(),
 ): Layout {
-  const members: string[] = [];
-  if (metadata.size > 0)
-    members.push(
-      `"__metadata__":{${[...metadata].map((entry) => entry.map((text) => JSON.stringify(text)).join(':')).join(',')}}`,
-    );
-  const tensors = new Map<string, TensorEntry>();
-  let end = 0;
-  const ordered = [...specs].sort((a, b) => alignmentOf(b.dtype) - alignmentOf(a.dtype));
-  for (const { name, dtype, shape, byteLength = byteLengthOf(dtype, shape) } of ordered) {
-    if (byteLength === undefined || !Number.isSafeInteger(end + byteLength))
-      throw new VertexqError(
-        'ERR_VERTEXQ_FORMAT',
-        `tensor ${describe(name)}, ${dtype} [${shape.join(', ')}], has no length that can be written`,
-      );
-    if (name === '__metadata__' || tensors.has(name))
-      throw new RangeError(
-        `Two things in one file would be called ${describe(name)}: tensors of a safetensors file have names of their own`,
-      );
-    tensors.set(name, { dtype, shape, byteLength, position: end });
-    members.push(
-      `${JSON.stringify(name)}:{"dtype":${JSON.stringify(dtype)},"shape":[${shape.join(',')}],"data_offsets":[${end},${end + byteLength}]}`,
-    );
-    end += byteLength;
+  const maker = new LayoutMaker();
+  const lengths = specs.map(({ dtype, shape, byteLength = byteLengthOf(dtype, shape) }) => byteLength);
+  for (const [i, { name, dtype, shape }] of specs.entries()) maker.count(name, dtype, shape, lengths[i]);
+  const placed = new Map<string, TensorEntry>();
+  for (const [i, { name, dtype, shape }] of specs.entries()) {
+    if (name === '__metadata__' || placed.has(name)) throw nameTwice(name);
+    const byteLength = lengths[i]!;
+    placed.set(name, {
+      dtype,
+      shape,
+      byteLength,
+      position: maker.place(name, kindOf(dtype, shape), byteLength),
+    });
   }
-  const text = Buffer.from(`{${members.join(',')}}`);
-  const length = Math.ceil(text.length / alignment) * alignment;
-  if (length > maxHeaderBytes)
-    throw new VertexqError(
-      'ERR_VERTEXQ_FORMAT',
-      `the header of ${tensors.size} tensors takes ${length} bytes, and at most ${maxHeaderBytes} are allowed`,
-    );
-  const head = Buffer.alloc(prefixBytes + length, ' ');
-  head.writeBigUInt64LE(BigInt(length));
-  text.copy(head, prefixBytes);
-  for (const tensor of tensors.values()) tensor.position += head.length;
-  return { head, tensors, size: head.length + end };
+  const head = Buffer.concat(maker.head(metadata));
+  for (const tensor of placed.values()) tensor.position += head.length;
+  const inOrder = [...placed].sort(([, a], [, b]) => rankOf(a.dtype) - rankOf(b.dtype));
+  return { head, tensors: new Map(inOrder), size: head.length + maker.size };
 }
+
+export const nameTwice = (name: string) =>
+  new RangeError(
+    `Two things in one file would be called ${describe(name)}: tensors of a safetensors file have names of their own`,
+  );

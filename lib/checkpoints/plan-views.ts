@@ -1,0 +1,49 @@
+import { floatBytes } from '../formats/safetensors/dtypes';
+import type { SkippedWeight } from '../types';
+import type { Turns } from '../yielding';
+import { partName } from '../encodings/safetensors/layout';
+import type { Plan } from './plan';
+
+/** All tensors that are written, each with the bytes it takes. */
+export function* outputTensors({
+  shards,
+  weights,
+}: Pick<Plan, 'shards' | 'weights'>): Generator<[tensor: string, shard: string, byteLength: number]> {
+  let next = 0;
+  for (const { name: shard, source } of shards)
+    for (const [tensor, { byteLength }] of source.tensors) {
+      const weight = weights[next];
+      if (weight?.name !== tensor) {
+        yield [tensor, shard, byteLength];
+        continue;
+      }
+      next++;
+      for (const part of weight.layout.parts) yield [partName(tensor, part), shard, part.byteLength];
+    }
+}
+
+/** Bytes of the weights that are quantized, before and after. */
+export function weightBytes({ weights }: Plan): { before: number; after: number } {
+  let [before, after] = [0, 0];
+  for (const { shape, dtype, layout } of weights) {
+    before += shape[0] * shape[1] * floatBytes[dtype];
+    after += layout.byteLength;
+  }
+  return { before, after };
+}
+
+/** The weights that are copied: tensors of floats, and what is quantized already. */
+export async function skippedOf(
+  { shards, left }: Pick<Plan, 'shards' | 'left'>,
+  turns: Turns,
+): Promise<SkippedWeight[]> {
+  const skipped: SkippedWeight[] = [];
+  for (const { source } of shards)
+    for (const [name, { dtype, byteLength: bytes }] of source.tensors) {
+      if (turns.due) await turns.next();
+      const found = left.get(name);
+      if (found && (/^B?F/.test(dtype) || found.choice))
+        skipped.push({ name, reason: found.reason, bytes, choice: found.choice });
+    }
+  return skipped;
+}

@@ -1,0 +1,108 @@
+import type { WeightLayout } from '../encodings/safetensors/layout';
+import type { FloatDtype } from '../formats/safetensors/dtypes';
+import type { TensorEntry } from '../formats/safetensors/header';
+import type { LayerSettings } from '../layers/quantize-weights';
+import { fitOverridden, type Override } from '../overrides';
+import { type CheckpointSettings, weightSettings } from './checkpoint-options';
+import type { RecordedInput, RecordedInputs } from './recorded-inputs';
+import { moduleOf } from './tensor-names';
+
+/** All that weights of one shape, dtype and settings have in common: there may be very many of them. */
+export interface WeightScheme {
+  dtype: FloatDtype;
+  /** [outFeatures, inFeatures]. */
+  shape: readonly [number, number];
+  settings: LayerSettings;
+  /** As readers are told: a group as wide as the layer, a scale per channel, has the size Infinity. */
+  told: LayerSettings;
+  layout: WeightLayout;
+  /** The same for weights that one native job can round: those that differ in their shapes, and what follows from them, alone. */
+  kind: string;
+}
+
+/** A weight on its way to few bits. */
+export class PlannedWeight {
+  /** Among all weights of the plan. */
+  index = -1;
+
+  constructor(
+    readonly name: string,
+    /** Where it begins in its file. */
+    readonly position: number,
+    readonly scheme: WeightScheme,
+    /** What the layer sees; null where nothing was recorded. */
+    readonly recorded: RecordedInput | null,
+  ) {}
+
+  get dtype(): FloatDtype {
+    return this.scheme.dtype;
+  }
+
+  get shape(): readonly [number, number] {
+    return this.scheme.shape;
+  }
+
+  get settings(): LayerSettings {
+    return this.scheme.settings;
+  }
+
+  get layout(): WeightLayout {
+    return this.scheme.layout;
+  }
+}
+
+/** The name in reports. */
+export const layerName = ({ name }: Pick<PlannedWeight, 'name'>) => moduleOf(name);
+
+/** Makes weights, with one scheme for all that are alike. */
+export class WeightPlanner {
+  private readonly schemes = new Map<string, WeightScheme>();
+  private readonly known = new Map<string, LayerSettings>();
+
+  constructor(
+    private readonly settings: CheckpointSettings,
+    private readonly recorded: RecordedInputs | null,
+  ) {}
+
+  /** Throws a TypeError or RangeError where its overrides do not fit. */
+  of(name: string, { dtype, shape, position }: TensorEntry): PlannedWeight {
+    const [outFeatures, inFeatures] = shape as [number, number];
+    const input = this.recorded?.of(name, inFeatures) ?? null;
+    const own = this.settings.overrides.filter(({ matches }) => matches(name));
+    const fitted = [input !== null, ...own.map(({ place }) => place)].join();
+    const key = `${dtype} ${outFeatures} ${inFeatures} ${fitted}`;
+    let scheme = this.schemes.get(key);
+    if (!scheme) {
+      const settings = fitOverridden(`tensor "${name}"`, own, () =>
+        this.settingsOf(own, inFeatures, input !== null, fitted),
+      );
+      scheme = this.schemeOf(dtype as FloatDtype, [outFeatures, inFeatures], settings, fitted);
+      this.schemes.set(key, scheme);
+    }
+    return new PlannedWeight(name, position, scheme, input);
+  }
+
+  /** One object for all that have the same: of some that differ in their widths, too. */
+  private settingsOf(
+    own: readonly Override[],
+    inFeatures: number,
+    hasData: boolean,
+    fitted: string,
+  ): LayerSettings {
+    const key = `${inFeatures} ${fitted}`;
+    const settings = this.known.get(key) ?? weightSettings(this.settings, own, inFeatures, hasData);
+    this.known.set(key, settings);
+    return settings;
+  }
+
+  private schemeOf(
+    dtype: FloatDtype,
+    shape: readonly [number, number],
+    settings: LayerSettings,
+    fitted: string,
+  ): WeightScheme {
+    const told = settings.groupSize === shape[1] ? { ...settings, groupSize: Infinity } : settings;
+    const layout = this.settings.encoding.layout(shape, dtype, settings);
+    return { dtype, shape, settings, told, layout, kind: `${dtype} ${fitted}` };
+  }
+}
