@@ -1,9 +1,9 @@
 import test from 'ava';
 import { join } from 'node:path';
-import { moduleOf } from '../../../lib/checkpoints/tensor-names';
 import { checkpointFormats } from '../../../lib/encodings/names';
 import type { CheckpointEncoding } from '../../../lib/encodings/safetensors/encoding';
 import { float } from '../../../lib/encodings/safetensors/float';
+import { layoutOfParts, part } from '../../../lib/encodings/safetensors/layout';
 import { checkpointEncodings } from '../../../lib/encodings/safetensors/table';
 import { entryOf } from '../../../lib/formats/safetensors/checkpoint';
 import { type CheckpointOptions, inspectCheckpoint, quantizeCheckpoint } from '../../../lib/index';
@@ -20,13 +20,14 @@ const bytes: CheckpointEncoding = {
     if (bits !== 8) throw new RangeError(`The format "bytes" holds 8 bits, not ${bits}`);
   },
   unfit: ([, inFeatures], { groupSize }) => (groupSize < inFeatures ? 'it has groups' : undefined),
-  layout: (weight, { shape }) => ({
-    packing: { order: 'neuron-major', outType: 'F32', zeroShift: 0 },
-    stored: { scales: 'F32', values: null },
-    codes: { name: `${moduleOf(weight)}.weight_quantized`, dtype: 'U8', shape },
-    scales: { name: `${moduleOf(weight)}.weight_scale`, dtype: 'F32', shape: [shape[0]!] },
-    ...{ zeroPoints: null, constants: [] },
-  }),
+  layout: (shape) =>
+    layoutOfParts({
+      packing: { order: 'neuron-major', outType: 'F32', zeroShift: 0 },
+      stored: { scales: 'F32', values: null },
+      codes: part('.weight_quantized', 'U8', shape),
+      scales: part('.weight_scale', 'F32', [shape[0]]),
+      ...{ zeroPoints: null, constants: [] },
+    }),
   config: (weights) => ({
     quant_method: 'bytes',
     version: 'one',
