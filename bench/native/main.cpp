@@ -13,7 +13,7 @@
 using namespace vertexq;
 
 int main(int argc, char** argv) {
-  pinBlasToOneThread();
+  setUpBlas();
   bench::Options options;
   options.threads = std::max(2u, std::thread::hardware_concurrency());
   const std::map<std::string, std::function<void(const bench::Options&)>> parts = {

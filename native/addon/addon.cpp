@@ -48,7 +48,7 @@ Napi::Value tellLeaks(const Napi::CallbackInfo& info) { return Napi::Boolean::Ne
 Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   // Once a process, whatever the number of environments that load the addon.
   static const bool ready = [] {
-    pinBlasToOneThread();
+    setUpBlas();
     stopJobsAtExit();
     return true;
   }();

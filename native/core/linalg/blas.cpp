@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <mutex>
 #include <new>
 
@@ -21,6 +22,9 @@ char* openblas_get_corename(void);
 // Its own allocator of buffers, which no header of it declares, and a build of it could hide.
 __attribute__((weak)) void* blas_memory_alloc(int procpos);
 __attribute__((weak)) void blas_memory_free(void* buffer);
+// What its own constructor calls to choose kernels, in builds that hold several sets.
+__attribute__((weak)) void gotoblas_dynamic_init(void);
+__attribute__((weak)) void gotoblas_dynamic_quit(void);
 #endif
 }
 
@@ -81,6 +85,9 @@ bool reserveBuffers(std::size_t) { return true; }
 
 namespace {
 
+/** What OpenBLAS takes for x86 processors that it does not know. */
+constexpr const char* kOldestKernels = "Prescott";
+
 std::mutex callersMutex;
 std::size_t callers = 0;
 
@@ -103,7 +110,43 @@ void requireBlasBuffer() {
   if (!admitted && !(admitted = admitBlasCaller())) throw std::bad_alloc();
 }
 
-void pinBlasToOneThread() { openblas_set_num_threads(1); }
+#if defined(__linux__) && defined(__x86_64__)
+namespace {
+
+/**
+ * OpenBLAS knows processors by their models, and on one that is younger than itself takes the kernels of a Prescott of 2004, which are
+ * several times slower and whose dsymv reads beyond its operands. It chooses when it is loaded, from the environment too, but that of a
+ * Worker is not the process's: so it is asked to choose once more, and told what.
+ */
+void chooseKernels() {
+  constexpr const char* kVariable = "OPENBLAS_CORETYPE";
+  if (gotoblas_dynamic_init == nullptr || gotoblas_dynamic_quit == nullptr || std::getenv(kVariable) != nullptr) return;
+  if (blasCoreName() != kOldestKernels || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return;
+  const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") &&
+                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512vl");
+  for (const char* core : {"SkylakeX", "Haswell"}) {
+    // A build may lack either.
+    if ((!wide && std::string(core) == "SkylakeX") || setenv(kVariable, core, 1) != 0) continue;
+    gotoblas_dynamic_quit();
+    gotoblas_dynamic_init();
+    unsetenv(kVariable);
+    if (blasCoreName() != kOldestKernels) return;
+  }
+}
+
+}  // namespace
+#else
+namespace {
+void chooseKernels() {}
+}  // namespace
+#endif
+
+void setUpBlas() {
+  static std::once_flag once;
+  std::call_once(once, chooseKernels);
+  openblas_set_num_threads(1);
+}
 
 std::string blasConfig() { return openblas_get_config(); }
 

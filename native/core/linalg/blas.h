@@ -8,8 +8,11 @@ namespace vertexq {
 /**
  * Pins OpenBLAS to one thread. The parallelism is ours (thread_pool.h): OpenBLAS's own workers deadlock a fork that
  * happens while they run, and their number would change the bits of a product.
+ *
+ * The first call of a process gives it the kernels for AVX2 or AVX-512 where it knows the processor too little to have taken any but
+ * its oldest ones, unless OPENBLAS_CORETYPE says which to take. To be called before any other thread uses it.
  */
-void pinBlasToOneThread();
+void setUpBlas();
 
 /**
  * Counts one more thread that calls BLAS and makes sure that OpenBLAS has a buffer for each of them. It asks the system for one when a

@@ -1,10 +1,10 @@
-// The main function of every test program: one thread for BLAS, as in the addon.
+// The main function of every test program: BLAS set up as in the addon.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
 #include "linalg/blas.h"
 
 int main(int argc, char** argv) {
-  vertexq::pinBlasToOneThread();
+  vertexq::setUpBlas();
   return doctest::Context(argc, argv).run();
 }
