@@ -20,16 +20,20 @@ function coreOf(coreType: string | undefined, worker = false): string {
 }
 
 const flags = process.platform === 'linux' ? readFileSync('/proc/cpuinfo', 'utf8') : '';
-const linuxTest = process.arch === 'x64' && /\bavx2\b/.test(flags) && /\bfma\b/.test(flags) ? test : test.skip;
+const linuxTest =
+  process.arch === 'x64' && /\bavx2\b/.test(flags) && /\bfma\b/.test(flags) ? test : test.skip;
 
-linuxTest('on a processor with AVX2 OpenBLAS runs kernels for it, also where it does not know the processor', (t) => {
-  const core = coreOf(undefined);
-  // The variable that chooses them is not left behind.
-  t.regex(core, /^\S+ undefined$/);
-  t.notRegex(core, /^Prescott/);
-  t.is(coreOf(undefined, true), core);
-  if (process.env.OPENBLAS_CORETYPE === undefined) t.is(`${environment().blasCore} undefined`, core);
-});
+linuxTest(
+  'on a processor with AVX2 OpenBLAS runs kernels for it, also where it does not know the processor',
+  (t) => {
+    const core = coreOf(undefined);
+    // The variable that chooses them is not left behind.
+    t.regex(core, /^\S+ undefined$/);
+    t.notRegex(core, /^Prescott/);
+    t.is(coreOf(undefined, true), core);
+    if (process.env.OPENBLAS_CORETYPE === undefined) t.is(`${environment().blasCore} undefined`, core);
+  },
+);
 
 linuxTest('OPENBLAS_CORETYPE chooses the kernels where it is set', (t) => {
   for (const name of ['Prescott', 'Haswell']) {
