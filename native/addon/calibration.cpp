@@ -6,7 +6,6 @@
 
 #include "addon_data.h"
 #include "calibration/conv_patches.h"
-#include "calibration/given_gram.h"
 #include "error.h"
 #include "guard.h"
 #include "job.h"
@@ -68,6 +67,7 @@ SharedData::SharedData(std::size_t inFeatures, CalibrationKind kind) : inFeature
 void SharedData::prepare() {
   factor_ = nullptr;
   grams_ = nullptr;
+  given_ = nullptr;
   if (rows_ || sums_) return;
   if (kind_ == CalibrationKind::Rows)
     rows_ = std::make_unique<CalibrationRows>(inFeatures_);
@@ -103,20 +103,22 @@ void SharedData::add(const RowSource& rows, const RowSource* target, unsigned th
 }
 
 void SharedData::setGram(const std::vector<double>& gram, const std::vector<double>* cross, JobControl& control) {
-  const bool rows = kind_ == CalibrationKind::Rows;
-  GivenGram given = givenGram(gram.data(), cross ? cross->data() : nullptr, inFeatures_, rows, control);
+  auto given =
+      std::make_shared<GivenGram>(givenGram(gram.data(), cross ? cross->data() : nullptr, inFeatures_, control));
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (rows)
-    factor_ = std::make_shared<const Matrix>(std::move(given.factor));
-  else
-    grams_ = std::make_shared<const GramData>(std::move(given.data));
+  factor_ = nullptr;
+  given_ = given;
+  // A part of what is given.
+  grams_ = std::shared_ptr<const GramData>(given, &given->data);
 }
 
-std::shared_ptr<const Matrix> SharedData::factor() {
+std::shared_ptr<const Matrix> SharedData::factor(unsigned threads, const JobControl& control) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (!factor_) {
+  if (!factor_ && given_) {
+    factor_ = std::make_shared<const Matrix>(factorOf(*given_, threads, control));
+  } else if (!factor_) {
     prepare();
-    factor_ = std::make_shared<const Matrix>(rows_->factor());
+    factor_ = std::make_shared<const Matrix>(rows_->factor(control));
   }
   return factor_;
 }

@@ -9,6 +9,7 @@
 #include "arguments.h"
 #include "calibration/calibration_gram.h"
 #include "calibration/calibration_rows.h"
+#include "calibration/given_gram.h"
 #include "calibration/kind.h"
 
 namespace vertexq::addon {
@@ -30,8 +31,8 @@ class SharedData {
   std::size_t inFeatures() const { return inFeatures_; }
   CalibrationKind kind() const { return kind_; }
 
-  /** R, kept until more rows come. Only of rows. */
-  std::shared_ptr<const Matrix> factor();
+  /** R, kept until more rows come. Only of rows. A Gram matrix that was given is factored on so many threads. */
+  std::shared_ptr<const Matrix> factor(unsigned threads, const JobControl& control);
   /** Kept until more rows come. Not of rows. */
   std::shared_ptr<const GramData> grams(unsigned threads);
 
@@ -46,6 +47,7 @@ class SharedData {
   std::atomic<std::size_t> samples_{0};  // told without waiting for a job that adds
   std::unique_ptr<CalibrationRows> rows_;
   std::unique_ptr<CalibrationGram> sums_;
+  std::shared_ptr<const GivenGram> given_;
   std::shared_ptr<const Matrix> factor_;
   std::shared_ptr<const GramData> grams_;
 };

@@ -200,16 +200,16 @@ struct HeldData {
   std::shared_ptr<const Matrix> rows;
   std::shared_ptr<const GramData> grams;
 
-  HeldData(const std::shared_ptr<SharedData>& data, unsigned threads) {
+  HeldData(const std::shared_ptr<SharedData>& data, unsigned threads, const JobControl& control) {
     if (data && data->kind() == CalibrationKind::Rows)
-      rows = data->factor();
+      rows = data->factor(threads, control);
     else if (data)
       grams = data->grams(threads);
   }
 };
 
 LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArguments& chosen, JobControl& control) {
-  const HeldData seen(layer.calibration, layer.threads), held(layer.holdout, layer.threads);
+  const HeldData seen(layer.calibration, layer.threads, control), held(layer.holdout, layer.threads, control);
   LayerTask task;
   task.weights = layer.weights();
   task.alphabet = layer.alphabet;
@@ -238,8 +238,8 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
       info.Env(),
       [layer, walked](JobControl& control) {
         requireBlasBuffer();
-        *walked = walkLayer(layer->weights(), *layer->calibration->factor(), layer->alphabet, layer->box, layer->rank,
-                            layer->threads, control);
+        *walked = walkLayer(layer->weights(), *layer->calibration->factor(layer->threads, control), layer->alphabet,
+                            layer->box, layer->rank, layer->threads, control);
       },
       [walked](Napi::Env env) { return walkedToJs(env, *walked); });
 }

@@ -47,15 +47,16 @@ Matrix scaledToOne(Matrix r) {
 }
 
 /** The tableau depends on the row space of R alone, so its scale is free. */
-Tableau heldDirections(const Matrix& unscaled, const RankRule& rule, std::size_t inFeatures) {
+Tableau heldDirections(const Matrix& unscaled, const RankRule& rule, std::size_t inFeatures,
+                       const JobControl& control) {
   const Matrix r = scaledToOne(unscaled);
-  Tableau tableau = tableauOf(r);
+  Tableau tableau = tableauOf(r, control);
   if (rule.kind == RankRule::Kind::Full || tableau.rank() == 0) return tableau;
   if (rule.kind == RankRule::Kind::AtMost && rule.limit >= tableau.rank()) return tableau;
-  const Spectrum spectrum = rowSpectrum(r);
+  const Spectrum spectrum = rowSpectrum(r, control);
   const std::size_t rank =
       rule.kind == RankRule::Kind::AtMost ? rule.limit : bestRank(spectrum.values, tableau.rank(), inFeatures);
-  return rank >= tableau.rank() ? tableau : tableauOf(leadingPart(r, spectrum, rank));
+  return rank >= tableau.rank() ? tableau : tableauOf(leadingPart(r, spectrum, rank), control);
 }
 
 /** Plain rounding of weights that are all float32 numbers, which has kernels of its own with the same answers. One serves one thread. */
@@ -195,7 +196,7 @@ Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions&
   const std::size_t n = weights.inFeatures;
   const std::size_t groups = groupsOf(n, options.groupSize);
   control.expect(weights.outFeatures);
-  const Tableau tableau = heldDirections(r, rank, n);
+  const Tableau tableau = heldDirections(r, rank, n, control);
   control.checkpoint();
 
   Walked walked;

@@ -1,12 +1,11 @@
 #include "calibration/calibration_rows.h"
 
-#include <lapacke.h>
-
 #include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "error.h"
+#include "linalg/lapack_panels.h"
 
 namespace vertexq {
 
@@ -14,7 +13,7 @@ namespace {
 
 /** Rows folded at once are at least so many: for a narrow layer the call itself would cost more than its work. */
 constexpr std::size_t kLeastCapacity = 256;
-/** Columns whose reflectors dtpqrt applies together: 32 was fastest at 512 and 1536 inputs. */
+/** Columns whose reflectors are applied together: 32 was fastest at 512 and 1536 inputs. */
 constexpr std::size_t kReflectorBlock = 32;
 
 template <typename Real>
@@ -41,7 +40,7 @@ void CalibrationRows::add(const Real* rows, std::size_t count, const JobControl&
     samples_ += taken;
     rows += taken * inFeatures_;
     count -= taken;
-    if (pendingRows() == capacity) fold();
+    if (pendingRows() == capacity) fold(control);
   }
 }
 
@@ -62,20 +61,17 @@ void CalibrationRows::add(const RowSource& rows, const JobControl& control) {
 template void CalibrationRows::add<float>(const float*, std::size_t, const JobControl&);
 template void CalibrationRows::add<double>(const double*, std::size_t, const JobControl&);
 
-void CalibrationRows::fold() {
+void CalibrationRows::fold(const JobControl& control) {
+  if (torn_) throw Cancelled();
   const std::size_t n = inFeatures_;
   const std::size_t m = pendingRows();
   if (m == 0) return;
   if (triangle_.rows() == 0) triangle_ = Matrix(n, n);
   Matrix rows = pendingMatrix();
   pending_.clear();
-  const std::size_t block = std::min(kReflectorBlock, n);
-  std::vector<double> reflectors(block * n), work(block * n);
-  const auto ldr = static_cast<lapack_int>(n);
-  const lapack_int info = LAPACKE_dtpqrt_work(
-      LAPACK_COL_MAJOR, static_cast<lapack_int>(m), ldr, 0, static_cast<lapack_int>(block), triangle_.data(), ldr,
-      rows.data(), static_cast<lapack_int>(m), reflectors.data(), static_cast<lapack_int>(block), work.data());
-  if (info != 0) throw Error("ERR_VERTEXQ_NUMERIC", "LAPACK dtpqrt failed with info " + std::to_string(info));
+  torn_ = true;
+  linalg::foldIntoTriangle(triangle_, rows, kReflectorBlock, [&] { control.checkpoint(); });
+  torn_ = false;
 }
 
 /** The pending rows, column-major, in tiles that stay in cache on both sides. */
@@ -89,8 +85,9 @@ Matrix CalibrationRows::pendingMatrix() const {
   return rows;
 }
 
-Matrix CalibrationRows::factor() {
-  if (triangle_.rows() > 0 || pendingRows() > inFeatures_) fold();
+Matrix CalibrationRows::factor(const JobControl& control) {
+  if (torn_) throw Cancelled();
+  if (triangle_.rows() > 0 || pendingRows() > inFeatures_) fold(control);
   Matrix r = triangle_.rows() > 0 ? triangle_ : pendingMatrix();
   for (std::size_t i = 0; i < r.rows() * r.cols(); ++i)
     if (!std::isfinite(r.data()[i]))

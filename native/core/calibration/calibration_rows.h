@@ -22,7 +22,8 @@ class CalibrationRows {
 
   /**
    * Adds `count` rows, row-major. Throws ERR_VERTEXQ_NOT_FINITE, naming row and column, at a NaN or an infinity, and then has
-   * added nothing of this call; Cancelled between two foldings.
+   * added nothing of this call; Cancelled between two panels of a folding, and then the rows mean nothing: every later call throws
+   * Cancelled too.
    */
   template <typename Real>
   void add(const Real* rows, std::size_t count, const JobControl& control);
@@ -33,16 +34,17 @@ class CalibrationRows {
   /** How many rows were added in all. */
   std::size_t samples() const { return samples_; }
 
-  /** R, with at most min(samples, inFeatures) rows. Folds first if need be. */
-  Matrix factor();
+  /** R, with at most min(samples, inFeatures) rows. Folds first if need be; cancelled as add(). */
+  Matrix factor(const JobControl& control = JobControl());
 
  private:
   std::size_t pendingRows() const { return pending_.size() / inFeatures_; }
   Matrix pendingMatrix() const;
-  void fold();
+  void fold(const JobControl& control);
 
   std::size_t inFeatures_;
   std::size_t samples_ = 0;
+  bool torn_ = false;            // a folding was cancelled halfway
   std::vector<double> pending_;  // rows not yet folded, row-major
   Matrix triangle_;              // upper, inFeatures × inFeatures; empty before the first folding
 };

@@ -48,7 +48,7 @@ lapack_int lapackDim(std::size_t n) { return static_cast<lapack_int>(n); }
 
 }  // namespace
 
-Eigenspace::Eigenspace(Matrix h) : order_(h.rows()), reflectors_(std::move(h)) {
+Eigenspace::Eigenspace(Matrix h, const JobControl& control) : order_(h.rows()), reflectors_(std::move(h)) {
   const std::size_t n = order_;
   if (reflectors_.cols() != n)
     throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix is not square: it is " + std::to_string(n) + " × " +
@@ -79,13 +79,9 @@ Eigenspace::Eigenspace(Matrix h) : order_(h.rows()), reflectors_(std::move(h)) {
       below = 0.5 * below + 0.5 * above;
     }
 
-  diagonal_.resize(n);
-  offDiagonal_.resize(n);
-  scalars_.resize(n);
-  requireDone(LAPACKE_dsytrd(LAPACK_COL_MAJOR, 'L', lapackDim(n), entries, lapackDim(n), diagonal_.data(),
-                             offDiagonal_.data(), scalars_.data()),
-              "dsytrd");
-  std::vector<double> rising = diagonal_, off = offDiagonal_;
+  control.checkpoint();
+  tridiagonal_ = linalg::tridiagonalise('L', reflectors_, [&] { control.checkpoint(); });
+  std::vector<double> rising = tridiagonal_.diagonal, off = tridiagonal_.off;
   requireDone(LAPACKE_dsterf(lapackDim(n), rising.data(), off.data()), "dsterf");
   if (rising.front() < -slack * static_cast<double>(n))
     throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix is not positive semidefinite: it has an eigenvalue of " +
@@ -102,9 +98,9 @@ Eigenspace::Eigenspace(Matrix h) : order_(h.rows()), reflectors_(std::move(h)) {
 }
 
 /** Eigenvectors of the tridiagonal matrix for the `rank` largest eigenvalues, which rise from column to column. */
-Matrix Eigenspace::leadingTridiagonalVectors(std::size_t rank) const {
+Matrix Eigenspace::leadingTridiagonalVectors(std::size_t rank, const JobControl& control) const {
   const std::size_t n = order_;
-  std::vector<double> diagonal = diagonal_, off = offDiagonal_;
+  std::vector<double> diagonal = tridiagonal_.diagonal, off = tridiagonal_.off;
   if (fewWanted(rank, n)) {
     Matrix vectors(n, rank);
     std::vector<double> values(n);
@@ -116,13 +112,11 @@ Matrix Eigenspace::leadingTridiagonalVectors(std::size_t rank) const {
                                            lapackDim(n), lapackDim(rank), support.data(), &highAccuracy);
     if (info == 0 && found == lapackDim(rank)) return vectors;
     // Rare, on tightly clustered eigenvalues; divide and conquer takes those.
-    diagonal = diagonal_;
-    off = offDiagonal_;
+    diagonal = tridiagonal_.diagonal;
+    off = tridiagonal_.off;
   }
-  Matrix all(n, n);
-  requireDone(
-      LAPACKE_dstedc(LAPACK_COL_MAJOR, 'I', lapackDim(n), diagonal.data(), off.data(), all.data(), lapackDim(n)),
-      "dstedc");
+  Matrix all;
+  requireDone(linalg::tridiagonalVectors(diagonal, off, all, [&] { control.checkpoint(); }), "dstedc");
   if (rank == n) return all;
   Matrix vectors(n, rank);
   std::copy_n(all.column(n - rank), n * rank, vectors.data());
@@ -139,8 +133,8 @@ void Eigenspace::reflect(double* vectors, std::size_t count) const {
   if (n < 2) return;
   const auto apply = [&](double* work, lapack_int size) {
     requireDone(LAPACKE_dormqr_work(LAPACK_COL_MAJOR, 'L', 'N', lapackDim(n - 1), lapackDim(count), lapackDim(n - 1),
-                                    reflectors_.data() + 1, lapackDim(n), scalars_.data(), vectors + 1, lapackDim(n),
-                                    work, size),
+                                    reflectors_.data() + 1, lapackDim(n), tridiagonal_.scalars.data(), vectors + 1,
+                                    lapackDim(n), work, size),
                 "dormqr");
   };
   double wanted = 0;
@@ -149,16 +143,17 @@ void Eigenspace::reflect(double* vectors, std::size_t count) const {
   apply(work.data(), static_cast<lapack_int>(work.size()));
 }
 
-Matrix Eigenspace::leadingPart(std::size_t rank, unsigned threads) const {
+Matrix Eigenspace::leadingPart(std::size_t rank, unsigned threads, const JobControl& control) const {
   const std::size_t n = order_, r = std::min(rank, rank_);
   Matrix part(r, n);
   if (r == 0) return part;
-  Matrix vectors = leadingTridiagonalVectors(r);
+  Matrix vectors = leadingTridiagonalVectors(r, control);
   std::vector<double> roots(r);
   for (std::size_t c = 0; c < r; ++c) roots[c] = std::scalbn(std::sqrt(scaledValues_[r - 1 - c]), exponent_ / 2);
   constexpr std::size_t kLine = 8;
   ThreadPool::shared().parallelFor(
       (r + kVectorsAtOnce - 1) / kVectorsAtOnce, threads, [&](std::size_t block, unsigned) {
+        control.checkpoint();
         const std::size_t first = block * kVectorsAtOnce, count = std::min(kVectorsAtOnce, r - first);
         reflect(vectors.column(first), count);
         // A transposes: a cache line of a column of it at a time.
@@ -170,9 +165,9 @@ Matrix Eigenspace::leadingPart(std::size_t rank, unsigned threads) const {
   return part;
 }
 
-LeadingEigenspace leadingEigenspace(Matrix h, std::size_t rank, unsigned threads) {
-  const Eigenspace space(std::move(h));
-  return {space.leadingPart(rank, threads), space.values()};
+LeadingEigenspace leadingEigenspace(Matrix h, std::size_t rank, unsigned threads, const JobControl& control) {
+  const Eigenspace space(std::move(h), control);
+  return {space.leadingPart(rank, threads, control), space.values()};
 }
 
 }  // namespace vertexq

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <vector>
 
+#include "linalg/lapack_panels.h"
 #include "linalg/matrix.h"
+#include "parallel/job_control.h"
 
 namespace vertexq {
 
@@ -19,9 +21,9 @@ class Eigenspace {
  public:
   /**
    * Throws ERR_VERTEXQ_GRAM where H is not square, not finite, not symmetric or not positive semidefinite, with the slack of
-   * factorOfGram (calibration_rows.h), or its eigenvalues overflow float64; ERR_VERTEXQ_NUMERIC where LAPACK fails.
+   * givenGram (given_gram.h), or its eigenvalues overflow float64; ERR_VERTEXQ_NUMERIC where LAPACK fails; Cancelled between two panels.
    */
-  explicit Eigenspace(Matrix h);
+  explicit Eigenspace(Matrix h, const JobControl& control = JobControl());
 
   /** All N eigenvalues in falling order, those below the tolerance of rank() as computed but never below zero. */
   const std::vector<double>& values() const { return values_; }
@@ -33,16 +35,16 @@ class Eigenspace {
    * A = Λᵣ^½Vᵣᵀ of the min(rank, rank()) leading directions, so AᵀA is H without the rest. On at most `threads` threads;
    * the result does not depend on their number.
    */
-  Matrix leadingPart(std::size_t rank, unsigned threads = 1) const;
+  Matrix leadingPart(std::size_t rank, unsigned threads = 1, const JobControl& control = JobControl()) const;
 
  private:
-  Matrix leadingTridiagonalVectors(std::size_t rank) const;
+  Matrix leadingTridiagonalVectors(std::size_t rank, const JobControl& control) const;
   void reflect(double* vectors, std::size_t count) const;
 
   std::size_t order_ = 0;
   int exponent_ = 0;  // H is 2^exponent_ times what was reduced
   Matrix reflectors_;
-  std::vector<double> diagonal_, offDiagonal_, scalars_;  // dsytrd's
+  linalg::Tridiagonal tridiagonal_;
   std::vector<double> values_;
   std::vector<double> scaledValues_;  // falling
   std::size_t rank_ = 0;
@@ -54,6 +56,7 @@ struct LeadingEigenspace {
 };
 
 /** Both at once, where the rank is known beforehand. Throws as Eigenspace. */
-LeadingEigenspace leadingEigenspace(Matrix h, std::size_t rank, unsigned threads = 1);
+LeadingEigenspace leadingEigenspace(Matrix h, std::size_t rank, unsigned threads = 1,
+                                    const JobControl& control = JobControl());
 
 }  // namespace vertexq

@@ -1,15 +1,13 @@
 #include "calibration/given_gram.h"
 
-#include <cblas.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
 #include <string>
 
-#include "calibration/spectrum.h"
 #include "error.h"
+#include "linalg/pivoted_cholesky.h"
 #include "linalg/strip_cholesky.h"
 #include "parallel/thread_pool.h"
 
@@ -30,10 +28,17 @@ std::string shortNumber(double value) {
   return text;
 }
 
+linalg::ForEach onThreads(unsigned threads) {
+  return [threads](std::size_t count, const std::function<void(std::size_t)>& task) {
+    ThreadPool::shared().parallelFor(count, threads, [&](std::size_t i, unsigned) { task(i); });
+  };
+}
+
 /** The largest magnitude in H, all of it finite. */
-double largestOf(const double* gram, std::size_t n) {
+double largestOf(const double* gram, std::size_t n, const JobControl& control) {
   double largest = 0;
   for (std::size_t i = 0; i < n * n; ++i) {
+    if (i % n == 0) control.checkpoint();
     if (!std::isfinite(gram[i]))
       throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix holds a NaN or an infinity, at row " + std::to_string(i / n) +
                                           ", column " + std::to_string(i % n));
@@ -49,60 +54,76 @@ int farExponent(double largest) {
   return std::abs(exponent) > kFarExponent ? exponent / 2 * 2 : 0;
 }
 
-void scale(Matrix& matrix, int exponent) {
-  if (exponent == 0) return;
-  for (std::size_t i = 0; i < matrix.rows() * matrix.cols(); ++i)
-    matrix.data()[i] = std::ldexp(matrix.data()[i], exponent);
-}
-
-/** H·2^-exponent; the mean of both triangles where they differ. */
-Matrix symmetric(const double* gram, std::size_t n, double slack, int exponent) {
+/** H·2^-exponent; the mean of both triangles where they differ. In tiles that stay in cache on both sides. */
+Matrix symmetric(const double* gram, std::size_t n, double slack, int exponent, const JobControl& control) {
+  constexpr std::size_t kTile = 64;
   Matrix h(n, n);
-  for (std::size_t j = 0; j < n; ++j)
-    for (std::size_t i = 0; i < n; ++i) {
-      if (std::abs(gram[i * n + j] - gram[j * n + i]) > slack)
-        throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix is not symmetric: entries (" + std::to_string(i) + ", " +
-                                            std::to_string(j) + ") and its mirror image differ");
-      h(i, j) = 0.5 * gram[i * n + j] + 0.5 * gram[j * n + i];
-    }
-  scale(h, -exponent);
+  const std::size_t tiles = (n + kTile - 1) / kTile;
+  ThreadPool::shared().parallelFor(tiles, kThreads, [&](std::size_t tile, unsigned) {
+    control.checkpoint();
+    const std::size_t first = tile * kTile, end = std::min(n, first + kTile);
+    for (std::size_t begin = 0; begin < end; begin += kTile)
+      for (std::size_t i = first; i < end; ++i)
+        for (std::size_t j = begin; j < std::min(begin + kTile, i + 1); ++j) {
+          const double below = gram[i * n + j], above = gram[j * n + i];
+          if (std::abs(below - above) > slack)
+            throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix is not symmetric: entries (" + std::to_string(i) + ", " +
+                                                std::to_string(j) + ") and its mirror image differ");
+          const double mean = 0.5 * above + 0.5 * below;
+          h(i, j) = h(j, i) = exponent == 0 ? mean : std::ldexp(mean, -exponent);
+        }
+  });
   return h;
 }
 
-/** RᵀR. */
-Matrix gramOf(const Matrix& r) {
-  const auto n = static_cast<int>(r.cols()), rows = static_cast<int>(r.rows());
-  Matrix h(r.cols(), r.cols());
-  if (rows == 0) return h;
-  cblas_dsyrk(CblasColMajor, CblasUpper, CblasTrans, n, rows, 1.0, r.data(), rows, 0.0, h.data(), n);
-  for (std::size_t j = 0; j < h.cols(); ++j)
-    for (std::size_t i = 0; i < j; ++i) h(j, i) = h(i, j);
-  return h;
-}
-
-/**
- * Whether no eigenvalue is below 0 by more than float64 rounds: H, with as much added to its diagonal, has a Cholesky factor. False where
- * that is in doubt.
- */
-bool isSemidefinite(const Matrix& h, const JobControl& control) {
-  const std::size_t n = h.cols();
-  Matrix shifted = h;
+double largestPivot(const Matrix& h) {
   double largest = 0;
-  for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, h(i, i));
-  if (!(largest > 0)) return false;
-  const double rounding = 8 * largest * static_cast<double>(n) * std::numeric_limits<double>::epsilon();
-  for (std::size_t i = 0; i < n; ++i) shifted(i, i) += rounding;
+  for (std::size_t i = 0; i < h.cols(); ++i) largest = std::max(largest, h(i, i));
+  return largest;
+}
+
+/** What float64 leaves of a pivot that should be 0. */
+double roundingOf(const Matrix& h) {
+  return 8 * largestPivot(h) * static_cast<double>(h.cols()) * std::numeric_limits<double>::epsilon();
+}
+
+/** The shift for H, whose entries are off by `slack` at most. */
+double leastShift(const Matrix& h, double slack, int exponent, const JobControl& control) {
+  const std::size_t n = h.cols();
   linalg::StripCholesky<double> cholesky(n);
-  const linalg::ForEach forEach = [](std::size_t count, const std::function<void(std::size_t)>& task) {
-    ThreadPool::shared().parallelFor(count, kThreads, [&](std::size_t i, unsigned) { task(i); });
+  const auto isEnough = [&](double shift) {
+    return cholesky.hasFactor(n, h.data(), n, shift, onThreads(kThreads), [&] { control.checkpoint(); });
   };
-  return cholesky.factor(n, shifted.data(), n, forEach, [&] { control.checkpoint(); });
+  double low = roundingOf(h);
+  // Errors of the entries are of either sign: as the eigenvalues of a random matrix they grow with √N.
+  double high = slack * std::sqrt(static_cast<double>(n));
+  if (low > 0 && isEnough(low)) return 0;
+  if (!isEnough(high))
+    throw Error("ERR_VERTEXQ_GRAM",
+                "the Gram matrix is not positive semidefinite: it has an eigenvalue below " +
+                    shortNumber(std::ldexp(-high, exponent)) + ", where its largest entry is " +
+                    shortNumber(std::ldexp(slack / kSlack, exponent)) +
+                    ". XᵀX has none below 0 but for rounding: sum it in float64, over the same rows in every entry");
+  low = std::max(low, std::numeric_limits<double>::epsilon() * high);
+  while (high > 2 * low) {
+    const double middle = std::sqrt(low * high);
+    (isEnough(middle) ? high : low) = middle;
+  }
+  return high;
+}
+
+/** H + shift·I, but for inputs that were always 0. */
+void raise(Matrix& h, double shift) {
+  const std::size_t n = h.cols();
+  for (std::size_t i = 0; i < n; ++i)
+    if (std::any_of(h.column(i), h.column(i) + n, [](double value) { return value != 0; })) h(i, i) += shift;
 }
 
 /** Row-major X̃ᵀX times 2^-exponent, column-major. */
-Matrix crossOf(const double* cross, std::size_t n, int exponent) {
+Matrix crossOf(const double* cross, std::size_t n, int exponent, const JobControl& control) {
   Matrix g(n, n);
-  for (std::size_t j = 0; j < n; ++j)
+  for (std::size_t j = 0; j < n; ++j) {
+    control.checkpoint();
     for (std::size_t i = 0; i < n; ++i) {
       const auto place = [&] { return "at row " + std::to_string(i) + ", column " + std::to_string(j); };
       if (!std::isfinite(cross[i * n + j]))
@@ -113,45 +134,35 @@ Matrix crossOf(const double* cross, std::size_t n, int exponent) {
                                             shortNumber(cross[i * n + j]) +
                                             ", is too large beside the Gram matrix: their quotient overflows float64");
     }
+  }
   return g;
 }
 
 }  // namespace
 
-GivenGram givenGram(const double* gram, const double* cross, std::size_t inFeatures, bool withFactor,
-                    const JobControl& control) {
+GivenGram givenGram(const double* gram, const double* cross, std::size_t inFeatures, const JobControl& control) {
   const std::size_t n = inFeatures;
-  const double size = static_cast<double>(n), given = largestOf(gram, n);
-  const int exponent = farExponent(given);
-  Matrix h = symmetric(gram, n, kSlack * given, exponent);
-  const double largest = std::ldexp(given, -exponent);
+  const double largest = largestOf(gram, n, control);
+  GivenGram given;
+  given.exponent = farExponent(largest);
+  given.data.h = symmetric(gram, n, kSlack * largest, given.exponent, control);
+  if (largest > 0)
+    given.shift = leastShift(given.data.h, kSlack * std::ldexp(largest, -given.exponent), given.exponent, control);
+  if (given.shift > 0) raise(given.data.h, given.shift);
+  if (cross) given.data.cross = crossOf(cross, n, given.exponent, control);
+  return given;
+}
+
+Matrix factorOf(const GivenGram& given, unsigned threads, const JobControl& control) {
+  /** Pivots of the shift's own making are larger than it, as they are of a difference of inputs. */
+  constexpr double kShifts = 16;
+  const Matrix& h = given.data.h;
   control.checkpoint();
-  if (!withFactor && isSemidefinite(h, control)) {
-    GivenGram result;
-    result.data.h = std::move(h);
-    if (cross) result.data.cross = crossOf(cross, n, exponent);
-    return result;
-  }
-  const Spectrum s = spectrumOf(h);
-  const double top = s.values.empty() ? 0 : s.values.front(), least = s.values.empty() ? 0 : s.values.back();
-  // Errors of the entries are of either sign: as the eigenvalues of a random matrix they grow with √N.
-  if (least < -kSlack * std::sqrt(size) * largest)
-    throw Error("ERR_VERTEXQ_GRAM",
-                "the Gram matrix is not positive semidefinite: it has an eigenvalue of " +
-                    shortNumber(std::ldexp(least, exponent)) + ", where the largest is " +
-                    shortNumber(std::ldexp(top, exponent)) +
-                    ". XᵀX has none below 0 but for rounding: sum it in float64, over the same rows in every entry");
-  const double rounding = 8 * std::max(top, 0.0) * size * std::numeric_limits<double>::epsilon();
-  const auto rank = static_cast<std::size_t>(
-      std::count_if(s.values.begin(), s.values.end(), [&](double value) { return value > rounding; }));
-  GivenGram result;
-  result.factor = Matrix(rank, n);
-  for (std::size_t k = 0; k < rank; ++k)
-    for (std::size_t j = 0; j < n; ++j) result.factor(k, j) = std::sqrt(s.values[k]) * s.vectors(j, k);
-  result.data.h = least < -rounding ? gramOf(result.factor) : std::move(h);
-  scale(result.factor, exponent / 2);
-  if (cross) result.data.cross = crossOf(cross, n, exponent);
-  return result;
+  Matrix r = linalg::pivotedCholesky(h, std::max(roundingOf(h), kShifts * given.shift), onThreads(threads),
+                                     [&] { control.checkpoint(); });
+  if (given.exponent != 0)
+    for (std::size_t i = 0; i < r.rows() * r.cols(); ++i) r.data()[i] = std::ldexp(r.data()[i], given.exponent / 2);
+  return r;
 }
 
 }  // namespace vertexq

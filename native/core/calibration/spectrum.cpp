@@ -1,38 +1,39 @@
 #include "calibration/spectrum.h"
 
 #include <cblas.h>
-#include <lapacke.h>
 
 #include <algorithm>
 #include <string>
 
 #include "error.h"
-#include "linalg/real_blas.h"
+#include "linalg/lapack_panels.h"
 
 namespace vertexq {
 
-Spectrum spectrumOf(Matrix symmetric) {
+Spectrum spectrumOf(Matrix symmetric, const JobControl& control) {
   const std::size_t n = symmetric.rows();
   Spectrum s;
   if (n == 0) return s;
-  std::vector<double> rising(n);
-  const auto order = static_cast<lapack_int>(n);
-  const lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', order, symmetric.data(), order, rising.data());
-  linalg::requireWorkspace(info);
-  if (info != 0) throw Error("ERR_VERTEXQ_NUMERIC", "LAPACK dsyevd failed with info " + std::to_string(info));
+  const linalg::Poll poll = [&] { control.checkpoint(); };
+  const linalg::Tridiagonal t = linalg::tridiagonalise('U', symmetric, poll);
+  std::vector<double> rising = t.diagonal, off = t.off;
+  Matrix vectors;
+  if (const int info = linalg::tridiagonalVectors(rising, off, vectors, poll))
+    throw Error("ERR_VERTEXQ_NUMERIC", "LAPACK dstedc failed with info " + std::to_string(info));
+  linalg::applyUpperReflectors(symmetric, t, vectors, poll);
   s.values.assign(rising.rbegin(), rising.rend());
   s.vectors = Matrix(n, n);
-  for (std::size_t k = 0; k < n; ++k) std::copy_n(symmetric.column(n - 1 - k), n, s.vectors.column(k));
+  for (std::size_t k = 0; k < n; ++k) std::copy_n(vectors.column(n - 1 - k), n, s.vectors.column(k));
   return s;
 }
 
-Spectrum rowSpectrum(const Matrix& r) {
+Spectrum rowSpectrum(const Matrix& r, const JobControl& control) {
   const auto rows = static_cast<int>(r.rows());
   Matrix k(r.rows(), r.rows());
   if (rows > 0)
     cblas_dsyrk(CblasColMajor, CblasUpper, CblasNoTrans, rows, static_cast<int>(r.cols()), 1.0, r.data(), rows, 0.0,
                 k.data(), rows);
-  return spectrumOf(std::move(k));
+  return spectrumOf(std::move(k), control);
 }
 
 Matrix leadingPart(const Matrix& r, const Spectrum& spectrum, std::size_t rank) {

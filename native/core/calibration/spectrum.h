@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "linalg/matrix.h"
+#include "parallel/job_control.h"
 
 namespace vertexq {
 
@@ -14,14 +15,17 @@ struct Spectrum {
   Matrix vectors;
 };
 
-/** The spectral decomposition of a symmetric matrix (its upper triangle is read). Throws ERR_VERTEXQ_NUMERIC. */
-Spectrum spectrumOf(Matrix symmetric);
+/**
+ * The spectral decomposition of a symmetric matrix (its upper triangle is read), by the steps of LAPACK's dsyevd. Throws
+ * ERR_VERTEXQ_NUMERIC, and Cancelled between its panels.
+ */
+Spectrum spectrumOf(Matrix symmetric, const JobControl& control = JobControl());
 
 /**
  * The spectrum of R Rᵀ, whose nonzero values are those of the Gram matrix RᵀR: of the smaller side when R has fewer rows
  * than columns.
  */
-Spectrum rowSpectrum(const Matrix& r);
+Spectrum rowSpectrum(const Matrix& r, const JobControl& control = JobControl());
 
 /** UᵣᵀR = Λᵣ^½Vᵣᵀ: the part of R in its `rank` leading directions, rank × cols. `spectrum` is rowSpectrum(r). */
 Matrix leadingPart(const Matrix& r, const Spectrum& spectrum, std::size_t rank);

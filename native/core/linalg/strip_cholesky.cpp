@@ -154,6 +154,18 @@ bool StripCholesky<Real>::factor(std::size_t n, Real* a, std::size_t lda, const 
 }
 
 template <typename Real>
+bool StripCholesky<Real>::hasFactor(std::size_t n, const Real* a, std::size_t lda, Real shift, const ForEach& forEach,
+                                    const std::function<void()>& poll) {
+  n_ = n;
+  forEach(stripsOf(n, kRows), [&](std::size_t column) {
+    load(column, a, lda);
+    const std::size_t first = column * kRows;
+    for (std::size_t c = 0; c < std::min(kRows, n - first); ++c) strip(column, first)[c * kRows + c] += shift;
+  });
+  return factorBlocks(forEach, poll);
+}
+
+template <typename Real>
 bool StripCholesky<Real>::factorBlocks(const ForEach& forEach, const std::function<void()>& poll) {
   struct Task {
     StripRange block, some;

@@ -39,6 +39,10 @@ class StripCholesky {
   bool factor(std::size_t n, Real* a, std::size_t lda);
   bool factor(std::size_t n, Real* a, std::size_t lda, const ForEach& forEach, const std::function<void()>& poll);
 
+  /** Whether A + shift·I has a factor, which is not kept: A stays as it is. */
+  bool hasFactor(std::size_t n, const Real* a, std::size_t lda, Real shift, const ForEach& forEach,
+                 const std::function<void()>& poll);
+
   std::size_t bytes() const { return data_.bytes(); }
 
  private:

@@ -13,7 +13,7 @@ WalkSystem::WalkSystem(const LayerFit& fit, std::size_t rank, unsigned threads, 
   std::iota(order_.begin(), order_.end(), std::size_t{0});
   std::stable_sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) { return h(a, a) > h(b, b); });
   control.checkpoint();
-  tableau_ = tableauOf(leadingEigenspace(h, rank, threads).part);
+  tableau_ = tableauOf(leadingEigenspace(h, rank, threads, control).part, control);
   single_ = FloatMatrix(tableau_.t.rows(), tableau_.t.cols());
   std::copy_n(tableau_.t.data(), single_.rows() * single_.cols(), single_.data());
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "linalg/matrix.h"
+#include "parallel/job_control.h"
 
 namespace vertexq {
 
@@ -25,8 +26,8 @@ struct Tableau {
 
 /**
  * A P = Q R by LAPACK's dgeqp3; rank is the number of diagonal entries above 8·max(k, N)·ε·|R₁₁|; T = R₁₁⁻¹[R₁₁ R₁₂].
- * Throws ERR_VERTEXQ_NUMERIC.
+ * Throws Cancelled between two panels.
  */
-Tableau tableauOf(Matrix a);
+Tableau tableauOf(Matrix a, const JobControl& control = JobControl());
 
 }  // namespace vertexq
