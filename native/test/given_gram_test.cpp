@@ -65,14 +65,16 @@ void factors() {
       for (double& value : scaled) value = std::ldexp(value, power);
       const GivenGram given = givenGram(scaled.data(), nullptr, n);
       const Matrix factor = factorOf(given);
-      CHECK(factor.rows() == std::min(m, n) && given.shift == 0);
+      CHECK(factor.rows() == std::min(m, n));
+      CHECK(given.shift == 0);
       for (int trial = 0; trial < 5; ++trial) {
         const std::vector<double> v = normals(random, n);
         CHECK_LE(std::abs(std::ldexp(norm(factor, v), -power / 2) - norm(x, v)), 1e-6 * norm(x, v));
       }
       const double unit = given.data.h(0, 0) / gram[0];
       int exponent;
-      CHECK(std::frexp(unit, &exponent) == 0.5 && (power == 0 ? unit == 1 : std::abs(exponent) < 20));
+      CHECK(std::frexp(unit, &exponent) == 0.5);
+      CHECK((power == 0 ? unit == 1 : std::abs(exponent) < 20));
       bool same = true;
       for (std::size_t i = 0; i < n * n; ++i) same = same && given.data.h.data()[i] == unit * gram[i];
       CHECK(same);
@@ -130,7 +132,8 @@ void float32Sums() {
     const Matrix factor = factorOf(given);
     const double scale = given.data.h(0, 0);
     CHECK(factor.rows() == std::min<std::size_t>(m, n / 2));
-    CHECK(given.shift > 0 && given.shift < 1e-5 * scale);
+    CHECK(given.shift > 0);
+    CHECK(given.shift < 1e-5 * scale);
     for (int trial = 0; trial < 50; ++trial) {
       const std::vector<double> v = normals(random, n);
       const double square = form(given.data.h, v), truth = norm(x, v) * norm(x, v);
@@ -155,10 +158,11 @@ void shifts() {
       const GivenGram given = givenGram(gram.data(), nullptr, n);
       CHECK_LE(below, given.shift * (1 + 1e-6));
       CHECK_LE(given.shift, 2 * below);
-      CHECK(given.data.h(0, 0) == gram[0] + given.shift && given.data.h(n - 1, n - 1) == 0);
+      CHECK(given.data.h(0, 0) == gram[0] + given.shift);
+      CHECK(given.data.h(n - 1, n - 1) == 0);
       // All ones are the direction in which outputs had a negative square; of many inputs its pivot is many times the shift.
       const std::size_t rank = factorOf(given).rows();
-      CHECK(rank == n - 2 || (n > 16 && rank == n - 1));
+      CHECK((rank == n - 2 || (n > 16 && rank == n - 1)));
     }
 }
 
@@ -178,7 +182,8 @@ void ranks() {
           }
         const GivenGram given = givenGram(gramOf<double>(x).data(), nullptr, n);
         const Matrix r = factorOf(given);
-        CHECK(given.shift == 0 && r.rows() == std::min(m, kind == 1 ? n / 2 : n));
+        CHECK(given.shift == 0);
+        CHECK(r.rows() == std::min(m, kind == 1 ? n / 2 : n));
         for (int trial = 0; trial < 5; ++trial) {
           const std::vector<double> v = normals(random, n);
           CHECK_LE(std::abs(norm(r, v) - norm(x, v)), 1e-7 * norm(x, v));
@@ -205,8 +210,12 @@ void cancelled() {
 void crossGrams() {
   const std::vector<double> gram{0x1p1000, 0, 0, 0x1p1000}, cross{0x1p1000, 0x1p999, 0, 0x1p1001};
   const GivenGram given = givenGram(gram.data(), cross.data(), 2);
-  CHECK(given.data.h(0, 0) == 1 && given.data.cross(0, 0) == 1 && given.data.cross(0, 1) == 0.5);
-  CHECK(given.data.cross(1, 0) == 0 && given.data.cross(1, 1) == 2 && given.data.target.cols() == 0);
+  CHECK(given.data.h(0, 0) == 1);
+  CHECK(given.data.cross(0, 0) == 1);
+  CHECK(given.data.cross(0, 1) == 0.5);
+  CHECK(given.data.cross(1, 0) == 0);
+  CHECK(given.data.cross(1, 1) == 2);
+  CHECK(given.data.target.cols() == 0);
   const std::vector<double> small{0x1p-1000, 0, 0, 0x1p-1000};
   try {
     givenGram(small.data(), cross.data(), 2);

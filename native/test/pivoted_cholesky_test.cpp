@@ -43,7 +43,8 @@ void factors() {
       for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, h(i, i));
       const double least = 1e-11 * largest;
       const Matrix r = pivotedCholesky(h, least, onThreads(1), [] {});
-      CHECK(r.rows() == std::min(m, n) && r.cols() == n);
+      CHECK(r.rows() == std::min(m, n));
+      CHECK(r.cols() == n);
       Matrix product(n, n);
       gemm(kTransposed, kPlain, n, n, r.rows(), 1.0, r.data(), r.rows(), r.data(), r.rows(), 0.0, product.data(), n);
       double off = 0;
