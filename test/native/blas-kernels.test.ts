@@ -8,7 +8,8 @@ const addon = join(__dirname, '../../build/Release/vertexq.node');
 
 /** The kernels OpenBLAS runs in a process of its own, in the main thread or first loaded by a Worker. */
 function coreOf(coreType: string | undefined, worker = false): string {
-  const { OPENBLAS_CORETYPE: _, ...env } = process.env;
+  const env = { ...process.env };
+  delete env.OPENBLAS_CORETYPE;
   const body = `console.log(require(${JSON.stringify(addon)}).blasInfo().core, process.env.OPENBLAS_CORETYPE)`;
   const script = worker
     ? `new (require('node:worker_threads').Worker)(${JSON.stringify(body)}, { eval: true })`
