@@ -14,7 +14,7 @@ import type { AlphabetOptions, Box, Grid, JobOptions, Method, QuantizeOptions } 
 
 // Every option of every call is checked here, before any work.
 
-const grids: readonly Grid[] = ['integer', 'asymmetric', 'zero-free'];
+const grids: readonly Grid[] = ['integer', 'asymmetric', 'zero-free', 'full-range'];
 const boxes: readonly Box[] = ['saturate', 'cell'];
 
 const jobOptions = ['threads', 'signal', 'onProgress'] as const;
@@ -123,13 +123,13 @@ export function alphabetKind(options: AlphabetOptions, fallback: (levels: number
     );
   if (grid === 'integer' && levels < 3)
     throw new RangeError('One bit has no "integer" grid: use the grid "zero-free", whose two levels are ±c');
-  if (grid === 'zero-free' && levels % 2 === 1)
+  if ((grid === 'zero-free' || grid === 'full-range') && levels % 2 === 1)
     throw new RangeError(
-      `The "zero-free" grid has an even number of levels, not ${levels}: use the grid "integer" or "asymmetric"`,
+      `The "${grid}" grid has an even number of levels, not ${levels}: use the grid "integer" or "asymmetric"`,
     );
-  if (grid === 'asymmetric' && levels < 3)
+  if ((grid === 'asymmetric' || grid === 'full-range') && levels < 3)
     throw new RangeError(
-      'The "asymmetric" grid needs 3 levels or more: use the grid "zero-free", whose two levels are ±c',
+      `The "${grid}" grid needs 3 levels or more: use the grid "zero-free", whose two levels are ±c`,
     );
   return { grid, levels, bits: Math.ceil(Math.log2(levels)) };
 }

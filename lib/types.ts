@@ -5,9 +5,9 @@ export type Method = (typeof methodTable)[number]['name'];
 
 /**
  * The values a weight may take: `integer` {−K…K}·s, `asymmetric` {0…L−1}·s shifted by an integer zero point, `zero-free`
- * {±½, ±3⁄2, …}·s.
+ * {±½, ±3⁄2, …}·s, `full-range` {−L/2…L/2−1}·s: every code of a signed integer, one level more below 0 than `integer` has.
  */
-export type Grid = 'integer' | 'asymmetric' | 'zero-free';
+export type Grid = 'integer' | 'asymmetric' | 'zero-free' | 'full-range';
 
 /** The box the vertex walk stays in: the whole alphabet's range (the paper's), or the levels around each weight. */
 export type Box = 'saturate' | 'cell';

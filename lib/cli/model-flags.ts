@@ -66,8 +66,8 @@ export function addAlphabetFlags(command: Command, groupSize = '32'): Command {
     .addOption(
       choice(
         '--grid <kind>',
-        'integer {−K…K}·s; asymmetric {0…L−1}·s with a zero point; zero-free {±½, ±3⁄2, …}·s (default: asymmetric; integer for an odd --levels; zero-free for two)',
-        ['integer', 'asymmetric', 'zero-free'],
+        'integer {−K…K}·s; asymmetric {0…L−1}·s with a zero point; zero-free {±½, ±3⁄2, …}·s; full-range {−L/2…L/2−1}·s, no zero point and one level more than integer (default: asymmetric; integer for an odd --levels; zero-free for two)',
+        ['integer', 'asymmetric', 'zero-free', 'full-range'],
       ),
     )
     .option(

@@ -14,6 +14,7 @@
 #include <cerrno>
 #endif
 
+#include "alphabet_arguments.h"
 #include "checkpoint/checksum.h"
 #include "checkpoint/tensor_rows.h"
 #include "job.h"
@@ -45,24 +46,10 @@ struct Job {
   unsigned threads;
 };
 
-/** All but the size of the groups. */
-AlphabetOptions alphabetOf(const Napi::CallbackInfo& info, const Arguments& given) {
-  AlphabetOptions alphabet;
-  if (!given.has("grid")) return alphabet;
-  alphabet.grid = given.choice<Grid>(
-      "grid", {{"integer", Grid::Integer}, {"asymmetric", Grid::Asymmetric}, {"zero-free", Grid::ZeroFree}});
-  alphabet.levels = static_cast<int>(given.integer("levels", 2, 256));
-  const bool even = alphabet.levels % 2 == 0;
-  if ((alphabet.grid == Grid::Asymmetric && alphabet.levels < 3) || (alphabet.grid == Grid::Integer && even) ||
-      (alphabet.grid == Grid::ZeroFree && !even))
-    throw Napi::TypeError::New(info.Env(), "This grid has no alphabet of that many levels");
-  return alphabet;
-}
-
 /** How rows are packed; their shape and place are left for the caller. */
 Job schemeOf(const Napi::CallbackInfo& info, const Arguments& given) {
   Job job{};
-  job.alphabet = alphabetOf(info, given);
+  if (given.has("grid")) job.alphabet = alphabetArguments(info, given);
   job.threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
   PackedRows& to = job.to;
   to.order = given.choice<PackedOrder>("order", {{"neuron-major", PackedOrder::NeuronMajor},

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "alphabet_arguments.h"
 #include "calibration.h"
 #include "job.h"
 #include "layer.h"
@@ -67,15 +68,9 @@ std::shared_ptr<LayerArguments> layerArguments(const Napi::CallbackInfo& info, c
   layer->outFeatures = static_cast<std::size_t>(given.integer("outFeatures", 1, kMaxFeatures));
   layer->inFeatures = static_cast<std::size_t>(given.integer("inFeatures", 1, kMaxFeatures));
   layer->weight = given.doubles("weight", product(info.Env(), {layer->outFeatures, layer->inFeatures}));
-  layer->alphabet.grid = given.choice<Grid>(
-      "grid", {{"integer", Grid::Integer}, {"asymmetric", Grid::Asymmetric}, {"zero-free", Grid::ZeroFree}});
-  layer->alphabet.levels = static_cast<int>(given.integer("levels", 2, 256));
-  const bool evenNeeded = layer->alphabet.grid == Grid::ZeroFree;
-  if ((layer->alphabet.grid == Grid::Asymmetric && layer->alphabet.levels < 3) ||
-      (layer->alphabet.grid != Grid::Asymmetric && (layer->alphabet.levels % 2 == 0) != evenNeeded))
-    throw Napi::TypeError::New(info.Env(), "This grid has no alphabet of that many levels");
-  const auto inFeatures = static_cast<std::int64_t>(layer->inFeatures);
-  layer->alphabet.groupSize = static_cast<std::size_t>(given.integer("groupSize", 1, inFeatures));
+  layer->alphabet = alphabetArguments(info, given);
+  layer->alphabet.groupSize =
+      static_cast<std::size_t>(given.integer("groupSize", 1, static_cast<std::int64_t>(layer->inFeatures)));
   layer->box = given.choice<Box>("box", {{"saturate", Box::Saturate}, {"cell", Box::Cell}});
   layer->rank = rankOf(given, layer->inFeatures);
   layer->threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));

@@ -22,7 +22,8 @@ struct Kind {
 const Kind kinds[] = {{Grid::Integer, 3},      {Grid::Integer, 7},    {Grid::Integer, 15},   {Grid::Integer, 255},
                       {Grid::Asymmetric, 3},   {Grid::Asymmetric, 4}, {Grid::Asymmetric, 5}, {Grid::Asymmetric, 16},
                       {Grid::Asymmetric, 256}, {Grid::ZeroFree, 2},   {Grid::ZeroFree, 4},   {Grid::ZeroFree, 8},
-                      {Grid::ZeroFree, 256}};
+                      {Grid::ZeroFree, 256},   {Grid::FullRange, 4},  {Grid::FullRange, 6},  {Grid::FullRange, 16},
+                      {Grid::FullRange, 256}};
 
 void rangesAndRounding() {
   std::mt19937_64 random(1);
@@ -35,7 +36,7 @@ void rangesAndRounding() {
       for (const ScalePrecision precision : {ScalePrecision::Float32, ScalePrecision::Float64}) {
         const Alphabet alphabet = Alphabet::covering(kind.grid, kind.levels, low, high, precision);
         CHECK((alphabet.lowest() <= low && alphabet.highest() >= high));
-        if (precision == ScalePrecision::Float64 && kind.grid != Grid::Asymmetric)
+        if (precision == ScalePrecision::Float64 && (kind.grid == Grid::Integer || kind.grid == Grid::ZeroFree))
           CHECK((alphabet.highest() == std::max(std::abs(low), std::abs(high)) &&
                  alphabet.lowest() == -alphabet.highest()));
         if (precision == ScalePrecision::Float32)
@@ -63,6 +64,7 @@ void codesFitSignedBytes() {
     CHECK((least >= -128 && most <= 127));
     CHECK((kind.grid != Grid::ZeroFree || a.zeroPoint() == -0.5));
     CHECK((kind.grid != Grid::Integer || a.zeroPoint() == 0));
+    CHECK((kind.grid != Grid::FullRange || (a.zeroPoint() == 0 && least == -kind.levels / 2)));
     CHECK((kind.grid != Grid::Asymmetric || (a.zeroPoint() == std::floor(a.zeroPoint()) && a.contains(0))));
   }
 }
@@ -130,7 +132,7 @@ void roundsToNarrowNumbers() {
 /** No number is converted to an integer that has none: NaN and infinities end at an end of the codes, at once. */
 void withoutNumbers() {
   const double infinity = std::numeric_limits<double>::infinity(), nan = std::nan("");
-  for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree})
+  for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree, Grid::FullRange})
     for (const double step : {0.0, 5e-324, 1.0, 1e308, infinity, nan}) {
       const Alphabet a = Alphabet::withStep(grid, grid == Grid::Integer ? 15 : 16, step, 0);
       for (const double value : {0.0, 5e-324, -1.0, 1e308, infinity, -infinity, nan}) {
@@ -147,7 +149,7 @@ void withoutNumbers() {
 /** Levels, not steps alone, are numbers of the precision. */
 void heldLevels() {
   const double most = std::numeric_limits<float>::max();
-  for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree})
+  for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree, Grid::FullRange})
     for (const int bits : {2, 4, 8})
       for (double bound = most / 1.2; bound < 3 * most; bound *= 1.003) {
         const int levels = (1 << bits) - (grid == Grid::Integer ? 1 : 0);

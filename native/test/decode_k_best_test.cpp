@@ -143,8 +143,8 @@ std::vector<std::int8_t> plainSearch(const Problem& problem, std::size_t width) 
 /** All grids, the targets partly beyond the alphabets' ends. */
 void matchPlainSearch() {
   std::mt19937_64 random(66);
-  const std::pair<Grid, int> grids[] = {
-      {Grid::Integer, 3}, {Grid::ZeroFree, 2}, {Grid::Asymmetric, 3}, {Grid::ZeroFree, 4}, {Grid::Asymmetric, 16}};
+  const std::pair<Grid, int> grids[] = {{Grid::Integer, 3},  {Grid::ZeroFree, 2},    {Grid::Asymmetric, 3},
+                                        {Grid::ZeroFree, 4}, {Grid::Asymmetric, 16}, {Grid::FullRange, 16}};
   for (const auto& [grid, levels] : grids)
     for (const std::size_t size : {1u, 3u, 33u}) {
       Problem problem(random, size, grid, levels);

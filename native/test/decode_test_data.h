@@ -49,6 +49,7 @@ inline std::vector<GridChoice> gridChoices() {
     choices.push_back({Grid::ZeroFree, 1 << bits});
     if (bits > 1) choices.push_back({Grid::Asymmetric, 1 << bits});
     if (bits > 1) choices.push_back({Grid::Integer, (1 << bits) - 1});
+    if (bits > 1) choices.push_back({Grid::FullRange, 1 << bits});
   }
   return choices;
 }

@@ -131,7 +131,7 @@ void neverWorseThanItsParts() {
     for (const auto& [m, n, neurons] : sizes)
       for (const ScaleRule scale : {ScaleRule::Max, ScaleRule::Search})
         for (const Kind& k : {Kind{Grid::ZeroFree, 2, n}, Kind{Grid::Integer, 3, 16}, Kind{Grid::Asymmetric, 8, n},
-                              Kind{Grid::ZeroFree, 16, 32}}) {
+                              Kind{Grid::ZeroFree, 16, 32}, Kind{Grid::FullRange, 16, 32}}) {
           const Layer layer = layerOf(kind, random, m, n, neurons);
           const std::size_t groupSize = std::min(k.groupSize, n);
           const auto errors = [&](CodeSearch method) {

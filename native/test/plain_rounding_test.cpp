@@ -25,7 +25,8 @@ struct Kind {
 
 const Kind kinds[] = {{Grid::Integer, 3},    {Grid::Integer, 15},    {Grid::Integer, 255},    {Grid::Asymmetric, 3},
                       {Grid::Asymmetric, 4}, {Grid::Asymmetric, 16}, {Grid::Asymmetric, 256}, {Grid::ZeroFree, 2},
-                      {Grid::ZeroFree, 4},   {Grid::ZeroFree, 16}};
+                      {Grid::ZeroFree, 4},   {Grid::ZeroFree, 16},   {Grid::FullRange, 4},    {Grid::FullRange, 16},
+                      {Grid::FullRange, 256}};
 
 /** Weights as they come, and as they make trouble: on a grid, symmetric, one sign, outliers, huge and tiny ones. */
 std::vector<float> weights(std::mt19937_64& random, int kind, std::size_t count) {

@@ -56,7 +56,7 @@ void oneAnswerForAllKernels() {
   std::mt19937_64 random(9);
   const std::size_t out = 40, n = 100, groupSize = 32, groups = 4;
   for (const bool single : {true, false})
-    for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree})
+    for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree, Grid::FullRange})
       for (const ScalePrecision precision : {ScalePrecision::Float32, ScalePrecision::Float16})
         for (const ScaleRule scale : {ScaleRule::Max, ScaleRule::Search}) {
           std::vector<double> w = normals(random, out * n);

@@ -114,7 +114,8 @@ void searchesAndRefits() {
 /** After a refit no step can be changed for the better with the codes held: the gradient by each step is 0. */
 void refitIsStationary() {
   std::mt19937_64 random(53);
-  for (const GridChoice choice : {GridChoice{Grid::Asymmetric, 4}, {Grid::ZeroFree, 8}, {Grid::Integer, 15}}) {
+  for (const GridChoice choice :
+       {GridChoice{Grid::Asymmetric, 4}, {Grid::ZeroFree, 8}, {Grid::Integer, 15}, {Grid::FullRange, 16}}) {
     Problem p(random, "gaussian", 60, 5, choice, 16, 1);
     Attempt attempt;
     GroupSearch(p.block, {}).run(attempt, p.control);

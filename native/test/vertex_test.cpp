@@ -105,12 +105,13 @@ VertexOutcome run(Problem& problem, std::size_t passes, bool refit, unsigned thr
 /** Blocks of every width, so of GEMV and GEMM, not at the layer's beginning, filled with answers good and bad. */
 void keepsWhatIsBetter() {
   std::mt19937_64 random(71);
-  const GridChoice choices[] = {{Grid::ZeroFree, 2}, {Grid::Integer, 3}, {Grid::Asymmetric, 8}, {Grid::ZeroFree, 256}};
+  const GridChoice choices[] = {
+      {Grid::FullRange, 8}, {Grid::ZeroFree, 2}, {Grid::Integer, 3}, {Grid::Asymmetric, 8}, {Grid::ZeroFree, 256}};
   std::size_t turn = 0, better = 0;
   for (const std::string& name : kinds())
     for (const std::size_t count : {std::size_t{1}, std::size_t{3}, std::size_t{4}, AnswerBlock::kWidth}) {
       const std::size_t n = count == AnswerBlock::kWidth ? 12 : 33;
-      Problem problem(random, data(name, random, 50, n), count + 5, choices[turn++ % 4], 16, 0.003);
+      Problem problem(random, data(name, random, 50, n), count + 5, choices[turn++ % 5], 16, 0.003);
       const LayerFit fit = problem.fit();
       const FloatMatrix h = single(problem.h);
       const FreeEntrySystem<float> system(h);
@@ -407,8 +408,8 @@ bool advance(std::vector<std::int8_t>& codes, const Alphabet& alphabet) {
 /** Tiny layers, whose every answer can be tried. */
 void nearTheOptimum() {
   std::mt19937_64 random(80);
-  for (const GridChoice choice :
-       {GridChoice{Grid::ZeroFree, 2}, GridChoice{Grid::Integer, 3}, GridChoice{Grid::Asymmetric, 3}}) {
+  for (const GridChoice choice : {GridChoice{Grid::ZeroFree, 2}, GridChoice{Grid::Integer, 3},
+                                  GridChoice{Grid::Asymmetric, 3}, GridChoice{Grid::FullRange, 4}}) {
     double found = 0, optimal = 0;
     for (std::size_t n = 1; n <= 6; ++n)
       for (int trial = 0; trial < 3; ++trial) {

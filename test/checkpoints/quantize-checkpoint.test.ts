@@ -78,6 +78,8 @@ const kinds: [options: CheckpointOptions, bits: number][] = [
   [{ bits: 4, grid: 'integer', groupSize: 64 }, 4],
   [{ bits: 4, grid: 'asymmetric', groupSize: 64 }, 4],
   [{ levels: 3, groupSize: 32 }, 2],
+  [{ bits: 4, grid: 'full-range', groupSize: 32 }, 4],
+  [{ bits: 8, grid: 'full-range' }, 8],
   [{ bits: 4, groupSize: 32, scale: 'max' }, 4],
 ];
 

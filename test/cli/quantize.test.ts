@@ -112,7 +112,7 @@ test('wrong usage: exit code 2, one line, no work', async (t) => {
     [[...base, '--method', 'gpt'], /Allowed choices are vertex, gptq, gpfq, maly-saab, msq/],
     [[...base, '--effort', 'much'], /'much' is invalid\. Expected a whole number, or "auto"/],
     [[...base, '--damping', 'much'], /'much' is invalid\. Expected a number/],
-    [[...base, '--grid', 'int'], /Allowed choices are integer, asymmetric, zero-free/],
+    [[...base, '--grid', 'int'], /Allowed choices are integer, asymmetric, zero-free, full-range/],
     [[...base, '--format', 'int4'], /Allowed choices are matmulnbits, qdq, float, compressed-tensors/],
     [[...base, '--calibration'], /argument missing/],
     [[...base, '--report', 'report.html'], /The report report\.html: reports are JSON in this version/],

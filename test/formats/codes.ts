@@ -7,12 +7,14 @@ const levelsOf: Record<Grid, number[]> = {
   asymmetric: [3, 4, 5, 7, 8, 16, 17, 32, 64, 128, 256],
   integer: [3, 5, 7, 15, 31, 63, 127, 255],
   'zero-free': [2, 4, 8, 16, 32, 64, 128],
+  'full-range': [4, 6, 8, 16, 32, 64, 128, 256],
 };
 
 /** Lowest code of a grid and its zero points. */
 function ranges(grid: Grid, levels: number): { lowest: number; zeros: [number, number] | null } {
   if (grid === 'integer') return { lowest: -(levels - 1) / 2, zeros: null };
   if (grid === 'zero-free') return { lowest: -levels / 2, zeros: [-0.5, -0.5] };
+  if (grid === 'full-range') return { lowest: -levels / 2, zeros: null };
   const lowest = -(2 ** (Math.ceil(Math.log2(levels)) - 1));
   return { lowest, zeros: [lowest, lowest + levels - 1] };
 }
@@ -25,7 +27,7 @@ export interface Alphabet {
 
 export const anyAlphabet: fc.Arbitrary<Alphabet> = fc
   .record({
-    grid: fc.constantFrom<Grid>('asymmetric', 'integer', 'zero-free'),
+    grid: fc.constantFrom<Grid>('asymmetric', 'integer', 'zero-free', 'full-range'),
     pick: fc.nat(10),
     seed: fc.integer({ min: 1, max: 2 ** 31 - 2 }),
   })

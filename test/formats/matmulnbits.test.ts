@@ -85,6 +85,7 @@ test('what quantizeLayer makes comes back as dequantize() gives it', async (t) =
     fc.record({ levels: fc.constant(3) }),
     fc.record({ bits: fc.integer({ min: 2, max: 8 }), grid: fc.constantFrom<Grid>('asymmetric') }),
     fc.record({ bits: fc.integer({ min: 1, max: 7 }), grid: fc.constantFrom<Grid>('zero-free') }),
+    fc.record({ bits: fc.integer({ min: 2, max: 8 }), grid: fc.constantFrom<Grid>('full-range') }),
   );
   const sizes = fc.record({
     rows: fc.integer({ min: 1, max: 4 }),

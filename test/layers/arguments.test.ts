@@ -88,6 +88,8 @@ test('options: unknown, misspelled, of the wrong type, out of range, contradicto
     [{ levels: 5, grid: 'zero-free' }, RangeError, /even number of levels, not 5: use/],
     [{ bits: 1, grid: 'integer' }, RangeError, /use the grid "zero-free"/],
     [{ bits: 1, grid: 'asymmetric' }, RangeError, /use the grid "zero-free"/],
+    [{ bits: 1, grid: 'full-range' }, RangeError, /use the grid "zero-free"/],
+    [{ levels: 7, grid: 'full-range' }, RangeError, /even number of levels, not 7: use/],
     [{ groupSize: '32' }, TypeError, /"groupSize".*"32"/],
     [{ rank: 'full' }, TypeError, /"rank".*"auto"/],
     [{ signal: {} }, TypeError, /AbortSignal/],

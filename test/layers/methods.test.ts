@@ -1,6 +1,12 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { quantizeLayer, type LayerInput, type Method, type QuantizeOptions } from '../../lib/index';
+import {
+  type Grid,
+  quantizeLayer,
+  type LayerInput,
+  type Method,
+  type QuantizeOptions,
+} from '../../lib/index';
 import { gramOf, normals, outputNorm, product, relativeError } from './data';
 
 // What vertex, gptq and gpfq promise, on small layers of correlated data.
@@ -261,6 +267,59 @@ test('vertex at its defaults has less held-out error than gptq, and that far les
   const [vertex, gptq, msq] = [await heldOut('vertex'), await heldOut('gptq'), await heldOut('msq')];
   t.log({ vertex, gptq, msq });
   t.true(vertex < gptq && gptq < 0.8 * msq);
+});
+
+test('every method fits full-range codes: less error than the same bits give on the integer grid', async (t) => {
+  const layer = layerOf({ outFeatures: 40, inFeatures: 48, samples: 400, seed: 11 });
+  for (const method of ['vertex', 'gptq', 'gpfq', 'maly-saab', 'msq'] as const)
+    for (const bits of [2, 3] as const) {
+      const errorOf = async (grid: Grid) => {
+        const { codes, zeroPoints, report } = await quantizeLayer(layer, {
+          method,
+          bits,
+          grid,
+          groupSize: 16,
+        });
+        t.is(zeroPoints, null);
+        if (grid === 'full-range')
+          t.true(codes.includes(-(2 ** (bits - 1))) && !codes.includes(2 ** (bits - 1)));
+        return report.error.calibration!;
+      };
+      const [full, integer] = [await errorOf('full-range'), await errorOf('integer')];
+      t.log(method, bits, full.toFixed(4), integer.toFixed(4));
+      t.true(full < integer);
+    }
+});
+
+test('on a tiny layer vertex, with full-range codes, is near the best of all there are', async (t) => {
+  let [found, best] = [0, 0];
+  for (let seed = 0; seed < 12; seed++) {
+    const [outFeatures, inFeatures] = [3, 5];
+    const layer = layerOf({ outFeatures, inFeatures, samples: 40, seed: 30 + seed });
+    const { codes, scales } = await quantizeLayer(layer, { bits: 2, grid: 'full-range', effort: 8 });
+    const gram = gramOf(Float64Array.from(layer.activations), inFeatures);
+    for (let k = 0; k < outFeatures; k++) {
+      const errorOf = (codeOf: (i: number) => number) => {
+        const off = Array.from(
+          { length: inFeatures },
+          (_, i) => codeOf(i) * scales[k]! - layer.weight[k * inFeatures + i]!,
+        );
+        return off.reduce(
+          (sum, a, i) => sum + off.reduce((row, b, j) => row + a * b * gram[i * inFeatures + j]!, 0),
+          0,
+        );
+      };
+      found += errorOf((i) => codes[k * inFeatures + i]!);
+      let least = Infinity;
+      for (let all = 0; all < 4 ** inFeatures; all++)
+        least = Math.min(
+          least,
+          errorOf((i) => (Math.floor(all / 4 ** i) % 4) - 2),
+        );
+      best += least;
+    }
+  }
+  t.true(found >= best * (1 - 1e-6) && found <= 1.02 * best, `${found} ${best}`);
 });
 
 test('four levels are zero-free without a grid given, more are asymmetric', async (t) => {

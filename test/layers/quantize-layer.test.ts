@@ -29,7 +29,7 @@ function valuesOf(q: QuantizedLayer): Float32Array {
 
 function codeRange(grid: Grid, levels: number): [number, number] {
   if (grid === 'integer') return [-(levels - 1) / 2, (levels - 1) / 2];
-  if (grid === 'zero-free') return [-levels / 2, levels / 2 - 1];
+  if (grid === 'zero-free' || grid === 'full-range') return [-levels / 2, levels / 2 - 1];
   const least = -(2 ** (Math.ceil(Math.log2(levels)) - 1));
   return [least, least + levels - 1];
 }
@@ -48,6 +48,9 @@ const choices = fc.constantFrom<QuantizeOptions & { grid: Grid }>(
   { bits: 8, grid: 'asymmetric' },
   { bits: 8, grid: 'integer' },
   { bits: 8, grid: 'zero-free' },
+  { bits: 2, grid: 'full-range' },
+  { levels: 6, grid: 'full-range' },
+  { bits: 8, grid: 'full-range' },
 );
 const methods = fc.constantFrom<QuantizeOptions>(
   { method: 'maly-saab' },

@@ -16,6 +16,7 @@ const grids = [
   { levels: 3 },
   { bits: 4, grid: 'asymmetric' },
   { bits: 2, grid: 'zero-free' },
+  { bits: 4, grid: 'full-range' },
   { bits: 8 },
 ] as const;
 const greatest = (2 - 2 ** -23) * 2 ** 127;

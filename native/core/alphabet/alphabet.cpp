@@ -121,10 +121,26 @@ double nearestStep(double value, ScalePrecision precision) {
   return roundedTo(std::clamp(value, format.least, format.largest), precision);
 }
 
+bool hasAlphabet(Grid grid, int levels) {
+  if (levels < 2 || levels > 256) return false;
+  switch (grid) {
+    case Grid::Integer:
+      return levels % 2 == 1;
+    case Grid::ZeroFree:
+      return levels % 2 == 0;
+    case Grid::Asymmetric:  // with two levels it could not cover both signs
+      return levels > 2;
+    case Grid::FullRange:
+      return levels > 2 && levels % 2 == 0;
+  }
+  return false;
+}
+
 Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, ScalePrecision precision) {
   Alphabet a;
   const double bound = std::max(std::abs(low), std::abs(high));
-  if (grid == Grid::Asymmetric) {
+  a.setCodes(grid, levels);
+  if (grid == Grid::Asymmetric || grid == Grid::FullRange) {
     low = std::min(low, 0.0);
     high = std::max(high, 0.0);
     const int top = levels - 1;
@@ -134,17 +150,16 @@ Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, Scal
     // With next to nothing above 0, `ideal` rounds to the top, from where no step reaches `high`.
     const int down = clampedWhole(ideal, 0, top - 1);
     const int up = down + 1;
-    const int zero = asymmetricStep(down, top, low, high) <= asymmetricStep(up, top, low, high) ? down : up;
+    const int best = asymmetricStep(down, top, low, high) <= asymmetricStep(up, top, low, high) ? down : up;
+    const int zero = grid == Grid::FullRange ? -a.minCode_ : best;
     a.step_ = roundStep(asymmetricStep(zero, top, low, high), precision,
                         [&](double s) { return -zero * s <= low && (top - zero) * s >= high; });
-    a.setCodes(grid, levels);
     a.zeroPoint_ = a.minCode_ + zero;
     a.lowest_ = -zero * a.step_;
     a.highest_ = (top - zero) * a.step_;
     requireHeld(a, precision);
     return a;
   }
-  a.setCodes(grid, levels);
   const double top = a.maxCode_ - a.zeroPoint_;
   a.step_ = roundStep(bound / top, precision, [&](double s) { return top * s >= bound; });
   a.highest_ = precision == ScalePrecision::Float64 ? bound : top * a.step_;
@@ -185,6 +200,10 @@ void Alphabet::setCodes(Grid grid, int levels) {
       return;
     case Grid::ZeroFree:
       zeroPoint_ = -0.5;
+      maxCode_ = levels / 2 - 1;
+      minCode_ = -levels / 2;
+      return;
+    case Grid::FullRange:
       maxCode_ = levels / 2 - 1;
       minCode_ = -levels / 2;
       return;

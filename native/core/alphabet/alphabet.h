@@ -10,7 +10,11 @@ enum class Grid {
   Integer,     // {-K, ..., K}·step: symmetric, odd number of levels, holds 0
   Asymmetric,  // {0, ..., L-1} - z, times step, z an integer: covers [min(w, 0), max(w, 0)]
   ZeroFree,    // {±1/2, ±3/2, ...}·step: symmetric, even number of levels
+  FullRange,   // {-L/2, ..., L/2 - 1}·step: all codes of a signed integer, even number of levels, holds 0
 };
+
+/** Whether a grid has an alphabet of so many levels. */
+bool hasAlphabet(Grid grid, int levels);
 
 /**
  * The precision in which the step is kept: that of the output's scales, float32 unless its format says otherwise; the paper's
@@ -38,8 +42,8 @@ class Alphabet {
  public:
   /**
    * The smallest alphabet of the kind that covers [low, high] (the least and greatest of some weights), by a common
-   * bound c = max(|low|, |high|) for the symmetric kinds. With ScalePrecision::Float64, ±c are levels bit for bit.
-   * `levels` is at most 256: odd for Integer, even for ZeroFree, 3 or more for Asymmetric (with two it could not cover both signs). Throws ERR_VERTEXQ_SCALE_RANGE if the step or a level is
+   * bound c = max(|low|, |high|) for the symmetric kinds, where with ScalePrecision::Float64 ±c are levels bit for bit.
+   * `levels`: hasAlphabet. Throws ERR_VERTEXQ_SCALE_RANGE if the step or a level is
    * no finite number of the precision.
    */
   static Alphabet covering(Grid grid, int levels, double low, double high, ScalePrecision precision);

@@ -39,6 +39,7 @@ double leastStep(const StepRule& rule, double low, double high) {
 StepRule stepRule(Grid grid, int levels, double low, double high) {
   if (grid == Grid::Integer) return {false, 0, (levels - 1) / 2.0, true, 0};
   if (grid == Grid::ZeroFree) return {false, 0, levels / 2 - 0.5, true, 0};
+  if (grid == Grid::FullRange) return {true, levels / 2.0, levels / 2 - 1.0, true, levels / 2};
   const int top = levels - 1;
   low = std::min(low, 0.0);
   high = std::max(high, 0.0);

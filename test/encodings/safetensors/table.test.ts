@@ -14,7 +14,7 @@ import { temporaryFolder } from '../../formats/files';
 import { join } from 'node:path';
 
 const schemes: Scheme[] = ([2, 3, 4, 5, 8] as const).flatMap((bits) =>
-  (['integer', 'asymmetric', 'zero-free'] as const).flatMap((grid) =>
+  (['integer', 'asymmetric', 'zero-free', 'full-range'] as const).flatMap((grid) =>
     [16, 96].map((groupSize) => ({ bits, levels: 2 ** bits, grid, groupSize })),
   ),
 );

@@ -1,0 +1,22 @@
+// Which alphabets a job's weights get.
+#pragma once
+
+#include "arguments.h"
+#include "layer.h"
+
+namespace vertexq::addon {
+
+/** `grid` and `levels`: all but the size of the groups. Throws a TypeError at a grid that has no alphabet of so many levels. */
+inline AlphabetOptions alphabetArguments(const Napi::CallbackInfo& info, const Arguments& given) {
+  AlphabetOptions alphabet;
+  alphabet.grid = given.choice<Grid>("grid", {{"integer", Grid::Integer},
+                                              {"asymmetric", Grid::Asymmetric},
+                                              {"zero-free", Grid::ZeroFree},
+                                              {"full-range", Grid::FullRange}});
+  alphabet.levels = static_cast<int>(given.integer("levels", 2, 256));
+  if (!hasAlphabet(alphabet.grid, alphabet.levels))
+    throw Napi::TypeError::New(info.Env(), "This grid has no alphabet of that many levels");
+  return alphabet;
+}
+
+}  // namespace vertexq::addon
