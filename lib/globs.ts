@@ -1,5 +1,5 @@
 import { patternMatcher } from './glob-patterns';
-import { describe } from './options';
+import { describe } from './options/messages';
 
 /** Longer than any name that a pattern is for. */
 const longestPattern = 1000;

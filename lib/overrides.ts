@@ -1,7 +1,6 @@
 import { matcher, requirePatterns } from './globs';
-import { inPlace } from './option-checks';
-import { methodNames, methodOptionNames, takes, traitsOf } from './methods';
-import { describe, requireKnown } from './options';
+import { inPlace } from './options/messages';
+import { methodOptionNames, takes, traitsOf } from './methods';
 import type { JobOptions, Method, QuantizeOptions } from './types';
 
 // The options of single layers, of models and of checkpoints.
@@ -20,49 +19,33 @@ export interface Override {
   options: FitOptions;
 }
 
-/** How overrides are read. */
-interface Reading {
-  /** The options that they may give. */
-  names: readonly (keyof FitOptions)[];
-  matcherOf?: (globs: readonly string[]) => (name: string) => boolean;
-  /** Throws where one contradicts what holds for all layers. */
-  check: (override: Override) => void;
-}
-
-/** Checks the option `overrides`. Throws a TypeError or RangeError that says in which of them something is wrong. */
-export function requireOverrides(
-  given: unknown,
-  { names, matcherOf = matcher, check }: Reading,
+/**
+ * The option `overrides`, which has been checked by itself. Throws what `check` does where one contradicts what holds for all layers, and
+ * in which it is.
+ */
+export function overridesOf(
+  given: readonly GivenOverride[] | undefined,
+  check: (override: Override) => void,
+  matcherOf: (globs: readonly string[]) => (name: string) => boolean = matcher,
 ): readonly Override[] {
-  if (given !== undefined && !Array.isArray(given))
-    throw new TypeError(
-      `Expected the "overrides" option to be an array of objects, { layers, bits, … }, not ${describe(given)}`,
-    );
-  return Array.from((given ?? []) as unknown[], (item, i) => {
+  return (given ?? []).map(({ layers, ...options }, i) => {
     const place = `overrides[${i}]`;
-    return inPlace(place, () => {
-      const { globs, options } = requireOverride(item, names);
-      const override = { place, globs, matches: matcherOf(globs), options };
-      check(override);
-      return override;
-    });
+    return inPlace(
+      place,
+      () => {
+        const globs = requirePatterns('layers', layers);
+        const override = { place, globs, matches: matcherOf(globs), options };
+        check(override);
+        return override;
+      },
+      { within: true },
+    );
   });
 }
 
-function requireOverride(
-  item: unknown,
-  names: readonly (keyof FitOptions)[],
-): Pick<Override, 'globs' | 'options'> {
-  requireKnown(item as object, ['layers', ...names]);
-  const { layers, ...options } = item as FitOptions & { layers?: unknown };
-  if (layers === undefined)
-    throw new TypeError('Expected "layers", a glob or an array of globs: the layers that it is about');
-  const globs = requirePatterns('layers', layers);
-  if (globs.length === 0)
-    throw new RangeError('The "layers" option is empty: there are no layers that it is about');
-  if (Object.values(options).every((value) => value === undefined))
-    throw new RangeError(`There is nothing but "layers": give one of ${names.join(', ')}`);
-  return { globs, options };
+/** As users give one. */
+interface GivenOverride extends FitOptions {
+  layers: string | readonly string[];
 }
 
 /** What holds for all layers, with what does for some. */
@@ -92,8 +75,6 @@ export function overlay(common: FitOptions, own: readonly Override[]): Overlaid 
 /** These options but what the layer's method does not take: unless its own overrides ask for it, which is an error to be found. */
 export function forMethod(method: Method, { options: given, asked }: Overlaid): FitOptions {
   const options = { ...given };
-  // What is no method is left for the check.
-  if (!methodNames.includes(method)) return options;
   for (const name of methodOptionNames) if (!asked.has(name) && !takes(method, name)) delete options[name];
   const { scales, correctsErrors } = traitsOf(method);
   if (options.scale && !scales.includes(options.scale) && !asked.has('scale')) delete options.scale;

@@ -4,27 +4,14 @@ import { checkpointEncodings } from '../encodings/safetensors/table';
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../layers/quantize-weights';
 import { defaultMethod, plainMethod } from '../methods';
-import { flag } from '../option-checks';
-import {
-  alphabetKind,
-  checkJobOptions,
-  describe,
-  groupSizeFor,
-  methodSettings,
-  rankRule,
-  requireInteger,
-  requireKnown,
-  requireOneOf,
-} from '../options';
-import { forMethod, type Override, overlay, requireOverrides } from '../overrides';
+import { alphabetKind, groupSizeFor, methodSettings, rankRule } from '../options';
+import { about, describe } from '../options/messages';
+import { requireDataFor } from '../options/relations';
+import { checkOptions, defaults } from '../options/table';
+import { forMethod, type Override, overlay, overridesOf } from '../overrides';
 import { eitherName } from './choose-weights';
-import { checkpointOptionNames } from './option-names';
 import type { CheckpointOptions } from './types';
 
-const overrideNames = ['bits', 'levels', 'grid', 'groupSize', 'method'] as const;
-const defaultMemory = 768 * 2 ** 20;
-/** Two pieces of work at a time, and what goes with them. */
-export const leastMemory = 128 * 2 ** 20;
 /** Inputs of a layer that is not known yet. */
 const anyInputs = 2 ** 20;
 
@@ -57,29 +44,23 @@ export function checkPaths(input: unknown, output: unknown): void {
 
 /** Checks all options, with and without data, before any file is touched. */
 export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSettings {
-  requireKnown(given, checkpointOptionNames);
-  checkJobOptions(given);
+  checkOptions('quantizeCheckpoint', given);
   const options = { ...given };
-  const formats = namesOf(checkpointFormats);
-  const format = requireOneOf('format', options.format ?? formats[0]!, formats);
+  const { format = namesOf(checkpointFormats)[0]!, activations = [], layers, skip = [] } = options;
+  requireDataFor(options.holdout, 'activations', options.activations !== undefined);
   const settings: CheckpointSettings = {
     options,
-    activations: options.activations === undefined ? [] : requirePaths(options.activations),
-    holdout: holdoutFor(options),
+    activations: typeof activations === 'string' ? [activations] : [...activations],
+    holdout: options.holdout ?? defaults.holdout,
     format,
     encoding: checkpointEncodings[format],
-    layers: options.layers === undefined ? undefined : requirePatterns('layers', options.layers),
-    skip: options.skip === undefined ? [] : requirePatterns('skip', options.skip),
+    layers: layers === undefined ? undefined : requirePatterns('layers', layers),
+    skip: requirePatterns('skip', skip),
     overrides: [],
-    memory:
-      options.memory === undefined
-        ? defaultMemory
-        : requireInteger('memory', options.memory, leastMemory, Number.MAX_SAFE_INTEGER),
-    resume: flag('resume', options.resume) ?? false,
-    allowQuantized: flag('allowQuantized', options.allowQuantized) ?? false,
+    memory: options.memory ?? defaults.checkpointMemory,
+    resume: options.resume ?? false,
+    allowQuantized: options.allowQuantized ?? false,
   };
-  if (settings.layers?.length === 0)
-    throw new RangeError('The "layers" option is empty: leave it out to quantize all that is usual');
   const hasData = settings.activations.length > 0;
   methodSettings(options, hasData);
   weightSettings(settings, [], anyInputs, hasData);
@@ -88,34 +69,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
     if (method !== undefined) methodSettings({ method }, hasData);
     weightSettings(settings, [override], anyInputs, hasData);
   };
-  const overrides = requireOverrides(options.overrides, {
-    ...{ names: overrideNames, matcherOf: eitherName, check },
-  });
-  return { ...settings, overrides };
-}
-
-function requirePaths(value: string | readonly string[]): readonly string[] {
-  const list: readonly unknown[] = Array.isArray(value) ? [...(value as unknown[])] : [value];
-  if (!list.every((path): path is string => typeof path === 'string' && path !== '') || list.length === 0)
-    throw new TypeError(
-      `Expected the "activations" option to be the path of a safetensors file, or several, not ${describe(value)}`,
-    );
-  return list;
-}
-
-function holdoutFor({ holdout, activations }: CheckpointOptions): number {
-  if (holdout === undefined) return 0.1;
-  if (activations === undefined)
-    throw new RangeError(
-      'The "holdout" option needs "activations": without data there is nothing to hold out',
-    );
-  if (typeof holdout !== 'number')
-    throw new TypeError(`Expected the "holdout" option to be a number, not ${describe(holdout)}`);
-  if (!(holdout >= 0 && holdout < 1))
-    throw new RangeError(
-      `Expected the "holdout" option to be a fraction from 0 and below 1, not ${describe(holdout)}`,
-    );
-  return holdout;
+  return { ...settings, overrides: overridesOf(options.overrides, check, eitherName) };
 }
 
 /** The settings of a weight with such overrides. Without data its method is the plain one, whatever the options say. */
@@ -134,6 +88,6 @@ export function weightSettings(
     groupSize: groupSizeFor(merged, inFeatures, encoding.groupSize),
     ...rankRule(merged, inFeatures, 'auto'),
   };
-  encoding.check(settings);
+  about(['format', 'bits', 'levels', 'grid', 'groupSize'], () => encoding.check(settings));
   return settings;
 }

@@ -4,7 +4,7 @@ import { VertexqError } from '../errors';
 import { isTemporary, OutputFile } from '../files';
 import { allowedPlaces, readFolderFile, whyNotCopied } from '../formats/folder-file';
 import { InputFile } from '../formats/input-file';
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
 import { workName } from './run-files';
 

@@ -5,7 +5,7 @@ import { quantizeWeights } from '../layers/quantize-weights';
 import { calibrationKind } from '../methods';
 import { binding, type CalibrationKind } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import type { LayerReport, QuantizedLayer } from '../types';
 import { sharedBytes } from './buffers';
 import type { CheckpointSettings } from './checkpoint-options';

@@ -1,6 +1,6 @@
 import { foundWeights } from '../encodings/safetensors/table';
 import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import { leftByDefault, unsuitable } from './choose-weights';
 import { identityOf } from './model-identity';
 import { parseConfig } from './model-config';

@@ -3,7 +3,7 @@ import { type FloatDtype, floatBytes, isFloat } from '../formats/safetensors/dty
 import { SafetensorsFile } from '../formats/safetensors/file';
 import { Calibration } from '../layers/calibration';
 import type { CalibrationKind } from '../native/binding';
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import type { FloatArray } from '../types';
 import { sharedBytes } from './buffers';
 import { moduleOf } from './tensor-names';

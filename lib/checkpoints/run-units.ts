@@ -2,7 +2,7 @@ import { located } from '../errors';
 import { floatBytes } from '../formats/safetensors/dtypes';
 import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import type { JobOptions } from '../types';
 import { Buffers, type Shared, sharedBytes, sizeFor } from './buffers';
 import type { CheckpointSettings } from './checkpoint-options';

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
 import { isTemporary, openOwn, syncFolder, writeWhole } from '../files';
 import { InputFile } from '../formats/input-file';
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import { Lock } from '../runs/lock';
 
 const manifestName = 'manifest.json';

@@ -2,33 +2,17 @@ import type { Command } from 'commander';
 import type { CompareOptions, Comparison } from '../compare/types';
 import { writeWhole } from '../files';
 import { addModelPaths } from '../models/run-files';
-import { methodNames, methodsThat } from '../methods';
-import type { Method } from '../types';
 import { comparisonTable } from '../reports/comparison-table';
 import { errorPlot } from '../reports/error-plot';
 import { RunFiles } from '../runs/run-files';
-import * as parse from './arguments';
 import { type Context, lookOf } from './context';
-import { readingFlagNames, without } from './data-flags';
-import {
-  addAlphabetFlags,
-  addDataFlags,
-  addLayerFlags,
-  addMethodFlags,
-  addThreadsFlag,
-  dataHelp,
-  dataOptions,
-  formatFlag,
-  type ModelFlags,
-} from './model-flags';
+import { dataHelp } from './data-help';
+import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
+import { refuseCheckpoint } from './inputs';
 import { progressDisplay } from './progress';
 
-interface Flags extends ModelFlags {
-  methods?: string[];
-  bits?: number[];
+interface Flags extends OutputFlags {
   plot?: string;
-  json?: boolean;
-  quiet?: boolean;
 }
 
 const examples = `
@@ -61,36 +45,27 @@ export function addCompare(program: Command, context: Context): void {
     .command('compare')
     .summary('compare methods and widths on an ONNX model')
     .description('Compares quantization methods at several widths on an ONNX model, side by side.')
-    .argument('<model.onnx>', 'the float network')
-    .option(
-      '--methods <list>',
-      `of ${methodNames.slice(0, -1).join(', ')} and ${methodNames.at(-1)}, with commas (default: ${methodsThat(({ compared }) => compared).join(',')})`,
-      parse.words,
-    )
-    .option('--bits <list>', 'bits per weight, 1 to 8, with commas (default: 2,3,4)', parse.wholeNumbers);
-  addDataFlags(command).optionsGroup('Alphabet:');
-  addAlphabetFlags(command).optionsGroup('Methods:');
-  addMethodFlags(command);
-  addLayerFlags(command)
-    .optionsGroup('Output:')
-    .option('--plot <file.svg>', 'draw the errors over bits, a line for each method')
-    .option('--json', 'write all results to stdout')
-    .option('-q, --quiet', 'no progress, table and warnings')
-    .addOption(formatFlag());
-  addThreadsFlag(command)
+    .argument('<model.onnx>', 'the float network');
+  addFlags(command, ['compareModel'], {
+    Output: (own) =>
+      own
+        .option('--plot <file.svg>', 'draw the errors over bits, a line for each method')
+        .option('--json', 'write all results to stdout')
+        .option('-q, --quiet', 'no progress, table and warnings'),
+  })
     .addHelpText('after', examples)
-    .action((model: string, flags: Flags) => compare(model, flags, context));
+    .action((model: string, flags: Given) => compare(model, flags, context));
 }
 
-async function compare(input: string, flags: Flags, context: Context): Promise<void> {
-  const { plot, json = false, quiet = false } = flags;
-  await parse.refuseCheckpoint(input);
+async function compare(input: string, flags: Given, context: Context): Promise<void> {
+  const { plot, json = false, quiet = false } = flags as Flags;
+  await refuseCheckpoint(input);
   // Before the work, not after it.
   if (plot !== undefined && !/\.svg$/i.test(plot))
     throw new RangeError(`The plot ${plot}: plots are SVG in this version, name it .svg`);
   const files = new RunFiles();
   if (plot !== undefined) files.writes('plot', plot, { only: true });
-  const options = compareOptions(flags);
+  const options: CompareOptions = optionsOf(['compareModel'], flags);
   await addModelPaths(files, input, null, options);
   await files.check();
   await files.requireWritable();
@@ -109,21 +84,4 @@ async function compare(input: string, flags: Flags, context: Context): Promise<v
   if (plot !== undefined) await writeWhole(plot, Buffer.from(errorPlot(comparison)), context.signal);
   if (!quiet) context.stderr.write(`${comparisonTable(comparison, look)}\n`);
   if (json) context.stdout.write(`${JSON.stringify(comparison, null, 2)}\n`);
-}
-
-/** What was given, by the library's names. */
-function compareOptions(flags: Flags): CompareOptions {
-  const { methods, ...options } = without(flags, [
-    ...readingFlagNames,
-    'plot',
-    'json',
-    'quiet',
-    'calibration',
-  ]);
-  return {
-    ...options,
-    // Whether these are methods is for the library to say.
-    ...(methods ? { methods: methods as Method[] } : {}),
-    ...dataOptions(flags),
-  };
 }

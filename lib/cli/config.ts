@@ -1,49 +1,63 @@
 import { dirname, isAbsolute, join } from 'node:path';
+import { checkCheckpointOptions } from '../checkpoints/checkpoint-options';
+import type { CheckpointOptions } from '../checkpoints/types';
 import { VertexqError } from '../errors';
 import { InputFile } from '../formats/input-file';
-import { inPlace } from '../option-checks';
-import { describe, requireKnown } from '../options';
-import { without } from './data-flags';
+import { checkModelOptions } from '../models/model-options';
+import type { ModelOptions } from '../models/types';
+import type { Option } from '../options/kinds';
+import { inPlace, pathsOf, requireKnown } from '../options/messages';
+import { calls } from '../options/table';
 
 // Options in a JSON file, whatever they are of.
 
 /** More options than this nobody writes. */
 const maxBytes = 2 ** 24;
-/** What JSON cannot hold. */
-const notInFiles = ['signal', 'onProgress'];
 
-/** What the options are of: an ONNX model, a checkpoint. */
-export interface Kind {
-  names: readonly string[];
-  /** The options of the other kind of input. */
-  others: readonly string[];
-  /** What to say of one of those. */
+/** What the options are of. */
+interface Kind {
+  options: Readonly<Record<string, Option>>;
+  /** Those of the other kind of input, and what to say of one. */
+  others: Readonly<Record<string, Option>>;
   refuse: (name: string) => string;
-  /** The options with paths as seen from the process's working folder. Throws a TypeError at data that is no path. */
-  withPaths: (options: Options, resolve: (path: string) => string) => Options;
   /** Throws a TypeError or RangeError at a wrong option. */
   check: (options: Options) => unknown;
 }
 
-export type Options = Readonly<Record<string, unknown>>;
+type Options = Readonly<Record<string, unknown>>;
+
+/** The options of `quantizeModel` that a file has, with `flags`, as `optionsWith` puts them together. */
+export const withConfig = (file: string, flags: ModelOptions): Promise<ModelOptions> =>
+  optionsWith(file, flags as Options, {
+    options: calls.quantizeModel,
+    others: calls.quantizeCheckpoint,
+    refuse: (name) => `The "${name}" option is for checkpoints, and the input is an ONNX model`,
+    check: checkModelOptions,
+  });
+
+/** Likewise, of `quantizeCheckpoint`. */
+export const withCheckpointConfig = (file: string, flags: CheckpointOptions): Promise<CheckpointOptions> =>
+  optionsWith(file, flags as Options, {
+    options: calls.quantizeCheckpoint,
+    others: calls.quantizeModel,
+    refuse: (name) =>
+      `The "${name}" option is for ONNX models, and the input is a checkpoint` +
+      (name === 'calibration' ? ', which takes what its layers see, in "activations"' : ''),
+    check: checkCheckpointOptions,
+  });
 
 /**
  * The options that a JSON file has, with those of the command line, `flags`, which win. All are checked. Paths in the file are relative to
  * its folder. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_CONFIG where it is no JSON; with a TypeError or RangeError at a wrong option,
- * which names the file where it came from there.
+ * which names the file unless it is about flags alone.
  */
-export async function optionsWith(file: string, flags: Options, kind: Kind): Promise<Options> {
+async function optionsWith(file: string, flags: Options, kind: Kind): Promise<Options> {
   const found = await readJson(file);
   const own = inPlace(file, () => {
-    const other = Object.keys(found ?? {}).find(
-      (name) => !kind.names.includes(name) && kind.others.includes(name),
-    );
+    const other = Object.keys(found ?? {}).find((name) => !(name in kind.options) && name in kind.others);
     if (other !== undefined) throw new TypeError(kind.refuse(other));
-    requireKnown(
-      found as object,
-      kind.names.filter((name) => !notInFiles.includes(name)),
-    );
-    return kind.withPaths(found as Options, (path) =>
+    requireKnown(found as object, inFiles(kind.options));
+    return withPaths(found as Options, kind.options, (path) =>
       isAbsolute(path) || path === '' ? path : join(dirname(file), path),
     );
   });
@@ -51,16 +65,40 @@ export async function optionsWith(file: string, flags: Options, kind: Kind): Pro
   try {
     kind.check(options);
   } catch (error) {
-    // Places in the file's overrides and those of the flags are counted together.
-    const isOfFlags =
-      messageOf(() => kind.check(flags)) === (error as Error).message ||
-      messageOf(() => kind.check(merge(own, without(flags, ['overrides'])))) === undefined;
-    if (isOfFlags) throw error;
+    if (isOfFlags(pathsOf(error), own, flags, options)) throw error;
     return inPlace(file, () => {
       throw error;
     });
   }
   return options;
+}
+
+/** The options that JSON can hold. */
+const inFiles = (options: Kind['options']) =>
+  Object.keys(options).filter((name) => name !== 'signal' && name !== 'onProgress');
+
+/** Options with paths as seen from the process's working folder. */
+function withPaths(options: Options, known: Kind['options'], resolve: (path: string) => string): Options {
+  return Object.fromEntries(
+    Object.entries(options).map(([name, value]) => {
+      const { resolved } = known[name]!.kind;
+      return [name, resolved ? resolved(name, value, resolve) : value];
+    }),
+  );
+}
+
+/** Whether what is wrong with options, `merged` of the file's and the flags', was said on the command line alone. */
+function isOfFlags(paths: readonly string[], own: Options, flags: Options, merged: Options): boolean {
+  const inFile = Array.isArray(own['overrides']) ? own['overrides'].length : 0;
+  const sources = paths.map((path) => {
+    const [, name, index, inner] = /^(\w+)(?:\[(\d+)\])?(?:\.(\w+))?/.exec(path)!;
+    // The file's overrides come before those of the flags.
+    if (index !== undefined) return Number(index) < inFile ? own : flags;
+    const given = flags[name!];
+    if (given === undefined) return name! in merged ? own : undefined;
+    return inner === undefined || inner in (given as object) || !(name! in own) ? flags : own;
+  });
+  return sources.includes(flags) && !sources.includes(own);
 }
 
 async function readJson(file: string): Promise<unknown> {
@@ -81,22 +119,6 @@ async function readJson(file: string): Promise<unknown> {
   }
 }
 
-/** Paths in an option as the library takes them: one or several. */
-export function pathsIn(
-  name: string,
-  value: unknown,
-  resolve: (path: string) => string,
-  { orElse = '' } = {},
-): unknown {
-  if (value === undefined) return value;
-  if (typeof value === 'string') return resolve(value);
-  if (Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'string'))
-    return value.map(resolve);
-  throw new TypeError(
-    `Expected the "${name}" option to be the path of a file, or an array of such${orElse}, not ${describe(value)}`,
-  );
-}
-
 function merge(own: Options, flags: Options): Options {
   const { ...rest } = own as Record<string, unknown>;
   // Each says how many levels there are.
@@ -112,13 +134,4 @@ function merge(own: Options, flags: Options): Options {
       ? [...(overrides as unknown[]), ...(flags['overrides'] as unknown[])]
       : overrides;
   return merged;
-}
-
-function messageOf(check: () => void): string | undefined {
-  try {
-    check();
-    return undefined;
-  } catch (error) {
-    return (error as Error).message;
-  }
 }

@@ -56,9 +56,8 @@ export function processContext(signal: AbortSignal): Context {
     stderr: process.stderr,
     env: process.env,
     signal,
-    withConfig: async (...args) => (await import('./model-config.js')).withConfig(...args),
-    withCheckpointConfig: async (...args) =>
-      (await import('./checkpoint-config.js')).withCheckpointConfig(...args),
+    withConfig: async (...args) => (await import('./config.js')).withConfig(...args),
+    withCheckpointConfig: async (...args) => (await import('./config.js')).withCheckpointConfig(...args),
     quantizeModel: async (input, output, options, files) =>
       (await import('../models/quantize-model.js')).quantizeModelWith(files, input, output, options),
     compareMethods: async (...args) => (await import('../compare/compare-model.js')).compareModel(...args),

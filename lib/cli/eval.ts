@@ -1,19 +1,10 @@
 import type { Command } from 'commander';
 import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import { evaluationTable } from '../reports/evaluation-table';
-import * as parse from './arguments';
 import { type Context, lookOf } from './context';
-import { addReadingFlags, dataFlagsOf, onePath, type ReadingFlags } from './data-flags';
+import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
+import { refuseCheckpoint } from './inputs';
 import { progressDisplay } from './progress';
-
-interface Flags extends ReadingFlags {
-  data: string[];
-  runs?: number;
-  accuracyLevel?: NonNullable<EvaluateOptions['accuracyLevel']>;
-  threads?: number;
-  json?: boolean;
-  quiet?: boolean;
-}
 
 const examples = `
 What it does:
@@ -45,46 +36,27 @@ export function addEval(program: Command, context: Context): void {
       'Compares what a quantized ONNX model gives with what the float one gives, on held-out data.',
     )
     .argument('<float.onnx>', 'the float network')
-    .argument('<quantized.onnx>', 'the quantized network')
-    .optionsGroup('Data:')
-    .requiredOption(
-      '--data <file...>',
-      'held-out samples, as --calibration of "vertexq quantize" takes them',
-    );
-  addReadingFlags(command)
-    .optionsGroup('Running:')
-    .option(
-      '--runs <n>',
-      'how often each network is timed; 0 for not at all (default: 10)',
-      parse.wholeNumber,
-    )
-    .option(
-      '--accuracy-level <n>',
-      'for networks with DequantizeLinear (qdq): 1 computes products in float32, 4 rounds activations to 8 bits (default: what onnxruntime does, 4)',
-      parse.wholeNumber,
-    )
-    .option('--threads <n>', 'threads of onnxruntime (default: one a core, at most 8)', parse.wholeNumber)
-    .optionsGroup('Output:')
-    .option('--json', 'write all results to stdout')
-    .option('-q, --quiet', 'no progress, table and warnings')
+    .argument('<quantized.onnx>', 'the quantized network');
+  addFlags(command, ['evaluateModel'], {
+    Output: (own) =>
+      own
+        .option('--json', 'write all results to stdout')
+        .option('-q, --quiet', 'no progress, table and warnings'),
+  })
     .addHelpText('after', examples)
-    .action((float: string, quantized: string, flags: Flags) => evaluate(float, quantized, flags, context));
+    .action((float: string, quantized: string, flags: Given) => evaluate(float, quantized, flags, context));
 }
 
-async function evaluate(float: string, quantized: string, flags: Flags, context: Context): Promise<void> {
-  const { json = false, quiet = false, data, runs, accuracyLevel, threads } = flags;
-  await parse.refuseCheckpoint(float);
-  await parse.refuseCheckpoint(quantized);
+async function evaluate(float: string, quantized: string, flags: Given, context: Context): Promise<void> {
+  const { json = false, quiet = false } = flags as OutputFlags;
+  await refuseCheckpoint(float);
+  await refuseCheckpoint(quantized);
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let evaluation: Evaluation;
   try {
     evaluation = await context.evaluateModel(float, quantized, {
-      data: onePath(data),
-      ...dataFlagsOf(flags),
-      ...(runs === undefined ? {} : { runs }),
-      ...(accuracyLevel === undefined ? {} : { accuracyLevel }),
-      ...(threads === undefined ? {} : { threads }),
+      ...(optionsOf(['evaluateModel'], flags) as unknown as EvaluateOptions),
       signal: context.signal,
       onProgress: (progress) => display.show(progress),
     });

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { inspectionTable } from '../reports/table';
 import { checkpointInspectionTable } from '../reports/checkpoint-table';
-import { isCheckpoint } from './checkpoint-flags';
+import { isCheckpoint } from './inputs';
 import { type Context, lookOf } from './context';
 
 const examples = `

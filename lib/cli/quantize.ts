@@ -4,52 +4,26 @@ import { writeWhole } from '../files';
 import { addModelPaths } from '../models/run-files';
 import type { CheckpointOptions, WeightOverride } from '../checkpoints/types';
 import type { ModelOptions, Report } from '../models/types';
-import { defaultMethod, methodNames, plainMethod } from '../methods';
 import { layerSummary, layerTable } from '../reports/table';
 import { RunFiles } from '../runs/run-files';
-import * as parse from './arguments';
-import {
-  addCheckpointFlags,
-  allFormatsFlag,
-  type CheckpointFlags,
-  checkpointFlagNames,
-  checkpointOptions,
-  isCheckpoint,
-  refuseOthers,
-} from './checkpoint-flags';
-import { choice } from './choice';
 import { type Context, lookOf } from './context';
-import { readingFlagNames, without } from './data-flags';
+import { dataHelp } from './data-help';
+import { addFlags, flagsOfOthers, type Given, optionsOf, type OutputFlags, reading } from './flags';
+import { isCheckpoint } from './inputs';
 import { methodsHelp } from './method-help';
-import {
-  addAlphabetFlags,
-  addDataFlags,
-  addLayerFlags,
-  addMethodFlags,
-  addThreadsFlag,
-  dataHelp,
-  dataOptions,
-  type ModelFlags,
-} from './model-flags';
+import { override } from './override-flag';
 import { progressDisplay } from './progress';
 import { quantizeCheckpoint } from './quantize-checkpoint';
 
-interface Flags extends Omit<ModelFlags, 'format'>, CheckpointFlags {
-  format?: NonNullable<ModelOptions['format'] | CheckpointOptions['format']>;
+interface Flags extends OutputFlags {
   output: string;
   config?: string;
   override?: WeightOverride[];
-  method?: NonNullable<ModelOptions['method']>;
-  bits?: number;
-  levels?: number;
-  externalData?: boolean;
   report?: string;
-  json?: boolean;
-  quiet?: boolean;
+  dryRun?: boolean;
 }
 
-/** What is for the command itself, not for the library. */
-const commandFlags = ['output', 'config', 'override', 'report', 'json', 'quiet'] as const;
+const both = ['quantizeModel', 'quantizeCheckpoint'] as const;
 
 const examples = `
 What it does:
@@ -104,49 +78,30 @@ export function addQuantize(program: Command, context: Context): void {
       '--config <file.json>',
       'options in a file, also for single layers (see below); those given here win',
     );
-  addDataFlags(command)
-    .optionsGroup('Alphabet:')
-    .option('--bits <n>', 'bits per weight, 1 to 8 (default: 4)', parse.wholeNumber)
-    .option(
-      '--levels <n>',
-      'number of values a weight may take, instead of --bits: 3 is ternary',
-      parse.wholeNumber,
-    );
-  addAlphabetFlags(command, '32; for checkpoints channel')
-    .optionsGroup('Method:')
-    .addOption(
-      choice(
-        '--method <name>',
-        `how weights become codes, see below (default: ${defaultMethod(true)}; without data ${plainMethod})`,
-        methodNames,
+  addFlags(command, both, {
+    Layers: (own) =>
+      own.option(
+        '--override <glob=settings>',
+        'what is different for some layers, as "*down_proj*=bits:8,group-size:32"; may be given several times',
+        (text, before: unknown) => reading(() => override(text, before)),
       ),
-    );
-  addMethodFlags(command);
-  addLayerFlags(command)
-    .option(
-      '--override <glob=settings>',
-      'what is different for some layers, as "*down_proj*=bits:8,group-size:32"; may be given several times',
-      parse.override,
-    )
-    .optionsGroup('Output:')
-    .addOption(allFormatsFlag())
-    .option(
-      '--external-data',
-      'weights in <output>_data beside the output, as transformers.js finds them (default: where one file cannot hold them)',
-    )
-    .option('--report <file.json>', 'write all that is known about each layer to a file')
-    .option('--json', 'write the report to stdout')
-    .option('-q, --quiet', 'no progress, table and warnings');
-  addCheckpointFlags(command);
-  addThreadsFlag(command)
+    Output: (own) =>
+      own
+        .option('--report <file.json>', 'write all that is known about each layer to a file')
+        .option('--json', 'write the report to stdout')
+        .option('-q, --quiet', 'no progress, table and warnings'),
+    'Checkpoints (.safetensors)': (own) =>
+      own.option('--dry-run', 'say what would be done, and write nothing'),
+  })
     .addHelpText('after', examples)
-    .action((model: string, flags: Flags) => quantize(model, flags, context));
+    .action((model: string, flags: Given) => quantize(model, flags, context));
 }
 
-async function quantize(input: string, flags: Flags, context: Context): Promise<void> {
-  const { output, report: reportFile, json = false, quiet = false } = flags;
+async function quantize(input: string, given: Given, context: Context): Promise<void> {
+  const flags = given as unknown as Flags;
+  const { output, report: reportFile, json = false, quiet = false, override: overrides } = flags;
   const isForCheckpoint = await isCheckpoint(input);
-  refuseOthers(flags, isForCheckpoint);
+  refuseOthers(given, isForCheckpoint);
   if (reportFile !== undefined && /\.html?$/i.test(reportFile))
     throw new RangeError(`The report ${reportFile}: reports are JSON in this version, name it .json`);
   const files = new RunFiles();
@@ -154,11 +109,10 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
   if (reportFile !== undefined) files.writes('report', reportFile, { only: true });
   // Before the work, not after it.
   await files.requireWritable();
-  const shared = sharedOptions(flags);
+  const own = { ...optionsOf(both, given), ...(overrides && { overrides }) };
   if (isForCheckpoint) {
-    const given = { ...shared, ...checkpointOptions(flags) };
-    const options =
-      flags.config === undefined ? given : await context.withCheckpointConfig(flags.config, given);
+    const options: CheckpointOptions =
+      flags.config === undefined ? own : await context.withCheckpointConfig(flags.config, own);
     await addCheckpointPaths(files, input, output, options.activations);
     await files.check();
     return quantizeCheckpoint(
@@ -169,7 +123,8 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
       files,
     );
   }
-  const options = flags.config === undefined ? shared : await context.withConfig(flags.config, shared);
+  const options: ModelOptions =
+    flags.config === undefined ? own : await context.withConfig(flags.config, own);
   await addModelPaths(files, input, output, options);
   await files.check();
   const look = lookOf(context);
@@ -192,13 +147,14 @@ async function quantize(input: string, flags: Flags, context: Context): Promise<
   if (json) context.stdout.write(text);
 }
 
-/** What was given, by the library's names, but what only checkpoints take. The library refuses a format of the other kind. */
-function sharedOptions(flags: Flags): ModelOptions & CheckpointOptions {
-  const own = [...readingFlagNames, ...commandFlags, ...checkpointFlagNames, 'calibration'] as const;
-  const { override: overrides } = flags;
-  return {
-    ...without(flags, own),
-    ...(overrides && { overrides }),
-    ...dataOptions(flags),
-  } as ModelOptions & CheckpointOptions;
+/** Throws a RangeError at a flag that is for the other kind of input. The library refuses a format of that. */
+function refuseOthers(given: Given, isForCheckpoint: boolean): void {
+  const [own, other] = isForCheckpoint ? (['quantizeCheckpoint', 'quantizeModel'] as const) : both;
+  const dryRun = given['dryRun'] === undefined || isForCheckpoint ? [] : ['--dry-run'];
+  for (const flag of [...flagsOfOthers(own, [other], given), ...dryRun])
+    throw new RangeError(
+      isForCheckpoint
+        ? `${flag} is for ONNX models: a checkpoint takes what its layers see, with --activations`
+        : `${flag} is for checkpoints: give a .safetensors file or a folder`,
+    );
 }

@@ -1,4 +1,4 @@
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import type { LayerInput } from '../types';
 import { compareLayer } from './compare-layer';
 import { compareModel } from './compare-model';

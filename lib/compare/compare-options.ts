@@ -1,27 +1,8 @@
-import { checkScore } from '../evaluate/score';
 import { listMethods, methodOptionNames, methodsThat, takersOf, takes, traitsOf } from '../methods';
-import { modelOptionNames } from '../models/option-names';
 import type { ModelOptions } from '../models/types';
-import {
-  checkJobOptions,
-  describe,
-  quantizeOptionNames,
-  requireInteger,
-  requireKnown,
-  requireMethod,
-} from '../options';
+import { checkOptions, defaults } from '../options/table';
 import type { JobOptions, Method } from '../types';
 import type { CompareOptions } from './types';
-
-const defaultBits: readonly number[] = [2, 3, 4];
-
-const notCompared = ['method', 'levels'];
-const sharedNames = (names: readonly string[]) => [
-  ...names.filter((name) => !notCompared.includes(name)),
-  'methods',
-];
-const layerNames = sharedNames(quantizeOptionNames);
-const modelNames = [...sharedNames(modelOptionNames), 'score'];
 
 /** One method at one width, and all options of that run but what follows it. */
 export interface RunPlan {
@@ -32,12 +13,11 @@ export interface RunPlan {
 
 /** Checks what to compare. What each run's options mean is for the run to check. */
 export function planRuns(options: CompareOptions, what: 'layer' | 'model', corrects: boolean): RunPlan[] {
-  requireKnown(options, what === 'layer' ? layerNames : modelNames);
-  checkJobOptions(options);
-  checkScore(options.score);
-  const defaults = methodsThat(({ compared, correctsErrors }) => compared && (correctsErrors || !corrects));
-  const methods = listOf('methods', options.methods, defaults).map((name) => requireMethod(name));
-  const widths = listOf('bits', options.bits, defaultBits).map((bits) => requireInteger('bits', bits, 1, 8));
+  checkOptions(what === 'layer' ? 'compareLayer' : 'compareModel', options);
+  const {
+    methods = methodsThat(({ compared, correctsErrors }) => compared && (correctsErrors || !corrects)),
+    bits: widths = defaults.comparedBits,
+  } = options;
   for (const name of methodOptionNames)
     if (options[name] !== undefined && !methods.some((method) => takes(method, name)))
       throw new RangeError(
@@ -46,17 +26,6 @@ export function planRuns(options: CompareOptions, what: 'layer' | 'model', corre
   return widths.flatMap((bits) =>
     methods.map((method) => ({ method, bits, options: optionsFor(options, method, bits) })),
   );
-}
-
-function listOf<Item>(name: string, given: readonly Item[] | undefined, fallback: readonly Item[]): Item[] {
-  if (given === undefined) return [...fallback];
-  if (!Array.isArray(given))
-    throw new TypeError(`Expected the "${name}" option to be an array, not ${describe(given)}`);
-  if (given.length === 0) throw new RangeError(`The "${name}" option is empty: there is nothing to compare`);
-  const twice = (given as Item[]).find((item, i) => given.indexOf(item) < i);
-  if (twice !== undefined)
-    throw new RangeError(`The "${name}" option has ${describe(twice)} twice: each is tried once`);
-  return [...(given as Item[])];
 }
 
 /** The shared options that a method takes. */

@@ -2,23 +2,19 @@ import { setImmediate } from 'node:timers/promises';
 import { environment } from '../environment';
 import { VertexqError } from '../errors';
 import { type PreparedSamples, prepareSamples, dataOptionsOf } from '../models/calibration';
-import { checkDataOptions, dataOptionNames } from '../models/data/data-options';
 import { runtimeVersion } from '../models/runtime';
 import type { DescribedValue } from '../models/onnx/value-info';
-import { checkJobOptions, describe, requireInteger, requireKnown } from '../options';
+import { describe } from '../options/messages';
+import { checkTextOptions } from '../options/relations';
+import { checkOptions } from '../options/table';
 import { timeBoth } from './latency';
 import { Network, type NetworkFile, readNetwork } from './network';
 import { outputAxis } from './output-axis';
 import { OutputErrors } from './output-errors';
-import { checkScore, scoreOf } from './score';
+import { scoreOf } from './score';
 import type { EvaluateOptions, Evaluation, ModelOutputs } from './types';
 
-const optionNames: readonly string[] = [
-  ...['data', 'runs', 'score', 'accuracyLevel', 'threads', 'signal', 'onProgress'],
-  ...dataOptionNames,
-];
 const defaultRuns = 10;
-const maxRuns = 100_000;
 
 /**
  * Runs a float network and its quantized one on held-out data and reports how far the outputs are apart, how large the files are and
@@ -79,14 +75,10 @@ function checkArguments(floatModel: unknown, quantizedModel: unknown, options: E
       throw new TypeError(
         `Expected the ${what as string} to be the path of an ONNX file, not ${describe(path)}`,
       );
-  requireKnown(options, optionNames);
-  checkJobOptions(options);
-  checkDataOptions(dataOptionsOf(options));
-  checkScore(options.score);
+  checkOptions('evaluateModel', options);
+  checkTextOptions(options);
   if (options.data === undefined)
     throw new TypeError('Evaluating needs the option "data": samples that calibration has not seen');
-  if (options.runs !== undefined) requireInteger('runs', options.runs, 0, maxRuns);
-  if (options.accuracyLevel !== undefined) requireInteger('accuracyLevel', options.accuracyLevel, 0, 4);
 }
 
 /** The tensors that both networks give, by the float network's order. */

@@ -1,5 +1,5 @@
 import type { Feeds } from '../models/types';
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import type { ModelOutputs, Score } from './types';
 
 /** What a caller's score says. Throws a TypeError where that is no number, and what the score throws. */
@@ -12,10 +12,4 @@ export async function scoreOf(
   if (typeof value !== 'number')
     throw new TypeError(`Expected the "score" option to return a number, not ${describe(value)}`);
   return value;
-}
-
-/** Throws a TypeError unless a score can be called. */
-export function checkScore(score: unknown): void {
-  if (score !== undefined && typeof score !== 'function')
-    throw new TypeError(`Expected the "score" option to be a function, not ${describe(score)}`);
 }

@@ -1,4 +1,4 @@
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import { halfToFloat } from './half';
 import { InputFile } from './input-file';
 import { elementCount, npyError, npyFormats, npyPreamble, npyHeaderEnd, parseNpyHeader } from './npy-header';

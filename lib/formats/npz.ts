@@ -1,5 +1,5 @@
 import { VertexqError } from '../errors';
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import { allocate, InputFile, requireMemory } from './input-file';
 import { parseNpy, readAs, requireSize, type NpyArray } from './npy';
 import { npyHeaderEnd, npyPreamble, parseNpyHeader } from './npy-header';

@@ -1,7 +1,7 @@
 import { types } from 'node:util';
 import type { CalibrationKind } from '../native/binding';
 import { methodsThat, traitsOf } from '../methods';
-import { describe, requireInteger, requireKnown } from '../options';
+import { describe, requireInteger, requireKnown } from '../options/messages';
 import { isFloat64Array, isFloatArray } from '../realms';
 import type { LayerInput, Method } from '../types';
 import { requireLayerMemory } from './layer-memory';

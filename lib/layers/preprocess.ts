@@ -1,14 +1,7 @@
 import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
-import {
-  alphabetKind,
-  boxFor,
-  checkJobOptions,
-  groupSizeFor,
-  preprocessOptionNames,
-  rankRule,
-  requireKnown,
-} from '../options';
+import { alphabetKind, groupSizeFor, rankRule } from '../options';
+import { checkOptions } from '../options/table';
 import { methodsThat } from '../methods';
 import type { LayerInput, Method, Preprocessed, PreprocessOptions } from '../types';
 import { layerCalibration } from './calibration';
@@ -27,8 +20,7 @@ const [walk] = methodsThat(({ certifies }) => certifies) as [Method];
  * ERR_VERTEXQ_GRAM, ERR_VERTEXQ_NUMERIC, ERR_VERTEXQ_MEMORY; with the signal's reason when aborted.
  */
 export async function preprocess(layer: LayerInput, options: PreprocessOptions = {}): Promise<Preprocessed> {
-  requireKnown(options, preprocessOptionNames);
-  checkJobOptions(options);
+  checkOptions('preprocess', options);
   checkLayer(layer);
   refuseTargets(layer, walk);
   if (!layer.activations && !layer.gram)
@@ -40,7 +32,7 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
     grid,
     levels,
     groupSize,
-    box: boxFor(options, 'saturate'),
+    box: options.box ?? 'saturate',
     ...rankRule(options, inFeatures, 'full'),
     threads: threadsFor(options),
   };

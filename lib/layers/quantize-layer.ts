@@ -1,13 +1,5 @@
-import {
-  alphabetKind,
-  checkJobOptions,
-  groupSizeFor,
-  layerGrid,
-  methodSettings,
-  quantizeOptionNames,
-  rankRule,
-  requireKnown,
-} from '../options';
+import { alphabetKind, groupSizeFor, layerGrid, methodSettings, rankRule } from '../options';
+import { checkOptions } from '../options/table';
 import { calibrationKind } from '../methods';
 import type { LayerInput, QuantizedLayer, QuantizeOptions } from '../types';
 import { hasTarget, layerCalibration } from './calibration';
@@ -25,8 +17,7 @@ export async function quantizeLayer(
   layer: LayerInput,
   options: QuantizeOptions = {},
 ): Promise<QuantizedLayer> {
-  requireKnown(options, quantizeOptionNames);
-  checkJobOptions(options);
+  checkOptions('quantizeLayer', options);
   checkLayer(layer);
   const settings = settingsOf(layer, options);
   const started = performance.now();
@@ -43,7 +34,7 @@ export async function quantizeLayer(
   return quantized;
 }
 
-/** Checks a layer's options and fills in the defaults. The layer and the options' names must have been checked. */
+/** Checks a layer's options together and fills in the defaults. The layer, and each option by itself, must have been checked. */
 export function settingsOf(layer: LayerInput, options: QuantizeOptions): LayerSettings {
   const method = methodSettings(options, layer.activations !== undefined || layer.gram !== undefined);
   refuseTargets(layer, method.method);

@@ -1,7 +1,7 @@
 import { VertexqError } from '../errors';
-import { describe } from '../options';
+import { describe } from '../options/messages';
+import { checkDataOptions } from '../options/relations';
 import { batchNamesOf, withBatchAxes } from './data/batch-axes';
-import { checkDataOptions } from './data/data-options';
 import { type Division, divide, type Plan, total, whole } from './data/divide';
 import { completeFeeds, isMadeInput } from './data/made-inputs';
 import { feedsOf, type Batch, type Padding } from './data/samples';
@@ -9,7 +9,7 @@ import { type DataSource, maxFeeds, readData } from './data/source';
 import { calibrationError, type ModelInput } from './data/tensor-checks';
 import type { CalibrationData, DataOptions, Feeds } from './types';
 
-export { dataOptionsOf } from './data/data-options';
+export { dataOptionsOf } from '../options/relations';
 export type { ModelInput } from './data/tensor-checks';
 
 /** Calibration data that is ready to be run. */

@@ -1,4 +1,4 @@
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import { findLayers } from './layers/find-layers';
 import { constantsOf, unreadParts } from './layers/other-weights';
 import { readModel } from './onnx/codec';

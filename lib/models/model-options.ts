@@ -3,22 +3,13 @@ import type { ModelEncoding } from '../encodings/onnx/encoding';
 import { modelEncodings } from '../encodings/onnx/table';
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../layers/quantize-weights';
-import { flag } from '../option-checks';
-import {
-  checkJobOptions,
-  describe,
-  groupSizeFor,
-  rankRule,
-  requireInteger,
-  requireKnown,
-  requireOneOf,
-} from '../options';
-import type { FitOptions } from '../overrides';
-import { checkDataOptions } from './data/data-options';
-import { fitOptionNames, type FitSettings, fitSettings } from './fit-settings';
+import { groupSizeFor, rankRule } from '../options';
+import { about, describe, requireOneOf } from '../options/messages';
+import { checkTextOptions, requireDataFor } from '../options/relations';
+import { checkOptions, defaults } from '../options/table';
+import { type FitSettings, fitSettings } from './fit-settings';
 import { knownOperators } from './layers/kinds';
 import type { Layer } from './layers/layer';
-import { modelOptionNames } from './option-names';
 import { Overrides } from './overrides';
 import type { ModelOptions } from './types';
 
@@ -36,55 +27,33 @@ export interface ModelSettings extends FitSettings {
   memory: number;
 }
 
-const defaultMemory = 2 ** 29;
-
 export function checkPath(what: 'input' | 'output', path: unknown): void {
   if (typeof path !== 'string' || path === '')
     throw new TypeError(`Expected the ${what} to be the path of an ONNX file, not ${describe(path)}`);
 }
 
-/** Checks the options of a model: their names must be known. */
+/** Checks the options of a model. */
 export function checkModelOptions(options: ModelOptions): ModelSettings {
-  requireKnown(options, modelOptionNames);
-  checkJobOptions(options);
-  const formats = namesOf(modelFormats);
-  const format = requireOneOf('format', options.format ?? formats[0]!, formats);
+  checkOptions('quantizeModel', options);
+  const { format = namesOf(modelFormats)[0]!, layers, skip = [], operators } = options;
   const encoding = modelEncodings[format];
   const hasData = options.calibration !== undefined;
   const fit = fitSettings(options, hasData, encoding);
-  checkDataOptions(options);
-  if (options.holdout !== undefined && options.calibration === undefined)
-    throw new RangeError(
-      'The "holdout" option needs "calibration": without data there is nothing to hold out',
-    );
-  const layers = options.layers === undefined ? undefined : requirePatterns('layers', options.layers);
-  if (layers?.length === 0)
-    throw new RangeError('The "layers" option is empty: leave it out to quantize every layer');
-  const common = { options: fitOptionsOf(options), hasData, encoding };
+  checkTextOptions(options);
+  requireDataFor(options.holdout, 'calibration', hasData);
+  for (const operator of operators ?? [])
+    about(['operators'], () => requireOneOf('operators', operator, knownOperators));
   return {
     ...fit,
-    overrides: Overrides.of(options.overrides, common, fit),
+    overrides: Overrides.of(options.overrides, { options, hasData, encoding }, fit),
     format,
     encoding,
-    layers,
-    skip: options.skip === undefined ? [] : requirePatterns('skip', options.skip),
-    operators: operatorsOf(options),
-    externalData: flag('externalData', options.externalData),
-    memory: requireInteger('memory', options.memory ?? defaultMemory, 0, Infinity),
+    layers: layers === undefined ? undefined : requirePatterns('layers', layers),
+    skip: requirePatterns('skip', skip),
+    operators,
+    externalData: options.externalData,
+    memory: options.memory ?? defaults.modelMemory,
   };
-}
-
-function operatorsOf({ operators }: ModelOptions): readonly string[] | undefined {
-  if (operators === undefined) return undefined;
-  if (!Array.isArray(operators) || operators.length === 0)
-    throw new TypeError(
-      `Expected the "operators" option to be an array of operators, not ${Array.isArray(operators) ? 'an empty one' : describe(operators)}`,
-    );
-  return (operators as unknown[]).map((operator) => requireOneOf('operators', operator, knownOperators));
-}
-
-function fitOptionsOf(options: ModelOptions): FitOptions {
-  return Object.fromEntries(fitOptionNames.map((name) => [name, options[name]]));
 }
 
 /** How a layer is fitted, with its own options; what depends on its size is left for layerSettings. */

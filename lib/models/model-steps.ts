@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import type { ModelEncoding } from '../encodings/onnx/encoding';
 import { located, VertexqError } from '../errors';
-import { describe } from '../options';
+import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
 import type { LayerReport, SkippedWeight } from '../types';
 import { version } from '../version';

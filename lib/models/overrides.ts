@@ -1,16 +1,10 @@
 import type { Encoding } from '../encodings/encoding';
 import { defaultMethod } from '../methods';
-import {
-  type FitOptions,
-  fitOverridden,
-  forMethod,
-  type Override,
-  overlay,
-  requireOverrides,
-} from '../overrides';
-import { fitOptionNames, type FitSettings, fitSettings } from './fit-settings';
+import { type FitOptions, fitOverridden, forMethod, type Override, overlay, overridesOf } from '../overrides';
+import { type FitSettings, fitSettings } from './fit-settings';
 import { requireMatches } from './layers/choose-layers';
 import type { Layer } from './layers/layer';
+import type { ModelOptions } from './types';
 
 /** What holds for all layers but those that have options of their own. */
 export interface Common {
@@ -28,9 +22,9 @@ export class Overrides {
   ) {}
 
   /** Checks the option `overrides`, each together with what holds for all layers, whose `settings` are those. */
-  static of(given: unknown, common: Common, settings: FitSettings): Overrides {
+  static of(given: ModelOptions['overrides'], common: Common, settings: FitSettings): Overrides {
     const check = (override: Override) => settingsWith(common, [override]);
-    return new Overrides(requireOverrides(given, { names: fitOptionNames, check }), common, settings);
+    return new Overrides(overridesOf(given, check), common, settings);
   }
 
   /** How a layer is fitted. */

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import type { CheckpointOptions } from '../../lib/checkpoints/types';
 import type { ModelOptions } from '../../lib/models/types';
 import type { JobOptions } from '../../lib/types';
-import { without } from '../../lib/cli/data-flags';
 import { temporaryFolder } from '../formats/files';
 import { runFake } from './fake';
 
@@ -121,9 +120,10 @@ test('options of a checkpoint in a file', async (t) => {
   const { folder, options } = forCheckpoint(t, content);
   const own = { ...content, activations: [join(folder, 'a.safetensors'), '/b.safetensors'] };
   t.deepEqual(await options(), own);
+  const unsized = Object.fromEntries(Object.entries(own).filter(([name]) => name !== 'bits'));
   t.deepEqual(
     await options('--levels', '3', '--format', 'float', '--activations', 'c.safetensors', '--threads', '2'),
-    { ...without(own, ['bits']), levels: 3, format: 'float', activations: ['c.safetensors'], threads: 2 },
+    { ...unsized, levels: 3, format: 'float', activations: ['c.safetensors'], threads: 2 },
   );
   const single = forCheckpoint(t, { activations: 'a.safetensors' });
   t.deepEqual(await single.options('--dry-run'), { activations: join(single.folder, 'a.safetensors') });
@@ -234,4 +234,43 @@ test('files that are no configuration: exit code 1', async (t) => {
   mkdirSync(join(folder, 'sub'));
   const isFolder = await runFake([...args, join(folder, 'sub')]);
   t.regex(isFolder.stderr, /is not a regular file but a folder/);
+});
+
+test('whose fault a wrong option is goes by who gave the options that it is about', async (t) => {
+  for (const [content, flags, isOfFile, message] of [
+    // Of the file alone, whatever the flags say besides.
+    [{ bits: 9 }, ['--threads', '2'], true, /"bits" option/],
+    [{ image: { std: 0 } }, ['--image-order', 'bgr'], true, /"image.std" option/],
+    [{ method: 'msq', effort: 2 }, [], true, /"effort" option belongs/],
+    [{ maxLength: 3 }, [], true, /"maxLength" option is about text/],
+    [{ format: 'qdq', grid: 'integer' }, ['--bits', '1'], true, /One bit has no "integer" grid/],
+    // Of both: the file has a part in it.
+    [{ method: 'msq' }, ['--effort', '2'], true, /"effort" option belongs/],
+    [{ calibration: 'a.npz', effort: 2 }, ['--method', 'gptq'], true, /"effort" option belongs/],
+    // Of the flags alone, whatever the file says besides.
+    [{ bits: 3 }, ['--method', 'gptq'], false, /needs calibration data/],
+    [{ threads: 2 }, ['--max-length', '3'], false, /"maxLength" option is about text/],
+    [{ bits: 3 }, ['--grid', 'integer', '--levels', '4'], false, /odd number of levels/],
+    [{ bits: 9 }, ['--bits', '0'], false, /"bits" option.*not 0/],
+    [{ image: { order: 'bgr' } }, ['--image-std', '0'], false, /"image.std" option/],
+    [
+      { overrides: [{ layers: 'a', bits: 3 }] },
+      ['--override', 'b=levels:4,grid:integer'],
+      false,
+      /^vertexq: overrides\[1\]: .*odd/,
+    ],
+    [
+      { overrides: [{ layers: 'a', bits: 9 }] },
+      ['--override', 'b=bits:3'],
+      true,
+      /overrides\[0\]: .*"bits" option/,
+    ],
+  ] as [object, string[], boolean, RegExp][]) {
+    const { file, run } = withFile(t, content);
+    const { code, stderr } = await run(...flags);
+    const what = `${JSON.stringify(content)} ${flags.join(' ')}`;
+    t.is(code, 2, what);
+    t.regex(stderr, message, what);
+    t.is(stderr.startsWith(`vertexq: ${file}: `), isOfFile, `${what}: ${stderr}`);
+  }
 });

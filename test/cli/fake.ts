@@ -1,5 +1,4 @@
-import { withCheckpointConfig } from '../../lib/cli/checkpoint-config';
-import { withConfig } from '../../lib/cli/model-config';
+import { withCheckpointConfig, withConfig } from '../../lib/cli/config';
 import type { Context } from '../../lib/cli/context';
 import { run } from '../../lib/cli/main';
 import type { CompareOptions } from '../../lib/compare/types';

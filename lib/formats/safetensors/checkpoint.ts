@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { SafetensorsFile } from './file';
 import type { TensorEntry } from './header';
 import { indexName, readIndex, type ShardIndex, shardPath } from './index-file';

@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { allocate, InputFile, type OpenOptions } from '../input-file';
 import { type Header, headerLength, parseHeader, prefixBytes, type TensorEntry } from './header';
 

@@ -1,4 +1,4 @@
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import type { Turns } from '../../yielding';
 
 /** A place in a header where something else was expected. */

@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { Turns } from '../../yielding';
 import { byteLengthOf, elementsOf, isKnown } from './dtypes';
 import { HeaderError, HeaderScanner } from './header-scanner';

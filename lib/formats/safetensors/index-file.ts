@@ -1,7 +1,7 @@
 import { realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, win32 } from 'node:path';
 import { VertexqError } from '../../errors';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { Turns } from '../../yielding';
 import { allowedPlaces, isWithin, readFolderFile } from '../folder-file';
 import { parseJson } from '../json-text';

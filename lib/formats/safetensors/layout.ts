@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { alignmentOf, byteLengthOf } from './dtypes';
 import { maxHeaderBytes, prefixBytes, type TensorEntry } from './header';
 

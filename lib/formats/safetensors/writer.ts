@@ -1,5 +1,5 @@
 import { OutputFile } from '../../files';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { layoutOf, type TensorSpec } from './layout';
 
 /**

@@ -1,5 +1,5 @@
 import { closest } from 'fastest-levenshtein';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import type { DataOptions } from '../types';
 import { isMadeInput } from './made-inputs';
 import type { ModelInput } from './tensor-checks';

@@ -1,5 +1,5 @@
 import { closest, distance } from 'fastest-levenshtein';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { madeInputs } from './made-inputs';
 import type { Piece } from './samples';
 import { joinSlices } from './slices';

@@ -4,7 +4,7 @@ import type Sharp from 'sharp';
 import { VertexqError } from '../../errors';
 import { InputFile, requireMemory } from '../../formats/input-file';
 import { optionalPackage } from '../../optional-package';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import type { ImageOptions } from '../types';
 import { madeInputs } from './made-inputs';
 import type { Piece } from './samples';

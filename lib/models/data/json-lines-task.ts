@@ -1,4 +1,4 @@
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import type { TaskContext } from '../../workers/tasks';
 import { pieceOf } from './feeds';
 import { forEachLine, parseLine } from './json-lines';

@@ -1,5 +1,5 @@
 import { elementCount } from '../../formats/npy-header';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { batchAxisOf, calibrationError, type ModelInput, type TensorData } from './tensor-checks';
 
 /** As many dimensions as NumPy has. */

@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import type { Feeds, TensorLike } from '../types';
 import { integerTensor, isTokenType } from './integers';
 import type { ModelInput } from './tensor-checks';

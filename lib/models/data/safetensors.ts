@@ -3,7 +3,7 @@ import { requireMemory } from '../../formats/input-file';
 import type { NpyArray, NpyData } from '../../formats/npy';
 import type { ArrayChecks } from '../../formats/npz';
 import { SafetensorsFile } from '../../formats/safetensors/file';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { calibrationError } from './tensor-checks';
 
 type Bytes = Uint8Array<ArrayBuffer>;

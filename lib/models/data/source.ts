@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { VertexqError } from '../../errors';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import type { CalibrationData, DataOptions, Feeds } from '../types';
 import { describeInput } from './batch-axes';
 import { entriesOf, pieceOf, piecesOf } from './feeds';

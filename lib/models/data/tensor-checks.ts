@@ -2,7 +2,7 @@ import { floatToHalf } from '../../formats/half';
 import { VertexqError } from '../../errors';
 import type { NpyData } from '../../formats/npy';
 import { elementCount } from '../../formats/npy-header';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 
 /** An input of a network, as its graph declares it. */
 export interface ModelInput {

@@ -1,5 +1,5 @@
 import type { TaskContext } from '../../workers/tasks';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { forEachLine, parseLine } from './json-lines';
 import { calibrationError } from './tensor-checks';
 import { loadTokenizer } from './tokenizer';

@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
 import { requireMemory } from '../../formats/input-file';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { isolated } from '../../workers/isolated';
 import { Turns } from '../../yielding';
 import type { DataOptions } from '../types';

@@ -1,4 +1,4 @@
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 
 /** What the steps of a tokenizer may make of a text, for each of its characters and in all: NFKC makes 18 of one, nothing more. */
 const growth = 64;

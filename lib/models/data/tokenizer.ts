@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
 import { InputFile } from '../../formats/input-file';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import { boundGrowth } from './tokenizer-growth';
 
 /** Turns texts into token ids. */

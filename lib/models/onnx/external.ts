@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
 import { hubFilesOf } from '../../formats/hub-cache';
 import type { InputFile } from '../../formats/input-file';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import type { TensorProto } from './onnx_pb';
 import type { Place } from './skeleton';
 

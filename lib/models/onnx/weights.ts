@@ -2,7 +2,7 @@ import { clone } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { bfloatToFloat, halfToFloat } from '../../formats/half';
 import { InputFile } from '../../formats/input-file';
-import { describe } from '../../options';
+import { describe } from '../../options/messages';
 import type { FloatArray } from '../../types';
 import { floatTypes, rawLength, typeNameOf } from './element-types';
 import { externalFile, externalPlace, placeWithin, sha1Of } from './external';

@@ -1,0 +1,26 @@
+import { calls } from '../options/table';
+import type { WeightOverride } from '../checkpoints/types';
+import { flagOf } from './flags';
+
+// What --override may set: what may differ in networks and in checkpoints.
+const settings = Object.entries(calls.quantizeCheckpoint.overrides.kind.items!).filter(
+  ([name]) => name !== 'layers',
+);
+const named = new Map(settings.map(([name, { kind }]) => [flagOf(name).slice(2), { name, kind }]));
+
+/** `glob=bits:8,group-size:32`; several flags add up. Throws a RangeError at any other text. */
+export function override(text: string, before: unknown): WeightOverride[] {
+  // Globs may have an "=" of their own.
+  const at = text.lastIndexOf('=');
+  const own: Record<string, unknown> = { layers: text.slice(0, Math.max(0, at)) };
+  for (const setting of at > 0 ? text.slice(at + 1).split(',') : ['']) {
+    const [, name = '', value = ''] = /^([^:]*):(.*)$/.exec(setting) ?? [];
+    const found = named.get(name);
+    if (!found)
+      throw new RangeError(
+        `Expected a glob, "=", and settings such as bits:8,group-size:32 (${[...named.keys()].join(', ')}).`,
+      );
+    own[found.name] = found.kind.parse?.(value) ?? value;
+  }
+  return [...((before as WeightOverride[] | undefined) ?? []), own as unknown as WeightOverride];
+}

@@ -1,0 +1,426 @@
+import { requirePatterns } from '../globs';
+import { isAbortSignal } from '../realms';
+import { about, describe, inPlace, requireInteger, requireKnown, requireOneOf } from './messages';
+
+/** What values an option takes: what is said of it, how it is checked, and how it is written on a command line. */
+export interface Kind {
+  /** In a few words, for documents. */
+  what: string;
+  /** Throws a TypeError or RangeError at a value that is none of these. */
+  check: (name: string, value: unknown) => void;
+  /** The flag's argument, as help shows it; null for a flag that stands alone. Without it there is no flag. */
+  argument?: string | null;
+  /** What a flag's text means. Throws a RangeError where it means nothing. `before`: what the same flag gave before. */
+  parse?: (text: string, before?: unknown) => unknown;
+  choices?: readonly string[];
+  /** The value with its paths resolved; throws a TypeError where it holds none and ought to. Only of options that are paths. */
+  resolved?: (name: string, value: unknown, resolve: (path: string) => string) => unknown;
+  /** What the library takes for what the flag gave. */
+  fromFlag?: (value: unknown) => unknown;
+  /** Of each item of a list of objects: the options in it. */
+  items?: Readonly<Record<string, Option>>;
+  /** Of an object: the options in it. */
+  within?: Readonly<Record<string, Option>>;
+}
+
+/** One option of a call. */
+export interface Option {
+  kind: Kind;
+  /** What it does, for help. Without it there is no flag of its own. */
+  help?: string;
+  /** The heading that help has it under. */
+  group?: Group;
+  /** Instead of the kind's. */
+  argument?: string;
+  /** A flag `--no-…` besides, and what it does. */
+  negated?: string;
+  required?: boolean;
+}
+
+/** The headings of help, in their order. */
+export const groups = [
+  '',
+  'Data',
+  'Alphabet',
+  'Method',
+  'Layers',
+  'Running',
+  'Output',
+  'Checkpoints (.safetensors)',
+  'Other',
+] as const;
+export type Group = (typeof groups)[number];
+
+const numeral = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
+const wholeNumeral = /^-?\d+$/;
+
+function parsed(fits: boolean, expected: string, value: unknown): unknown {
+  if (!fits) throw new RangeError(`Expected ${expected}.`);
+  return value;
+}
+
+const listOf = (text: string) => text.split(',').map((word) => word.trim());
+
+const from = (least: number, most: number) =>
+  most >= Number.MAX_SAFE_INTEGER ? `${least} or more` : `${least} to ${most}`;
+
+export const integer = (least: number, most = Infinity): Kind => ({
+  what: `a whole number, ${from(least, most)}`,
+  check: (name, value) => void requireInteger(name, value, least, most),
+  argument: '<n>',
+  parse: (text) => parsed(wholeNumeral.test(text), 'a whole number', Number(text)),
+});
+
+const units: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+
+/** On a command line with k, M or G for powers of 1024. */
+export const bytes = (least: number, most = Infinity): Kind => ({
+  ...integer(least, most),
+  argument: '<bytes>',
+  parse: (text) => {
+    const found = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i.exec(text);
+    parsed(found !== null, 'bytes, such as 768M or 2G', null);
+    return Math.round(Number(found![1]) * units[found![2]!.toLowerCase()]!);
+  },
+});
+
+/** Throws a TypeError unless a value is a number, or one word. */
+function requireNumberOr(name: string, value: unknown, word: string): void {
+  if (typeof value !== 'number')
+    throw new TypeError(`Expected the "${name}" option to be a number or "${word}", not ${describe(value)}`);
+}
+
+export const integerOr = (word: string, least: number, most = Infinity): Kind => ({
+  what: `a whole number, ${from(least, most)}, or "${word}"`,
+  check: (name, value) => {
+    if (value === word) return;
+    requireNumberOr(name, value, word);
+    requireInteger(name, value, least, most);
+  },
+  argument: `<n|${word}>`,
+  parse: (text) =>
+    parsed(
+      text === word || wholeNumeral.test(text),
+      `a whole number, or "${word}"`,
+      text === word ? text : Number(text),
+    ),
+});
+
+/** A number of things, or a part of them all. */
+export const countOrPart: Kind = {
+  what: 'a whole number, a fraction below 1, or "auto"',
+  check: (name, value) => {
+    if (value === 'auto') return;
+    requireNumberOr(name, value, 'auto');
+    const number = value as number;
+    if (!(number > 0 && number < 1) && (!Number.isInteger(number) || number < 0))
+      throw new RangeError(
+        `Expected the "${name}" option to be a whole number, or a fraction between 0 and 1, not ${describe(value)}`,
+      );
+  },
+  argument: '<n|fraction|auto>',
+  parse: (text) =>
+    parsed(
+      text === 'auto' || numeral.test(text),
+      'a whole number, a fraction below 1, or "auto"',
+      text === 'auto' ? text : Number(text),
+    ),
+};
+
+/** `expected`: how the range is told. */
+const number = (fits: (value: number) => boolean, expected: string, plain = 'a number'): Kind => ({
+  what: expected,
+  check: (name, value) => {
+    if (typeof value !== 'number')
+      throw new TypeError(`Expected the "${name}" option to be ${plain}, not ${describe(value)}`);
+    if (!fits(value))
+      throw new RangeError(`Expected the "${name}" option to be ${expected}, not ${describe(value)}`);
+  },
+  argument: '<x>',
+  parse: (text) => parsed(numeral.test(text), 'a number', Number(text)),
+});
+
+export const between = (least: number, most: number): Kind =>
+  number((value) => value >= least && value <= most, `a number from ${least} to ${most}`);
+
+export const fraction: Kind = number((value) => value >= 0 && value < 1, 'a fraction from 0 and below 1');
+
+export const positive = (what: string): Kind => {
+  const expected = `a number above 0, ${what}`;
+  return number((value) => value > 0 && value < Infinity, expected, expected);
+};
+
+/** One number, or three, for channels. */
+export const perChannel = (fits: (value: number) => boolean, what: string): Kind => ({
+  what: `${what}, or three, one a channel`,
+  check: (name, value) => {
+    const list: readonly unknown[] = Array.isArray(value) ? (value as unknown[]) : [value];
+    const odd = list.findIndex((item) => typeof item !== 'number' || !fits(item));
+    if (odd < 0 && (list.length === 1 || list.length === 3)) return;
+    const came =
+      odd < 0
+        ? `${list.length} numbers`
+        : `${describe(list[odd])}${Array.isArray(value) ? ` at ${odd}` : ''}`;
+    const type = odd >= 0 && typeof list[odd] !== 'number' ? TypeError : RangeError;
+    throw new type(
+      `Expected the "${name}" option to be ${what}, or three of them, one a channel in the order of "image.order", not ${came}`,
+    );
+  },
+  argument: '<x,y,z>',
+  parse: (text) =>
+    parsed(
+      listOf(text).every((word) => numeral.test(word)),
+      'numbers with commas between them',
+      listOf(text).map(Number),
+    ),
+});
+
+/** A height and a width. */
+export const size = (most: number): Kind => ({
+  what: '[height, width] in pixels',
+  check: (name, value) => {
+    if (!Array.isArray(value) || value.length !== 2)
+      throw new TypeError(
+        `Expected the "${name}" option to be [height, width] in pixels, not ${describe(value)}`,
+      );
+    for (const side of value) requireInteger(name, side, 1, most);
+  },
+  argument: '<height>x<width>',
+  parse: (text) => {
+    const found = /^(\d+)(?:[x×,](\d+))?$/i.exec(text.trim());
+    parsed(found !== null, 'a height and a width, such as 224x224', null);
+    return [Number(found![1]), Number(found![2] ?? found![1])];
+  },
+});
+
+export const choice = (choices: readonly string[]): Kind => choiceOf(() => choices);
+
+/** Likewise, of words that a table has when it is asked. */
+export const choiceOf = (choices: () => readonly string[]): Kind => ({
+  get what() {
+    return choices()
+      .map((word) => `"${word}"`)
+      .join(', ');
+  },
+  check: (name, value) => void requireOneOf(name, value, choices()),
+  argument: '<name>',
+  get choices() {
+    return choices();
+  },
+});
+
+export const flag: Kind = {
+  what: 'true or false',
+  check: (name, value) => {
+    if (typeof value !== 'boolean')
+      throw new TypeError(`Expected the "${name}" option to be true or false, not ${describe(value)}`);
+  },
+  argument: null,
+};
+
+export const callback: Kind = {
+  what: 'a function',
+  check: (name, value) => {
+    if (typeof value !== 'function')
+      throw new TypeError(`Expected the "${name}" option to be a function, not ${describe(value)}`);
+  },
+};
+
+export const abortSignal: Kind = {
+  what: 'an AbortSignal',
+  check: (name, value) => {
+    if (!isAbortSignal(value))
+      throw new TypeError(`Expected the "${name}" option to be an AbortSignal, not ${describe(value)}`);
+  },
+};
+
+/** A text that is not empty. */
+export const text = (what: string, argument: string): Kind => ({
+  what,
+  check: (name, value) => {
+    if (typeof value !== 'string' || value === '')
+      throw new TypeError(`Expected the "${name}" option to be ${what}, not ${describe(value)}`);
+  },
+  argument,
+});
+
+export const path = (what: string, argument: string): Kind => ({
+  ...text(what, argument),
+  resolved: (_name, value, resolve) => (typeof value === 'string' ? resolve(value) : value),
+});
+
+/** Paths in an option as the library takes them: one or several. */
+function resolvedPaths(
+  name: string,
+  value: unknown,
+  resolve: (path: string) => string,
+  orElse = '',
+): unknown {
+  if (typeof value === 'string') return resolve(value);
+  if (Array.isArray(value) && value.length > 0 && value.every((item) => typeof item === 'string'))
+    return value.map(resolve);
+  throw new TypeError(
+    `Expected the "${name}" option to be the path of a file, or an array of such${orElse}, not ${describe(value)}`,
+  );
+}
+
+/** Files of samples, or samples: they are checked where they are read. */
+export const samples: Kind = {
+  what: 'data: paths, or tensors by input',
+  check: () => {},
+  argument: '<file...>',
+  resolved: resolvedPaths,
+  fromFlag: (value) => ((value as unknown[]).length === 1 ? (value as unknown[])[0] : value),
+};
+
+/** Likewise, or a share of others. */
+export const samplesOrFraction: Kind = {
+  ...samples,
+  what: 'a fraction from 0 and below 1, or data',
+  argument: '<fraction|file>',
+  parse: (text) =>
+    parsed(text !== '', 'a fraction from 0 and below 1, or a file', numeral.test(text) ? Number(text) : text),
+  resolved: (name, value, resolve) =>
+    typeof value === 'number' ? value : resolvedPaths(name, value, resolve, ', or a fraction'),
+  fromFlag: (value) => value,
+};
+
+/** One path or several. */
+export const paths = (what: string): Kind => ({
+  what: `${what}, or several`,
+  check: (name, value) => {
+    const list: readonly unknown[] = Array.isArray(value) ? (value as unknown[]) : [value];
+    if (!list.every((item) => typeof item === 'string' && item !== '') || list.length === 0)
+      throw new TypeError(`Expected the "${name}" option to be ${what}, or several, not ${describe(value)}`);
+  },
+  argument: '<file...>',
+  resolved: resolvedPaths,
+});
+
+/** `empty`: what to say where there are none; without it there may be none. */
+export const globs = (empty?: string): Kind => ({
+  what: 'a glob or an array of globs',
+  check: (name, value) => {
+    if (requirePatterns(name, value).length === 0 && empty !== undefined)
+      throw new RangeError(`The "${name}" option is empty: ${empty}`);
+  },
+  argument: '<glob...>',
+});
+
+/** Words, of which some set knows more than this. */
+export const words = (what: string): Kind => ({
+  what: `an array of ${what}`,
+  check: (name, value) => {
+    if (!Array.isArray(value) || value.length === 0)
+      throw new TypeError(
+        `Expected the "${name}" option to be an array of ${what}, not ${Array.isArray(value) ? 'an empty one' : describe(value)}`,
+      );
+  },
+  argument: '<names>',
+  parse: (text) => parsed(!listOf(text).includes(''), 'words with commas between them', listOf(text)),
+});
+
+/** Several of a kind, each once. `expected`: how a flag's list is called. */
+export const several = (kind: Kind, expected: string, isPart: (word: string) => boolean): Kind => ({
+  what: `an array, each ${kind.what}`,
+  check: (name, value) => {
+    if (!Array.isArray(value))
+      throw new TypeError(`Expected the "${name}" option to be an array, not ${describe(value)}`);
+    if (value.length === 0)
+      throw new RangeError(`The "${name}" option is empty: there is nothing to compare`);
+    const twice: unknown = value.find((item, i) => value.indexOf(item) < i);
+    if (twice !== undefined)
+      throw new RangeError(`The "${name}" option has ${describe(twice)} twice: each is tried once`);
+    for (const item of value) kind.check(name, item);
+  },
+  argument: '<list>',
+  parse: (text) => {
+    parsed(listOf(text).every(isPart), `${expected} with commas between them`, null);
+    return listOf(text).map((word) => kind.parse?.(word) ?? word);
+  },
+});
+
+export const isWord = (word: string) => word !== '';
+export const isWholeNumeral = (word: string) => wholeNumeral.test(word);
+
+/** The name of a dimension, or an axis for each of several inputs; on a command line `input=axis`, which add up. */
+export const axes: Kind = {
+  what: 'the name of a dimension, or axes by input',
+  check: (name, value) => {
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    if (!isObject && (typeof value !== 'string' || value === ''))
+      throw new TypeError(
+        `Expected the "${name}" option to be the name of a dimension, or axes by input such as { x: 1, scale: null }, not ${describe(value)}`,
+      );
+    if (isObject)
+      for (const [input, axis] of Object.entries(value))
+        if (axis !== null) requireInteger(`${name}.${input}`, axis, 0, 63);
+  },
+  argument: '<name|input=axis>',
+  parse: (text, before) => {
+    // Names may have an "=" of their own.
+    const [, input, axis] = /^(.+)=(\d+|none)$/s.exec(text) ?? [];
+    parsed(
+      before === undefined || (input !== undefined && typeof before !== 'string'),
+      'one name of a dimension, or an axis for each of several inputs',
+      null,
+    );
+    parsed(text !== '', 'the name of a dimension, or input=axis', null);
+    if (input === undefined) return text;
+    // Defined rather than assigned: an input may be called `__proto__`.
+    const own = [...Object.entries(before ?? {}), [input, axis === 'none' ? null : Number(axis)]];
+    return Object.fromEntries(own) as object;
+  },
+};
+
+/** An object of options. */
+export const object = (within: Readonly<Record<string, Option>>, what: string): Kind => ({
+  what: `an object: ${Object.keys(within).join(', ')}`,
+  check: (name, value) => {
+    requireKnown(value as object, Object.keys(within), what);
+    for (const [own, given] of Object.entries(value as object))
+      if (given !== undefined)
+        about([`${name}.${own}`], () => within[own]!.kind.check(`${name}.${own}`, given));
+  },
+  within,
+});
+
+/** What is different for some layers. What a group of options means together is checked elsewhere (lib/overrides.ts). */
+export const overrides = (within: Readonly<Record<string, Option>>): Kind => ({
+  what: 'an array of objects, { layers, bits, … }',
+  check: (name, value) => {
+    if (!Array.isArray(value))
+      throw new TypeError(
+        `Expected the "${name}" option to be an array of objects, { layers, bits, … }, not ${describe(value)}`,
+      );
+    for (const [i, item] of value.entries())
+      inPlace(`${name}[${i}]`, () => checkOverride(item, within), { within: true });
+  },
+  items: within,
+});
+
+function checkOverride(item: unknown, within: Readonly<Record<string, Option>>): void {
+  const names = Object.keys(within);
+  checkAll(item, within);
+  const { layers, ...options } = item as Record<string, unknown>;
+  if (layers === undefined)
+    throw new TypeError('Expected "layers", a glob or an array of globs: the layers that it is about');
+  if (Object.values(options).every((value) => value === undefined))
+    throw new RangeError(
+      `There is nothing but "layers": give one of ${names.filter((name) => name !== 'layers').join(', ')}`,
+    );
+}
+
+/** Throws a TypeError or RangeError, with the option's path, at one that does not exist or takes no such value. */
+export function checkAll(given: unknown, known: Readonly<Record<string, Option>>): void {
+  requireKnown(given as object, Object.keys(known));
+  checkGiven(given as object, known);
+}
+
+/** Likewise, of options among others. */
+export function checkGiven(given: object, known: Readonly<Record<string, Option>>): void {
+  for (const [name, { kind }] of Object.entries(known)) {
+    const value = (given as Record<string, unknown>)[name];
+    if (value !== undefined) about([name], () => kind.check(name, value));
+  }
+}

@@ -1,0 +1,364 @@
+import type { CheckpointOptions } from '../checkpoints/types';
+import type { CompareOptions } from '../compare/types';
+import { checkpointFormats, helpOf, modelFormats, namesOf } from '../encodings/names';
+import type { EvaluateOptions } from '../evaluate/types';
+import {
+  defaultMethod,
+  methodNames,
+  methodsThat,
+  type MethodOption,
+  plainMethod,
+  takersOf,
+} from '../methods';
+import type { DataOptions, ImageOptions, ModelOptions } from '../models/types';
+import type { JobOptions, QuantizeOptions } from '../types';
+import * as kinds from './kinds';
+import type { Option } from './kinds';
+
+// Every option of every call: what values it takes, and what help says of it. Checks, flags, files of options and documents come from here;
+// what options mean together is checked where it is used.
+
+type Options<Of> = Record<keyof Of, Option>;
+
+/** Options by name, but for some. */
+function without<All extends Record<string, Option>, Name extends keyof All>(
+  all: All,
+  ...names: Name[]
+): Omit<All, Name> {
+  return Object.fromEntries(Object.entries(all).filter(([name]) => !names.includes(name as Name))) as Omit<
+    All,
+    Name
+  >;
+}
+
+function only<All extends Record<string, Option>, Name extends keyof All>(
+  all: All,
+  ...names: Name[]
+): Pick<All, Name> {
+  return Object.fromEntries(names.map((name) => [name, all[name]])) as Pick<All, Name>;
+}
+
+/** Defaults that are numbers. */
+export const defaults = {
+  bits: 4,
+  holdout: 0.1,
+  modelMemory: 2 ** 29,
+  checkpointMemory: 768 * 2 ** 20,
+  comparedBits: [2, 3, 4],
+} as const;
+/** Of a checkpoint: two pieces of work at a time, and what goes with them. */
+export const leastMemory = 128 * 2 ** 20;
+/** More than anyone waits for, and more than leaves anything of the data: what the addon takes. */
+const maxPasses = 1_000_000;
+const maxDamping = 1_000_000;
+/** No image that a network takes is larger. */
+const maxSide = 100_000;
+const maxRuns = 100_000;
+
+/** Help on an option that only some methods take. */
+const ofMethods = (option: MethodOption, help: string) => `${takersOf(option).join(', ')}: ${help}`;
+
+const sharing = (fallback: string) =>
+  `inputs that share a scale, or "channel": all of a neuron's (default: ${fallback})`;
+const alwaysMax = methodsThat(({ scales }) => !scales.includes('search')).join(', ');
+
+const job = {
+  threads: {
+    kind: kinds.integer(1),
+    help: 'threads for the numerical work; results do not depend on it (default: all cores)',
+    group: 'Other',
+  },
+  signal: { kind: kinds.abortSignal },
+  onProgress: { kind: kinds.callback },
+} satisfies Options<JobOptions>;
+
+const layer = {
+  bits: {
+    kind: kinds.integer(1, 8),
+    help: `bits per weight, 1 to 8 (default: ${defaults.bits})`,
+    group: 'Alphabet',
+  },
+  levels: {
+    kind: kinds.integer(2, 256),
+    help: 'number of values a weight may take, instead of --bits: 3 is ternary',
+    group: 'Alphabet',
+  },
+  grid: {
+    kind: kinds.choice(['integer', 'asymmetric', 'zero-free', 'full-range']),
+    argument: '<kind>',
+    help: 'integer {−K…K}·s; asymmetric {0…L−1}·s with a zero point; zero-free {±½, ±3⁄2, …}·s; full-range {−L/2…L/2−1}·s, no zero point and one level more than integer (default: asymmetric; integer for an odd --levels; zero-free for two)',
+    group: 'Alphabet',
+  },
+  groupSize: {
+    kind: kinds.integerOr('channel', 1),
+    help: sharing('channel'),
+    group: 'Alphabet',
+  },
+  scale: {
+    kind: kinds.choice(['search', 'max']),
+    argument: '<rule>',
+    help: `search: the least output error sets it; max: the largest weight, as ${alwaysMax} needs (default: search; max for ${alwaysMax})`,
+    group: 'Alphabet',
+  },
+  method: {
+    kind: kinds.choice(methodNames),
+    help: `how weights become codes, see below (default: ${defaultMethod(true)}; without data ${plainMethod})`,
+    group: 'Method',
+  },
+  effort: {
+    kind: kinds.integerOr('auto', 0, maxPasses),
+    help: ofMethods(
+      'effort',
+      'how many more answers to recombine after the walk, each pass only lowers the error, 0 is the walk alone (default: auto, by cost)',
+    ),
+    group: 'Method',
+  },
+  damping: {
+    kind: kinds.between(0, maxDamping),
+    help: ofMethods(
+      'damping',
+      'a share of the mean diagonal added to the second moments; raise it where samples are few (default: by method)',
+    ),
+    group: 'Method',
+  },
+  rank: {
+    kind: kinds.countOrPart,
+    help: ofMethods(
+      'rank',
+      'directions of the data that the walk holds exactly: a number, a fraction of the inputs, or auto (default: auto)',
+    ),
+    group: 'Method',
+  },
+  box: {
+    kind: kinds.choice(['cell', 'saturate']),
+    argument: '<kind>',
+    help: ofMethods(
+      'box',
+      'where the walk stays: cell, the two levels around each weight; saturate, the whole alphabet (default: cell)',
+    ),
+    group: 'Method',
+  },
+  ...job,
+} satisfies Options<QuantizeOptions>;
+
+const image = {
+  size: {
+    kind: kinds.size(maxSide),
+    help: 'for images: scale to so many pixels (default: what the network fixes, or their own size)',
+    group: 'Data',
+  },
+  mean: {
+    kind: kinds.perChannel(Number.isFinite, 'a finite number'),
+    help: 'for images: subtracted from pixels of 0 to 1, for each channel or for all (default: 0)',
+    group: 'Data',
+  },
+  std: {
+    kind: kinds.perChannel((value) => value > 0 && value < Infinity, 'a number above 0'),
+    help: 'for images: what that is divided by (default: 1)',
+    group: 'Data',
+  },
+  scale: { kind: kinds.positive('what pixels of 0 to 255 are multiplied with') },
+  order: {
+    kind: kinds.choice(['rgb', 'bgr']),
+    argument: '<order>',
+    help: 'for images: order of the channels (default: rgb)',
+    group: 'Data',
+  },
+  layout: { kind: kinds.choice(['nchw', 'nhwc']) },
+  fit: {
+    kind: kinds.choice(['cover', 'contain', 'fill']),
+    argument: '<how>',
+    help: 'for images of another shape: cover cuts the middle out, contain adds borders, fill stretches (default: cover)',
+    group: 'Data',
+  },
+} satisfies Options<ImageOptions>;
+
+const data = {
+  batchSize: {
+    kind: kinds.integer(1),
+    help: 'samples per run of the network (default: 32, or as many as 1 MiB holds, or what the network fixes)',
+    group: 'Data',
+  },
+  batchAxis: {
+    kind: kinds.axes,
+    help: 'where the samples lie: a dimension by name, or an axis of an input ("none": the same for all), repeatable (default: by the names)',
+    group: 'Data',
+  },
+  tokenizer: {
+    kind: kinds.path('the path of a tokenizer.json', '<tokenizer.json>'),
+    help: 'for text: makes input_ids, attention_mask and the like of .txt and .jsonl files',
+    group: 'Data',
+  },
+  maxLength: {
+    kind: kinds.integer(1, 2 ** 24),
+    help: 'for text: tokens that are left of a longer one (default: what the tokenizer says, at most 512)',
+    group: 'Data',
+  },
+  textField: {
+    kind: kinds.text('the name of a field', '<name>'),
+    help: 'for text in .jsonl files: the field that holds it (default: text)',
+    group: 'Data',
+  },
+  image: { kind: kinds.object(image, 'image option'), group: 'Data' },
+} satisfies Options<DataOptions>;
+
+const errorCorrection: Option = {
+  kind: kinds.flag,
+  help: `${methodsThat(({ correctsErrors }) => correctsErrors).join(', ')}: fit each layer to what the float network gives there, to undo errors of the layers before it (default)`,
+  negated: 'fit each layer to its own outputs: half of the runs of the network',
+  group: 'Method',
+};
+
+/** What may differ from layer to layer of a network. */
+const ofLayers = { ...without(layer, 'threads', 'signal', 'onProgress'), errorCorrection };
+const ofWeights = only(layer, 'bits', 'levels', 'grid', 'groupSize', 'method');
+const forSome: Option = { kind: kinds.globs('there are no layers that it is about') };
+
+const model = {
+  ...layer,
+  groupSize: { ...layer.groupSize, help: sharing('32') },
+  calibration: {
+    kind: kinds.samples,
+    help: 'samples: .npz, .safetensors, .jsonl, .npy; .txt or .jsonl with --tokenizer; images or a folder of them (see below)',
+    group: 'Data',
+  },
+  holdout: {
+    kind: kinds.samplesOrFraction,
+    help: `share of the samples kept out of the fit for the reported error, or a file of others (default: ${defaults.holdout})`,
+    group: 'Data',
+  },
+  ...data,
+  errorCorrection,
+  operators: {
+    kind: kinds.words('operators'),
+    help: 'only weights of these operators, with commas between them, such as MatMul,Gemm (default: all that are known but Gather, which holds embeddings)',
+    group: 'Layers',
+  },
+  layers: {
+    kind: kinds.globs('leave it out to quantize every layer'),
+    help: 'only layers with such names (vertexq inspect lists them)',
+    group: 'Layers',
+  },
+  skip: { kind: kinds.globs(), help: 'all but layers with such names', group: 'Layers' },
+  overrides: { kind: kinds.overrides({ layers: forSome, ...ofLayers }) },
+  format: {
+    kind: kinds.choiceOf(() => namesOf(modelFormats)),
+    get help() {
+      return `${helpOf(modelFormats)}; the first is the default`;
+    },
+    group: 'Output',
+  },
+  externalData: {
+    kind: kinds.flag,
+    help: 'weights in <output>_data beside the output, as transformers.js finds them (default: where one file cannot hold them)',
+    group: 'Output',
+  },
+  memory: {
+    kind: kinds.bytes(0),
+    help: 'as 768M or 2G: activations kept between layers, more go to a file (default: 512M)',
+    group: 'Other',
+  },
+} satisfies Options<ModelOptions>;
+
+const checkpoint = {
+  ...layer,
+  groupSize: { ...layer.groupSize, help: sharing('32; for checkpoints channel') },
+  activations: {
+    kind: kinds.paths('the path of a safetensors file'),
+    help: `safetensors of what layers see: rows, or Gram matrices as <name>.gram, by the names of weights (default: none, ${plainMethod})`,
+    group: 'Checkpoints (.safetensors)',
+  },
+  holdout: { kind: kinds.fraction },
+  format: {
+    kind: kinds.choiceOf(() => namesOf(checkpointFormats)),
+    get help() {
+      return `models: ${helpOf(modelFormats)}; checkpoints: ${helpOf(checkpointFormats)}; the first of each is the default`;
+    },
+    group: 'Output',
+  },
+  layers: { kind: kinds.globs('leave it out to quantize all that is usual') },
+  skip: { kind: kinds.globs() },
+  overrides: { kind: kinds.overrides({ layers: forSome, ...ofWeights }) },
+  memory: {
+    kind: kinds.bytes(leastMemory, Number.MAX_SAFE_INTEGER),
+    help: 'as 768M or 2G. Models: activations kept between layers, more go to a file (default: 512M). Checkpoints: buffers (default: 768M)',
+    group: 'Other',
+  },
+  resume: {
+    kind: kinds.flag,
+    help: 'go on with a run that was interrupted',
+    group: 'Checkpoints (.safetensors)',
+  },
+  allowQuantized: {
+    kind: kinds.flag,
+    help: 'leave weights that are quantized already as they are (default: they stop the run)',
+    group: 'Checkpoints (.safetensors)',
+  },
+} satisfies Options<CheckpointOptions>;
+
+const compared = {
+  methods: {
+    kind: kinds.several(kinds.choice(methodNames), 'words', kinds.isWord),
+    help: `of ${methodNames.slice(0, -1).join(', ')} and ${methodNames.at(-1)}, with commas (default: ${methodsThat((of) => of.compared).join(',')})`,
+    group: '',
+  },
+  bits: {
+    kind: kinds.several(kinds.integer(1, 8), 'whole numbers', kinds.isWholeNumeral),
+    help: `bits per weight, 1 to 8, with commas (default: ${defaults.comparedBits.join(',')})`,
+    group: '',
+  },
+} satisfies Partial<Options<CompareOptions>>;
+
+const compareModel = {
+  ...compared,
+  ...without(model, 'method', 'bits', 'levels'),
+  externalData: { kind: kinds.flag }, // for the command no file is kept
+  score: { kind: kinds.callback },
+} satisfies Options<CompareOptions>;
+
+const evaluate = {
+  data: {
+    kind: kinds.samples,
+    help: 'held-out samples, as --calibration of "vertexq quantize" takes them',
+    group: 'Data',
+    required: true,
+  },
+  ...data,
+  runs: {
+    kind: kinds.integer(0, maxRuns),
+    help: 'how often each network is timed; 0 for not at all (default: 10)',
+    group: 'Running',
+  },
+  accuracyLevel: {
+    kind: kinds.integer(0, 4),
+    help: 'for networks with DequantizeLinear (qdq): 1 computes products in float32, 4 rounds activations to 8 bits (default: what onnxruntime does, 4)',
+    group: 'Running',
+  },
+  ...job,
+  threads: {
+    kind: kinds.integer(1),
+    help: 'threads of onnxruntime (default: one a core, at most 8)',
+    group: 'Running',
+  },
+  score: { kind: kinds.callback },
+} satisfies Options<EvaluateOptions>;
+
+/** The options of each call. */
+export const calls = {
+  quantizeLayer: layer,
+  preprocess: without(layer, 'method', 'scale', 'effort', 'damping'),
+  quantizeModel: model,
+  quantizeCheckpoint: checkpoint,
+  compareLayer: { ...compared, ...without(layer, 'method', 'bits', 'levels') },
+  compareModel,
+  evaluateModel: evaluate,
+} as const satisfies Record<string, Readonly<Record<string, Option>>>;
+export type Call = keyof typeof calls;
+
+/** Those that say how data is read. */
+export const dataOptions = data;
+
+/** Throws a TypeError or RangeError, with the option's path, at an option that the call does not have, or a value that it does not take. */
+export function checkOptions(call: Call, options: unknown): void {
+  kinds.checkAll(options, calls[call]);
+}
