@@ -1,4 +1,4 @@
-// npm run bench:checkpoint [-- --gb n] [-- --kills n] [-- --folder path] [-- speed resume fit]: checkpoints of any size, into
+// npm run bench:checkpoint [-- --gb n] [-- --kills n] [-- --folder path] [-- speed small resume fit]: checkpoints of any size, into
 // docs/checkpoints.md with --write.
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { formatBytes, formatSeconds } from '../../lib/reports/units';
 import { aligned, fillIn, markdownTable } from '../document';
 import { compareWithEngine } from './gram';
-import { makeCheckpoint, shapeFor } from './make';
+import { makeCheckpoint, makeSmall, shapeFor } from './make';
 import { copyAndRead, killAndResume, quantize } from './measure';
 
 const words = process.argv.slice(2);
@@ -14,7 +14,7 @@ const value = (flag: string, fallback: string) =>
   words.includes(flag) ? words[words.indexOf(flag) + 1]! : fallback;
 const gigabytes = Number(value('--gb', '8'));
 const kills = Number(value('--kills', '50'));
-const stages = ['speed', 'resume', 'fit'].filter(
+const stages = ['speed', 'small', 'resume', 'fit'].filter(
   (name, _, all) => words.includes(name) || !all.some((other) => words.includes(other)),
 );
 const settings = { bits: 4, groupSize: 128, method: 'msq' } as const;
@@ -46,6 +46,36 @@ async function speed(folder: string): Promise<string> {
   return `${cpus()[0]!.model}, ${availableParallelism()} cores\n\n${markdownTable(head, lines)}`;
 }
 
+async function small(folder: string): Promise<string> {
+  const count = 60_000;
+  const lines: string[][] = [];
+  for (const [what, name, shape] of [
+    ['copied, [16]', 'norm.weight', [16]],
+    ['quantized, [4, 4]', 'proj.weight', [4, 4]],
+  ] as const) {
+    const input = join(folder, `${name}.safetensors`);
+    await makeSmall(input, name, count, [...shape]);
+    const run = quantize(input, join(folder, 'small.safetensors'), { bits: 8 });
+    lines.push([
+      what,
+      `${((1e6 * run.seconds) / count).toFixed(0)} µs`,
+      `${((1e6 * run.cpu) / count).toFixed(0)} µs`,
+      formatBytes((run.rss - run.rssBefore) / count),
+      `${(1000 * run.delay).toFixed(0)} ms`,
+    ]);
+    console.error(lines.at(-1)!.join('  '));
+    rmSync(input);
+  }
+  const head = [
+    `of ${count} tensors of float32, each`,
+    'time',
+    'of cores',
+    'peak memory',
+    'longest wait of the event loop',
+  ];
+  return markdownTable(head, lines);
+}
+
 async function resume(folder: string): Promise<string> {
   const input = join(folder, 'resume-in');
   await makeCheckpoint(input, shapeFor(6e8), 'BF16', 2e8);
@@ -68,7 +98,7 @@ async function fit(folder: string): Promise<string> {
   );
 }
 
-const makers: Record<string, (folder: string) => Promise<string>> = { speed, resume, fit };
+const makers: Record<string, (folder: string) => Promise<string>> = { speed, small, resume, fit };
 
 async function main(): Promise<void> {
   const folder = words.includes('--folder')

@@ -50,6 +50,17 @@ export function tensorsOf(
   return specs;
 }
 
+/** Writes a file of very many small tensors of float32 numbers, and a weight, for there must be something to quantize. */
+export async function makeSmall(file: string, name: string, count: number, shape: number[]): Promise<void> {
+  const specs = Array.from({ length: count }, (_, i) => ({
+    ...{ name: `layers.${i}.${name}`, dtype: 'F32', shape },
+  }));
+  specs.push({ name: 'last.proj.weight', dtype: 'F32', shape: [4, 4] });
+  const source = normals('F32');
+  const bytes = 4 * shape.reduce((a, b) => a * b, 1);
+  await writeSafetensors(file, specs, () => repeated(source, bytes));
+}
+
 /** Entries of a weight that are drawn once; longer ones repeat them, from another place each. */
 const drawn = 2 ** 23;
 

@@ -17,6 +17,10 @@ export interface Run {
   cpu: number;
   /** Peak, bytes. */
   rss: number;
+  /** When it began. */
+  rssBefore: number;
+  /** Longest time for which the event loop stood still, seconds. */
+  delay: number;
   fits: { name: string; seconds: number }[];
 }
 
@@ -25,7 +29,7 @@ export function quantize(input: string, output: string, options: CheckpointOptio
   const { stdout, stderr, status } = spawnSync(process.execPath, command(input, output, options), {
     cwd: root,
     encoding: 'utf8',
-    maxBuffer: 2 ** 26,
+    maxBuffer: 2 ** 28,
   });
   if (status !== 0) throw new Error(stderr);
   return JSON.parse(stdout) as Run;

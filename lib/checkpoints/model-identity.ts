@@ -44,11 +44,11 @@ export async function identityOf(checkpoint: Checkpoint): Promise<ModelIdentity>
   const ties = configs
     .map(({ fields }) => fields['tie_word_embeddings'])
     .filter((tie) => typeof tie === 'boolean');
-  const { of: quantized, found: quantizedWeights } = quantizedIn(checkpoint);
+  const { of: quantized, found: quantizedWeights } = await quantizedIn(checkpoint);
   return {
     ...{ config, modelTypes, architectures, quantized, quantizedWeights },
     tied: ties.length === 0 ? undefined : ties.includes(true),
-    isTransposed: transposedIn(checkpoint, modelTypes, architectures),
+    isTransposed: await transposedIn(checkpoint, modelTypes, architectures),
     quantizedBy: await quantizedBy(checkpoint, config, place),
   };
 }

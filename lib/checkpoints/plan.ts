@@ -96,12 +96,15 @@ export async function planOf(
     unfit.push([name, left.reason]);
   }
   for (const [name, reason] of unfit) plan.warnings.push(`"${name}" is left as it is: ${reason}`);
+  await turns.next();
   for (const weight of planned.values()) weight.index = plan.weights.push(weight) - 1;
   if (plan.weights.length > 0)
-    plan.quantization = encoding.config(
-      configuredWeights(checkpoint, planned),
+    plan.quantization = await encoding.config(
+      await configuredWeights(checkpoint, planned, turns),
       groups.map(({ path, members }) => [path, members[0]!.settings]),
+      turns,
     );
+  await turns.next();
   plan.untied = unties(checkpoint, identity, plan);
   // Without a folder there is no config.json that could say it.
   const metadata = new Map<string, string>();
@@ -125,13 +128,15 @@ function* membersOf(
 }
 
 /** What config.json tells of: matrices, and what holds several, with what became of them. */
-function configuredWeights(
+async function configuredWeights(
   { shards }: Checkpoint,
   planned: ReadonlyMap<string, PlannedWeight>,
-): ConfiguredWeight[] {
+  turns: Turns,
+): Promise<ConfiguredWeight[]> {
   const list: ConfiguredWeight[] = [];
   for (const { tensors } of shards.values())
     for (const [name, { dtype, shape }] of tensors) {
+      if (turns.due) await turns.next();
       if (isWeightName(name) && shape.length === 2) list.push([name, planned.get(name)?.scheme.told ?? null]);
       else if (shape.length >= 2 && !isWeightName(name) && isFloat(dtype)) list.push([holderOf(name), null]);
     }

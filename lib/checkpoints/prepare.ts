@@ -6,6 +6,7 @@ import { calibrationKind } from '../methods';
 import { requireLayerMemory } from '../layers/layer-memory';
 import { fewOf } from '../reports/text';
 import { version } from '../version';
+import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
 import { type Companions, companionsOf } from './companions';
 import { type Document, documentsOf } from './documents';
@@ -44,7 +45,7 @@ export async function withPrepared<Result>(
     const plan = await planOf(checkpoint, settings, recorded, identity);
     requireRoom(plan, settings);
     requireFits(plan, settings);
-    addWarnings(plan, settings, recorded, checkpoint, identity);
+    await addWarnings(plan, settings, recorded, checkpoint, identity);
     plan.warnings.push(...companions.warnings);
     const documents = documentsOf(checkpoint, identity, plan, settings.encoding);
     return await use({ checkpoint, identity, companions, recorded, plan, documents });
@@ -86,13 +87,13 @@ function requireFits({ weights }: Plan, { holdout }: CheckpointSettings): void {
   }
 }
 
-function addWarnings(
+async function addWarnings(
   plan: Plan,
-  { encoding }: CheckpointSettings,
+  { encoding, options }: CheckpointSettings,
   recorded: RecordedInputs | null,
   { folder, input }: Checkpoint,
   identity: ModelIdentity,
-): void {
+): Promise<void> {
   const without = plan.weights.filter((weight) => !weight.recorded).map(({ name }) => name);
   if (recorded && without.length === plan.weights.length)
     throw new VertexqError(
@@ -113,7 +114,7 @@ function addWarnings(
     plan.warnings.push(
       `${input} ${identity.config ? 'is given without its folder, whose config.json stays as it is' : 'has no config.json with it'}: what loaders need to know is in the output's metadata, "quantization_config". Give the folder to have a config.json written.`,
     );
-  plan.warnings.push(...readerWarnings(plan, encoding, identity));
+  plan.warnings.push(...(await readerWarnings(plan, encoding, identity, new Turns(options.signal))));
 }
 
 /** What the bytes of the output depend on. */

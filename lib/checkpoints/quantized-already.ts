@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../formats/safetensors/checkpoint';
 import type { TensorEntry } from '../formats/safetensors/header';
+import { Turns } from '../yielding';
 import { splitName } from './tensor-names';
 
 // Weights in few bits that others made: what their tensors are called, and of which types.
@@ -15,16 +16,18 @@ const scaleName = /scale|zero|absmax/i;
 export type QuantizedAlready = (name: string) => string | undefined;
 
 /** Finds the weights of a checkpoint that are quantized already, with all that belongs to them. */
-export function quantizedIn({ shards }: Checkpoint): {
+export async function quantizedIn({ shards }: Checkpoint): Promise<{
   of: QuantizedAlready;
   /** A sentence for each module. */
   found: readonly string[];
-} {
+}> {
+  const turns = new Turns();
   const modules = new Map<string, string>();
   const perhaps: [module: string, why: string][] = [];
   const scaled = new Set<string>();
   for (const { tensors } of shards.values())
     for (const [name, entry] of tensors) {
+      if (turns.due) await turns.next();
       const [, own] = splitName(name);
       if (scaleName.test(own)) scaled.add(moduleWith(name));
       if (companion.test(own) || isNarrow(entry) || isPacked(own, entry)) mark(modules, name, entry);

@@ -29,7 +29,7 @@ export async function roundBatch(
     const found = await finish(
       () =>
         binding().roundMany({
-          ...{ input, output, places: Float64Array.from(places), type: dtype, threads: 1 },
+          ...{ input, output, places: new Float64Array(places), type: dtype, threads: 1 },
           ...{ grid: settings.grid, levels: settings.levels, scale: settings.scale, bits: settings.bits },
           ...layout.packing,
         }),

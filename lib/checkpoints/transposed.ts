@@ -1,4 +1,5 @@
 import { type Checkpoint, entryOf } from '../formats/safetensors/checkpoint';
+import { Turns } from '../yielding';
 import { moduleOf } from './tensor-names';
 
 // Weights that lie [inFeatures, outFeatures], as GPT-2's do: files do not say it, but what lies beside them does.
@@ -15,16 +16,19 @@ const normOf: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** Which weights of a checkpoint lie transposed. `modelTypes` and `architectures` are what its configs say. */
-export function transposedIn(
+export async function transposedIn(
   checkpoint: Checkpoint,
   modelTypes: readonly string[],
   architectures: readonly string[],
-): (name: string) => boolean {
+): Promise<(name: string) => boolean> {
+  const turns = new Turns();
   let votes = 0;
   for (const shard of checkpoint.shards.values())
-    for (const [name, { shape }] of shard.tensors)
+    for (const [name, { shape }] of shard.tensors) {
+      if (turns.due) await turns.next();
       if (shape.length === 2 && names.test(moduleOf(name)) && name !== moduleOf(name))
         votes += evidence(checkpoint, name);
+    }
   const isKnown =
     modelTypes.some((type) => types.has(type)) || architectures.some((name) => classes.test(name));
   return (name) => {

@@ -79,7 +79,7 @@ const smallBytes = 2 ** 16;
 /** Bytes of a batch, read or written: several are computed at the same time. */
 const batchBytes = 2 ** 20;
 /** Pieces of a batch: what is done with them at once does not keep the event loop. */
-const batchPieces = 2048;
+const batchPieces = 1024;
 
 /** Rows read at a time: whole blocks of them. */
 export function rowsPerUnit(rowBytes: number): number {

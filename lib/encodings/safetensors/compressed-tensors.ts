@@ -2,8 +2,9 @@ import { moduleOf, splitName } from '../../checkpoints/tensor-names';
 import type { InspectedWeight } from '../../checkpoints/types';
 import { type Checkpoint, entryOf } from '../../formats/safetensors/checkpoint';
 import type { FloatDtype } from '../../formats/safetensors/dtypes';
+import type { Turns } from '../../yielding';
 import type { Scheme } from '../encoding';
-import type { CheckpointEncoding, ConfiguredWeight, Shape } from './encoding';
+import type { CheckpointEncoding, ConfiguredWeight, ReaderConfig, Shape } from './encoding';
 import { layoutOfParts, part, type WeightLayout, words } from './layout';
 import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
 
@@ -33,29 +34,30 @@ function layoutOf([outFeatures, inFeatures]: Shape, dtype: FloatDtype, scheme: S
   const groups = Math.ceil(inFeatures / scheme.groupSize);
   const outType = dtype === 'F64' ? 'F32' : dtype;
   const hasZeroPoints = grid === 'asymmetric';
+  const sizes = new Uint8Array(BigInt64Array.of(BigInt(outFeatures), BigInt(inFeatures)).buffer);
   return layoutOfParts({
     packing: { order: 'neuron-major', outType, zeroShift: 0 },
     stored: { scales: outType, values: null },
     codes: part(codesSuffix, 'I32', [outFeatures, words(inFeatures, bits)]),
     scales: part('.weight_scale', outType, [outFeatures, groups]),
     zeroPoints: hasZeroPoints ? part('.weight_zero_point', 'I32', [words(outFeatures, bits), groups]) : null,
-    constants: [
-      {
-        part: part('.weight_shape', 'I64', [2]),
-        data: () => new Uint8Array(BigInt64Array.of(BigInt(outFeatures), BigInt(inFeatures)).buffer),
-      },
-    ],
+    constants: [{ part: part('.weight_shape', 'I64', [2]), data: () => sizes }],
   });
 }
 
 /** One group of weights per scheme; the most frequent one is for all linear layers, the others name theirs. */
-function config(weights: readonly ConfiguredWeight[]): Record<string, unknown> {
+async function config(
+  weights: readonly ConfiguredWeight[],
+  _: readonly ConfiguredWeight[],
+  turns: Turns,
+): Promise<ReaderConfig> {
   const schemes = new Map<string, { scheme: Record<string, unknown>; names: string[] }>();
   // Very many weights share one object.
   const namesOf = new Map<Scheme, string[]>();
   const ignore = new Set<string>();
   let quantizesHead = false;
   for (const [weight, own] of weights) {
+    if (turns.due) await turns.next();
     const module = moduleOf(weight);
     if (!own) {
       ignore.add(module);
@@ -72,7 +74,7 @@ function config(weights: readonly ConfiguredWeight[]): Record<string, unknown> {
     }
     names.push(module);
   }
-  for (const module of leftWhole(weights)) ignore.add(`re:^${literal(module)}\\.`);
+  for (const module of await leftWhole(weights, turns)) ignore.add(`re:^${literal(module)}\\.`);
   // A head that shares its weight with the embedding is not in the file, and is a linear layer all the same.
   if (!quantizesHead) ignore.add('lm_head');
   const sorted = [...schemes.values()].sort((a, b) => b.names.length - a.names.length);

@@ -2,6 +2,7 @@ import type { InspectedWeight } from '../../checkpoints/types';
 import type { Checkpoint } from '../../formats/safetensors/checkpoint';
 import type { FloatDtype } from '../../formats/safetensors/dtypes';
 import type { Encoding, Scheme } from '../encoding';
+import type { Turns } from '../../yielding';
 import type { WeightLayout } from './layout';
 
 /** [outFeatures, inFeatures]. */
@@ -9,6 +10,9 @@ export type Shape = readonly [number, number];
 
 /** A weight with how it is quantized, or null where it stays as it was. The group size is Infinity for a scale per channel. */
 export type ConfiguredWeight = readonly [name: string, scheme: Scheme | null];
+
+/** What `config.json` says of the weights. */
+export type ReaderConfig = Record<string, unknown>;
 
 /** An encoding of safetensors checkpoints. */
 export interface CheckpointEncoding extends Encoding {
@@ -18,12 +22,13 @@ export interface CheckpointEncoding extends Encoding {
   layout(shape: Shape, dtype: FloatDtype, scheme: Scheme): WeightLayout;
   /**
    * What loaders find in `config.json`; null where they need nothing. `weights`: all matrices of linear layers, and what holds several;
-   * `fused`: what some readers make one of, by path.
+   * `fused`: what some readers make one of, by path. There may be very many: `turns` lets the event loop go on.
    */
   config(
     weights: readonly ConfiguredWeight[],
     fused: readonly ConfiguredWeight[],
-  ): Record<string, unknown> | null;
+    turns: Turns,
+  ): ReaderConfig | null | Promise<ReaderConfig>;
   /** Another file that loaders read it in; null where there is none. */
   configFile: string | null;
   /** What some reader does not take of such weights (docs/readers.md). */

@@ -1,9 +1,10 @@
 import { moduleOf } from '../../checkpoints/tensor-names';
 import type { InspectedWeight } from '../../checkpoints/types';
 import { type Checkpoint, entryOf } from '../../formats/safetensors/checkpoint';
+import type { Turns } from '../../yielding';
 import type { Scheme } from '../encoding';
 import type { CheckpointFormat } from '../names';
-import type { CheckpointEncoding, ConfiguredWeight, FoundWeights, Shape } from './encoding';
+import type { CheckpointEncoding, ConfiguredWeight, FoundWeights, ReaderConfig, Shape } from './encoding';
 import { layoutOfParts, part, type WeightLayout, words } from './layout';
 import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
 
@@ -42,7 +43,7 @@ function row(name: CheckpointFormat, zeroShift: 0 | -1): Omit<CheckpointEncoding
     groupSize: 'channel',
     unfit,
     layout: (shape, _, scheme) => layoutOf(shape, scheme, zeroShift),
-    config: (weights, fused) => config(name, weights, fused),
+    config: (weights, fused, turns) => config(name, weights, fused, turns),
     configFile: 'quantize_config.json',
     warnings: () => [],
     found,
@@ -92,11 +93,12 @@ function layoutOf(
 }
 
 /** The most frequent width is for all; what differs, and what is left, is told module by module, and by the names of what is fused. */
-function config(
+async function config(
   name: CheckpointFormat,
   weights: readonly ConfiguredWeight[],
   fused: readonly ConfiguredWeight[],
-): Record<string, unknown> {
+  turns: Turns,
+): Promise<ReaderConfig> {
   const own = ({ bits, groupSize, grid }: Scheme) => ({
     bits,
     group_size: groupSize === Infinity ? -1 : groupSize,
@@ -121,9 +123,12 @@ function config(
     if (!scheme) dynamic[`-:^${literal(module)}$`] = {};
     else if (keyOf(scheme) !== common) dynamic[`+:^${literal(module)}$`] = own(scheme);
   };
-  for (const [weight, scheme] of weights) tell(moduleOf(weight), scheme);
+  for (const [weight, scheme] of weights) {
+    if (turns.due) await turns.next();
+    tell(moduleOf(weight), scheme);
+  }
   for (const [path, scheme] of fused) tell(path, scheme);
-  for (const module of leftWhole(weights)) dynamic[`-:^${literal(module)}\\.`] = {};
+  for (const module of await leftWhole(weights, turns)) dynamic[`-:^${literal(module)}\\.`] = {};
   return {
     quant_method: method,
     ...(JSON.parse(common) as object),

@@ -1,3 +1,4 @@
+import type { Turns } from '../../yielding';
 import { isWeightName, moduleOf } from '../../checkpoints/tensor-names';
 import type { Scheme } from '../encoding';
 import type { ConfiguredWeight, Shape } from './encoding';
@@ -22,10 +23,11 @@ export function unevenGroups([, inFeatures]: Shape, { groupSize }: Scheme): stri
 export const literal = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
 
 /** The modules in which nothing is quantized, of those that hold weights of their own: readers may ask for what is in them. */
-export function leftWhole(weights: readonly ConfiguredWeight[]): Set<string> {
+export async function leftWhole(weights: readonly ConfiguredWeight[], turns: Turns): Promise<Set<string>> {
   const whole = new Set(weights.filter(([name]) => !isWeightName(name)).map(([name]) => name));
   for (const [name, scheme] of weights) {
     if (whole.size === 0) break;
+    if (turns.due) await turns.next();
     if (!scheme) continue;
     const parts = moduleOf(name).split('.');
     for (let i = 1; i < parts.length; i++) whole.delete(parts.slice(0, i).join('.'));

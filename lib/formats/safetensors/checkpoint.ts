@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
+import { Turns } from '../../yielding';
 import { SafetensorsFile } from './file';
 import type { TensorEntry } from './header';
 import { indexName, readIndex, type ShardIndex, shardPath } from './index-file';
@@ -75,6 +76,7 @@ async function open(
 ): Promise<Checkpoint> {
   const shards = new Map<string, SafetensorsFile>();
   const places = new Map<string, string>();
+  const turns = new Turns();
   const close = async () => {
     for (const shard of shards.values()) await shard.close();
   };
@@ -84,6 +86,7 @@ async function open(
       const shard = await SafetensorsFile.open(path, { followLinks: folder === null });
       shards.set(name, shard);
       for (const tensor of shard.tensors.keys()) {
+        if (turns.due) await turns.next();
         const other = places.get(tensor);
         if (other !== undefined)
           throw new VertexqError(

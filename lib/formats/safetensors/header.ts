@@ -137,6 +137,17 @@ function checkTensor(
   return { dtype, shape, byteLength: end - begin, position: dataStart + begin };
 }
 
+/** Whether the header names the tensors as their bytes lie, as nearly all do. */
+async function isInOrder(tensors: ReadonlyMap<string, TensorEntry>, turns: Turns): Promise<boolean> {
+  let end = 0;
+  for (const { position, byteLength } of tensors.values()) {
+    if (turns.due) await turns.next();
+    if (position < end) return false;
+    end = position + byteLength;
+  }
+  return true;
+}
+
 /** The tensors as their bytes lie, which must leave no byte out and share none. */
 async function inOrder(
   tensors: Map<string, TensorEntry>,
@@ -145,14 +156,14 @@ async function inOrder(
   turns: Turns,
 ): Promise<Map<string, TensorEntry>> {
   const endOf = ({ position, byteLength }: TensorEntry) => position + byteLength;
-  const sorted = [...tensors].sort(([, a], [, b]) => a.position - b.position || endOf(a) - endOf(b));
+  const ordered = (await isInOrder(tensors, turns))
+    ? tensors
+    : new Map([...tensors].sort(([, a], [, b]) => a.position - b.position || endOf(a) - endOf(b)));
   let end = dataStart;
   let last: string | null = null;
   const before = () => (last === null ? 'the header' : `tensor ${describe(last)}`);
-  const ordered = new Map<string, TensorEntry>();
-  for (const [name, tensor] of sorted) {
+  for (const [name, tensor] of ordered) {
     if (turns.due) await turns.next();
-    ordered.set(name, tensor);
     if (tensor.position < end)
       throw new HeaderError(`tensor ${describe(name)} begins before ${before()} has ended`);
     if (tensor.position > end)

@@ -12,6 +12,7 @@ import { inspectCheckpoint } from '../../../lib/checkpoints/inspect-checkpoint';
 import { smallModel, writeFolder } from '../../checkpoints/make';
 import { temporaryFolder } from '../../formats/files';
 import { join } from 'node:path';
+import { Turns } from '../../../lib/yielding';
 
 const schemes: Scheme[] = ([2, 3, 4, 5, 8] as const).flatMap((bits) =>
   (['integer', 'asymmetric', 'zero-free', 'full-range'] as const).flatMap((grid) =>
@@ -70,12 +71,15 @@ for (const format of namesOf(checkpointFormats)) {
     t.teardown(() => checkpoint.close());
     const { quantization } = await inspectCheckpoint(output);
     if (encoding.isPlain) {
-      t.deepEqual(quantizedIn(checkpoint).found, []);
+      t.deepEqual((await quantizedIn(checkpoint)).found, []);
       t.is(quantization, null);
-      t.deepEqual([encoding.config([], []), encoding.configFile, encoding.found], [null, null, null]);
+      t.deepEqual(
+        [encoding.config([], [], new Turns()), encoding.configFile, encoding.found],
+        [null, null, null],
+      );
       return;
     }
-    t.is(quantizedIn(checkpoint).found.length, layers.length);
+    t.is((await quantizedIn(checkpoint)).found.length, layers.length);
     t.is(quantization?.method, encoding.found?.method);
     t.deepEqual(
       quantization?.weights
@@ -85,7 +89,8 @@ for (const format of namesOf(checkpointFormats)) {
         .map(({ name, shape, bits, groupSize }) => ({ name, shape, bits, groupSize }))
         .sort((a, b) => (a.name < b.name ? -1 : 1)),
     );
-    t.truthy(quantizationKeyOf({ quantization_config: encoding.config([['a.weight', schemes[0]!]], []) }));
+    const config = await encoding.config([['a.weight', schemes[0]!]], [], new Turns());
+    t.truthy(quantizationKeyOf({ quantization_config: config }));
     if (encoding.configFile !== null) t.true(quantizationFiles.includes(encoding.configFile));
     await t.throwsAsync(planCheckpoint(output, join(folder, 'again')), { code: 'ERR_VERTEXQ_UNSUPPORTED' });
   });
