@@ -6,7 +6,7 @@ import { calibrationKind } from '../methods';
 import { binding, type CalibrationKind } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { describe } from '../options/messages';
-import type { LayerReport, QuantizedLayer } from '../types';
+import type { JobOptions, LayerReport, QuantizedLayer } from '../types';
 import { sharedBytes } from './buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { widened } from './native-work';
@@ -22,14 +22,9 @@ export interface FittedFacts {
 export class RecordedCache {
   private last: { input: RecordedInput; kind: CalibrationKind; data: Promise<RecordedData> } | undefined;
 
-  of(
-    input: RecordedInput,
-    kind: CalibrationKind,
-    share: number,
-    signal: AbortSignal | undefined,
-  ): Promise<RecordedData> {
+  of(input: RecordedInput, kind: CalibrationKind, share: number, options: JobOptions): Promise<RecordedData> {
     if (this.last?.input !== input || this.last.kind !== kind) {
-      const data = readRecorded(input, kind, share, signal).catch((error: unknown) => {
+      const data = readRecorded(input, kind, share, options).catch((error: unknown) => {
         throw located(`${input.file.path}: tensor ${describe(input.name)}`, error);
       });
       this.last = { input, kind, data };
@@ -49,7 +44,7 @@ export async function fitWeight(
   const { shape, dtype, position, recorded, layout } = weight;
   const [outFeatures, inFeatures] = shape;
   const { signal } = options;
-  const data = await cache.of(recorded!, calibrationKind(weight.settings.method, false), holdout, signal);
+  const data = await cache.of(recorded!, calibrationKind(weight.settings.method, false), holdout, options);
   const bytes = sharedBytes(outFeatures * inFeatures * floatBytes[dtype]);
   await source.fill(bytes, position);
   const values = dtype === 'F64' ? new Float64Array(bytes.buffer) : await widened(bytes, dtype, signal);

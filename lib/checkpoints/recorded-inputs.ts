@@ -4,7 +4,7 @@ import { SafetensorsFile } from '../formats/safetensors/file';
 import { Calibration } from '../layers/calibration';
 import type { CalibrationKind } from '../native/binding';
 import { describe } from '../options/messages';
-import type { FloatArray } from '../types';
+import type { FloatArray, JobOptions } from '../types';
 import { sharedBytes } from './buffers';
 import { moduleOf } from './tensor-names';
 import { widened } from './native-work';
@@ -124,11 +124,11 @@ export async function readRecorded(
   input: RecordedInput,
   kind: CalibrationKind,
   share: number,
-  signal: AbortSignal | undefined,
+  options: JobOptions,
 ): Promise<RecordedData> {
-  const data = await read(input, kind, share, signal).catch(async (error: unknown) => {
+  const data = await read(input, kind, share, options).catch(async (error: unknown) => {
     // Half-written numbers can be wrong in any way: that they changed explains it.
-    if (!signal?.aborted) await input.file.requireUnchanged();
+    if (!options.signal?.aborted) await input.file.requireUnchanged();
     throw error;
   });
   await input.file.requireUnchanged();
@@ -139,10 +139,11 @@ async function read(
   input: RecordedInput,
   kind: CalibrationKind,
   share: number,
-  signal: AbortSignal | undefined,
+  options: JobOptions,
 ): Promise<RecordedData> {
+  const { signal } = options;
   const { file, name, dtype, inFeatures, rows } = input;
-  const calibration = Calibration.of(inFeatures, kind);
+  const calibration = Calibration.of(inFeatures, kind, options);
   const { position } = file.tensor(name);
   const rowsFrom = async (begin: number, count: number): Promise<FloatArray> => {
     const bytes = sharedBytes(count * inFeatures * floatBytes[dtype]);
@@ -156,7 +157,7 @@ async function read(
     return { calibration, holdout: null };
   }
   const kept = rows - Math.min(rows - 1, Math.floor(rows * share));
-  const holdout = kept < rows ? Calibration.of(inFeatures, kind) : null;
+  const holdout = kept < rows ? Calibration.of(inFeatures, kind, options) : null;
   const step = Math.max(1, Math.floor(rowBytesRead / (inFeatures * floatBytes[dtype])));
   for (let begin = 0; begin < rows;) {
     const end = Math.min(begin + step, begin < kept ? kept : rows);

@@ -24,7 +24,7 @@ export async function compareLayer(layer: LayerInput, given: CompareOptions): Pr
   // All kinds begin to read at once: the caller may change his arrays later.
   const input = snapshot(layer);
   const kinds = [...new Set(plans.map(({ dataKind }) => dataKind))];
-  const read = await Promise.all(kinds.map((kind) => layerCalibration(input, kind, options.signal)));
+  const read = await Promise.all(kinds.map((kind) => layerCalibration(input, kind, options)));
   const dataOf = new Map(kinds.map((kind, i) => [kind, read[i]!]));
 
   const runs: ComparedRun[] = [];

@@ -1,7 +1,7 @@
 import { binding, type CalibrationKind, type NativeCalibration, type NativePatches } from '../native/binding';
-import { calling, finish } from '../native/jobs';
+import { calling, finish, threadsFor } from '../native/jobs';
 import { isFloat32Array } from '../realms';
-import type { FloatArray, LayerInput } from '../types';
+import type { FloatArray, JobOptions, LayerInput } from '../types';
 
 /** Whether a layer says what the float layer saw. */
 export function hasTarget(layer: LayerInput): boolean {
@@ -23,13 +23,14 @@ export class Calibration {
     readonly native: NativeCalibration,
   ) {}
 
-  /** For a layer of `groups` groups (of a convolution), each with inputs of its own. */
-  static of(inFeatures: number, kind: CalibrationKind, groups = 1): Calibration {
+  /** For a layer of `groups` groups (of a convolution), each with inputs of its own; sums on the threads that a job may use. */
+  static of(inFeatures: number, kind: CalibrationKind, options: JobOptions = {}, groups = 1): Calibration {
+    const threads = threadsFor(options);
     return new Calibration(
       inFeatures,
       kind,
       groups,
-      calling(() => new (binding().Calibration)(inFeatures, kind, groups)),
+      calling(() => new (binding().Calibration)(inFeatures, kind, groups, threads)),
     );
   }
 
@@ -94,18 +95,19 @@ export interface LayerData {
 export async function layerCalibration(
   layer: LayerInput,
   kind: CalibrationKind,
-  signal?: AbortSignal,
+  options: JobOptions = {},
 ): Promise<LayerData> {
+  const { signal } = options;
   const { inFeatures, activations, gram, holdout: heldOut } = layer;
   let calibration: Calibration | null = null;
   let holdout: Calibration | null = null;
   const add = (to: Calibration, rows: FloatArray, target: FloatArray | undefined) =>
     to.add(...inRange(kind, rows, kind === 'pairs' ? (target ?? rows) : undefined), signal);
-  if (activations ?? gram) calibration = Calibration.of(inFeatures, kind);
+  if (activations ?? gram) calibration = Calibration.of(inFeatures, kind, options);
   if (activations) await add(calibration!, activations, layer.targetActivations);
   if (gram) await calibration?.setGram(gram, layer.crossGram, signal);
   if (heldOut) {
-    holdout = Calibration.of(inFeatures, kind);
+    holdout = Calibration.of(inFeatures, kind, options);
     await add(holdout, heldOut, layer.targetHoldout);
   }
   return { calibration, holdout };

@@ -40,7 +40,7 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
   requireRoom(layer, walk, 'rows');
   const input = snapshot(layer);
   delete input.holdout; // there is no error here to report on it
-  const { calibration } = await layerCalibration(input, 'rows', signal);
+  const { calibration } = await layerCalibration(input, 'rows', options);
   const done = await finish(
     () =>
       binding().preprocess({

@@ -24,7 +24,7 @@ export async function quantizeLayer(
   const kind = calibrationKind(settings.method, hasTarget(layer));
   requireRoom(layer, settings.method, kind);
   const input = snapshot(layer);
-  const data = await layerCalibration(input, kind, options.signal);
+  const data = await layerCalibration(input, kind, options);
   const quantized = await quantizeWeights(
     { name: 'layer', kind: 'Linear', ...input, ...data },
     settings,

@@ -169,7 +169,13 @@ export interface NativeCoded extends NativePacked {
 
 /** The addon's exports (native/addon/addon.cpp). It checks types and lengths; what options mean is checked before it. */
 export interface Binding {
-  Calibration: new (inFeatures: number, kind: CalibrationKind, groups?: number) => NativeCalibration;
+  /** `threads`, on which it sums and looks at a Gram matrix: 1 by default. */
+  Calibration: new (
+    inFeatures: number,
+    kind: CalibrationKind,
+    groups?: number,
+    threads?: number,
+  ) => NativeCalibration;
   preprocess(layer: NativeLayer): NativeJob<NativePreprocessed>;
   quantize(layer: NativeLayer & NativeMethod): NativeJob<NativeQuantized>;
   /** What lib/method-table.ts is written from. */

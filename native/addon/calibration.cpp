@@ -16,9 +16,6 @@ namespace vertexq::addon {
 
 namespace {
 
-/** Threads that sum Gram matrices: bits do not depend on them, and a batch is small. */
-constexpr unsigned kAddThreads = 2;
-
 /** A convolution of more is none: and each takes memory before it has any data. */
 constexpr std::int64_t kMaxGroups = 1 << 20;
 
@@ -31,6 +28,7 @@ struct Patches {
   std::vector<std::int64_t> shape;
   ConvAttributes attributes;
   std::size_t most = 0;  // rows to take about; 0 for all
+  unsigned threads = 1;
 
   void addTo(const std::vector<std::shared_ptr<SharedData>>& groups, bool paired, JobControl& control) const {
     const ConvPatches rows(seen.data(), shape, attributes);
@@ -43,18 +41,18 @@ struct Patches {
     rows.requireFinite(control);
     if (targets) targets->requireFinite(control);
     const std::size_t every = most == 0 ? 1 : std::max<std::size_t>(1, rows.rowsInside() / most);
-    const auto addGroup = [&](std::size_t index, unsigned threads) {
+    const auto addGroup = [&](std::size_t index, unsigned within) {
       const ConvPatches::Group own = rows.group(index, every);
       std::optional<ConvPatches::Group> target;
       if (paired) target.emplace(*targets, index, every);
       groups[index]->offer(rows.rows());
-      groups[index]->add(own, target ? &*target : nullptr, threads, control);
+      groups[index]->add(own, target ? &*target : nullptr, within, control);
     };
     if (rows.width() < kSmallGroup) {
-      ThreadPool::shared().parallelFor(groups.size(), kAddThreads,
+      ThreadPool::shared().parallelFor(groups.size(), threads,
                                        [&](std::size_t index, unsigned) { addGroup(index, 1); });
     } else {
-      for (std::size_t index = 0; index < groups.size(); ++index) addGroup(index, kAddThreads);
+      for (std::size_t index = 0; index < groups.size(); ++index) addGroup(index, threads);
     }
   }
 };
@@ -102,9 +100,10 @@ void SharedData::add(const RowSource& rows, const RowSource* target, unsigned th
   countSamples();
 }
 
-void SharedData::setGram(const std::vector<double>& gram, const std::vector<double>* cross, JobControl& control) {
-  auto given =
-      std::make_shared<GivenGram>(givenGram(gram.data(), cross ? cross->data() : nullptr, inFeatures_, control));
+void SharedData::setGram(const std::vector<double>& gram, const std::vector<double>* cross, unsigned threads,
+                         JobControl& control) {
+  auto given = std::make_shared<GivenGram>(
+      givenGram(gram.data(), cross ? cross->data() : nullptr, inFeatures_, threads, control));
   const std::lock_guard<std::mutex> lock(mutex_);
   factor_ = nullptr;
   given_ = given;
@@ -174,6 +173,11 @@ void Calibration::initialize(const Napi::CallbackInfo& info) {
   const std::size_t groups = info.Length() < 3 || info[2].IsUndefined() ? 1 : whole(2, kMaxGroups);
   if (groups == 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"groups\" to be a positive whole number up to 2^20");
+  const std::size_t threads = info.Length() < 4 || info[3].IsUndefined() ? 1 : whole(3, ThreadPool::kMaxThreads);
+  if (threads == 0)
+    throw Napi::TypeError::New(info.Env(), "Expected \"threads\" to be a positive whole number up to " +
+                                               std::to_string(ThreadPool::kMaxThreads));
+  threads_ = static_cast<unsigned>(threads);
   groups_.reserve(groups);
   while (groups_.size() < groups) groups_.push_back(std::make_shared<SharedData>(inFeatures, kind->second));
   Value().TypeTag(&kTag);
@@ -194,9 +198,9 @@ Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
   }
   return startJob(
       info.Env(),
-      [data, batch, target](JobControl& control) {
+      [data, batch, target, threads = threads_](JobControl& control) {
         requireBlasBuffer();
-        data->add(*batch, target.get(), kAddThreads, control);
+        data->add(*batch, target.get(), threads, control);
       },
       [](Napi::Env env) { return env.Undefined(); });
 }
@@ -204,6 +208,7 @@ Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
 Napi::Value Calibration::addPatches(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   auto work = std::make_shared<Patches>();
+  work->threads = threads_;
   const bool paired = data()->kind() == CalibrationKind::Pairs;
   work->seen = given.floats("values");
   if (paired) work->meant = given.floats("targets");
@@ -235,7 +240,9 @@ Napi::Value Calibration::group(const Napi::CallbackInfo& info) {
   auto* addon = info.Env().GetInstanceData<AddonData>();
   const Napi::Object object =
       addon->calibration.New({Napi::Number::New(info.Env(), 1), Napi::String::New(info.Env(), "gram")});
-  Calibration::Unwrap(object)->groups_ = {groups_[static_cast<std::size_t>(index)]};
+  Calibration* own = Calibration::Unwrap(object);
+  own->groups_ = {groups_[static_cast<std::size_t>(index)]};
+  own->threads_ = threads_;
   return object;
 }
 
@@ -253,9 +260,9 @@ Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
   const auto cross = data->kind() == CalibrationKind::Pairs ? matrix(1, "cross") : nullptr;
   return startJob(
       info.Env(),
-      [data, gram, cross](JobControl& control) {
+      [data, gram, cross, threads = threads_](JobControl& control) {
         requireBlasBuffer();
-        data->setGram(gram->twice, cross ? &cross->twice : nullptr, control);
+        data->setGram(gram->twice, cross ? &cross->twice : nullptr, threads, control);
       },
       [](Napi::Env env) { return env.Undefined(); });
 }

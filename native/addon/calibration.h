@@ -23,7 +23,8 @@ class SharedData {
   void add(const Floats& batch, const Floats* target, unsigned threads, JobControl& control);
   void add(const RowSource& rows, const RowSource* target, unsigned threads, JobControl& control);
   /** `cross` is null but for pairs; then XᵀX is not known. */
-  void setGram(const std::vector<double>& gram, const std::vector<double>* cross, JobControl& control);
+  void setGram(const std::vector<double>& gram, const std::vector<double>* cross, unsigned threads,
+               JobControl& control);
   std::size_t samples() const { return samples_; }
   /** Rows that there were: more than samples where not all patches were taken. */
   std::size_t offered() const { return offered_; }
@@ -90,6 +91,7 @@ class Calibration : public Napi::ObjectWrap<Calibration> {
   Napi::Value offered(const Napi::CallbackInfo& info);
 
   std::vector<std::shared_ptr<SharedData>> groups_;
+  unsigned threads_ = 1;
 };
 
 }  // namespace vertexq::addon

@@ -200,9 +200,9 @@ void cancelled() {
   for (const bool bent : {false, true}) {
     const std::vector<double> gram = bent ? gramOf<float>(x) : gramOf<double>(x);
     JobControl control;
-    const GivenGram given = givenGram(gram.data(), nullptr, n, control);
+    const GivenGram given = givenGram(gram.data(), nullptr, n, 2, control);
     control.cancel();
-    CHECK_THROWS_AS(givenGram(gram.data(), nullptr, n, control), Cancelled);
+    CHECK_THROWS_AS(givenGram(gram.data(), nullptr, n, 2, control), Cancelled);
     CHECK_THROWS_AS(factorOf(given, 2, control), Cancelled);
   }
 }

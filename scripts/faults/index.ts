@@ -100,7 +100,7 @@ function scenarios(folder: string): Record<string, () => Promise<unknown>> {
     preprocess: () => preprocess(layer, { threads }),
     'preprocess, a Gram matrix': () => preprocess({ ...layer, activations: undefined!, gram }, { threads }),
     patches: async () => {
-      const sums = Calibration.of(4, 'gram', 2);
+      const sums = Calibration.of(4, 'gram', {}, 2);
       const tensor = {
         values: random(2 * 2 * 5 * 5, 4),
         shape: [2, 2, 5, 5],

@@ -32,7 +32,7 @@ async function rowsOf(
   { values, shape }: ReturnType<typeof pictures>,
   method: Method,
 ): Promise<Calibration> {
-  const rows = Calibration.of(channels * kernel ** 2, calibrationKind(method, false), groups);
+  const rows = Calibration.of(channels * kernel ** 2, calibrationKind(method, false), {}, groups);
   const none = { strides: [], dilations: [], pads: [] };
   await rows.addPatches({ values, shape, kernel: [kernel, kernel], ...none });
   return rows;

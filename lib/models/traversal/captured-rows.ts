@@ -2,7 +2,7 @@ import { VertexqError } from '../../errors';
 import { halfToFloat } from '../../formats/half';
 import { Calibration } from '../../layers/calibration';
 import type { CalibrationKind } from '../../native/binding';
-import type { FloatArray } from '../../types';
+import type { FloatArray, JobOptions } from '../../types';
 import type { ConvGeometry, Layer, RowsOf } from '../layers/layer';
 import type { TensorLike } from '../types';
 import { isFloat32Array } from '../../realms';
@@ -30,12 +30,13 @@ export class RowCapture {
     layers: readonly Layer[],
     private readonly kindOf: (layer: Layer) => CalibrationKind,
     withHoldout: boolean,
+    options: JobOptions,
   ) {
     for (const layer of layers) {
       const kind = kindOf(layer);
       const key = keyOf(layer, kind);
       if (this.captured.has(key)) continue;
-      const make = () => Calibration.of(layer.inFeatures, kind, layer.groups);
+      const make = () => Calibration.of(layer.inFeatures, kind, options, layer.groups);
       this.captured.set(key, { layer, calibration: make(), holdout: withHoldout ? make() : null });
     }
   }

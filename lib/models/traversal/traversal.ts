@@ -144,7 +144,7 @@ export class Traversal {
       return calibrationKind(method, errorCorrection && changed, layer.input!.rows.kind === 'patches');
     };
     const corrects = stage.layers.some((layer) => kindOf(layer) === 'pairs');
-    const rows = new RowCapture(stage.target, stage.layers, kindOf, data.holdout.length > 0);
+    const rows = new RowCapture(stage.target, stage.layers, kindOf, data.holdout.length > 0, this.options);
     const { signal } = this.options;
     const report = this.progressOf(first);
     try {

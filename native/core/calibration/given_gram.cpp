@@ -19,8 +19,6 @@ namespace {
 constexpr double kSlack = 1e-5;
 /** Beyond 2^±kFarExponent products and squares of entries come near the ends of float64's range. */
 constexpr int kFarExponent = 400;
-/** Threads that look at a matrix; what they find does not depend on them. */
-constexpr unsigned kThreads = 2;
 
 std::string shortNumber(double value) {
   char text[32];
@@ -35,16 +33,19 @@ linalg::ForEach onThreads(unsigned threads) {
 }
 
 /** The largest magnitude in H, all of it finite. */
-double largestOf(const double* gram, std::size_t n, const JobControl& control) {
-  double largest = 0;
-  for (std::size_t i = 0; i < n * n; ++i) {
-    if (i % n == 0) control.checkpoint();
-    if (!std::isfinite(gram[i]))
-      throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix holds a NaN or an infinity, at row " + std::to_string(i / n) +
-                                          ", column " + std::to_string(i % n));
-    largest = std::max(largest, std::abs(gram[i]));
-  }
-  return largest;
+double largestOf(const double* gram, std::size_t n, unsigned threads, const JobControl& control) {
+  std::vector<double> largest(n);
+  ThreadPool::shared().parallelFor(n, threads, [&](std::size_t row, unsigned) {
+    control.checkpoint();
+    for (std::size_t j = 0; j < n; ++j) {
+      const double value = gram[row * n + j];
+      if (!std::isfinite(value))
+        throw Error("ERR_VERTEXQ_GRAM", "the Gram matrix holds a NaN or an infinity, at row " + std::to_string(row) +
+                                            ", column " + std::to_string(j));
+      largest[row] = std::max(largest[row], std::abs(value));
+    }
+  });
+  return n == 0 ? 0 : *std::max_element(largest.begin(), largest.end());
 }
 
 /** The even exponent e for which H·2^-e is of ordinary size; 0 where it is already. */
@@ -55,11 +56,12 @@ int farExponent(double largest) {
 }
 
 /** H·2^-exponent; the mean of both triangles where they differ. In tiles that stay in cache on both sides. */
-Matrix symmetric(const double* gram, std::size_t n, double slack, int exponent, const JobControl& control) {
+Matrix symmetric(const double* gram, std::size_t n, double slack, int exponent, unsigned threads,
+                 const JobControl& control) {
   constexpr std::size_t kTile = 64;
   Matrix h(n, n);
   const std::size_t tiles = (n + kTile - 1) / kTile;
-  ThreadPool::shared().parallelFor(tiles, kThreads, [&](std::size_t tile, unsigned) {
+  ThreadPool::shared().parallelFor(tiles, threads, [&](std::size_t tile, unsigned) {
     control.checkpoint();
     const std::size_t first = tile * kTile, end = std::min(n, first + kTile);
     for (std::size_t begin = 0; begin < end; begin += kTile)
@@ -88,11 +90,11 @@ double roundingOf(const Matrix& h) {
 }
 
 /** The shift for H, whose entries are off by `slack` at most. */
-double leastShift(const Matrix& h, double slack, int exponent, const JobControl& control) {
+double leastShift(const Matrix& h, double slack, int exponent, unsigned threads, const JobControl& control) {
   const std::size_t n = h.cols();
   linalg::StripCholesky<double> cholesky(n);
   const auto isEnough = [&](double shift) {
-    return cholesky.hasFactor(n, h.data(), n, shift, onThreads(kThreads), [&] { control.checkpoint(); });
+    return cholesky.hasFactor(n, h.data(), n, shift, onThreads(threads), [&] { control.checkpoint(); });
   };
   double low = roundingOf(h);
   // Errors of the entries are of either sign: as the eigenvalues of a random matrix they grow with √N.
@@ -140,14 +142,16 @@ Matrix crossOf(const double* cross, std::size_t n, int exponent, const JobContro
 
 }  // namespace
 
-GivenGram givenGram(const double* gram, const double* cross, std::size_t inFeatures, const JobControl& control) {
+GivenGram givenGram(const double* gram, const double* cross, std::size_t inFeatures, unsigned threads,
+                    const JobControl& control) {
   const std::size_t n = inFeatures;
-  const double largest = largestOf(gram, n, control);
+  const double largest = largestOf(gram, n, threads, control);
   GivenGram given;
   given.exponent = farExponent(largest);
-  given.data.h = symmetric(gram, n, kSlack * largest, given.exponent, control);
+  given.data.h = symmetric(gram, n, kSlack * largest, given.exponent, threads, control);
   if (largest > 0)
-    given.shift = leastShift(given.data.h, kSlack * std::ldexp(largest, -given.exponent), given.exponent, control);
+    given.shift =
+        leastShift(given.data.h, kSlack * std::ldexp(largest, -given.exponent), given.exponent, threads, control);
   if (given.shift > 0) raise(given.data.h, given.shift);
   if (cross) given.data.cross = crossOf(cross, n, given.exponent, control);
   return given;

@@ -27,9 +27,9 @@ struct GivenGram {
  *
  * H + s·I has a Cholesky factor where no eigenvalue of H is below -s: so one factorisation accepts a matrix, two refuse it, and a few
  * more find, to a factor of two, the least shift for one that rounding has bent, a nearest semidefinite matrix to it (Higham 1988,
- * section 3). On two threads; the bytes do not depend on their number.
+ * section 3). The bytes do not depend on `threads`.
  */
-GivenGram givenGram(const double* gram, const double* cross, std::size_t inFeatures,
+GivenGram givenGram(const double* gram, const double* cross, std::size_t inFeatures, unsigned threads = 1,
                     const JobControl& control = JobControl());
 
 /**

@@ -109,9 +109,22 @@ LayerCodes decodeWith(const Coefficients<double>& coefficients, const Matrix& ta
   return attempt;
 }
 
+/** That of H as it is. */
+std::optional<double> logDeterminantOf(const Coefficients<double>& coefficients) {
+  if (coefficients.damping > 0) return std::nullopt;
+  return coefficients.logDeterminant;
+}
+
+std::optional<double> logDeterminantOf(Matrix h, unsigned threads, const JobControl& control) {
+  if (!choleskyLower(h, threads, control)) return std::nullopt;
+  double sum = 0;
+  for (std::size_t i = 0; i < h.cols(); ++i) sum += 2 * std::log(h(i, i));
+  return sum;
+}
+
 /** GPTQ with the scales as they are: both orders and plain rounding, polished, the best of them neuron by neuron. */
 LayerCodes gptqWithScales(const Matrix& targets, const Matrix& h, const LayerAlphabets& alphabets, unsigned threads,
-                          JobControl& control) {
+                          JobControl& control, std::optional<double>& logDeterminant) {
   const std::size_t n = targets.rows(), neurons = targets.cols();
   LayerCodes best;
   const auto keepBetter = [&](LayerCodes tried) {
@@ -125,9 +138,11 @@ LayerCodes gptqWithScales(const Matrix& targets, const Matrix& h, const LayerAlp
       std::copy_n(&tried.codes[neuron * n], n, &best.codes[neuron * n]);
     }
   };
-  for (const DecodeOrder order : {DecodeOrder::Activation, DecodeOrder::Natural})
-    keepBetter(decodeWith(nearestPlaneCoefficients(h, 0.0, order, threads, control), targets, h, alphabets, true,
-                          threads, control));
+  for (const DecodeOrder order : {DecodeOrder::Activation, DecodeOrder::Natural}) {
+    const Coefficients<double> coefficients = nearestPlaneCoefficients(h, 0.0, order, threads, control);
+    logDeterminant = logDeterminantOf(coefficients);
+    keepBetter(decodeWith(coefficients, targets, h, alphabets, true, threads, control));
+  }
   Coefficients<double> none = gpfqCoefficients(h, DecodeOrder::Natural);
   std::fill_n(none.m.data(), n * n, 0.0);
   keepBetter(decodeWith(none, targets, h, alphabets, true, threads, control));
@@ -146,9 +161,8 @@ Matrix times(Matrix matrix, double factor) {
   return matrix;
 }
 
-std::optional<double> sphereGap(const LayerAlphabets& alphabets, const Matrix& h, double logDeterminant,
+std::optional<double> sphereGap(const LayerAlphabets& alphabets, std::size_t n, double logDeterminant,
                                 const std::vector<double>& errors) {
-  const std::size_t n = h.cols();
   const double size = static_cast<double>(n);
   double bound = 0, error = 0;
   for (std::size_t neuron = 0; neuron < errors.size(); ++neuron) {
@@ -169,6 +183,7 @@ LayerCodes gpfqCodes(const FitProblem& problem, Fitted& fitted) {
   const auto& [weights, data, h, targets, options, threads, control] = problem;
   control.expect(targets.cols());
   fitted.rounded.alphabets = plainAlphabets(targets, h, options);
+  fitted.logDeterminant = logDeterminantOf(h, threads, control);
   return decodeWith(gpfqCoefficients(h, DecodeOrder::Natural), targets, h,
                     view(fitted.rounded.alphabets, h.cols(), options.alphabet.groupSize), false, threads, control);
 }
@@ -183,15 +198,17 @@ LayerCodes gptqCodes(const FitProblem& problem, Fitted& fitted) {
     if (options.passes) gptq.rounds = static_cast<int>(*options.passes);
     GptqResult result = gptqLayer({targets.data(), neurons, n}, h, gptq, threads, control);
     fitted.rounded.alphabets = std::move(result.alphabets);
+    fitted.logDeterminant = result.logDeterminant;
     return {std::move(result.codes), std::move(result.errors)};
   }
   const bool asPublished = options.passes == 0;
   control.expect(asPublished ? neurons : 6 * neurons);  // three decodings, each polished
   fitted.rounded.alphabets = plainAlphabets(targets, h, options);
   const LayerAlphabets alphabets = view(fitted.rounded.alphabets, n, options.alphabet.groupSize);
-  return asPublished ? decodeWith(nearestPlaneCoefficients(h, 0.0, DecodeOrder::Natural, threads, control), targets, h,
-                                  alphabets, false, threads, control)
-                     : gptqWithScales(targets, h, alphabets, threads, control);
+  if (!asPublished) return gptqWithScales(targets, h, alphabets, threads, control, fitted.logDeterminant);
+  const Coefficients<double> coefficients = nearestPlaneCoefficients(h, 0.0, DecodeOrder::Natural, threads, control);
+  fitted.logDeterminant = logDeterminantOf(coefficients);
+  return decodeWith(coefficients, targets, h, alphabets, false, threads, control);
 }
 
 LayerCodes vertexCodes(const FitProblem& problem, Fitted& fitted) {
@@ -270,12 +287,7 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
     levels(fitted.rounded, alphabets, neuron, q.data());
     for (std::size_t i = 0; i < n; ++i) fitted.rounded.offAlphabet += q[i] == weights.neuron(neuron)[i] ? 0 : 1;
   }
-  Matrix factor = h;
-  if (choleskyLower(factor, threads, control)) {
-    double logDeterminant = 0;
-    for (std::size_t i = 0; i < n; ++i) logDeterminant += 2 * std::log(factor(i, i));
-    fitted.sphereGap = sphereGap(alphabets, h, logDeterminant, best.errors);
-  }
+  if (fitted.logDeterminant) fitted.sphereGap = sphereGap(alphabets, n, *fitted.logDeterminant, best.errors);
   return fitted;
 }
 

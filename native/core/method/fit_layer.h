@@ -55,6 +55,8 @@ struct Fitted {
    * unbounded grid gets below on average, for large N (docs/methods.md, "The sphere gap"). Absent where a bound is 0.
    */
   std::optional<double> sphereGap;
+  std::optional<double>
+      logDeterminant;  // of the H that was searched with, natural; absent where it has no Cholesky factor
 };
 
 /** min (q - t)ᵀH(q - t) over the codes of each neuron. */

@@ -171,6 +171,8 @@ GptqResult gptqLayer(const Weights& weights, const Matrix& h, const GptqOptions&
   if (n == 0 || out == 0) return result;
 
   const RoundingSystem system(h, alphabets.groupSize, threads, control);
+  if (system.grouped().damping == 0)
+    result.logDeterminant = system.grouped().logDeterminant - static_cast<double>(n) * std::log(system.scale());
   std::vector<std::unique_ptr<BlockGptq>> workspaces(std::max(threads, 1u));
   const std::size_t blocks = (out + kNeuronBlock - 1) / kNeuronBlock;
   ThreadPool::shared().parallelFor(blocks, threads, [&](std::size_t block, unsigned slot) {

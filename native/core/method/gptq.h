@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "alphabet/alphabet.h"
@@ -31,8 +32,9 @@ struct GptqOptions {
 struct GptqResult {
   std::vector<Alphabet> alphabets;  // outFeatures × groups; steps are float32 numbers
   std::vector<std::int8_t> codes;
-  std::vector<double> values;  // the codes' levels
-  std::vector<double> errors;  // per neuron, (q-w)ᵀH(q-w), float64
+  std::vector<double> values;            // the codes' levels
+  std::vector<double> errors;            // per neuron, (q-w)ᵀH(q-w), float64
+  std::optional<double> logDeterminant;  // of H, natural; absent where H had no Cholesky factor as it was
 };
 
 /**
