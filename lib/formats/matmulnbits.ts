@@ -32,10 +32,10 @@ export function checkGroupSize(groupSize: number | 'channel'): void {
 }
 
 /** Throws a RangeError unless codes of this alphabet can be written. */
-export function checkAlphabet({ grid, levels }: { grid: Grid; levels: number }): void {
+export function checkAlphabet(format: string, { grid, levels }: { grid: Grid; levels: number }): void {
   if (grid === 'zero-free' && widthFor(levels, true, containers) === undefined)
     throw new RangeError(
-      `The format "matmulnbits" cannot hold a "zero-free" grid of ${levels} levels: use the grid "asymmetric", or the format "float"`,
+      `The format "${format}" cannot hold a "zero-free" grid of ${levels} levels: use the grid "asymmetric", or the format "float"`,
     );
 }
 

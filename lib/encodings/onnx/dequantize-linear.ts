@@ -1,3 +1,4 @@
+import { checkAlphabet } from '../../formats/matmulnbits';
 import { storeDequantizeLinear } from '../../models/write/dequantize';
 import { storeMatMulNBits } from '../../models/write/matmulnbits';
 import { raiseOpset } from '../../models/write/raise-opset';
@@ -9,7 +10,7 @@ export const qdq: ModelEncoding = {
   ...ofIntegers('qdq'),
   // Runtimes know how to fuse the standard DequantizeLinear, in blocks since opset 21.
   prepare: raiseOpset,
-  check() {},
+  check: (alphabet) => checkAlphabet('qdq', alphabet),
   storeFor: (layer, surroundings) =>
     // A DequantizeLinear would turn the whole table into floats for every look-up.
     layer.kind === 'Gather' && isPackable(surroundings)

@@ -9,7 +9,7 @@ export const matmulnbits: ModelEncoding = {
   ...ofIntegers('matmulnbits'),
   check({ groupSize, ...alphabet }) {
     checkGroupSize(groupSize);
-    checkAlphabet(alphabet);
+    checkAlphabet('matmulnbits', alphabet);
   },
   storeFor: (_layer, surroundings) =>
     isPackable(surroundings) ? storeMatMulNBits : storeDequantizeLinear(surroundings.model),
