@@ -8,14 +8,17 @@ import type { CheckpointInspection, InspectedTensor, InspectedWeight } from './t
 
 /**
  * What a safetensors file or a folder of them holds: matrices that can be quantized, other tensors, weights that are quantized already.
- * Rejects with VertexqError ERR_VERTEXQ_FILE or ERR_VERTEXQ_SAFETENSORS.
+ * Rejects with VertexqError ERR_VERTEXQ_FILE or ERR_VERTEXQ_SAFETENSORS; with the signal's reason when aborted.
  */
-export async function inspectCheckpoint(input: string): Promise<CheckpointInspection> {
+export async function inspectCheckpoint(
+  input: string,
+  { signal }: { signal?: AbortSignal | undefined } = {},
+): Promise<CheckpointInspection> {
   if (typeof input !== 'string' || input === '')
     throw new TypeError(
       `Expected the input to be the path of a safetensors file or a folder of them, not ${describe(input)}`,
     );
-  const checkpoint = await openCheckpoint(input);
+  const checkpoint = await openCheckpoint(input, signal);
   try {
     const identity = await identityOf(checkpoint);
     const config = identity.config?.fields ?? {};

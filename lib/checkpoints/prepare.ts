@@ -34,14 +34,15 @@ export async function withPrepared<Result>(
   settings: CheckpointSettings,
   use: (prepared: Prepared) => Promise<Result>,
 ): Promise<Result> {
-  const checkpoint = await openCheckpoint(input);
+  const checkpoint = await openCheckpoint(input, settings.options.signal);
   let recorded: RecordedInputs | null = null;
   try {
     const identity = await identityOf(checkpoint);
     requireFloat(identity, input, settings.allowQuantized, settings.encoding.isPlain);
     const companions =
       checkpoint.folder === null ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder);
-    if (settings.activations.length > 0) recorded = await RecordedInputs.open(settings.activations);
+    if (settings.activations.length > 0)
+      recorded = await RecordedInputs.open(settings.activations, settings.options.signal);
     const plan = await planOf(checkpoint, settings, recorded, identity);
     requireRoom(plan, settings);
     requireFits(plan, settings);

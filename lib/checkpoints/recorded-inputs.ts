@@ -42,12 +42,12 @@ export class RecordedInputs {
   private constructor(private readonly files: readonly SafetensorsFile[]) {}
 
   /** Opens the files. Rejects with ERR_VERTEXQ_FILE, _SAFETENSORS, _CALIBRATION. It is for the caller to close. */
-  static async open(paths: readonly string[]): Promise<RecordedInputs> {
+  static async open(paths: readonly string[], signal?: AbortSignal): Promise<RecordedInputs> {
     const files: SafetensorsFile[] = [];
     const inputs = new RecordedInputs(files);
     try {
       for (const path of paths) {
-        const file = await SafetensorsFile.open(path);
+        const file = await SafetensorsFile.open(path, { signal });
         files.push(file);
         for (const name of file.tensors.keys()) inputs.add(file, name);
       }

@@ -73,7 +73,7 @@ export function processContext(signal: AbortSignal): Context {
     planCheckpoint: async (input, output, options, files) =>
       (await import('../checkpoints/plan-checkpoint.js')).planCheckpointWith(files, input, output, options),
     inspectCheckpoint: async (input) =>
-      (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input),
+      (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input, { signal }),
   };
 }
 

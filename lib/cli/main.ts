@@ -87,6 +87,18 @@ async function main(): Promise<void> {
     });
   const code = await run(process.argv.slice(2), processContext(controller.signal));
   process.exitCode ||= code;
+  if (controller.signal.aborted) endSoon();
+}
+
+/** How long what is still on its way may take after Ctrl-C. */
+const patience = 500;
+
+/** Ends the process as Ctrl-C does by itself, where something goes on that cannot be stopped, as the decoding of an image. */
+function endSoon(): void {
+  setTimeout(() => {
+    process.removeAllListeners('SIGINT');
+    process.kill(process.pid, 'SIGINT');
+  }, patience).unref();
 }
 
 if (require.main === module) void main();

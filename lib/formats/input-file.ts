@@ -9,6 +9,8 @@ const maxRead = 2 ** 30;
 export interface OpenOptions {
   /** Whether `path` may be a symbolic link (default true). */
   followLinks?: boolean;
+  /** Ends the reading of what is long. */
+  signal?: AbortSignal | undefined;
 }
 
 /** A regular file open for reading at any position. Its size is the one it had when it was opened. */

@@ -25,3 +25,23 @@ export function onAbort(signal: AbortSignal, stop: () => void): () => void {
   }
   return () => void stops.delete(own);
 }
+
+/** What `promise` gives; rejects with the signal's reason as soon as that is aborted, where what makes it cannot be stopped. */
+export async function abortable<Result>(
+  promise: Promise<Result>,
+  signal: AbortSignal | undefined,
+): Promise<Result> {
+  if (!signal) return promise;
+  // Whichever loses must not become an unhandled rejection.
+  promise.catch(() => {});
+  signal.throwIfAborted();
+  let forget: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    forget = onAbort(signal, () => reject(signal.reason as Error));
+  });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    forget?.();
+  }
+}

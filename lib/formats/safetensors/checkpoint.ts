@@ -31,24 +31,29 @@ export function entryOf({ shards, places }: Checkpoint, name: string): TensorEnt
  * Opens a checkpoint and checks all headers, against the index too. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_SAFETENSORS. Only
  * headers are in memory. It is for the caller to close.
  */
-export async function openCheckpoint(input: string): Promise<Checkpoint> {
+export async function openCheckpoint(input: string, signal?: AbortSignal): Promise<Checkpoint> {
   const found = await stat(input).catch((cause: Error) => {
     throw new VertexqError('ERR_VERTEXQ_FILE', `${input} cannot be read: ${cause.message}`, { cause });
   });
-  if (found.isDirectory()) return openFolder(input, input);
-  if (input.endsWith('.index.json')) return openFolder(input, dirname(input), basename(input));
-  return open(input, null, new Map([[basename(input), input]]), null);
+  if (found.isDirectory()) return openFolder(input, input, signal);
+  if (input.endsWith('.index.json')) return openFolder(input, dirname(input), signal, basename(input));
+  return open(input, null, new Map([[basename(input), input]]), null, signal);
 }
 
-async function openFolder(input: string, folder: string, index?: string): Promise<Checkpoint> {
+async function openFolder(
+  input: string,
+  folder: string,
+  signal: AbortSignal | undefined,
+  index?: string,
+): Promise<Checkpoint> {
   const names = await readdir(folder);
   const indexFile = index ?? names.find((name) => name === indexName);
   if (indexFile !== undefined) {
-    const { weightMap, text } = await readIndex(join(folder, indexFile));
+    const { weightMap, text } = await readIndex(join(folder, indexFile), signal);
     const paths = new Map<string, string>();
     for (const name of new Set([...weightMap.values()].sort()))
       paths.set(name, await shardPath(folder, name));
-    const checkpoint = await open(input, folder, paths, { text });
+    const checkpoint = await open(input, folder, paths, { text }, signal);
     try {
       checkIndex(join(folder, indexFile), weightMap, checkpoint);
       return checkpoint;
@@ -59,7 +64,7 @@ async function openFolder(input: string, folder: string, index?: string): Promis
   }
   const files = names.filter((name) => name.endsWith('.safetensors'));
   if (files.length === 1)
-    return open(input, folder, new Map([[files[0]!, await shardPath(folder, files[0]!)]]), null);
+    return open(input, folder, new Map([[files[0]!, await shardPath(folder, files[0]!)]]), null, signal);
   throw new VertexqError(
     'ERR_VERTEXQ_SAFETENSORS',
     files.length === 0
@@ -73,6 +78,7 @@ async function open(
   folder: string | null,
   paths: ReadonlyMap<string, string>,
   index: Checkpoint['index'],
+  signal: AbortSignal | undefined,
 ): Promise<Checkpoint> {
   const shards = new Map<string, SafetensorsFile>();
   const places = new Map<string, string>();
@@ -83,7 +89,7 @@ async function open(
   try {
     for (const [name, path] of paths) {
       // What an index names was followed to its end: a link there now is another file.
-      const shard = await SafetensorsFile.open(path, { followLinks: folder === null });
+      const shard = await SafetensorsFile.open(path, { followLinks: folder === null, signal });
       shards.set(name, shard);
       for (const tensor of shard.tensors.keys()) {
         if (turns.due) await turns.next();

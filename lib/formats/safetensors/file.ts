@@ -25,7 +25,7 @@ export class SafetensorsFile {
         );
       const length = headerLength(await file.read(0, prefixBytes), file.size, path);
       const bytes = await file.read(prefixBytes, length);
-      return new SafetensorsFile(file, await parseHeader(bytes, file.size, path), bytes);
+      return new SafetensorsFile(file, await parseHeader(bytes, file.size, path, options?.signal), bytes);
     } catch (error) {
       await file.close();
       throw error;
@@ -33,8 +33,12 @@ export class SafetensorsFile {
   }
 
   /** Opens `path`, runs `use` and closes the file. */
-  static async with<Result>(path: string, use: (file: SafetensorsFile) => Promise<Result>): Promise<Result> {
-    const file = await SafetensorsFile.open(path);
+  static async with<Result>(
+    path: string,
+    use: (file: SafetensorsFile) => Promise<Result>,
+    options?: OpenOptions,
+  ): Promise<Result> {
+    const file = await SafetensorsFile.open(path, options);
     try {
       return await use(file);
     } finally {

@@ -43,12 +43,17 @@ export function headerLength(prefix: Uint8Array, fileSize: number, file: string)
   return Number(length);
 }
 
-/** Reads and checks a header against the file's size; the event loop goes on meanwhile. Rejects with ERR_VERTEXQ_SAFETENSORS. */
-export async function parseHeader(bytes: Uint8Array, fileSize: number, file: string): Promise<Header> {
+/** Reads and checks a header against the file's size; the event loop goes on meanwhile. Rejects with ERR_VERTEXQ_SAFETENSORS, or the signal's reason. */
+export async function parseHeader(
+  bytes: Uint8Array,
+  fileSize: number,
+  file: string,
+  signal?: AbortSignal,
+): Promise<Header> {
   if (bytes[0] !== 0x7b) throw invalid(file, 'its header does not begin with "{"');
   const dataStart = prefixBytes + bytes.length;
   try {
-    const turns = new Turns();
+    const turns = new Turns(signal);
     const { tensors, metadata } = await scan(textOf(bytes), dataStart, turns);
     return { tensors: await inOrder(tensors, dataStart, fileSize, turns), metadata, dataStart };
   } catch (error) {

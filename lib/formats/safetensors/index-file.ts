@@ -22,18 +22,19 @@ const invalid = (file: string, why: string) =>
   new VertexqError('ERR_VERTEXQ_SAFETENSORS', `${file} is no valid index: ${why}`);
 
 /** Reads an index. Rejects with ERR_VERTEXQ_FILE, also where it is a link out of its folder; ERR_VERTEXQ_SAFETENSORS. */
-export async function readIndex(file: string): Promise<ShardIndex> {
+export async function readIndex(file: string, signal?: AbortSignal): Promise<ShardIndex> {
   const bytes = await readFolderFile(dirname(file), basename(file), maxIndexBytes);
   if (!bytes) throw new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be read: there is no such file`);
   try {
-    return await parseIndex(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    return await parseIndex(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes), signal);
   } catch (error) {
+    signal?.throwIfAborted();
     throw invalid(file, error instanceof HeaderError ? error.message : 'it is not UTF-8');
   }
 }
 
-async function parseIndex(text: string): Promise<ShardIndex> {
-  const turns = new Turns();
+async function parseIndex(text: string, signal: AbortSignal | undefined): Promise<ShardIndex> {
+  const turns = new Turns(signal);
   const scanner = new HeaderScanner(text, 'the index', text.startsWith('\ufeff') ? 1 : 0);
   const weightMap = new Map<string, string>();
   const seen = new Set<string>();

@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import type Sharp from 'sharp';
 import { VertexqError } from '../../errors';
 import { InputFile, requireMemory } from '../../formats/input-file';
+import { abortable } from '../../native/aborts';
 import { optionalPackage } from '../../optional-package';
 import { describe } from '../../options/messages';
+import { Turns } from '../../yielding';
 import type { ImageOptions } from '../types';
 import { madeInputs } from './made-inputs';
 import type { Piece } from './samples';
@@ -67,7 +69,7 @@ export async function readImages(
   let bytes = 0;
   for (const path of paths) {
     signal?.throwIfAborted();
-    const tensor = checkTensor(await readImage(sharp, path, plan), plan.input, path);
+    const tensor = checkTensor(await readImage(sharp, path, plan, signal), plan.input, path);
     bytes += (tensor.data as Float32Array).byteLength;
     requireMemory(bytes, 'the images');
     pieces.push({ tensors: new Map([[plan.input.name, tensor]]), samples: 1 });
@@ -132,7 +134,7 @@ function planFor(inputs: readonly ModelInput[], options: ImageOptions): Plan {
   };
 }
 
-async function readImage(sharp: typeof Sharp, path: string, plan: Plan) {
+async function readImage(sharp: typeof Sharp, path: string, plan: Plan, signal: AbortSignal | undefined) {
   const { height, width, channels, fit } = plan;
   const bytes = await InputFile.with(path, (file) => file.read(0, file.size));
   let pixels: { data: Buffer; info: Sharp.OutputInfo };
@@ -144,12 +146,13 @@ async function readImage(sharp: typeof Sharp, path: string, plan: Plan) {
     image.rotate();
     if (height !== null || width !== null)
       image.resize({ ...(height === null ? {} : { height }), ...(width === null ? {} : { width }), fit });
-    pixels = await image
+    image
       .removeAlpha()
       .toColourspace(channels === 1 ? 'b-w' : 'srgb')
-      .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
+      .raw({ depth: 'uchar' });
+    pixels = await abortable(image.toBuffer({ resolveWithObject: true }), signal);
   } catch (cause) {
+    signal?.throwIfAborted();
     throw new VertexqError(
       'ERR_VERTEXQ_IMAGE',
       `${path} cannot be read as an image: ${(cause as Error).message}`,
@@ -158,14 +161,15 @@ async function readImage(sharp: typeof Sharp, path: string, plan: Plan) {
       },
     );
   }
-  return tensorOf(pixels.data, pixels.info, plan);
+  return tensorOf(pixels.data, pixels.info, plan, new Turns(signal));
 }
 
 /** The pixels, row by row with their channels side by side, as the network takes them. */
-function tensorOf(
+async function tensorOf(
   pixels: Uint8Array,
   found: { height: number; width: number; channels: number },
   plan: Plan,
+  turns: Turns,
 ) {
   const { channels, channelsLast, scale, mean, std, reversed, input } = plan;
   const { height, width } = found;
@@ -178,8 +182,11 @@ function tensorOf(
     const from = Math.min(reversed ? channels - 1 - channel : channel, found.channels - 1);
     const [factor, offset] = raw ? [1, 0] : [scale / std[channel]!, mean[channel]! / std[channel]!];
     const [start, step] = channelsLast ? [channel, channels] : [channel * count, 1];
-    for (let i = 0; i < count; i++)
-      data[start + i * step] = pixels[i * found.channels + from]! * factor - offset;
+    for (let row = 0; row < height; row++) {
+      if (turns.due) await turns.next();
+      for (let i = row * width; i < (row + 1) * width; i++)
+        data[start + i * step] = pixels[i * found.channels + from]! * factor - offset;
+    }
   }
   const dims = channelsLast ? [1, height, width, channels] : [1, channels, height, width];
   return { data, dims };

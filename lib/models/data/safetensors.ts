@@ -30,7 +30,7 @@ const readers: Record<string, { type: string; from: (bytes: Bytes) => NpyData }>
  * ERR_VERTEXQ_CALIBRATION at a dtype that no input takes.
  */
 export function readSafetensors(path: string, checks: ArrayChecks = {}): Promise<Map<string, NpyArray>> {
-  return SafetensorsFile.with(path, async (file) => {
+  const use = async (file: SafetensorsFile) => {
     checks.names?.([...file.tensors.keys()]);
     let bytes = 0;
     for (const [name, { dtype, shape, byteLength }] of file.tensors) {
@@ -53,5 +53,6 @@ export function readSafetensors(path: string, checks: ArrayChecks = {}): Promise
       arrays.set(name, { data: from(read), dims: [...shape], type });
     }
     return arrays;
-  });
+  };
+  return SafetensorsFile.with(path, use, { signal: checks.signal });
 }
