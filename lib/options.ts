@@ -7,7 +7,7 @@ import {
   takes,
   traitsOf,
 } from './methods';
-import { about } from './options/messages';
+import { about, refuse } from './options/messages';
 import { defaults } from './options/table';
 import type { AlphabetOptions, Box, Grid, Method, QuantizeOptions } from './types';
 
@@ -95,11 +95,10 @@ export function methodSettings(options: QuantizeOptions, hasData: boolean): Meth
   const method = methodFor(options.method, hasData);
   for (const name of methodOptionNames)
     if (options[name] !== undefined && !takes(method, name))
-      about([name, 'method'], () => {
-        throw new RangeError(
-          `The "${name}" option belongs to ${listMethods(takersOf(name))}: the method "${method}" does not take it`,
-        );
-      });
+      refuse(
+        [name, 'method'],
+        `The "${name}" option belongs to ${listMethods(takersOf(name))}: the method "${method}" does not take it`,
+      );
   const { effort, damping, box = 'cell' } = options;
   return {
     method,
@@ -113,11 +112,7 @@ export function methodSettings(options: QuantizeOptions, hasData: boolean): Meth
 function methodFor(given: Method | undefined, hasData: boolean): Method {
   const method = given ?? defaultMethod(hasData);
   if (traitsOf(method).needsData && !hasData)
-    about(['method'], () => {
-      throw new RangeError(
-        `The method "${method}" needs calibration data: only "${plainMethod}" works without`,
-      );
-    });
+    refuse(['method'], `The method "${method}" needs calibration data: only "${plainMethod}" works without`);
   return method;
 }
 

@@ -3,7 +3,7 @@ import { listMethods, methodsThat, traitsOf } from '../methods';
 import { type AlphabetKind, alphabetKind, methodSettings, type MethodSettings } from '../options';
 import type { FitOptions } from '../overrides';
 import type { AlphabetOptions, Method } from '../types';
-import { about } from '../options/messages';
+import { about, refuse } from '../options/messages';
 
 /** How a layer is fitted, with defaults filled in; what depends on a layer's size is left. */
 export interface FitSettings extends MethodSettings {
@@ -32,10 +32,9 @@ function correctionFor({ errorCorrection }: FitOptions, method: Method): boolean
   const { correctsErrors } = traitsOf(method);
   const wanted = errorCorrection ?? correctsErrors;
   if (wanted && !correctsErrors)
-    about(['errorCorrection', 'method'], () => {
-      throw new RangeError(
-        `The "errorCorrection" option belongs to ${listMethods(methodsThat((of) => of.correctsErrors))}: the method "${method}" does not take it`,
-      );
-    });
+    refuse(
+      ['errorCorrection', 'method'],
+      `The "errorCorrection" option belongs to ${listMethods(methodsThat((of) => of.correctsErrors))}: the method "${method}" does not take it`,
+    );
   return wanted;
 }

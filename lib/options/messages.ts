@@ -75,6 +75,12 @@ export function about<Result>(paths: readonly string[], check: () => Result): Re
   }
 }
 
+/** Throws a RangeError about options. */
+export const refuse = (paths: readonly string[], message: string): never =>
+  about(paths, () => {
+    throw new RangeError(message);
+  });
+
 /** Runs `check`; a TypeError or RangeError that it throws says where the argument was. `within`: that this is where its options are. */
 export function inPlace<Result>(where: string, check: () => Result, { within = false } = {}): Result {
   try {

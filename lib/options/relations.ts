@@ -1,5 +1,5 @@
 import type { DataOptions } from '../models/types';
-import { about } from './messages';
+import { refuse } from './messages';
 import { checkGiven } from './kinds';
 import { dataOptions } from './table';
 
@@ -9,11 +9,10 @@ import { dataOptions } from './table';
 export function checkTextOptions(options: Given<DataOptions>): void {
   for (const name of ['maxLength', 'textField'] as const)
     if (options[name] !== undefined && options.tokenizer === undefined)
-      about([name], () => {
-        throw new RangeError(
-          `The "${name}" option is about text, which needs a "tokenizer": the path of a tokenizer.json`,
-        );
-      });
+      refuse(
+        [name],
+        `The "${name}" option is about text, which needs a "tokenizer": the path of a tokenizer.json`,
+      );
 }
 
 type Given<Options> = { [Name in keyof Options]?: Options[Name] | undefined };
@@ -35,7 +34,5 @@ export function checkDataOptions(options: Given<DataOptions>): void {
 /** Throws a RangeError where something is to be held out of no data. */
 export function requireDataFor(holdout: unknown, data: string, hasData: boolean): void {
   if (holdout !== undefined && !hasData)
-    about(['holdout'], () => {
-      throw new RangeError(`The "holdout" option needs "${data}": without data there is nothing to hold out`);
-    });
+    refuse(['holdout'], `The "holdout" option needs "${data}": without data there is nothing to hold out`);
 }

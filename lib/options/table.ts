@@ -12,6 +12,7 @@ import {
 } from '../methods';
 import type { DataOptions, ImageOptions, ModelOptions } from '../models/types';
 import type { JobOptions, QuantizeOptions } from '../types';
+import * as dataKinds from './data-kinds';
 import * as kinds from './kinds';
 import type { Option } from './kinds';
 
@@ -143,17 +144,17 @@ const layer = {
 
 const image = {
   size: {
-    kind: kinds.size(maxSide),
+    kind: dataKinds.size(maxSide),
     help: 'for images: scale to so many pixels (default: what the network fixes, or their own size)',
     group: 'Data',
   },
   mean: {
-    kind: kinds.perChannel(Number.isFinite, 'a finite number'),
+    kind: dataKinds.perChannel(Number.isFinite, 'a finite number'),
     help: 'for images: subtracted from pixels of 0 to 1, for each channel or for all (default: 0)',
     group: 'Data',
   },
   std: {
-    kind: kinds.perChannel((value) => value > 0 && value < Infinity, 'a number above 0'),
+    kind: dataKinds.perChannel((value) => value > 0 && value < Infinity, 'a number above 0'),
     help: 'for images: what that is divided by (default: 1)',
     group: 'Data',
   },
@@ -180,7 +181,7 @@ const data = {
     group: 'Data',
   },
   batchAxis: {
-    kind: kinds.axes,
+    kind: dataKinds.axes,
     help: 'where the samples lie: a dimension by name, or an axis of an input ("none": the same for all), repeatable (default: by the names)',
     group: 'Data',
   },
@@ -218,12 +219,12 @@ const model = {
   ...layer,
   groupSize: { ...layer.groupSize, help: sharing('32') },
   calibration: {
-    kind: kinds.samples,
+    kind: dataKinds.samples,
     help: 'samples: .npz, .safetensors, .jsonl, .npy; .txt or .jsonl with --tokenizer; images or a folder of them (see below)',
     group: 'Data',
   },
   holdout: {
-    kind: kinds.samplesOrFraction,
+    kind: dataKinds.samplesOrFraction,
     help: `share of the samples kept out of the fit for the reported error, or a file of others (default: ${defaults.holdout})`,
     group: 'Data',
   },
@@ -264,7 +265,7 @@ const checkpoint = {
   ...layer,
   groupSize: { ...layer.groupSize, help: sharing('32; for checkpoints channel') },
   activations: {
-    kind: kinds.paths('the path of a safetensors file'),
+    kind: dataKinds.paths('the path of a safetensors file'),
     help: `safetensors of what layers see: rows, or Gram matrices as <name>.gram, by the names of weights (default: none, ${plainMethod})`,
     group: 'Checkpoints (.safetensors)',
   },
@@ -318,7 +319,7 @@ const compareModel = {
 
 const evaluate = {
   data: {
-    kind: kinds.samples,
+    kind: dataKinds.samples,
     help: 'held-out samples, as --calibration of "vertexq quantize" takes them',
     group: 'Data',
     required: true,
