@@ -50,7 +50,7 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
     encoding,
     layers: layers === undefined ? undefined : requirePatterns('layers', layers),
     skip: requirePatterns('skip', skip),
-    operators,
+    operators: operators && [...operators],
     externalData: options.externalData,
     memory: options.memory ?? defaults.modelMemory,
   };

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { checkCheckpointOptions } from '../../lib/checkpoints/checkpoint-options';
 import {
   compareMethods,
   evaluateModel,
@@ -9,6 +10,7 @@ import {
   quantizeLayer,
   quantizeModel,
 } from '../../lib/index';
+import { checkModelOptions } from '../../lib/models/model-options';
 import { type Call, calls } from '../../lib/options/table';
 import { optionsTables } from '../../scripts/options';
 import { numbers } from '../checkpoints/make';
@@ -135,4 +137,14 @@ test('every flag that help shows is an option of the table, and gives it to the 
 test('docs/options.md is what the table says: else run npm run docs:options', async (t) => {
   const text = readFileSync(join(__dirname, '../../docs/options.md'), 'utf8');
   t.is(text, await optionsTables());
+});
+
+test('lists that the caller changes during a run are as they were when it began', (t) => {
+  const [operators, layers, skip] = [['Conv'], ['a*'], ['b*']];
+  const settings = checkModelOptions({ operators, layers, skip });
+  const activations = ['a.safetensors'];
+  const checkpoint = checkCheckpointOptions({ activations, layers });
+  for (const list of [operators, layers, skip, activations]) list[0] = 'changed';
+  t.deepEqual([settings.operators, settings.layers, settings.skip], [['Conv'], ['a*'], ['b*']]);
+  t.deepEqual([checkpoint.activations, checkpoint.layers], [['a.safetensors'], ['a*']]);
 });
