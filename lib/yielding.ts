@@ -16,9 +16,51 @@ export class Turns {
     return performance.now() - this.since > slice;
   }
 
+  throwIfAborted(): void {
+    this.signal?.throwIfAborted();
+  }
+
   async next(): Promise<void> {
     await setImmediate();
-    this.signal?.throwIfAborted();
+    this.throwIfAborted();
     this.since = performance.now();
   }
+}
+
+/** Items that are sorted or merged without a pause. */
+const atOnce = 4096;
+
+/** A sorted copy of what may be long. */
+export async function sortedInTurns<Item>(
+  list: readonly Item[],
+  compare: (a: Item, b: Item) => number,
+  turns: Turns,
+): Promise<Item[]> {
+  let runs: Item[][] = [];
+  for (let i = 0; i < list.length; i += atOnce) {
+    if (turns.due) await turns.next();
+    runs.push(list.slice(i, i + atOnce).sort(compare));
+  }
+  while (runs.length > 1) {
+    const longer: Item[][] = [];
+    for (let i = 0; i < runs.length; i += 2)
+      longer.push(await mergedInTurns(runs[i]!, runs[i + 1] ?? [], compare, turns));
+    runs = longer;
+  }
+  return runs[0] ?? [];
+}
+
+async function mergedInTurns<Item>(
+  left: readonly Item[],
+  right: readonly Item[],
+  compare: (a: Item, b: Item) => number,
+  turns: Turns,
+): Promise<Item[]> {
+  const all: Item[] = [];
+  for (let i = 0, j = 0; i < left.length || j < right.length;) {
+    if (all.length % atOnce === 0 && turns.due) await turns.next();
+    const takesLeft = j === right.length || (i < left.length && compare(left[i]!, right[j]!) <= 0);
+    all.push(takesLeft ? left[i++]! : right[j++]!);
+  }
+  return all;
 }

@@ -48,7 +48,13 @@ export async function withPrepared<Result>(
     requireFits(plan, settings);
     await addWarnings(plan, settings, recorded, checkpoint, identity);
     plan.warnings.push(...companions.warnings);
-    const documents = documentsOf(checkpoint, identity, plan, settings.encoding);
+    const documents = await documentsOf(
+      checkpoint,
+      identity,
+      plan,
+      settings.encoding,
+      new Turns(settings.options.signal),
+    );
     return await use({ checkpoint, identity, companions, recorded, plan, documents });
   } finally {
     await recorded?.close();

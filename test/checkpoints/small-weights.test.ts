@@ -216,3 +216,39 @@ test('trust 16: copies of some size, and of several dtypes in turn, are a few pi
       t.true(Buffer.compare(after.tensors.get(name)!.bytes, data) === 0, name);
   }
 });
+
+test('trust 16: the index of very many tensors is written as a small one is', async (t) => {
+  const folder = temporaryFolder(t);
+  const [input, output] = [join(folder, 'in'), join(folder, 'out')];
+  const one = tensor('F32', [1, 4], 1);
+  const shard = (own: string) =>
+    Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`${own}.${i}.proj.weight`, one]));
+  writeFolder(input, [shard('b'), shard('a')]);
+  const file = join(input, 'model.safetensors.index.json');
+  const index = JSON.parse(readFileSync(file, 'utf8')) as { weight_map: Record<string, string> };
+  const names = Object.keys(index.weight_map);
+  const after = names.flatMap((name) =>
+    ['packed', 'scale', 'shape'].map((part): [string, string] => [
+      `${name}_${part}`,
+      index.weight_map[name]!,
+    ]),
+  );
+  const expected = Object.fromEntries(after.sort(([a], [b]) => (a < b ? -1 : 1)));
+  const size = names.length * (4 + 4 + 16);
+  for (const [newLine, step] of [
+    ['', 0],
+    ['\n', 2],
+    ['\r\n', 4],
+  ] as const) {
+    const written = (map: object, total: number) =>
+      JSON.stringify(
+        { metadata: { total_size: total, '@': '@@' }, weight_map: map, made: 'by "hand"' },
+        null,
+        step,
+      ).replaceAll('\n', newLine);
+    writeFileSync(file, written(index.weight_map, 7));
+    await quantizeCheckpoint(input, output, { bits: 4 });
+    t.is(readFileSync(join(output, 'model.safetensors.index.json'), 'utf8'), written(expected, size));
+    rmSync(output, { recursive: true });
+  }
+});

@@ -55,7 +55,7 @@ async function openFolder(
       paths.set(name, await shardPath(folder, name));
     const checkpoint = await open(input, folder, paths, { text }, signal);
     try {
-      checkIndex(join(folder, indexFile), weightMap, checkpoint);
+      await checkIndex(join(folder, indexFile), weightMap, checkpoint);
       return checkpoint;
     } catch (error) {
       await checkpoint.close();
@@ -110,15 +110,23 @@ async function open(
 }
 
 /** Throws where the index and the shards do not tell the same. */
-function checkIndex(file: string, weightMap: ReadonlyMap<string, string>, { places }: Checkpoint): void {
+async function checkIndex(
+  file: string,
+  weightMap: ReadonlyMap<string, string>,
+  { places }: Checkpoint,
+): Promise<void> {
+  const turns = new Turns();
   const wrong = (why: string) => new VertexqError('ERR_VERTEXQ_SAFETENSORS', `${file}: ${why}`);
   for (const [tensor, shard] of weightMap) {
+    if (turns.due) await turns.next();
     const place = places.get(tensor);
     if (place === shard) continue;
     throw wrong(
       `tensor ${describe(tensor)} should be in ${shard} and is ${place === undefined ? 'in no shard' : `in ${place}`}`,
     );
   }
-  for (const [tensor, shard] of places)
+  for (const [tensor, shard] of places) {
+    if (turns.due) await turns.next();
     if (!weightMap.has(tensor)) throw wrong(`tensor ${describe(tensor)} of ${shard} is not in the index`);
+  }
 }

@@ -31,6 +31,11 @@ export class HeaderScanner {
     private at = 0,
   ) {}
 
+  /** Of the character that comes next. */
+  get position(): number {
+    return this.at;
+  }
+
   private match(pattern: RegExp): RegExpExecArray | null {
     pattern.lastIndex = this.at;
     const found = pattern.exec(this.text);

@@ -14,7 +14,7 @@ const maxIndexBytes = 2 ** 28;
 /** What an index says: which tensor lies in which file, by the order of the file. */
 export interface ShardIndex {
   weightMap: Map<string, string>;
-  /** The whole of it, whose other members a new index keeps. */
+  /** The whole of it but for what is in its weight_map: a new index keeps the other members. */
   text: string;
 }
 
@@ -38,20 +38,26 @@ async function parseIndex(text: string, signal: AbortSignal | undefined): Promis
   const scanner = new HeaderScanner(text, 'the index', text.startsWith('\ufeff') ? 1 : 0);
   const weightMap = new Map<string, string>();
   const seen = new Set<string>();
+  let [begin, end] = [0, 0];
   await scanner.longObject('a member', turns, (key) => {
     if (seen.has(key)) throw new HeaderError(`it has ${describe(key)} twice`);
     seen.add(key);
-    if (key === 'weight_map')
-      return scanner.longObject('a tensor', turns, (name) => {
+    if (key === 'weight_map') {
+      begin = text.indexOf('{', scanner.position);
+      const reading = scanner.longObject('a tensor', turns, (name) => {
         if (weightMap.has(name)) throw new HeaderError(`it has the tensor ${describe(name)} twice`);
         weightMap.set(name, scanner.string(`the file of tensor ${describe(name)}`));
       });
+      return reading.then(() => {
+        end = scanner.position;
+      });
+    }
     requireValue(scanner.anything(describe(key)), key);
     return undefined;
   });
   scanner.end();
   if (!seen.has('weight_map')) throw new HeaderError('it has no "weight_map" of tensor names to file names');
-  return { weightMap, text };
+  return { weightMap, text: `${text.slice(0, begin)}{}${text.slice(end)}` };
 }
 
 function requireValue(text: string, key: string): void {

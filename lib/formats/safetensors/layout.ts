@@ -1,5 +1,6 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
+import { Pieces } from '../pieces';
 import { alignmentOf, byteLengthOf } from './dtypes';
 import { maxHeaderBytes, prefixBytes, type TensorEntry } from './header';
 
@@ -23,8 +24,6 @@ export interface Layout {
 
 /** Data begins at a multiple of this, so that it can be used where it lies. */
 const alignment = 8;
-/** Characters of a header that are made bytes at a time. */
-const pieceLength = 2 ** 16;
 
 /** Among the tensors of a file: those with wider elements, which are of a lower rank, lie before others. */
 export type Rank = 0 | 1 | 2 | 3;
@@ -89,7 +88,7 @@ export class LayoutMaker {
     const begin = Buffer.alloc(prefixBytes + 1, '{');
     // Every member has a comma before it, and the first one must not.
     if (pieces[0]) pieces[0] = pieces[0].subarray(1);
-    const textLength = lengthOf(pieces) + 2;
+    const textLength = pieces.reduce((sum, piece) => sum + piece.length, 0) + 2;
     const length = Math.ceil(textLength / alignment) * alignment;
     if (length > maxHeaderBytes)
       throw new VertexqError(
@@ -103,25 +102,6 @@ export class LayoutMaker {
   /** Bytes of all tensors. */
   get size(): number {
     return this.bytes.reduce((sum, bytes) => sum + bytes, 0);
-  }
-}
-
-const lengthOf = (pieces: readonly Uint8Array[]) => pieces.reduce((sum, { length }) => sum + length, 0);
-
-/** A long text, as bytes but for its end. */
-class Pieces {
-  private readonly done: Uint8Array[] = [];
-  private rest = '';
-
-  add(text: string): void {
-    this.rest += text;
-    if (this.rest.length < pieceLength) return;
-    this.done.push(Buffer.from(this.rest));
-    this.rest = '';
-  }
-
-  bytes(): Uint8Array[] {
-    return this.rest === '' ? this.done : [...this.done, Buffer.from(this.rest)];
   }
 }
 
