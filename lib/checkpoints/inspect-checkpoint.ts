@@ -40,6 +40,10 @@ export async function inspectCheckpoint(
       layers,
       others,
       quantization: await quantizationOf(config['quantization_config'] ?? ownConfig(checkpoint), checkpoint),
+      quantizedAlready: [
+        ...(identity.quantizedBy === undefined ? [] : [identity.quantizedBy]),
+        ...identity.quantizedWeights,
+      ],
       metadata: Object.fromEntries([...checkpoint.shards.values()].flatMap((shard) => [...shard.metadata])),
       bytes: { files, quantizable: sum(layers), others: sum(others) },
     };

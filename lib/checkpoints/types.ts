@@ -107,6 +107,8 @@ export interface CheckpointInspection {
   others: InspectedTensor[];
   /** What its config says of quantization: null for a float one. */
   quantization: { method: string; format: string; weights: InspectedWeight[] } | null;
+  /** What tells that weights are quantized already, by configs and by tensors: where there is any, quantizeCheckpoint stops unless `allowQuantized`. */
+  quantizedAlready: string[];
   metadata: Record<string, string>;
   bytes: { files: number; quantizable: number; others: number };
 }

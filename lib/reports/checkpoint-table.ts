@@ -10,7 +10,7 @@ import type { LayerReport } from '../types';
 import { type Column, formatTable } from './columns';
 import { headline, type Run, shareTable } from './shares';
 import { foldedNames, runSummary, type TableOptions } from './table';
-import { painter, visible } from './text';
+import { fewOf, painter, visible } from './text';
 import { formatBytes, formatCount, formatPercent, formatSeconds, plural } from './units';
 
 const shapeOf = ({ shape }: { shape: readonly number[] }) => shape.join('×');
@@ -123,7 +123,7 @@ export function checkpointInspectionTable(
   { color, width }: TableOptions,
 ): string {
   const paint = painter(color);
-  const { files, layers, others, quantization, bytes, input } = found;
+  const { files, layers, others, quantization, quantizedAlready, bytes, input } = found;
   const lines = [
     paint('bold', `${visible(input)}: ${plural(files.length, 'file')}, ${formatBytes(bytes.files)}`),
     '',
@@ -140,5 +140,9 @@ export function checkpointInspectionTable(
     paint('bold', `${plural(layers.length, 'weight')} can be quantized: ${formatBytes(bytes.quantizable)}`),
     `${plural(others.length, 'other tensor')}: ${formatBytes(bytes.others)}`,
   );
+  if (quantizedAlready.length > 0)
+    lines.push(
+      `quantized already: ${visible(fewOf(quantizedAlready, 3))} (quantize stops there; --allow-quantized leaves such weights as they are)`,
+    );
   return lines.join('\n');
 }

@@ -1,7 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { planCheckpoint, quantizeCheckpoint } from '../../lib/index';
+import { inspectCheckpoint, planCheckpoint, quantizeCheckpoint } from '../../lib/index';
+import { checkpointInspectionTable } from '../../lib/reports/checkpoint-table';
 import { temporaryFolder } from '../formats/files';
 import { fileOf, smallModel, tensor, type Tensors, writeFolder } from './make';
 
@@ -147,7 +148,19 @@ test('case already_fp8: weights that are quantized already are known by configs 
       `${what}, a file`,
     );
     t.false(existsSync(output));
+    // What the run stops for is told before.
+    const { message } = await t.throwsAsync(quantizeCheckpoint(input, output));
+    const inspection = await inspectCheckpoint(input);
+    const [first] = inspection.quantizedAlready as [string];
+    t.true(message.includes(first), `${what}: ${first}`);
+    const table = checkpointInspectionTable(inspection, { color: false, width: undefined });
+    t.true(table.includes(`\nquantized already: ${first}`), table);
   }
+  const folder = temporaryFolder(t);
+  writeFolder(folder, [float], {});
+  const inspection = await inspectCheckpoint(folder);
+  t.deepEqual(inspection.quantizedAlready, []);
+  t.notRegex(checkpointInspectionTable(inspection, { color: false, width: undefined }), /already/);
 });
 
 test('case already_fp8: what only sounds like it is not taken for it', async (t) => {

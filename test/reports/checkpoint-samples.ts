@@ -58,6 +58,7 @@ export function sampleCheckpointInspection(
       format: 'gptq_v2',
       weights: [{ name: 'b', shape: [64, 128], bits: 4, groupSize: 32, symmetric: false, bytes: 4608 }],
     },
+    quantizedAlready: [],
     metadata: {},
     bytes: { files: 17_000, quantizable: 16_384, others: 128 },
     ...changes,
