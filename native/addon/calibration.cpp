@@ -115,6 +115,9 @@ std::shared_ptr<const Matrix> SharedData::factor(unsigned threads, const JobCont
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!factor_ && given_) {
     factor_ = std::make_shared<const Matrix>(factorOf(*given_, threads, control));
+    // Rows are asked for nothing else.
+    given_ = nullptr;
+    grams_ = nullptr;
   } else if (!factor_) {
     prepare();
     factor_ = std::make_shared<const Matrix>(rows_->factor(control));

@@ -55,7 +55,8 @@ class SharedData {
 
 /**
  * JavaScript class Calibration:
- *   new Calibration(inFeatures, kind[, groups])  kind: 'rows', 'gram' or 'pairs'; groups: of a convolution, default 1
+ *   new Calibration(inFeatures, kind[, groups[, threads]])  kind: 'rows', 'gram' or 'pairs'; groups: of a convolution, default 1; threads that
+ *                                      sum rows and look at Gram matrices, default 1
  *   add(rows[, targets])               a job: adds samples, Float32Array or Float64Array, row-major samples × inFeatures;
  *                                      pairs need both, of one type and length
  *   addPatches({ values, targets?, shape, kernel, strides, dilations, pads, most? })  a job: adds the patches of a tensor, Float32Array
