@@ -44,6 +44,21 @@ test('trust 22: against outputs that are all 0 an error is null, and a warning s
         );
       }
     }
+  // Of one row and its multiples, which the weights map to 0 and the rounded ones do not.
+  for (const method of ['msq', 'maly-saab', 'gpfq'] as const) {
+    const { report } = await quantizeLayer(
+      {
+        weight: Float32Array.from([1, 0.5]),
+        outFeatures: 1,
+        inFeatures: 2,
+        activations: Float32Array.from([1, -2, 2, -4]),
+      },
+      { method, levels: 3, ...(method === 'maly-saab' ? {} : { scale: 'max' as const }) },
+    );
+    t.is(report.error.calibration, null, method);
+    t.is(report.sqnrDb, null, method);
+    t.true(report.warnings.some((warning) => /outputs on the calibration rows are all 0/.test(warning)));
+  }
   // On held-out rows alone.
   const some = layerOf({ weight: Float64Array.from([1, -1, 0.3, -0.3]), outFeatures: 1, inFeatures: 4 });
   const { report } = await quantizeLayer(
@@ -73,6 +88,29 @@ test('trust 22: targets that are all 0, and targets that the layer cannot reach'
 });
 
 test('trust 22: preprocess on rows that the weights map to 0', async (t) => {
+  // Where the walk's roundings leave a little.
+  for (const [weight, activations] of [
+    [
+      [-6, -7, 2, 2],
+      [-2, 0, 0, -6, 0, 0, 2, -2],
+    ],
+    [
+      [7, -4, 4, -6, 4, 4],
+      [0, 0, 0, 4, 0, 6],
+    ],
+  ] as const)
+    for (const levels of [3, 4, 5]) {
+      const { residual } = await preprocess(
+        {
+          weight: Float64Array.from(weight),
+          outFeatures: 1,
+          inFeatures: weight.length,
+          activations: Float64Array.from(activations),
+        },
+        { levels },
+      );
+      t.true(residual === null || Number.isFinite(residual), `${weight.join()}: ${residual}`);
+    }
   const rows = Float64Array.from({ length: 12 * 6 }, (_, i) => 0.1 * (1 + Math.floor(i / 6)) ** 0.5);
   for (const weight of [
     [1, -1, 0.3, -0.3, 0.1, -0.1],
