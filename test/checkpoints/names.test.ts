@@ -28,7 +28,7 @@ test('trust 9: the longest names are looked at in a moment', async (t) => {
   const file = join(folder, 'in.safetensors');
   const names = ['embed', 'norm.', 'wte', 'q_proj.experts.', 'rotary', 'a.weight.'].flatMap((part, i) =>
     Array.from(
-      { length: 40 },
+      { length: 400 },
       (_, j) => `${part.repeat(4070 / part.length).slice(0, 4070)}.x${i}${j}.weight`,
     ),
   );
@@ -38,7 +38,7 @@ test('trust 9: the longest names are looked at in a moment', async (t) => {
   await planCheckpoint(file, join(folder, 'out'), {
     ...{ format: 'float', layers: ['*e*e*e*e*x0?.weight', '*a*.*w*.*e*'], skip: '*z*z*z*z*' + '*'.repeat(0) },
   }).catch((error: Error) => t.regex(error.message, /matches no tensor/));
-  t.true(performance.now() - started < 3000);
+  t.true(performance.now() - started < 5000);
 });
 
 test('trust 9: globs of stars and question marks mean what they did', (t) => {
