@@ -25,11 +25,11 @@ namespace vertexq::addon {
 
 namespace {
 
-FloatType typeOf(const Arguments& given, const char* name) {
-  return given.choice<FloatType>(name, {{"F64", FloatType::Float64},
-                                        {"F32", FloatType::Float32},
-                                        {"F16", FloatType::Float16},
-                                        {"BF16", FloatType::BFloat16}});
+NumberType typeOf(const Arguments& given, const char* name) {
+  return given.choice<NumberType>(name, {{"F64", NumberType::Float64},
+                                         {"F32", NumberType::Float32},
+                                         {"F16", NumberType::Float16},
+                                         {"BF16", NumberType::BFloat16}});
 }
 
 std::size_t sizeOf(const Arguments& given, const char* name, std::int64_t least, std::int64_t most) {
@@ -142,7 +142,7 @@ One oneOf(const Napi::Env& env, const Places& at, Job job, FloatType type, const
 Napi::Value roundRows(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   const Job job = jobOf(info, given);
-  const FloatType type = typeOf(given, "type");
+  const NumberType type = typeOf(given, "type");
   const auto rule = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
   const RawRows input{given.bytes("input", product(info.Env(), {job.rows, job.cols, bytesOf(type)})).data, type,
                       job.rows, job.cols};
@@ -220,7 +220,7 @@ Napi::Value packRows(const Napi::CallbackInfo& info) {
 
 Napi::Value widenNumbers(const Napi::CallbackInfo& info) {
   const Arguments given(info);
-  const FloatType type = typeOf(given, "type");
+  const NumberType type = typeOf(given, "type");
   const std::size_t count = sizeOf(given, "count", 0, std::int64_t{1} << 40);
   const Bytes input = given.bytes("input", count * bytesOf(type));
   auto* output = reinterpret_cast<float*>(given.room("output", count * sizeof(float), alignof(float)).data);

@@ -11,7 +11,7 @@
 #include "checkpoint/checksum.h"
 #include "error.h"
 #include "tensors/bit_packing.h"
-#include "tensors/float_types.h"
+#include "tensors/convert.h"
 #include "test_data.h"
 
 using namespace vertexq;
@@ -37,8 +37,8 @@ std::vector<float> weights(std::mt19937_64& random, int kind, std::size_t count)
   switch (kind) {
     case 0:  // bfloat16, as most checkpoints
       for (float& v : w) v *= 0.02F;
-      narrow(FloatType::BFloat16, w.data(), count, brain.data());
-      widen(FloatType::BFloat16, brain.data(), count, w.data());
+      narrow(NumberType::BFloat16, w.data(), count, brain.data());
+      widen(NumberType::BFloat16, brain.data(), count, w.data());
       break;
     case 1:  // multiples of a step: exact levels and ties
       for (float& v : w) v = std::round(v * 4) / 8;

@@ -21,7 +21,7 @@ constexpr PackedOrder kOrders[] = {PackedOrder::NeuronMajor, PackedOrder::InputM
 struct Packed {
   std::vector<unsigned char> codes, scales, zeros;
 
-  PackedRows view(PackedOrder order, int bits, FloatType type, std::size_t rows) {
+  PackedRows view(PackedOrder order, int bits, NumberType type, std::size_t rows) {
     PackedRows to;
     to.order = order;
     to.bits = bits;
@@ -34,7 +34,7 @@ struct Packed {
   }
 };
 
-Packed room(PackedOrder order, int bits, FloatType type, std::size_t rows, std::size_t cols, std::size_t groups) {
+Packed room(PackedOrder order, int bits, NumberType type, std::size_t rows, std::size_t cols, std::size_t groups) {
   Packed packed;
   const bool isFloat = order == PackedOrder::Values;
   packed.codes.resize(isFloat ? rows * cols * bytesOf(type) : rows * wordsFor(cols, bits) * 4);
@@ -69,10 +69,10 @@ void packsEveryCode() {
         for (auto& zero : zeros) zero = static_cast<float>(static_cast<int>(random() % (2u * offset)) - offset);
         Packed first;
         for (const unsigned threads : {1u, 3u}) {
-          Packed packed = room(order, bits, FloatType::Float32, rows, cols, groups);
+          Packed packed = room(order, bits, NumberType::Float32, rows, cols, groups);
           JobControl control;
           packRows({codes.data(), scales.data(), zeros.data(), rows, cols, groupSize},
-                   packed.view(order, bits, FloatType::Float32, rows), threads, control);
+                   packed.view(order, bits, NumberType::Float32, rows), threads, control);
           if (threads == 1) first = packed;
           CHECK((packed.codes == first.codes && packed.scales == first.scales && packed.zeros == first.zeros));
         }
@@ -107,7 +107,7 @@ void packsEveryCode() {
 void roundsAnyShape() {
   std::mt19937_64 random(8);
   for (const PackedOrder order : {PackedOrder::NeuronMajor, PackedOrder::Values})
-    for (const FloatType type : {FloatType::Float64, FloatType::Float32, FloatType::Float16, FloatType::BFloat16})
+    for (const NumberType type : {NumberType::Float64, NumberType::Float32, NumberType::Float16, NumberType::BFloat16})
       for (const std::size_t rows : {1u, 31u, 33u, 100u})
         for (const std::size_t cols : {1u, 7u, 130u})
           for (const std::size_t groupSize : {std::size_t{1}, std::size_t{16}, cols}) {
@@ -119,7 +119,7 @@ void roundsAnyShape() {
             AlphabetOptions alphabet;
             alphabet.grid = Grid::Asymmetric;
             alphabet.groupSize = size;
-            const FloatType out = type == FloatType::Float64 ? FloatType::Float32 : type;
+            const NumberType out = type == NumberType::Float64 ? NumberType::Float32 : type;
             Packed packed = room(order, 4, out, rows, cols, groups);
             JobControl control;
             const RowSums sums = roundRows({input.data(), type, rows, cols}, alphabet, ScaleRule::Search,
@@ -131,14 +131,14 @@ void roundsAnyShape() {
 void whatIsNotFiniteIsNamed() {
   std::vector<float> w(64 * 8, 0.5F);
   w[40 * 8 + 3] = std::numeric_limits<float>::quiet_NaN();
-  Packed packed = room(PackedOrder::NeuronMajor, 4, FloatType::Float32, 64, 8, 1);
+  Packed packed = room(PackedOrder::NeuronMajor, 4, NumberType::Float32, 64, 8, 1);
   AlphabetOptions alphabet;
   alphabet.grid = Grid::Asymmetric;
   alphabet.groupSize = 8;
   JobControl control;
   try {
-    roundRows({reinterpret_cast<unsigned char*>(w.data()), FloatType::Float32, 64, 8}, alphabet, ScaleRule::Max,
-              packed.view(PackedOrder::NeuronMajor, 4, FloatType::Float32, 64), 2, control);
+    roundRows({reinterpret_cast<unsigned char*>(w.data()), NumberType::Float32, 64, 8}, alphabet, ScaleRule::Max,
+              packed.view(PackedOrder::NeuronMajor, 4, NumberType::Float32, 64), 2, control);
     CHECK(false);
   } catch (const Error& error) {
     CHECK(error.code() == "ERR_VERTEXQ_NOT_FINITE");

@@ -83,9 +83,7 @@ class RowPacker {
 
  private:
   void putValues(std::size_t row) {
-    for (std::size_t g = 0, i = 0; g < groups_; ++g)
-      for (const std::size_t end = std::min(cols_, i + groupSize_); i < end; ++i)
-        values_[i] = static_cast<float>((static_cast<double>(codes[i]) - zeroPoints[g]) * scales[g]);
+    dequantizeRow(codes.data(), scales.data(), zeroPoints.data(), cols_, groupSize_, values_.data());
     narrow(to_.type, values_.data(), cols_, to_.codes + row * cols_ * bytesOf(to_.type));
   }
 
@@ -123,15 +121,13 @@ void forEachBlock(std::size_t rows, std::size_t cols, std::size_t groupSize, con
 ScalePrecision precisionOf(const PackedRows& to) {
   if (to.order == PackedOrder::Values) return ScalePrecision::Float32;
   switch (to.type) {
-    case FloatType::Float16:
+    case NumberType::Float16:
       return ScalePrecision::Float16;
-    case FloatType::BFloat16:
+    case NumberType::BFloat16:
       return ScalePrecision::BFloat16;
-    case FloatType::Float32:
-    case FloatType::Float64:
-      break;
+    default:
+      return ScalePrecision::Float32;
   }
-  return ScalePrecision::Float32;
 }
 
 [[noreturn]] void refuse(const std::vector<float>& w, std::size_t neuron) {
@@ -181,7 +177,7 @@ void packRows(const CodedRows& coded, const PackedRows& to, unsigned threads, Jo
       std::copy_n(coded.zeroPoints + row * groups, groups, packer.zeroPoints.data());
     else
       std::fill(packer.zeroPoints.begin(), packer.zeroPoints.end(), 0.0F);
-    if (to.order != PackedOrder::Values && to.type == FloatType::Float16)
+    if (to.order != PackedOrder::Values && to.type == NumberType::Float16)
       for (const float scale : packer.scales)
         if (scale >= 65520)
           throw Error("ERR_VERTEXQ_SCALE_RANGE",

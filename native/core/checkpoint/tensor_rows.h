@@ -6,7 +6,8 @@
 
 #include "layer.h"
 #include "parallel/job_control.h"
-#include "tensors/float_types.h"
+#include "tensors/coded_rows.h"
+#include "tensors/convert.h"
 
 namespace vertexq {
 
@@ -24,7 +25,7 @@ struct PackedRows {
   PackedOrder order = PackedOrder::NeuronMajor;
   int bits = 4;
   /** Of the scales; with Values of these. */
-  FloatType type = FloatType::BFloat16;
+  NumberType type = NumberType::BFloat16;
   unsigned char* codes = nullptr;
   unsigned char* scales = nullptr;
   /** Null where none are kept. */
@@ -46,7 +47,7 @@ struct RowSums {
 /** rows × cols numbers of the type, row-major. */
 struct RawRows {
   const unsigned char* data;
-  FloatType type;
+  NumberType type;
   std::size_t rows, cols;
 };
 
@@ -57,14 +58,6 @@ struct RawRows {
  */
 RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, ScaleRule rule, const PackedRows& to,
                   unsigned threads, JobControl& control);
-
-/** Rows whose codes are there already. */
-struct CodedRows {
-  const std::int8_t* codes;  // rows × cols
-  const float* scales;       // rows × groups
-  const float* zeroPoints;   // likewise; null where all are 0
-  std::size_t rows, cols, groupSize;
-};
 
 /**
  * Packs codes; scales become the nearest numbers of their type. Throws ERR_VERTEXQ_SCALE_RANGE where one becomes infinite;

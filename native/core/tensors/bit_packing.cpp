@@ -19,15 +19,20 @@ std::uint64_t together(std::uint64_t bytes) {
   return (quads & four) | (quads & four << 32) >> (32 - 4 * bits);
 }
 
+/** Bytes are added without a carry between them: their low seven bits, then the top one. */
+std::uint64_t sum(std::uint64_t a, std::uint64_t b) {
+  constexpr std::uint64_t low = 0x7f * kEveryByte;
+  return ((a & low) + (b & low)) ^ ((a ^ b) & ~low);
+}
+
 template <int bits>
-void pack(const std::int8_t* codes, std::size_t count, int offset, unsigned char* to) {
-  const std::uint64_t shift = static_cast<std::uint8_t>(offset) * kEveryByte;
+void pack(const std::int8_t* codes, std::size_t count, const Field& field, unsigned char* to) {
+  const std::uint64_t shift = static_cast<std::uint8_t>(field.offset) * kEveryByte;
   const auto eight = [&](std::size_t i, std::size_t length) {
     std::uint64_t bytes = 0;
     std::memcpy(&bytes, codes + i, length);
-    // Bytes are added without a carry between them: their low seven bits, then the top one.
-    const std::uint64_t low = 0x7f * kEveryByte;
-    bytes = ((bytes & low) + (shift & low)) ^ ((bytes ^ shift) & ~low);
+    if (field.doubled) bytes = (bytes << 1 & 0xfe * kEveryByte) | kEveryByte;
+    bytes = sum(bytes, shift);
     return length == 8 ? bytes : bytes & ((std::uint64_t{1} << 8 * length) - 1);
   };
   std::size_t i = 0;
@@ -37,19 +42,22 @@ void pack(const std::int8_t* codes, std::size_t count, int offset, unsigned char
   }
   if (i == count) return;
   const std::uint64_t packed = together<bits>(eight(i, count - i));
-  std::memcpy(to, &packed, (static_cast<std::size_t>(bits) * (count - i) + 7) / 8);
+  std::memcpy(to, &packed, bytesFor(count - i, bits));
 }
 
-using Pack = void(const std::int8_t*, std::size_t, int, unsigned char*);
+using Pack = void(const std::int8_t*, std::size_t, const Field&, unsigned char*);
 constexpr Pack* kPacks[] = {pack<1>, pack<2>, pack<3>, pack<4>, pack<5>, pack<6>, pack<7>, pack<8>};
 
 }  // namespace
 
+void packFields(const std::int8_t* codes, std::size_t count, const Field& field, void* to) {
+  kPacks[field.bits - 1](codes, count, field, static_cast<unsigned char*>(to));
+}
+
 void packCodes(const std::int8_t* codes, std::size_t count, int bits, int offset, void* words) {
-  auto* to = static_cast<unsigned char*>(words);
   const std::size_t bytes = 4 * wordsFor(count, bits);
-  if (bytes > 0) std::memset(to + bytes - 4, 0, 4);
-  kPacks[bits - 1](codes, count, offset, to);
+  if (bytes > 0) std::memset(static_cast<unsigned char*>(words) + bytes - 4, 0, 4);
+  packFields(codes, count, {bits, offset}, words);
 }
 
 }  // namespace vertexq

@@ -6,13 +6,25 @@
 
 namespace vertexq {
 
+/** How a code becomes a field: its lowest bits. */
+struct Field {
+  int bits;              // 1 to 8
+  int offset = 0;        // added to the code
+  bool doubled = false;  // 2·code + 1 in place of the code: the zero-free level between two integers
+};
+
+inline std::size_t bytesFor(std::size_t count, int bits) { return (count * static_cast<std::size_t>(bits) + 7) / 8; }
+
 /** 32-bit words that hold `count` codes of `bits` bits. */
 inline std::size_t wordsFor(std::size_t count, int bits) { return (count * static_cast<std::size_t>(bits) + 31) / 32; }
 
 /**
- * Code i plus `offset`, which lies in [0, 2^bits), at bit i·bits of the little-endian words, lowest bit first; a code may cross
- * from one word to the next. What is left of the last word is 0. bits: 1 to 8. `words` may lie anywhere.
+ * Field i at bit i·bits of the little-endian bytes, lowest bit first; one may cross from one byte to the next. Writes
+ * bytesFor(count, bits) of them, what is left of the last one 0. `to` may lie anywhere.
  */
+void packFields(const std::int8_t* codes, std::size_t count, const Field& field, void* to);
+
+/** The same in whole words. */
 void packCodes(const std::int8_t* codes, std::size_t count, int bits, int offset, void* words);
 
 }  // namespace vertexq
