@@ -64,3 +64,33 @@ async function mergedInTurns<Item>(
   }
   return all;
 }
+
+/** Elements gone through between two looks at the clock. */
+const elementsAtOnce = 2 ** 16;
+
+/** Calls `part` for the ranges that [0, count) falls into, and lets the event loop go on now and then. Rejects with the signal's reason. */
+export async function inParts(
+  count: number,
+  part: (begin: number, end: number) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const turns = new Turns(signal);
+  for (let begin = 0; begin < count; begin += elementsAtOnce) {
+    if (turns.due) await turns.next();
+    part(begin, Math.min(count, begin + elementsAtOnce));
+  }
+}
+
+/** The index of the first element that `wanted` holds for; −1 where there is none. Rejects with the signal's reason. */
+export async function indexWhere<Element>(
+  values: ArrayLike<Element>,
+  wanted: (element: Element) => boolean,
+  signal?: AbortSignal,
+): Promise<number> {
+  let found = -1;
+  const search = (begin: number, end: number) => {
+    for (let i = begin; i < end && found < 0; i++) if (wanted(values[i]!)) found = i;
+  };
+  await inParts(values.length, search, signal);
+  return found;
+}

@@ -1,13 +1,9 @@
+import { type Shared, sharedBytes } from '../native/shared';
+
 /** Below this a buffer is not worth keeping. */
 const smallest = 2 ** 16;
 /** From here on one buffer is much of all memory, and has just the size that is asked for. */
 const largest = 2 ** 26;
-
-/** Memory that native jobs work on where it lies: of any other they work on copies, as JavaScript could take it away meanwhile. */
-export type Shared = Uint8Array<SharedArrayBuffer>;
-
-/** `length` bytes of 0. */
-export const sharedBytes = (length: number): Shared => new Uint8Array(new SharedArrayBuffer(length));
 
 /**
  * Memory that is used again and again: left to the garbage collector, gigabytes of buffers would wait for it. What a buffer held before is

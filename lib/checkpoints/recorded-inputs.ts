@@ -3,9 +3,10 @@ import { type FloatDtype, floatBytes, isFloat } from '../formats/safetensors/dty
 import { SafetensorsFile } from '../formats/safetensors/file';
 import { Calibration } from '../layers/calibration';
 import type { CalibrationKind } from '../native/binding';
+import { sharedBytes } from '../native/shared';
+import { convert } from '../native/tensors';
 import { describe } from '../options/messages';
 import type { FloatArray, JobOptions } from '../types';
-import { sharedBytes } from './buffers';
 import { moduleOf } from './tensor-names';
 import { widened } from './native-work';
 
@@ -152,7 +153,7 @@ async function read(
   };
   if (input.kind === 'gram') {
     const gram = await rowsFrom(0, inFeatures);
-    const wide = gram instanceof Float64Array ? gram : Float64Array.from(gram);
+    const wide = gram instanceof Float64Array ? gram : (await convert(gram, 'F32', 'F64', signal)).data;
     await calibration.setGram(wide, undefined, signal);
     return { calibration, holdout: null };
   }

@@ -175,7 +175,7 @@ class Both {
       signal?.throwIfAborted();
       const [float, quantized] = [await this.float.run(feed), await this.quantized.run(feed)];
       for (const [i, name] of this.names.entries())
-        errors[i]!.add(float[name]!, quantized[name], sizes[done]);
+        await errors[i]!.add(float[name]!, quantized[name], sizes[done]);
       if (!score) continue;
       kept.float.push(float);
       kept.quantized.push(quantized);

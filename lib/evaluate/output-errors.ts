@@ -1,5 +1,5 @@
-import { halfToFloat } from '../formats/half';
 import type { TensorLike } from '../models/types';
+import { convert } from '../native/tensors';
 import { type FloatData, isFloat, RowErrors, rowsOf } from './row-errors';
 import type { OutputEvaluation } from './types';
 
@@ -18,10 +18,10 @@ export class OutputErrors {
   ) {}
 
   /** Adds what the two networks gave for one feed, of so many samples. */
-  add(float: TensorLike, quantized: TensorLike | undefined, samples = 1): void {
+  async add(float: TensorLike, quantized: TensorLike | undefined, samples = 1): Promise<void> {
     this.type = float.type ?? this.type;
-    const wanted = floatsOf(float);
-    const got = quantized && floatsOf(quantized);
+    const wanted = await floatsOf(float);
+    const got = quantized && (await floatsOf(quantized));
     this.isFloat = wanted !== null;
     if (!quantized || quantized.dims.join() !== float.dims.join() || (wanted === null) !== (got === null)) {
       this.otherShape++;
@@ -80,11 +80,9 @@ function share(part: number, whole: number): number | null {
 }
 
 /** Numbers of any float type; null for others. */
-function floatsOf({ data, type }: TensorLike): FloatData | null {
+async function floatsOf({ data, type }: TensorLike): Promise<FloatData | null> {
   if (isFloat(data)) return data;
   if (type !== 'float16') return null;
-  // Where JavaScript has an array of halves, the runtime gives that; else their bits.
-  return data instanceof Uint16Array
-    ? halfToFloat(data)
-    : Float32Array.from(data as unknown as ArrayLike<number>);
+  // A Float16Array where the runtime and Node have one: the same bytes.
+  return (await convert(data as Uint16Array, 'F16', 'F32')).data;
 }

@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { VertexqError } from '../errors';
 import { requireMemory as requireRoom } from '../memory';
+import { type Shared, sharedBytes } from '../native/shared';
 
 /** One `FileHandle.read` of 2 GiB or more aborts the Node process. */
 const maxRead = 2 ** 30;
@@ -102,6 +103,14 @@ export class InputFile {
   /** The `length` bytes at `position`. */
   async read(position: number, length: number): Promise<Uint8Array> {
     const target = this.blank(length);
+    await this.fill(target, position);
+    return target;
+  }
+
+  /** The same in shared memory, for native jobs. */
+  async readShared(position: number, length: number): Promise<Shared> {
+    requireMemory(length, this.path);
+    const target = sharedBytes(length);
     await this.fill(target, position);
     return target;
   }

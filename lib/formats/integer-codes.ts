@@ -14,8 +14,8 @@ export type Codes = Pick<
 export interface IntegerForm {
   /** The narrowest of the allowed widths that holds the integers. */
   bits: Width;
-  /** The integer of a code. */
-  integerOf: (code: number) => number;
+  /** Whether the integers are 2·code + 1, else the codes. */
+  doubled: boolean;
   /** [outFeatures, groups]. */
   scales: Float32Array;
   /** [outFeatures, groups], whole numbers of `bits` bits; null where the grid has none. */
@@ -37,17 +37,12 @@ export function integerForm(layer: Codes, widths: readonly Width[]): IntegerForm
       'ERR_VERTEXQ_FORMAT',
       `Integers of ${widths.at(-1)} bits cannot hold a "zero-free" grid of ${levels} levels: use the grid "asymmetric"`,
     );
-  if (!zeroFree) return { bits, integerOf: (code) => code, scales, zeroPoints };
+  if (!zeroFree) return { bits, doubled: false, scales, zeroPoints };
   // (code + ½)·s = (2·code + 1)·(s/2): a zero-free alphabet is every other level of an integer one.
   return {
     bits,
-    integerOf: (code) => 2 * code + 1,
+    doubled: true,
     scales: scales.map((scale) => scale / 2),
     zeroPoints: null,
   };
-}
-
-/** Puts `value` at bit `bit`, counted from byte `start`, lowest first; what is there must be 0. */
-export function putBits(target: Uint8Array, start: number, bit: number, value: number): void {
-  target[start + (bit >> 3)]! |= value << (bit & 7);
 }

@@ -1,4 +1,5 @@
-import { type Codes, integerForm, putBits, type Width } from './integer-codes';
+import { packIntegers, permuted } from '../native/tensors';
+import { type Codes, integerForm, type Width } from './integer-codes';
 
 /** How the elements of a layer's weight are ordered. */
 export type Order =
@@ -21,61 +22,41 @@ export interface IntegerTensor {
   zeroPoints: Uint8Array | null;
 }
 
-/** Brings a layer into integers of one of `widths`. Throws ERR_VERTEXQ_FORMAT where none holds its alphabet. */
-export function integerTensor(layer: Codes, widths: readonly Width[], order: Order): IntegerTensor {
+/** Brings a layer into integers of one of `widths`. Rejects with ERR_VERTEXQ_FORMAT where none holds its alphabet; with the signal's reason. */
+export async function integerTensor(
+  layer: Codes,
+  widths: readonly Width[],
+  order: Order,
+  signal?: AbortSignal,
+): Promise<IntegerTensor> {
   const { outFeatures, inFeatures, groupSize } = layer;
-  const form = integerForm(layer, widths);
+  const { bits, doubled, ...form } = integerForm(layer, widths);
   const groups = Math.ceil(inFeatures / groupSize);
-  const integers = layer.codes.map(form.integerOf);
-  // Integers of few bits always have the same sign as in the 8 bits they are kept in here.
   const zeros = form.zeroPoints?.some((zero) => zero !== 0) ? Int8Array.from(form.zeroPoints) : null;
-  const arrange = <Values extends Int8Array | Float32Array>(values: Values, columns: number): Values =>
-    order.kind === 'input-major' ? inputMajor(values, outFeatures, columns, order.groups) : values;
+  // [outFeatures, columns] as [groups, columns, outFeatures / groups].
+  const arranged = <Values extends Int8Array | Float32Array>(values: Values, columns: number) =>
+    order.kind === 'input-major'
+      ? permuted(values, [order.groups, outFeatures / order.groups, columns], [0, 2, 1], signal)
+      : values;
+  const whole = order.kind === 'scale-major' ? groups * groupSize : inFeatures;
+  // What fills a neuron's last group stands for 0.
+  const fill =
+    zeros && whole > inFeatures
+      ? Int8Array.from({ length: outFeatures }, (_, n) => zeros[(n + 1) * groups - 1]!)
+      : null;
+  const rows = [outFeatures, inFeatures] as const;
+  const codes = await arranged(layer.codes, inFeatures);
   return {
-    bits: form.bits,
-    integers: packed(
-      order.kind === 'scale-major' ? padded(integers, zeros, layer, groups) : arrange(integers, inFeatures),
-      form.bits,
-    ),
-    scales: arrange(form.scales, groups),
-    zeroPoints: zeros && packed(arrange(zeros, groups), form.bits),
+    bits,
+    integers: await packIntegers(codes, rows, { bits, doubled, rowLength: whole, fill }, signal),
+    scales: await arranged(form.scales, groups),
+    zeroPoints:
+      zeros &&
+      (await packIntegers(
+        await arranged(zeros, groups),
+        [outFeatures, groups],
+        { bits, doubled: false },
+        signal,
+      )),
   };
-}
-
-/** Values [rows, columns] as [groups, columns, rows / groups]; the same array where that changes nothing. */
-export function inputMajor<Values extends Int8Array | Float32Array | Float64Array>(
-  values: Values,
-  rows: number,
-  columns: number,
-  groups: number,
-): Values {
-  const width = rows / groups;
-  if (width === 1 || columns === 1) return values;
-  const result = values.slice() as Values;
-  for (let g = 0; g < groups; g++)
-    for (let n = 0; n < width; n++)
-      for (let k = 0; k < columns; k++)
-        result[(g * columns + k) * width + n] = values[(g * width + n) * columns + k]!;
-  return result;
-}
-
-/** Each neuron's integers, filled up to whole groups with what stands for 0. */
-function padded(integers: Int8Array, zeros: Int8Array | null, layer: Codes, groups: number): Int8Array {
-  const { outFeatures, inFeatures, groupSize } = layer;
-  if (groups * groupSize === inFeatures) return integers;
-  const result = new Int8Array(outFeatures * groups * groupSize);
-  for (let n = 0; n < outFeatures; n++) {
-    const end = (n + 1) * groups * groupSize;
-    result.set(integers.subarray(n * inFeatures, (n + 1) * inFeatures), n * groups * groupSize);
-    if (zeros) result.fill(zeros[(n + 1) * groups - 1]!, end - groups * groupSize + inFeatures, end);
-  }
-  return result;
-}
-
-function packed(values: Int8Array, bits: Width): Uint8Array {
-  if (bits === 8) return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  const result = new Uint8Array(Math.ceil((values.length * bits) / 8));
-  const mask = 2 ** bits - 1;
-  for (let i = 0; i < values.length; i++) putBits(result, 0, i * bits, values[i]! & mask);
-  return result;
 }

@@ -1,6 +1,7 @@
 import { VertexqError } from '../errors';
 import type { Grid } from '../types';
-import { type Codes, integerForm, putBits, type Width, widthFor } from './integer-codes';
+import { packBlocks } from '../native/tensors';
+import { type Codes, integerForm, type Width, widthFor } from './integer-codes';
 
 /** A weight as com.microsoft.MatMulNBits holds it: W[k, n] = (q − zeroPoint)·scale. */
 export interface PackedWeight {
@@ -39,43 +40,19 @@ export function checkAlphabet(format: string, { grid, levels }: { grid: Grid; le
     );
 }
 
-/** Packs a layer. Throws ERR_VERTEXQ_FORMAT for 256 zero-free levels, which no container holds, and for groups that no block divides. */
-export function packMatMulNBits(layer: Codes): PackedWeight {
-  const { outFeatures, inFeatures } = layer;
-  const form = integerForm(layer, containers);
-  const { bits } = form;
-  const middle = 2 ** (bits - 1);
+/**
+ * Packs a layer. Rejects with ERR_VERTEXQ_FORMAT for 256 zero-free levels, which no container holds, and for groups that no block divides;
+ * with the signal's reason.
+ */
+export async function packMatMulNBits(layer: Codes, signal?: AbortSignal): Promise<PackedWeight> {
+  const { inFeatures } = layer;
+  const { bits, doubled, zeroPoints: zeros } = integerForm(layer, containers);
   // Codes of an asymmetric grid begin at −2^(its own bits − 1).
-  const shift = form.zeroPoints === null ? middle : 2 ** (Math.ceil(Math.log2(layer.levels)) - 1);
-
+  const offset = 2 ** (zeros === null ? bits - 1 : Math.ceil(Math.log2(layer.levels)) - 1);
   const blockSize = blockSizeFor(layer, bits);
   const blocks = Math.ceil(inFeatures / blockSize);
-  const groups = Math.ceil(inFeatures / layer.groupSize);
-  const blockBytes = (blockSize * bits) / 8;
-  const zeroBytes = Math.ceil((blocks * bits) / 8);
-  const codes = new Uint8Array(outFeatures * blocks * blockBytes);
-  const scales = new Float32Array(outFeatures * blocks);
-  const zeroPoints = form.zeroPoints && new Uint8Array(outFeatures * zeroBytes);
-
-  for (let n = 0; n < outFeatures; n++)
-    for (let b = 0; b < blocks; b++) {
-      const group = n * groups + Math.floor((b * blockSize) / layer.groupSize);
-      const zero = form.zeroPoints ? form.zeroPoints[group]! + shift : middle;
-      scales[n * blocks + b] = form.scales[group]!;
-      if (zeroPoints) putBits(zeroPoints, n * zeroBytes, b * bits, zero);
-      const start = (n * blocks + b) * blockBytes;
-      for (let i = 0; i < blockSize; i++) {
-        const k = b * blockSize + i;
-        // What pads the last block stands for 0.
-        putBits(
-          codes,
-          start,
-          i * bits,
-          k < inFeatures ? form.integerOf(layer.codes[n * inFeatures + k]!) + shift : zero,
-        );
-      }
-    }
-  return { bits, blockSize, blocks, codes, scales, zeroPoints };
+  const to = { blockSize, bits, offset, doubled, hasZeroPoints: zeros !== null };
+  return { bits, blockSize, blocks, ...(await packBlocks({ ...layer, zeroPoints: zeros }, to, signal)) };
 }
 
 /** The block size that takes the fewest bytes among those whose blocks lie within one group each; of equals the largest. */

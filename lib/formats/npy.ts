@@ -1,20 +1,11 @@
+import { convert, permuted, type TypedArray } from '../native/tensors';
 import { describe } from '../options/messages';
-import { halfToFloat } from './half';
+import { indexWhere } from '../yielding';
 import { InputFile } from './input-file';
 import { elementCount, npyError, npyFormats, npyPreamble, npyHeaderEnd, parseNpyHeader } from './npy-header';
 import type { NpyHeader } from './npy-header';
 
-export type NpyData =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Int16Array
-  | Int32Array
-  | BigInt64Array
-  | Uint8Array
-  | Uint16Array
-  | Uint32Array
-  | BigUint64Array;
+export type NpyData = TypedArray;
 
 /** A tensor of a `.npy` file, row-major. */
 export interface NpyArray {
@@ -44,24 +35,26 @@ type TypeName = keyof typeof constructors;
 /**
  * Parses a NumPy `.npy` file, versions 1.0 to 3.0: little-endian integers of 8 to 64 bits, booleans, float32, float64, and
  * float16, which becomes float32. Fortran order becomes C order. The data is a view of `bytes` where order, alignment and type
- * allow it. `file` is for messages. Throws ERR_VERTEXQ_NPY.
+ * allow it. `file` is for messages. Rejects with ERR_VERTEXQ_NPY, ERR_VERTEXQ_MEMORY; with the signal's reason.
  */
-export function parseNpy(bytes: Uint8Array, file: string): NpyArray {
+export async function parseNpy(bytes: Uint8Array, file: string, signal?: AbortSignal): Promise<NpyArray> {
   const header = parseNpyHeader(bytes, file);
   requireSize(header, bytes.length, file);
   const { format, dims } = header;
   const stored = elementsOf(bytes, header);
-  if (format.type === 'bool') requireBooleans(stored as Uint8Array, file);
-  const data = header.fortran ? toRowMajor(stored, dims) : stored;
+  if (format.type === 'bool') await requireBooleans(stored as Uint8Array, file, signal);
+  // In Fortran order, a tensor of the dimensions from the last to the first.
+  const order = dims.map((_, i) => dims.length - 1 - i);
+  const data = header.fortran ? await permuted(stored, [...dims].reverse(), order, signal) : stored;
   if (format.type !== 'float16') return { data, dims, type: format.type };
-  return { data: halfToFloat(data as Uint16Array), dims, type: 'float32' };
+  return { data: (await convert(data, 'F16', 'F32', signal)).data, dims, type: 'float32' };
 }
 
 /**
  * Reads a `.npy` file. The header is checked against the file's size before memory is taken for the data. Rejects with
  * ERR_VERTEXQ_FILE, ERR_VERTEXQ_NPY, or ERR_VERTEXQ_MEMORY where the data does not fit into memory.
  */
-export async function readNpy(path: string): Promise<NpyArray> {
+export async function readNpy(path: string, signal?: AbortSignal): Promise<NpyArray> {
   const bytes = await InputFile.with(path, async (file) => {
     const preamble = await file.read(0, Math.min(file.size, npyPreamble));
     const headerEnd = npyHeaderEnd(preamble, path);
@@ -69,7 +62,7 @@ export async function readNpy(path: string): Promise<NpyArray> {
     requireSize(header, file.size, path);
     return file.read(0, file.size);
   });
-  return parseNpy(bytes, path);
+  return parseNpy(bytes, path, signal);
 }
 
 /** The type that numbers of a stored type are read as. */
@@ -101,32 +94,10 @@ function elementsOf(bytes: Uint8Array, { format, offset, length, end }: NpyHeade
 }
 
 /** Other bytes than 0 and 1 are no C++ `bool`. */
-function requireBooleans(bytes: Uint8Array, file: string): void {
-  const wrong = bytes.findIndex((byte) => byte > 1);
+async function requireBooleans(bytes: Uint8Array, file: string, signal?: AbortSignal): Promise<void> {
+  const wrong = await indexWhere<number>(bytes, (byte) => byte > 1, signal);
   if (wrong >= 0)
     throw npyError(file, `element ${wrong} of a bool array is ${bytes[wrong]}: expected 0 or 1`);
-}
-
-/** The same tensor with the last index running fastest, from one with the first. */
-function toRowMajor(source: NpyData, dims: readonly number[]): NpyData {
-  if (source.length === 0 || dims.filter((dim) => dim > 1).length < 2) return source;
-  // One element type stands for all: the copy only moves elements.
-  const elements = source as Float64Array;
-  const target = new (source.constructor as Float64ArrayConstructor)(source.length);
-  const strides: number[] = [];
-  dims.reduce((stride, dim, axis) => (strides[axis] = stride) * dim, 1);
-  const index = new Array<number>(dims.length).fill(0);
-  let from = 0;
-  for (let to = 0; to < target.length; to++) {
-    target[to] = elements[from]!;
-    for (let axis = dims.length - 1; axis >= 0; axis--) {
-      from += strides[axis]!;
-      if (++index[axis]! < dims[axis]!) break;
-      from -= strides[axis]! * dims[axis]!;
-      index[axis] = 0;
-    }
-  }
-  return target;
 }
 
 /**

@@ -74,5 +74,5 @@ async function readArray(
     filled += piece.length;
   });
   // An entry that ends within its header has not got that far.
-  return parseNpy(array ?? head, where);
+  return parseNpy(array ?? head, where, checks.signal);
 }

@@ -1,5 +1,6 @@
 import { binding, type CalibrationKind, type NativeCalibration, type NativePatches } from '../native/binding';
 import { calling, finish, threadsFor } from '../native/jobs';
+import { convert } from '../native/tensors';
 import { isFloat32Array } from '../realms';
 import type { FloatArray, JobOptions, LayerInput } from '../types';
 
@@ -67,7 +68,10 @@ export class Calibration {
     // The addon takes both in the same precision.
     else if (isFloat32Array(rows) === isFloat32Array(targetRows))
       await finish(() => this.native.add(rows, targetRows), signal);
-    else await this.add(Float64Array.from(rows), Float64Array.from(targetRows), signal);
+    else {
+      const [own, target] = [await wide(rows, signal), await wide(targetRows, signal)];
+      await finish(() => this.native.add(own, target), signal);
+    }
   }
 
   /** Adds the patches of a tensor to every group. Rejects as `add`, and with ERR_VERTEXQ_CALIBRATION where shape and attributes do not fit. */
@@ -84,6 +88,9 @@ export class Calibration {
     );
   }
 }
+
+const wide = async (values: FloatArray, signal: AbortSignal | undefined) =>
+  isFloat32Array(values) ? (await convert(values, 'F32', 'F64', signal)).data : values;
 
 /** The calibration and held-out data of a layer's input; null where it has none. */
 export interface LayerData {

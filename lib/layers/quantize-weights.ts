@@ -1,6 +1,7 @@
 import { plainMethod, traitsOf } from '../methods';
 import { binding, type NativeFloat, type NativeQuantized } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
+import { valuesNow } from '../native/tensors';
 import type { AlphabetKind, MethodSettings, RankRule } from '../options';
 import type { FloatArray, JobOptions, LayerReport, Method, QuantizedLayer } from '../types';
 import type { Calibration } from './calibration';
@@ -90,7 +91,7 @@ export function quantizedLayer(
     levels,
     outFeatures,
     inFeatures,
-    dequantize: () => dequantize(codes, scales, zeroPoints, outFeatures, inFeatures, groupSize),
+    dequantize: () => valuesNow({ codes, scales, zeroPoints, groupSize, outFeatures, inFeatures }),
     report,
   };
 }
@@ -140,26 +141,4 @@ async function run(
     options.signal,
     onProgress && ((finished, total) => onProgress({ stage: 'quantize', done: finished, total })),
   );
-}
-
-/** value = (code − zeroPoint)·scale, computed in float64 and rounded once to float32. */
-export function dequantize(
-  codes: Int8Array,
-  scales: Float32Array,
-  zeroPoints: Float32Array | null,
-  outFeatures: number,
-  inFeatures: number,
-  groupSize: number,
-): Float32Array {
-  const values = new Float32Array(outFeatures * inFeatures);
-  const groups = Math.ceil(inFeatures / groupSize);
-  for (let neuron = 0; neuron < outFeatures; neuron++)
-    for (let group = 0; group < groups; group++) {
-      const scale = scales[neuron * groups + group]!;
-      const zeroPoint = zeroPoints?.[neuron * groups + group] ?? 0;
-      const end = neuron * inFeatures + Math.min((group + 1) * groupSize, inFeatures);
-      for (let i = neuron * inFeatures + group * groupSize; i < end; i++)
-        values[i] = (codes[i]! - zeroPoint) * scale;
-    }
-  return values;
 }

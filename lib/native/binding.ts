@@ -123,6 +123,67 @@ export interface NativePacking {
   zeroShift: 0 | -1;
 }
 
+/** Numbers of any type that tensors have. */
+export type NativeNumber = NativeFloat | 'I8' | 'I16' | 'I32' | 'I64' | 'U8' | 'U16' | 'U32' | 'U64';
+
+/** `now`: at once, on the caller's thread; else a job. */
+export interface NativeWay {
+  threads: number;
+  now?: true;
+}
+
+/** Codes and what makes values of them. */
+export interface NativeCodes {
+  input: Int8Array;
+  stepValues: Float32Array;
+  zeroValues: Float32Array | null;
+  rows: number;
+  cols: number;
+  groupSize: number;
+}
+
+export interface NativeConversion extends NativeWay {
+  input: ArrayBufferView;
+  output: ArrayBufferView;
+  from: NativeNumber;
+  to: NativeFloat | 'I64';
+  count: number;
+}
+
+/** Dimension i of the output is dimension order[i] of the input. Some pieces of the work: from `first` up to before `last`. */
+export interface NativePermutation extends NativeWay {
+  input: ArrayBufferView;
+  output: ArrayBufferView;
+  elementSize: number;
+  dims: readonly number[];
+  order: readonly number[];
+  first: number;
+  last: number;
+}
+
+/** Blocks as MatMulNBits has them. `doubled`: 1 for 2·code + 1 in place of the code. */
+export interface NativeBlocks extends NativeCodes, NativeWay {
+  blockSize: number;
+  bits: number;
+  offset: number;
+  doubled: 0 | 1;
+  codes: Uint8Array;
+  scales: Float32Array;
+  zeroPoints: Uint8Array | null;
+}
+
+/** Rows of integers one behind the other, each filled up to `rowLength`. */
+export interface NativeIntegers extends NativeWay {
+  input: Int8Array;
+  rows: number;
+  cols: number;
+  rowLength: number;
+  fill: Int8Array | null;
+  bits: number;
+  doubled: 0 | 1;
+  output: Uint8Array;
+}
+
 /** Where the addon packs rows of a weight, into memory that nobody touches until the job has ended. */
 export interface NativePacked extends NativePacking {
   rows: number;
@@ -161,11 +222,10 @@ export interface NativeMany extends Pick<
 }
 
 /** Rows whose codes are known. */
-export interface NativeCoded extends NativePacked {
-  input: Int8Array;
-  stepValues: Float32Array;
-  zeroValues: Float32Array | null;
-}
+export interface NativeCoded extends NativePacked, NativeCodes {}
+
+/** A function of the addon that starts a job, or works at once. */
+type Way<Given, Result> = (given: Given) => NativeJob<Result> | Result;
 
 /** The addon's exports (native/addon/addon.cpp). It checks types and lengths; what options mean is checked before it. */
 export interface Binding {
@@ -185,13 +245,13 @@ export interface Binding {
   /** The same of many weights: two numbers of each. */
   roundMany(weights: NativeMany): NativeJob<Float64Array>;
   packRows(rows: NativeCoded): NativeJob<void>;
-  /** Whether all numbers are finite. */
-  widen(numbers: {
-    input: Uint8Array;
-    type: NativeFloat;
-    count: number;
-    output: Float32Array;
-  }): NativeJob<boolean>;
+  /** Whether all results are finite. */
+  convert: Way<NativeConversion, boolean>;
+  /** How many pieces the work falls into. */
+  permute: Way<NativePermutation, number>;
+  dequantize: Way<NativeCodes & NativeWay & { output: Float32Array }, void>;
+  packBlocks: Way<NativeBlocks, void>;
+  packIntegers: Way<NativeIntegers, void>;
   checksum(bytes: { input: Uint8Array }): NativeJob<string>;
   /** Whether this open file is now locked for us, until it is closed or the process ends. */
   lockFile(descriptor: number): boolean;

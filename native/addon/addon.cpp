@@ -11,6 +11,7 @@
 #include "layer_jobs.h"
 #include "linalg/blas.h"
 #include "parallel/thread_pool.h"
+#include "tensor_jobs.h"
 #ifdef VERTEXQ_FAULTS
 #include "faults/fault_allocator.h"
 #endif
@@ -66,7 +67,11 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("roundRows", Napi::Function::New<guarded<roundRows>>(env, "roundRows"));
   exports.Set("roundMany", Napi::Function::New<guarded<roundMany>>(env, "roundMany"));
   exports.Set("packRows", Napi::Function::New<guarded<packRows>>(env, "packRows"));
-  exports.Set("widen", Napi::Function::New<guarded<widenNumbers>>(env, "widen"));
+  exports.Set("convert", Napi::Function::New<guarded<convertNumbers>>(env, "convert"));
+  exports.Set("permute", Napi::Function::New<guarded<permuteTensor>>(env, "permute"));
+  exports.Set("dequantize", Napi::Function::New<guarded<dequantizeRows>>(env, "dequantize"));
+  exports.Set("packBlocks", Napi::Function::New<guarded<packBlocksOf>>(env, "packBlocks"));
+  exports.Set("packIntegers", Napi::Function::New<guarded<packIntegersOf>>(env, "packIntegers"));
   exports.Set("checksum", Napi::Function::New<guarded<checksumOf>>(env, "checksum"));
   exports.Set("lockFile", Napi::Function::New<guarded<lockFile>>(env, "lockFile"));
   exports.Set("blasInfo", Napi::Function::New<guarded<blasInfo>>(env, "blasInfo"));

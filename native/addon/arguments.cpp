@@ -126,7 +126,7 @@ std::vector<float> Arguments::floats(const char* name) const {
   return std::move(floats.single);
 }
 
-std::vector<std::int64_t> Arguments::integers(const char* name) const {
+std::vector<std::int64_t> Arguments::integers(const char* name, std::int64_t most) const {
   const Napi::Value value = get(name);
   if (!value.IsArray()) throw expected(object_.Env(), name, "an array of whole numbers");
   const auto array = value.As<Napi::Array>();
@@ -134,12 +134,14 @@ std::vector<std::int64_t> Arguments::integers(const char* name) const {
   for (std::uint32_t i = 0; i < array.Length(); ++i) {
     const Napi::Value entry = array.Get(i);
     const double number = entry.IsNumber() ? entry.As<Napi::Number>().DoubleValue() : std::nan("");
-    if (!(std::abs(number) <= static_cast<double>(kMaxFeatures)) || number != std::floor(number))
+    if (!(std::abs(number) <= static_cast<double>(most)) || number != std::floor(number))
       throw expected(object_.Env(), name, "an array of whole numbers");
     numbers.push_back(static_cast<std::int64_t>(number));
   }
   return numbers;
 }
+
+bool Arguments::atOnce() const { return atOnce_ = has("now"); }
 
 Bytes Arguments::bytes(const char* name, std::size_t least, std::size_t alignment) const {
   return take(name, least, alignment, false);
@@ -158,9 +160,10 @@ Bytes Arguments::take(const char* name, std::size_t least, std::size_t alignment
   if (reinterpret_cast<std::uintptr_t>(lies.data) % alignment != 0)
     throw expected(object_.Env(), name, "at an address that is a multiple of " + std::to_string(alignment));
   Taken taken{value, lies, {name, static_cast<std::uint32_t>(taken_.size()), nullptr, lies.size, isWritten}};
-  if (!isShared) taken.copy.bytes.reset(new unsigned char[lies.size]);
+  const bool inPlace = isShared || atOnce_;
+  if (!inPlace) taken.copy.bytes.reset(new unsigned char[lies.size]);
   taken_.push_back(std::move(taken));
-  return {isShared ? lies.data : taken_.back().copy.bytes.get(), lies.size};
+  return {inPlace ? lies.data : taken_.back().copy.bytes.get(), lies.size};
 }
 
 HeldMemory Arguments::hold() const {

@@ -64,11 +64,13 @@ class Arguments {
   std::vector<double> doubles(const char* name, std::size_t length) const;
   /** A copy of a Float32Array. */
   std::vector<float> floats(const char* name) const;
-  /** An array of whole numbers. */
-  std::vector<std::int64_t> integers(const char* name) const;
+  /** An array of whole numbers of at most `most` in magnitude. */
+  std::vector<std::int64_t> integers(const char* name, std::int64_t most = kMaxFeatures) const;
 
   /** The bytes that a job reads of a typed array of at least `least` of them, on a multiple of `alignment`: its hold() makes them stay. */
   Bytes bytes(const char* name, std::size_t least, std::size_t alignment = 1) const;
+  /** Whether the work is done before the call returns, as the member "now" says: then it is done where any memory lies. To be asked first. */
+  bool atOnce() const;
   /** The same of one that it writes to. */
   Bytes room(const char* name, std::size_t least, std::size_t alignment = 1) const;
   /**
@@ -108,6 +110,7 @@ class Arguments {
   Napi::Object object_;
   mutable std::vector<std::pair<std::string, Napi::Value>> read_;
   mutable std::vector<Taken> taken_;
+  mutable bool atOnce_ = false;
 };
 
 /** Floating-point numbers copied out of a typed array in their own precision: one of the two is empty. */

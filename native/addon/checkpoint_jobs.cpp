@@ -19,6 +19,7 @@
 #include "checkpoint/tensor_rows.h"
 #include "job.h"
 #include "parallel/thread_pool.h"
+#include "tensor_jobs.h"
 #include "tensors/bit_packing.h"
 
 namespace vertexq::addon {
@@ -201,41 +202,10 @@ Napi::Value roundMany(const Napi::CallbackInfo& info) {
 Napi::Value packRows(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   const Job job = jobOf(info, given);
-  const std::size_t groups = groupsOf(job.cols, job.alphabet.groupSize);
-  const auto floats = [&](const char* name) {
-    return reinterpret_cast<const float*>(
-        given.bytes(name, product(info.Env(), {job.rows, groups, sizeof(float)}), alignof(float)).data);
-  };
-  const CodedRows coded{
-      reinterpret_cast<const std::int8_t*>(given.bytes("input", product(info.Env(), {job.rows, job.cols})).data),
-      floats("stepValues"),
-      given.has("zeroValues") ? floats("zeroValues") : nullptr,
-      job.rows,
-      job.cols,
-      job.alphabet.groupSize};
+  const CodedRows coded = codedRows(info, given);
   return startJob(
       info.Env(), [job, coded](JobControl& control) { vertexq::packRows(coded, job.to, job.threads, control); },
       [](Napi::Env env) { return env.Undefined(); }, given.hold());
-}
-
-Napi::Value widenNumbers(const Napi::CallbackInfo& info) {
-  const Arguments given(info);
-  const NumberType type = typeOf(given, "type");
-  const std::size_t count = sizeOf(given, "count", 0, std::int64_t{1} << 40);
-  const Bytes input = given.bytes("input", count * bytesOf(type));
-  auto* output = reinterpret_cast<float*>(given.room("output", count * sizeof(float), alignof(float)).data);
-  auto finite = std::make_shared<bool>(true);
-  return startJob(
-      info.Env(),
-      [=](JobControl& control) {
-        constexpr std::size_t piece = std::size_t{1} << 20;
-        for (std::size_t i = 0; i < count; i += piece) {
-          control.checkpoint();
-          const std::size_t length = std::min(piece, count - i);
-          *finite = widen(type, input.data + i * bytesOf(type), length, output + i) && *finite;
-        }
-      },
-      [finite](Napi::Env env) { return Napi::Boolean::New(env, *finite); }, given.hold());
 }
 
 Napi::Value checksumOf(const Napi::CallbackInfo& info) {

@@ -21,9 +21,6 @@ Napi::Value roundMany(const Napi::CallbackInfo& info);
 /** packRows({ input (codes), stepValues, zeroValues?, rows, cols, groupSize, threads, ...packed }): a job. */
 Napi::Value packRows(const Napi::CallbackInfo& info);
 
-/** widen({ input, type, count, output }): a job with whether all numbers are finite; output is a Float32Array. */
-Napi::Value widenNumbers(const Napi::CallbackInfo& info);
-
 /** checksum({ input }): a job with the XXH64 of all bytes in hexadecimal. */
 Napi::Value checksumOf(const Napi::CallbackInfo& info);
 

@@ -38,7 +38,10 @@ void compare(std::size_t bytes, const std::vector<std::size_t>& dims, const std:
   for (const unsigned threads : {1u, 3u}) {
     std::vector<unsigned char> shifted(count + 1), to(count + 2, 0xaa);
     std::copy(from.begin(), from.end(), shifted.begin() + 1);
-    permute(bytes, shifted.data() + 1, dims, order, to.data() + 1, threads, JobControl());
+    const Permutation permutation(bytes, dims, order);
+    const std::size_t half = permutation.pieces() / 2;
+    permutation.run(shifted.data() + 1, to.data() + 1, half, permutation.pieces() + 5, threads, JobControl());
+    permutation.run(shifted.data() + 1, to.data() + 1, 0, half, threads, JobControl());
     CHECK(std::equal(expected.begin(), expected.end(), to.begin() + 1));
     CHECK(to.front() == 0xaa);
     CHECK(to.back() == 0xaa);
@@ -72,7 +75,7 @@ TEST_CASE("a task that is cancelled stops") {
   std::vector<float> from(1000 * 1000), to(from.size());
   JobControl control;
   control.cancel();
-  CHECK_THROWS_AS(permute(4, from.data(), {1000, 1000}, {1, 0}, to.data(), 2, control), Cancelled);
+  CHECK_THROWS_AS(Permutation(4, {1000, 1000}, {1, 0}).run(from.data(), to.data(), 0, 1000, 2, control), Cancelled);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { floatToHalf } from '../../lib/formats/half';
+import { floatToHalf } from '../numbers';
 import type { FloatDtype } from '../../lib/formats/safetensors/dtypes';
 import { layoutOf, type TensorSpec } from '../../lib/formats/safetensors/layout';
 

@@ -1,5 +1,5 @@
 import { openCheckpoint } from '../../lib/formats/safetensors/checkpoint';
-import { halfToFloat } from '../../lib/formats/half';
+import { halfToFloat } from '../numbers';
 
 // Readers of the packed formats, written from their specifications, bit by bit.
 

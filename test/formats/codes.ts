@@ -55,3 +55,19 @@ export function codesOf(
     inFeatures,
   };
 }
+
+/** A layer's values, one by one: (code − zeroPoint)·scale, rounded once. */
+export function plainValues({
+  codes,
+  scales,
+  zeroPoints,
+  outFeatures,
+  inFeatures,
+  groupSize,
+}: Codes): Float32Array {
+  const groups = Math.ceil(inFeatures / groupSize);
+  return Float32Array.from({ length: outFeatures * inFeatures }, (_, i) => {
+    const group = Math.floor(i / inFeatures) * groups + Math.floor((i % inFeatures) / groupSize);
+    return (codes[i]! - (zeroPoints?.[group] ?? 0)) * scales[group]!;
+  });
+}

@@ -16,7 +16,7 @@ import {
   type NodeProto,
   type TensorProto,
 } from '../../lib/models/onnx/onnx_pb';
-import { transposed } from '../../lib/models/onnx/tensor';
+import { transposed } from '../numbers';
 import type { Feeds } from '../../lib/models/types';
 import {
   difference,

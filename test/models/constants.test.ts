@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import test from 'ava';
 import { inspectModel, quantizeLayer, quantizeModel } from '../../lib/index';
-import { bfloatToFloat, floatToBfloat, floatToHalf, halfToFloat } from '../../lib/formats/half';
+import { bfloatToFloat, floatToBfloat, floatToHalf, halfToFloat } from '../numbers';
 import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
 import {
   TensorProto_DataType as DataType,
@@ -9,7 +9,7 @@ import {
   type ModelProto,
   type NodeProto,
 } from '../../lib/models/onnx/onnx_pb';
-import { transposed } from '../../lib/models/onnx/tensor';
+import { transposed } from '../numbers';
 import { difference, feed, files, float, inFloat, network, random, readBack, run } from './networks';
 
 const formats = ['float', 'qdq', 'matmulnbits'] as const;

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { quantizeModel } from '../../lib/index';
-import { floatToHalf, halfToFloat } from '../../lib/formats/half';
+import { floatToHalf, halfToFloat } from '../numbers';
 import { node, tensor } from '../../lib/models/onnx/make';
 import { TensorProto_DataType as DataType } from '../../lib/models/onnx/onnx_pb';
 import { feed, files, float, inFloat, network, random, run } from './networks';

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { inspectModel, quantizeModel } from '../../lib/index';
 import { inspectionTable } from '../../lib/reports/table';
-import { floatToHalf } from '../../lib/formats/half';
+import { floatToHalf } from '../numbers';
 import { Graph, withSubgraphs } from '../../lib/models/onnx/graph';
 import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
 import {

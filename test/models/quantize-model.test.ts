@@ -1,6 +1,6 @@
 import test from 'ava';
 import { quantizeLayer, quantizeModel } from '../../lib/index';
-import { transposed } from '../../lib/models/onnx/tensor';
+import { transposed } from '../numbers';
 import type { ModelOptions } from '../../lib/models/types';
 import { difference, files, inFloat, readBack, run } from './networks';
 import { cases, plainWeights, type Case, type Weights } from './weight-cases';

@@ -16,7 +16,7 @@ import {
   type ModelProto,
   type TensorProto,
 } from '../../lib/models/onnx/onnx_pb';
-import { transposed } from '../../lib/models/onnx/tensor';
+import { transposed } from '../numbers';
 import {
   bytesOf,
   difference,

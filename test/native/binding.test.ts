@@ -69,7 +69,7 @@ test('trust 27: getters that answer otherwise, shrink or transfer what was given
       console.log(await told(() => a.packRows({ ...rows, codes, input: new Int8Array(256), get stepValues() { codes.buffer.transfer?.() ?? structuredClone(codes, { transfer: [codes.buffer] }); return new Float32Array(32); } })));
       const types = { codes: new DataView(new ArrayBuffer(128)), scales: new SharedArrayBuffer(128), input: {}, threads: 1n, grid: Symbol() };
       for (const [name, value] of Object.entries(types)) console.log(await told(() => a.roundRows({ ...rows, codes: new Uint8Array(128), [name]: value })));
-      console.log(await told(() => a.widen({ input: new Uint8Array(8), type: 'F32', count: 2, output: new Uint8Array(16).subarray(1, 9) })));`,
+      console.log(await told(() => a.dequantize({ input: new Int8Array(2), stepValues: new Float32Array(1), rows: 1, cols: 2, groupSize: 2, threads: 1, output: new Uint8Array(16).subarray(1, 9) })));`,
     ),
     ['done 1', 'TypeError', 'done', ...Array<string>(7).fill('TypeError')].join('\n'),
   );

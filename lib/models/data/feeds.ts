@@ -51,14 +51,16 @@ export function requireNames(
  * Checks one feed: every input there that vertexq does not fill, and no other, each of the right type and shape, all with as many
  * samples.
  */
-export function pieceOf(
+export async function pieceOf(
   given: ReadonlyMap<string, unknown>,
   inputs: readonly ModelInput[],
   where: string,
-): Piece {
+  signal?: AbortSignal,
+): Promise<Piece> {
   const wanted = requireNames([...given.keys()], inputs, where);
   const tensors = new Map<string, CheckedTensor>();
-  for (const input of wanted) tensors.set(input.name, checkTensor(given.get(input.name), input, where));
+  for (const input of wanted)
+    tensors.set(input.name, await checkTensor(given.get(input.name), input, where, signal));
   return countedPiece(tensors, inputs, where);
 }
 
@@ -102,18 +104,19 @@ const maxStacked = 1_000_000;
  * Checks data in one piece, as `pieceOf`, or a stack of samples: each as the network takes it, along a dimension in front that the
  * network's input does not have. Inputs that are not stacked have their samples along their own axis, or belong to all.
  */
-export function piecesOf(
+export async function piecesOf(
   given: ReadonlyMap<string, unknown>,
   inputs: readonly ModelInput[],
   where: string,
-): Piece[] {
+  signal?: AbortSignal,
+): Promise<Piece[]> {
   const stacked = new Set(
     inputs.filter(({ name, dims }) => {
       const own = (given.get(name) as { dims?: unknown } | null | undefined)?.dims;
       return dims !== null && Array.isArray(own) && own.length === dims.length + 1;
     }),
   );
-  if (stacked.size === 0) return [pieceOf(given, inputs, where)];
+  if (stacked.size === 0) return [await pieceOf(given, inputs, where, signal)];
   // The dimension in front counts.
   const inStack = inputs.map((input): ModelInput => {
     if (stacked.has(input)) return { ...input, dims: [null, ...input.dims!], batchAxis: 0 };
@@ -124,7 +127,7 @@ export function piecesOf(
       batchAxis: null,
     };
   });
-  const { tensors, samples: stack } = pieceOf(given, inStack, where);
+  const { tensors, samples: stack } = await pieceOf(given, inStack, where, signal);
   if (stack > maxStacked)
     throw calibrationError(where, `has ${stack} stacked samples, more than ${maxStacked}: give fewer`);
   const sampleAt = (input: ModelInput, tensor: CheckedTensor, index: number): CheckedTensor => {

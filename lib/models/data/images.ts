@@ -69,7 +69,7 @@ export async function readImages(
   let bytes = 0;
   for (const path of paths) {
     signal?.throwIfAborted();
-    const tensor = checkTensor(await readImage(sharp, path, plan, signal), plan.input, path);
+    const tensor = await checkTensor(await readImage(sharp, path, plan, signal), plan.input, path, signal);
     bytes += (tensor.data as Float32Array).byteLength;
     requireMemory(bytes, 'the images');
     pieces.push({ tensors: new Map([[plan.input.name, tensor]]), samples: 1 });

@@ -29,11 +29,11 @@ export async function readPieces(
   enter(null);
   await forEachLine(
     path,
-    (line, where, number) => {
+    async (line, where, number) => {
       if (lines++ === maxLines)
         throw calibrationError(path, `has more than ${maxLines} samples: put them into an .npz file`);
       enter([0, number]);
-      const piece = pieceOfLine(line, inputs, where);
+      const piece = await pieceOfLine(line, inputs, where);
       enter(null);
       pieces.push(piece);
       bytes += bytesOf(piece);
@@ -46,7 +46,7 @@ export async function readPieces(
   part(pieces);
 }
 
-function pieceOfLine(line: string, inputs: readonly ModelInput[], where: string): Piece {
+function pieceOfLine(line: string, inputs: readonly ModelInput[], where: string): Promise<Piece> {
   const value = parseLine(line, where);
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw calibrationError(where, `should be an object, {"input name": tensor}, not ${describe(value)}`);

@@ -13,12 +13,12 @@ const maxLine = 2 ** 28;
  */
 export async function forEachLine(
   path: string,
-  use: (line: string, where: string, number: number) => void,
+  use: (line: string, where: string, number: number) => void | Promise<void>,
   signal?: AbortSignal,
 ): Promise<void> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let number = 0;
-  const end = (parts: Uint8Array[]) => {
+  const end = async (parts: Uint8Array[]) => {
     const where = `${path}, line ${++number}`;
     let line: string;
     try {
@@ -26,7 +26,7 @@ export async function forEachLine(
     } catch (cause) {
       throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `${where}: is no UTF-8 text`, { cause });
     }
-    if (line.trim() !== '') use(line.endsWith('\r') ? line.slice(0, -1) : line, where, number);
+    if (line.trim() !== '') await use(line.endsWith('\r') ? line.slice(0, -1) : line, where, number);
   };
   await InputFile.with(path, async (file) => {
     let parts: Uint8Array[] = [];
@@ -37,7 +37,7 @@ export async function forEachLine(
       await file.fill(bytes, position);
       let begin = 0;
       for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, begin)) {
-        end([...parts, bytes.subarray(begin, at)]);
+        await end([...parts, bytes.subarray(begin, at)]);
         parts = [];
         length = 0;
         begin = at + 1;
@@ -50,7 +50,7 @@ export async function forEachLine(
           `is longer than ${maxLine} bytes: a sample a line`,
         );
     }
-    if (parts.length > 0) end(parts);
+    if (parts.length > 0) await end(parts);
   });
 }
 

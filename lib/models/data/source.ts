@@ -55,7 +55,7 @@ export async function readData(
     throw new TypeError(`${expected}, not an asynchronous iterable: collect it into an array first`);
   if (!(Symbol.iterator in data))
     return {
-      pieces: groupedByShape(piecesOf(entriesOf(data, expected), inputs, where), null),
+      pieces: groupedByShape(await piecesOf(entriesOf(data, expected), inputs, where, options.signal), null),
       kind: 'tensors',
       asGiven: false,
       padding: null,
@@ -66,9 +66,8 @@ export async function readData(
     const place = `${where}[${pieces.length}]`;
     if (pieces.length === maxFeeds)
       throw new RangeError(`"${where}" has more than ${maxFeeds} feeds: put several samples into a feed`);
-    pieces.push(
-      pieceOf(entriesOf(feeds, `Expected "${place}" to be feeds (input name → tensor)`), inputs, place),
-    );
+    const entries = entriesOf(feeds, `Expected "${place}" to be feeds (input name → tensor)`);
+    pieces.push(await pieceOf(entries, inputs, place, options.signal));
   }
   if (pieces.length === 0) throw new RangeError(`${expected}: it is empty`);
   return { pieces, kind: 'tensors', asGiven: true, padding: null };

@@ -1,8 +1,10 @@
-import { floatToHalf } from '../../formats/half';
 import { VertexqError } from '../../errors';
 import type { NpyData } from '../../formats/npy';
 import { elementCount } from '../../formats/npy-header';
+import { convert as converted } from '../../native/tensors';
 import { describe } from '../../options/messages';
+import type { FloatArray } from '../../types';
+import { indexWhere } from '../../yielding';
 
 /** An input of a network, as its graph declares it. */
 export interface ModelInput {
@@ -51,9 +53,14 @@ export function calibrationError(where: string, message: string): VertexqError {
 
 /**
  * Checks `value` against the input that it is for and converts float64 to float32, int32 to int64, and either float type to
- * float16. Throws a TypeError where it is no tensor, ERR_VERTEXQ_CALIBRATION where it does not fit the input.
+ * float16. Rejects with a TypeError where it is no tensor, ERR_VERTEXQ_CALIBRATION where it does not fit the input.
  */
-export function checkTensor(value: unknown, input: ModelInput, where: string): CheckedTensor {
+export async function checkTensor(
+  value: unknown,
+  input: ModelInput,
+  where: string,
+  signal?: AbortSignal,
+): Promise<CheckedTensor> {
   const what = `the input ${describe(input.name)}`;
   if (input.type === 'unknown')
     throw new VertexqError(
@@ -68,7 +75,7 @@ export function checkTensor(value: unknown, input: ModelInput, where: string): C
       `${what} has the dims [${dims.join(', ')}], so its data should have ${elementCount(dims)} elements, not ${tensor.data.length}`,
     );
   requireDims(dims, input, where);
-  return convert(tensor, input, where);
+  return convert(tensor, input, where, signal);
 }
 
 /** Throws ERR_VERTEXQ_CALIBRATION where a tensor of these dims does not fit the input. */
@@ -187,23 +194,38 @@ function requireConvertible(type: string, { name, type: wanted }: ModelInput, wh
   throw calibrationError(where, `the input ${describe(name)} should be ${wanted}, not ${type}${numpy}`);
 }
 
-function convert(tensor: CheckedTensor, input: ModelInput, where: string): CheckedTensor {
-  const { data, dims, type } = tensor;
+async function convert(
+  tensor: CheckedTensor,
+  input: ModelInput,
+  where: string,
+  signal: AbortSignal | undefined,
+): Promise<CheckedTensor> {
+  const { dims, type } = tensor;
   const { type: wanted } = input;
   if (type === wanted) return tensor;
   requireConvertible(type, input, where);
-  if (wanted === 'int64') return { data: BigInt64Array.from(data as Int32Array, BigInt), dims, type: wanted };
-  const numbers = data as Float32Array | Float64Array;
-  const largest = wanted === 'float16' ? 65504 : 3.4028234663852886e38;
-  const lost = numbers.findIndex((number) => Math.abs(number) > largest && Number.isFinite(number));
+  const given = tensor.data as Int32Array | Float32Array | Float64Array;
+  if (wanted === 'int64')
+    return { data: (await converted(given, 'I32', 'I64', signal)).data, dims, type: wanted };
+  const to = wanted === 'float16' ? 'F16' : 'F32';
+  const { data, finite } = await converted(given, type === 'float64' ? 'F64' : 'F32', to, signal);
+  if (!finite) await requireFitting(given as FloatArray, input, where, signal);
+  return { data, dims, type: wanted };
+}
+
+/** Rejects with ERR_VERTEXQ_CALIBRATION at a number that is finite and would not be in the type of the input. */
+async function requireFitting(
+  numbers: FloatArray,
+  { name, type }: ModelInput,
+  where: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const largest = type === 'float16' ? 65504 : 3.4028234663852886e38;
+  const isLost = (number: number) => Math.abs(number) > largest && Number.isFinite(number);
+  const lost = await indexWhere(numbers, isLost, signal);
   if (lost >= 0)
     throw calibrationError(
       where,
-      `the input ${describe(input.name)} has ${numbers[lost]} at ${lost}, which does not fit ${wanted}`,
+      `the input ${describe(name)} has ${numbers[lost]} at ${lost}, which does not fit ${type}`,
     );
-  return {
-    data: wanted === 'float16' ? floatToHalf(numbers) : Float32Array.from(numbers),
-    dims,
-    type: wanted,
-  };
 }

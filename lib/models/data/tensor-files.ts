@@ -34,14 +34,20 @@ export async function readTensorFile(
     },
     signal,
   };
-  if (/\.npz$/i.test(path)) return piecesOf(await readNpz(path, checks), inputs, path);
-  if (/\.safetensors$/i.test(path)) return piecesOf(await readSafetensors(path, checks), inputs, path);
-  if (/\.npy$/i.test(path)) return readSingle(path, inputs);
+  if (/\.npz$/i.test(path)) return piecesOf(await readNpz(path, checks), inputs, path, signal);
+  if (/\.safetensors$/i.test(path))
+    return piecesOf(await readSafetensors(path, checks), inputs, path, signal);
+  if (/\.npy$/i.test(path)) return readSingle(path, inputs, signal);
   return readLines(path, inputs, signal);
 }
 
-async function readSingle(path: string, inputs: readonly ModelInput[]): Promise<Piece[]> {
-  if (inputs.length === 1) return piecesOf(new Map([[inputs[0]!.name, await readNpy(path)]]), inputs, path);
+async function readSingle(
+  path: string,
+  inputs: readonly ModelInput[],
+  signal: AbortSignal | undefined,
+): Promise<Piece[]> {
+  if (inputs.length === 1)
+    return piecesOf(new Map([[inputs[0]!.name, await readNpy(path, signal)]]), inputs, path, signal);
   throw calibrationError(
     path,
     `a .npy file holds one array, and the network has the inputs ${listNames(inputs)}: put them into a .npz file by name`,

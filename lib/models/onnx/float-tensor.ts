@@ -1,42 +1,63 @@
 import { create } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
-import { floatToBfloat, floatToHalf } from '../../formats/half';
+import type { NativeFloat } from '../../native/binding';
+import { convert, convertNow } from '../../native/tensors';
+import { isFloat32Array } from '../../realms';
 import type { FloatArray } from '../../types';
 import { typeNameOf } from './element-types';
 import { TensorProto_DataType as DataType, TensorProtoSchema, type TensorProto } from './onnx_pb';
-import { isFloat32Array, isFloat64Array } from '../../realms';
 
-/** Values as `raw_data` of a floating-point type, rounded to it. */
-export function floatsAs(type: number, values: FloatArray): Float32Array | Float64Array | Uint16Array {
-  switch (type as DataType) {
-    case DataType.FLOAT:
-      return isFloat32Array(values) ? values : Float32Array.from(values);
-    case DataType.DOUBLE:
-      return isFloat64Array(values) ? values : Float64Array.from(values);
-    case DataType.FLOAT16:
-      return floatToHalf(values);
-    case DataType.BFLOAT16:
-      return floatToBfloat(values);
-    default:
-      throw new VertexqError(
-        'ERR_VERTEXQ_UNSUPPORTED',
-        `expected a floating-point type, not ${typeNameOf(type)}`,
-      );
-  }
+const types: Partial<Record<DataType, NativeFloat>> = {
+  [DataType.FLOAT]: 'F32',
+  [DataType.DOUBLE]: 'F64',
+  [DataType.FLOAT16]: 'F16',
+  [DataType.BFLOAT16]: 'BF16',
+};
+
+/** Float types, as ONNX calls them, as the addon does. Throws ERR_VERTEXQ_UNSUPPORTED at others. */
+export function nativeType(type: number): NativeFloat {
+  const found = types[type as DataType];
+  if (found) return found;
+  throw new VertexqError(
+    'ERR_VERTEXQ_UNSUPPORTED',
+    `expected a floating-point type, not ${typeNameOf(type)}`,
+  );
 }
 
-/** A tensor of a floating-point type. */
+const typeOf = (values: FloatArray) => (isFloat32Array(values) ? 'F32' : 'F64');
+
+/** A tensor of a floating-point type, with values rounded to it; and whether they all are finite. Rejects with the signal's reason. */
+export async function roundedTensor(
+  name: string,
+  dims: readonly number[],
+  type: number,
+  values: FloatArray,
+  signal?: AbortSignal,
+): Promise<{ tensor: TensorProto; finite: boolean }> {
+  const to = nativeType(type);
+  const { data, finite } =
+    to === typeOf(values)
+      ? { data: values, finite: true }
+      : await convert(values, typeOf(values), to, signal);
+  return { tensor: tensorOf(name, dims, type, data), finite };
+}
+
+/** A tensor of a floating-point type, made at once: of a few numbers. */
 export function floatTensor(
   name: string,
   dims: readonly number[],
   type: number,
   values: FloatArray,
 ): TensorProto {
-  const data = floatsAs(type, values);
+  const to = nativeType(type);
+  return tensorOf(name, dims, type, to === typeOf(values) ? values : convertNow(values, typeOf(values), to));
+}
+
+function tensorOf(name: string, dims: readonly number[], type: number, data: ArrayBufferView): TensorProto {
   return create(TensorProtoSchema, {
     name,
     dims: dims.map(BigInt),
     dataType: type,
-    rawData: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    rawData: new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength),
   });
 }

@@ -9,6 +9,7 @@ import {
 import type { Scope } from './scope';
 import { dimsOf } from './tensor';
 import type { Weights } from './weights';
+import { inParts } from '../../yielding';
 
 // Weights that a network computes from constants (weight norm, fused projections, gates in another order) are computed here when they are
 // needed: what comes out is known, and small, before anything is.
@@ -16,7 +17,7 @@ import type { Weights } from './weights';
 /** A value that depends on float32 constants alone. */
 interface Value {
   dims: readonly number[];
-  values: (weights: Weights) => Promise<Float32Array>;
+  values: (weights: Weights, signal?: AbortSignal) => Promise<Float32Array>;
 }
 
 /** A constant that is computed, as a tensor without data. */
@@ -94,7 +95,7 @@ class Folding {
       this.sources.add(stored);
       return {
         dims: dimsOf(stored),
-        values: async (weights) => (await weights.floats(stored)) as Float32Array,
+        values: async (weights, signal) => (await weights.floats(stored, signal)) as Float32Array,
       };
     }
     if (!node || !isStandard(node) || !Object.hasOwn(operators, node.opType)) return undefined;
@@ -158,34 +159,51 @@ function axesOf(axes: readonly number[], rank: number): number[] | undefined {
 }
 
 /** For each element of `dims` in order, the place that strides lead to. */
-function walk(
+async function walk(
   dims: readonly number[],
   strides: readonly number[],
   visit: (place: number, i: number) => void,
-): void {
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const at = dims.map(() => 0);
-  const total = count(dims);
-  for (let i = 0, place = 0; i < total; i++) {
-    visit(place, i);
-    for (let axis = dims.length - 1; axis >= 0; axis--) {
-      place += strides[axis]!;
-      if (++at[axis]! < dims[axis]!) break;
-      place -= strides[axis]! * dims[axis]!;
-      at[axis] = 0;
+  let place = 0;
+  const part = (begin: number, end: number) => {
+    for (let i = begin; i < end; i++) {
+      visit(place, i);
+      for (let axis = dims.length - 1; axis >= 0; axis--) {
+        place += strides[axis]!;
+        if (++at[axis]! < dims[axis]!) break;
+        place -= strides[axis]! * dims[axis]!;
+        at[axis] = 0;
+      }
     }
-  }
+  };
+  await inParts(count(dims), part, signal);
 }
 
 /** A view of another value's numbers. */
 function viewed(of: Value, dims: readonly number[], strides: readonly number[], offset = 0): Value {
   return {
     dims,
-    values: async (weights) => {
-      const [from, to] = [await of.values(weights), new Float32Array(count(dims))];
-      walk(dims, strides, (place, i) => (to[i] = from[offset + place]!));
+    values: async (weights, signal) => {
+      const [from, to] = [await of.values(weights, signal), new Float32Array(count(dims))];
+      await walk(dims, strides, (place, i) => (to[i] = from[offset + place]!), signal);
       return to;
     },
   };
+}
+
+/** Changes numbers where they are. */
+async function mapped(
+  values: Float32Array,
+  compute: (value: number, i: number) => number,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  const part = (begin: number, end: number) => {
+    for (let i = begin; i < end; i++) values[i] = compute(values[i]!, i);
+  };
+  await inParts(values.length, part, signal);
+  return values;
 }
 
 const reshaped = (of: Value, dims: readonly number[]): Value | undefined =>
@@ -217,18 +235,21 @@ const binary =
       );
     return {
       dims,
-      values: async (weights) => {
-        const to = await spread(a!, left).values(weights);
-        const other = await spread(b!, right).values(weights);
-        for (let i = 0; i < to.length; i++) to[i] = compute(to[i]!, other[i]!);
-        return to;
+      values: async (weights, signal) => {
+        const to = await spread(a!, left).values(weights, signal);
+        const other = await spread(b!, right).values(weights, signal);
+        return mapped(to, (value, i) => compute(value, other[i]!), signal);
       },
     };
   };
 
 const unary =
   (compute: (a: number) => number): Operator =>
-  (_, [a]) => ({ dims: a!.dims, values: async (weights) => (await a!.values(weights)).map(compute) });
+  (_, [a]) => ({
+    dims: a!.dims,
+    // What is read may be the model's own memory.
+    values: async (weights, signal) => mapped((await a!.values(weights, signal)).slice(), compute, signal),
+  });
 
 const reduce =
   (term: (a: number) => number, end: (sum: number, terms: number) => number): Operator =>
@@ -242,10 +263,10 @@ const reduce =
     const terms = count(a!.dims) / count(kept);
     return {
       dims: intAttribute(node, 'keepdims', 1) === 0 ? kept.filter((_, i) => !axes.includes(i)) : kept,
-      values: async (weights) => {
-        const from = await a!.values(weights);
+      values: async (weights, signal) => {
+        const from = await a!.values(weights, signal);
         const sums = new Float64Array(count(kept));
-        walk(a!.dims, strides, (place, i) => (sums[place]! += term(from[i]!)));
+        await walk(a!.dims, strides, (place, i) => (sums[place]! += term(from[i]!)), signal);
         return Float32Array.from(sums, (sum) => end(sum, terms));
       },
     };
@@ -318,11 +339,11 @@ const operators: Record<string, Operator> = {
     );
     return {
       dims,
-      values: async (weights) => {
+      values: async (weights, signal) => {
         const to = new Float32Array(count(dims));
         let before = 0;
         for (const [i, input] of inputs.entries()) {
-          const [from, length] = [await input.values(weights), lengths[i]!];
+          const [from, length] = [await input.values(weights, signal), lengths[i]!];
           for (let at = 0, target = before; at < from.length; at += length, target += row)
             to.set(from.subarray(at, at + length), target);
           before += length;

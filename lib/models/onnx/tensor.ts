@@ -1,5 +1,4 @@
 import { VertexqError } from '../../errors';
-import type { FloatArray } from '../../types';
 import { typeNameOf } from './element-types';
 import {
   TensorProto_DataLocation as DataLocation,
@@ -79,16 +78,4 @@ export function rawOfTyped(tensor: TensorProto): Uint8Array {
         ? Float64Array.from(numbers)
         : Uint16Array.from(numbers);
   return new Uint8Array(values.buffer);
-}
-
-/** The transpose of a row-major rows × cols matrix. */
-export function transposed<Values extends FloatArray>(values: Values, rows: number, cols: number): Values {
-  const result = new (values.constructor as new (length: number) => Values)(values.length);
-  // In squares that the caches hold.
-  const side = 32;
-  for (let top = 0; top < rows; top += side)
-    for (let left = 0; left < cols; left += side)
-      for (let i = top; i < Math.min(top + side, rows); i++)
-        for (let j = left; j < Math.min(left + side, cols); j++) result[j * rows + i] = values[i * cols + j]!;
-  return result;
 }

@@ -1,11 +1,12 @@
 import { clone } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
-import { bfloatToFloat, halfToFloat } from '../../formats/half';
 import { InputFile } from '../../formats/input-file';
+import { convert } from '../../native/tensors';
 import { describe } from '../../options/messages';
 import type { FloatArray } from '../../types';
 import { floatTypes, rawLength, typeNameOf } from './element-types';
 import { externalFile, externalPlace, placeWithin, sha1Of } from './external';
+import { nativeType } from './float-tensor';
 import { recipeOf } from './fold';
 import { tensorsOf } from './graph';
 import {
@@ -92,22 +93,25 @@ export class Weights {
   }
 
   /** The values of a weight: float32, or float64 for DOUBLE. Rejects as `raw`; ERR_VERTEXQ_UNSUPPORTED at other types. */
-  async floats(tensor: TensorProto): Promise<FloatArray> {
+  async floats(tensor: TensorProto, signal?: AbortSignal): Promise<FloatArray> {
     const recipe = recipeOf(tensor);
-    if (recipe) return recipe.values(this);
+    if (recipe) return recipe.values(this, signal);
     const type = tensor.dataType as DataType;
     if (!floatTypes.has(type))
       throw new VertexqError(
         'ERR_VERTEXQ_UNSUPPORTED',
         `tensor "${tensor.name}": expected a floating-point type, not ${typeNameOf(type)}`,
       );
-    const raw = await this.raw(tensor);
+    const place = await this.checked(tensor);
+    const raw = place
+      ? await this.read(place.path, (file) => file.readShared(place.position, place.length))
+      : await this.raw(tensor);
+    if (type === DataType.FLOAT16 || type === DataType.BFLOAT16)
+      return (await convert(raw, nativeType(type), 'F32', signal)).data;
     const bytes = raw.byteOffset % 8 === 0 ? raw : new Uint8Array(raw);
     const { buffer, byteOffset, byteLength } = bytes;
-    if (type === DataType.FLOAT) return new Float32Array(buffer as ArrayBuffer, byteOffset, byteLength / 4);
-    if (type === DataType.DOUBLE) return new Float64Array(buffer as ArrayBuffer, byteOffset, byteLength / 8);
-    const bits = new Uint16Array(buffer, byteOffset, byteLength / 2);
-    return type === DataType.FLOAT16 ? halfToFloat(bits) : bfloatToFloat(bits);
+    if (type === DataType.FLOAT) return new Float32Array(buffer, byteOffset, byteLength / 4);
+    return new Float64Array(buffer, byteOffset, byteLength / 8);
   }
 
   /** The tensor with its data in it; itself where it is there already. */

@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import { halfToFloat } from '../../formats/half';
+import { convert } from '../../native/tensors';
 import { Calibration } from '../../layers/calibration';
 import type { CalibrationKind } from '../../native/binding';
 import type { FloatArray, JobOptions } from '../../types';
@@ -53,8 +53,8 @@ export class RowCapture {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     if (float) this.requirePair(seen, float);
-    const values = floatsOf(seen, this.value);
-    const targets = float && floatsOf(float, this.value);
+    const values = await floatsOf(seen, this.value, signal);
+    const targets = float && (await floatsOf(float, this.value, signal));
     for (const { layer, ...captured } of this.captured.values()) {
       const into = captured[to]!;
       const most = Math.max(1, Math.ceil(share * enoughPatches(layer.inFeatures)));
@@ -85,14 +85,15 @@ export class RowCapture {
 const keyOf = ({ input, inFeatures, groups }: Layer, kind: CalibrationKind) =>
   JSON.stringify([input!.rows, inFeatures, groups, kind]);
 
-function floatsOf({ data, type }: TensorLike, value: string): FloatArray {
+async function floatsOf(
+  { data, type }: TensorLike,
+  value: string,
+  signal: AbortSignal | undefined,
+): Promise<FloatArray> {
   if (type === 'float32') return data as Float32Array;
   if (type === 'float64') return data as Float64Array;
-  if (type === 'float16') {
-    // A Float16Array where the runtime and Node have one.
-    const { buffer, byteOffset, length } = data as Uint16Array;
-    return halfToFloat(new Uint16Array(buffer, byteOffset, length));
-  }
+  // A Float16Array where the runtime and Node have one: the same bytes.
+  if (type === 'float16') return (await convert(data as Uint16Array, 'F16', 'F32', signal)).data;
   throw new VertexqError(
     'ERR_VERTEXQ_UNSUPPORTED',
     `the value "${value}" is ${type}, not of floating-point numbers`,
@@ -124,8 +125,8 @@ async function addRows(
   const geometry = rows.kind === 'patches' ? resolved(rows.geometry, dims) : pointwise;
   await to.addPatches(
     {
-      values: single(values),
-      ...(targets ? { targets: single(targets) } : {}),
+      values: await single(values, signal),
+      ...(targets ? { targets: await single(targets, signal) } : {}),
       // A line along an axis is a patch of one position, with all before the axis for batch and all behind it for space.
       shape: axis === null ? dims : [count(dims.slice(0, axis)), dims[axis]!, count(dims.slice(axis + 1))],
       ...geometry,
@@ -139,7 +140,8 @@ const pointwise = { kernel: [1], strides: [], dilations: [], pads: [] };
 
 const count = (dims: readonly number[]) => dims.reduce((product, dim) => product * dim, 1);
 
-const single = (values: FloatArray) => (isFloat32Array(values) ? values : Float32Array.from(values));
+const single = async (values: FloatArray, signal: AbortSignal | undefined) =>
+  isFloat32Array(values) ? values : (await convert(values, 'F64', 'F32', signal)).data;
 
 /** The axis as an index. A vector is one row, whichever side the weight is on. */
 function axisOf({ axis }: RowsOf & { kind: 'axis' }, rank: number): number {

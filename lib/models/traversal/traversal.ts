@@ -2,13 +2,14 @@ import { located } from '../../errors';
 import { quantizeGroups } from '../../layers/quantize-groups';
 import { calibrationKind, plainMethod } from '../../methods';
 import { threadsFor } from '../../native/jobs';
+import { valuesOf } from '../../native/tensors';
 import type { LayerReport, Progress, QuantizedLayer } from '../../types';
 import type { PreparedCalibration } from '../calibration';
 import { isSeen, type Layer, outerNode, storageOf } from '../layers/layer';
 import { asNodeSees, weightOf } from '../layers/weight-values';
 import { fitOf, layerSettings, type ModelSettings } from '../model-options';
 import type { OpenModel } from '../model-steps';
-import { floatTensor } from '../onnx/float-tensor';
+import { roundedTensor } from '../onnx/float-tensor';
 import { namesOf, subgraphsOf } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import type { Feeds, ModelOptions } from '../types';
@@ -173,7 +174,7 @@ export class Traversal {
     try {
       const done = await this.doneOf(layer, capture?.rowsOf(layer) ?? null);
       this.replacements.push({ layer, stored: done.stored, report: done.quantized.report, activationRank });
-      if (this.lastStage.has(outerNode(layer))) this.substitute(layer, done);
+      if (this.lastStage.has(outerNode(layer))) await this.substitute(layer, done);
       const waiting = this.waiting.get(layer.constant.tensor)! - 1;
       this.waiting.set(layer.constant.tensor, waiting);
       if (waiting === 0) this.done.delete(layer.constant.tensor); // its codes are large
@@ -197,7 +198,7 @@ export class Traversal {
       {
         name: layer.name,
         kind: layer.kind,
-        weight: await weightOf(layer, this.opened.weights),
+        weight: await weightOf(layer, this.opened.weights, this.options.signal),
         outFeatures: layer.outFeatures,
         inFeatures: layer.inFeatures,
         calibration: rows?.calibration ?? null,
@@ -217,21 +218,22 @@ export class Traversal {
       quantized.report.warnings.push(
         `fitted to ${data.samples} of ${data.offered} patches, spread over all samples: more would change little`,
       );
-    const stored = await this.stores.store(layer, quantized);
+    const stored = await this.stores.store(layer, quantized, this.options.signal);
     const done: Done = { quantized, stored, tensor: undefined };
     forms.set(form, done);
     return done;
   }
 
   /** Lets the layers behind see what the quantized layer produces. */
-  private substitute(layer: Layer, done: Done): void {
+  private async substitute(layer: Layer, done: Done): Promise<void> {
     const { node, weightIndex, constant } = layer;
-    done.tensor ??= floatTensor(
-      `${this.prefix}${this.replacements.length}`,
-      constant.dims,
-      constant.dataType,
-      asNodeSees(layer, done.quantized.dequantize()),
-    );
+    const { signal } = this.options;
+    if (!done.tensor) {
+      const name = `${this.prefix}${this.replacements.length}`;
+      const values = await asNodeSees(layer, await valuesOf(done.quantized, signal), signal);
+      const { tensor } = await roundedTensor(name, constant.dims, constant.dataType, values, signal);
+      done.tensor = tensor;
+    }
     const own = this.substitutes.get(node) ?? [];
     own.push({ index: weightIndex, tensor: done.tensor });
     this.substitutes.set(node, own);

@@ -35,21 +35,27 @@ interface Form {
  * no blocks. A scale for each neuron becomes one for each index of an axis, groups of inputs become blocks of an axis where there
  * are such; else the integers lie in another form, and a Reshape follows.
  *
- * The store throws ERR_VERTEXQ_FORMAT at weights that are neither float32 nor float16, and at 256 zero-free levels.
+ * The store rejects with ERR_VERTEXQ_FORMAT at weights that are neither float32 nor float16, and at 256 zero-free levels.
  */
 export function storeDequantizeLinear(model: ModelProto): Store {
   const opset = opsetOf(model);
-  return namingLayer((layer, quantized, names) => store(layer, quantized, names, opset));
+  return namingLayer((layer, quantized, names, signal) => store(layer, quantized, names, opset, signal));
 }
 
-function store(layer: Layer, quantized: QuantizedLayer, names: Names, opset: number): StoredWeight {
+async function store(
+  layer: Layer,
+  quantized: QuantizedLayer,
+  names: Names,
+  opset: number,
+  signal: AbortSignal | undefined,
+): Promise<StoredWeight> {
   const view = viewOf(layer);
   const half = isHalf(view);
   const widths: Width[] = opset >= 25 ? [2, 4, 8] : [4, 8];
   const { bits } = integerForm(quantized, widths);
   const form =
     perAxis(view, quantized) ?? (opset >= 21 ? blocked(view, quantized) : perAxisOfRows(view, quantized));
-  const made = integerTensor(quantized, widths, form.order);
+  const made = await integerTensor(quantized, widths, form.order, signal);
   const standard = opset >= { 2: 25, 4: 21, 8: half ? 19 : 13 }[bits];
 
   const base = weightName(layer);
@@ -57,7 +63,7 @@ function store(layer: Layer, quantized: QuantizedLayer, names: Names, opset: num
   const scales = names.unused(`${base}_scales`);
   const tensors = [
     integersTensor(integers, form.dims, made.integers, bits),
-    scalesTensor(scales, form.scaleDims, made.scales, half),
+    await scalesTensor(scales, form.scaleDims, made.scales, half, signal),
   ];
   const inputs = [integers, scales];
   if (made.zeroPoints) {

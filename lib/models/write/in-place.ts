@@ -1,7 +1,8 @@
 import type { Layer } from '../layers/layer';
 import { asStored } from '../layers/weight-values';
 import { attributeOf, isStandard, type Scope } from '../onnx/graph';
-import { floatTensor } from '../onnx/float-tensor';
+import { valuesOf } from '../../native/tensors';
+import { roundedTensor } from '../onnx/float-tensor';
 import { dimsOf } from '../onnx/tensor';
 import type { Store } from './stored-weight';
 
@@ -9,10 +10,16 @@ import type { Store } from './stored-weight';
  * Format `float`: the values on the grid in place of the tensor's own, in its layout and type and under its name: only weights
  * change. For weights that nothing but quantized layers uses, and that come to these unchanged.
  */
-export const storeInPlace: Store = (layer, quantized) => {
+export const storeInPlace: Store = async (layer, quantized, _, signal) => {
   const { tensor: original, chain, scope } = layer.constant;
-  const values = asStored(layer, quantized.dequantize());
-  const fresh = floatTensor(original.name, dimsOf(original), original.dataType, values);
+  const values = await asStored(layer, await valuesOf(quantized, signal), signal);
+  const { tensor: fresh } = await roundedTensor(
+    original.name,
+    dimsOf(original),
+    original.dataType,
+    values,
+    signal,
+  );
   if (original.docString !== '') fresh.docString = original.docString;
   const maker = chain.find(({ opType }) => opType === 'Constant');
   return {

@@ -19,9 +19,9 @@ export function fitsMatMulNBits(layer: Layer): boolean {
  * same tensors. The store throws ERR_VERTEXQ_FORMAT at layers that `fitsMatMulNBits` does not know, at weights that are neither
  * float32 nor float16, at 256 zero-free levels and at groups that are not of a multiple of 16 inputs.
  */
-export const storeMatMulNBits: Store = namingLayer((layer, quantized, names) => {
+export const storeMatMulNBits: Store = namingLayer(async (layer, quantized, names, signal) => {
   requireFit(layer);
-  return new Packed(packedTensors(layer, quantized, names));
+  return new Packed(await packedTensors(layer, quantized, names, signal));
 });
 
 function requireFit(layer: Layer): void {

@@ -3,9 +3,9 @@ import type { Store } from './stored-weight';
 
 /** A store whose errors name the layer. */
 export function namingLayer(store: Store): Store {
-  return (layer, quantized, names) => {
+  return async (layer, quantized, names, signal) => {
     try {
-      return store(layer, quantized, names);
+      return await store(layer, quantized, names, signal);
     } catch (error) {
       throw located(`layer "${layer.name}"`, error);
     }

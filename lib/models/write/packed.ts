@@ -20,10 +20,15 @@ export interface PackedTensors extends Pick<PackedWeight, 'bits' | 'blockSize' |
   zeroPoints: TensorProto | null;
 }
 
-/** Throws ERR_VERTEXQ_FORMAT at weights, or scales, of a type or size that the operators do not take. */
-export function packedTensors(layer: Layer, quantized: QuantizedLayer, names: Names): PackedTensors {
+/** Rejects with ERR_VERTEXQ_FORMAT at weights, or scales, of a type or size that the operators do not take. */
+export async function packedTensors(
+  layer: Layer,
+  quantized: QuantizedLayer,
+  names: Names,
+  signal?: AbortSignal,
+): Promise<PackedTensors> {
   const half = isHalf(viewOf(layer));
-  const { bits, blockSize, blocks, ...data } = packMatMulNBits(quantized);
+  const { bits, blockSize, blocks, ...data } = await packMatMulNBits(quantized, signal);
   const { outFeatures, inFeatures } = quantized;
   const base = weightName(layer);
   const codes = names.unused(`${base}_Q${bits}`);
@@ -31,7 +36,7 @@ export function packedTensors(layer: Layer, quantized: QuantizedLayer, names: Na
   return {
     ...{ bits, blockSize, blocks, outFeatures, inFeatures, half },
     codes: tensor(codes, [outFeatures, blocks, (blockSize * bits) / 8], data.codes),
-    scales: scalesTensor(scales, [outFeatures, blocks], data.scales, half),
+    scales: await scalesTensor(scales, [outFeatures, blocks], data.scales, half, signal),
     zeroPoints:
       data.zeroPoints &&
       tensor(

@@ -21,5 +21,10 @@ export interface Wiring {
   activationRank: number | undefined;
 }
 
-/** Brings a quantized weight into a format. Throws ERR_VERTEXQ_FORMAT where the format cannot hold it. */
-export type Store = (layer: Layer, quantized: QuantizedLayer, names: Names) => StoredWeight;
+/** Brings a quantized weight into a format. Rejects with ERR_VERTEXQ_FORMAT where the format cannot hold it; with the signal's reason. */
+export type Store = (
+  layer: Layer,
+  quantized: QuantizedLayer,
+  names: Names,
+  signal?: AbortSignal,
+) => Promise<StoredWeight>;

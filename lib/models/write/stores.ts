@@ -24,8 +24,8 @@ export class WeightStores {
     this.names = new Names(opened.model);
   }
 
-  async store(layer: Layer, quantized: QuantizedLayer): Promise<StoredWeight> {
-    const stored = this.storeFor(layer)(layer, quantized, this.names);
+  async store(layer: Layer, quantized: QuantizedLayer, signal?: AbortSignal): Promise<StoredWeight> {
+    const stored = await this.storeFor(layer)(layer, quantized, this.names, signal);
     for (const tensor of stored.tensors) {
       if (tensor.rawData.length < longestInMemory) continue;
       this.spool ??= this.workspace.create('weights');

@@ -10,31 +10,6 @@ namespace vertexq {
 
 namespace {
 
-/** A dimension of the result, and how far apart its elements are, in elements. */
-struct Axis {
-  std::size_t size, from, to;
-};
-
-/** The dimensions of the result, as few as tell the same: without those of size 1, and with neighbours that stay neighbours as one. */
-std::vector<Axis> axesOf(const std::vector<std::size_t>& dims, const std::vector<std::size_t>& order) {
-  std::vector<std::size_t> strides(dims.size());
-  std::size_t stride = 1;
-  for (std::size_t i = dims.size(); i-- > 0; stride *= dims[i]) strides[i] = stride;
-  std::vector<Axis> axes;
-  for (const std::size_t axis : order) {
-    if (dims[axis] == 1) continue;
-    if (!axes.empty() && axes.back().from == dims[axis] * strides[axis]) {
-      axes.back().size *= dims[axis];
-      axes.back().from = strides[axis];
-    } else {
-      axes.push_back({dims[axis], strides[axis], 0});
-    }
-  }
-  stride = 1;
-  for (std::size_t i = axes.size(); i-- > 0; stride *= axes[i].size) axes[i].to = stride;
-  return axes;
-}
-
 /** Elements of a side of the square that is taken at once: of a cache line, read and written as a whole. */
 template <std::size_t bytes>
 constexpr std::size_t kSide = 64 / bytes;
@@ -79,70 +54,86 @@ Transpose* transposeOf(std::size_t bytes) {
   return bytes == 1 ? transpose<1> : bytes == 2 ? transpose<2> : bytes == 4 ? transpose<4> : transpose<8>;
 }
 
-/** Runs tile(i) for all of them, as many a task as make about kTask elements. */
-template <typename Tile>
-void forEachTile(std::size_t tiles, std::size_t elements, unsigned threads, const JobControl& control, Tile tile) {
-  const std::size_t each = std::max<std::size_t>(1, kTask / elements);
-  ThreadPool::shared().parallelFor((tiles + each - 1) / each, threads, [&](std::size_t task, unsigned) {
-    control.checkpoint();
-    for (std::size_t i = task * each; i < std::min(tiles, (task + 1) * each); ++i) tile(i);
-  });
-}
-
-/** Where the element is that `index` counts, over the axes but the two at the end. */
-struct Place {
-  std::size_t from = 0, to = 0;
-  Place(const std::vector<Axis>& axes, std::size_t index) {
-    for (std::size_t i = axes.size(); i-- > 0; index /= axes[i].size) {
-      from += index % axes[i].size * axes[i].from;
-      to += index % axes[i].size * axes[i].to;
-    }
-  }
-};
-
-std::size_t countOf(const std::vector<Axis>& axes) {
-  std::size_t count = 1;
-  for (const Axis& axis : axes) count *= axis.size;
-  return count;
-}
-
 }  // namespace
 
-void permute(std::size_t elementSize, const void* from, const std::vector<std::size_t>& dims,
-             const std::vector<std::size_t>& order, void* to, unsigned threads, const JobControl& control) {
-  const auto* source = static_cast<const unsigned char*>(from);
-  auto* target = static_cast<unsigned char*>(to);
+/** The dimensions of the result, as few as tell the same: without those of size 1, and with neighbours that stay neighbours as one. */
+void Permutation::reduce(const std::vector<std::size_t>& dims, const std::vector<std::size_t>& order) {
+  std::vector<std::size_t> strides(dims.size());
+  std::size_t stride = 1;
+  for (std::size_t i = dims.size(); i-- > 0; stride *= dims[i]) strides[i] = stride;
+  for (const std::size_t axis : order) {
+    if (dims[axis] == 1) continue;
+    if (!outer_.empty() && outer_.back().from == dims[axis] * strides[axis]) {
+      outer_.back().size *= dims[axis];
+      outer_.back().from = strides[axis];
+    } else {
+      outer_.push_back({dims[axis], strides[axis], 0});
+    }
+  }
+  stride = 1;
+  for (std::size_t i = outer_.size(); i-- > 0; stride *= outer_[i].size) outer_[i].to = stride;
+}
+
+Permutation::Permutation(std::size_t elementSize, const std::vector<std::size_t>& dims,
+                         const std::vector<std::size_t>& order)
+    : elementSize_(elementSize) {
   for (const std::size_t dim : dims)
     if (dim == 0) return;
-  std::vector<Axis> axes = axesOf(dims, order);
-  // Of a tensor as it is, pieces.
-  if (axes.size() < 2) {
-    const std::size_t bytes = elementSize * (axes.empty() ? 1 : axes[0].size), piece = kTask * elementSize;
-    return forEachTile((bytes + piece - 1) / piece, kTask, threads, control, [&](std::size_t i) {
-      std::memcpy(target + i * piece, source + i * piece, std::min(piece, bytes - i * piece));
-    });
+  reduce(dims, order);
+  if (!outer_.empty()) {
+    rows_ = outer_.back();
+    outer_.pop_back();
   }
-  const Axis last = axes.back();
-  axes.pop_back();
-  if (last.from == 1)
-    return forEachTile(countOf(axes), last.size, threads, control, [&](std::size_t i) {
-      const Place place(axes, i);
-      std::memcpy(target + place.to * elementSize, source + place.from * elementSize, last.size * elementSize);
-    });
-  const auto inner = std::find_if(axes.begin(), axes.end(), [](const Axis& axis) { return axis.from == 1; });
-  const Axis columns = *inner;
-  axes.erase(inner);
-  Transpose* const transposed = transposeOf(elementSize);
-  const std::size_t side = kSquares * 64 / elementSize;
-  const std::size_t down = (last.size + side - 1) / side, across = (columns.size + side - 1) / side;
-  forEachTile(countOf(axes) * down * across, std::min(side, last.size) * std::min(side, columns.size), threads, control,
-              [&](std::size_t i) {
-                const Place place(axes, i / (down * across));
-                const std::size_t row = i / across % down * side, column = i % across * side;
-                transposed(source + (place.from + row * last.from + column) * elementSize, last.from,
-                           std::min(side, last.size - row), std::min(side, columns.size - column),
-                           target + (place.to + row + column * columns.to) * elementSize, columns.to);
-              });
+  std::size_t elements = rows_.size;
+  if (rows_.from == 1) {
+    // Runs, cut to pieces.
+    side_ = std::min(rows_.size, kTask);
+    elements = side_;
+  } else {
+    const auto inner = std::find_if(outer_.begin(), outer_.end(), [](const Axis& axis) { return axis.from == 1; });
+    columns_ = *inner;
+    outer_.erase(inner);
+    side_ = kSquares * 64 / elementSize;
+    across_ = (columns_.size + side_ - 1) / side_;
+    elements = std::min(side_, rows_.size) * std::min(side_, columns_.size);
+  }
+  down_ = (rows_.size + side_ - 1) / side_;
+  tiles_ = down_ * across_;
+  for (const Axis& axis : outer_) tiles_ *= axis.size;
+  tilesEach_ = std::max<std::size_t>(1, kTask / elements);
+}
+
+Permutation::Place Permutation::placeOf(std::size_t index) const {
+  Place place{0, 0};
+  for (std::size_t i = outer_.size(); i-- > 0; index /= outer_[i].size) {
+    place.from += index % outer_[i].size * outer_[i].from;
+    place.to += index % outer_[i].size * outer_[i].to;
+  }
+  return place;
+}
+
+void Permutation::runTile(std::size_t tile, const unsigned char* from, unsigned char* to) const {
+  const Place place = placeOf(tile / (down_ * across_));
+  const std::size_t row = tile / across_ % down_ * side_, column = tile % across_ * side_;
+  from += (place.from + row * rows_.from + column * columns_.from) * elementSize_;
+  to += (place.to + row * rows_.to + column * columns_.to) * elementSize_;
+  const std::size_t rows = std::min(side_, rows_.size - row);
+  if (rows_.from == 1)
+    std::memcpy(to, from, rows * elementSize_);
+  else
+    transposeOf(elementSize_)(from, rows_.from, rows, std::min(side_, columns_.size - column), to, columns_.to);
+}
+
+void Permutation::run(const void* from, void* to, std::size_t first, std::size_t last, unsigned threads,
+                      const JobControl& control) const {
+  last = std::min(last, pieces());
+  if (first >= last) return;
+  ThreadPool::shared().parallelFor(last - first, threads, [&](std::size_t i, unsigned) {
+    control.checkpoint();
+    const std::size_t begin = (first + i) * tilesEach_;
+    for (std::size_t tile = begin; tile < std::min(tiles_, begin + tilesEach_); ++tile)
+      runTile(tile, static_cast<const unsigned char*>(from), static_cast<unsigned char*>(to));
+  });
 }
 
 }  // namespace vertexq

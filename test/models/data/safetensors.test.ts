@@ -1,7 +1,7 @@
 import test from 'ava';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { floatToBfloat, floatToHalf } from '../../../lib/formats/half';
+import { floatToBfloat, floatToHalf } from '../../numbers';
 import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
 import { temporaryFolder } from '../../formats/files';
 import { entry, rawSafetensors } from '../../formats/safetensors/build';

@@ -2,7 +2,7 @@ import test from 'ava';
 import { quantizeLayer, quantizeModel } from '../../../lib/index';
 import { node, tensor } from '../../../lib/models/onnx/make';
 import type { ModelProto } from '../../../lib/models/onnx/onnx_pb';
-import { transposed } from '../../../lib/models/onnx/tensor';
+import { transposed } from '../../numbers';
 import { files, float, floatsOf, random, readBack, run } from '../networks';
 import { forms } from './forms';
 import { linesAlong, patchesOf, type Convolution, type Values } from './reference-rows';

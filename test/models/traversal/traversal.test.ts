@@ -7,7 +7,7 @@ import { findLayers } from '../../../lib/models/layers/find-layers';
 import type { Layer } from '../../../lib/models/layers/layer';
 import { Graph } from '../../../lib/models/onnx/graph';
 import type { ModelProto } from '../../../lib/models/onnx/onnx_pb';
-import { transposed } from '../../../lib/models/onnx/tensor';
+import { transposed } from '../../numbers';
 import { linesAlong, patchesOf, type Values } from '../layers/reference-rows';
 import { bytesOf, feed, files, float, floatsOf, readBack, run } from '../networks';
 import { channels, length, networks } from './random-networks';

@@ -49,7 +49,7 @@ test('any weight, seen in any form, at any opset, is what dequantize() gives', a
         const codes = codesOf(alphabet, view.outFeatures, view.inFeatures, group);
         const { model, layers } = showing([view], opset);
         const quantized = quantizedOf(codes);
-        wire(model, layers, storeDequantizeLinear(model), quantized);
+        await wire(model, layers, storeDequantizeLinear(model), quantized);
         for (const { domain, version } of model.opsetImport) domains.add(`${domain} ${version}`);
         const { y0 } = await run(model, {});
         const values = half ? halfValues(codes, alphabet.grid === 'zero-free') : quantized.dequantize();
@@ -77,7 +77,7 @@ test('one weight seen in several forms: one set of tensors', async (t) => {
       const { model, layers } = showing(ordered, opset);
       const quantized = quantizedOf(codesOf({ grid: 'integer', levels: 15, seed: 5 }, out, ins, group));
       // Layers may be wired in another order than that of the nodes.
-      wire(model, [layers[0]!, ...layers.slice(1).reverse()], storeDequantizeLinear(model), quantized);
+      await wire(model, [layers[0]!, ...layers.slice(1).reverse()], storeDequantizeLinear(model), quantized);
       t.is(model.graph!.initializer.filter(({ name }) => /^w_(Q4|scales)$/.test(name)).length, 2);
       t.is(model.graph!.node.filter(({ opType }) => opType === 'DequantizeLinear').length, 1);
       const shown = await run(model, {});
@@ -157,7 +157,7 @@ for (const [name, { used, x, weights }] of Object.entries(operators))
             codesOf({ grid: 'integer', levels, seed: 9 }, outFeatures, inFeatures, group),
           );
           const weight = used.input[index]!;
-          wire(
+          await wire(
             model,
             [layerOf(model.graph!.node.at(-1)!, index, view, weight)],
             storeDequantizeLinear(model),
@@ -179,44 +179,47 @@ for (const [name, { used, x, weights }] of Object.entries(operators))
       }
   });
 
-test('the plainest form that there is', (t) => {
-  const form = (opset: number, view: View, group: number, levels = 15) => {
+test('the plainest form that there is', async (t) => {
+  const form = async (opset: number, view: View, group: number, levels = 15) => {
     const { model, layers } = showing([view], opset);
     const codes = codesOf({ grid: 'integer', levels, seed: 9 }, view.outFeatures, view.inFeatures, group);
-    wire(model, layers, storeDequantizeLinear(model), quantizedOf(codes));
+    await wire(model, layers, storeDequantizeLinear(model), quantizedOf(codes));
     return model
       .graph!.node.slice(0, -2)
       .map(({ opType, domain }) => (domain ? `${domain}.${opType}` : opType))
       .join(' ');
   };
   const conv = neuronMajor(8, 54, [8, 6, 3, 3]);
-  t.is(form(9, conv, Infinity), 'com.microsoft.DequantizeLinear');
-  t.is(form(13, conv, Infinity, 255), 'DequantizeLinear');
-  t.is(form(18, { ...conv, dataType: halfType }, Infinity, 255), 'com.microsoft.DequantizeLinear');
-  t.is(form(19, { ...conv, dataType: halfType }, Infinity, 255), 'DequantizeLinear');
-  t.is(form(21, conv, Infinity), 'DequantizeLinear');
-  t.is(form(21, conv, 27), 'DequantizeLinear Reshape');
-  t.is(form(17, conv, 27), 'com.microsoft.DequantizeLinear Reshape Reshape');
-  t.is(form(17, conv, 16), 'com.microsoft.DequantizeLinear Reshape Slice Reshape');
-  t.is(form(21, neuronMajor(8, 32, [8, 32, 1, 1]), 16), 'DequantizeLinear');
-  t.is(form(21, inputMajor(8, 32), 16), 'DequantizeLinear');
-  t.is(form(17, inputMajor(8, 32), Infinity), 'com.microsoft.DequantizeLinear');
-  t.is(form(17, neuronMajor(16, 32, [1, 16, 32]), Infinity), 'com.microsoft.DequantizeLinear');
-  t.is(form(17, neuronMajor(16, 32, [2, 8, 32]), Infinity), 'com.microsoft.DequantizeLinear Reshape');
-  t.is(form(21, neuronMajor(16, 32, [2, 8, 32]), 16), 'DequantizeLinear');
+  t.is(await form(9, conv, Infinity), 'com.microsoft.DequantizeLinear');
+  t.is(await form(13, conv, Infinity, 255), 'DequantizeLinear');
+  t.is(await form(18, { ...conv, dataType: halfType }, Infinity, 255), 'com.microsoft.DequantizeLinear');
+  t.is(await form(19, { ...conv, dataType: halfType }, Infinity, 255), 'DequantizeLinear');
+  t.is(await form(21, conv, Infinity), 'DequantizeLinear');
+  t.is(await form(21, conv, 27), 'DequantizeLinear Reshape');
+  t.is(await form(17, conv, 27), 'com.microsoft.DequantizeLinear Reshape Reshape');
+  t.is(await form(17, conv, 16), 'com.microsoft.DequantizeLinear Reshape Slice Reshape');
+  t.is(await form(21, neuronMajor(8, 32, [8, 32, 1, 1]), 16), 'DequantizeLinear');
+  t.is(await form(21, inputMajor(8, 32), 16), 'DequantizeLinear');
+  t.is(await form(17, inputMajor(8, 32), Infinity), 'com.microsoft.DequantizeLinear');
+  t.is(await form(17, neuronMajor(16, 32, [1, 16, 32]), Infinity), 'com.microsoft.DequantizeLinear');
+  t.is(await form(17, neuronMajor(16, 32, [2, 8, 32]), Infinity), 'com.microsoft.DequantizeLinear Reshape');
+  t.is(await form(21, neuronMajor(16, 32, [2, 8, 32]), 16), 'DequantizeLinear');
 });
 
-test('refused with the name of the layer: other types, and 256 zero-free levels', (t) => {
-  const attempt = (dataType: DataType, levels: number, scale: number) => () => {
+test('refused with the name of the layer: other types, and 256 zero-free levels', async (t) => {
+  const attempt = (dataType: DataType, levels: number, scale: number) => async () => {
     const { model, layers } = showing([{ ...neuronMajor(4, 20), dataType }], 13);
     const codes = codesOf({ grid: 'zero-free', levels, seed: 9 }, 4, 20, 5);
     const quantized = quantizedOf({ ...codes, scales: codes.scales.fill(scale) });
-    wire(model, layers, storeDequantizeLinear(model), quantized);
+    await wire(model, layers, storeDequantizeLinear(model), quantized);
   };
   const code = 'ERR_VERTEXQ_FORMAT';
-  t.throws(attempt(DataType.DOUBLE, 4, 1), { code, message: /^layer "seen0": .*DOUBLE/ });
-  t.throws(attempt(DataType.FLOAT, 256, 1), { code, message: /^layer "seen0": .*zero-free.*asymmetric/ });
-  t.throws(attempt(halfType, 4, 2e5), { code, message: /^layer "seen0": .*float16.*100000/ });
-  t.throws(attempt(halfType, 4, 2 ** -24), { code, message: /^layer "seen0": .*float16/ });
-  t.notThrows(attempt(halfType, 4, 2 ** -23));
+  await t.throwsAsync(attempt(DataType.DOUBLE, 4, 1), { code, message: /^layer "seen0": .*DOUBLE/ });
+  await t.throwsAsync(attempt(DataType.FLOAT, 256, 1), {
+    code,
+    message: /^layer "seen0": .*zero-free.*asymmetric/,
+  });
+  await t.throwsAsync(attempt(halfType, 4, 2e5), { code, message: /^layer "seen0": .*float16.*100000/ });
+  await t.throwsAsync(attempt(halfType, 4, 2 ** -24), { code, message: /^layer "seen0": .*float16/ });
+  await t.notThrowsAsync(attempt(halfType, 4, 2 ** -23));
 });

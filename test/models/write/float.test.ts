@@ -15,7 +15,7 @@ test('the values on the grid, as each node sees them', async (t) => {
     inputMajor(6, 20),
   ];
   const { model, layers } = showing(views, 13);
-  const { bytes } = wire(model, layers, storeFloat, quantized);
+  const { bytes } = await wire(model, layers, storeFloat, quantized);
   t.is(bytes, 480);
   const shown = await run(model, {});
   for (const [i, view] of views.entries())
@@ -33,20 +33,23 @@ test('float16 is rounded, float64 is not', async (t) => {
     [DataType.DOUBLE, 960, 0],
   ] as const) {
     const { model, layers } = showing([{ ...neuronMajor(6, 20), dataType }], 13);
-    t.is(wire(model, layers, storeFloat, quantized).bytes, bytes);
+    t.is((await wire(model, layers, storeFloat, quantized)).bytes, bytes);
     const { y0 } = await run(model, {});
     t.true(difference(quantized.dequantize(), y0!) <= most);
   }
 });
 
-test('refused with the name of the layer: values beyond float16', (t) => {
-  const attempt = (dataType: DataType, scale: number) => () => {
+test('refused with the name of the layer: values beyond float16', async (t) => {
+  const attempt = (dataType: DataType, scale: number) => async () => {
     const { model, layers } = showing([{ ...neuronMajor(6, 20), dataType }], 13);
     const codes = codesOf({ grid: 'integer', levels: 15, seed: 3 }, 6, 20, 5);
-    wire(model, layers, storeFloat, quantizedOf({ ...codes, scales: codes.scales.fill(scale) }));
+    await wire(model, layers, storeFloat, quantizedOf({ ...codes, scales: codes.scales.fill(scale) }));
   };
   const code = 'ERR_VERTEXQ_FORMAT';
-  t.throws(attempt(DataType.FLOAT16, 6e4), { code, message: /layer "seen0".*float16.*-?\d+ is none/ });
-  t.notThrows(attempt(DataType.BFLOAT16, 1));
-  t.notThrows(attempt(DataType.FLOAT16, 9000));
+  await t.throwsAsync(attempt(DataType.FLOAT16, 6e4), {
+    code,
+    message: /layer "seen0".*float16.*-?\d+ is none/,
+  });
+  await t.notThrowsAsync(attempt(DataType.BFLOAT16, 1));
+  await t.notThrowsAsync(attempt(DataType.FLOAT16, 9000));
 });

@@ -57,7 +57,7 @@ async function requireSame(given: Product, quantized: QuantizedLayer, weights: F
   const { view, weightIndex, x } = given;
   const model = around(given, null);
   const layer = layerOf(model.graph!.node[1]!, weightIndex, view);
-  wire(model, [layer], storeMatMulNBits, quantized, x.length);
+  await wire(model, [layer], storeMatMulNBits, quantized, x.length);
   const feeds = feed(x, 4);
   const [got, wanted] = [await run(model, feeds), await run(around(given, weights), feeds)];
   const error = difference(wanted['y']!, got['y']!);
@@ -107,7 +107,7 @@ for (const [name, given] of Object.entries(products))
     t.pass();
   });
 
-test('what it does not fit, and what is refused with the layer’s name', (t) => {
+test('what it does not fit, and what is refused with the layer’s name', async (t) => {
   const batch = layerOf(node('MatMul', ['x', 'w'], ['y']), 1, inputMajor(outs, ins, [1, ins, outs]));
   const conv = layerOf(node('Conv', ['x', 'w'], ['y']), 1, neuronMajor(outs, ins, [outs, ins, 1]));
   const other = layerOf(
@@ -121,27 +121,33 @@ test('what it does not fit, and what is refused with the layer’s name', (t) =>
   });
   for (const layer of [batch, conv, other, layerOf(swapped, 1, inputMajor(outs, ins))])
     t.false(fitsMatMulNBits(layer));
-  const store = (view: View, group: number, scale?: number) => () => {
+  const store = (view: View, group: number, scale?: number) => async () => {
     const { product, weightIndex, x } = products['MatMul']!;
     const model = around({ product, view, x }, null);
     const layer = layerOf(model.graph!.node[1]!, weightIndex, view);
     const codes = codesOf({ grid: 'integer', levels: 15, seed: 3 }, outs, ins, group);
     if (scale !== undefined) codes.scales.fill(scale, 7, 8);
-    wire(model, [layer], storeMatMulNBits, quantizedOf(codes));
+    await wire(model, [layer], storeMatMulNBits, quantizedOf(codes));
   };
   const code = 'ERR_VERTEXQ_FORMAT';
   const plain = inputMajor(outs, ins);
-  t.throws(store(plain, 20), { code, message: /^layer "b": Groups of 20 .*16/ });
-  t.throws(store(half(plain), 16, 7e4), { code, message: /^layer "b": .*float16.*70000/ });
-  t.throws(store(half(plain), 16, 2 ** -26), { code, message: /^layer "b": .*float16/ });
-  t.throws(store({ ...plain, dataType: DataType.DOUBLE }, 16), { code, message: /^layer "b": .*DOUBLE/ });
-  t.notThrows(store(half(plain), 16, 2 ** -24));
-  t.notThrows(store(plain, 16, 2 ** -26));
+  await t.throwsAsync(store(plain, 20), { code, message: /^layer "b": Groups of 20 .*16/ });
+  await t.throwsAsync(store(half(plain), 16, 7e4), { code, message: /^layer "b": .*float16.*70000/ });
+  await t.throwsAsync(store(half(plain), 16, 2 ** -26), { code, message: /^layer "b": .*float16/ });
+  await t.throwsAsync(store({ ...plain, dataType: DataType.DOUBLE }, 16), {
+    code,
+    message: /^layer "b": .*DOUBLE/,
+  });
+  await t.notThrowsAsync(store(half(plain), 16, 2 ** -24));
+  await t.notThrowsAsync(store(plain, 16, 2 ** -26));
   const { product, view, x } = products['MatMul, weight on the left']!;
   const model = around({ product, view, x }, null);
   const layer = layerOf(model.graph!.node[1]!, 0, view);
   const quantized = quantizedOf(codesOf({ grid: 'integer', levels: 15, seed: 3 }, outs, ins, 16));
-  t.throws(() => wire(model, [layer], storeMatMulNBits, quantized), { code, message: /"b".*rank of "a"/ });
+  await t.throwsAsync(wire(model, [layer], storeMatMulNBits, quantized), {
+    code,
+    message: /"b".*rank of "a"/,
+  });
 });
 
 const ids = (dims: number[], entries: number, type: 'int32' | 'int64'): Feeds => {
@@ -183,7 +189,7 @@ test('tables of any alphabet, looked up with indices of both types, also from th
           model: { irVersion: 8n, opsetImport: [{ domain: '', version: BigInt(opset) }] },
         });
         const layer = layerOf(model.graph!.node[0]!, 0, view);
-        wire(model, [layer], storeMatMulNBits, quantized);
+        await wire(model, [layer], storeMatMulNBits, quantized);
         const feeds = ids(dims, entries, type);
         const { y } = await run(model, feeds);
         const values = isHalf ? halfValues(codes, alphabet.grid === 'zero-free') : quantized.dequantize();
@@ -240,7 +246,7 @@ test('a table tied with products: one set of tensors, whichever comes first', as
     const layers = [0, 1, 2, 3].map((i) =>
       layerOf(nodes[i]!, i % 2, i === 1 ? inputMajor(entries, features) : neuronMajor(entries, features)),
     );
-    wire(
+    await wire(
       model,
       order.map((i) => layers[i]!),
       storeMatMulNBits,

@@ -1,7 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import type { Codes } from '../../../lib/formats/integer-codes';
-import { floatToHalf, halfToFloat } from '../../../lib/formats/half';
-import { dequantize } from '../../../lib/layers/quantize-weights';
+import { floatToHalf, halfToFloat } from '../../numbers';
 import type { Layer } from '../../../lib/models/layers/layer';
 import { Names } from '../../../lib/models/write/names';
 import type { Store } from '../../../lib/models/write/stored-weight';
@@ -15,21 +14,14 @@ import {
   type NodeProto,
 } from '../../../lib/models/onnx/onnx_pb';
 import type { LayerReport, QuantizedLayer } from '../../../lib/types';
+import { plainValues } from '../../formats/codes';
 import { float, network } from '../networks';
 
 /** A quantized layer that no method made. */
 export const quantizedOf = (codes: Codes): QuantizedLayer => ({
   ...codes,
   bits: Math.ceil(Math.log2(codes.levels)),
-  dequantize: () =>
-    dequantize(
-      codes.codes,
-      codes.scales,
-      codes.zeroPoints,
-      codes.outFeatures,
-      codes.inFeatures,
-      codes.groupSize,
-    ),
+  dequantize: () => plainValues(codes),
   report: {} as LayerReport,
 });
 
@@ -108,15 +100,15 @@ export function showing(views: readonly View[], opset: number): { model: ModelPr
 }
 
 /** Stores a weight and wires it to layers, as when a network is written. */
-export function wire(
+export async function wire(
   model: ModelProto,
   layers: readonly Layer[],
   store: Store,
   quantized: QuantizedLayer,
   activationRank?: number,
-): { bytes: number } {
+): Promise<{ bytes: number }> {
   const names = new Names(model);
-  const stored = store(layers[0]!, quantized, names);
+  const stored = await store(layers[0]!, quantized, names);
   model.graph!.initializer.push(...stored.tensors);
   // Meanwhile the data may wait elsewhere.
   const data = stored.tensors.map(({ rawData }) => rawData);

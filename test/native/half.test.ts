@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { floatToHalf, halfToFloat } from '../../lib/formats/half';
+import { floatToHalf, halfToFloat } from '../numbers';
 
 test('every half-precision number comes back', (t) => {
   const bits = Uint16Array.from({ length: 65536 }, (_, i) => i);

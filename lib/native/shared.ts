@@ -1,0 +1,8 @@
+/** Memory that native jobs work on where it lies: of any other they work on copies, as JavaScript could take it away meanwhile. */
+export type Shared = Uint8Array<SharedArrayBuffer>;
+
+/** `length` bytes of 0. */
+export const sharedBytes = (length: number): Shared => new Uint8Array(new SharedArrayBuffer(length));
+
+export const isShared = ({ buffer }: ArrayBufferView): boolean =>
+  Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]';
