@@ -3,6 +3,7 @@ import type { CalibrationKind } from '../native/binding';
 import { methodsThat, traitsOf } from '../methods';
 import { describe, requireInteger, requireKnown } from '../options/messages';
 import { isFloat64Array, isFloatArray } from '../realms';
+import { sharedCopy } from '../native/shared';
 import type { LayerInput, Method } from '../types';
 import { requireLayerMemory } from './layer-memory';
 
@@ -113,7 +114,7 @@ export function snapshot(layer: LayerInput): LayerInput {
   const { weight, holdout, targetHoldout } = layer;
   return {
     ...layer,
-    weight: weight.slice(),
+    weight: sharedCopy(weight),
     ...(holdout && { holdout: holdout.slice() }),
     ...(targetHoldout && { targetHoldout: targetHoldout.slice() }),
   };

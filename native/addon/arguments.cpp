@@ -111,13 +111,15 @@ double Arguments::number(const char* name, double least, double most) const {
   return number;
 }
 
-std::vector<double> Arguments::doubles(const char* name, std::size_t length) const {
-  Floats floats = copyFloats(get(name), name);
-  if (floats.size() != length)
+FloatBytes Arguments::floatBytes(const char* name, std::size_t length) const {
+  const char* kind = "a Float32Array or Float64Array";
+  const ArrayInfo info = arrayOf(get(name), name, kind);
+  if (info.type != napi_float32_array && info.type != napi_float64_array) throw expected(object_.Env(), name, kind);
+  if (info.length != length)
     throw expected(object_.Env(), name,
-                   "an array of " + std::to_string(length) + " numbers, not " + std::to_string(floats.size()));
-  if (!floats.single.empty()) return {floats.single.begin(), floats.single.end()};
-  return std::move(floats.twice);
+                   "an array of " + std::to_string(length) + " numbers, not " + std::to_string(info.length));
+  const bool isSingle = info.type == napi_float32_array;
+  return {isSingle, bytes(name, info.length * (isSingle ? sizeof(float) : sizeof(double))).data};
 }
 
 std::vector<float> Arguments::floats(const char* name) const {

@@ -43,6 +43,12 @@ struct HeldMemory {
   std::vector<Copy> copies;
 };
 
+/** Memory of a Float32Array or Float64Array. */
+struct FloatBytes {
+  bool isSingle;
+  const unsigned char* data;
+};
+
 /** The product of sizes. Throws a Napi::TypeError where there is no memory of so many bytes. */
 std::size_t product(Napi::Env env, std::initializer_list<std::size_t> factors);
 
@@ -60,8 +66,6 @@ class Arguments {
   std::int64_t integer(const char* name, std::int64_t least, std::int64_t most) const;
   /** A number in [least, most]. */
   double number(const char* name, double least, double most) const;
-  /** A copy of a Float32Array or Float64Array of exactly `length` entries, as doubles. */
-  std::vector<double> doubles(const char* name, std::size_t length) const;
   /** A copy of a Float32Array. */
   std::vector<float> floats(const char* name) const;
   /** An array of whole numbers of at most `most` in magnitude. */
@@ -69,6 +73,8 @@ class Arguments {
 
   /** The bytes that a job reads of a typed array of at least `least` of them, on a multiple of `alignment`: its hold() makes them stay. */
   Bytes bytes(const char* name, std::size_t least, std::size_t alignment = 1) const;
+  /** The memory of a Float32Array or Float64Array of exactly `length` numbers that a job reads, as bytes(). */
+  FloatBytes floatBytes(const char* name, std::size_t length) const;
   /** Whether the work is done before the call returns, as the member "now" says: then it is done where any memory lies. To be asked first. */
   bool atOnce() const;
   /** The same of one that it writes to. */

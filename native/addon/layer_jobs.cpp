@@ -12,6 +12,7 @@
 #include "linalg/blas.h"
 #include "method/methods.h"
 #include "parallel/thread_pool.h"
+#include "tensors/convert.h"
 
 namespace vertexq::addon {
 
@@ -22,7 +23,8 @@ constexpr std::int64_t kMaxPasses = 1000000;
 
 /** What every job on a layer is told. */
 struct LayerArguments {
-  std::vector<double> weight;
+  FloatBytes stored;           // the weights as they were given
+  std::vector<double> weight;  // once the job has begun
   std::size_t outFeatures;
   std::size_t inFeatures;
   AlphabetOptions alphabet;
@@ -32,6 +34,11 @@ struct LayerArguments {
   std::shared_ptr<SharedData> calibration;
   std::shared_ptr<SharedData> holdout;
 
+  void load() {
+    weight.resize(outFeatures * inFeatures);
+    convert(stored.isSingle ? NumberType::Float32 : NumberType::Float64, stored.data, weight.size(),
+            NumberType::Float64, weight.data());
+  }
   Weights weights() const { return {weight.data(), outFeatures, inFeatures}; }
 };
 
@@ -67,7 +74,7 @@ std::shared_ptr<LayerArguments> layerArguments(const Napi::CallbackInfo& info, c
   auto layer = std::make_shared<LayerArguments>();
   layer->outFeatures = static_cast<std::size_t>(given.integer("outFeatures", 1, kMaxFeatures));
   layer->inFeatures = static_cast<std::size_t>(given.integer("inFeatures", 1, kMaxFeatures));
-  layer->weight = given.doubles("weight", product(info.Env(), {layer->outFeatures, layer->inFeatures}));
+  layer->stored = given.floatBytes("weight", product(info.Env(), {layer->outFeatures, layer->inFeatures}));
   layer->alphabet = alphabetArguments(info, given);
   layer->alphabet.groupSize =
       static_cast<std::size_t>(given.integer("groupSize", 1, static_cast<std::int64_t>(layer->inFeatures)));
@@ -225,7 +232,8 @@ LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArgum
 }  // namespace
 
 Napi::Value preprocess(const Napi::CallbackInfo& info) {
-  const auto layer = layerArguments(info, Arguments(info));
+  const Arguments given(info);
+  const auto layer = layerArguments(info, given);
   layer->alphabet.precision = ScalePrecision::Float64;
   requireData(info, *layer, true, [](CalibrationKind kind) { return kind == CalibrationKind::Rows; });
   auto walked = std::make_shared<Walked>();
@@ -233,10 +241,11 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
       info.Env(),
       [layer, walked](JobControl& control) {
         requireBlasBuffer();
+        layer->load();
         *walked = walkLayer(layer->weights(), *layer->calibration->factor(layer->threads, control), layer->alphabet,
                             layer->box, layer->rank, layer->threads, control);
       },
-      [walked](Napi::Env env) { return walkedToJs(env, *walked); });
+      [walked](Napi::Env env) { return walkedToJs(env, *walked); }, given.hold());
 }
 
 Napi::Value quantize(const Napi::CallbackInfo& info) {
@@ -251,9 +260,10 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
       info.Env(),
       [layer, chosen, done](JobControl& control) {
         requireBlasBuffer();
+        layer->load();
         *done = quantizeLayer(*layer, chosen, control);
       },
-      [done](Napi::Env env) { return quantizedToJs(env, *done); });
+      [done](Napi::Env env) { return quantizedToJs(env, *done); }, given.hold());
 }
 
 Napi::Value methodsToJs(Napi::Env env) {

@@ -105,11 +105,13 @@ Napi::Value permuteTensor(const Napi::CallbackInfo& info) {
   if (order.size() != dims.size() || axes.size() != dims.size())
     throw Napi::TypeError::New(info.Env(), "Expected \"order\" to have each dimension once");
   const unsigned threads = threadsOf(given);
+  const std::size_t first = sizeOf(given, "first", 0, kMostNumbers), last = sizeOf(given, "last", 0, kMostNumbers);
+  const Permutation permutation(elementSize, dims, order);
   const unsigned char* input = given.bytes("input", bytes).data;
   unsigned char* output = given.room("output", bytes).data;
   return doOrStart(
-      info, given, [=](JobControl& control) { permute(elementSize, input, dims, order, output, threads, control); },
-      nothing);
+      info, given, [=](JobControl& control) { permutation.run(input, output, first, last, threads, control); },
+      [=](Napi::Env env) { return Napi::Number::New(env, static_cast<double>(permutation.pieces())); });
 }
 
 CodedRows codedRows(const Napi::CallbackInfo& info, const Arguments& given) {

@@ -57,6 +57,7 @@ import { fileOf, tensor as numbersOf } from '../../test/checkpoints/make';
 import { network, random } from '../../test/models/networks';
 import { finish } from '../../lib/native/jobs';
 import { Calibration } from '../../lib/layers/calibration';
+import { convert, packBlocks, packIntegers, transposed, valuesNow, valuesOf } from '../../lib/native/tensors';
 
 const [inFeatures, outFeatures] = [16, 6];
 const layer = {
@@ -72,6 +73,13 @@ for (let i = 0; i < inFeatures; i++)
       gram[i * inFeatures + j]! +=
         layer.activations[r * inFeatures + i]! * layer.activations[r * inFeatures + j]!;
 const threads = 2;
+
+const coded8 = {
+  codes: Int8Array.from({ length: 80 }, (_, i) => (i % 15) - 7),
+  scales: random(8, 10),
+  zeroPoints: Float32Array.from({ length: 8 }, (_, i) => i - 4),
+  ...{ groupSize: 16, outFeatures: 4, inFeatures: 20 },
+};
 
 /** What is run, and a digest of what comes. */
 function scenarios(folder: string): Record<string, () => Promise<unknown>> {
@@ -151,6 +159,38 @@ function scenarios(folder: string): Record<string, () => Promise<unknown>> {
       );
       return [...sums, ...output];
     },
+    'tensors, in jobs': async () => {
+      const shared = <Values extends Float32Array | Int8Array>(values: Values): Values => {
+        const copy = new Uint8Array(new SharedArrayBuffer(values.byteLength));
+        copy.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+        return new (values.constructor as new (buffer: SharedArrayBuffer) => Values)(copy.buffer);
+      };
+      const large = shared(random(2 ** 15, 9));
+      const coded = {
+        codes: shared(Int8Array.from({ length: 2 ** 17 + 256 }, (_, i) => (i % 16) - 8)),
+        scales: random(513, 10),
+        zeroPoints: null,
+        ...{ groupSize: 256, outFeatures: 513, inFeatures: 256 },
+      };
+      return [
+        await convert(large, 'F32', 'F16'),
+        await transposed(large, 128, 256),
+        await valuesOf(coded),
+        await packBlocks(coded, { blockSize: 32, bits: 4, offset: 8, doubled: false, hasZeroPoints: false }),
+        await packIntegers(coded.codes, [513, 256], { bits: 4, doubled: false, rowLength: 257 }),
+      ].map((made) =>
+        createHash('sha256')
+          .update(JSON.stringify(Object.values(made).map(String)))
+          .digest('hex'),
+      );
+    },
+    'tensors, at once': async () => [
+      await convert(random(100, 9), 'F32', 'BF16'),
+      await transposed(random(96, 9), 8, 12),
+      valuesNow({ ...coded8, zeroPoints: null }),
+      await packBlocks(coded8, { blockSize: 16, bits: 4, offset: 8, doubled: false, hasZeroPoints: true }),
+      await packIntegers(coded8.codes, [4, 20], { bits: 4, doubled: true, rowLength: 21 }),
+    ],
     'a network': () =>
       quantizeModel(model, out, { threads }).then(({ layers }) => layers.map(({ error }) => error)),
     'a checkpoint': async () => {

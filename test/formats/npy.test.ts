@@ -153,7 +153,8 @@ test('no .npy file at all', async (t) => {
 
 test('truncated, trailing, or a header that goes past the end', async (t) => {
   const file = npy(dict('<f4', '(2, 3)'), 24);
-  for (let length = 12; length < file.length; length++) await throwsNpy(t, file.subarray(0, length), /truncated/);
+  for (let length = 12; length < file.length; length++)
+    await throwsNpy(t, file.subarray(0, length), /truncated/);
   await throwsNpy(t, npy(dict('<f4', '(2, 3)'), 25), /1 bytes follow the data/);
   await throwsNpy(t, npy(dict('<f4', '(2, 3)'), 24, 1, 60_000), /truncated: its header ends at byte 60010/);
   await throwsNpy(t, npy(dict('<f4', '(2, 3)'), 24, 2, 0xffffffff), /a header of 4294967295 bytes/);
