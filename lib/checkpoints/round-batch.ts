@@ -1,7 +1,7 @@
 import { type Rank, rankOf, ranks } from '../formats/safetensors/layout';
 import { binding } from '../native/binding';
 import { finish } from '../native/jobs';
-import type { Shared } from './buffers';
+import type { Shared } from '../native/shared';
 import type { PlannedWeight, WeightScheme } from './planned-weight';
 import { type BatchUnit, isWeight } from './units';
 

@@ -119,7 +119,7 @@ unsigned char* within(const Napi::Env& env, const Bytes& bytes, double begin, st
   return bytes.data + static_cast<std::size_t>(begin);
 }
 
-One oneOf(const Napi::Env& env, const Places& at, Job job, FloatType type, const Bytes& input, const Bytes& output) {
+One oneOf(const Napi::Env& env, const Places& at, Job job, NumberType type, const Bytes& input, const Bytes& output) {
   const auto size = [&](double value, double most) {
     if (!(value >= 1 && value <= most))
       throw Napi::RangeError::New(env, "Expected every weight to have a shape and groups");
@@ -165,7 +165,7 @@ Napi::Value roundRows(const Napi::CallbackInfo& info) {
 Napi::Value roundMany(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   const Job scheme = schemeOf(info, given);
-  const FloatType type = typeOf(given, "type");
+  const NumberType type = typeOf(given, "type");
   const auto rule = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
   const Bytes input = given.bytes("input", 0), output = given.room("output", 0);
   const Bytes places = given.bytes("places", 0);
