@@ -12,6 +12,12 @@ export interface Environment {
   onnxruntime: string | null;
 }
 
+/** The kernels that the numbers come from: others round otherwise. */
+export function kernels(): { blas: string; simd: string } {
+  const { core, simd } = calling(() => binding().blasInfo());
+  return { blas: core, simd };
+}
+
 /** What there is here. `onnxruntime`: its version, where it ran; whoever does not need it does not load it. */
 export function environment(onnxruntime: string | null = null): Environment {
   const { config, core } = calling(() => binding().blasInfo());

@@ -69,9 +69,10 @@ export class OutputFile {
     }
   }
 
-  /** Syncs the bytes, closes the file and gives it its name. */
-  async commit(): Promise<void> {
+  /** Syncs the bytes, closes the file and gives it its name. `size`: what an older file of the temporary name had beyond it is cut off. */
+  async commit(size?: number): Promise<void> {
     try {
+      if (size !== undefined) await this.handle.truncate(size);
       await this.handle.sync().finally(() => this.handle.close());
       await rename(this.temporary, this.file);
       await syncFolder(dirname(this.file));
@@ -166,4 +167,10 @@ export async function syncFolder(folder: string): Promise<void> {
   } catch {
     // nothing more can be done
   }
+}
+
+/** A file's time for people; file systems hold times that no date can be. */
+export function timeOf(nanoseconds: bigint): string {
+  const date = new Date(Number(nanoseconds / 1_000_000n));
+  return Number.isNaN(date.getTime()) ? `${nanoseconds / 1_000_000_000n} s` : date.toISOString();
 }

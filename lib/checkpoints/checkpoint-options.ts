@@ -27,6 +27,7 @@ export interface CheckpointSettings {
   overrides: readonly Override[];
   memory: number;
   resume: boolean;
+  otherKernels: boolean;
   /** Whether weights that are quantized already may stay as they are. */
   allowQuantized: boolean;
 }
@@ -59,6 +60,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
     overrides: [],
     memory: options.memory ?? defaults.checkpointMemory,
     resume: options.resume ?? false,
+    otherKernels: options.otherKernels ?? false,
     allowQuantized: options.allowQuantized ?? false,
   };
   const hasData = settings.activations.length > 0;

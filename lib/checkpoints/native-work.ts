@@ -11,8 +11,3 @@ export async function widened(
 ): Promise<Float32Array> {
   return (await convert(input, type, 'F32', signal)).data;
 }
-
-/** A checksum of all bytes, which tells whether they are the same ones again. */
-export async function checksum(input: Uint8Array): Promise<string> {
-  return finish(() => binding().checksum({ input }), undefined);
-}

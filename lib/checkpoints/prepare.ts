@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
+import { kernels } from '../environment';
 import { VertexqError } from '../errors';
+import { timeOf } from '../files';
 import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
 import type { SafetensorsFile } from '../formats/safetensors/file';
 import { calibrationKind } from '../methods';
@@ -15,7 +17,7 @@ import { memoryOf } from './run-units';
 import { type Plan, planOf, unitVersion } from './plan';
 import { readerWarnings } from './reader-warnings';
 import { RecordedInputs } from './recorded-inputs';
-import type { Manifest } from './work-folder';
+import type { Manifest } from '../runs/work-folder';
 
 /** A checkpoint with all that is decided about it. */
 export interface Prepared {
@@ -128,7 +130,15 @@ async function addWarnings(
 export function manifestOf(settings: CheckpointSettings, { checkpoint, recorded }: Prepared): Manifest {
   const chosen = { ...settings.options };
   // These change how the work is done, not what comes of it; recorded inputs are told by their files.
-  for (const name of ['activations', 'memory', 'resume', 'threads', 'signal', 'onProgress'] as const)
+  for (const name of [
+    'activations',
+    'memory',
+    'resume',
+    'otherKernels',
+    'threads',
+    'signal',
+    'onProgress',
+  ] as const)
     delete chosen[name];
   const files = (list: Iterable<SafetensorsFile>) =>
     Object.fromEntries([...list].map((f) => [f.path, identity(f)]));
@@ -138,6 +148,7 @@ export function manifestOf(settings: CheckpointSettings, { checkpoint, recorded 
     input: files(checkpoint.shards.values()),
     activations: recorded ? files(recorded.paths) : {},
     options: chosen,
+    kernels: kernels(),
   };
 }
 
@@ -149,10 +160,4 @@ function identity({ size, modified, headerBytes }: SafetensorsFile): Record<stri
     nanoseconds: String(modified),
     header,
   };
-}
-
-/** A file's time for people; file systems hold times that no date can be. */
-function timeOf(nanoseconds: bigint): string {
-  const date = new Date(Number(nanoseconds / 1_000_000n));
-  return Number.isNaN(date.getTime()) ? `${nanoseconds / 1_000_000_000n} s` : date.toISOString();
 }

@@ -11,7 +11,7 @@ import { addCheckpointFiles, addCheckpointPaths } from './run-files';
 import { UnitRunner } from './run-units';
 import { ShardRun } from './shard-run';
 import type { CheckpointOptions, CheckpointReport } from './types';
-import { WorkFolder } from './work-folder';
+import { WorkFolder } from '../runs/work-folder';
 
 /**
  * Quantizes the weights of a safetensors file, or of a folder of them with an index, and writes a file or folder that loaders take.
@@ -48,7 +48,7 @@ export async function quantizeCheckpointWith(
     addCheckpointFiles(files, output, prepared);
     await files.check();
     const { work: path, undo } = await prepareOutput(checkpoint, output);
-    const work = await WorkFolder.open(path, manifestOf(settings, prepared), settings.resume).catch(
+    const work = await WorkFolder.open(path, manifestOf(settings, prepared), settings).catch(
       async (error: unknown) => {
         await undo();
         throw error;
@@ -68,6 +68,7 @@ export async function quantizeCheckpointWith(
       throw error;
     }
     await work.remove();
+    plan.warnings.push(...work.warnings);
     const report = await reportOf(input, output, plan, settings, runner);
     return { ...report, seconds: (performance.now() - started) / 1000 };
   });

@@ -1,6 +1,7 @@
 import { located } from '../errors';
 import { floatBytes } from '../formats/safetensors/dtypes';
 import { binding } from '../native/binding';
+import { checksum } from '../native/checksum';
 import { finish, threadsFor } from '../native/jobs';
 import { describe } from '../options/messages';
 import type { JobOptions } from '../types';
@@ -9,7 +10,6 @@ import { Buffers, sizeFor } from './buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { Findings, type BatchFacts, type RowFacts, type UnitFacts } from './findings';
 import { fitWeight, RecordedCache } from './fit-weight';
-import { checksum } from './native-work';
 import { type ShardPlan, unitKey } from './plan';
 import { layerName, type PlannedWeight } from './planned-weight';
 import { roundBatch, weightsOf } from './round-batch';
@@ -25,7 +25,7 @@ import {
   targetsOf,
   type Unit,
 } from './units';
-import type { DoneUnit, WorkFolder } from './work-folder';
+import type { DoneUnit, WorkFolder } from '../runs/work-folder';
 
 /** Units on their way at a time: some are read, some computed, some written. */
 export const inFlight = 8;

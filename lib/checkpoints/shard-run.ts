@@ -95,7 +95,7 @@ export class ShardRun {
     await this.open();
     if (this.made) return;
     await this.requireUnchanged();
-    await this.making!.commit();
+    await this.making!.commit(this.plan.size);
   }
 
   /** Rejects with ERR_VERTEXQ_FILE where the input has been written since it was opened. */

@@ -32,6 +32,8 @@ export interface CheckpointOptions extends QuantizeOptions {
   memory?: number;
   /** Goes on with a run of the same input and options that was interrupted. */
   resume?: boolean;
+  /** Whether to go on with a run that other kernels of the CPU had begun (another machine); else it is refused. */
+  otherKernels?: boolean;
   /**
    * Weights that are quantized already stay as they are, and the others are quantized; default: they stop the run. Where config.json says
    * that weights are, only with the format `float`.

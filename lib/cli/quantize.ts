@@ -43,7 +43,10 @@ Configuration file:
 Checkpoints:
   A safetensors file gives a file, a folder with an index a folder that vLLM and transformers load. Each neuron has one
   scale unless --group-size says otherwise. What layers see is recorded elsewhere (--activations); without it every weight
-  is rounded by itself. A run that was interrupted goes on with --resume.
+  is rounded by itself.
+
+Interrupted runs:
+  What is done is kept beside the output, also when the process is killed: --resume goes on with it.
 
 Examples:
   $ vertexq quantize model.onnx -o model.int4.onnx --calibration samples.npz

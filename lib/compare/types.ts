@@ -8,7 +8,10 @@ export type { ModelOutputs, OutputError } from '../evaluate/types';
  * What to compare, and the options that all runs share. Of a layer, those that concern a model are refused. An option that only some
  * methods take goes to these, and is refused where none of `methods` does.
  */
-export interface CompareOptions extends Omit<ModelOptions, 'method' | 'bits' | 'levels'> {
+export interface CompareOptions extends Omit<
+  ModelOptions,
+  'method' | 'bits' | 'levels' | 'resume' | 'otherKernels'
+> {
   /** Default `vertex`, `gptq`, `gpfq` and `msq`; for a layer with `targetActivations` or `crossGram` without `msq`. */
   methods?: readonly Method[];
   /** Default 2, 3 and 4. */

@@ -82,17 +82,18 @@ export function quantizedLayer(
   const zeroPoints = done.zeroPoints.every((zeroPoint) => zeroPoint === 0) ? null : done.zeroPoints;
   const report = reportOf(layer, { ...settings, method }, done, fallenBack);
   report.seconds = (performance.now() - started) / 1000;
+  const shape = { outFeatures, inFeatures, groupSize, bits, levels };
+  return asQuantizedLayer({ codes, scales, zeroPoints, ...shape, report });
+}
+
+/** What a quantized layer consists of. */
+export type QuantizedValues = Omit<QuantizedLayer, 'dequantize'>;
+
+export function asQuantizedLayer(values: QuantizedValues): QuantizedLayer {
+  const { codes, scales, zeroPoints, outFeatures, inFeatures, groupSize } = values;
   return {
-    codes,
-    scales,
-    zeroPoints,
-    groupSize,
-    bits,
-    levels,
-    outFeatures,
-    inFeatures,
+    ...values,
     dequantize: () => valuesNow({ codes, scales, zeroPoints, groupSize, outFeatures, inFeatures }),
-    report,
   };
 }
 

@@ -23,6 +23,8 @@ export interface ModelSettings extends FitSettings {
   layers: readonly string[] | undefined;
   skip: readonly string[];
   externalData: boolean | undefined;
+  resume: boolean;
+  otherKernels: boolean;
   /** Bytes of activations that may be kept in memory between layers. */
   memory: number;
 }
@@ -53,6 +55,8 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
     operators: operators && [...operators],
     externalData: options.externalData,
     memory: options.memory ?? defaults.modelMemory,
+    resume: options.resume ?? false,
+    otherKernels: options.otherKernels ?? false,
   };
 }
 

@@ -171,7 +171,7 @@ export async function writeModel(
 }
 
 /** Bytes of a weight in its own type; 0 where it has no size. */
-const dataLength = (weight: TensorProto) => rawLength(weight.dataType, countOf(weight)) ?? 0;
+export const dataLength = (weight: TensorProto) => rawLength(weight.dataType, countOf(weight)) ?? 0;
 
 /** Layers that a run before quantized, and this one does not see any more, stay told. */
 function metadataOf(

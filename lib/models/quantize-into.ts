@@ -2,6 +2,7 @@ import type { PreparedCalibration } from './calibration';
 import { isSeen, type Layer } from './layers/layer';
 import { calibrationKind } from '../methods';
 import { requireLayerMemory } from '../layers/layer-memory';
+import type { LayerJournal } from './layer-journal';
 import { fitOf, type ModelSettings } from './model-options';
 import { type OpenModel, writeModel, type WrittenModel } from './model-steps';
 import { changedValues } from './traversal/changed-values';
@@ -19,13 +20,14 @@ export async function quantizeInto(
   data: PreparedCalibration | null,
   settings: ModelSettings,
   options: ModelOptions,
+  journal: LayerJournal | null = null,
 ): Promise<WrittenModel> {
   if (data) {
     const changed = changedValues(opened.graph, layers);
     for (const layer of layers) requireRoomFor(layer, changed, data, settings);
   }
   const stores = new WeightStores(opened, layers, settings.encoding, data !== null, workspace);
-  const traversal = new Traversal(opened, layers, data, settings, options, workspace, stores);
+  const traversal = new Traversal(opened, layers, data, settings, options, workspace, stores, journal);
   const replacements = await traversal.run();
   options.onProgress?.({ stage: 'write', done: 0, total: 1 });
   return writeModel(opened, replacements, stores, name, workspace, settings, options.signal);

@@ -1,11 +1,14 @@
 import { basename, dirname, join } from 'node:path';
 import { environment } from '../environment';
 import { RunFiles } from '../runs/run-files';
+import { WorkFolder } from '../runs/work-folder';
+import { LayerJournal } from './layer-journal';
+import { manifestOf } from './manifest';
 import { checkModelOptions, checkPath } from './model-options';
 import { openModel, prepareData, selectLayers } from './model-steps';
 import { quantizeInto } from './quantize-into';
 import { loadSession, runtimeVersion } from './runtime';
-import { addModelPaths } from './run-files';
+import { addModelPaths, workFolderOf } from './run-files';
 import type { ModelOptions, Report } from './types';
 import { Workspace } from './workspace';
 
@@ -53,16 +56,23 @@ export async function quantizeModelWith(
   const found = await selectLayers(opened, settings);
   const data = options.calibration === undefined ? null : await prepareData(opened.graph, options);
 
-  const workspace = new Workspace(output);
+  const manifest = await manifestOf(opened, data, options);
+  const work = await WorkFolder.open(workFolderOf(output), manifest, settings);
+  const workspace = new Workspace(output, work.scratch());
+  let journal: LayerJournal | null = null;
   try {
-    // Where it is known that there will be several files; else when there are.
-    if (settings.externalData) await workspace.takeLock();
     const name = basename(output);
-    const written = await quantizeInto(workspace, name, opened, found.layers, data, settings, options);
+    journal = data && (await LayerJournal.open(work));
+    const written = await quantizeInto(
+      ...([workspace, name, opened, found.layers, data, settings, options, journal] as const),
+    );
     if (data) await (await loadSession(workspace.pathOf(name), 'the quantized network')).release();
     signal?.throwIfAborted();
     await workspace.publish(written.files.map((file) => file.name));
     options.onProgress?.({ stage: 'write', done: 1, total: 1 });
+    await journal?.close();
+    await workspace.end();
+    await work.remove();
 
     return {
       input,
@@ -77,11 +87,15 @@ export async function quantizeModelWith(
         weightsBefore: written.weights.before,
         weightsAfter: written.weights.after,
       },
+      resumed: journal?.resumed ?? 0,
       seconds: (performance.now() - started) / 1000,
-      warnings: [...found.warnings, ...(data?.warnings ?? [])],
+      warnings: [...found.warnings, ...(data?.warnings ?? []), ...work.warnings],
       environment: environment(data && runtimeVersion()),
     };
-  } finally {
+  } catch (error) {
+    await journal?.close();
     await workspace.end();
+    await (work.isEmpty ? work.remove() : work.close());
+    throw error;
   }
 }

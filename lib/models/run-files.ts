@@ -19,16 +19,21 @@ export async function addModelPaths(
   if (typeof options.tokenizer === 'string') files.reads('tokenizer', options.tokenizer);
   if (output === null) return;
   files.writes('output', output, { only: true });
-  files.writes('lock', lockOf(output));
+  files.worksIn('work folder', workFolderOf(output));
   const [first = '', ...further] = await dataPlaces(output);
   files.writesBeside('output', first, { series: dataName(output) });
   for (const path of further) files.writesBeside('output', path);
 }
 
-/** The lock of a run that writes several files: a name that says by itself that it is temporary. */
-export function lockOf(output: string): string {
-  const name = createHash('sha256').update(basename(output).normalize('NFC').toLowerCase()).digest('hex');
-  return join(dirname(output), `.vertexq-${name.slice(0, 16)}.tmp`);
+/** Bytes that a name has at most on the usual file systems. */
+const longestName = 255;
+
+/** Where a run keeps what it has done. */
+export function workFolderOf(output: string): string {
+  const name = `${basename(output)}.vertexq`;
+  if (Buffer.byteLength(name) <= longestName) return join(dirname(output), name);
+  const digest = createHash('sha256').update(basename(output)).digest('hex').slice(0, 16);
+  return join(dirname(output), `${digest}.vertexq`);
 }
 
 const dataName = (output: string) =>

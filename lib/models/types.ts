@@ -86,6 +86,10 @@ export interface ModelOptions extends QuantizeOptions, DataOptions {
   externalData?: boolean;
   /** Bytes of activations that may be kept in memory from one layer to the next (default 2^29); more go to a file beside the output. */
   memory?: number;
+  /** Goes on with a run of the same input, data and options that was interrupted. */
+  resume?: boolean;
+  /** Whether to go on with a run that other kernels of the CPU had begun (another machine); else it is refused. */
+  otherKernels?: boolean;
   /** Globs of layer names to quantize; default all. */
   layers?: string | readonly string[];
   /** Globs of layer names to leave as they are. */
@@ -119,6 +123,8 @@ export interface Report {
     weightsBefore: number;
     weightsAfter: number;
   };
+  /** Bytes of the input's weights whose work an earlier run had done. */
+  resumed: number;
   seconds: number;
   warnings: string[];
   /** What the numbers depend on besides input and options. */

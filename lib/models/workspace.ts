@@ -2,12 +2,7 @@ import { type FileHandle, lstat, mkdir, open, rename, rm } from 'node:fs/promise
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
 import { syncFolder, temporaryName, writeAll } from '../files';
-import { Lock } from '../runs/lock';
 import type { Place } from './onnx/skeleton';
-import { lockOf } from './run-files';
-
-/** How long another run's files may take to get their places, in milliseconds. */
-const patience = 10_000;
 
 /** A file that grows, and is read where it has been written. */
 export class SpoolFile {
@@ -48,27 +43,18 @@ export class SpoolFile {
 }
 
 /**
- * A folder beside an output for what is not finished, which goes when the work ends. Made when the first file is. What cannot be
+ * A folder for what is not finished, which goes when the work ends. Made when the first file is. What cannot be
  * written there rejects with ERR_VERTEXQ_FILE, as the output could not be written either.
  */
 export class Workspace {
-  private readonly folder: string;
   private readonly files = new Map<string, SpoolFile>();
   private made: Promise<unknown> | undefined;
-  private lock: Lock | undefined;
 
-  /** `output`: what the work is for, in whose folder the workspace is. */
-  constructor(private readonly output: string) {
-    this.folder = join(dirname(output), temporaryName());
-  }
-
-  /**
-   * Has the output for this run alone, until the workspace ends: two that write several files at a time would mix them. Rejects with
-   * ERR_VERTEXQ_LOCKED where another run has it.
-   */
-  async takeLock(wait = 0): Promise<void> {
-    this.lock ??= await this.guarded(() => Lock.take(lockOf(this.output), wait));
-  }
+  /** `output`: what the work is for; `folder`: on the same file system, default beside it. */
+  constructor(
+    private readonly output: string,
+    private readonly folder = join(dirname(output), temporaryName()),
+  ) {}
 
   /** A new file. `name`: its last part is what it will be called in the end, if it is moved. */
   async create(name: string): Promise<SpoolFile> {
@@ -108,7 +94,6 @@ export class Workspace {
    * older one is taken away first: it must not be read with the new one's data.
    */
   async publish(names: readonly string[]): Promise<void> {
-    if (names.length > 1) await this.takeLock(patience);
     await this.guarded(async () => {
       for (const name of names) {
         await this.files.get(name)!.sync();
@@ -132,7 +117,6 @@ export class Workspace {
   async end(): Promise<void> {
     for (const file of this.files.values()) await file.close();
     if (this.made) await rm(this.folder, { recursive: true, force: true }).catch(() => {}); // nothing more can be done
-    await this.lock?.remove();
   }
 }
 

@@ -255,7 +255,8 @@ export interface Binding {
   checksum(bytes: { input: Uint8Array }): NativeJob<string>;
   /** Whether this open file is now locked for us, until it is closed or the process ends. */
   lockFile(descriptor: number): boolean;
-  blasInfo(): { config: string; core: string; maxThreads: number };
+  /** `simd`: the instruction set of our own kernels. */
+  blasInfo(): { config: string; core: string; simd: string; maxThreads: number };
 }
 
 const root = join(__dirname, '..', '..');

@@ -215,6 +215,15 @@ const ofLayers = { ...without(layer, 'threads', 'signal', 'onProgress'), errorCo
 const ofWeights = only(layer, 'bits', 'levels', 'grid', 'groupSize', 'method');
 const forSome: Option = { kind: kinds.globs('there are no layers that it is about') };
 
+const resuming = {
+  resume: { kind: kinds.flag, help: 'go on with a run that was interrupted', group: 'Other' },
+  otherKernels: {
+    kind: kinds.flag,
+    help: 'with --resume: go on although another kind of processor began; the bytes are then those of neither',
+    group: 'Other',
+  },
+} satisfies Partial<Options<ModelOptions>>;
+
 const model = {
   ...layer,
   groupSize: { ...layer.groupSize, help: sharing('32') },
@@ -259,6 +268,7 @@ const model = {
     help: 'as 768M or 2G: activations kept between layers, more go to a file (default: 512M)',
     group: 'Other',
   },
+  ...resuming,
 } satisfies Options<ModelOptions>;
 
 const checkpoint = {
@@ -285,11 +295,7 @@ const checkpoint = {
     help: 'as 768M or 2G. Models: activations kept between layers, more go to a file (default: 512M). Checkpoints: buffers (default: 768M)',
     group: 'Other',
   },
-  resume: {
-    kind: kinds.flag,
-    help: 'go on with a run that was interrupted',
-    group: 'Checkpoints (.safetensors)',
-  },
+  ...resuming,
   allowQuantized: {
     kind: kinds.flag,
     help: 'leave weights that are quantized already as they are (default: they stop the run)',
@@ -312,7 +318,7 @@ const compared = {
 
 const compareModel = {
   ...compared,
-  ...without(model, 'method', 'bits', 'levels'),
+  ...without(model, 'method', 'bits', 'levels', 'resume', 'otherKernels'),
   externalData: { kind: kinds.flag }, // for the command no file is kept
   score: { kind: kinds.callback },
 } satisfies Options<CompareOptions>;

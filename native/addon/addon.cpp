@@ -10,6 +10,7 @@
 #include "job.h"
 #include "layer_jobs.h"
 #include "linalg/blas.h"
+#include "linalg/simd.h"
 #include "parallel/thread_pool.h"
 #include "tensor_jobs.h"
 #ifdef VERTEXQ_FAULTS
@@ -24,6 +25,7 @@ Napi::Value blasInfo(const Napi::CallbackInfo& info) {
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("config", blasConfig());
   object.Set("core", blasCoreName());
+  object.Set("simd", linalg::instructionSetName(linalg::instructionSet()));
   object.Set("maxThreads", ThreadPool::kMaxThreads);
   return object;
 }

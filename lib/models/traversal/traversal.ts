@@ -8,7 +8,8 @@ import type { PreparedCalibration } from '../calibration';
 import { isSeen, type Layer, outerNode, storageOf } from '../layers/layer';
 import { asNodeSees, weightOf } from '../layers/weight-values';
 import { fitOf, layerSettings, type ModelSettings } from '../model-options';
-import type { OpenModel } from '../model-steps';
+import type { LayerJournal } from '../layer-journal';
+import { dataLength, type OpenModel } from '../model-steps';
 import { roundedTensor } from '../onnx/float-tensor';
 import { namesOf, subgraphsOf } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
@@ -75,6 +76,8 @@ export class Traversal {
     private readonly options: ModelOptions,
     private readonly workspace: Workspace,
     private readonly stores: WeightStores,
+    /** Keeps what is fitted, and has what an earlier run fitted. */
+    private readonly journal: LayerJournal | null,
   ) {
     this.changed = changedValues(opened.graph, layers);
     const taken = [...namesOf(opened.model.graph!)];
@@ -144,6 +147,11 @@ export class Traversal {
       const { method, errorCorrection } = fitOf(this.settings, layer);
       return calibrationKind(method, errorCorrection && changed, layer.input!.rows.kind === 'patches');
     };
+    // The values behind it are needed all the same.
+    if (stage.layers.every((layer) => this.isDone(layer))) {
+      const rank = await runner.run(stage, false, () => Promise.resolve(), this.options.signal);
+      return { rows: null, rank };
+    }
     const corrects = stage.layers.some((layer) => kindOf(layer) === 'pairs');
     const rows = new RowCapture(stage.target, stage.layers, kindOf, data.holdout.length > 0, this.options);
     const { signal } = this.options;
@@ -189,6 +197,32 @@ export class Traversal {
     const form = storageOf(layer);
     const before = forms.get(form);
     if (before) return before;
+    const key = this.keyOf(layer);
+    let quantized = await this.journal?.find(key);
+    if (quantized) this.journal!.resumed += dataLength(layer.constant.tensor);
+    else {
+      quantized = await this.fit(layer, rows);
+      // A weight that sees no rows is rounded again sooner than it is read back.
+      if (rows) await this.journal?.keep(key, quantized);
+    }
+    const stored = await this.stores.store(layer, quantized, this.options.signal);
+    const done: Done = { quantized, stored, tensor: undefined };
+    forms.set(form, done);
+    return done;
+  }
+
+  /** Whether an earlier run has fitted a layer, or this one the weight that it shares. */
+  private isDone(layer: Layer): boolean {
+    const forms = this.done.get(layer.constant.tensor);
+    return (this.journal?.has(this.keyOf(layer)) ?? false) || (forms?.has(storageOf(layer)) ?? false);
+  }
+
+  /** What the journal calls a layer: names need not differ. */
+  private keyOf(layer: Layer): string {
+    return `${this.layers.indexOf(layer)} ${layer.name}`;
+  }
+
+  private async fit(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer> {
     const settings = {
       ...layerSettings(this.settings, layer),
       stored: this.settings.encoding.stored(layer),
@@ -218,10 +252,7 @@ export class Traversal {
       quantized.report.warnings.push(
         `fitted to ${data.samples} of ${data.offered} patches, spread over all samples: more would change little`,
       );
-    const stored = await this.stores.store(layer, quantized, this.options.signal);
-    const done: Done = { quantized, stored, tensor: undefined };
-    forms.set(form, done);
-    return done;
+    return quantized;
   }
 
   /** Lets the layers behind see what the quantized layer produces. */

@@ -3,10 +3,10 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
-import { isTemporary, openOwn, syncFolder, writeWhole } from '../files';
+import { isTemporary, openOwn, syncFolder, temporaryName, writeWhole } from '../files';
 import { InputFile } from '../formats/input-file';
 import { describe } from '../options/messages';
-import { Lock } from '../runs/lock';
+import { Lock } from './lock';
 
 const manifestName = 'manifest.json';
 const journalName = 'journal';
@@ -14,6 +14,13 @@ const lockName = 'lock';
 
 /** What a run depends on: two that agree in it write the same bytes. */
 export type Manifest = Readonly<Record<string, unknown>>;
+
+/** How a run takes up the work of one before. */
+export interface ResumeOptions {
+  resume: boolean;
+  /** Whether it goes on where other kernels have computed what is done. */
+  otherKernels: boolean;
+}
 
 /** That a unit is done: the checksum of the bytes it wrote, and what it found. */
 export interface DoneUnit {
@@ -36,6 +43,8 @@ export class WorkFolder {
     private readonly journal: FileHandle,
     /** By the keys of units. */
     readonly done: ReadonlyMap<string, DoneUnit>,
+    /** What is to be said of the work that is gone on with. */
+    readonly warnings: readonly string[],
   ) {}
 
   /**
@@ -43,7 +52,8 @@ export class WorkFolder {
    * works in it, ERR_VERTEXQ_RESUME where its run was of something else, or `resume` was not given; ERR_VERTEXQ_FILE, also where there is
    * something of that name that is not ours.
    */
-  static async open(path: string, manifest: Manifest, resume: boolean): Promise<WorkFolder> {
+  static async open(path: string, manifest: Manifest, options: ResumeOptions): Promise<WorkFolder> {
+    const warnings: string[] = [];
     let lock: Lock | undefined;
     let isNew = false;
     let made = false;
@@ -52,18 +62,24 @@ export class WorkFolder {
       await requireOurs(path);
       lock = await Lock.take(join(path, lockName));
       const before = await readOwn(join(path, manifestName));
-      if (before !== undefined) requireSame(path, before, manifest, resume);
+      let lines = await readOwn(join(path, journalName));
+      // What a killed run had on its way and no unit tells of.
+      await removeTemporary(path);
+      if (before !== undefined && readJournal(lines ?? '').size > 0)
+        warnings.push(...requireSame(path, before, manifest, options));
       else {
-        // Nothing had begun.
+        // Nothing had begun, or nothing was done.
         isNew = true;
-        await rm(join(path, journalName), { force: true });
+        // A link would have another's file written to, or be taken away.
+        if (lines !== undefined) await (await openOwn(join(path, journalName))).close();
+        lines = undefined;
+        await removeOwn(path, []);
         await writeWhole(join(path, manifestName), Buffer.from(`${JSON.stringify(manifest, null, 2)}\n`));
       }
-      const lines = await readOwn(join(path, journalName));
       const journal = await openOwn(join(path, journalName), constants.O_WRONLY | constants.O_APPEND);
       // What a kill cut off must not run into the next line.
       if (lines !== undefined && lines !== '' && !lines.endsWith('\n')) await journal.appendFile('\n');
-      return new WorkFolder(path, lock, journal, readJournal(lines ?? ''));
+      return new WorkFolder(path, lock, journal, readJournal(lines ?? ''), warnings);
     } catch (cause) {
       // Nothing was done that could be gone on with.
       if (isNew) await removeOwn(path, []);
@@ -80,6 +96,11 @@ export class WorkFolder {
   partial(name: string): string {
     this.parts.add(`${name}.part`);
     return join(this.path, `${name}.part`);
+  }
+
+  /** A name in it for a folder of what only this run needs. */
+  scratch(): string {
+    return join(this.path, temporaryName());
   }
 
   /** Notes that a unit is done: after its bytes were written. Rejects with ERR_VERTEXQ_FILE. */
@@ -166,9 +187,16 @@ function notOurs(path: string, why: string): VertexqError {
 
 /** Removes the files of a run, but the lock: the manifest last, which says that they are ours. */
 async function removeOwn(path: string, parts: Iterable<string>): Promise<void> {
-  const temporary = (await readdir(path).catch((): string[] => [])).filter(isTemporary);
-  for (const name of [...parts, ...temporary, journalName, manifestName])
+  await removeTemporary(path);
+  for (const name of [...parts, journalName, manifestName])
     await rm(join(path, name), { force: true }).catch(() => {}); // a folder, which is not ours
+}
+
+/** Removes files that were being written, and folders of what only one run needed. */
+async function removeTemporary(path: string): Promise<void> {
+  const names = await readdir(path).catch((): string[] => []);
+  for (const name of names.filter(isTemporary))
+    await rm(join(path, name), { force: true, recursive: true }).catch(() => {}); // taken away meanwhile
 }
 
 /** The text of a file of ours; undefined where there is none. */
@@ -197,8 +225,13 @@ function readJournal(text: string): Map<string, DoneUnit> {
   return done;
 }
 
-/** Throws where an interrupted run was of something else, and says of what. */
-function requireSame(path: string, before: string, manifest: Manifest, resume: boolean): void {
+/** Throws where an interrupted run was of something else, and says of what. Returns warnings. */
+function requireSame(
+  path: string,
+  before: string,
+  manifest: Manifest,
+  { resume, otherKernels }: ResumeOptions,
+): string[] {
   if (!resume)
     throw new VertexqError(
       'ERR_VERTEXQ_RESUME',
@@ -219,12 +252,23 @@ function requireSame(path: string, before: string, manifest: Manifest, resume: b
       'ERR_VERTEXQ_RESUME',
       `The interrupted run in ${path} was of another version of vertexq${versionIn(parsed)}, which cut the work into other pieces: it cannot be gone on with. Remove that folder to start anew.`,
     );
-  const difference = firstDifference(parsed, JSON.parse(JSON.stringify(manifest)), '');
+  const { kernels: then, ...rest } = parsed;
+  const { kernels: now, ...own } = JSON.parse(JSON.stringify(manifest)) as Record<string, unknown>;
+  const difference = firstDifference(rest, own, '');
   if (difference !== undefined)
     throw new VertexqError(
       'ERR_VERTEXQ_RESUME',
       `The interrupted run in ${path} was of something else: ${difference}. Give what it had, or remove that folder to start anew.`,
     );
+  const other = firstDifference(then, now, 'kernels');
+  if (other === undefined) return [];
+  const what = `What the interrupted run in ${path} did was computed by other kernels: ${other}`;
+  if (!otherKernels)
+    throw new VertexqError(
+      'ERR_VERTEXQ_RESUME',
+      `${what}. They round otherwise, so that the bytes would be those of neither. Go on where it began, or with "otherKernels" (--other-kernels); or remove that folder to start anew.`,
+    );
+  return [`${what}: the output is not, to the last bit, what either would have written.`];
 }
 
 const versionIn = ({ vertexq }: Record<string, unknown>) =>
