@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { addCheckpointPaths } from '../checkpoints/run-files';
 import { writeWhole } from '../files';
-import { addModelPaths } from '../models/run-files';
+import { addModelPaths, workFolderOf } from '../models/run-files';
 import type { CheckpointOptions, WeightOverride } from '../checkpoints/types';
 import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
@@ -140,6 +141,11 @@ async function quantize(input: string, given: Given, context: Context): Promise<
       { ...options, signal: context.signal, onProgress: (progress) => display.show(progress) },
       files,
     );
+  } catch (error) {
+    display.stop();
+    if (!quiet && context.signal.aborted && existsSync(workFolderOf(output)))
+      context.stderr.write('What is done is kept: --resume goes on with it.\n');
+    throw error;
   } finally {
     display.stop();
   }

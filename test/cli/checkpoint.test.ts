@@ -74,7 +74,7 @@ test('flags of the other kind of input, and wrong ones', async (t) => {
     t.is(code, 2);
     t.regex(stderr, /is for ONNX models/);
   }
-  for (const flags of [['--activations', 'a'], ['--resume'], ['--dry-run']]) {
+  for (const flags of [['--activations', 'a'], ['--allow-quantized'], ['--dry-run']]) {
     const { code, stderr } = await runFake(['quantize', 'a.onnx', '-o', 'out', ...flags]);
     t.is(code, 2);
     t.regex(stderr, /is for checkpoints/);

@@ -162,7 +162,7 @@ test('options of the other kind of input are refused', async (t) => {
     t.regex(stderr, /^vertexq: [^ ]*config\.json: The /);
     t.regex(stderr, message);
   }
-  for (const name of ['activations', 'resume']) {
+  for (const name of ['activations', 'allowQuantized']) {
     const { code, stderr, calls } = await withFile(t, { [name]: 'a' }).run();
     t.deepEqual([code, calls], [2, []]);
     t.regex(stderr, new RegExp(`config\\.json: The "${name}" option is for checkpoints, and .* ONNX model`));
