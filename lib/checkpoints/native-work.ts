@@ -1,6 +1,4 @@
 import type { FloatDtype } from '../formats/safetensors/dtypes';
-import { binding } from '../native/binding';
-import { finish } from '../native/jobs';
 import { convert } from '../native/tensors';
 
 /** float32 numbers, in shared memory, of a tensor's bytes. NaN and infinities are left for those who use them to find. */

@@ -8,11 +8,12 @@ import type { QuantizedLayer } from '../types';
 import type { WorkFolder } from '../runs/work-folder';
 
 /** What the journal tells of a layer: all but its numbers, and where these are. */
-type Facts = Omit<QuantizedValues, 'codes' | 'scales' | 'zeroPoints'> & {
+interface Facts {
+  values: Omit<QuantizedValues, 'codes' | 'scales' | 'zeroPoints'>;
   position: number;
   /** Of codes, scales, and zero points where there are any. */
   bytes: [codes: number, scales: number, zeroPoints: number];
-};
+}
 
 /** The layers that a run has fitted, kept in its work folder so that it can be gone on with. */
 export class LayerJournal {
@@ -51,7 +52,7 @@ export class LayerJournal {
     if (!facts) return undefined;
     const bytes = await this.read(facts);
     if (!bytes) throw new VertexqError('ERR_VERTEXQ_FILE', `${this.path} was cut short while it was used`);
-    const { position: _position, bytes: lengths, ...values } = facts;
+    const { values, bytes: lengths } = facts;
     let at = 0;
     const [codes, scales, zeroPoints] = lengths.map((length) => bytes.buffer.slice(at, (at += length)));
     return asQuantizedLayer({
@@ -64,7 +65,8 @@ export class LayerJournal {
 
   /** Keeps a layer. Rejects with ERR_VERTEXQ_FILE. */
   async keep(key: string, layer: QuantizedLayer): Promise<void> {
-    const { codes, scales, zeroPoints, dequantize: _dequantize, ...values } = layer;
+    const { codes, scales, zeroPoints, groupSize, bits, levels, outFeatures, inFeatures, report } = layer;
+    const values = { groupSize, bits, levels, outFeatures, inFeatures, report };
     const parts = [codes, scales, zeroPoints ?? new Float32Array()].map(bytesOf);
     const lengths = parts.map(({ length }) => length) as Facts['bytes'];
     const bytes = new Uint8Array(lengths[0] + lengths[1] + lengths[2]);
@@ -73,7 +75,7 @@ export class LayerJournal {
       bytes.set(part, at);
       at += part.length;
     }
-    const facts: Facts = { ...values, position: this.end, bytes: lengths };
+    const facts: Facts = { values, position: this.end, bytes: lengths };
     this.end += bytes.length;
     await writeAll(this.handle, bytes, facts.position).catch((cause: Error) => {
       throw new VertexqError('ERR_VERTEXQ_FILE', `${this.path} cannot be written: ${cause.message}`, {
