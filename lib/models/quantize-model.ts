@@ -1,5 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import { environment } from '../environment';
+import { VertexqError } from '../errors';
 import { RunFiles } from '../runs/run-files';
 import { WorkFolder } from '../runs/work-folder';
 import { LayerJournal } from './layer-journal';
@@ -95,7 +96,13 @@ export async function quantizeModelWith(
   } catch (error) {
     await journal?.close();
     await workspace.end();
-    await (work.isEmpty ? work.remove() : work.close());
+    await (work.isEmpty || !mayPass(error) ? work.remove() : work.close());
     throw error;
   }
 }
+
+/** What room on a disk, memory or time can mend. What lies in the network, the data or the options stays, and others are another run. */
+const passing = ['ERR_VERTEXQ_FILE', 'ERR_VERTEXQ_MEMORY', 'ERR_VERTEXQ_RUNTIME', 'ERR_VERTEXQ_THREADS'];
+
+/** Whether the same run could get further another time. */
+const mayPass = (error: unknown) => !(error instanceof VertexqError) || passing.includes(error.code);

@@ -189,7 +189,7 @@ test('calibration data and options that change meanwhile: the answer does not, o
     code: 'ERR_VERTEXQ_CALIBRATION',
     message: /layer "second": the calibration data of the input "x" cannot be fed.*transferred/,
   });
-  rmSync(`${output}.vertexq`, { recursive: true });
+  t.false(readdirSync(dirname(output)).includes('out.onnx.vertexq'));
   const options: ModelOptions = { calibration, holdout: 0, skip: ['none'] };
   await t.throwsAsync(quantizeModel(input, output, options), { instanceOf: RangeError });
   options.skip = [];
