@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type ModelOptions, quantizeModel } from '../../../lib/index';
 import { node, tensor } from '../../../lib/models/onnx/make';
 import { ValueStore } from '../../../lib/models/traversal/value-store';
@@ -87,9 +87,10 @@ const common: ModelOptions = {
 
 /** The files of values beside an output that is being made. */
 function waiting(output: string): string[] {
-  const [own] = readdirSync(dirname(output)).filter((name) => name.startsWith('.vertexq-'));
-  if (own === undefined) return [];
-  return readdirSync(join(dirname(output), own)).filter((name) => name.startsWith('values'));
+  const work = `${output}.vertexq`;
+  return readdirSync(work, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    basename(name).startsWith('values'),
+  );
 }
 
 test('files of values go as soon as no later layer needs them', async (t) => {
@@ -109,7 +110,7 @@ test('files of values go as soon as no later layer needs them', async (t) => {
   t.deepEqual(readdirSync(dirname(output)).sort(), ['in.onnx', 'out.onnx']);
 });
 
-test('nothing is left after an error, an abort or an exception in the middle', async (t) => {
+test('no values are left after an error, an abort or an exception in the middle', async (t) => {
   for (const fail of [
     () => {
       throw new Error('a bad day');
@@ -133,7 +134,14 @@ test('nothing is left after an error, an abort or an exception in the middle', a
         { message: 'a bad day' },
       );
       t.true(seen);
-      t.deepEqual(readdirSync(dirname(output)), ['in.onnx']);
+      t.deepEqual(readdirSync(dirname(output)), ['in.onnx', 'out.onnx.vertexq']);
+      // Layers that are fitted stay, no values.
+      t.deepEqual(readdirSync(`${output}.vertexq`).sort(), [
+        'journal',
+        'layers.part',
+        'lock',
+        'manifest.json',
+      ]);
     }
   // A batch that cannot be used.
   const { input, output } = files(t, deep);
