@@ -57,13 +57,7 @@ export class OutputFile {
   /** Fills `target` from what has been written at `position`; false where the file ends before. */
   async fill(target: Uint8Array, position: number): Promise<boolean> {
     try {
-      for (let done = 0; done < target.length;) {
-        const length = Math.min(chunk, target.length - done);
-        const { bytesRead } = await this.handle.read(target, done, length, position + done);
-        if (bytesRead === 0) return false;
-        done += bytesRead;
-      }
-      return true;
+      return await readAll(this.handle, target, position);
     } catch (cause) {
       throw unwritable(this.file, cause);
     }
@@ -154,6 +148,17 @@ export async function writeAll(
     const { bytesWritten } = await handle.write(bytes, start, length, position + start);
     start += bytesWritten;
   }
+}
+
+/** Fills `target` from the bytes at a position of a file; false where it ends before. */
+export async function readAll(handle: FileHandle, target: Uint8Array, position: number): Promise<boolean> {
+  for (let done = 0; done < target.length;) {
+    const length = Math.min(chunk, target.length - done);
+    const { bytesRead } = await handle.read(target, done, length, position + done);
+    if (bytesRead === 0) return false;
+    done += bytesRead;
+  }
+  return true;
 }
 
 /**

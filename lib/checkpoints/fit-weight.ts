@@ -9,7 +9,7 @@ import { sharedBytes } from '../native/shared';
 import { describe } from '../options/messages';
 import type { JobOptions, LayerReport, QuantizedLayer } from '../types';
 import type { CheckpointSettings } from './checkpoint-options';
-import { widened } from './native-work';
+import { convert } from '../native/tensors';
 import { layerName, type PlannedWeight } from './planned-weight';
 import { readRecorded, type RecordedData, type RecordedInput } from './recorded-inputs';
 
@@ -47,7 +47,8 @@ export async function fitWeight(
   const data = await cache.of(recorded!, calibrationKind(weight.settings.method, false), holdout, options);
   const bytes = sharedBytes(outFeatures * inFeatures * floatBytes[dtype]);
   await source.fill(bytes, position);
-  const values = dtype === 'F64' ? new Float64Array(bytes.buffer) : await widened(bytes, dtype, signal);
+  const values =
+    dtype === 'F64' ? new Float64Array(bytes.buffer) : (await convert(bytes, dtype, 'F32', signal)).data;
   const settings = { ...weight.settings, stored: layout.stored };
   const job = { ...options };
   delete job.onProgress; // progress is told in bytes

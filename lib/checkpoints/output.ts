@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { VertexqError } from '../errors';
 import type { Checkpoint } from '../formats/safetensors/checkpoint';
 import { requireWritable } from '../runs/run-files';
-import { workName } from './run-files';
+import { workFolderOf, workName } from '../runs/work-folder';
 
 /**
  * Throws where the output could not be written, or holds something that is not ours. Makes its folder; returns where the work folder
@@ -18,13 +18,13 @@ export async function prepareOutput(
     new VertexqError('ERR_VERTEXQ_FILE', `${output} cannot be written: ${why}`, { cause });
   if (folder === null) {
     await requireWritable(output);
-    return { work: `${output}${workName}`, undo: nothing };
+    return { work: workFolderOf(output), undo: nothing };
   }
   const found = await stat(output).catch(() => undefined);
   if (!found) {
     if (await lstat(output).catch(() => undefined)) throw cannot('it is a link to nothing');
-    await requireWritable(output);
     // Another run may make it at the same time: the lock tells them apart.
+    await requireWritable(output, { mayExist: true });
     await mkdir(output, { recursive: true }).catch((cause: Error) => {
       throw cannot(cause.message, cause);
     });

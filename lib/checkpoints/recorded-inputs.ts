@@ -8,7 +8,6 @@ import { convert } from '../native/tensors';
 import { describe } from '../options/messages';
 import type { FloatArray, JobOptions } from '../types';
 import { moduleOf } from './tensor-names';
-import { widened } from './native-work';
 
 /** A tensor that tells what a layer sees. */
 export interface RecordedInput {
@@ -149,7 +148,9 @@ async function read(
   const rowsFrom = async (begin: number, count: number): Promise<FloatArray> => {
     const bytes = sharedBytes(count * inFeatures * floatBytes[dtype]);
     await file.fill(bytes, position + begin * inFeatures * floatBytes[dtype]);
-    return dtype === 'F64' ? new Float64Array(bytes.buffer) : widened(bytes, dtype, signal);
+    return dtype === 'F64'
+      ? new Float64Array(bytes.buffer)
+      : (await convert(bytes, dtype, 'F32', signal)).data;
   };
   if (input.kind === 'gram') {
     const gram = await rowsFrom(0, inFeatures);

@@ -1,10 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunFiles } from '../runs/run-files';
+import { workFolderOf, workName } from '../runs/work-folder';
 import type { Prepared } from './prepare';
-
-/** The folder in a folder being written; for a single file what is added to its name. */
-export const workName = '.vertexq';
 
 /** Notes what a run reads and writes, as far as the paths alone tell. */
 export async function addCheckpointPaths(
@@ -25,7 +23,7 @@ export async function addCheckpointPaths(
     files.worksIn('work folder', join(output, workName));
   } else {
     files.writes('output', output, { only: true });
-    files.worksIn('work folder', `${output}${workName}`);
+    files.worksIn('work folder', workFolderOf(output));
   }
 }
 

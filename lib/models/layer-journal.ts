@@ -1,7 +1,5 @@
-import { constants } from 'node:fs';
-import type { FileHandle } from 'node:fs/promises';
 import { VertexqError } from '../errors';
-import { openOwn, writeAll } from '../files';
+import { OutputFile } from '../files';
 import { asQuantizedLayer, type QuantizedValues } from '../layers/quantize-weights';
 import { checksum } from '../native/checksum';
 import type { QuantizedLayer } from '../types';
@@ -24,14 +22,13 @@ export class LayerJournal {
 
   private constructor(
     private readonly work: WorkFolder,
-    private readonly path: string,
-    private readonly handle: FileHandle,
+    private readonly file: OutputFile,
   ) {}
 
   /** Opens what is there: layers whose numbers are not those that were written any more are left out. Rejects with ERR_VERTEXQ_FILE. */
   static async open(work: WorkFolder): Promise<LayerJournal> {
     const path = work.partial('layers');
-    const journal = new LayerJournal(work, path, await openOwn(path, constants.O_RDWR));
+    const journal = new LayerJournal(work, await OutputFile.create(path, path, true));
     for (const [key, unit] of work.done) {
       const facts = unit.facts as Facts;
       const bytes = await journal.read(facts);
@@ -51,7 +48,8 @@ export class LayerJournal {
     const facts = this.found.get(key);
     if (!facts) return undefined;
     const bytes = await this.read(facts);
-    if (!bytes) throw new VertexqError('ERR_VERTEXQ_FILE', `${this.path} was cut short while it was used`);
+    if (!bytes)
+      throw new VertexqError('ERR_VERTEXQ_FILE', `${this.file.file} was cut short while it was used`);
     const { values, bytes: lengths } = facts;
     let at = 0;
     const [codes, scales, zeroPoints] = lengths.map((length) => bytes.buffer.slice(at, (at += length)));
@@ -77,27 +75,17 @@ export class LayerJournal {
     }
     const facts: Facts = { values, position: this.end, bytes: lengths };
     this.end += bytes.length;
-    await writeAll(this.handle, bytes, facts.position).catch((cause: Error) => {
-      throw new VertexqError('ERR_VERTEXQ_FILE', `${this.path} cannot be written: ${cause.message}`, {
-        cause,
-      });
-    });
+    await this.file.write(bytes, facts.position);
     await this.work.note(key, { checksum: await checksum(bytes), facts });
   }
 
   async close(): Promise<void> {
-    await this.handle.close().catch(() => {}); // closed already
+    await this.file.close();
   }
 
   private async read({ position, bytes }: Facts): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const target = new Uint8Array(bytes[0] + bytes[1] + bytes[2]);
-    for (let done = 0; done < target.length;) {
-      const length = Math.min(2 ** 30, target.length - done);
-      const { bytesRead } = await this.handle.read(target, done, length, position + done);
-      if (bytesRead === 0) return undefined;
-      done += bytesRead;
-    }
-    return target;
+    return (await this.file.fill(target, position)) ? target : undefined;
   }
 }
 

@@ -2,14 +2,14 @@ import { basename, dirname, join } from 'node:path';
 import { environment } from '../environment';
 import { VertexqError } from '../errors';
 import { RunFiles } from '../runs/run-files';
-import { WorkFolder } from '../runs/work-folder';
+import { WorkFolder, workFolderOf } from '../runs/work-folder';
 import { LayerJournal } from './layer-journal';
 import { manifestOf } from './manifest';
 import { checkModelOptions, checkPath } from './model-options';
 import { openModel, prepareData, selectLayers } from './model-steps';
 import { quantizeInto } from './quantize-into';
 import { loadSession, runtimeVersion } from './runtime';
-import { addModelPaths, workFolderOf } from './run-files';
+import { addModelPaths } from './run-files';
 import type { ModelOptions, Report } from './types';
 import { Workspace } from './workspace';
 
@@ -20,10 +20,12 @@ import { Workspace } from './workspace';
  * calibration data (the paper's consecutive application); with error correction, so that its outputs are those of the float network.
  * Time is linear in the number of layers: each part of the network is run once, between one layer's input and the next's. Memory: the
  * calibration data as it is read, one layer's weights and sums, and `memory` for what lives between two parts; not the model.
+ * What is fitted is kept beside `output`: a run that was interrupted, even killed, goes on with `resume`, and then has written the same bytes.
  * `output` appears only when it is complete; weights beyond 2 GiB, and with `externalData` all, lie beside it in `<output>_data`.
  *
  * Rejects with a TypeError or RangeError for arguments; VertexqError with the code ERR_VERTEXQ_FILE, _ONNX, _NO_LAYERS,
- * _CALIBRATION, _RUNTIME, _MEMORY, _NOT_FINITE, _SCALE_RANGE, _FORMAT, _UNSUPPORTED, _LOCKED or _NUMERIC; with the signal's reason when aborted.
+ * _CALIBRATION, _RUNTIME, _MEMORY, _NOT_FINITE, _SCALE_RANGE, _FORMAT, _UNSUPPORTED, _LOCKED,
+ * _RESUME or _NUMERIC; with the signal's reason when aborted.
  */
 export async function quantizeModel(
   input: string,
@@ -64,9 +66,8 @@ export async function quantizeModelWith(
   try {
     const name = basename(output);
     journal = data && (await LayerJournal.open(work));
-    const written = await quantizeInto(
-      ...([workspace, name, opened, found.layers, data, settings, options, journal] as const),
-    );
+    const { layers } = found;
+    const written = await quantizeInto(workspace, name, opened, layers, data, settings, options, journal);
     if (data) await (await loadSession(workspace.pathOf(name), 'the quantized network')).release();
     signal?.throwIfAborted();
     await workspace.publish(written.files.map((file) => file.name));
@@ -101,7 +102,7 @@ export async function quantizeModelWith(
   }
 }
 
-/** What room on a disk, memory or time can mend. What lies in the network, the data or the options stays, and others are another run. */
+/** Errors that more room on a disk or in memory mends. Those of the network, the data or the options come again, and with others it is another run. */
 const passing = ['ERR_VERTEXQ_FILE', 'ERR_VERTEXQ_MEMORY', 'ERR_VERTEXQ_RUNTIME', 'ERR_VERTEXQ_THREADS'];
 
 /** Whether the same run could get further another time. */

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { RunFiles } from '../runs/run-files';
+import { workFolderOf } from '../runs/work-folder';
 import type { ModelOptions } from './types';
 
 /** Notes the files of a model's run, as far as paths tell: the model, its data, what reads that; and of the output all that it may be. */
@@ -23,17 +23,6 @@ export async function addModelPaths(
   const [first = '', ...further] = await dataPlaces(output);
   files.writesBeside('output', first, { series: dataName(output) });
   for (const path of further) files.writesBeside('output', path);
-}
-
-/** Bytes that a name has at most on the usual file systems. */
-const longestName = 255;
-
-/** Where a run keeps what it has done. */
-export function workFolderOf(output: string): string {
-  const name = `${basename(output)}.vertexq`;
-  if (Buffer.byteLength(name) <= longestName) return join(dirname(output), name);
-  const digest = createHash('sha256').update(basename(output)).digest('hex').slice(0, 16);
-  return join(dirname(output), `${digest}.vertexq`);
 }
 
 const dataName = (output: string) =>

@@ -1,7 +1,7 @@
 import { type FileHandle, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
-import { syncFolder, temporaryName, writeAll } from '../files';
+import { readAll, syncFolder, temporaryName, writeAll } from '../files';
 import type { Place } from './onnx/skeleton';
 
 /** A file that grows, and is read where it has been written. */
@@ -25,12 +25,8 @@ export class SpoolFile {
 
   /** Fills `target` from the bytes at `position`, which have been written. */
   async read(target: Uint8Array, position: number): Promise<void> {
-    for (let done = 0; done < target.length;) {
-      const length = Math.min(2 ** 30, target.length - done);
-      const { bytesRead } = await this.handle.read(target, done, length, position + done);
-      if (bytesRead === 0) throw new Error(`${this.path} is shorter than what was written to it`);
-      done += bytesRead;
-    }
+    if (!(await readAll(this.handle, target, position)))
+      throw new Error(`${this.path} is shorter than what was written to it`);
   }
 
   sync(): Promise<void> {

@@ -34,7 +34,7 @@ const mounting = [
       ...[
         process.execPath,
         '--import=tsx',
-        join(__dirname, 'children', 'quantize.ts'),
+        join(__dirname, '..', 'children', 'quantize.ts'),
         input,
         join(disk, 'out'),
       ],

@@ -67,7 +67,7 @@ posix('trust 5: pipes and devices in the folder neither hang nor fill memory', (
     else symlinkSync(kind, join(input, name));
     const { stdout, signal } = spawnSync(
       process.execPath,
-      ['--import=tsx', join(__dirname, 'children', 'quantize.ts'), input, join(folder, 'out')],
+      ['--import=tsx', join(__dirname, '..', 'children', 'quantize.ts'), input, join(folder, 'out')],
       { cwd: repository, encoding: 'utf8', timeout: 60_000, killSignal: 'SIGKILL' },
     );
     t.is(signal, null, `${name}, ${kind}`);

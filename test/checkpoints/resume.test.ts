@@ -20,7 +20,7 @@ import { temporaryFolder } from '../formats/files';
 import { fileOf, smallModel, tensor, type Tensors, writeFolder } from './make';
 
 const repository = join(__dirname, '..', '..');
-const child = join(__dirname, 'children', 'quantize.ts');
+const child = join(__dirname, '..', 'children', 'quantize.ts');
 
 /** The files that have their names. */
 const contents = (folder: string) =>

@@ -150,7 +150,7 @@ test('trust 16: a run that is killed while it does many small weights together i
   const { input, whole, output } = writeMany(t);
   const expected = await quantizeCheckpoint(input, whole, { threads: 1 });
   for (const wait of [0, 20, 60, 120]) {
-    const child = join(__dirname, 'children', 'quantize.ts');
+    const child = join(__dirname, '..', 'children', 'quantize.ts');
     const args = ['--import=tsx', child, input, output, JSON.stringify({ threads: 1, resume: true })];
     const run = spawn(process.execPath, args, { cwd: repository });
     run.stdout.once('data', () => setTimeout(() => run.kill('SIGKILL'), wait));
@@ -191,7 +191,7 @@ test('trust 16: 30,000 small weights take little memory each', (t) => {
   for (let i = 0; i < 30_000; i++) tensors[`layers.${i}.proj.weight`] = one;
   writeFileSync(input, fileOf(tensors));
   // What the report holds is within this, and what it does not is most of it.
-  const child = join(__dirname, 'children', 'quantize.ts');
+  const child = join(__dirname, '..', 'children', 'quantize.ts');
   const args = ['--max-old-space-size=80', '--import=tsx', child, input, output, JSON.stringify({ bits: 8 })];
   const { stdout, stderr, signal } = spawnSync(process.execPath, args, { cwd: repository, encoding: 'utf8' });
   t.is(signal, null, stderr.slice(-300));

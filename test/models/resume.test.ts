@@ -17,11 +17,11 @@ import { formatNpz } from '../formats/make-npz';
 import { files, network, random } from './networks';
 
 const repository = join(__dirname, '..', '..');
-const child = join(__dirname, 'children', 'quantize.ts');
+const child = join(__dirname, '..', 'children', 'quantize.ts');
 const width = 48;
 const depth = 6;
 
-/** Products, with a Relu behind each; the last two share what they see. */
+/** Products, with a Relu behind each. */
 const model = network({
   nodes: Array.from({ length: depth }, (_, i) => [
     node('MatMul', [i === 0 ? 'x' : `h${i}`, `w${i}`], [`m${i}`], { name: `layer${i}` }),

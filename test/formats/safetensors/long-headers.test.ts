@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SafetensorsFile } from '../../../lib/formats/safetensors/file';
 import { readIndex } from '../../../lib/formats/safetensors/index-file';
+import { holdUps } from '../../event-loop';
 import { temporaryFolder } from '../files';
 
 // Headers and indices of very many members: read in turns, between which the event loop goes on.
@@ -12,17 +13,8 @@ const names = Array.from({ length: count }, (_, i) => `model.layers.${i}.mlp.dow
 
 /** The longest that the event loop was held up while `action` ran, as a share of the time that this took. */
 async function longestHold(action: () => Promise<unknown>): Promise<number> {
-  const started = performance.now();
-  let last = started;
-  let longest = 0;
-  const look = () => {
-    longest = Math.max(longest, performance.now() - last);
-    last = performance.now();
-  };
-  const timer = setInterval(look, 1);
-  await action().finally(() => clearInterval(timer));
-  look();
-  return longest / (performance.now() - started);
+  const { longest, total } = await holdUps(action);
+  return longest / total;
 }
 
 function fileOf(folder: string, header: string, data: number): string {

@@ -1,4 +1,4 @@
-import { quantizeModel } from '../../../lib/index';
+import { quantizeCheckpoint, quantizeModel } from '../../lib/index';
 
 // quantize.ts input output options: prints that it has begun, and how it ends.
 const [input = '', output = '', options = '{}'] = process.argv.slice(2);
@@ -9,7 +9,8 @@ const onProgress = () => {
   begun = true;
 };
 
-void quantizeModel(input, output, { ...(JSON.parse(options) as object), onProgress }).then(
+const quantize = input.endsWith('.onnx') ? quantizeModel : quantizeCheckpoint;
+void quantize(input, output, { ...(JSON.parse(options) as object), onProgress }).then(
   ({ resumed, layers }) => console.log(JSON.stringify({ resumed, layers: layers.length })),
   (error: Error & { code?: string }) => console.log(`${error.code ?? error.name}: ${error.message}`),
 );
