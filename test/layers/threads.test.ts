@@ -28,9 +28,9 @@ linuxTest('calibration data is summed and looked at on as many threads as `threa
     `v.quantizeLayer({ ...layer, ${data} }, { method: '${method}', threads: ${threads} })`;
   for (const method of ['gpfq', 'msq'])
     for (const data of ['activations', 'gram']) {
-      // The pool keeps the threads that it started; the first call starts those that run jobs.
+      // The pool keeps the threads that it started; many jobs at once start all those that run jobs.
       const [one, still, three] = threadsAfter([
-        'v.quantizeLayer(layer, { threads: 1 })',
+        'Promise.all(Array.from({ length: 64 }, () => v.quantizeLayer(layer, { threads: 1 })))',
         fit(data, method, 1),
         fit(data, method, 3),
       ]);
