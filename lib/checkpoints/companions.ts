@@ -6,7 +6,7 @@ import { allowedPlaces, readFolderFile, whyNotCopied } from '../formats/folder-f
 import { InputFile } from '../formats/input-file';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
-import { workName } from '../runs/work-folder';
+import { workName } from '../runs/work-name';
 
 export const configName = 'config.json';
 /** More than any model's; what is longer would be parsed for a long time. */

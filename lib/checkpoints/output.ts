@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { VertexqError } from '../errors';
 import type { Checkpoint } from '../formats/safetensors/checkpoint';
 import { requireWritable } from '../runs/run-files';
-import { workFolderOf, workName } from '../runs/work-folder';
+import { workFolderOf, workName } from '../runs/work-name';
 
 /**
  * Throws where the output could not be written, or holds something that is not ours. Makes its folder; returns where the work folder

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RunFiles } from '../runs/run-files';
-import { workFolderOf, workName } from '../runs/work-folder';
+import { workFolderOf, workName } from '../runs/work-name';
 import type { Prepared } from './prepare';
 
 /** Notes what a run reads and writes, as far as the paths alone tell. */

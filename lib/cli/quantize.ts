@@ -7,7 +7,7 @@ import type { CheckpointOptions, WeightOverride } from '../checkpoints/types';
 import type { ModelOptions, Report } from '../models/types';
 import { layerSummary, layerTable } from '../reports/table';
 import { RunFiles } from '../runs/run-files';
-import { workFolderOf } from '../runs/work-folder';
+import { workFolderOf } from '../runs/work-name';
 import { type Context, lookOf } from './context';
 import { dataHelp } from './data-help';
 import { addFlags, flagsOfOthers, type Given, optionsOf, type OutputFlags, reading } from './flags';

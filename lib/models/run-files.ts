@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { RunFiles } from '../runs/run-files';
-import { workFolderOf } from '../runs/work-folder';
+import { workFolderOf } from '../runs/work-name';
 import type { ModelOptions } from './types';
 
 /** Notes the files of a model's run, as far as paths tell: the model, its data, what reads that; and of the output all that it may be. */

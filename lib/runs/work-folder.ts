@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
 import { isTemporary, openOwn, syncFolder, temporaryName, writeWhole } from '../files';
 import { InputFile } from '../formats/input-file';
@@ -11,19 +11,6 @@ import { Lock } from './lock';
 const manifestName = 'manifest.json';
 const journalName = 'journal';
 const lockName = 'lock';
-
-/** The work folder in a folder that is being made; for a single file what is added to its name. */
-export const workName = '.vertexq';
-/** Bytes that a name has at most on the usual file systems. */
-const longestName = 255;
-
-/** Where the run that makes a file keeps what it has done. */
-export function workFolderOf(output: string): string {
-  const name = `${basename(output)}${workName}`;
-  if (Buffer.byteLength(name) <= longestName) return join(dirname(output), name);
-  const digest = createHash('sha256').update(basename(output)).digest('hex').slice(0, 16);
-  return join(dirname(output), `${digest}${workName}`);
-}
 
 /** What a run depends on: two that agree in it write the same bytes. */
 export type Manifest = Readonly<Record<string, unknown>>;
