@@ -3,7 +3,7 @@ import { chooseLayers } from '../../lib/models/layers/choose-layers';
 import { findLayers } from '../../lib/models/layers/find-layers';
 import type { Layer } from '../../lib/models/layers/layer';
 import { weightOf } from '../../lib/models/layers/weight-values';
-import { openModel, type OpenModel } from '../../lib/models/model-steps';
+import { openModel, type OpenModel } from '../../lib/models/open-model';
 import { describeValue } from '../../lib/models/onnx/value-info';
 import { runSession } from '../../lib/models/runtime';
 import { loadStage } from '../../lib/models/traversal/stage-network';

@@ -2,14 +2,14 @@ import { type CheckpointFormat, checkpointFormats, namesOf } from '../encodings/
 import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
 import { checkpointEncodings } from '../encodings/safetensors/table';
 import { requirePatterns } from '../globs';
-import type { LayerSettings } from '../layers/quantize-weights';
+import type { LayerSettings } from '../layers/layer-settings';
 import { defaultMethod, plainMethod } from '../methods';
 import { alphabetKind, groupSizeFor, methodSettings, rankRule } from '../options';
 import { about, describe } from '../options/messages';
 import { requireDataFor } from '../options/relations';
 import { checkOptions, defaults } from '../options/table';
 import { forMethod, type Override, overlay, overridesOf } from '../overrides';
-import { eitherName } from './choose-weights';
+import { eitherName } from './tensor-names';
 import type { CheckpointOptions } from './types';
 
 /** Inputs of a layer that is not known yet. */

@@ -2,12 +2,11 @@ import type { Checkpoint } from '../formats/safetensors/checkpoint';
 import { elementsOf, isFloat } from '../formats/safetensors/dtypes';
 import type { TensorEntry } from '../formats/safetensors/header';
 import { VertexqError } from '../errors';
-import { matcher } from '../globs';
 import type { Override } from '../overrides';
 import type { Turns } from '../yielding';
 import type { ModelIdentity } from './model-identity';
 import type { CheckpointSettings } from './checkpoint-options';
-import { isWeightName, moduleOf, splitName } from './tensor-names';
+import { eitherName, isWeightName, moduleOf, splitName } from './tensor-names';
 
 /** Why a tensor stays as it is. */
 export interface Left {
@@ -112,12 +111,6 @@ export async function chooseWeights(
     );
   }
   return reasons;
-}
-
-/** Whether a glob matches a tensor's name, or its module's. */
-export function eitherName(patterns: readonly string[]): (name: string) => boolean {
-  const matches = matcher(patterns);
-  return (name) => matches(name) || matches(moduleOf(name));
 }
 
 /** Throws a RangeError at a glob of an override that matches no weight of those to quantize. `reasons` are of `chooseWeights`. */

@@ -1,5 +1,5 @@
 import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
-import { type Checkpoint, entryOf } from '../formats/safetensors/checkpoint';
+import type { Checkpoint } from '../formats/safetensors/checkpoint';
 import { indexName } from '../formats/safetensors/index-file';
 import { parseJson, withMember } from '../formats/json-text';
 import { Pieces } from '../formats/pieces';
@@ -10,16 +10,12 @@ import { configText } from './model-config';
 import type { ModelIdentity } from './model-identity';
 import type { Plan } from './plan';
 import { outputTensors } from './plan-views';
-import { moduleOf, splitName } from './tensor-names';
 
 /** A file of text that a run writes beside the weights. */
 export interface Document {
   name: string;
   data: Uint8Array;
 }
-
-const headNames = /^(lm_head|embed_out|output)$/;
-const embeddingNames = /^(embed_tokens|wte|embed_in|tok_embeddings|word_embeddings|shared)$/;
 
 /**
  * All texts of the output's folder, in the order in which they are written: the index last. They are made before any work, so that what
@@ -92,20 +88,3 @@ async function indexText(text: string, plan: Plan, turns: Turns): Promise<Uint8A
 
 const byName = ([a]: readonly [string, string], [b]: readonly [string, string]) =>
   a < b ? -1 : a > b ? 1 : 0;
-
-/**
- * Whether a head that is quantized has to be told apart from the embedding, because the config says, or by its silence lets readers think,
- * that they are one. Throws a RangeError where they are one indeed.
- */
-export function unties(checkpoint: Checkpoint, { tied, config }: ModelIdentity, plan: Plan): boolean {
-  if (tied === false || !config) return false;
-  const head = plan.weights.find(({ name }) => headNames.test(splitName(moduleOf(name))[1]));
-  if (!head) return false;
-  for (const [name] of checkpoint.places)
-    if (embeddingNames.test(splitName(moduleOf(name))[1]) && entryOf(checkpoint, name)?.shape.length === 2)
-      return true;
-  if (tied === undefined) return false;
-  throw new RangeError(
-    `"${head.name}" is the embedding too: ${config.path} has "tie_word_embeddings", and no other tensor is there for that. Leave it out with "skip"`,
-  );
-}

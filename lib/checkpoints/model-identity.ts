@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
-import type { Checkpoint } from '../formats/safetensors/checkpoint';
+import { type Checkpoint, entryOf } from '../formats/safetensors/checkpoint';
 import {
   configsIn,
   type ModelConfig,
@@ -10,6 +10,7 @@ import {
   readConfig,
 } from './model-config';
 import { type QuantizedAlready, quantizedIn } from './quantized-already';
+import { moduleOf, splitName } from './tensor-names';
 import { transposedIn } from './transposed';
 
 /** What a checkpoint is a model of, from all that tells it: configs, files beside it, and its tensors' names, types and shapes. */
@@ -97,5 +98,29 @@ export function requireFloat(
       (allowed
         ? 'What its config says of that and what this format would add cannot stand together: give the float one, or use the format "float"'
         : 'Give the float one; "allowQuantized" (--allow-quantized) leaves such weights as they are and quantizes the others'),
+  );
+}
+
+const headNames = /^(lm_head|embed_out|output)$/;
+const embeddingNames = /^(embed_tokens|wte|embed_in|tok_embeddings|word_embeddings|shared)$/;
+
+/**
+ * Whether a head that is quantized has to be told apart from the embedding, because the config says, or by its silence lets readers think,
+ * that they are one. Throws a RangeError where they are one indeed.
+ */
+export function unties(
+  checkpoint: Checkpoint,
+  { tied, config }: ModelIdentity,
+  weights: readonly { name: string }[],
+): boolean {
+  if (tied === false || !config) return false;
+  const head = weights.find(({ name }) => headNames.test(splitName(moduleOf(name))[1]));
+  if (!head) return false;
+  for (const [name] of checkpoint.places)
+    if (embeddingNames.test(splitName(moduleOf(name))[1]) && entryOf(checkpoint, name)?.shape.length === 2)
+      return true;
+  if (tied === undefined) return false;
+  throw new RangeError(
+    `"${head.name}" is the embedding too: ${config.path} has "tie_word_embeddings", and no other tensor is there for that. Leave it out with "skip"`,
   );
 }

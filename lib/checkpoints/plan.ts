@@ -7,9 +7,8 @@ import { kindOf, LayoutMaker, nameTwice } from '../formats/safetensors/layout';
 import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
 import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
-import { unties } from './documents';
 import { agree, fusedGroups, type Member } from './fused-groups';
-import type { ModelIdentity } from './model-identity';
+import { type ModelIdentity, unties } from './model-identity';
 import { type PlannedWeight, WeightPlanner } from './planned-weight';
 import type { RecordedInputs } from './recorded-inputs';
 import { isWeightName, splitName } from './tensor-names';
@@ -105,7 +104,7 @@ export async function planOf(
       turns,
     );
   await turns.next();
-  plan.untied = unties(checkpoint, identity, plan);
+  plan.untied = unties(checkpoint, identity, plan.weights);
   // Without a folder there is no config.json that could say it.
   const metadata = new Map<string, string>();
   if (checkpoint.folder === null && plan.quantization)

@@ -1,3 +1,5 @@
+import { matcher } from '../globs';
+
 const suffix = '.weight';
 
 /** A weight's name without `.weight`: the module's. */
@@ -11,4 +13,10 @@ export const isWeightName = (name: string): boolean => name.endsWith(suffix);
 export function splitName(name: string): [parent: string, own: string] {
   const at = name.lastIndexOf('.') + 1;
   return [name.slice(0, at), name.slice(at)];
+}
+
+/** Whether a glob matches a tensor's name, or its module's. */
+export function eitherName(patterns: readonly string[]): (name: string) => boolean {
+  const matches = matcher(patterns);
+  return (name) => matches(name) || matches(moduleOf(name));
 }

@@ -1,5 +1,5 @@
 import type { InferenceSession } from 'onnxruntime-node';
-import { openModel } from '../models/model-steps';
+import { openModel } from '../models/open-model';
 import { type DescribedValue, describeValue } from '../models/onnx/value-info';
 import { loadSession, runSession, type SessionOptions } from '../models/runtime';
 import type { Feeds } from '../models/types';

@@ -3,7 +3,7 @@ import type { NativeQuantized, Norms } from '../native/binding';
 import { formatPercent } from '../reports/units';
 import type { LayerReport, Method } from '../types';
 import type { Calibration } from './calibration';
-import type { LayerSettings, WeightsInput } from './quantize-weights';
+import type { LayerSettings, WeightsInput } from './layer-settings';
 
 /** What was asked for, and the held-out error it had, where another method's answer was kept. */
 export interface FallenBack {

@@ -2,14 +2,8 @@ import { plainMethod, traitsOf } from '../methods';
 import type { NativeQuantized, Norms } from '../native/binding';
 import { threadsFor } from '../native/jobs';
 import type { JobOptions, QuantizedLayer } from '../types';
-import {
-  type Fit,
-  fitWeights,
-  type LayerSettings,
-  quantizedLayer,
-  quantizeWeights,
-  type WeightsInput,
-} from './quantize-weights';
+import type { LayerSettings, WeightsInput } from './layer-settings';
+import { type Fit, fitWeights, quantizedLayer, quantizeWeights } from './quantize-weights';
 
 /**
  * Quantizes a layer whose neurons fall into groups with inputs of their own, as those of a grouped or depthwise convolution: each

@@ -4,7 +4,8 @@ import { calibrationKind } from '../methods';
 import type { LayerInput, QuantizedLayer, QuantizeOptions } from '../types';
 import { hasTarget, layerCalibration } from './calibration';
 import { checkLayer, refuseTargets, requireRoom, snapshot } from './layer-input';
-import { type LayerSettings, quantizeWeights } from './quantize-weights';
+import type { LayerSettings } from './layer-settings';
+import { quantizeWeights } from './quantize-weights';
 
 /**
  * Quantizes one layer's weights.

@@ -1,35 +1,10 @@
 import { plainMethod, traitsOf } from '../methods';
-import { binding, type NativeFloat, type NativeQuantized } from '../native/binding';
+import { binding, type NativeQuantized } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { valuesNow } from '../native/tensors';
-import type { AlphabetKind, MethodSettings, RankRule } from '../options';
-import type { FloatArray, JobOptions, LayerReport, Method, QuantizedLayer } from '../types';
-import type { Calibration } from './calibration';
+import type { JobOptions, LayerReport, Method, QuantizedLayer } from '../types';
 import { errorsOf, type FallenBack, fewRows, reportOf } from './layer-report';
-
-/** A layer whose data is already accumulated. */
-export interface WeightsInput {
-  name: string;
-  kind: string;
-  weight: FloatArray;
-  outFeatures: number;
-  inFeatures: number;
-  calibration: Calibration | null;
-  holdout: Calibration | null;
-}
-
-/** Options with every default filled in. */
-export interface LayerSettings extends AlphabetKind, RankRule, MethodSettings {
-  groupSize: number;
-  /** How the result will be kept; default: float32 scales and codes. */
-  stored?: StoredTypes;
-}
-
-/** What scales are rounded to and, where values on the grid are kept instead of codes, these. */
-export interface StoredTypes {
-  scales: NativeFloat;
-  values: NativeFloat | null;
-}
+import type { LayerSettings, WeightsInput } from './layer-settings';
 
 /**
  * Quantizes a layer's weights and reports what that did. Where the held-out rows tell that a method followed the calibration rows too

@@ -6,7 +6,7 @@ import { timeOf } from '../files';
 import type { Manifest } from '../runs/work-folder';
 import { version } from '../version';
 import type { PreparedCalibration } from './calibration';
-import type { OpenModel } from './model-steps';
+import type { OpenModel } from './open-model';
 import { runtimeVersion } from './runtime';
 import type { Feeds, ModelOptions } from './types';
 

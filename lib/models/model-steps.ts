@@ -1,5 +1,4 @@
 import { basename } from 'node:path';
-import type { ModelEncoding } from '../encodings/onnx/encoding';
 import { located, VertexqError } from '../errors';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
@@ -11,47 +10,18 @@ import { findLayers } from './layers/find-layers';
 import type { Layer, SkippedLayer } from './layers/layer';
 import { otherWeights, unreadParts } from './layers/other-weights';
 import type { ModelSettings } from './model-options';
-import { readModel } from './onnx/codec';
-import { dataFilesOf } from './onnx/data-files';
-import { rawLength } from './onnx/element-types';
-import { Graph, tensorsOf } from './onnx/graph';
-import type { ModelProto, TensorProto } from './onnx/onnx_pb';
+import type { Graph } from './onnx/graph';
+import type { ModelProto } from './onnx/onnx_pb';
 import { type Serialized, serializeModel } from './onnx/serialize';
-import { countOf, isExternal } from './onnx/tensor';
+import { dataLength } from './onnx/tensor';
 import { addMetadata, describeValue } from './onnx/value-info';
-import type { Weights } from './onnx/weights';
-import type { Replacement } from './traversal/traversal';
+import type { OpenModel } from './open-model';
 import type { DataOptions, ModelOptions } from './types';
 import type { Workspace } from './workspace';
-import { assemble } from './write/assemble';
+import { assemble, type Replacement } from './write/assemble';
 import type { WeightStores } from './write/stores';
 
 // The steps from an ONNX file to a quantized one, for those who go them once or several times.
-
-/** An ONNX file as read. */
-export interface OpenModel {
-  file: string;
-  /** Bytes of the file and of those of its external data. */
-  size: number;
-  /** The latter. */
-  dataFiles: readonly string[];
-  model: ModelProto;
-  graph: Graph;
-  weights: Weights;
-}
-
-/**
- * Opens a model; where it is to be written in an encoding, so that it can be. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data
- * in other files is not as the model says.
- */
-export async function openModel(file: string, encoding?: ModelEncoding): Promise<OpenModel> {
-  const { model, weights, size } = await readModel(file);
-  encoding?.prepare(model);
-  const graph = new Graph(model, file);
-  for (const tensor of tensorsOf(graph.proto)) if (isExternal(tensor)) await weights.check(tensor);
-  const { paths, bytes } = await dataFilesOf(graph, weights);
-  return { file, size: size + bytes, dataFiles: paths, model, graph, weights };
-}
 
 /** What a run takes on, and what it leaves. */
 export interface SelectedLayers {
@@ -169,9 +139,6 @@ export async function writeModel(
   );
   return { files, layers, weights: weightTotals(replacements, layers) };
 }
-
-/** Bytes of a weight in its own type; 0 where it has no size. */
-export const dataLength = (weight: TensorProto) => rawLength(weight.dataType, countOf(weight)) ?? 0;
 
 /** Layers that a run before quantized, and this one does not see any more, stay told. */
 function metadataOf(

@@ -5,6 +5,17 @@ import { VertexqError } from '../errors';
 /** What a task is at: numbers that its caller can name, such as a file and a line. */
 export type Unit = readonly [number, number];
 
+/** What a task has besides its input. */
+export interface TaskContext {
+  /** What is worked at from now on, for which there is a limit of time; null: waiting, without one. */
+  enter: (unit: Unit | null) => void;
+  /** Passes a part of the result on. */
+  part: (part: unknown) => void;
+  warn: (text: string) => void;
+}
+
+export type Task = (input: never, context: TaskContext) => unknown;
+
 /** What the supervisor is told once. */
 export interface Job {
   task: string;

@@ -1,7 +1,7 @@
 import { formatWithOptions } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
-import { type Answer, plainError } from './protocol';
-import { type Task, type TaskName, tasks } from './tasks';
+import { type Answer, plainError, type Task } from './protocol';
+import { type TaskName, tasks } from './tasks';
 
 // The thread of an isolated task. Whatever input makes slow or large is here.
 

@@ -2,7 +2,7 @@ import test from 'ava';
 import { Calibration } from '../../lib/layers/calibration';
 import { calibrationKind } from '../../lib/methods';
 import { quantizeGroups } from '../../lib/layers/quantize-groups';
-import type { LayerSettings, WeightsInput } from '../../lib/layers/quantize-weights';
+import type { LayerSettings, WeightsInput } from '../../lib/layers/layer-settings';
 import { checkModelOptions, layerSettings } from '../../lib/models/model-options';
 import type { Layer } from '../../lib/models/layers/layer';
 import type { Method } from '../../lib/types';

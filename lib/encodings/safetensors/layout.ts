@@ -1,7 +1,7 @@
 import { moduleOf } from '../../checkpoints/tensor-names';
 import { byteLengthOf } from '../../formats/safetensors/dtypes';
 import { kindOf, type TensorKind } from '../../formats/safetensors/layout';
-import type { StoredTypes } from '../../layers/quantize-weights';
+import type { StoredTypes } from '../../layers/layer-settings';
 import type { NativePacking } from '../../native/binding';
 
 /** One of the tensors that a weight becomes. */

@@ -1,5 +1,5 @@
 import { describe } from '../../options/messages';
-import type { TaskContext } from '../../workers/tasks';
+import type { TaskContext } from '../../workers/protocol';
 import { pieceOf } from './feeds';
 import { forEachLine, parseLine } from './json-lines';
 import { jsonTensor } from './json-tensor';

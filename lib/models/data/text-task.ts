@@ -1,4 +1,4 @@
-import type { TaskContext } from '../../workers/tasks';
+import type { TaskContext } from '../../workers/protocol';
 import { describe } from '../../options/messages';
 import { forEachLine, parseLine } from './json-lines';
 import { calibrationError } from './tensor-checks';

@@ -6,18 +6,31 @@ import {
   type NodeProto,
   type TensorProto,
 } from './onnx_pb';
-import type { Scope } from './scope';
 import { dimsOf } from './tensor';
-import type { Weights } from './weights';
+import type { FloatArray } from '../../types';
 import { inParts } from '../../yielding';
 
 // Weights that a network computes from constants (weight norm, fused projections, gates in another order) are computed here when they are
 // needed: what comes out is known, and small, before anything is.
 
+/** Where the numbers of constants are. */
+interface Stored {
+  floats(tensor: TensorProto, signal?: AbortSignal): Promise<FloatArray>;
+}
+
+/** What is asked of a graph. */
+interface Names {
+  /** The graph whose value this name is. */
+  scopeOf(name: string): Names | undefined;
+  producerOf(name: string): NodeProto | undefined;
+  initializer(name: string): TensorProto | undefined;
+  integers(name: string): number[] | undefined;
+}
+
 /** A value that depends on float32 constants alone. */
 interface Value {
   dims: readonly number[];
-  values: (weights: Weights, signal?: AbortSignal) => Promise<Float32Array>;
+  values: (weights: Stored, signal?: AbortSignal) => Promise<Float32Array>;
 }
 
 /** A constant that is computed, as a tensor without data. */
@@ -55,7 +68,7 @@ const mostNodes = 64;
 const mostBesides = 4096;
 
 /** The value of this name, one of `scope`, if it is computed from float32 constants by operators that are known here. */
-export function folded(scope: Scope, name: string): Folded | undefined {
+export function folded(scope: Names, name: string): Folded | undefined {
   const folding = new Folding();
   const value = folding.value(scope, name);
   if (!value) return undefined;
@@ -80,7 +93,7 @@ class Folding {
   readonly keys: string[] = [];
   private visited = 0;
 
-  value(from: Scope, name: string): Value | undefined {
+  value(from: Names, name: string): Value | undefined {
     const scope = from.scopeOf(name);
     if (!scope || ++this.visited > mostNodes) return undefined;
     const node = scope.producerOf(name);
@@ -145,7 +158,7 @@ type Operator = (
 ) => Value | undefined;
 
 /** Integers that are an input, or in older versions an attribute; undefined where they are neither. */
-function integersOf(scope: Scope, node: NodeProto, at: number): number[] | undefined {
+function integersOf(scope: Names, node: NodeProto, at: number): number[] | undefined {
   return node.input[at] ? scope.integers(node.input[at]) : undefined;
 }
 

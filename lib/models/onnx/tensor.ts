@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import { typeNameOf } from './element-types';
+import { rawLength, typeNameOf } from './element-types';
 import {
   TensorProto_DataLocation as DataLocation,
   TensorProto_DataType as DataType,
@@ -26,6 +26,9 @@ export function dimsOf(tensor: TensorProto): number[] {
 export function countOf(tensor: TensorProto): number {
   return dimsOf(tensor).reduce((product, dim) => product * dim, 1);
 }
+
+/** Bytes of a tensor in its own type; 0 where it has no size. Throws as `dimsOf`. */
+export const dataLength = (tensor: TensorProto) => rawLength(tensor.dataType, countOf(tensor)) ?? 0;
 
 /** Whether a tensor's data lies in another file. */
 export function isExternal(tensor: TensorProto): boolean {

@@ -8,7 +8,7 @@ import { floatTypes, rawLength, typeNameOf } from './element-types';
 import { externalFile, externalPlace, placeWithin, sha1Of } from './external';
 import { nativeType } from './float-tensor';
 import { recipeOf } from './fold';
-import { tensorsOf } from './graph';
+import { tensorsOf } from './nodes';
 import {
   TensorProto_DataLocation as DataLocation,
   TensorProto_DataType as DataType,

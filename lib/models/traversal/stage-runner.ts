@@ -1,7 +1,7 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import { VertexqError } from '../../errors';
 import type { PreparedCalibration } from '../calibration';
-import type { OpenModel } from '../model-steps';
+import type { OpenModel } from '../open-model';
 import type { NodeProto } from '../onnx/onnx_pb';
 import { runSession } from '../runtime';
 import type { Feeds, TensorLike } from '../types';

@@ -3,18 +3,20 @@ import { quantizeGroups } from '../../layers/quantize-groups';
 import { calibrationKind, plainMethod } from '../../methods';
 import { threadsFor } from '../../native/jobs';
 import { valuesOf } from '../../native/tensors';
-import type { LayerReport, Progress, QuantizedLayer } from '../../types';
+import type { Progress, QuantizedLayer } from '../../types';
 import type { PreparedCalibration } from '../calibration';
 import { isSeen, type Layer, outerNode, storageOf } from '../layers/layer';
 import { asNodeSees, weightOf } from '../layers/weight-values';
 import { fitOf, layerSettings, type ModelSettings } from '../model-options';
 import type { LayerJournal } from '../layer-journal';
-import { dataLength, type OpenModel } from '../model-steps';
 import { roundedTensor } from '../onnx/float-tensor';
 import { namesOf, subgraphsOf } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
+import { dataLength } from '../onnx/tensor';
+import type { OpenModel } from '../open-model';
 import type { Feeds, ModelOptions } from '../types';
 import type { Workspace } from '../workspace';
+import type { Replacement } from '../write/assemble';
 import type { StoredWeight } from '../write/stored-weight';
 import type { WeightStores } from '../write/stores';
 import { changedValues } from './changed-values';
@@ -22,15 +24,6 @@ import { type CapturedRows, RowCapture } from './captured-rows';
 import { StageRunner } from './stage-runner';
 import { type Stage, stagesOf } from './stages';
 import type { Substitute } from './stage-network';
-
-/** A quantized layer and what goes into the output for it. */
-export interface Replacement {
-  layer: Layer;
-  stored: StoredWeight;
-  report: LayerReport;
-  /** Rank of the value that the layer sees, where it is known. */
-  activationRank: number | undefined;
-}
 
 /** A weight that is quantized; layers that share it share this. */
 interface Done {

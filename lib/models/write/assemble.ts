@@ -1,7 +1,18 @@
-import type { Replacement } from '../traversal/traversal';
+import type { LayerReport } from '../../types';
+import type { Layer } from '../layers/layer';
 import { Graph, type Scope, withSubgraphs } from '../onnx/graph';
 import type { GraphProto, ModelProto, NodeProto } from '../onnx/onnx_pb';
 import type { Names } from './names';
+import type { StoredWeight } from './stored-weight';
+
+/** A quantized layer and what goes into the output for it. */
+export interface Replacement {
+  layer: Layer;
+  stored: StoredWeight;
+  report: LayerReport;
+  /** Rank of the value that the layer sees, where it is known. */
+  activationRank: number | undefined;
+}
 
 /** Puts quantized weights into a model, which is changed. Nothing else in it changes. */
 export function assemble(model: ModelProto, replacements: readonly Replacement[], names: Names): void {

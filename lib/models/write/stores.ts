@@ -1,7 +1,7 @@
 import type { ModelEncoding } from '../../encodings/onnx/encoding';
 import type { QuantizedLayer } from '../../types';
 import { type Layer, storageOf } from '../layers/layer';
-import type { OpenModel } from '../model-steps';
+import type { OpenModel } from '../open-model';
 import type { SpoolFile, Workspace } from '../workspace';
 import { Names } from './names';
 import type { Store, StoredWeight } from './stored-weight';

@@ -1,0 +1,28 @@
+import type { NativeFloat } from '../native/binding';
+import type { AlphabetKind, MethodSettings, RankRule } from '../options';
+import type { FloatArray } from '../types';
+import type { Calibration } from './calibration';
+
+/** A layer whose data is already accumulated. */
+export interface WeightsInput {
+  name: string;
+  kind: string;
+  weight: FloatArray;
+  outFeatures: number;
+  inFeatures: number;
+  calibration: Calibration | null;
+  holdout: Calibration | null;
+}
+
+/** Options with every default filled in. */
+export interface LayerSettings extends AlphabetKind, RankRule, MethodSettings {
+  groupSize: number;
+  /** How the result will be kept; default: float32 scales and codes. */
+  stored?: StoredTypes;
+}
+
+/** What scales are rounded to and, where values on the grid are kept instead of codes, these. */
+export interface StoredTypes {
+  scales: NativeFloat;
+  values: NativeFloat | null;
+}

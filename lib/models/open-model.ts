@@ -1,0 +1,32 @@
+import type { ModelEncoding } from '../encodings/onnx/encoding';
+import { readModel } from './onnx/codec';
+import { dataFilesOf } from './onnx/data-files';
+import { Graph, tensorsOf } from './onnx/graph';
+import type { ModelProto } from './onnx/onnx_pb';
+import { isExternal } from './onnx/tensor';
+import type { Weights } from './onnx/weights';
+
+/** An ONNX file as read. */
+export interface OpenModel {
+  file: string;
+  /** Bytes of the file and of those of its external data. */
+  size: number;
+  /** The latter. */
+  dataFiles: readonly string[];
+  model: ModelProto;
+  graph: Graph;
+  weights: Weights;
+}
+
+/**
+ * Opens a model; where it is to be written in an encoding, so that it can be. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY, also where data
+ * in other files is not as the model says.
+ */
+export async function openModel(file: string, encoding?: ModelEncoding): Promise<OpenModel> {
+  const { model, weights, size } = await readModel(file);
+  encoding?.prepare(model);
+  const graph = new Graph(model, file);
+  for (const tensor of tensorsOf(graph.proto)) if (isExternal(tensor)) await weights.check(tensor);
+  const { paths, bytes } = await dataFilesOf(graph, weights);
+  return { file, size: size + bytes, dataFiles: paths, model, graph, weights };
+}
