@@ -48,13 +48,13 @@ export type {
   Score,
 } from './evaluate/types';
 export type { CheckpointFormat, ModelFormat } from './encodings/names';
+export type { InspectedWeight } from './encodings/safetensors/encoding';
 export type {
   CheckpointInspection,
   CheckpointOptions,
   CheckpointPlan,
   CheckpointReport,
   InspectedTensor,
-  InspectedWeight,
   PlannedTensor,
   WeightOverride,
 } from './checkpoints/types';

@@ -1,5 +1,5 @@
 // tsx scripts/fuzz-safetensors.ts [runs] [seed]: mutated safetensors files, until the reader does what it must not.
-import { fuzzSafetensors } from '../test/formats/safetensors/fuzz';
+import { fuzzSafetensors } from '../test/containers/safetensors/fuzz';
 
 const [runs = 1_000_000, first = Date.now() % 1e9] = process.argv.slice(2).map(Number);
 const batch = 50_000;

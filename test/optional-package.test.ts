@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { temporaryFolder } from './formats/files';
+import { temporaryFolder } from './files/temporary-folder';
 
 const lib = join(__dirname, '..', 'lib');
 

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { floatBytes } from '../../lib/formats/safetensors/dtypes';
-import { SafetensorsFile } from '../../lib/formats/safetensors/file';
-import { writeSafetensors } from '../../lib/formats/safetensors/writer';
+import { floatBytes } from '../../lib/containers/safetensors/dtypes';
+import { SafetensorsFile } from '../../lib/containers/safetensors/file';
+import { writeSafetensors } from '../../lib/containers/safetensors/writer';
 import { quantizeLayer, type QuantizeOptions } from '../../lib/index';
 import { makeCheckpoint, type Shape } from './make';
 import { quantize } from './measure';

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { floatBytes, type FloatDtype } from '../../lib/formats/safetensors/dtypes';
-import type { TensorSpec } from '../../lib/formats/safetensors/layout';
-import { writeSafetensors } from '../../lib/formats/safetensors/writer';
-import { writeWhole } from '../../lib/files';
+import { floatBytes, type FloatDtype } from '../../lib/containers/safetensors/dtypes';
+import type { TensorSpec } from '../../lib/containers/safetensors/layout';
+import { writeSafetensors } from '../../lib/containers/safetensors/writer';
+import { writeWhole } from '../../lib/files/output-file';
 
 /** The shape of a model like Llama. */
 export interface Shape {

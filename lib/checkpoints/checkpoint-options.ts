@@ -9,7 +9,7 @@ import { about, describe } from '../options/messages';
 import { requireDataFor } from '../options/relations';
 import { checkOptions, defaults } from '../options/table';
 import { forMethod, type Override, overlay, overridesOf } from '../overrides';
-import { eitherName } from './tensor-names';
+import { eitherName } from '../encodings/safetensors/tensor-names';
 import type { CheckpointOptions } from './types';
 
 /** Inputs of a layer that is not known yet. */

@@ -1,12 +1,12 @@
-import type { Checkpoint } from '../formats/safetensors/checkpoint';
-import { elementsOf, isFloat } from '../formats/safetensors/dtypes';
-import type { TensorEntry } from '../formats/safetensors/header';
+import type { Checkpoint } from '../containers/safetensors/checkpoint';
+import { elementsOf, isFloat } from '../containers/safetensors/dtypes';
+import type { TensorEntry } from '../containers/safetensors/header';
 import { VertexqError } from '../errors';
 import type { Override } from '../overrides';
 import type { Turns } from '../yielding';
 import type { ModelIdentity } from './model-identity';
 import type { CheckpointSettings } from './checkpoint-options';
-import { eitherName, isWeightName, moduleOf, splitName } from './tensor-names';
+import { eitherName, isWeightName, moduleOf, splitName } from '../encodings/safetensors/tensor-names';
 
 /** Why a tensor stays as it is. */
 export interface Left {

@@ -1,9 +1,9 @@
 import { readdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { VertexqError } from '../errors';
-import { isTemporary, OutputFile } from '../files';
-import { allowedPlaces, readFolderFile, whyNotCopied } from '../formats/folder-file';
-import { InputFile } from '../formats/input-file';
+import { isTemporary, OutputFile } from '../files/output-file';
+import { allowedPlaces, readFolderFile, whyNotCopied } from '../files/folder-file';
+import { InputFile } from '../files/input-file';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
 import { workName } from '../runs/work-name';

@@ -1,8 +1,8 @@
 import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
-import type { Checkpoint } from '../formats/safetensors/checkpoint';
-import { indexName } from '../formats/safetensors/index-file';
-import { parseJson, withMember } from '../formats/json-text';
-import { Pieces } from '../formats/pieces';
+import type { Checkpoint } from '../containers/safetensors/checkpoint';
+import { indexName } from '../containers/safetensors/index-file';
+import { parseJson, withMember } from '../files/json-text';
+import { Pieces } from '../files/pieces';
 import { VertexqError } from '../errors';
 import { sortedInTurns, type Turns } from '../yielding';
 import { configName } from './companions';

@@ -1,6 +1,6 @@
 import { located } from '../errors';
-import { floatBytes } from '../formats/safetensors/dtypes';
-import type { SafetensorsFile } from '../formats/safetensors/file';
+import { floatBytes } from '../containers/safetensors/dtypes';
+import type { SafetensorsFile } from '../containers/safetensors/file';
 import { quantizeWeights } from '../layers/quantize-weights';
 import { calibrationKind } from '../methods';
 import { binding, type CalibrationKind } from '../native/binding';

@@ -2,7 +2,7 @@ import type { LayerSettings } from '../layers/layer-settings';
 import { fewOf } from '../reports/text';
 import type { Left } from './choose-weights';
 import type { Turns } from '../yielding';
-import { moduleOf, splitName } from './tensor-names';
+import { moduleOf, splitName } from '../encodings/safetensors/tensor-names';
 
 // vLLM makes one matrix of the projections that see the same, and one layer of all experts: their parts need one scheme.
 

@@ -1,10 +1,11 @@
 import { foundWeights } from '../encodings/safetensors/table';
-import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
+import { type Checkpoint, openCheckpoint } from '../containers/safetensors/checkpoint';
 import { describe } from '../options/messages';
 import { leftByDefault, unsuitable } from './choose-weights';
 import { identityOf } from './model-identity';
 import { parseConfig } from './model-config';
-import type { CheckpointInspection, InspectedTensor, InspectedWeight } from './types';
+import type { InspectedWeight } from '../encodings/safetensors/encoding';
+import type { CheckpointInspection, InspectedTensor } from './types';
 
 /**
  * What a safetensors file or a folder of them holds: matrices that can be quantized, other tensors, weights that are quantized already.

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { VertexqError } from '../errors';
-import { parseJson, withMember } from '../formats/json-text';
+import { parseJson, withMember } from '../files/json-text';
 import { configName, readConfigText } from './companions';
 
 type Fields = Record<string, unknown>;

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
-import { type Checkpoint, entryOf } from '../formats/safetensors/checkpoint';
+import { type Checkpoint, entryOf } from '../containers/safetensors/checkpoint';
 import {
   configsIn,
   type ModelConfig,
@@ -10,7 +10,7 @@ import {
   readConfig,
 } from './model-config';
 import { type QuantizedAlready, quantizedIn } from './quantized-already';
-import { moduleOf, splitName } from './tensor-names';
+import { moduleOf, splitName } from '../encodings/safetensors/tensor-names';
 import { transposedIn } from './transposed';
 
 /** What a checkpoint is a model of, from all that tells it: configs, files beside it, and its tensors' names, types and shapes. */

@@ -1,7 +1,7 @@
 import { lstat, mkdir, readdir, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { VertexqError } from '../errors';
-import type { Checkpoint } from '../formats/safetensors/checkpoint';
+import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { requireWritable } from '../runs/run-files';
 import { workFolderOf, workName } from '../runs/work-name';
 

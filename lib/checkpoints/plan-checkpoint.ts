@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { floatBytes } from '../formats/safetensors/dtypes';
+import { floatBytes } from '../containers/safetensors/dtypes';
 import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { RunFiles } from '../runs/run-files';

@@ -1,4 +1,4 @@
-import { floatBytes } from '../formats/safetensors/dtypes';
+import { floatBytes } from '../containers/safetensors/dtypes';
 import type { SkippedWeight } from '../types';
 import type { Turns } from '../yielding';
 import { partName } from '../encodings/safetensors/layout';

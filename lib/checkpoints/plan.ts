@@ -1,9 +1,9 @@
 import type { ConfiguredWeight } from '../encodings/safetensors/encoding';
 import { partName } from '../encodings/safetensors/layout';
-import type { Checkpoint } from '../formats/safetensors/checkpoint';
-import { isFloat } from '../formats/safetensors/dtypes';
-import type { SafetensorsFile } from '../formats/safetensors/file';
-import { kindOf, LayoutMaker, nameTwice } from '../formats/safetensors/layout';
+import type { Checkpoint } from '../containers/safetensors/checkpoint';
+import { isFloat } from '../containers/safetensors/dtypes';
+import type { SafetensorsFile } from '../containers/safetensors/file';
+import { kindOf, LayoutMaker, nameTwice } from '../containers/safetensors/layout';
 import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
 import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
@@ -11,7 +11,7 @@ import { agree, fusedGroups, type Member } from './fused-groups';
 import { type ModelIdentity, unties } from './model-identity';
 import { type PlannedWeight, WeightPlanner } from './planned-weight';
 import type { RecordedInputs } from './recorded-inputs';
-import { isWeightName, splitName } from './tensor-names';
+import { isWeightName, splitName } from '../encodings/safetensors/tensor-names';
 import { type Unit, UnitList } from './units';
 
 export interface ShardPlan {

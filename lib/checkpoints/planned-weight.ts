@@ -1,11 +1,11 @@
 import type { WeightLayout } from '../encodings/safetensors/layout';
-import type { FloatDtype } from '../formats/safetensors/dtypes';
-import type { TensorEntry } from '../formats/safetensors/header';
+import type { FloatDtype } from '../containers/safetensors/dtypes';
+import type { TensorEntry } from '../containers/safetensors/header';
 import type { LayerSettings } from '../layers/layer-settings';
 import { fitOverridden, type Override } from '../overrides';
 import { type CheckpointSettings, weightSettings } from './checkpoint-options';
 import type { RecordedInput, RecordedInputs } from './recorded-inputs';
-import { moduleOf } from './tensor-names';
+import { moduleOf } from '../encodings/safetensors/tensor-names';
 
 /** All that weights of one shape, dtype and settings have in common: there may be very many of them. */
 export interface WeightScheme {

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { kernels } from '../environment';
 import { VertexqError } from '../errors';
-import { timeOf } from '../files';
-import { type Checkpoint, openCheckpoint } from '../formats/safetensors/checkpoint';
-import type { SafetensorsFile } from '../formats/safetensors/file';
+import { timeOf } from '../files/output-file';
+import { type Checkpoint, openCheckpoint } from '../containers/safetensors/checkpoint';
+import type { SafetensorsFile } from '../containers/safetensors/file';
 import { calibrationKind } from '../methods';
 import { requireLayerMemory } from '../layers/layer-memory';
 import { fewOf } from '../reports/text';

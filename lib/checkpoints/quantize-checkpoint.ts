@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { writeWhole } from '../files';
+import { writeWhole } from '../files/output-file';
 import { RunFiles } from '../runs/run-files';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
 import { copyWhole } from './companions';

@@ -1,7 +1,7 @@
-import type { Checkpoint } from '../formats/safetensors/checkpoint';
-import type { TensorEntry } from '../formats/safetensors/header';
+import type { Checkpoint } from '../containers/safetensors/checkpoint';
+import type { TensorEntry } from '../containers/safetensors/header';
 import { Turns } from '../yielding';
-import { splitName } from './tensor-names';
+import { splitName } from '../encodings/safetensors/tensor-names';
 
 // Weights in few bits that others made: what their tensors are called, and of which types.
 

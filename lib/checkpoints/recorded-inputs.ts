@@ -1,13 +1,13 @@
 import { VertexqError } from '../errors';
-import { type FloatDtype, floatBytes, isFloat } from '../formats/safetensors/dtypes';
-import { SafetensorsFile } from '../formats/safetensors/file';
+import { type FloatDtype, floatBytes, isFloat } from '../containers/safetensors/dtypes';
+import { SafetensorsFile } from '../containers/safetensors/file';
 import { Calibration } from '../layers/calibration';
 import type { CalibrationKind } from '../native/binding';
 import { sharedBytes } from '../native/shared';
 import { convert } from '../native/tensors';
 import { describe } from '../options/messages';
 import type { FloatArray, JobOptions } from '../types';
-import { moduleOf } from './tensor-names';
+import { moduleOf } from '../encodings/safetensors/tensor-names';
 
 /** A tensor that tells what a layer sees. */
 export interface RecordedInput {

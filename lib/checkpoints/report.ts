@@ -1,5 +1,5 @@
 import { environment } from '../environment';
-import { floatBytes } from '../formats/safetensors/dtypes';
+import { floatBytes } from '../containers/safetensors/dtypes';
 import { plainMethod } from '../methods';
 import type { LayerReport } from '../types';
 import { Turns } from '../yielding';

@@ -1,4 +1,4 @@
-import { type Rank, rankOf, ranks } from '../formats/safetensors/layout';
+import { type Rank, rankOf, ranks } from '../containers/safetensors/layout';
 import { binding } from '../native/binding';
 import { finish } from '../native/jobs';
 import type { Shared } from '../native/shared';

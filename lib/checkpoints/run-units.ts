@@ -1,5 +1,5 @@
 import { located } from '../errors';
-import { floatBytes } from '../formats/safetensors/dtypes';
+import { floatBytes } from '../containers/safetensors/dtypes';
 import { binding } from '../native/binding';
 import { checksum } from '../native/checksum';
 import { finish, threadsFor } from '../native/jobs';

@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { VertexqError } from '../errors';
-import { OutputFile } from '../files';
-import { InputFile } from '../formats/input-file';
-import type { SafetensorsFile } from '../formats/safetensors/file';
+import { OutputFile } from '../files/output-file';
+import { InputFile } from '../files/input-file';
+import type { SafetensorsFile } from '../containers/safetensors/file';
 import type { ShardPlan } from './plan';
 import type { Target } from './units';
 

@@ -1,6 +1,6 @@
-import { type Checkpoint, entryOf } from '../formats/safetensors/checkpoint';
+import { type Checkpoint, entryOf } from '../containers/safetensors/checkpoint';
 import { Turns } from '../yielding';
-import { moduleOf } from './tensor-names';
+import { moduleOf } from '../encodings/safetensors/tensor-names';
 
 // Weights that lie [inFeatures, outFeatures], as GPT-2's do: files do not say it, but what lies beside them does.
 

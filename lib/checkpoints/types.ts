@@ -1,4 +1,5 @@
 import type { CheckpointFormat } from '../encodings/names';
+import type { InspectedWeight } from '../encodings/safetensors/encoding';
 import type { Report } from '../models/types';
 import type { FitOptions } from '../overrides';
 import type { Method, QuantizeOptions, SkippedWeight } from '../types';
@@ -88,16 +89,6 @@ export interface InspectedTensor {
   shape: readonly number[];
   bytes: number;
   file: string;
-}
-
-/** A weight that a checkpoint holds in few bits. */
-export interface InspectedWeight {
-  name: string;
-  shape: [number, number];
-  bits: number;
-  groupSize: number;
-  symmetric: boolean;
-  bytes: number;
 }
 
 /** What a checkpoint holds. */

@@ -1,7 +1,7 @@
 import { isByRows, rangesOfRows } from '../encodings/safetensors/layout';
-import { floatBytes } from '../formats/safetensors/dtypes';
-import type { TensorEntry } from '../formats/safetensors/header';
-import { type Rank, rankOf, ranks } from '../formats/safetensors/layout';
+import { floatBytes } from '../containers/safetensors/dtypes';
+import type { TensorEntry } from '../containers/safetensors/header';
+import { type Rank, rankOf, ranks } from '../containers/safetensors/layout';
 import { PlannedWeight } from './planned-weight';
 
 /** A range of bytes in the output's file, after its header. */

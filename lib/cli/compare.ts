@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { CompareOptions, Comparison } from '../compare/types';
-import { writeWhole } from '../files';
+import { writeWhole } from '../files/output-file';
 import { addModelPaths } from '../models/run-files';
 import { comparisonTable } from '../reports/comparison-table';
 import { errorPlot } from '../reports/error-plot';

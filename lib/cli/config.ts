@@ -2,7 +2,7 @@ import { dirname, isAbsolute, join } from 'node:path';
 import { checkCheckpointOptions } from '../checkpoints/checkpoint-options';
 import type { CheckpointOptions } from '../checkpoints/types';
 import { VertexqError } from '../errors';
-import { InputFile } from '../formats/input-file';
+import { InputFile } from '../files/input-file';
 import { checkModelOptions } from '../models/model-options';
 import type { ModelOptions } from '../models/types';
 import type { Option } from '../options/kinds';

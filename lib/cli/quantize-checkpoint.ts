@@ -1,5 +1,5 @@
 import type { CheckpointOptions, CheckpointPlan, CheckpointReport } from '../checkpoints/types';
-import { writeWhole } from '../files';
+import { writeWhole } from '../files/output-file';
 import { checkpointPlanTable, checkpointSummary, checkpointTable } from '../reports/checkpoint-table';
 import type { RunFiles } from '../runs/run-files';
 import { byteProgress } from './byte-progress';

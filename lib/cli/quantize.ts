@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { addCheckpointPaths } from '../checkpoints/run-files';
-import { writeWhole } from '../files';
+import { writeWhole } from '../files/output-file';
 import { addModelPaths } from '../models/run-files';
 import type { CheckpointOptions, WeightOverride } from '../checkpoints/types';
 import type { ModelOptions, Report } from '../models/types';

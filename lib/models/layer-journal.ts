@@ -1,5 +1,5 @@
 import { VertexqError } from '../errors';
-import { OutputFile } from '../files';
+import { OutputFile } from '../files/output-file';
 import { asQuantizedLayer, type QuantizedValues } from '../layers/quantize-weights';
 import { checksum } from '../native/checksum';
 import type { QuantizedLayer } from '../types';

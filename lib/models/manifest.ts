@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { setImmediate } from 'node:timers/promises';
 import { kernels } from '../environment';
-import { timeOf } from '../files';
+import { timeOf } from '../files/output-file';
 import type { Manifest } from '../runs/work-folder';
 import { version } from '../version';
 import type { PreparedCalibration } from './calibration';

@@ -1,7 +1,7 @@
 import { type FileHandle, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
-import { readAll, syncFolder, temporaryName, writeAll } from '../files';
+import { readAll, syncFolder, temporaryName, writeAll } from '../files/output-file';
 import type { Place } from './onnx/skeleton';
 
 /** A file that grows, and is read where it has been written. */

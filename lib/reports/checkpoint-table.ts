@@ -3,9 +3,9 @@ import type {
   CheckpointPlan,
   CheckpointReport,
   InspectedTensor,
-  InspectedWeight,
   PlannedTensor,
 } from '../checkpoints/types';
+import type { InspectedWeight } from '../encodings/safetensors/encoding';
 import type { LayerReport } from '../types';
 import { type Column, formatTable } from './columns';
 import { headline, type Run, shareTable } from './shares';

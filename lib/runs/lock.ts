@@ -1,7 +1,7 @@
 import { type FileHandle, lstat, rm } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { VertexqError } from '../errors';
-import { openOwn } from '../files';
+import { openOwn } from '../files/output-file';
 import { binding } from '../native/binding';
 import { calling } from '../native/jobs';
 

@@ -3,8 +3,8 @@ import { constants } from 'node:fs';
 import { type FileHandle, lstat, mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
-import { isTemporary, openOwn, syncFolder, temporaryName, writeWhole } from '../files';
-import { InputFile } from '../formats/input-file';
+import { isTemporary, openOwn, syncFolder, temporaryName, writeWhole } from '../files/output-file';
+import { InputFile } from '../files/input-file';
 import { describe } from '../options/messages';
 import { Lock } from './lock';
 

@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CheckpointOptions, planCheckpoint, quantizeCheckpoint } from '../../lib/index';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { smallModel, writeFolder } from './make';
 
 function sample(t: ExecutionContext, config: string | Buffer) {

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { inspectCheckpoint, quantizeCheckpoint } from '../../lib/index';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { bytesOf, fileOf, numbers, smallModel, writeFolder } from './make';
 
 const repository = join(__dirname, '..', '..');

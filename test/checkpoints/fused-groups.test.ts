@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CheckpointOptions, planCheckpoint, quantizeCheckpoint } from '../../lib/index';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { tensor, type Tensors, writeFolder } from './make';
 
 const own = 'model.layers.0';

@@ -2,7 +2,7 @@ import test from 'ava';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { goldenCases, writeGolden } from './golden-cases';
 import { readAll, unpackCompressed, unpackGptq } from './unpack';
 

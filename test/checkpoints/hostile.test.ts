@@ -7,7 +7,7 @@ import {
   planCheckpoint,
   quantizeCheckpoint,
 } from '../../lib/index';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { bytesOf, fileOf, numbers, smallModel, tensor, type Tensors, writeFolder } from './make';
 import { floats, readAll, unpackCompressed } from './unpack';
 

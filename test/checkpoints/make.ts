@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { floatToHalf } from '../numbers';
-import type { FloatDtype } from '../../lib/formats/safetensors/dtypes';
-import { layoutOf, type TensorSpec } from '../../lib/formats/safetensors/layout';
+import type { FloatDtype } from '../../lib/containers/safetensors/dtypes';
+import { layoutOf, type TensorSpec } from '../../lib/containers/safetensors/layout';
 
 /** Tensors by name. */
 export type Tensors = Record<string, { dtype: string; shape: number[]; data: Uint8Array }>;

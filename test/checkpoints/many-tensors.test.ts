@@ -2,7 +2,7 @@ import test from 'ava';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { quantizeCheckpoint } from '../../lib/index';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, tensor, type Tensors } from './make';
 import { readAll, unpackCompressed } from './unpack';
 

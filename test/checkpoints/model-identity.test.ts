@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspectCheckpoint, planCheckpoint, quantizeCheckpoint } from '../../lib/index';
 import { checkpointInspectionTable } from '../../lib/reports/checkpoint-table';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, smallModel, tensor, type Tensors, writeFolder } from './make';
 
 /** One block as GPT-2 has them, its matrices [in, out]; with a linear head besides. */

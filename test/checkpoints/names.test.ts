@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { matcher } from '../../lib/globs';
 import { inspectCheckpoint, planCheckpoint } from '../../lib/index';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, tensor } from './make';
 
 test('trust 9: time does not grow with the square of a name', async (t) => {

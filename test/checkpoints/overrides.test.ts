@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CheckpointOptions, planCheckpoint } from '../../lib/index';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, tensor } from './make';
 
 function sample(t: ExecutionContext) {

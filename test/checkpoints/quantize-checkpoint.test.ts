@@ -7,7 +7,7 @@ import {
   quantizeLayer,
   type WeightOverride,
 } from '../../lib/index';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { bytesOf, fileOf, numbers, smallModel, tensor, writeFolder } from './make';
 import { floats, readAll, unpackCompressed, unpackGptq } from './unpack';
 

@@ -2,8 +2,8 @@ import test from 'ava';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CheckpointOptions, quantizeCheckpoint, quantizeLayer } from '../../lib/index';
-import type { FloatDtype } from '../../lib/formats/safetensors/dtypes';
-import { temporaryFolder } from '../formats/files';
+import type { FloatDtype } from '../../lib/containers/safetensors/dtypes';
+import { temporaryFolder } from '../files/temporary-folder';
 import { bytesOf, fileOf, numbers, smallModel, tensor, type Tensors, writeFolder } from './make';
 import { floats, readAll, unpackCompressed, unpackGptq } from './unpack';
 

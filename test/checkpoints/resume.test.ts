@@ -16,7 +16,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { type CheckpointOptions, quantizeCheckpoint } from '../../lib/index';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, smallModel, tensor, type Tensors, writeFolder } from './make';
 
 const repository = join(__dirname, '..', '..');

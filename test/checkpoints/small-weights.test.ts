@@ -3,8 +3,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type CheckpointOptions, planCheckpoint, quantizeCheckpoint } from '../../lib/index';
-import type { FloatDtype } from '../../lib/formats/safetensors/dtypes';
-import { temporaryFolder } from '../formats/files';
+import type { FloatDtype } from '../../lib/containers/safetensors/dtypes';
+import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, numbers, tensor, type Tensors, writeFolder } from './make';
 import { readAll } from './unpack';
 

@@ -1,4 +1,4 @@
-import { openCheckpoint } from '../../lib/formats/safetensors/checkpoint';
+import { openCheckpoint } from '../../lib/containers/safetensors/checkpoint';
 import { halfToFloat } from '../numbers';
 
 // Readers of the packed formats, written from their specifications, bit by bit.

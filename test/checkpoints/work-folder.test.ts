@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { quantizeCheckpoint } from '../../lib/index';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, smallModel, type Tensors, writeFolder } from './make';
 
 const repository = join(__dirname, '..', '..');

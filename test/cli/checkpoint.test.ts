@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CheckpointOptions } from '../../lib/checkpoints/types';
 import { describeBytes } from '../../lib/cli/byte-progress';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import {
   sampleCheckpointInspection,
   sampleCheckpointReport,

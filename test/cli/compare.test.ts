@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CompareOptions, Comparison } from '../../lib/compare/types';
-import { formatNpz } from '../formats/make-npz';
-import { temporaryFolder } from '../formats/files';
+import { formatNpz } from '../containers/npy/make-npz';
+import { temporaryFolder } from '../files/temporary-folder';
 import { sampleComparison } from '../reports/samples';
 import { runFake } from './fake';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { CheckpointOptions } from '../../lib/checkpoints/types';
 import type { ModelOptions } from '../../lib/models/types';
 import type { JobOptions } from '../../lib/types';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { runFake } from './fake';
 
 function withFile(t: ExecutionContext, content: unknown) {

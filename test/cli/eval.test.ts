@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { VertexqError } from '../../lib/errors';
 import type { EvaluateOptions, Evaluation } from '../../lib/evaluate/types';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { sampleEvaluation } from '../reports/samples';
 import { runFake } from './fake';
 

@@ -2,10 +2,10 @@ import test, { type ExecutionContext } from 'ava';
 import { spawnSync } from 'node:child_process';
 import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
-import { formatNpz } from '../formats/make-npz';
+import { formatNpz } from '../containers/npy/make-npz';
 import { quantizeModel } from '../../lib/index';
 import { fileOf, smallModel, tensor, writeFolder } from '../checkpoints/make';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { runWhole } from './library';
 
 // What a run reads is never what it writes, whatever the paths are called. The whole program, in this process.

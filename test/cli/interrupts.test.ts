@@ -17,8 +17,8 @@ import sharp from 'sharp';
 import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
 import { ModelProtoSchema, TensorProto_DataType as DataType } from '../../lib/models/onnx/onnx_pb';
 import { fileOf, tensor as numbersOf } from '../checkpoints/make';
-import { temporaryFolder } from '../formats/files';
-import { buildZip } from '../formats/zip-builder';
+import { temporaryFolder } from '../files/temporary-folder';
+import { buildZip } from '../containers/npy/zip-builder';
 import { float, network, random, type Parts } from '../models/networks';
 import { tokenizerJson } from '../models/data/tokenizer';
 

@@ -2,8 +2,8 @@ import test from 'ava';
 import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { formatNpz } from '../formats/make-npz';
-import { temporaryFolder } from '../formats/files';
+import { formatNpz } from '../containers/npy/make-npz';
+import { temporaryFolder } from '../files/temporary-folder';
 
 // The program as a process of its own, with the library behind it.
 

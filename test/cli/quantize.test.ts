@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync, symlin
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../../lib/errors';
 import type { ModelOptions } from '../../lib/models/types';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { layerReport, sampleReport } from '../reports/samples';
 import { runFake } from './fake';
 

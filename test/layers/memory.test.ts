@@ -6,7 +6,7 @@ import { preprocess, quantizeCheckpoint, quantizeLayer, quantizeModel, type Meth
 import { layerMemory } from '../../lib/layers/layer-memory';
 import { node, tensor as constant } from '../../lib/models/onnx/make';
 import { bytesOf, fileOf, numbers, tensor } from '../checkpoints/make';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { files, network } from '../models/networks';
 
 const wide = 200_000;

@@ -2,11 +2,11 @@ import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { formatNpy } from '../../lib/formats/npy';
-import { formatNpz } from '../formats/make-npz';
+import { formatNpy } from '../../lib/containers/npy/npy';
+import { formatNpz } from '../containers/npy/make-npz';
 import { type ModelInput, prepareCalibration } from '../../lib/models/calibration';
 import type { Feeds, TensorLike } from '../../lib/models/types';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 import { refuses, rows, single, two } from './calibration-data';
 
 /** Which samples feeds of `rows` hold, in order; checks that they are whole. */

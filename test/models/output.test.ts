@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { inspectModel, quantizeModel } from '../../lib/index';
-import { writeWhole } from '../../lib/files';
+import { writeWhole } from '../../lib/files/output-file';
 import { node } from '../../lib/models/onnx/make';
 import type { ModelOptions, Progress } from '../../lib/index';
 import { model } from './children/network';

@@ -13,7 +13,7 @@ import {
 import { dirname, join } from 'node:path';
 import { node, tensor } from '../../lib/models/onnx/make';
 import { type ModelOptions, quantizeModel } from '../../lib/index';
-import { formatNpz } from '../formats/make-npz';
+import { formatNpz } from '../containers/npy/make-npz';
 import { files, network, random } from './networks';
 
 const repository = join(__dirname, '..', '..');

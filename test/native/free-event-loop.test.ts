@@ -1,12 +1,12 @@
 import test from 'ava';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readNpy } from '../../lib/formats/npy';
+import { readNpy } from '../../lib/containers/npy/npy';
 import { readSafetensors } from '../../lib/models/data/safetensors';
 import { checkTensor } from '../../lib/models/data/tensor-checks';
 import { fileOf } from '../checkpoints/make';
 import { holdUps } from '../event-loop';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 
 /** On a machine that others use too, a part of the whole says more than milliseconds. */
 async function isLetGo(action: () => Promise<unknown>): Promise<string | null> {

@@ -10,7 +10,7 @@ import {
   valuesNow,
   valuesOf,
 } from '../../lib/native/tensors';
-import { anyAlphabet, codesOf, plainValues } from '../formats/codes';
+import { anyAlphabet, codesOf, plainValues } from '../encodings/onnx/codes';
 import { transposed as plainTranspose } from '../numbers';
 
 /** The same numbers in shared memory, which jobs take, and in memory that can be taken away. */

@@ -5,7 +5,7 @@ import { inspectModel, planCheckpoint, quantizeCheckpoint, quantizeModel } from 
 import { checkpointPlanTable, checkpointSummary } from '../../lib/reports/checkpoint-table';
 import { layerSummary } from '../../lib/reports/table';
 import { fileOf, tensor } from '../checkpoints/make';
-import { temporaryFolder } from '../formats/files';
+import { temporaryFolder } from '../files/temporary-folder';
 
 const plain = { color: false };
 const cells = (text: string) => text.split('\n').map((line) => line.replace(/ {2,}/g, '  '));

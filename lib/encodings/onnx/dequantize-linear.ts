@@ -1,4 +1,4 @@
-import { checkAlphabet } from '../../formats/matmulnbits';
+import { checkAlphabet } from './packed-blocks';
 import { storeDequantizeLinear } from '../../models/write/dequantize';
 import { storeMatMulNBits } from '../../models/write/matmulnbits';
 import { raiseOpset } from '../../models/write/raise-opset';

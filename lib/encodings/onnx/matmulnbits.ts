@@ -1,4 +1,4 @@
-import { checkAlphabet, checkGroupSize } from '../../formats/matmulnbits';
+import { checkAlphabet, checkGroupSize } from './packed-blocks';
 import { isSeen, type Layer } from '../../models/layers/layer';
 import { storeDequantizeLinear } from '../../models/write/dequantize';
 import { fitsMatMulNBits, storeMatMulNBits } from '../../models/write/matmulnbits';

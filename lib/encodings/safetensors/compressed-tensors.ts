@@ -1,10 +1,9 @@
-import { moduleOf, splitName } from '../../checkpoints/tensor-names';
-import type { InspectedWeight } from '../../checkpoints/types';
-import { type Checkpoint, entryOf } from '../../formats/safetensors/checkpoint';
-import type { FloatDtype } from '../../formats/safetensors/dtypes';
+import { moduleOf, splitName } from './tensor-names';
+import { type Checkpoint, entryOf } from '../../containers/safetensors/checkpoint';
+import type { FloatDtype } from '../../containers/safetensors/dtypes';
 import type { Turns } from '../../yielding';
 import type { Scheme } from '../encoding';
-import type { CheckpointEncoding, ConfiguredWeight, ReaderConfig, Shape } from './encoding';
+import type { CheckpointEncoding, ConfiguredWeight, InspectedWeight, ReaderConfig, Shape } from './encoding';
 import { layoutOfParts, part, type WeightLayout, words } from './layout';
 import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
 

@@ -1,6 +1,5 @@
-import type { InspectedWeight } from '../../checkpoints/types';
-import type { Checkpoint } from '../../formats/safetensors/checkpoint';
-import type { FloatDtype } from '../../formats/safetensors/dtypes';
+import type { Checkpoint } from '../../containers/safetensors/checkpoint';
+import type { FloatDtype } from '../../containers/safetensors/dtypes';
 import type { Encoding, Scheme } from '../encoding';
 import type { Turns } from '../../yielding';
 import type { WeightLayout } from './layout';
@@ -35,6 +34,16 @@ export interface CheckpointEncoding extends Encoding {
   warnings(weights: readonly ConfiguredWeight[]): string[];
   /** How its weights are found in files of others; null where nothing tells them from floats. */
   found: FoundWeights | null;
+}
+
+/** A weight that a checkpoint holds in few bits. */
+export interface InspectedWeight {
+  name: string;
+  shape: [number, number];
+  bits: number;
+  groupSize: number;
+  symmetric: boolean;
+  bytes: number;
 }
 
 /** Weights that are quantized already. */

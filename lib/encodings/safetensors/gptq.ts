@@ -1,10 +1,16 @@
-import { moduleOf } from '../../checkpoints/tensor-names';
-import type { InspectedWeight } from '../../checkpoints/types';
-import { type Checkpoint, entryOf } from '../../formats/safetensors/checkpoint';
+import { moduleOf } from './tensor-names';
+import { type Checkpoint, entryOf } from '../../containers/safetensors/checkpoint';
 import type { Turns } from '../../yielding';
 import type { Scheme } from '../encoding';
 import type { CheckpointFormat } from '../names';
-import type { CheckpointEncoding, ConfiguredWeight, FoundWeights, ReaderConfig, Shape } from './encoding';
+import type {
+  CheckpointEncoding,
+  ConfiguredWeight,
+  FoundWeights,
+  InspectedWeight,
+  ReaderConfig,
+  Shape,
+} from './encoding';
 import { layoutOfParts, part, type WeightLayout, words } from './layout';
 import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
 

@@ -1,6 +1,6 @@
-import { moduleOf } from '../../checkpoints/tensor-names';
-import { byteLengthOf } from '../../formats/safetensors/dtypes';
-import { kindOf, type TensorKind } from '../../formats/safetensors/layout';
+import { moduleOf } from './tensor-names';
+import { byteLengthOf } from '../../containers/safetensors/dtypes';
+import { kindOf, type TensorKind } from '../../containers/safetensors/layout';
 import type { StoredTypes } from '../../layers/layer-settings';
 import type { NativePacking } from '../../native/binding';
 

@@ -1,5 +1,5 @@
 import type { Turns } from '../../yielding';
-import { isWeightName, moduleOf } from '../../checkpoints/tensor-names';
+import { isWeightName, moduleOf } from './tensor-names';
 import type { Scheme } from '../encoding';
 import type { ConfiguredWeight, Shape } from './encoding';
 

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type Sharp from 'sharp';
 import { VertexqError } from '../../errors';
-import { InputFile, requireMemory } from '../../formats/input-file';
+import { InputFile, requireMemory } from '../../files/input-file';
 import { abortable } from '../../native/aborts';
 import { optionalPackage } from '../../optional-package';
 import { describe } from '../../options/messages';

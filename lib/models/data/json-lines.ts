@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import { allocate, InputFile } from '../../formats/input-file';
+import { allocate, InputFile } from '../../files/input-file';
 import { calibrationError } from './tensor-checks';
 
 const chunk = 2 ** 20;

@@ -1,4 +1,4 @@
-import { elementCount } from '../../formats/npy-header';
+import { elementCount } from '../../containers/npy/npy-header';
 import { describe } from '../../options/messages';
 import { batchAxisOf, calibrationError, type ModelInput, type TensorData } from './tensor-checks';
 

@@ -1,7 +1,7 @@
-import { requireMemory } from '../../formats/input-file';
-import type { NpyArray, NpyData } from '../../formats/npy';
-import type { ArrayChecks } from '../../formats/npz';
-import { SafetensorsFile } from '../../formats/safetensors/file';
+import { requireMemory } from '../../files/input-file';
+import type { NpyArray, NpyData } from '../../containers/npy/npy';
+import type { ArrayChecks } from '../../containers/npy/npz';
+import { SafetensorsFile } from '../../containers/safetensors/file';
 import { convert } from '../../native/tensors';
 import { describe } from '../../options/messages';
 import { indexWhere } from '../../yielding';

@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
-import type { NpyData } from '../../formats/npy';
-import { elementCount } from '../../formats/npy-header';
+import type { NpyData } from '../../containers/npy/npy';
+import { elementCount } from '../../containers/npy/npy-header';
 import { convert as converted } from '../../native/tensors';
 import { describe } from '../../options/messages';
 import type { FloatArray } from '../../types';

@@ -1,6 +1,6 @@
-import { InputFile, requireMemory } from '../../formats/input-file';
-import { readNpy } from '../../formats/npy';
-import { type ArrayChecks, readNpz } from '../../formats/npz';
+import { InputFile, requireMemory } from '../../files/input-file';
+import { readNpy } from '../../containers/npy/npy';
+import { type ArrayChecks, readNpz } from '../../containers/npy/npz';
 import { isolated } from '../../workers/isolated';
 import { listNames, piecesOf, requireNames } from './feeds';
 import { bytesOf, type JsonLinesTask, readPieces } from './json-lines-task';

@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import { requireMemory } from '../../formats/input-file';
+import { requireMemory } from '../../files/input-file';
 import { describe } from '../../options/messages';
 import { isolated } from '../../workers/isolated';
 import { Turns } from '../../yielding';

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
-import { InputFile } from '../../formats/input-file';
+import { InputFile } from '../../files/input-file';
 import { describe } from '../../options/messages';
 import { boundGrowth } from './tokenizer-growth';
 

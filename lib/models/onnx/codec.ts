@@ -1,6 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
-import { InputFile } from '../../formats/input-file';
+import { InputFile } from '../../files/input-file';
 import { requireHeap } from './budget';
 import { ModelProtoSchema, type ModelProto } from './onnx_pb';
 import { readSkeleton, type Skeleton, standInLength } from './skeleton';

@@ -1,6 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
-import type { InputFile } from '../../formats/input-file';
+import type { InputFile } from '../../files/input-file';
 import type { SpoolFile } from '../workspace';
 import { maxMessageBytes } from './codec';
 import { tensorsOf } from './graph';

@@ -1,4 +1,4 @@
-import type { InputFile } from '../../formats/input-file';
+import type { InputFile } from '../../files/input-file';
 
 // A model file is read without the data of its larger weights, which stay in the file until they are needed: what is parsed is
 // the file with short stand-ins for them.

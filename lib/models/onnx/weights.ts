@@ -1,6 +1,6 @@
 import { clone } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
-import { InputFile } from '../../formats/input-file';
+import { InputFile } from '../../files/input-file';
 import { convert } from '../../native/tensors';
 import { describe } from '../../options/messages';
 import type { FloatArray } from '../../types';

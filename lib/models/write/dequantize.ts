@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
-import { integerForm, type Width } from '../../formats/integer-codes';
-import { type IntegerTensor, integerTensor, type Order } from '../../formats/integer-tensor';
+import { integerForm, type Width } from '../../encodings/onnx/integer-codes';
+import { type IntegerTensor, integerTensor, type Order } from '../../encodings/onnx/integer-tensor';
 import type { QuantizedLayer } from '../../types';
 import type { Layer } from '../layers/layer';
 import { node, tensor } from '../onnx/make';

@@ -1,4 +1,4 @@
-import { type PackedWeight, packMatMulNBits } from '../../formats/matmulnbits';
+import { type PackedWeight, packMatMulNBits } from '../../encodings/onnx/packed-blocks';
 import type { QuantizedLayer } from '../../types';
 import type { Layer } from '../layers/layer';
 import { tensor } from '../onnx/make';

@@ -5,11 +5,11 @@ import type { CheckpointEncoding } from '../../../lib/encodings/safetensors/enco
 import { float } from '../../../lib/encodings/safetensors/float';
 import { layoutOfParts, part } from '../../../lib/encodings/safetensors/layout';
 import { checkpointEncodings } from '../../../lib/encodings/safetensors/table';
-import { entryOf } from '../../../lib/formats/safetensors/checkpoint';
+import { entryOf } from '../../../lib/containers/safetensors/checkpoint';
 import { type CheckpointOptions, inspectCheckpoint, quantizeCheckpoint } from '../../../lib/index';
 import { smallModel, writeFolder } from '../../checkpoints/make';
 import { floats, readAll } from '../../checkpoints/unpack';
-import { temporaryFolder } from '../../formats/files';
+import { temporaryFolder } from '../../files/temporary-folder';
 
 /** A byte a code, with 128 for 0, and a scale a neuron. */
 const bytes: CheckpointEncoding = {

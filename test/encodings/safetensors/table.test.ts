@@ -5,12 +5,12 @@ import type { Scheme } from '../../../lib/encodings/encoding';
 import { checkpointFormats, namesOf } from '../../../lib/encodings/names';
 import { isByRows, partName, rangesOfRows } from '../../../lib/encodings/safetensors/layout';
 import { checkpointEncodings } from '../../../lib/encodings/safetensors/table';
-import { floatDtypes } from '../../../lib/formats/safetensors/dtypes';
-import { openCheckpoint } from '../../../lib/formats/safetensors/checkpoint';
+import { floatDtypes } from '../../../lib/containers/safetensors/dtypes';
+import { openCheckpoint } from '../../../lib/containers/safetensors/checkpoint';
 import { planCheckpoint, quantizeCheckpoint } from '../../../lib/index';
 import { inspectCheckpoint } from '../../../lib/checkpoints/inspect-checkpoint';
 import { smallModel, writeFolder } from '../../checkpoints/make';
-import { temporaryFolder } from '../../formats/files';
+import { temporaryFolder } from '../../files/temporary-folder';
 import { join } from 'node:path';
 import { Turns } from '../../../lib/yielding';
 

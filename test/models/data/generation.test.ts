@@ -5,7 +5,7 @@ import { evaluateModel, quantizeModel, VertexqError } from '../../../lib/index';
 import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
 import { node, tensor, valueInfo } from '../../../lib/models/onnx/make';
 import { TensorProto_DataType as DataType } from '../../../lib/models/onnx/onnx_pb';
-import { temporaryFolder } from '../../formats/files';
+import { temporaryFolder } from '../../files/temporary-folder';
 import { files, float, network, random } from '../networks';
 import { tokenizerJson } from './tokenizer';
 

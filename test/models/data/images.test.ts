@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import type { VertexqError } from '../../../lib/errors';
 import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
 import type { ImageOptions } from '../../../lib/models/types';
-import { temporaryFolder } from '../../formats/files';
+import { temporaryFolder } from '../../files/temporary-folder';
 
 const input = (dims: ModelInput['dims'], type = 'float32'): ModelInput[] => [{ name: 'pixels', type, dims }];
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { VertexqError } from '../../../lib/errors';
 import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
 import { forEachLine } from '../../../lib/models/data/json-lines';
-import { temporaryFolder } from '../../formats/files';
+import { temporaryFolder } from '../../files/temporary-folder';
 import { single, two } from '../calibration-data';
 
 const input = (type: string, dims: ModelInput['dims'] = ['batch', null]): ModelInput[] => [

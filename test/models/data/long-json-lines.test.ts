@@ -2,7 +2,7 @@ import test from 'ava';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { prepareCalibration, type ModelInput } from '../../../lib/models/calibration';
-import { temporaryFolder } from '../../formats/files';
+import { temporaryFolder } from '../../files/temporary-folder';
 
 // Files of JSON lines that are read in a process of their own.
 

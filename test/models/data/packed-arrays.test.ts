@@ -2,10 +2,10 @@ import test, { type ExecutionContext } from 'ava';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32, deflateRawSync } from 'node:zlib';
-import { formatNpy } from '../../../lib/formats/npy';
+import { formatNpy } from '../../../lib/containers/npy/npy';
 import { prepareCalibration, type ModelInput } from '../../../lib/models/calibration';
-import { temporaryFolder } from '../../formats/files';
-import { buildZip, type ZipPart } from '../../formats/zip-builder';
+import { temporaryFolder } from '../../files/temporary-folder';
+import { buildZip, type ZipPart } from '../../containers/npy/zip-builder';
 
 // Archives that are far smaller than what they hold.
 

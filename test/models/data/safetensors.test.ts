@@ -3,8 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { floatToBfloat, floatToHalf } from '../../numbers';
 import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
-import { temporaryFolder } from '../../formats/files';
-import { entry, rawSafetensors } from '../../formats/safetensors/build';
+import { temporaryFolder } from '../../files/temporary-folder';
+import { entry, rawSafetensors } from '../../containers/safetensors/build';
 import { two } from '../calibration-data';
 
 const bytes = ({ buffer, byteOffset, byteLength }: ArrayBufferView) =>

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { readTexts } from '../../../lib/models/data/text';
 import { prepareCalibration, type ModelInput } from '../../../lib/models/calibration';
 import { heapWithin } from '../../../lib/workers/isolated';
-import { temporaryFolder } from '../../formats/files';
+import { temporaryFolder } from '../../files/temporary-folder';
 import { tokenizerJson, words } from './tokenizer';
 
 // Tokenizers that would stop the process which uses them.

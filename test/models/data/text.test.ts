@@ -7,7 +7,7 @@ import {
   prepareCalibration,
   type CalibrationOptions,
 } from '../../../lib/models/calibration';
-import { temporaryFolder } from '../../formats/files';
+import { temporaryFolder } from '../../files/temporary-folder';
 import { tokenizerJson } from './tokenizer';
 
 const tokens = (name: string, type = 'int64', length: string | number = 'sequence'): ModelInput => ({

@@ -9,7 +9,7 @@ import {
   TensorProto_DataType as DataType,
   type NodeProto,
 } from '../../../lib/models/onnx/onnx_pb';
-import { anyAlphabet, codesOf } from '../../formats/codes';
+import { anyAlphabet, codesOf } from '../../encodings/onnx/codes';
 import { difference, feed, float, inFloat, network, random, run } from '../networks';
 import { halfValues, inputMajor, layerOf, neuronMajor, quantizedOf, seenAs, showing, wire } from './weights';
 

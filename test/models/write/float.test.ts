@@ -1,7 +1,7 @@
 import test from 'ava';
 import { storeFloat } from '../../../lib/models/write/float';
 import { TensorProto_DataType as DataType } from '../../../lib/models/onnx/onnx_pb';
-import { codesOf } from '../../formats/codes';
+import { codesOf } from '../../encodings/onnx/codes';
 import { difference, run } from '../networks';
 import { inputMajor, neuronMajor, quantizedOf, seenAs, showing, wire } from './weights';
 

@@ -13,7 +13,7 @@ import { floatTensor } from '../../../lib/models/onnx/float-tensor';
 import type { View } from '../../../lib/models/write/view';
 import type { Feeds } from '../../../lib/models/types';
 import type { QuantizedLayer } from '../../../lib/types';
-import { anyAlphabet, codesOf } from '../../formats/codes';
+import { anyAlphabet, codesOf } from '../../encodings/onnx/codes';
 import { difference, feed, float, network, random, run } from '../networks';
 import { halfValues, inputMajor, layerOf, neuronMajor, quantizedOf, seenAs, wire } from './weights';
 

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import type { Codes } from '../../../lib/formats/integer-codes';
+import type { Codes } from '../../../lib/encodings/onnx/integer-codes';
 import { floatToHalf, halfToFloat } from '../../numbers';
 import type { Layer } from '../../../lib/models/layers/layer';
 import { Names } from '../../../lib/models/write/names';
@@ -14,7 +14,7 @@ import {
   type NodeProto,
 } from '../../../lib/models/onnx/onnx_pb';
 import type { LayerReport, QuantizedLayer } from '../../../lib/types';
-import { plainValues } from '../../formats/codes';
+import { plainValues } from '../../encodings/onnx/codes';
 import { float, network } from '../networks';
 
 /** A quantized layer that no method made. */

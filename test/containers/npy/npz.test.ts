@@ -3,11 +3,11 @@ import fc from 'fast-check';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { VertexqError } from '../../lib/errors';
-import { formatNpy, type NpyArray } from '../../lib/formats/npy';
-import { readNpz } from '../../lib/formats/npz';
+import { VertexqError } from '../../../lib/errors';
+import { formatNpy, type NpyArray } from '../../../lib/containers/npy/npy';
+import { readNpz } from '../../../lib/containers/npy/npz';
 import { formatNpz } from './make-npz';
-import { temporaryFile, temporaryFolder } from './files';
+import { temporaryFile, temporaryFolder } from '../../files/temporary-folder';
 import { buildZip, type ZipPart } from './zip-builder';
 
 const array: NpyArray = { data: Float32Array.of(1, 2, 3, 4, 5, 6), dims: [2, 3], type: 'float32' };

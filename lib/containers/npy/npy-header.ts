@@ -1,4 +1,4 @@
-import { VertexqError } from '../errors';
+import { VertexqError } from '../../errors';
 
 /** A number format of `.npy` files: its name there without byte order, and onnxruntime's. */
 export interface NpyFormat {

@@ -2,8 +2,8 @@ import test, { type ExecutionContext } from 'ava';
 import { appendFileSync, mkdirSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { VertexqError } from '../../../lib/errors';
-import { SafetensorsFile } from '../../../lib/formats/safetensors/file';
-import { temporaryFile, temporaryFolder } from '../files';
+import { SafetensorsFile } from '../../../lib/containers/safetensors/file';
+import { temporaryFile, temporaryFolder } from '../../files/temporary-folder';
 import { entry, entryText, rawSafetensors } from './build';
 
 async function refused(t: ExecutionContext, bytes: Uint8Array, message: RegExp): Promise<void> {

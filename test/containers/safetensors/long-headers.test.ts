@@ -1,10 +1,10 @@
 import test from 'ava';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SafetensorsFile } from '../../../lib/formats/safetensors/file';
-import { readIndex } from '../../../lib/formats/safetensors/index-file';
+import { SafetensorsFile } from '../../../lib/containers/safetensors/file';
+import { readIndex } from '../../../lib/containers/safetensors/index-file';
 import { holdUps } from '../../event-loop';
-import { temporaryFolder } from '../files';
+import { temporaryFolder } from '../../files/temporary-folder';
 
 // Headers and indices of very many members: read in turns, between which the event loop goes on.
 

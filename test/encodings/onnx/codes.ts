@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import type { Codes } from '../../lib/formats/integer-codes';
-import type { Grid } from '../../lib/types';
+import type { Codes } from '../../../lib/encodings/onnx/integer-codes';
+import type { Grid } from '../../../lib/types';
 
 /** Levels that a grid can have: every number of bits, and odd ones. */
 const levelsOf: Record<Grid, number[]> = {

@@ -1,9 +1,13 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { checkGroupSize, packMatMulNBits, type PackedWeight } from '../../lib/formats/matmulnbits';
-import type { Codes } from '../../lib/formats/integer-codes';
-import { quantizeLayer } from '../../lib/index';
-import type { Grid, QuantizedLayer } from '../../lib/types';
+import {
+  checkGroupSize,
+  packMatMulNBits,
+  type PackedWeight,
+} from '../../../lib/encodings/onnx/packed-blocks';
+import type { Codes } from '../../../lib/encodings/onnx/integer-codes';
+import { quantizeLayer } from '../../../lib/index';
+import type { Grid, QuantizedLayer } from '../../../lib/types';
 import { anyAlphabet, codesOf, plainValues } from './codes';
 
 /** `width` bits from bit `at` of the bytes that begin at `from`, read one bit at a time. */

@@ -1,4 +1,4 @@
-import { OutputFile } from '../../files';
+import { OutputFile } from '../../files/output-file';
 import { describe } from '../../options/messages';
 import { layoutOf, type TensorSpec } from './layout';
 

@@ -1,8 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openCheckpoint } from '../../../lib/formats/safetensors/checkpoint';
-import { temporaryFolder } from '../files';
+import { openCheckpoint } from '../../../lib/containers/safetensors/checkpoint';
+import { temporaryFolder } from '../../files/temporary-folder';
 import { entry, rawSafetensors } from './build';
 
 const one = (name: string) => rawSafetensors({ [name]: entry('U8', [1], 0, 1) }, 1);

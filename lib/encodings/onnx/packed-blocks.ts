@@ -1,6 +1,6 @@
-import { VertexqError } from '../errors';
-import type { Grid } from '../types';
-import { packBlocks } from '../native/tensors';
+import { VertexqError } from '../../errors';
+import type { Grid } from '../../types';
+import { packBlocks } from '../../native/tensors';
 import { type Codes, integerForm, type Width, widthFor } from './integer-codes';
 
 /** A weight as com.microsoft.MatMulNBits holds it: W[k, n] = (q − zeroPoint)·scale. */

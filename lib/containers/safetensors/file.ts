@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
-import { allocate, InputFile, type OpenOptions } from '../input-file';
+import { allocate, InputFile, type OpenOptions } from '../../files/input-file';
 import { type Header, headerLength, parseHeader, prefixBytes, type TensorEntry } from './header';
 
 /** A safetensors file open for reading. Only its header is in memory. */

@@ -1,6 +1,6 @@
 import { VertexqError } from '../../../lib/errors';
-import { byteLengthOf } from '../../../lib/formats/safetensors/dtypes';
-import { headerLength, parseHeader, prefixBytes } from '../../../lib/formats/safetensors/header';
+import { byteLengthOf } from '../../../lib/containers/safetensors/dtypes';
+import { headerLength, parseHeader, prefixBytes } from '../../../lib/containers/safetensors/header';
 import { entry, rawSafetensors } from './build';
 
 /** Pseudo-random whole numbers below a bound. */

@@ -2,10 +2,10 @@ import test from 'ava';
 import fc from 'fast-check';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SafetensorsFile } from '../../../lib/formats/safetensors/file';
-import type { TensorSpec } from '../../../lib/formats/safetensors/layout';
-import { writeSafetensors } from '../../../lib/formats/safetensors/writer';
-import { temporaryFolder } from '../files';
+import { SafetensorsFile } from '../../../lib/containers/safetensors/file';
+import type { TensorSpec } from '../../../lib/containers/safetensors/layout';
+import { writeSafetensors } from '../../../lib/containers/safetensors/writer';
+import { temporaryFolder } from '../../files/temporary-folder';
 
 const sizes = { F64: 8, I64: 8, F32: 4, BF16: 2, F16: 2, U8: 1, BOOL: 1, F4: 0.5 } as const;
 

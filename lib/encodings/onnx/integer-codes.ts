@@ -1,5 +1,5 @@
-import { VertexqError } from '../errors';
-import type { QuantizedLayer } from '../types';
+import { VertexqError } from '../../errors';
+import type { QuantizedLayer } from '../../types';
 
 /** Widths of integer types that file formats have. */
 export type Width = 2 | 4 | 8;

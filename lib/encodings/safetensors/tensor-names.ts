@@ -1,4 +1,4 @@
-import { matcher } from '../globs';
+import { matcher } from '../../globs';
 
 const suffix = '.weight';
 

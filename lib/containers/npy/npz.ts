@@ -1,6 +1,6 @@
-import { VertexqError } from '../errors';
-import { describe } from '../options/messages';
-import { allocate, InputFile, requireMemory } from './input-file';
+import { VertexqError } from '../../errors';
+import { describe } from '../../options/messages';
+import { allocate, InputFile, requireMemory } from '../../files/input-file';
 import { parseNpy, readAs, requireSize, type NpyArray } from './npy';
 import { npyHeaderEnd, npyPreamble, parseNpyHeader } from './npy-header';
 import { ZipArchive, type ZipEntry } from './zip';

@@ -1,4 +1,4 @@
-import { packIntegers, permuted } from '../native/tensors';
+import { packIntegers, permuted } from '../../native/tensors';
 import { type Codes, integerForm, type Width } from './integer-codes';
 
 /** How the elements of a layer's weight are ordered. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { VertexqError } from './errors';
+import { VertexqError } from '../errors';
 
 /** One write call takes less than 2 GiB. */
 const chunk = 2 ** 30;

@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
-import { Pieces } from '../pieces';
+import { Pieces } from '../../files/pieces';
 import { alignmentOf, byteLengthOf } from './dtypes';
 import { maxHeaderBytes, prefixBytes, type TensorEntry } from './header';
 

@@ -1,5 +1,5 @@
 import { zipSync } from 'fflate';
-import { formatNpy, type NpyData } from '../../lib/formats/npy';
+import { formatNpy, type NpyData } from '../../../lib/containers/npy/npy';
 
 /** A `.npz` file of `arrays` by name, deflated unless `compress` is false. Throws TypeError and RangeError. */
 export function formatNpz(

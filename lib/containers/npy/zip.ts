@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream';
 import { crc32 } from 'node:zlib';
 import { type Entry, RandomAccessReader, type ZipFile, fromRandomAccessReaderPromise } from 'yauzl';
-import { VertexqError } from '../errors';
-import { describe } from '../options/messages';
-import type { InputFile } from './input-file';
+import { VertexqError } from '../../errors';
+import { describe } from '../../options/messages';
+import type { InputFile } from '../../files/input-file';
 
 // Zip archives as far as .npz files need them: stored and deflated entries, zip64, no encryption, one disk. yauzl parses them; what it
 // lets pass and no array file has is refused here.

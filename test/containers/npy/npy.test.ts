@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { VertexqError } from '../../lib/errors';
-import { formatNpy, parseNpy, readNpy, type NpyData } from '../../lib/formats/npy';
-import { temporaryFile, temporaryFolder } from './files';
+import { VertexqError } from '../../../lib/errors';
+import { formatNpy, parseNpy, readNpy, type NpyData } from '../../../lib/containers/npy/npy';
+import { temporaryFile, temporaryFolder } from '../../files/temporary-folder';
 
 /** A `.npy` file with any header. */
 function npy(dict: string, data: Uint8Array | number = 0, version = 1, headerLength?: number): Uint8Array {

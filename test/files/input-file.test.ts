@@ -1,8 +1,8 @@
 import test from 'ava';
 import { appendFileSync, truncateSync, writeFileSync } from 'node:fs';
-import { allocate, InputFile, requireMemory } from '../../lib/formats/input-file';
+import { allocate, InputFile, requireMemory } from '../../lib/files/input-file';
 import { readModel } from '../../lib/models/onnx/codec';
-import { temporaryFile } from './files';
+import { temporaryFile } from './temporary-folder';
 
 test('a file that shrinks, grows or is replaced while it is read', async (t) => {
   const path = temporaryFile(t, 'data', new Uint8Array(1000).fill(7));

@@ -3,8 +3,8 @@ import { basename, dirname, isAbsolute, join, win32 } from 'node:path';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import { Turns } from '../../yielding';
-import { allowedPlaces, isWithin, readFolderFile } from '../folder-file';
-import { parseJson } from '../json-text';
+import { allowedPlaces, isWithin, readFolderFile } from '../../files/folder-file';
+import { parseJson } from '../../files/json-text';
 import { HeaderError, HeaderScanner } from './header-scanner';
 
 export const indexName = 'model.safetensors.index.json';

@@ -1,7 +1,7 @@
-import { convert, permuted, type TypedArray } from '../native/tensors';
-import { describe } from '../options/messages';
-import { indexWhere } from '../yielding';
-import { InputFile } from './input-file';
+import { convert, permuted, type TypedArray } from '../../native/tensors';
+import { describe } from '../../options/messages';
+import { indexWhere } from '../../yielding';
+import { InputFile } from '../../files/input-file';
 import { elementCount, npyError, npyFormats, npyPreamble, npyHeaderEnd, parseNpyHeader } from './npy-header';
 import type { NpyHeader } from './npy-header';
 
