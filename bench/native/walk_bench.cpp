@@ -3,7 +3,7 @@
 #include <string>
 
 #include "bench.h"
-#include "walk/vertex_walk.h"
+#include "reference/vertex_walk.h"
 #include "walk_problem.h"
 
 namespace vertexq::bench {
@@ -59,7 +59,7 @@ void benchForm(const char* bench, const WalkProblem& problem, WalkForm form, std
 }
 
 double plainTime(const WalkProblem& problem) {
-  VertexWalk walk(problem.tableau);
+  reference::VertexWalk walk(problem.tableau);
   std::vector<double> walked;
   return medianTime(problem.tableau.size() > 2048 ? 1 : 3, [&] { problem.walkNeuron(walk, 0, walked); });
 }

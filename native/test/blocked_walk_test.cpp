@@ -9,8 +9,8 @@
 
 #include "alphabet/scale_search.h"
 #include "linalg/blas.h"
+#include "reference/vertex_walk.h"
 #include "test_data.h"
-#include "walk/vertex_walk.h"
 
 using namespace vertexq;
 using namespace vertexq::testing;
@@ -86,7 +86,7 @@ FloatMatrix single(const Matrix& t) {
 
 void checkForms(const Tableau& tableau, const std::vector<Neuron>& neurons, bool generic) {
   const FloatMatrix t = single(tableau.t);
-  VertexWalk plain(tableau);
+  reference::VertexWalk plain(tableau);
   for (const WalkForm form : {WalkForm::Auto, WalkForm::Tableau, WalkForm::Inverse}) {
     BlockedWalk<double> exact(tableau, tableau.t, form);
     BlockedWalk<float> rough(tableau, t, form);

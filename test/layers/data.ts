@@ -82,3 +82,25 @@ export function relativeError(
   }
   return error === 0 ? 0 : Math.sqrt(error / signal);
 }
+
+export interface Size {
+  outFeatures: number;
+  inFeatures: number;
+  samples: number;
+  seed: number;
+}
+
+/** Rows whose inputs go together, as those of networks do: the later directions ever weaker. */
+export function correlated(samples: number, n: number, seed: number, mixSeed = 99): Float64Array {
+  const mix = normals(n * n, mixSeed).map((value, i) => value / Math.sqrt(1 + Math.floor(i / n)));
+  return product(normals(samples * n, seed), mix, samples, n, n);
+}
+
+export function layerOf({ outFeatures, inFeatures, samples, seed }: Size) {
+  return {
+    weight: Float32Array.from(normals(outFeatures * inFeatures, seed)),
+    activations: Float32Array.from(correlated(samples, inFeatures, seed + 1, seed + 3)),
+    outFeatures,
+    inFeatures,
+  };
+}

@@ -16,7 +16,7 @@
 namespace vertexq {
 
 /**
- * The walk of VertexWalk (Maly & Saab 2023, section 2) in blocks of columns: the same steps, ties and tolerances, but z = B⁻¹t
+ * The walk of VertexWalk (native/reference) in blocks of columns: the same steps, ties and tolerances, but z = B⁻¹t
  * comes from a matrix product for a block of columns at once, to which the block's own pivots are applied panel by panel.
  *
  * In float32 the walk itself is rounded to about four digits; at the end T ŵ = T w is restored in float64 by iterative

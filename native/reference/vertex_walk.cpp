@@ -1,4 +1,4 @@
-#include "walk/vertex_walk.h"
+#include "reference/vertex_walk.h"
 
 #include <cblas.h>
 #include <lapacke.h>
@@ -11,7 +11,7 @@
 #include "error.h"
 #include "walk/kernels.h"
 
-namespace vertexq {
+namespace vertexq::reference {
 
 namespace {
 
@@ -211,4 +211,4 @@ void VertexWalk::restore(double* w, const double* original, const double* low, c
   }
 }
 
-}  // namespace vertexq
+}  // namespace vertexq::reference

@@ -8,7 +8,7 @@
 #include "parallel/job_control.h"
 #include "walk/tableau.h"
 
-namespace vertexq {
+namespace vertexq::reference {
 
 /**
  * Moves one neuron w to a vertex ŵ of { z : A z = A w, low <= z <= high } (Maly & Saab 2023, section 2: there the box is
@@ -65,4 +65,4 @@ class VertexWalk {
   std::vector<double> probe_;
 };
 
-}  // namespace vertexq
+}  // namespace vertexq::reference
