@@ -33,7 +33,7 @@ async function apart(
   const session = await loadSession(file, model.name, { accuracyLevel: 1, foldWeights });
   try {
     const sum = new OutputErrorSum();
-    for (const [i, answer] of (await outputs(session, model)).entries()) sum.add(wanted[i]!, answer);
+    for (const [i, answer] of (await outputs(session, model)).entries()) await sum.add(wanted[i]!, answer);
     return sum.result()!.error;
   } finally {
     await session.release();

@@ -90,8 +90,8 @@ export async function floatScores(network: Network): Promise<Scores> {
 async function qualityOf(network: Network, file: string): Promise<Quality> {
   const sum = new OutputErrorSum();
   const scorer = network.scorer?.();
-  await forOutputs([network.path, file], network, ([float, quantized], feed) => {
-    sum.add(float!, quantized!);
+  await forOutputs([network.path, file], network, async ([float, quantized], feed) => {
+    await sum.add(float!, quantized!);
     scorer?.add(quantized!, feed);
   });
   const { error, cosine, rows } = sum.result()!;
@@ -102,7 +102,7 @@ async function qualityOf(network: Network, file: string): Promise<Quality> {
 async function forOutputs(
   files: readonly string[],
   { judged, output }: Network,
-  use: (outputs: ModelOutputs[], feed: number) => void,
+  use: (outputs: ModelOutputs[], feed: number) => void | Promise<void>,
 ): Promise<void> {
   const sessions = await Promise.all(files.map(async (file) => loadSession(await readFile(file), file)));
   try {
@@ -110,7 +110,7 @@ async function forOutputs(
       const outputs: ModelOutputs[] = [];
       for (const [k, session] of sessions.entries())
         outputs.push(await runSession(session, feeds, [output], files[k]!));
-      use(outputs, i);
+      await use(outputs, i);
     }
   } finally {
     for (const session of sessions) await session.release();

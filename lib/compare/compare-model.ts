@@ -1,7 +1,7 @@
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { InferenceSession } from 'onnxruntime-node';
 import { environment } from '../environment';
+import { Network, runBoth } from '../evaluate/network';
 import { OutputErrorSum } from '../evaluate/output-error';
 import { type OutputAxis, outputAxis } from '../evaluate/output-axis';
 import { scoreOf } from '../evaluate/score';
@@ -10,7 +10,7 @@ import { checkModelOptions, checkPath, type ModelSettings } from '../models/mode
 import { prepareData, selectLayers } from '../models/model-steps';
 import { type OpenModel, openModel } from '../models/open-model';
 import { describeValue } from '../models/onnx/value-info';
-import { loadSession, runSession, runtimeVersion } from '../models/runtime';
+import { runtimeVersion } from '../models/runtime';
 import { quantizeInto } from '../models/quantize-into';
 import { addModelPaths } from '../models/run-files';
 import { Workspace } from '../models/workspace';
@@ -103,7 +103,7 @@ class Evaluation {
   readonly warnings: string[] = [];
 
   private constructor(
-    private readonly float: InferenceSession | null,
+    private readonly float: Network | null,
     private readonly outputs: string[],
     private readonly axes: ReadonlyMap<string, OutputAxis>,
     private readonly data: PreparedCalibration,
@@ -118,19 +118,22 @@ class Evaluation {
     const described = graph.proto.output.map(describeValue).filter(({ type }) => type !== 'unknown');
     const names = described.map(({ name }) => name);
     const held = data.holdout.length > 0 && names.length > 0;
-    const float = held ? await loadSession(file, 'the float network') : null;
+    const float = held ? await Network.load(file, names, {}, 'the float network') : null;
     const axes = new Map(described.map((output) => [output.name, outputAxis(output, data.batchNames)]));
     const evaluation = new Evaluation(float, names, axes, data, options);
     if (data.holdout.length === 0)
       evaluation.warnings.push(
         'Nothing is held out: the error of the network\'s outputs is not known. Give more samples, or "holdout" data',
       );
-    else if (!described.some(({ type }) => type === 'float32' || type === 'float64'))
+    else if (!described.some(({ type }) => ['float16', 'float32', 'float64'].includes(type)))
       evaluation.warnings.push('The network has no float output whose error could be told');
     try {
       if (float && options.score) {
         const answers: ModelOutputs[] = [];
-        for (const feed of data.holdout) answers.push(await evaluation.run(float, feed));
+        for (const feed of data.holdout) {
+          options.signal?.throwIfAborted();
+          answers.push(await float.run(feed));
+        }
         evaluation.floatScore = await evaluation.score(answers);
       }
       return evaluation;
@@ -143,28 +146,29 @@ class Evaluation {
   /** Of the quantized network in `file`. */
   async compare(file: string): Promise<Pick<ComparedRun, 'output' | 'score'>> {
     if (!this.float) return { output: null, score: null };
-    const session = await loadSession(file, 'the quantized network');
+    const { holdout, holdoutSizes } = this.data;
+    const quantized = await Network.load(file, this.outputs, {}, 'the quantized network');
     try {
       const sum = new OutputErrorSum(this.axes);
-      const answers: ModelOutputs[] = [];
-      for (const [i, feed] of this.data.holdout.entries()) {
-        const answer = await this.run(session, feed);
-        sum.add(await this.run(this.float, feed), answer, this.data.holdoutSizes[i]);
-        if (this.options.score) answers.push(answer);
+      const kept: ModelOutputs[] = [];
+      for await (const answers of runBoth(
+        this.float,
+        quantized,
+        holdout,
+        holdoutSizes,
+        this.options.signal,
+      )) {
+        await sum.add(answers.float, answers.quantized, answers.samples);
+        if (this.options.score) kept.push(answers.quantized);
       }
-      return { output: sum.result(), score: this.options.score ? await this.score(answers) : null };
+      return { output: sum.result(), score: this.options.score ? await this.score(kept) : null };
     } finally {
-      await session.release();
+      await quantized.end();
     }
   }
 
   async end(): Promise<void> {
-    await this.float?.release();
-  }
-
-  private async run(session: InferenceSession, feed: PreparedCalibration['holdout'][number]) {
-    this.options.signal?.throwIfAborted();
-    return (await runSession(session, feed, this.outputs, 'the network')) as ModelOutputs;
+    await this.float?.end();
   }
 
   private async score(answers: readonly ModelOutputs[]): Promise<number> {

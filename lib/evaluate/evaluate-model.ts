@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import { environment } from '../environment';
 import { VertexqError } from '../errors';
 import { type PreparedSamples, prepareSamples, dataOptionsOf } from '../models/calibration';
@@ -8,7 +7,7 @@ import { describe } from '../options/messages';
 import { checkTextOptions } from '../options/relations';
 import { checkOptions } from '../options/table';
 import { timeBoth } from './latency';
-import { Network, type NetworkFile, readNetwork } from './network';
+import { Network, type NetworkFile, readNetwork, runBoth } from './network';
 import { outputAxis } from './output-axis';
 import { OutputErrors } from './output-errors';
 import { scoreOf } from './score';
@@ -132,14 +131,10 @@ class Both {
     options: EvaluateOptions,
   ): Promise<Both> {
     const { threads, accuracyLevel } = options;
-    const float = await Network.load(file, names, { threads, accuracyLevel });
+    const load = async (path: string) => Network.load(path, names, { threads, accuracyLevel }, path);
+    const float = await load(file);
     try {
-      return new Both(
-        float,
-        await Network.load(quantized.file, names, { threads, accuracyLevel }),
-        names,
-        options,
-      );
+      return new Both(float, await load(quantized.file), names, options);
     } catch (error) {
       await float.end();
       throw error;
@@ -168,19 +163,18 @@ class Both {
         ),
     );
     const kept: { float: ModelOutputs[]; quantized: ModelOutputs[] } = { float: [], quantized: [] };
-    for (const [done, feed] of feeds.entries()) {
-      onProgress?.({ stage: 'evaluate', done, total: feeds.length });
-      // The runtime holds the thread while it runs: an abort comes in between.
-      await setImmediate();
-      signal?.throwIfAborted();
-      const [float, quantized] = [await this.float.run(feed), await this.quantized.run(feed)];
+    let done = 0;
+    const tell = () => onProgress?.({ stage: 'evaluate', done, total: feeds.length });
+    tell();
+    for await (const answers of runBoth(this.float, this.quantized, feeds, sizes, signal)) {
       for (const [i, name] of this.names.entries())
-        await errors[i]!.add(float[name]!, quantized[name], sizes[done]);
+        await errors[i]!.add(answers.float[name]!, answers.quantized[name], answers.samples);
+      done++;
+      tell();
       if (!score) continue;
-      kept.float.push(float);
-      kept.quantized.push(quantized);
+      kept.float.push(answers.float);
+      kept.quantized.push(answers.quantized);
     }
-    onProgress?.({ stage: 'evaluate', done: feeds.length, total: feeds.length });
     if (!score) return { errors, score: null };
     return {
       errors,

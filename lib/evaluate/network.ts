@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { InferenceSession } from 'onnxruntime-node';
 import { openModel } from '../models/open-model';
 import { type DescribedValue, describeValue } from '../models/onnx/value-info';
@@ -34,9 +35,17 @@ export class Network {
     private readonly what: string,
   ) {}
 
-  /** Loaded from its file, beside which the runtime finds external data. Rejects with ERR_VERTEXQ_RUNTIME. */
-  static async load(file: string, outputs: string[], options: SessionOptions): Promise<Network> {
-    return new Network(await loadSession(file, file, options), outputs, file);
+  /**
+   * Loaded from its file, beside which the runtime finds external data. Messages call it `what`. Rejects with
+   * ERR_VERTEXQ_RUNTIME.
+   */
+  static async load(
+    file: string | Uint8Array,
+    outputs: string[],
+    options: SessionOptions,
+    what: string,
+  ): Promise<Network> {
+    return new Network(await loadSession(file, what, options), outputs, what);
   }
 
   async run(feeds: Feeds): Promise<ModelOutputs> {
@@ -45,5 +54,28 @@ export class Network {
 
   async end(): Promise<void> {
     await this.session.release();
+  }
+}
+
+/** What both networks gave for a feed of so many samples. */
+interface Answers {
+  float: ModelOutputs;
+  quantized: ModelOutputs;
+  samples: number;
+}
+
+/** Runs both networks on one feed after the other. Rejects with the signal's reason, and with ERR_VERTEXQ_RUNTIME. */
+export async function* runBoth(
+  float: Network,
+  quantized: Network,
+  feeds: readonly Feeds[],
+  sizes: readonly number[],
+  signal?: AbortSignal,
+): AsyncGenerator<Answers> {
+  for (const [i, feed] of feeds.entries()) {
+    // The runtime holds the thread while it runs: an abort comes in between.
+    await setImmediate();
+    signal?.throwIfAborted();
+    yield { float: await float.run(feed), quantized: await quantized.run(feed), samples: sizes[i]! };
   }
 }

@@ -1,20 +1,22 @@
 import type { TensorLike } from '../models/types';
 import { convert } from '../native/tensors';
+import type { OutputAxis } from './output-axis';
 import { type FloatData, isFloat, RowErrors, rowsOf } from './row-errors';
 import type { OutputEvaluation } from './types';
 
 /** Adds up how far one output of the quantized network is from that of the float network. Memory: a row. */
 export class OutputErrors {
-  private readonly errors = new RowErrors();
+  isFloat = true;
+  /** Runs in which the quantized network's output had another shape or type. */
+  otherShape = 0;
   private readonly equal = { elements: 0, of: 0 };
-  private otherShape = 0;
   private type = 'unknown';
-  private isFloat = true;
 
-  /** `axisOf`: the axis of the output, of such dimensions, along which the samples of a run lie. */
+  /** Several outputs may add to the same `errors`. */
   constructor(
     private readonly name: string,
-    private readonly axisOf: (dims: readonly number[], samples: number) => number | null = () => null,
+    private readonly axisOf: OutputAxis = () => null,
+    private readonly errors = new RowErrors(),
   ) {}
 
   /** Adds what the two networks gave for one feed, of so many samples. */
