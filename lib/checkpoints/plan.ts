@@ -29,7 +29,7 @@ export interface ShardPlan {
 /** What a journal calls a unit. */
 export const unitKey = ({ name }: ShardPlan, index: number): string => `${name}#${index}`;
 /** How tensors become units: what a journal of another version calls so is another piece of work. */
-export const unitVersion = 2;
+export const unitVersion = 3;
 
 export interface Plan {
   shards: ShardPlan[];

@@ -2,6 +2,7 @@ import { VertexqError } from '../errors';
 import { type FloatDtype, floatBytes, isFloat } from '../containers/safetensors/dtypes';
 import { SafetensorsFile } from '../containers/safetensors/file';
 import { Calibration } from '../layers/calibration';
+import { heldOutCount } from '../layers/held-out';
 import type { CalibrationKind } from '../native/binding';
 import { sharedBytes } from '../native/shared';
 import { convert } from '../native/tensors';
@@ -158,7 +159,8 @@ async function read(
     await calibration.setGram(wide, undefined, signal);
     return { calibration, holdout: null };
   }
-  const kept = rows - Math.min(rows - 1, Math.floor(rows * share));
+  // The last ones, not spread: rows beside each other are of one text, and those of the fit would tell of those held out.
+  const kept = rows - heldOutCount(rows, share);
   const holdout = kept < rows ? Calibration.of(inFeatures, kind, options) : null;
   const step = Math.max(1, Math.floor(rowBytesRead / (inFeatures * floatBytes[dtype])));
   for (let begin = 0; begin < rows;) {

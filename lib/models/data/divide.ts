@@ -1,5 +1,6 @@
+import { heldOutCount, spread } from '../../layers/held-out';
 import { calibrationError, type ModelInput } from './tensor-checks';
-import { type Batch, cut, spread, type Piece } from './samples';
+import { type Batch, cut, type Piece } from './samples';
 import type { DataSource } from './source';
 
 // Which samples are run together, and which are held out.
@@ -70,7 +71,7 @@ function divideBatches(source: DataSource, share: number, plan: Plan, what: stri
   const { fixed, warnings } = plan;
   const batches = whole(source, plan, what);
   const samples = total(batches);
-  const held = source.asGiven && batches.length < manyFeeds ? 0 : heldOf(batches.length, share);
+  const held = source.asGiven && batches.length < manyFeeds ? 0 : heldOutCount(batches.length, share);
   const because = `because the network takes ${fixed} at once`;
   if (held === 0)
     warnings.push(
@@ -88,7 +89,7 @@ function divideBatches(source: DataSource, share: number, plan: Plan, what: stri
 function divideSamples(source: DataSource, share: number, plan: Plan, what: string): Division {
   const { pieces, asGiven, padding } = source;
   const samples = total(pieces);
-  const held = heldOf(samples, share);
+  const held = heldOutCount(samples, share);
   if (held === 0) plan.warnings.push(`${what}: nothing is held out, because there is only 1 sample`);
   const size = asGiven ? Infinity : plan.size;
   const [isHeld, isHeldAgain] = [spread(held, samples), spread(held, samples)];
@@ -96,9 +97,4 @@ function divideSamples(source: DataSource, share: number, plan: Plan, what: stri
     fit: cut(pieces, size, { keep: () => !isHeld(), separate: asGiven, padding }),
     holdout: cut(pieces, size, { keep: isHeldAgain, separate: asGiven, padding }),
   };
-}
-
-/** How many of `count` units to hold out: at least one where there are two, and never all. */
-function heldOf(count: number, share: number): number {
-  return Math.max(Math.min(Math.round(count * share), count - 1), Math.min(1, count - 1));
 }

@@ -32,20 +32,6 @@ export interface Batch {
 }
 
 /**
- * Which of `count` units are held out when `held` of them are: evenly spread, beginning half a step in. To be called for one
- * unit after the other.
- */
-export function spread(held: number, count: number): () => boolean {
-  let sum = Math.floor(count / 2);
-  return () => {
-    sum += held;
-    if (sum < count) return false;
-    sum -= count;
-    return true;
-  };
-}
-
-/**
  * What fills up the shorter samples of a batch, by input: their second dimension may differ then. Such tensors are of numbers and
  * have two dimensions.
  */
