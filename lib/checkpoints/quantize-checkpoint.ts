@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { writeWhole } from '../files/output-file';
-import { plainPath } from '../files/plain-path';
 import { RunFiles } from '../runs/run-files';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
 import { copyWhole } from './companions';
@@ -36,12 +35,11 @@ export async function quantizeCheckpoint(
 export async function quantizeCheckpointWith(
   files: RunFiles,
   input: string,
-  to: string,
+  output: string,
   given: CheckpointOptions,
 ): Promise<CheckpointReport> {
   const started = performance.now();
-  checkPaths(input, to);
-  const output = plainPath(to);
+  checkPaths(input, output);
   const settings = checkCheckpointOptions(given);
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {

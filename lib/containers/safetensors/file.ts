@@ -54,6 +54,11 @@ export class SafetensorsFile {
     return this.file.size;
   }
 
+  /** What the file was when it was opened. */
+  get identity(): string {
+    return this.file.identity;
+  }
+
   /** When the file was last written, in nanoseconds since 1970. */
   get modified(): bigint {
     return this.file.modified;

@@ -41,6 +41,11 @@ export class Weights {
     readonly file: string,
     identity: string,
   ) {
+    this.know(file, identity);
+  }
+
+  /** What a file was when it was first read: what has changed since is an error. */
+  know(file: string, identity: string): void {
     this.identities.set(file, identity);
   }
 
