@@ -7,7 +7,9 @@ import { formatBytes, formatSeconds } from '../../lib/reports/units';
 import { aligned, fillIn, markdownTable } from '../document';
 import { compareWithEngine } from './gram';
 import { makeCheckpoint, makeSmall, shapeFor } from './make';
-import { copyAndRead, killAndResume, quantize } from './measure';
+import { killAndResume } from '../../scripts/kills/kill-and-resume';
+import { mulberry32 } from '../../scripts/models/trainer/random';
+import { copyAndRead, quantize } from './measure';
 
 const words = process.argv.slice(2);
 const value = (flag: string, fallback: string) =>
@@ -79,13 +81,15 @@ async function small(folder: string): Promise<string> {
 async function resume(folder: string): Promise<string> {
   const input = join(folder, 'resume-in');
   await makeCheckpoint(input, shapeFor(6e8), 'BF16', 2e8);
-  const { killed, completed } = await killAndResume(
-    input,
-    join(folder, 'resume-out'),
-    { ...settings, threads: 2 },
+  const { load, work, write, completed } = await killAndResume(
+    {
+      ...{ name: 'checkpoint', input, folder: join(folder, 'resume-out') },
+      options: { ...settings, threads: 2 },
+    },
     kills,
+    mulberry32(1),
   );
-  return `${killed} runs killed at random moments, ${completed} brought to their end by \`--resume\`: every time the bytes of an undisturbed run, and never a file under its name that was not whole.`;
+  return `${load + work + write} runs killed at random moments, ${completed} brought to their end by \`--resume\`: every time the bytes of an undisturbed run, and never a file under its name that was not whole.`;
 }
 
 async function fit(folder: string): Promise<string> {

@@ -1,6 +1,5 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createHash } from 'node:crypto';
+import { spawnSync } from 'node:child_process';
+import { readdirSync, rmSync } from 'node:fs';
 import { cp, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CheckpointOptions } from '../../lib/index';
@@ -48,58 +47,4 @@ export async function copyAndRead(input: string, output: string): Promise<{ copy
     await file.close();
   }
   return { copy: (copied - started) / 1000, read: (performance.now() - copied) / 1000 };
-}
-
-/** The files of a folder that have their names, by their hashes. */
-export function hashes(folder: string): Map<string, string> {
-  const names = existsSync(folder) ? readdirSync(folder).filter((name) => !name.startsWith('.')) : [];
-  return new Map(
-    names.map((name) => [
-      name,
-      createHash('sha256')
-        .update(readFileSync(join(folder, name)))
-        .digest('hex'),
-    ]),
-  );
-}
-
-/**
- * Kills runs at random moments until `kills` have been, each going on from the one before; starts anew when one gets to its end. Returns how many
- * ended with what an undisturbed run wrote; throws where a file is under its name that is not whole.
- */
-export async function killAndResume(
-  input: string,
-  output: string,
-  options: CheckpointOptions,
-  kills: number,
-) {
-  const whole = `${output}-whole`;
-  const { seconds } = quantize(input, whole, options);
-  const expected = hashes(whole);
-  rmSync(output, { recursive: true, force: true });
-  let [killed, completed] = [0, 0];
-  while (killed < kills || completed === 0) {
-    const run = spawn(process.execPath, command(input, output, { ...options, resume: true }), {
-      ...{ cwd: root, stdio: ['ignore', 'pipe', 'pipe'] },
-    });
-    let ended = false;
-    // From the moment it has begun to work; now and then earlier.
-    const delay = Math.random() * seconds * 1000 * 0.7;
-    const kill = () => killed < kills && setTimeout(() => run.kill('SIGKILL'), delay);
-    if (Math.random() < 0.1) kill();
-    else run.stderr.once('data', kill);
-    run.stdout.on('data', () => (ended = true));
-    await new Promise((resolve) => run.on('close', resolve));
-    for (const [name, hash] of hashes(output))
-      if (expected.get(name) !== hash) throw new Error(`${name} has its name and is not whole`);
-    if (!ended) {
-      killed++;
-      continue;
-    }
-    if (hashes(output).size !== expected.size) throw new Error('a file is missing');
-    completed++;
-    rmSync(output, { recursive: true, force: true });
-  }
-  rmSync(whole, { recursive: true, force: true });
-  return { killed, completed };
 }

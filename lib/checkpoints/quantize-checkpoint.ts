@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { writeWhole } from '../files/output-file';
+import { plainPath } from '../files/plain-path';
 import { RunFiles } from '../runs/run-files';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
 import { copyWhole } from './companions';
@@ -35,11 +36,12 @@ export async function quantizeCheckpoint(
 export async function quantizeCheckpointWith(
   files: RunFiles,
   input: string,
-  output: string,
+  to: string,
   given: CheckpointOptions,
 ): Promise<CheckpointReport> {
   const started = performance.now();
-  checkPaths(input, output);
+  checkPaths(input, to);
+  const output = plainPath(to);
   const settings = checkCheckpointOptions(given);
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { plainPath } from '../files/plain-path';
 import type { RunFiles } from '../runs/run-files';
 import { workFolderOf, workName } from '../runs/work-name';
 import type { Prepared } from './prepare';
@@ -8,9 +9,10 @@ import type { Prepared } from './prepare';
 export async function addCheckpointPaths(
   files: RunFiles,
   input: string,
-  output: string,
+  to: string,
   activations: readonly string[] | string = [],
 ): Promise<void> {
+  const output = plainPath(to);
   for (const path of [activations].flat()) files.reads('recorded inputs', path);
   const isFolder = await stat(input).then(
     (found) => found.isDirectory(),

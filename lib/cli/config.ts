@@ -1,4 +1,4 @@
-import { dirname, isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, normalize } from 'node:path';
 import { checkCheckpointOptions } from '../checkpoints/checkpoint-options';
 import type { CheckpointOptions } from '../checkpoints/types';
 import { VertexqError } from '../errors';
@@ -6,6 +6,7 @@ import { InputFile } from '../files/input-file';
 import { checkModelOptions } from '../models/model-options';
 import type { ModelOptions } from '../models/types';
 import type { Option } from '../options/kinds';
+import { plainPath } from '../files/plain-path';
 import { inPlace, pathsOf, requireKnown } from '../options/messages';
 import { calls } from '../options/table';
 
@@ -58,7 +59,7 @@ async function optionsWith(file: string, flags: Options, kind: Kind): Promise<Op
     if (other !== undefined) throw new TypeError(kind.refuse(other));
     requireKnown(found as object, inFiles(kind.options));
     return withPaths(found as Options, kind.options, (path) =>
-      isAbsolute(path) || path === '' ? path : join(dirname(file), path),
+      isAbsolute(path) || path === '' ? path : normalize(plainPath(`${dirname(file)}/${path}`)),
     );
   });
   const options = merge(own, flags);

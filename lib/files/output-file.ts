@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
+import { plainPath } from './plain-path';
 
 /** One write call takes less than 2 GiB. */
 const chunk = 2 ** 30;
@@ -32,12 +33,10 @@ export class OutputFile {
     private readonly handle: FileHandle,
   ) {}
 
-  /** `temporary` lies on the same file system as `file`; default: beside it. Without `reuse` it must not exist. */
-  static async create(
-    file: string,
-    temporary = join(dirname(file), temporaryName()),
-    reuse = false,
-  ): Promise<OutputFile> {
+  /** `other`: a temporary name on the same file system; default: one beside it. Without `reuse` it must not exist. */
+  static async create(given: string, other?: string, reuse = false): Promise<OutputFile> {
+    const file = plainPath(given);
+    const temporary = other ?? join(dirname(file), temporaryName());
     try {
       return new OutputFile(file, temporary, await (reuse ? openOwn(temporary) : open(temporary, 'wx')));
     } catch (cause) {

@@ -1,6 +1,7 @@
 import { basename, dirname, join } from 'node:path';
 import { environment } from '../environment';
 import { VertexqError } from '../errors';
+import { plainPath } from '../files/plain-path';
 import { RunFiles } from '../runs/run-files';
 import { WorkFolder } from '../runs/work-folder';
 import { workFolderOf } from '../runs/work-name';
@@ -41,12 +42,13 @@ export async function quantizeModel(
 export async function quantizeModelWith(
   runFiles: RunFiles,
   input: string,
-  output: string,
+  to: string,
   given: ModelOptions,
 ): Promise<Report> {
   const started = performance.now();
   checkPath('input', input);
-  checkPath('output', output);
+  checkPath('output', to);
+  const output = plainPath(to);
   const settings = checkModelOptions(given);
   // The caller may change his while this runs.
   const options = { ...given };

@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { plainPath } from '../files/plain-path';
 import type { RunFiles } from '../runs/run-files';
 import { workFolderOf } from '../runs/work-name';
 import type { ModelOptions } from './types';
@@ -8,7 +9,7 @@ import type { ModelOptions } from './types';
 export async function addModelPaths(
   files: RunFiles,
   input: string,
-  output: string | null,
+  to: string | null,
   options: Pick<ModelOptions, 'calibration' | 'holdout' | 'tokenizer'>,
 ): Promise<void> {
   files.reads('input', input, { only: true });
@@ -17,7 +18,8 @@ export async function addModelPaths(
     for (const link of await linksIn(path)) files.reads('input', link);
   }
   if (typeof options.tokenizer === 'string') files.reads('tokenizer', options.tokenizer);
-  if (output === null) return;
+  if (to === null) return;
+  const output = plainPath(to);
   files.writes('output', output, { only: true });
   files.worksIn('work folder', workFolderOf(output));
   const [first = '', ...further] = await dataPlaces(output);
@@ -43,8 +45,8 @@ function pathsIn(data: ModelOptions['holdout']): string[] {
 }
 
 /** The links in a folder of images: they lead to files that are not in it. */
-async function linksIn(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []); // mostly a file
+async function linksIn(path: string): Promise<string[]> {
+  const entries = await readdir(plainPath(path), { recursive: true, withFileTypes: true }).catch(() => []); // mostly a file
   return entries
     .filter((entry) => entry.isSymbolicLink())
     .map(({ parentPath, name }) => join(parentPath, name));

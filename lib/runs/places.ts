@@ -1,5 +1,6 @@
 import { lstat, opendir, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { plainPath } from '../files/plain-path';
 
 /** Where a path leads. Whatever leads to the same file has the same `self`: links, other spellings, hard links, mounts. */
 export interface Place {
@@ -36,7 +37,7 @@ export class Places {
   private readonly chains = new Map<string, Promise<Chain>>();
 
   async of(path: string): Promise<Place> {
-    const at = resolve(path);
+    const at = resolve(plainPath(path));
     const name = await this.nameOf(at);
     const real = await realpath(at).catch(() => undefined);
     const found = real === undefined ? undefined : await stat(real, { bigint: true }).catch(() => undefined);

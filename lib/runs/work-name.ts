@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
+import { plainPath } from '../files/plain-path';
 
 /** The work folder in a folder that is being made; for a single file what is added to its name. */
 export const workName = '.vertexq';
@@ -7,7 +8,8 @@ export const workName = '.vertexq';
 const longestName = 255;
 
 /** Where the run that makes a file keeps what it has done. */
-export function workFolderOf(output: string): string {
+export function workFolderOf(to: string): string {
+  const output = plainPath(to);
   const name = `${basename(output)}${workName}`;
   if (Buffer.byteLength(name) <= longestName) return join(dirname(output), name);
   const digest = createHash('sha256').update(basename(output)).digest('hex').slice(0, 16);

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import {
   appendFileSync,
   chmodSync,
@@ -16,6 +16,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { type CheckpointOptions, quantizeCheckpoint } from '../../lib/index';
+import { killAndResume } from '../../scripts/kills/kill-and-resume';
+import { checkpointRuns } from '../../scripts/kills/runs';
+import { mulberry32 } from '../../scripts/models/trainer/random';
 import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, smallModel, tensor, type Tensors, writeFolder } from './make';
 
@@ -55,40 +58,11 @@ function foldersOf(t: Parameters<typeof temporaryFolder>[0]): Record<'input' | '
 }
 
 test('a run killed at any moment goes on, and writes the same bytes', async (t) => {
-  const { input, whole, output } = foldersOf(t);
-  writeFolder(input, smallModel('BF16', 256));
-  const options = { groupSize: 32, threads: 1 };
-  await quantizeCheckpoint(input, whole, options);
-  const expected = contents(whole);
-  let kills = 0;
-  let completed = 0;
-  for (let finished = false; !finished;) {
-    const args = ['--import=tsx', child, input, output, JSON.stringify({ ...options, resume: true })];
-    const run = spawn(process.execPath, args, { cwd: repository });
-    let printed = '';
-    // Not while the program is loaded, which takes most of the time; then at any moment, and at last not at all.
-    const delay = kills < 6 ? 10 * kills * Math.random() : Infinity;
-    run.stdout.on('data', (text: Buffer) => {
-      if (printed === '' && delay < Infinity) setTimeout(() => run.kill('SIGKILL'), delay);
-      printed += text.toString();
-    });
-    await new Promise((resolve) => run.on('close', resolve));
-    // It may be killed between its end and saying so.
-    finished =
-      printed.includes('layers') ||
-      (existsSync(join(output, 'config.json')) && !existsSync(join(output, '.vertexq')));
-    if (delay === Infinity && !finished) return t.fail(printed);
-    if (!finished) kills++;
-    else if (kills < 6 && ++completed < 6) {
-      t.deepEqual(contents(output), expected);
-      rmSync(output, { recursive: true });
-      finished = false;
-    }
-    for (const [name, bytes] of Object.entries(existsSync(output) ? contents(output) : {}))
-      t.deepEqual(bytes, expected[name], `${name} is whole where it is there`);
-  }
-  t.log(`${kills} kills`);
-  t.deepEqual(contents(output), expected);
+  const [plain, recorded] = checkpointRuns(temporaryFolder(t));
+  const random = mulberry32(17);
+  // `npm run kills -- --checkpoints` does more.
+  for (const run of [plain!, recorded!]) t.log(await killAndResume(run, 3, random));
+  t.pass();
 });
 
 test('an interrupted run does not do again what is done, but what is damaged', async (t) => {

@@ -1,12 +1,13 @@
-import { quantizeCheckpoint, quantizeModel } from '../../lib/index';
+import { quantizeCheckpoint, quantizeModel, type Progress } from '../../lib/index';
 
-// quantize.ts input output options: prints that it has begun, and how it ends.
+// quantize.ts input output options: prints that it has begun, that it begins to write, and how it ends.
 const [input = '', output = '', options = '{}'] = process.argv.slice(2);
 
-let begun = false;
-const onProgress = () => {
-  if (!begun) console.log('begun');
-  begun = true;
+let said = '';
+const onProgress = ({ stage }: Progress) => {
+  const now = stage === 'write' ? 'writing' : 'begun';
+  if (said === now || said === 'writing') return;
+  console.log((said = now));
 };
 
 const quantize = input.endsWith('.onnx') ? quantizeModel : quantizeCheckpoint;

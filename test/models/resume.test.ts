@@ -1,5 +1,4 @@
 import test, { type ExecutionContext } from 'ava';
-import { spawn } from 'node:child_process';
 import {
   appendFileSync,
   existsSync,
@@ -13,11 +12,12 @@ import {
 import { dirname, join } from 'node:path';
 import { node, tensor } from '../../lib/models/onnx/make';
 import { type ModelOptions, quantizeModel } from '../../lib/index';
+import { killAndResume } from '../../scripts/kills/kill-and-resume';
+import { networkRuns } from '../../scripts/kills/runs';
+import { mulberry32 } from '../../scripts/models/trainer/random';
 import { formatNpz } from '../containers/npy/make-npz';
-import { files, network, random } from './networks';
+import { files, folder as folderOf, network, random } from './networks';
 
-const repository = join(__dirname, '..', '..');
-const child = join(__dirname, '..', 'children', 'quantize.ts');
 const width = 48;
 const depth = 6;
 
@@ -69,33 +69,11 @@ async function interrupted(input: string, output: string, options: ModelOptions,
 }
 
 test('a network whose run is killed at any moment goes on, and has the same bytes', async (t) => {
-  const { folder, input, output, options } = setUp(t);
-  const expected = await wholeOf(input, folder, options);
-  let kills = 0;
-  let resumed = 0;
-  for (let finished = false; !finished;) {
-    const args = ['--import=tsx', child, input, output, JSON.stringify({ ...options, resume: true })];
-    const run = spawn(process.execPath, args, { cwd: repository });
-    let printed = '';
-    // Not while the program is loaded, which takes most of the time; then at any moment, and at last not at all.
-    const delay = kills < 6 ? 150 * Math.random() : Infinity;
-    run.stdout.on('data', (text: Buffer) => {
-      if (printed === '' && delay < Infinity) setTimeout(() => run.kill('SIGKILL'), delay);
-      printed += text.toString();
-    });
-    await new Promise((resolve) => run.on('close', resolve));
-    finished = printed.includes('layers') || (existsSync(output) && !existsSync(`${output}.vertexq`));
-    if (delay === Infinity && !finished) return t.fail(printed);
-    if (existsSync(output)) t.deepEqual(readFileSync(output), expected, 'whole where it is there');
-    if (!finished) kills++;
-    else if (kills < 6) {
-      rmSync(output);
-      kills++;
-      finished = false;
-    } else resumed = (JSON.parse(printed.split('\n').at(-2)!) as { resumed: number }).resumed;
-  }
-  t.log(`${resumed} bytes resumed at last`);
-  t.deepEqual(readdirSync(folder).sort(), ['data7.npz', 'in.onnx', 'out.onnx']);
+  const runs = networkRuns(folderOf(t));
+  const random = mulberry32(17);
+  // `npm run kills` does more.
+  for (const run of [runs[0]!, runs[1]!]) t.log(await killAndResume(run, 3, random));
+  t.pass();
 });
 
 test('what an interrupted run has fitted is not fitted again, but what is damaged', async (t) => {

@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
+import { plainPath } from '../../files/plain-path';
 import { Turns } from '../../yielding';
 import { SafetensorsFile } from './file';
 import type { TensorEntry } from './header';
@@ -31,7 +32,8 @@ export function entryOf({ shards, places }: Checkpoint, name: string): TensorEnt
  * Opens a checkpoint and checks all headers, against the index too. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_SAFETENSORS. Only
  * headers are in memory. It is for the caller to close.
  */
-export async function openCheckpoint(input: string, signal?: AbortSignal): Promise<Checkpoint> {
+export async function openCheckpoint(given: string, signal?: AbortSignal): Promise<Checkpoint> {
+  const input = plainPath(given);
   const found = await stat(input).catch((cause: Error) => {
     throw new VertexqError('ERR_VERTEXQ_FILE', `${input} cannot be read: ${cause.message}`, { cause });
   });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type Sharp from 'sharp';
 import { VertexqError } from '../../errors';
 import { InputFile, requireMemory } from '../../files/input-file';
+import { plainPath } from '../../files/plain-path';
 import { abortable } from '../../native/aborts';
 import { optionalPackage } from '../../optional-package';
 import { describe } from '../../options/messages';
@@ -23,7 +24,8 @@ export function isImage(path: string): boolean {
 }
 
 /** The images of a folder and those in it, in the order of their paths. Throws ERR_VERTEXQ_CALIBRATION where it has none. */
-export async function imagesIn(folder: string): Promise<string[]> {
+export async function imagesIn(path: string): Promise<string[]> {
+  const folder = plainPath(path);
   let names: string[];
   try {
     names = await readdir(folder, { recursive: true });

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
 import { InputFile } from '../../files/input-file';
+import { plainPath } from '../../files/plain-path';
 import { describe } from '../../options/messages';
 import { boundGrowth } from './tokenizer-growth';
 
@@ -71,7 +72,8 @@ export async function loadTokenizer(
 }
 
 /** The path of a tokenizer.json from its own or its folder's. */
-export async function tokenizerPath(given: string): Promise<string> {
+export async function tokenizerPath(path: string): Promise<string> {
+  const given = plainPath(path);
   const isFolder = await stat(given).then(
     (found) => found.isDirectory(),
     () => false,

@@ -1,6 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { InputFile } from '../../files/input-file';
+import { plainPath } from '../../files/plain-path';
 import { requireHeap } from './budget';
 import { ModelProtoSchema, type ModelProto } from './onnx_pb';
 import { readSkeleton, type Skeleton, standInLength } from './skeleton';
@@ -22,7 +23,8 @@ export interface ReadModel {
  * Reads an ONNX file. Throws VertexqError: ERR_VERTEXQ_FILE where the file cannot be read, ERR_VERTEXQ_ONNX where it is no ONNX model,
  * ERR_VERTEXQ_MEMORY where it does not fit into memory.
  */
-export async function readModel(file: string): Promise<ReadModel> {
+export async function readModel(path: string): Promise<ReadModel> {
+  const file = plainPath(path);
   return InputFile.with(file, async (opened) => {
     if (opened.size > maxMessageBytes)
       throw new VertexqError(
