@@ -10,6 +10,7 @@ export {
   quantizeCheckpoint,
   quantizeLayer,
   quantizeModel,
+  verifyCheckpoint,
   version,
 } from './index.js';
 export type * from './index.js';

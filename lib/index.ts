@@ -1,6 +1,7 @@
 export { inspectCheckpoint } from './checkpoints/inspect-checkpoint';
 export { planCheckpoint } from './checkpoints/plan-checkpoint';
 export { quantizeCheckpoint } from './checkpoints/quantize-checkpoint';
+export { verifyCheckpoint } from './checkpoints/verify-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
 export { evaluateModel } from './evaluate/evaluate-model';
@@ -56,5 +57,7 @@ export type {
   CheckpointReport,
   InspectedTensor,
   PlannedTensor,
+  Verification,
+  VerifiedWeight,
   WeightOverride,
 } from './checkpoints/types';

@@ -3,8 +3,7 @@ import { type Checkpoint, openCheckpoint } from '../containers/safetensors/check
 import { describe } from '../options/messages';
 import { leftByDefault, unsuitable } from './choose-weights';
 import { identityOf } from './model-identity';
-import { parseConfig } from './model-config';
-import type { InspectedWeight } from '../encodings/safetensors/encoding';
+import { packedWeights, quantizationConfig } from './packed-weights';
 import type { CheckpointInspection, InspectedTensor } from './types';
 
 /**
@@ -22,7 +21,6 @@ export async function inspectCheckpoint(
   const checkpoint = await openCheckpoint(input, signal);
   try {
     const identity = await identityOf(checkpoint);
-    const config = identity.config?.fields ?? {};
     const layers: InspectedTensor[] = [];
     const others: InspectedTensor[] = [];
     let files = 0;
@@ -40,7 +38,7 @@ export async function inspectCheckpoint(
       files: [...checkpoint.shards].map(([name, { size }]) => ({ name, bytes: size })),
       layers,
       others,
-      quantization: await quantizationOf(config['quantization_config'] ?? ownConfig(checkpoint), checkpoint),
+      quantization: await quantizationOf(quantizationConfig(checkpoint, identity), checkpoint),
       quantizedAlready: [
         ...(identity.quantizedBy === undefined ? [] : [identity.quantizedBy]),
         ...identity.quantizedWeights,
@@ -53,31 +51,14 @@ export async function inspectCheckpoint(
   }
 }
 
-/** What a single file's metadata has of its quantization. */
-function ownConfig({ shards }: Checkpoint): unknown {
-  for (const shard of shards.values()) {
-    const text = shard.metadata.get('quantization_config');
-    if (text !== undefined) return parseConfig(text, `${shard.path}: its metadata`);
-  }
-  return undefined;
-}
-
 async function quantizationOf(
-  config: unknown,
+  fields: Readonly<Record<string, unknown>> | null,
   checkpoint: Checkpoint,
 ): Promise<CheckpointInspection['quantization']> {
-  if (typeof config !== 'object' || config === null) return null;
-  const fields = config as Record<string, unknown>;
+  if (fields === null) return null;
   const text = (name: string) => (typeof fields[name] === 'string' ? fields[name] : 'unknown');
   const method = text('quant_method');
-  const weights: InspectedWeight[] = [];
-  const known = foundWeights();
-  for (const name of checkpoint.places.keys())
-    for (const { codes, weightOf } of known) {
-      const weight =
-        name.endsWith(codes) && (await weightOf(checkpoint, name.slice(0, -codes.length), fields));
-      if (weight) weights.push(weight);
-    }
-  const own = known.find((found) => found.method === method);
+  const own = foundWeights().find((found) => found.method === method);
+  const weights = (await packedWeights(checkpoint, fields)).map(({ inspected }) => inspected);
   return { method, format: text(own?.formatKey ?? 'format'), weights };
 }

@@ -105,3 +105,27 @@ export interface CheckpointInspection {
   metadata: Record<string, string>;
   bytes: { files: number; quantizable: number; others: number };
 }
+
+/** A weight that was read back. */
+export interface VerifiedWeight {
+  name: string;
+  shape: readonly [number, number];
+  /** null where its own tensor holds values, as in the format `float`. */
+  bits: number | null;
+  groupSize: number | null;
+  /** ‖W − Ŵ‖ / ‖W‖, Frobenius; null without an original. */
+  error: number | null;
+  bytes: number;
+}
+
+/** What reading a quantized checkpoint back has shown. */
+export interface Verification {
+  quantized: string;
+  original: string | null;
+  weights: VerifiedWeight[];
+  /** Tensors that are, byte for byte, those of the original. */
+  identical: { tensors: number; bytes: number };
+  /** What is not as it should be, a sentence each. */
+  faults: string[];
+  seconds: number;
+}

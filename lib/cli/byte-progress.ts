@@ -22,7 +22,7 @@ export function byteProgress(
   let onLine = false;
   return {
     show({ stage, done, total, layer }: Progress) {
-      if (stage !== 'quantize') return;
+      if (stage !== 'quantize' && stage !== 'verify') return;
       const now = performance.now() / 1000;
       rate.add(now, done);
       if (now - last < (look.terminal ? lookInterval : lineInterval) && done < total) return;

@@ -3,10 +3,12 @@ import type {
   CheckpointOptions,
   CheckpointPlan,
   CheckpointReport,
+  Verification,
 } from '../checkpoints/types';
 import type { CompareOptions, Comparison } from '../compare/types';
 import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
+import type { JobOptions } from '../types';
 import type { RunFiles } from '../runs/run-files';
 import { type Paint, painter } from '../reports/text';
 
@@ -47,6 +49,11 @@ export interface Context {
     files: RunFiles,
   ): Promise<CheckpointPlan>;
   inspectCheckpoint(input: string): Promise<CheckpointInspection>;
+  verifyCheckpoint(
+    quantized: string,
+    original: string | undefined,
+    options: JobOptions,
+  ): Promise<Verification>;
 }
 
 /** The process's own context. The library, and with it the native addon, is loaded only when a command needs it. */
@@ -74,6 +81,8 @@ export function processContext(signal: AbortSignal): Context {
       (await import('../checkpoints/plan-checkpoint.js')).planCheckpointWith(files, input, output, options),
     inspectCheckpoint: async (input) =>
       (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input, { signal }),
+    verifyCheckpoint: async (...args) =>
+      (await import('../checkpoints/verify-checkpoint.js')).verifyCheckpoint(...args),
   };
 }
 

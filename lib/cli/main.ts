@@ -9,6 +9,7 @@ import { type Context, processContext } from './context';
 import { addEval } from './eval';
 import { addInspect } from './inspect';
 import { addQuantize } from './quantize';
+import { addVerify } from './verify';
 
 export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
@@ -48,6 +49,7 @@ function programFor(context: Context): Command {
   addCompare(program, context);
   addEval(program, context);
   addInspect(program, context);
+  addVerify(program, context);
   return program;
 }
 

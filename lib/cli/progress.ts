@@ -16,6 +16,7 @@ const stages = {
   write: 'writing',
   evaluate: 'running both networks',
   time: 'timing both networks',
+  verify: 'reading back',
 } as const;
 
 /** A bar on a terminal; elsewhere a line for each layer; nothing with `quiet`. */

@@ -221,6 +221,20 @@ export interface NativeMany extends Pick<
   places: Float64Array;
 }
 
+/** Rows of a packed weight, and where what is wanted of them goes: what is left out is not wanted. */
+export interface NativeUnpacked extends NativePacked {
+  /** The group of each input, of so many `groups`; left out where they lie one after the other. */
+  groupOf?: Int32Array | null;
+  groups?: number;
+  codesTo?: Int8Array;
+  scalesTo?: Float32Array;
+  zeroPointsTo?: Float32Array;
+  valuesTo?: Float32Array;
+  /** The same rows of the float weight, of numbers of a type. */
+  reference?: Uint8Array;
+  type?: NativeFloat;
+}
+
 /** Rows whose codes are known. */
 export interface NativeCoded extends NativePacked, NativeCodes {}
 
@@ -245,6 +259,8 @@ export interface Binding {
   /** The same of many weights: two numbers of each. */
   roundMany(weights: NativeMany): NativeJob<Float64Array>;
   packRows(rows: NativeCoded): NativeJob<void>;
+  /** Sums of squares: of what differs from the reference, and of that; without one 0, and of the values. */
+  unpackRows(rows: NativeUnpacked): NativeJob<Norms>;
   /** Whether all results are finite. */
   convert: Way<NativeConversion, boolean>;
   /** How many pieces the work falls into. */

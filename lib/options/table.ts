@@ -359,6 +359,7 @@ export const calls = {
   compareLayer: { ...compared, ...without(layer, 'method', 'bits', 'levels') },
   compareModel,
   evaluateModel: evaluate,
+  verifyCheckpoint: job,
 } as const satisfies Record<string, Readonly<Record<string, Option>>>;
 export type Call = keyof typeof calls;
 

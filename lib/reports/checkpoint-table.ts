@@ -4,6 +4,8 @@ import type {
   CheckpointReport,
   InspectedTensor,
   PlannedTensor,
+  Verification,
+  VerifiedWeight,
 } from '../checkpoints/types';
 import type { InspectedWeight } from '../encodings/safetensors/encoding';
 import type { LayerReport } from '../types';
@@ -144,5 +146,35 @@ export function checkpointInspectionTable(
     lines.push(
       `quantized already: ${visible(fewOf(quantizedAlready, 3))} (quantize stops there; --allow-quantized leaves such weights as they are)`,
     );
+  return lines.join('\n');
+}
+
+const verifiedColumns: Column<VerifiedWeight>[] = [
+  { title: 'weight', cell: ({ name }) => name },
+  { title: 'shape', cell: shapeOf, align: 'right', dispensable: 2 },
+  { title: 'bits', cell: ({ bits }) => number(bits), align: 'right', dispensable: 1 },
+  { title: 'group', cell: ({ groupSize }) => number(groupSize), align: 'right', dispensable: 3 },
+  { title: 'weight error', cell: ({ error }) => formatPercent(error), align: 'right' },
+  { title: 'size', cell: ({ bytes }) => formatBytes(bytes), align: 'right', dispensable: 4 },
+];
+
+/** What reading a checkpoint back has shown. */
+export function verificationTable(
+  { quantized, original, weights, identical, faults, seconds }: Verification,
+  { color, width }: TableOptions,
+): string {
+  const paint = painter(color);
+  const lines = weights.length > 0 ? [formatTable(weights, verifiedColumns, { paint, width }), ''] : [];
+  lines.push(
+    paint(
+      'bold',
+      `${visible(quantized)}: ${plural(weights.length, 'weight')} read back in ${formatSeconds(seconds)}`,
+    ),
+  );
+  if (original !== null)
+    lines.push(
+      `${plural(identical.tensors, 'other tensor')}, ${formatBytes(identical.bytes)}: byte for byte as in ${visible(original)}`,
+    );
+  for (const fault of faults) lines.push(paint('red', visible(fault)));
   return lines.join('\n');
 }

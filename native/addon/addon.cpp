@@ -69,6 +69,7 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("roundRows", Napi::Function::New<guarded<roundRows>>(env, "roundRows"));
   exports.Set("roundMany", Napi::Function::New<guarded<roundMany>>(env, "roundMany"));
   exports.Set("packRows", Napi::Function::New<guarded<packRows>>(env, "packRows"));
+  exports.Set("unpackRows", Napi::Function::New<guarded<unpackRows>>(env, "unpackRows"));
   exports.Set("convert", Napi::Function::New<guarded<convertNumbers>>(env, "convert"));
   exports.Set("permute", Napi::Function::New<guarded<permuteTensor>>(env, "permute"));
   exports.Set("dequantize", Napi::Function::New<guarded<dequantizeRows>>(env, "dequantize"));

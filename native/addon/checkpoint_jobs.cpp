@@ -17,6 +17,7 @@
 #include "alphabet_arguments.h"
 #include "checkpoint/checksum.h"
 #include "checkpoint/tensor_rows.h"
+#include "checkpoint/unpack_rows.h"
 #include "job.h"
 #include "parallel/thread_pool.h"
 #include "tensor_jobs.h"
@@ -67,9 +68,9 @@ struct PartSizes {
   std::size_t codes, scales, zeroPoints;
 };
 
-PartSizes partSizesOf(const Napi::Env& env, const Job& job) {
+PartSizes partSizesOf(const Napi::Env& env, const Job& job, std::size_t groups) {
   const PackedRows& to = job.to;
-  const std::size_t groups = groupsOf(job.cols, job.alphabet.groupSize), type = bytesOf(to.type);
+  const std::size_t type = bytesOf(to.type);
   if (to.order == PackedOrder::Values) return {product(env, {job.rows, job.cols, type}), 0, 0};
   const bool transposed = to.order == PackedOrder::InputMajor;
   const std::size_t rows = transposed ? to.outFeatures : job.rows;
@@ -79,8 +80,12 @@ PartSizes partSizesOf(const Napi::Env& env, const Job& job) {
           product(env, {groups, wordsFor(rows, to.bits), 4})};
 }
 
-/** Where packed rows go, with every part as long as what will be written to it. */
-Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
+PartSizes partSizesOf(const Napi::Env& env, const Job& job) {
+  return partSizesOf(env, job, groupsOf(job.cols, job.alphabet.groupSize));
+}
+
+/** Some rows of a packed weight; where it lies is left for the caller. */
+Job rowsOf(const Napi::CallbackInfo& info, const Arguments& given) {
   Job job = schemeOf(info, given);
   job.cols = sizeOf(given, "cols", 1, kMaxFeatures);
   job.alphabet.groupSize = sizeOf(given, "groupSize", 1, static_cast<std::int64_t>(job.cols));
@@ -90,6 +95,13 @@ Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
   to.firstRow = sizeOf(given, "firstRow", 0, static_cast<std::int64_t>(to.outFeatures - 1));
   if (job.rows > to.outFeatures - to.firstRow || to.firstRow % kRowBlock != 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"firstRow\" to begin a block, and all rows to be there");
+  return job;
+}
+
+/** Where packed rows go, with every part as long as what will be written to it. */
+Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
+  Job job = rowsOf(info, given);
+  PackedRows& to = job.to;
   const PartSizes sizes = partSizesOf(info.Env(), job);
   to.codes = given.room("codes", sizes.codes).data;
   if (to.order == PackedOrder::Values) return job;
@@ -138,6 +150,13 @@ One oneOf(const Napi::Env& env, const Places& at, Job job, NumberType type, cons
   return {{within(env, input, at.input, length), type, job.rows, job.cols}, job.alphabet.groupSize, job.to};
 }
 
+Napi::Value sumsToJs(Napi::Env env, const RowSums& sums) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("error", sums.error);
+  object.Set("signal", sums.signal);
+  return object;
+}
+
 }  // namespace
 
 Napi::Value roundRows(const Napi::CallbackInfo& info) {
@@ -153,13 +172,7 @@ Napi::Value roundRows(const Napi::CallbackInfo& info) {
       [job, input, rule, sums](JobControl& control) {
         *sums = vertexq::roundRows(input, job.alphabet, rule, job.to, job.threads, control);
       },
-      [sums](Napi::Env env) {
-        Napi::Object object = Napi::Object::New(env);
-        object.Set("error", sums->error);
-        object.Set("signal", sums->signal);
-        return object;
-      },
-      given.hold());
+      [sums](Napi::Env env) { return sumsToJs(env, *sums); }, given.hold());
 }
 
 Napi::Value roundMany(const Napi::CallbackInfo& info) {
@@ -206,6 +219,54 @@ Napi::Value packRows(const Napi::CallbackInfo& info) {
   return startJob(
       info.Env(), [job, coded](JobControl& control) { vertexq::packRows(coded, job.to, job.threads, control); },
       [](Napi::Env env) { return env.Undefined(); }, given.hold());
+}
+
+Napi::Value unpackRows(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Arguments given(info);
+  Job job = rowsOf(info, given);
+  Groups groups{groupsOf(job.cols, job.alphabet.groupSize), job.alphabet.groupSize};
+  // Copied: nobody may change it once it has been looked at.
+  auto groupOf = std::make_shared<std::vector<std::int32_t>>();
+  if (given.has("groupOf")) {
+    groups.count = sizeOf(given, "groups", 1, static_cast<std::int64_t>(job.cols));
+    groupOf->resize(job.cols);
+    std::memcpy(groupOf->data(), given.bytes("groupOf", product(env, {job.cols, 4})).data, 4 * job.cols);
+    for (const std::int32_t group : *groupOf)
+      if (group < 0 || static_cast<std::size_t>(group) >= groups.count)
+        throw Napi::RangeError::New(env, "Expected every input to be in one of the groups");
+    groups.of = groupOf->data();
+  }
+  const PartSizes sizes = partSizesOf(env, job, groups.count);
+  PackedRows& from = job.to;
+  from.codes = given.bytes("codes", sizes.codes).data;
+  if (from.order != PackedOrder::Values) {
+    from.scales = given.bytes("scales", sizes.scales).data;
+    if (given.has("zeroPoints")) from.zeroPoints = given.bytes("zeroPoints", sizes.zeroPoints).data;
+  }
+  const auto room = [&](const char* name, std::size_t columns, std::size_t size) -> unsigned char* {
+    return given.has(name) ? given.room(name, product(env, {job.rows, columns, size}), size).data : nullptr;
+  };
+  UnpackedRows to;
+  if (from.order != PackedOrder::Values) {
+    to.codes = reinterpret_cast<std::int8_t*>(room("codesTo", job.cols, 1));
+    to.scales = reinterpret_cast<float*>(room("scalesTo", groups.count, sizeof(float)));
+    to.zeroPoints = reinterpret_cast<float*>(room("zeroPointsTo", groups.count, sizeof(float)));
+  }
+  to.values = reinterpret_cast<float*>(room("valuesTo", job.cols, sizeof(float)));
+  RawRows reference{nullptr, NumberType::Float32, job.rows, job.cols};
+  if (given.has("reference")) {
+    reference.type = typeOf(given, "type");
+    reference.data = given.bytes("reference", product(env, {job.rows, job.cols, bytesOf(reference.type)})).data;
+  }
+  auto sums = std::make_shared<RowSums>();
+  return startJob(
+      env,
+      [job, groups, groupOf, to, reference, sums](JobControl& control) {
+        *sums = vertexq::unpackRows(job.to, job.rows, job.cols, groups, to, reference.data ? &reference : nullptr,
+                                    job.threads, control);
+      },
+      [sums](Napi::Env result) { return sumsToJs(result, *sums); }, given.hold());
 }
 
 Napi::Value checksumOf(const Napi::CallbackInfo& info) {

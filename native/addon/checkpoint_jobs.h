@@ -21,6 +21,13 @@ Napi::Value roundMany(const Napi::CallbackInfo& info);
 /** packRows({ input (codes), stepValues, zeroValues?, rows, cols, groupSize, threads, ...packed }): a job. */
 Napi::Value packRows(const Napi::CallbackInfo& info);
 
+/**
+ * unpackRows({ rows, cols, groupSize, threads, groupOf?, groups?, codesTo?, scalesTo?, zeroPointsTo?, valuesTo?, reference?, type?, ...packed }):
+ * a job with { error, signal }, sums of squares. `groupOf`, an Int32Array: the group of each input, of so many `groups`. `reference`: the same
+ * rows of the float weight, of numbers of a type.
+ */
+Napi::Value unpackRows(const Napi::CallbackInfo& info);
+
 /** checksum({ input }): a job with the XXH64 of all bytes in hexadecimal. */
 Napi::Value checksumOf(const Napi::CallbackInfo& info);
 

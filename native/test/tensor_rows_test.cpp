@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "checkpoint/unpack_rows.h"
 #include "error.h"
 #include "tensors/bit_packing.h"
 #include "test_data.h"
@@ -104,6 +105,70 @@ void packsEveryCode() {
       }
 }
 
+/** What is packed is what is unpacked, of odd shapes too, with the groups in any order, whole and by ranges of rows. */
+void unpacksWhatWasPacked() {
+  std::mt19937_64 random(9);
+  for (const PackedOrder order : kOrders)
+    for (int bits = 1; bits <= 8; ++bits)
+      for (const int shift : {0, -1})
+        for (const std::size_t rows : {1u, 31u, 32u, 65u, 128u})
+          for (const std::size_t cols : {1u, 7u, 64u, 130u}) {
+            // Neurons in columns fill whole words.
+            if (order == PackedOrder::InputMajor && rows * static_cast<std::size_t>(bits) % 32 != 0) continue;
+            const std::size_t groupSize = 1 + random() % cols, groups = groupsOf(cols, groupSize);
+            const int offset = 1 << (bits - 1);
+            std::vector<std::int8_t> codes(rows * cols);
+            std::vector<float> scales(rows * groups), zeros(rows * groups);
+            for (auto& code : codes)
+              code = static_cast<std::int8_t>(static_cast<int>(random() % (2u * offset)) - offset);
+            for (auto& scale : scales) scale = static_cast<float>(1 + random() % 7) / 8;
+            // A zero point less 1 must not be below the lowest.
+            for (auto& zero : zeros)
+              zero = static_cast<float>(std::max(static_cast<int>(random() % (2u * offset)), -shift) - offset);
+            Packed packed = room(order, bits, NumberType::Float16, rows, cols, groups);
+            PackedRows view = packed.view(order, bits, NumberType::Float16, rows);
+            view.zeroShift = shift;
+            JobControl control;
+            packRows({codes.data(), scales.data(), zeros.data(), rows, cols, groupSize}, view, 2, control);
+            std::vector<std::int8_t> foundCodes(rows * cols);
+            std::vector<float> foundScales(rows * groups), foundZeros(rows * groups), values(rows * cols);
+            const std::size_t step = rows > 64 && order == PackedOrder::InputMajor ? 32 : rows;
+            RowSums sums;
+            for (std::size_t first = 0; first < rows; first += step) {
+              view.firstRow = first;
+              UnpackedRows to{foundCodes.data() + first * cols, foundScales.data() + first * groups,
+                              foundZeros.data() + first * groups, values.data() + first * cols};
+              if (order == PackedOrder::Values) to = {nullptr, nullptr, nullptr, values.data() + first * cols};
+              sums = unpackRows(view, std::min(step, rows - first), cols, {groups, groupSize}, to, nullptr, 2, control);
+            }
+            bool equal = true;
+            for (std::size_t i = 0; i < rows * cols; ++i) {
+              const std::size_t group = i / cols * groups + i % cols / groupSize;
+              float value = (static_cast<float>(codes[i]) - zeros[group]) * scales[group], half;
+              unsigned char narrowed[2];
+              narrow(NumberType::Float16, &value, 1, narrowed);
+              widen(NumberType::Float16, narrowed, 1, &half);
+              equal = equal && values[i] == (order == PackedOrder::Values ? half : value);
+            }
+            CHECK(equal);
+            if (order == PackedOrder::Values) continue;
+            CHECK((foundCodes == codes && foundScales == scales && foundZeros == zeros));
+            // The inputs in another order: their groups are told one by one.
+            std::vector<std::int32_t> groupOf(cols);
+            for (std::size_t i = 0; i < cols; ++i) groupOf[i] = static_cast<std::int32_t>(i * 7 % groups);
+            view.firstRow = 0;
+            std::vector<float> reference(rows * cols);
+            for (std::size_t i = 0; i < rows * cols; ++i) {
+              const std::size_t group = i / cols * groups + static_cast<std::size_t>(groupOf[i % cols]);
+              reference[i] = (static_cast<float>(codes[i]) - zeros[group]) * scales[group];
+            }
+            const RawRows raw{reinterpret_cast<unsigned char*>(reference.data()), NumberType::Float32, rows, cols};
+            sums = unpackRows(view, rows, cols, {groups, 1, groupOf.data()}, {nullptr, nullptr, nullptr, values.data()},
+                              &raw, 2, control);
+            CHECK((values == reference && sums.error == 0));
+          }
+}
+
 void roundsAnyShape() {
   std::mt19937_64 random(8);
   for (const PackedOrder order : {PackedOrder::NeuronMajor, PackedOrder::Values})
@@ -149,5 +214,6 @@ void whatIsNotFiniteIsNamed() {
 }  // namespace
 
 TEST_CASE("packs every code") { packsEveryCode(); }
+TEST_CASE("unpacks what was packed") { unpacksWhatWasPacked(); }
 TEST_CASE("rounds any shape") { roundsAnyShape(); }
 TEST_CASE("what is not finite is named") { whatIsNotFiniteIsNamed(); }

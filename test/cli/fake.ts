@@ -10,6 +10,7 @@ import {
   sampleCheckpointInspection,
   sampleCheckpointReport,
   samplePlan,
+  sampleVerification,
 } from '../reports/checkpoint-samples';
 
 /** What a run of the command line did. */
@@ -77,6 +78,7 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
       outcome.calls.push({ input });
       return Promise.resolve(sampleCheckpointInspection({ input }));
     },
+    verifyCheckpoint: () => Promise.resolve(sampleVerification()),
     inspectModel: async (input) => {
       outcome.calls.push({ input });
       return inspectModel ? inspectModel(input) : sampleInspection({ input });

@@ -9,6 +9,7 @@ import {
   quantizeCheckpoint,
   quantizeLayer,
   quantizeModel,
+  verifyCheckpoint,
 } from '../../lib/index';
 import { checkModelOptions } from '../../lib/models/model-options';
 import { type Call, calls } from '../../lib/options/table';
@@ -28,6 +29,7 @@ const called: Record<Call, (options: object) => Promise<unknown>> = {
   compareLayer: (options) => compareMethods(layer, options),
   compareModel: (options) => compareMethods(nowhere, options),
   evaluateModel: (options) => evaluateModel(nowhere, nowhere, options as { data: string }),
+  verifyCheckpoint: (options) => verifyCheckpoint('/nowhere/in', undefined, options),
 };
 
 test('every option of every call refuses what is none of its values, by its name and path', async (t) => {

@@ -1,4 +1,9 @@
-import type { CheckpointInspection, CheckpointPlan, CheckpointReport } from '../../lib/checkpoints/types';
+import type {
+  CheckpointInspection,
+  CheckpointPlan,
+  CheckpointReport,
+  Verification,
+} from '../../lib/checkpoints/types';
 import { layerReport, sampleReport } from './samples';
 
 export function sampleCheckpointReport(changes: Partial<CheckpointReport> = {}): CheckpointReport {
@@ -61,6 +66,14 @@ export function sampleCheckpointInspection(
     quantizedAlready: [],
     metadata: {},
     bytes: { files: 17_000, quantizable: 16_384, others: 128 },
+    ...changes,
+  };
+}
+
+export function sampleVerification(changes: Partial<Verification> = {}): Verification {
+  return {
+    ...{ quantized: 'out', original: 'in', identical: { tensors: 1, bytes: 128 }, faults: [], seconds: 1 },
+    weights: [{ name: 'a', shape: [64, 128], bits: 4, groupSize: 32, error: 0.1, bytes: 4608 }],
     ...changes,
   };
 }

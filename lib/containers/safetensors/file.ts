@@ -1,6 +1,7 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import { allocate, InputFile, type OpenOptions } from '../../files/input-file';
+import type { Shared } from '../../native/shared';
 import { type Header, headerLength, parseHeader, prefixBytes, type TensorEntry } from './header';
 
 /** A safetensors file open for reading. Only its header is in memory. */
@@ -81,28 +82,35 @@ export class SafetensorsFile {
   }
 
   /**
-   * The bytes of a tensor, or of its rows [rowBegin, rowEnd) along the first dimension. Rejects with a RangeError for other rows,
+   * The bytes of a tensor, or of its rows [begin, end) along the first dimension. Rejects with a RangeError for other rows,
    * ERR_VERTEXQ_FILE, ERR_VERTEXQ_MEMORY.
    */
-  async read(name: string, rowBegin?: number, rowEnd?: number): Promise<Uint8Array<ArrayBuffer>> {
-    const { byteLength, shape, position } = this.tensor(name);
-    if (rowBegin === undefined) return this.bytes(name, position, byteLength);
-    const rows = shape[0] ?? 1;
-    const end = rowEnd ?? rows;
-    if (!(rowBegin >= 0 && rowBegin <= end && end <= rows))
-      throw new RangeError(
-        `Tensor ${describe(name)} of ${this.path} has ${rows} rows, not ${rowBegin} to ${end}`,
-      );
-    const rowBytes = rows === 0 ? 0 : byteLength / rows;
-    if (!Number.isInteger(rowBytes))
-      throw new RangeError(`The rows of tensor ${describe(name)} of ${this.path} are no whole bytes`);
-    return this.bytes(name, position + rowBegin * rowBytes, (end - rowBegin) * rowBytes);
-  }
-
-  private async bytes(name: string, position: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  async read(name: string, begin?: number, end?: number): Promise<Uint8Array<ArrayBuffer>> {
+    const { position, length } = this.rangeOf(name, begin, end);
     const target = allocate(length, `tensor ${describe(name)} of ${this.path}`);
     await this.file.fill(target, position);
     return target;
+  }
+
+  /** The same in shared memory, for native jobs. */
+  async readShared(name: string, begin?: number, end?: number): Promise<Shared> {
+    const { position, length } = this.rangeOf(name, begin, end);
+    return this.file.readShared(position, length);
+  }
+
+  private rangeOf(name: string, begin = 0, end?: number): { position: number; length: number } {
+    const { byteLength, shape, position } = this.tensor(name);
+    const rows = shape[0] ?? 1;
+    const last = end ?? rows;
+    if (!(begin >= 0 && begin <= last && last <= rows))
+      throw new RangeError(
+        `Tensor ${describe(name)} of ${this.path} has ${rows} rows, not ${begin} to ${last}`,
+      );
+    if (begin === 0 && last === rows) return { position, length: byteLength };
+    const rowBytes = byteLength / rows;
+    if (!Number.isInteger(rowBytes))
+      throw new RangeError(`The rows of tensor ${describe(name)} of ${this.path} are no whole bytes`);
+    return { position: position + begin * rowBytes, length: (last - begin) * rowBytes };
   }
 
   /** Fills `target` from `position` in the file: for those who keep their memory. Rejects with ERR_VERTEXQ_FILE. */

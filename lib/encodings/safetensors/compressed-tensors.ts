@@ -1,11 +1,12 @@
 import { moduleOf, splitName } from './tensor-names';
 import { type Checkpoint, entryOf } from '../../containers/safetensors/checkpoint';
-import type { FloatDtype } from '../../containers/safetensors/dtypes';
+import { type FloatDtype, isFloat } from '../../containers/safetensors/dtypes';
 import type { Turns } from '../../yielding';
 import type { Scheme } from '../encoding';
-import type { CheckpointEncoding, ConfiguredWeight, InspectedWeight, ReaderConfig, Shape } from './encoding';
+import type { CheckpointEncoding, ConfiguredWeight, ReaderConfig, Shape } from './encoding';
 import { layoutOfParts, part, type WeightLayout, words } from './layout';
 import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
+import { type FoundWeight, foundIn } from './unpack';
 
 const name = 'compressed-tensors';
 const format = 'pack-quantized';
@@ -125,20 +126,41 @@ function warnings(weights: readonly ConfiguredWeight[]): string[] {
   return list;
 }
 
-async function weightOf(checkpoint: Checkpoint, module: string): Promise<InspectedWeight | undefined> {
-  const names = ['packed', 'scale', 'shape', 'zero_point'].map((part) => `${module}.weight_${part}`);
-  const parts = names.map((part) => entryOf(checkpoint, part));
-  const [packed, scale, size, zeroPoint] = parts;
-  if (packed?.shape.length !== 2 || scale?.shape.length !== 2) return undefined;
+async function weightOf(
+  checkpoint: Checkpoint,
+  module: string,
+  config: Readonly<Record<string, unknown>>,
+): Promise<FoundWeight | undefined> {
+  const part = (suffix: string) => entryOf(checkpoint, module + suffix);
+  const [codes, scales, size] = [part(codesSuffix), part('.weight_scale'), part('.weight_shape')];
+  if (codes?.shape.length !== 2 || scales?.shape.length !== 2 || !isFloat(scales.dtype)) return undefined;
   if (size?.dtype !== 'I64' || size.byteLength !== 16) return undefined;
-  const bytes = await checkpoint.shards.get(checkpoint.places.get(names[2]!)!)!.read(names[2]!);
-  const [outFeatures, inFeatures] = [...new BigInt64Array(bytes.buffer)].map(Number) as [number, number];
-  return {
-    name: module,
-    shape: [outFeatures, inFeatures],
-    bits: Math.floor((32 * packed.shape[1]!) / inFeatures),
-    groupSize: Math.ceil(inFeatures / scale.shape[1]!),
-    symmetric: !zeroPoint,
-    bytes: parts.reduce((sum, part) => sum + (part?.byteLength ?? 0), 0),
-  };
+  const sizeName = `${module}.weight_shape`;
+  const bytes = await checkpoint.shards.get(checkpoint.places.get(sizeName)!)!.read(sizeName);
+  const shape = [...new BigInt64Array(bytes.buffer)].map(Number) as [number, number];
+  const [, inFeatures] = shape;
+  const bits = bitsOf(codes.shape[1]!, inFeatures, module, config);
+  if (!shape.every((dim) => dim > 0 && dim < 2 ** 31) || bits === undefined) return undefined;
+  const groupSize = Math.ceil(inFeatures / scales.shape[1]!);
+  const symmetric = !part('.weight_zero_point');
+  const grid = symmetric ? 'integer' : 'asymmetric';
+  const layout = layoutOf(shape, scales.dtype, { bits, levels: 2 ** bits, grid, groupSize });
+  return foundIn(checkpoint, module, layout, { shape, bits, groupSize, symmetric }, `${module}.weight_g_idx`);
+}
+
+/** The width of codes that fill so many words; of few inputs several may: then the config tells. */
+function bitsOf(
+  width: number,
+  inFeatures: number,
+  module: string,
+  { config_groups: groups }: Readonly<Record<string, unknown>>,
+): number | undefined {
+  const possible = ([1, 2, 3, 4, 5, 6, 7, 8] as const).filter((bits) => words(inFeatures, bits) === width);
+  if (possible.length < 2) return possible[0];
+  type Told = { targets?: unknown; weights?: { num_bits?: unknown } } | null;
+  const all =
+    typeof groups === 'object' && groups !== null ? Object.values(groups as Record<string, Told>) : [];
+  const own = `re:^${literal(module)}$`;
+  const told = all.find((group) => Array.isArray(group?.targets) && group.targets.includes(own)) ?? all[0];
+  return possible.find((bits) => bits === told?.weights?.num_bits);
 }

@@ -3,6 +3,7 @@ import type { FloatDtype } from '../../containers/safetensors/dtypes';
 import type { Encoding, Scheme } from '../encoding';
 import type { Turns } from '../../yielding';
 import type { WeightLayout } from './layout';
+import type { FoundWeight } from './unpack';
 
 /** [outFeatures, inFeatures]. */
 export type Shape = readonly [number, number];
@@ -58,5 +59,5 @@ export interface FoundWeights {
     checkpoint: Checkpoint,
     module: string,
     config: Readonly<Record<string, unknown>>,
-  ) => InspectedWeight | undefined | Promise<InspectedWeight | undefined>;
+  ) => FoundWeight | undefined | Promise<FoundWeight | undefined>;
 }

@@ -1,18 +1,13 @@
 import { moduleOf } from './tensor-names';
 import { type Checkpoint, entryOf } from '../../containers/safetensors/checkpoint';
+import { type FloatDtype, isFloat } from '../../containers/safetensors/dtypes';
 import type { Turns } from '../../yielding';
 import type { Scheme } from '../encoding';
 import type { CheckpointFormat } from '../names';
-import type {
-  CheckpointEncoding,
-  ConfiguredWeight,
-  FoundWeights,
-  InspectedWeight,
-  ReaderConfig,
-  Shape,
-} from './encoding';
+import type { CheckpointEncoding, ConfiguredWeight, FoundWeights, ReaderConfig, Shape } from './encoding';
 import { layoutOfParts, part, type WeightLayout, words } from './layout';
 import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
+import { type FoundWeight, foundIn } from './unpack';
 
 /** Codes of these widths lie in words whole, or, 32 of 3 bits, in three of them. */
 const widths = [2, 3, 4, 8];
@@ -85,14 +80,15 @@ function layoutOf(
   [outFeatures, inFeatures]: Shape,
   { bits, groupSize }: Scheme,
   zeroShift: 0 | -1,
+  outType: FloatDtype = 'F16',
 ): WeightLayout {
   const groups = Math.ceil(inFeatures / groupSize);
   const groupOf = () => Int32Array.from({ length: inFeatures }, (_, i) => Math.floor(i / groupSize));
   return layoutOfParts({
-    packing: { order: 'input-major', outType: 'F16', zeroShift },
+    packing: { order: 'input-major', outType, zeroShift },
     stored: { scales: 'F16', values: null },
     codes: part('.qweight', 'I32', [words(inFeatures, bits), outFeatures]),
-    scales: part('.scales', 'F16', [groups, outFeatures]),
+    scales: part('.scales', outType, [groups, outFeatures]),
     zeroPoints: part('.qzeros', 'I32', [groups, words(outFeatures, bits)]),
     constants: [{ part: part('.g_idx', 'I32', [inFeatures]), data: () => new Uint8Array(groupOf().buffer) }],
   });
@@ -148,19 +144,18 @@ async function config(
 function weightOf(
   checkpoint: Checkpoint,
   module: string,
-  { sym }: Readonly<Record<string, unknown>>,
-): InspectedWeight | undefined {
-  const parts = ['qweight', 'qzeros', 'scales', 'g_idx'].map((part) =>
-    entryOf(checkpoint, `${module}.${part}`),
-  );
-  const [codes, zeros, scales] = parts;
+  { sym, checkpoint_format: version }: Readonly<Record<string, unknown>>,
+): FoundWeight | undefined {
+  const part = (suffix: string) => entryOf(checkpoint, `${module}.${suffix}`);
+  const [codes, zeros, scales] = [part('qweight'), part('qzeros'), part('scales')];
   if (codes?.shape.length !== 2 || zeros?.shape.length !== 2 || scales?.shape.length !== 2) return undefined;
   const outFeatures = codes.shape[1]!;
-  const bits = (32 * zeros.shape[1]!) / outFeatures;
-  const inFeatures = (32 * codes.shape[0]!) / bits;
-  return {
-    ...{ name: module, shape: [outFeatures, inFeatures], bits, symmetric: sym !== false },
-    groupSize: Math.ceil(inFeatures / scales.shape[0]!),
-    bytes: parts.reduce((sum, part) => sum + (part?.byteLength ?? 0), 0),
-  };
+  const bits = widths.find((width) => width === (32 * zeros.shape[1]!) / outFeatures);
+  if (bits === undefined || !isFloat(scales.dtype)) return undefined;
+  const shape: [number, number] = [outFeatures, (32 * codes.shape[0]!) / bits];
+  const groupSize = Math.ceil(shape[1] / scales.shape[0]!);
+  const scheme = { bits, levels: 2 ** bits, grid: 'asymmetric', groupSize } as const;
+  const layout = layoutOf(shape, scheme, version === 'gptq_v2' ? 0 : -1, scales.dtype);
+  const symmetric = sym !== false;
+  return foundIn(checkpoint, module, layout, { shape, bits, groupSize, symmetric }, `${module}.g_idx`);
 }

@@ -24,7 +24,10 @@ inline std::size_t wordsFor(std::size_t count, int bits) { return (count * stati
  */
 void packFields(const std::int8_t* codes, std::size_t count, const Field& field, void* to);
 
-/** The same in whole words. */
+/** The codes that packFields made such fields of: those of `bits` bits and a sign, less what `doubled` adds. Reads bytesFor(count, bits) bytes. */
+void unpackFields(const void* from, std::size_t count, const Field& field, std::int8_t* codes);
+
+/** packFields, in whole words. */
 void packCodes(const std::int8_t* codes, std::size_t count, int bits, int offset, void* words);
 
 }  // namespace vertexq

@@ -5,11 +5,19 @@ import type { CheckpointEncoding } from '../../../lib/encodings/safetensors/enco
 import { float } from '../../../lib/encodings/safetensors/float';
 import { layoutOfParts, part } from '../../../lib/encodings/safetensors/layout';
 import { checkpointEncodings } from '../../../lib/encodings/safetensors/table';
+import { foundIn } from '../../../lib/encodings/safetensors/unpack';
 import { entryOf } from '../../../lib/containers/safetensors/checkpoint';
-import { type CheckpointOptions, inspectCheckpoint, quantizeCheckpoint } from '../../../lib/index';
+import {
+  type CheckpointOptions,
+  inspectCheckpoint,
+  quantizeCheckpoint,
+  verifyCheckpoint,
+} from '../../../lib/index';
 import { smallModel, writeFolder } from '../../checkpoints/make';
 import { floats, readAll } from '../../checkpoints/unpack';
 import { temporaryFolder } from '../../files/temporary-folder';
+
+const scheme = { bits: 8, levels: 256, grid: 'integer' } as const;
 
 /** A byte a code, with 128 for 0, and a scale a neuron. */
 const bytes: CheckpointEncoding = {
@@ -37,11 +45,10 @@ const bytes: CheckpointEncoding = {
   found: {
     ...{ method: 'bytes', formatKey: 'version', codes: '.weight_quantized' },
     weightOf(checkpoint, name) {
-      const { shape, byteLength } = entryOf(checkpoint, `${name}.weight_quantized`)!;
-      return {
-        ...{ name, shape: shape as [number, number], bits: 8, groupSize: shape[1]!, symmetric: true },
-        bytes: byteLength + 4 * shape[0]!,
-      };
+      const shape = entryOf(checkpoint, `${name}.weight_quantized`)!.shape as [number, number];
+      const layout = bytes.layout(shape, 'F32', { ...scheme, groupSize: shape[1] });
+      const told = { shape, bits: 8, groupSize: shape[1], symmetric: true };
+      return foundIn(checkpoint, name, layout, told, '');
     },
   },
 };
@@ -69,6 +76,10 @@ test('a new encoding is its name, its row and nothing else', async (t) => {
     quantization?.weights.map(({ name }) => name).sort(),
     report.layers.map(({ name }) => name).sort(),
   );
+
+  const verified = await verifyCheckpoint(output, input);
+  t.deepEqual(verified.faults, []);
+  t.is(verified.weights.length, report.layers.length);
 
   // The bytes are the values that the format "float" has.
   await quantizeCheckpoint(input, `${output}-float`, { format: 'float', grid: 'integer', bits: 8 });

@@ -1,0 +1,205 @@
+import { type Checkpoint, entryOf, openCheckpoint } from '../containers/safetensors/checkpoint';
+import { isFloat } from '../containers/safetensors/dtypes';
+import type { TensorEntry } from '../containers/safetensors/header';
+import { type PackedWeight, Unpacker } from '../encodings/safetensors/unpack';
+import { VertexqError } from '../errors';
+import type { Norms } from '../native/binding';
+import { describe } from '../options/messages';
+import { checkOptions } from '../options/table';
+import type { JobOptions } from '../types';
+import { Turns } from '../yielding';
+import { identityOf } from './model-identity';
+import { packedWeights, quantizationConfig } from './packed-weights';
+import type { Verification, VerifiedWeight } from './types';
+
+/** Bytes of values that are read back at a time. */
+const pieceBytes = 2 ** 24;
+
+/**
+ * Reads a quantized checkpoint back as loaders do, and compares it with the float one that it was made of: every weight in few bits is
+ * unpacked, every other tensor must be the original's. Without an original, weights are read and must be finite. Both are safetensors files
+ * or folders of them. What is wrong is told in `faults`.
+ *
+ * Rejects with ERR_VERTEXQ_FILE or ERR_VERTEXQ_SAFETENSORS where one cannot be read, ERR_VERTEXQ_UNSUPPORTED where the first holds no weight that
+ * could be read back; TypeError and RangeError for arguments; with the signal's reason.
+ */
+export async function verifyCheckpoint(
+  quantized: string,
+  original?: string,
+  options: JobOptions = {},
+): Promise<Verification> {
+  for (const [path, what] of [
+    [quantized, 'quantized checkpoint'],
+    ...(original === undefined ? [] : [[original, 'original']]),
+  ])
+    if (typeof path !== 'string' || path === '')
+      throw new TypeError(
+        `Expected the ${what} to be the path of a safetensors file or a folder of them, not ${describe(path)}`,
+      );
+  checkOptions('verifyCheckpoint', options);
+  const checkpoint = await openCheckpoint(quantized, options.signal);
+  try {
+    const other = original === undefined ? null : await openCheckpoint(original, options.signal);
+    try {
+      return await new Verifier(checkpoint, other, options).run();
+    } finally {
+      await other?.close();
+    }
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+class Verifier {
+  private readonly weights: VerifiedWeight[] = [];
+  private readonly faults: string[] = [];
+  private readonly identical = { tensors: 0, bytes: 0 };
+  private readonly turns: Turns;
+  private done = 0;
+  private total = 0;
+
+  constructor(
+    private readonly checkpoint: Checkpoint,
+    private readonly original: Checkpoint | null,
+    private readonly options: JobOptions,
+  ) {
+    this.turns = new Turns(options.signal);
+  }
+
+  async run(): Promise<Verification> {
+    const started = performance.now();
+    const { checkpoint, original } = this;
+    for (const shard of checkpoint.shards.values()) this.total += shard.size;
+    const config = quantizationConfig(checkpoint, await identityOf(checkpoint));
+    const found = config ? await packedWeights(checkpoint, config) : [];
+    if (found.length === 0 && !original)
+      throw new VertexqError(
+        'ERR_VERTEXQ_UNSUPPORTED',
+        `${checkpoint.input} has no weights in few bits whose format is known: give the original too, to compare values`,
+      );
+    const claimed = new Set<string>();
+    for (const { inspected, packed } of found) {
+      for (const name of packed.tensors) claimed.add(name);
+      claimed.add(`${inspected.name}.weight`);
+      const { shape, bits, groupSize, bytes } = inspected;
+      await this.weight({ name: inspected.name, shape, bits, groupSize, bytes }, packed);
+    }
+    for (const [name, shard] of checkpoint.places)
+      if (!claimed.has(name)) await this.tensor(name, checkpoint.shards.get(shard)!.tensor(name));
+    for (const name of original?.places.keys() ?? [])
+      if (!claimed.has(name) && !checkpoint.places.has(name)) this.fault(name, 'is in the original alone');
+    const { weights, faults, identical } = this;
+    const seconds = (performance.now() - started) / 1000;
+    return {
+      quantized: checkpoint.input,
+      original: original?.input ?? null,
+      weights,
+      identical,
+      faults,
+      seconds,
+    };
+  }
+
+  /** Unpacks a weight, next to the original where there is one. */
+  private async weight(weight: Omit<VerifiedWeight, 'error'>, packed: PackedWeight): Promise<void> {
+    const { shape } = weight;
+    const name = weight.bits === null ? weight.name : `${weight.name}.weight`;
+    const before = this.original && entryOf(this.original, name);
+    if (this.original && (!before || before.shape.join() !== shape.join() || !isFloat(before.dtype)))
+      this.fault(name, before ? `is ${told(before)} in the original` : 'is not in the original');
+    const reference = before && isFloat(before.dtype) && before.shape.join() === shape.join() ? before : null;
+    const unpacker = new Unpacker(this.checkpoint, packed);
+    const sums: Norms = { error: 0, signal: 0 };
+    try {
+      const step = unpacker.rowsIn(pieceBytes);
+      for (let begin = 0; begin < shape[0]; begin += step) {
+        this.options.signal?.throwIfAborted();
+        const end = Math.min(shape[0], begin + step);
+        const wanted = reference && {
+          reference: await shardOf(this.original!, name).readShared(name, begin, end),
+          type: reference.dtype as 'F32',
+        };
+        const { error, signal } = await unpacker.rows(begin, end, wanted ?? {}, this.options);
+        sums.error += error;
+        sums.signal += signal;
+        this.progress(((end - begin) / shape[0]) * weight.bytes, weight.name);
+      }
+    } catch (error) {
+      this.options.signal?.throwIfAborted();
+      if (!(error instanceof RangeError) && (error as VertexqError).code !== 'ERR_VERTEXQ_NOT_FINITE')
+        throw error;
+      this.fault(name, `cannot be read back: ${(error as Error).message}`);
+      this.weights.push({ ...weight, error: null });
+      return;
+    }
+    const error = reference ? (sums.error === 0 ? 0 : Math.sqrt(sums.error / sums.signal)) : null;
+    // Not so of NaN and infinity in the original, either.
+    if (error !== null && !(error < 1)) this.fault(name, 'is farther from the original than zeros would be');
+    this.weights.push({ ...weight, error });
+  }
+
+  /** A tensor that is in no weight of few bits: the original's own, or its values on a grid. */
+  private async tensor(name: string, entry: TensorEntry): Promise<void> {
+    const { original } = this;
+    const before = original && entryOf(original, name);
+    if (!original || !before || told(before) !== told(entry)) {
+      if (original)
+        this.fault(name, before ? `is ${told(before)} in the original` : 'is not in the original');
+      this.progress(entry.byteLength, name);
+      return;
+    }
+    if (await this.isIdentical(name, entry, before)) {
+      this.identical.tensors++;
+      this.identical.bytes += entry.byteLength;
+      return;
+    }
+    const { dtype, byteLength: bytes } = entry;
+    if (entry.shape.length !== 2 || !isFloat(dtype)) return this.fault(name, 'differs from the original');
+    const shape = entry.shape as readonly [number, number];
+    await this.weight(
+      { name, shape, bits: null, groupSize: null, bytes },
+      {
+        ...{
+          shape,
+          bits: 8,
+          groupSize: shape[1],
+          packing: { order: 'values', outType: dtype, zeroShift: 0 },
+        },
+        ...{ tensors: [name], codes: name, scales: null, zeroPoints: null, groupOf: null },
+      },
+    );
+  }
+
+  private async isIdentical(name: string, entry: TensorEntry, before: TensorEntry): Promise<boolean> {
+    const [here, there] = [shardOf(this.checkpoint, name), shardOf(this.original!, name)];
+    const [a, b] = [
+      new Uint8Array(Math.min(pieceBytes, entry.byteLength)),
+      new Uint8Array(Math.min(pieceBytes, entry.byteLength)),
+    ];
+    for (let at = 0; at < entry.byteLength; at += pieceBytes) {
+      this.options.signal?.throwIfAborted();
+      if (this.turns.due) await this.turns.next();
+      const length = Math.min(pieceBytes, entry.byteLength - at);
+      await Promise.all([
+        here.fill(a.subarray(0, length), entry.position + at),
+        there.fill(b.subarray(0, length), before.position + at),
+      ]);
+      if (Buffer.compare(a.subarray(0, length), b.subarray(0, length)) !== 0) return false;
+      this.progress(length, name);
+    }
+    return true;
+  }
+
+  private fault(name: string, what: string): void {
+    this.faults.push(`tensor ${describe(name)} ${what}`);
+  }
+
+  private progress(bytes: number, layer: string): void {
+    this.done += bytes;
+    this.options.onProgress?.({ stage: 'verify', done: this.done, total: this.total, unit: 'bytes', layer });
+  }
+}
+
+const told = ({ dtype, shape }: TensorEntry) => `${dtype} [${shape.join(', ')}]`;
+
+const shardOf = ({ shards, places }: Checkpoint, name: string) => shards.get(places.get(name)!)!;

@@ -1,0 +1,64 @@
+import type { Command } from 'commander';
+import { VertexqError } from '../errors';
+import { verificationTable } from '../reports/checkpoint-table';
+import type { JobOptions } from '../types';
+import { byteProgress } from './byte-progress';
+import { type Context, lookOf } from './context';
+import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
+
+const examples = `
+What it does:
+  Reads every weight in few bits back as loaders do, and tells how far it is from the original's, ‖W − Ŵ‖ / ‖W‖; all other tensors
+  must be the original's, byte for byte. Weights of other tools in the formats compressed-tensors (pack-quantized) and gptq, too.
+  Exit code 1 where something is not as it should be.
+
+Examples:
+  $ vertexq verify Llama-3.2-1B-int4/ Llama-3.2-1B/
+  $ vertexq verify Llama-3.2-1B-int4/                                      is all there, and are all numbers finite?
+  $ vertexq verify out.safetensors in.safetensors --json | jq '.weights[] | [.name, .error]'
+`;
+
+/** Adds `vertexq verify`. */
+export function addVerify(program: Command, context: Context): void {
+  const command = program
+    .command('verify')
+    .summary('read a quantized checkpoint back and compare it with the original')
+    .description('Reads a quantized checkpoint back, and compares it with the float one that it was made of.')
+    .argument('<quantized>', 'a safetensors file, or a folder of them')
+    .argument('[original]', 'the float one');
+  addFlags(command, ['verifyCheckpoint'], {
+    Output: (own) =>
+      own.option('--json', 'write all results to stdout').option('-q, --quiet', 'no progress and table'),
+  })
+    .addHelpText('after', examples)
+    .action((quantized: string, original: string | undefined, flags: Given) =>
+      verify(quantized, original, flags, context),
+    );
+}
+
+async function verify(
+  quantized: string,
+  original: string | undefined,
+  flags: Given,
+  context: Context,
+): Promise<void> {
+  const { json = false, quiet = false } = flags as OutputFlags;
+  const look = lookOf(context);
+  const display = byteProgress(context, look, quiet);
+  const given = optionsOf(['verifyCheckpoint'], flags) as JobOptions;
+  const verification = await context
+    .verifyCheckpoint(quantized, original, {
+      ...given,
+      signal: context.signal,
+      onProgress: (progress) => display.show(progress),
+    })
+    .finally(() => display.stop());
+  if (!quiet) context.stderr.write(`${verificationTable(verification, look)}\n`);
+  if (json) context.stdout.write(`${JSON.stringify(verification, null, 2)}\n`);
+  const { faults } = verification;
+  if (faults.length > 0)
+    throw new VertexqError(
+      'ERR_VERTEXQ_VERIFY',
+      `${quantized} is not as it should be: ${faults[0]}${faults.length > 1 ? `, and ${faults.length - 1} more` : ''}`,
+    );
+}
