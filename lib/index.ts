@@ -15,6 +15,7 @@ export type {
   Box,
   FloatArray,
   Grid,
+  InspectedWeight,
   JobOptions,
   LayerInput,
   LayerReport,
@@ -25,6 +26,7 @@ export type {
   QuantizedLayer,
   QuantizeOptions,
   SkippedWeight,
+  TensorLike,
 } from './types';
 export type {
   CalibrationData,
@@ -36,7 +38,6 @@ export type {
   LayerOverride,
   ModelOptions,
   Report,
-  TensorLike,
 } from './models/types';
 export type { ComparedRun, CompareOptions, Comparison } from './compare/types';
 export type {
@@ -49,7 +50,6 @@ export type {
   Score,
 } from './evaluate/types';
 export type { CheckpointFormat, ModelFormat } from './encodings/names';
-export type { InspectedWeight } from './encodings/safetensors/encoding';
 export type {
   CheckpointInspection,
   CheckpointOptions,

@@ -14,6 +14,13 @@ export type Box = 'saturate' | 'cell';
 
 export type FloatArray = Float32Array | Float64Array;
 
+/** A tensor to feed: onnxruntime's `Tensor` has this shape. `type` is needed only where `data` does not tell it. */
+export interface TensorLike {
+  data: ArrayBufferView | readonly string[] | readonly boolean[];
+  dims: readonly number[];
+  type?: string;
+}
+
 /** One linear layer, y = W x, and the data it sees. All arrays are row-major. */
 export interface LayerInput {
   /** W, [outFeatures, inFeatures]: a neuron a row. */
@@ -174,6 +181,16 @@ export interface LayerReport {
   seconds: number;
   bytes: { before: number; after: number };
   warnings: string[];
+}
+
+/** A weight that a checkpoint holds in few bits. */
+export interface InspectedWeight {
+  name: string;
+  shape: [number, number];
+  bits: number;
+  groupSize: number;
+  symmetric: boolean;
+  bytes: number;
 }
 
 /** A tensor of floats that a run leaves as it is. */

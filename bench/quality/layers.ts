@@ -6,8 +6,8 @@ import { weightOf } from '../../lib/models/layers/weight-values';
 import { openModel, type OpenModel } from '../../lib/models/open-model';
 import { describeValue } from '../../lib/models/onnx/value-info';
 import { runSession } from '../../lib/models/runtime';
-import { loadStage } from '../../lib/models/traversal/stage-network';
-import { stagesOf } from '../../lib/models/traversal/stages';
+import { loadStage } from '../../lib/models/forward/stage-network';
+import { stagesOf } from '../../lib/models/forward/stages';
 import { brownSentences } from '../../scripts/models/brown-corpus';
 import { sentenceBatches, sentenceEncoderPath } from '../../scripts/models/sentence-encoder';
 

@@ -1,8 +1,7 @@
 import type { CheckpointFormat } from '../encodings/names';
-import type { InspectedWeight } from '../encodings/safetensors/encoding';
 import type { Report } from '../models/types';
 import type { FitOptions } from '../overrides';
-import type { Method, QuantizeOptions, SkippedWeight } from '../types';
+import type { InspectedWeight, Method, QuantizeOptions, SkippedWeight } from '../types';
 
 /** What is different for some weights. */
 export interface WeightOverride extends Pick<

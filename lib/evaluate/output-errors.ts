@@ -1,4 +1,4 @@
-import type { TensorLike } from '../models/types';
+import type { TensorLike } from '../types';
 import { convert } from '../native/tensors';
 import type { OutputAxis } from './output-axis';
 import { type FloatData, isFloat, RowErrors, rowsOf } from './row-errors';

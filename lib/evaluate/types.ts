@@ -1,5 +1,5 @@
-import type { CalibrationData, DataOptions, Feeds, Report, TensorLike } from '../models/types';
-import type { JobOptions } from '../types';
+import type { CalibrationData, DataOptions, Feeds, Report } from '../models/types';
+import type { JobOptions, TensorLike } from '../types';
 
 /** What a network gave for one feed: output name → tensor. */
 export type ModelOutputs = Record<string, TensorLike>;

@@ -124,11 +124,7 @@ export async function writeModel(
   signal: AbortSignal | undefined,
 ): Promise<WrittenModel> {
   assemble(model, replacements, stores.names);
-  const layers = replacements.map(({ layer, stored, report }) => ({
-    ...report,
-    name: layer.name,
-    bytes: { before: dataLength(layer.constant.tensor), after: stored.bytes },
-  }));
+  const layers = replacements.map(({ report }) => report);
   addMetadata(model, metadataOf(model, layers, settings));
   const { files } = await workspace.guarded(() =>
     serializeModel(model, weights, basename(name), {
@@ -137,7 +133,7 @@ export async function writeModel(
       signal,
     }),
   );
-  return { files, layers, weights: weightTotals(replacements, layers) };
+  return { files, layers, weights: weightTotals(replacements) };
 }
 
 /** Layers that a run before quantized, and this one does not see any more, stay told. */
@@ -175,14 +171,14 @@ function layersBefore({ metadataProps }: ModelProto): object {
 }
 
 /** A tied weight counts once. */
-function weightTotals(replacements: readonly Replacement[], layers: readonly LayerReport[]) {
+function weightTotals(replacements: readonly Replacement[]) {
   const seen = new Set<unknown>();
   const totals = { before: 0, after: 0 };
-  for (const [i, { stored }] of replacements.entries()) {
+  for (const { stored, report } of replacements) {
     if (seen.has(stored)) continue;
     seen.add(stored);
-    totals.before += layers[i]!.bytes.before;
-    totals.after += layers[i]!.bytes.after;
+    totals.before += report.bytes.before;
+    totals.after += report.bytes.after;
   }
   return totals;
 }

@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os';
 import type * as Ort from 'onnxruntime-node';
 import { VertexqError } from '../errors';
 import { optionalPackage } from '../optional-package';
-import type { Feeds, TensorLike } from './types';
+import type { TensorLike } from '../types';
+import type { Feeds } from './types';
 
 type Runtime = typeof Ort;
 

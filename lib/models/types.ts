@@ -1,15 +1,8 @@
 import type { ModelFormat } from '../encodings/names';
 import type { Environment } from '../environment';
 import type { FitOptions } from '../overrides';
-import type { LayerReport, QuantizeOptions, SkippedWeight } from '../types';
+import type { LayerReport, QuantizeOptions, SkippedWeight, TensorLike } from '../types';
 import type { DescribedValue } from './onnx/value-info';
-
-/** A tensor to feed: onnxruntime's `Tensor` has this shape. `type` is needed only where `data` does not tell it. */
-export interface TensorLike {
-  data: ArrayBufferView | readonly string[] | readonly boolean[];
-  dims: readonly number[];
-  type?: string;
-}
 
 /** One run of a network: input name → tensor. */
 export type Feeds = Record<string, TensorLike>;

@@ -7,7 +7,7 @@ import type {
   Verification,
   VerifiedWeight,
 } from '../checkpoints/types';
-import type { InspectedWeight } from '../encodings/safetensors/encoding';
+import type { InspectedWeight } from '../types';
 import type { LayerReport } from '../types';
 import { type Column, formatTable } from './columns';
 import { headline, type Run, shareTable } from './shares';

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { formatNpy } from '../../lib/containers/npy/npy';
 import { formatNpz } from '../containers/npy/make-npz';
 import { type ModelInput, prepareCalibration } from '../../lib/models/calibration';
-import type { Feeds, TensorLike } from '../../lib/models/types';
+import type { Feeds } from '../../lib/models/types';
+import type { TensorLike } from '../../lib/types';
 import { temporaryFolder } from '../files/temporary-folder';
 import { refuses, rows, single, two } from './calibration-data';
 

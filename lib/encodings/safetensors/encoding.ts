@@ -1,6 +1,7 @@
 import type { Checkpoint } from '../../containers/safetensors/checkpoint';
 import type { FloatDtype } from '../../containers/safetensors/dtypes';
 import type { Encoding, Scheme } from '../encoding';
+import type { InspectedWeight } from '../../types';
 import type { Turns } from '../../yielding';
 import type { WeightLayout } from './layout';
 import type { FoundWeight } from './unpack';
@@ -35,16 +36,6 @@ export interface CheckpointEncoding extends Encoding {
   warnings(weights: readonly ConfiguredWeight[]): string[];
   /** How its weights are found in files of others; null where nothing tells them from floats. */
   found: FoundWeights | null;
-}
-
-/** A weight that a checkpoint holds in few bits. */
-export interface InspectedWeight {
-  name: string;
-  shape: [number, number];
-  bits: number;
-  groupSize: number;
-  symmetric: boolean;
-  bytes: number;
 }
 
 /** Weights that are quantized already. */

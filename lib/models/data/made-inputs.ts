@@ -1,6 +1,7 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
-import type { Feeds, TensorLike } from '../types';
+import type { TensorLike } from '../../types';
+import type { Feeds } from '../types';
 import { integerTensor, isTokenType } from './integers';
 import type { ModelInput } from './tensor-checks';
 

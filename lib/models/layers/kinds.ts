@@ -1,6 +1,7 @@
 import { type Constant, intAttribute, intsAttribute, isStandard, textAttribute } from '../onnx/graph';
 import type { NodeProto } from '../onnx/onnx_pb';
-import { autoPads, type ConvGeometry, type Layer } from './layer';
+import { autoPads, type ConvGeometry } from '../../traversal/layer';
+import type { Layer } from './layer';
 
 /** A layer without what does not depend on its operator; or why its weight cannot be quantized. */
 export type Described = Omit<Layer, 'name' | 'kind' | 'node' | 'scope' | 'constant'> | { reason: string };

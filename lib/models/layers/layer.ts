@@ -1,24 +1,6 @@
 import type { Constant, Scope } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
-
-export const autoPads = ['NOTSET', 'SAME_UPPER', 'SAME_LOWER', 'VALID'] as const;
-
-/** Attributes of an ONNX Conv, one entry per spatial axis; `pads` holds all begins, then all ends. */
-export interface ConvGeometry {
-  kernel: number[];
-  strides: number[];
-  dilations: number[];
-  /** Where `autoPad` says so, they follow from the size of the input. */
-  pads: number[];
-  autoPad: (typeof autoPads)[number];
-}
-
-/** How a value gives the rows that a weight is multiplied with. */
-export type RowsOf =
-  /** Each line along an axis is a row; −1 is the last axis. With groups, the line falls into as many rows. */
-  | { kind: 'axis'; axis: number }
-  /** What each output position of a convolution is computed from, for each group. */
-  | { kind: 'patches'; geometry: ConvGeometry };
+import type { RowsOf } from '../../traversal/layer';
 
 /** A node with a constant weight W: each neuron, a row of W, is multiplied with the rows of the node's input. */
 export interface Layer {

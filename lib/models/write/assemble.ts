@@ -1,18 +1,12 @@
-import type { LayerReport } from '../../types';
-import type { Layer } from '../layers/layer';
+import type { DoneLayer } from '../../traversal/sink';
+import type { ModelLayer } from '../layers/model-layers';
 import { Graph, type Scope, withSubgraphs } from '../onnx/graph';
 import type { GraphProto, ModelProto, NodeProto } from '../onnx/onnx_pb';
 import type { Names } from './names';
 import type { StoredWeight } from './stored-weight';
 
-/** A quantized layer and what goes into the output for it. */
-export interface Replacement {
-  layer: Layer;
-  stored: StoredWeight;
-  report: LayerReport;
-  /** Rank of the value that the layer sees, where it is known. */
-  activationRank: number | undefined;
-}
+/** A layer whose nodes compute with a quantized weight from now on. */
+export type Replacement = DoneLayer<ModelLayer, StoredWeight>;
 
 /** Puts quantized weights into a model, which is changed. Nothing else in it changes. */
 export function assemble(model: ModelProto, replacements: readonly Replacement[], names: Names): void {

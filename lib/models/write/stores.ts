@@ -1,6 +1,7 @@
 import type { ModelEncoding } from '../../encodings/onnx/encoding';
 import type { QuantizedLayer } from '../../types';
-import { type Layer, storageOf } from '../layers/layer';
+import type { Sink } from '../../traversal/sink';
+import type { ModelLayer } from '../layers/model-layers';
 import type { OpenModel } from '../open-model';
 import type { SpoolFile, Workspace } from '../workspace';
 import { Names } from './names';
@@ -10,13 +11,13 @@ import type { Store, StoredWeight } from './stored-weight';
 const longestInMemory = 2 ** 20;
 
 /** Brings weights into the output's format, one by one, and keeps them until it is written. */
-export class WeightStores {
+export class WeightStores implements Sink<ModelLayer, StoredWeight> {
   readonly names: Names;
   private spool: Promise<SpoolFile> | undefined;
 
   constructor(
     private readonly opened: OpenModel,
-    private readonly layers: readonly Layer[],
+    private readonly layers: readonly ModelLayer[],
     private readonly encoding: ModelEncoding,
     private readonly hasData: boolean,
     private readonly workspace: Workspace,
@@ -24,7 +25,7 @@ export class WeightStores {
     this.names = new Names(opened.model);
   }
 
-  async store(layer: Layer, quantized: QuantizedLayer, signal?: AbortSignal): Promise<StoredWeight> {
+  async store(layer: ModelLayer, quantized: QuantizedLayer, signal?: AbortSignal): Promise<StoredWeight> {
     const stored = await this.storeFor(layer)(layer, quantized, this.names, signal);
     for (const tensor of stored.tensors) {
       if (tensor.rawData.length < longestInMemory) continue;
@@ -37,16 +38,9 @@ export class WeightStores {
     return stored;
   }
 
-  private storeFor(layer: Layer): Store {
+  private storeFor(layer: ModelLayer): Store {
     const { model } = this.opened;
-    return this.encoding.storeFor(layer, { model, alike: this.alike(layer), hasData: this.hasData });
-  }
-
-  /** The layers that share a weight's codes, and itself. */
-  private alike(layer: Layer): Layer[] {
-    const form = storageOf(layer);
-    return this.layers.filter(
-      (other) => other.constant.tensor === layer.constant.tensor && storageOf(other) === form,
-    );
+    const alike = this.layers.filter(({ source }) => source === layer.source);
+    return this.encoding.storeFor(layer, { model, alike, hasData: this.hasData });
   }
 }

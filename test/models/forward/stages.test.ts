@@ -4,7 +4,7 @@ import { findLayers } from '../../../lib/models/layers/find-layers';
 import { Graph, usedBy } from '../../../lib/models/onnx/graph';
 import { node, tensor } from '../../../lib/models/onnx/make';
 import type { ModelProto, NodeProto } from '../../../lib/models/onnx/onnx_pb';
-import { stagesOf } from '../../../lib/models/traversal/stages';
+import { stagesOf } from '../../../lib/models/forward/stages';
 import { float, network, random } from '../networks';
 import { networks } from './random-networks';
 

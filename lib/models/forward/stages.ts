@@ -5,11 +5,11 @@ import { makesNoTensor } from './no-tensors';
 import { isRandom } from './random-operators';
 
 /** A part of the graph that is run at once, up to a value that layers see. */
-export interface Stage {
+export interface GraphStage<Own extends Layer = Layer> {
   /** The value that `layers` see. */
   target: string;
   /** Layers to quantize once it is known; those of one input together. */
-  layers: Layer[];
+  layers: Own[];
   /** In an order in which they can be run. */
   nodes: NodeProto[];
   /** Values that the nodes take from the graph's inputs and from stages before. */
@@ -25,10 +25,10 @@ export interface Stage {
  * depth. Nodes that depend on no input, and those that make no tensor, which cannot be kept between stages, are in every stage that
  * needs them.
  */
-export function stagesOf(graph: Graph, layers: readonly Layer[]): Stage[] {
+export function stagesOf<Own extends Layer>(graph: Graph, layers: readonly Own[]): GraphStage<Own>[] {
   const kept = new Set(graph.inputs.map(({ name }) => name));
   const repeated = repeatedNodes(graph);
-  const stages: Stage[] = [];
+  const stages: GraphStage<Own>[] = [];
   for (const [target, own] of byInput(layers)) {
     const { nodes, inputs } = upTo(graph, target, kept, repeated);
     for (const node of nodes) if (!repeated.has(node)) for (const name of node.output) kept.add(name);
@@ -39,8 +39,8 @@ export function stagesOf(graph: Graph, layers: readonly Layer[]): Stage[] {
 }
 
 /** Layers by the value that they see, in the order of the graph. */
-function byInput(layers: readonly Layer[]): Map<string, Layer[]> {
-  const groups = new Map<string, Layer[]>();
+function byInput<Own extends Layer>(layers: readonly Own[]): Map<string, Own[]> {
+  const groups = new Map<string, Own[]>();
   for (const layer of layers) {
     if (!isSeen(layer)) continue;
     const { value } = layer.input!;
@@ -79,7 +79,7 @@ function upTo(
 }
 
 /** Fills in which values live from one stage to another. */
-function markLives(stages: Stage[], repeated: ReadonlySet<NodeProto>): void {
+function markLives(stages: GraphStage[], repeated: ReadonlySet<NodeProto>): void {
   const later = new Set<string>();
   for (const stage of [...stages].reverse()) {
     const made = stage.nodes.filter((node) => !repeated.has(node)).flatMap((node) => node.output);

@@ -1,5 +1,5 @@
 import type { Workspace, SpoolFile } from '../workspace';
-import type { TensorLike } from '../types';
+import type { TensorLike } from '../../types';
 import type { Place } from '../onnx/skeleton';
 
 /** The float network's values, and those of the network as quantized so far. */

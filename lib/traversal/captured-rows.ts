@@ -1,11 +1,10 @@
-import { VertexqError } from '../../errors';
-import { convert } from '../../native/tensors';
-import { Calibration } from '../../layers/calibration';
-import type { CalibrationKind } from '../../native/binding';
-import type { FloatArray, JobOptions } from '../../types';
-import type { ConvGeometry, Layer, RowsOf } from '../layers/layer';
-import type { TensorLike } from '../types';
-import { isFloat32Array } from '../../realms';
+import { VertexqError } from '../errors';
+import { Calibration } from '../layers/calibration';
+import type { CalibrationKind } from '../native/binding';
+import { convert } from '../native/tensors';
+import { isFloat32Array } from '../realms';
+import type { FloatArray, JobOptions, TensorLike } from '../types';
+import type { ConvGeometry, FitLayer, RowsOf } from './layer';
 
 /** What the layers that read a value in one way see of it. */
 export interface CapturedRows {
@@ -23,12 +22,12 @@ export function enoughPatches(inFeatures: number): number {
 
 /** Collects what layers see of one value, once for those that see the same. */
 export class RowCapture {
-  private readonly captured = new Map<string, CapturedRows & { layer: Layer }>();
+  private readonly captured = new Map<string, CapturedRows & { layer: FitLayer }>();
 
   constructor(
     private readonly value: string,
-    layers: readonly Layer[],
-    private readonly kindOf: (layer: Layer) => CalibrationKind,
+    layers: readonly FitLayer[],
+    private readonly kindOf: (layer: FitLayer) => CalibrationKind,
     withHoldout: boolean,
     options: JobOptions,
   ) {
@@ -64,7 +63,7 @@ export class RowCapture {
   }
 
   /** Throws ERR_VERTEXQ_CALIBRATION where no rows came. */
-  rowsOf(layer: Layer): CapturedRows {
+  rowsOf(layer: FitLayer): CapturedRows {
     const { calibration, holdout } = this.captured.get(keyOf(layer, this.kindOf(layer)))!;
     if (calibration.samples === 0)
       throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data gives "${this.value}" no rows`);
@@ -82,7 +81,7 @@ export class RowCapture {
   }
 }
 
-const keyOf = ({ input, inFeatures, groups }: Layer, kind: CalibrationKind) =>
+const keyOf = ({ input, inFeatures, groups }: FitLayer, kind: CalibrationKind) =>
   JSON.stringify([input!.rows, inFeatures, groups, kind]);
 
 async function floatsOf(
@@ -110,7 +109,7 @@ interface Batch {
 
 async function addRows(
   to: Calibration,
-  { input, inFeatures, groups }: Layer,
+  { input, inFeatures, groups }: FitLayer,
   { values, targets, dims, most }: Batch,
   value: string,
   signal: AbortSignal | undefined,

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type ModelOptions, quantizeModel } from '../../../lib/index';
 import { node, tensor } from '../../../lib/models/onnx/make';
-import { ValueStore } from '../../../lib/models/traversal/value-store';
+import { ValueStore } from '../../../lib/models/forward/value-store';
 import { Workspace } from '../../../lib/models/workspace';
 import { feed, files, float, folder, network, random } from '../networks';
 

@@ -1,0 +1,235 @@
+import type { InferenceSession } from 'onnxruntime-node';
+import { VertexqError } from '../../errors';
+import { valuesOf } from '../../native/tensors';
+import type { Batch, Forward, Seen } from '../../traversal/forward';
+import type { QuantizedLayer, TensorLike } from '../../types';
+import type { PreparedCalibration } from '../calibration';
+import { isSeen, outerNode } from '../layers/layer';
+import type { ModelLayer } from '../layers/model-layers';
+import { asNodeSees } from '../layers/weight-values';
+import { roundedTensor } from '../onnx/float-tensor';
+import { namesOf, subgraphsOf } from '../onnx/graph';
+import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
+import type { OpenModel } from '../open-model';
+import { runSession } from '../runtime';
+import type { Feeds } from '../types';
+import type { Workspace } from '../workspace';
+import { changedValues } from './changed-values';
+import { loadStage, type Substitute } from './stage-network';
+import { type GraphStage, stagesOf } from './stages';
+import { type Stream, ValueStore } from './value-store';
+
+interface Session {
+  session: InferenceSession;
+  outputs: string[];
+  what: string;
+}
+
+interface ModelStage extends GraphStage<ModelLayer> {
+  changes: boolean;
+}
+
+/** What part of all the numbers each feed has. */
+function sharesOf(feeds: readonly Feeds[]): number[] {
+  const sizes = feeds.map((feed) =>
+    Object.values(feed).reduce((sum, { dims }) => sum + dims.reduce((size, dim) => size * dim, 1), 0),
+  );
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  return sizes.map((size) => (total === 0 ? 1 : size / total));
+}
+
+/** An ONNX network, which onnxruntime runs stage by stage. It is only read. */
+export class ModelForward implements Forward<ModelLayer> {
+  readonly batches: readonly Batch[];
+  readonly samples: PreparedCalibration['samples'];
+  readonly first: readonly ModelLayer[];
+  readonly stages: readonly ModelStage[];
+  /** The last stage that runs a node. */
+  private readonly lastStage = new Map<NodeProto, number>();
+  /** How many stages have been run. */
+  private done = 0;
+  /** What nodes of the network as quantized so far compute with, until they have been run. */
+  private readonly substitutes = new Map<NodeProto, Substitute[]>();
+  /** Values of weights as nodes see them, by their form. */
+  private readonly seenAs = new WeakMap<QuantizedLayer, Map<string, TensorProto>>();
+  private made = 0;
+  /** Begins the names of substituted weights, and no other name. */
+  private readonly prefix: string;
+  /** Values that depend on quantized weights: others are the same in both networks, and kept once. */
+  private readonly changed: ReadonlySet<string>;
+  private readonly feeds: readonly Feeds[];
+  private readonly store: ValueStore;
+  private readonly corrects: boolean;
+
+  /** `memory`: bytes of what lives between stages that stay out of files. */
+  constructor(
+    private readonly opened: OpenModel,
+    layers: readonly ModelLayer[],
+    data: PreparedCalibration,
+    workspace: Workspace,
+    memory: number,
+  ) {
+    const { graph, model } = opened;
+    this.feeds = [...data.fit, ...data.holdout];
+    this.samples = data.samples;
+    this.batches = [data.fit, data.holdout].flatMap((feeds, i) =>
+      sharesOf(feeds).map((share) => ({ heldOut: i === 1, share })),
+    );
+    this.changed = changedValues(graph, layers);
+    this.stages = stagesOf(graph, layers).map((stage) => ({
+      ...stage,
+      changes: this.changed.has(stage.target),
+    }));
+    for (const [index, { nodes }] of this.stages.entries())
+      for (const node of nodes) this.lastStage.set(node, index);
+    // Where weights that see no value stand does not matter to them. But those inside of another node that share one with a layer that
+    // sees some take what is fitted there.
+    const seen = new Set(layers.filter(isSeen).map(({ source }) => source));
+    this.first = layers.filter(
+      (layer) => !isSeen(layer) && (layer.scope.parent === null || !seen.has(layer.source)),
+    );
+    this.corrects = layers.some(({ errorCorrection }) => errorCorrection);
+    this.store = new ValueStore(workspace, memory);
+    const taken = [...namesOf(model.graph!)];
+    let prefix = 'vertexq/';
+    while (taken.some((name) => name.startsWith(prefix))) prefix += '_';
+    this.prefix = prefix;
+  }
+
+  async run(
+    stage: ModelStage,
+    pairs: boolean,
+    onBatch: (batch: number, value: Seen) => Promise<void>,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const sessions = new Map<Stream, Session>();
+    let rank: number | undefined;
+    try {
+      for (const batch of this.feeds.keys()) {
+        signal?.throwIfAborted();
+        if (batch === 0) await this.load(stage, sessions);
+        const made = {
+          seen: await this.runOne(stage, 'seen', sessions, batch),
+          float: await this.runOne(stage, 'float', sessions, batch),
+        };
+        const target = async (stream: Stream) =>
+          made[stream].get(stage.target) ?? (await this.value(stream, stage.target, batch));
+        const seen = await target('seen');
+        rank = requireRank(stage, rank, seen.dims.length);
+        await onBatch(batch, { seen, float: pairs ? await target('float') : undefined });
+        for (const stream of ['seen', 'float'] as const)
+          for (const name of stage.kept) {
+            const value = made[stream].get(name);
+            if (value) await this.store.put(stream, name, batch, value);
+          }
+        for (const name of stage.last) this.store.dropBatch(name, batch);
+      }
+    } finally {
+      for (const { session } of sessions.values()) await session.release();
+    }
+    for (const name of stage.last) await this.store.drop(name);
+    for (const node of stage.nodes) if (this.lastStage.get(node) === this.done) this.forget(node);
+    this.done++;
+    return rank!;
+  }
+
+  async substitute(
+    layer: ModelLayer,
+    quantized: QuantizedLayer,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { node, weightIndex, constant, layout } = layer;
+    if ((this.lastStage.get(outerNode(layer)) ?? -1) < this.done) return;
+    const forms = this.seenAs.get(quantized) ?? new Map<string, TensorProto>();
+    this.seenAs.set(quantized, forms);
+    const form = `${layout} ${constant.dims.join()} ${constant.dataType}`;
+    let tensor = forms.get(form);
+    if (!tensor) {
+      const values = await asNodeSees(layer, await valuesOf(quantized, signal), signal);
+      const name = `${this.prefix}${++this.made}`;
+      ({ tensor } = await roundedTensor(name, constant.dims, constant.dataType, values, signal));
+      forms.set(form, tensor);
+    }
+    const own = this.substitutes.get(node) ?? [];
+    own.push({ index: weightIndex, tensor });
+    this.substitutes.set(node, own);
+  }
+
+  /** Forgets what a node, and those that it holds, compute with. */
+  private forget(node: NodeProto): void {
+    this.substitutes.delete(node);
+    for (const body of subgraphsOf(node)) for (const inner of body.node) this.forget(inner);
+  }
+
+  /** The sessions that the stage needs: none where all is there. */
+  private async load(stage: ModelStage, sessions: Map<Stream, Session>): Promise<void> {
+    const outputs = [...new Set([...stage.kept, ...(makes(stage) ? [stage.target] : [])])];
+    const wanted: Record<Stream, string[]> = {
+      seen: outputs,
+      float: this.corrects ? outputs.filter((name) => this.changed.has(name)) : [],
+    };
+    for (const stream of ['seen', 'float'] as const) {
+      if (wanted[stream].length === 0) continue;
+      if (wanted[stream].includes('__proto__'))
+        throw new VertexqError(
+          'ERR_VERTEXQ_UNSUPPORTED',
+          'onnxruntime-node cannot give out a value called "__proto__": rename it',
+        );
+      const inputs = [];
+      for (const name of stage.inputs) {
+        const { type } = await this.value(stream, name, 0);
+        inputs.push({ name, type: type! });
+      }
+      const what = `${stream === 'seen' ? 'the network' : 'the float network'} up to "${stage.target}"`;
+      const session = await loadStage(
+        {
+          ...this.opened,
+          nodes: stage.nodes,
+          inputs,
+          outputs: wanted[stream],
+          substitutes: stream === 'seen' ? this.substitutes : new Map<NodeProto, Substitute[]>(),
+        },
+        what,
+      );
+      sessions.set(stream, { session, outputs: wanted[stream], what });
+    }
+  }
+
+  private async runOne(
+    stage: ModelStage,
+    stream: Stream,
+    sessions: ReadonlyMap<Stream, Session>,
+    batch: number,
+  ): Promise<Map<string, TensorLike>> {
+    const loaded = sessions.get(stream);
+    if (!loaded) return new Map();
+    const feeds = new Map<string, TensorLike>();
+    for (const name of stage.inputs) feeds.set(name, await this.value(stream, name, batch));
+    const { session, outputs, what } = loaded;
+    return new Map(Object.entries(await runSession(session, Object.fromEntries(feeds), outputs, what)));
+  }
+
+  /** A value from the feeds or from a stage before. */
+  private async value(stream: Stream, name: string, batch: number): Promise<TensorLike> {
+    const feeds = this.feeds[batch]!;
+    // An input of the network.
+    if (this.opened.graph.producerOf(name) === undefined) {
+      if (Object.hasOwn(feeds, name)) return feeds[name]!;
+      throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data has no input "${name}"`);
+    }
+    return this.store.get(this.changed.has(name) ? stream : 'seen', name, batch);
+  }
+}
+
+const makes = ({ nodes, target }: ModelStage) => nodes.some((node) => node.output.includes(target));
+
+/** A weight on the left is written for values of one rank. */
+function requireRank(stage: ModelStage, before: number | undefined, rank: number): number {
+  const needsOne = stage.layers.some(({ input }) => input!.rows.kind === 'axis' && input!.rows.axis !== -1);
+  if (before !== undefined && before !== rank && needsOne)
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `the value "${stage.target}" has rank ${before} for some of the data and ${rank} for other: expected the same`,
+    );
+  return rank;
+}

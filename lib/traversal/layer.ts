@@ -1,0 +1,48 @@
+import type { LayerSettings } from '../layers/layer-settings';
+import type { FloatArray } from '../types';
+
+export const autoPads = ['NOTSET', 'SAME_UPPER', 'SAME_LOWER', 'VALID'] as const;
+
+/** How a convolution's kernel goes over its input, one entry per spatial axis; `pads` holds all begins, then all ends. */
+export interface ConvGeometry {
+  kernel: number[];
+  strides: number[];
+  dilations: number[];
+  /** Where `autoPad` says so, they follow from the size of the input. */
+  pads: number[];
+  autoPad: (typeof autoPads)[number];
+}
+
+/** How a value gives the rows that a weight is multiplied with. */
+export type RowsOf =
+  /** Each line along an axis is a row; −1 is the last axis. With groups, the line falls into as many rows. */
+  | { kind: 'axis'; axis: number }
+  /** What each output position of a convolution is computed from, for each group. */
+  | { kind: 'patches'; geometry: ConvGeometry };
+
+/** Where a weight comes from. */
+export interface WeightSource {
+  /** As it is stored. */
+  readonly byteLength: number;
+  /** W, [outFeatures, inFeatures]. */
+  read(signal?: AbortSignal): Promise<FloatArray>;
+}
+
+/** A weight to quantize, and how. */
+export interface FitLayer {
+  readonly name: string;
+  readonly kind: string;
+  /** Neurons, of all groups. */
+  readonly outFeatures: number;
+  /** Inputs of each neuron. */
+  readonly inFeatures: number;
+  /** As many groups of equally many neurons, one behind the other, have inputs of their own (grouped convolution). */
+  readonly groups: number;
+  /** How what it sees becomes rows; null where it sees nothing. */
+  readonly input: { readonly rows: RowsOf } | null;
+  /** Layers of one source share codes (a tied weight): it is quantized once, for the first of them that has its turn. */
+  readonly source: WeightSource;
+  readonly settings: LayerSettings;
+  /** Whether it is fitted to what the float network gives. */
+  readonly errorCorrection: boolean;
+}

@@ -1,0 +1,195 @@
+import { located } from '../errors';
+import { requireLayerMemory } from '../layers/layer-memory';
+import { quantizeGroups } from '../layers/quantize-groups';
+import { calibrationKind, plainMethod } from '../methods';
+import { threadsFor } from '../native/jobs';
+import type { JobOptions, Progress, QuantizedLayer } from '../types';
+import { type CapturedRows, RowCapture } from './captured-rows';
+import type { Forward, Stage } from './forward';
+import type { FitLayer, WeightSource } from './layer';
+import type { DoneLayer, FitJournal, Sink, Stored } from './sink';
+
+/** A weight that is quantized. */
+interface Done<Made> {
+  quantized: QuantizedLayer;
+  stored: Made;
+}
+
+/**
+ * Quantizes layer after layer, in the order of a forward: each is fitted to what the network, quantized as far as the layers before it,
+ * feeds it; with error correction so that it gives what it gives in the float network. What comes of it goes to a sink.
+ */
+export class Traversal<Layer extends FitLayer, Made extends Stored> {
+  /** What of each weight is done, until the last layer that shares it is. */
+  private readonly done = new Map<WeightSource, Done<Made>>();
+  /** How many of the layers that share a weight are not done yet. */
+  private readonly waiting = new Map<WeightSource, number>();
+  private readonly finished: DoneLayer<Layer, Made>[] = [];
+
+  constructor(
+    private readonly layers: readonly Layer[],
+    /** null: there is no data, and all layers are rounded. */
+    private readonly forward: Forward<Layer> | null,
+    private readonly sink: Sink<Layer, Made>,
+    private readonly options: JobOptions,
+    private readonly journal: FitJournal | null = null,
+  ) {
+    for (const { source } of layers) this.waiting.set(source, (this.waiting.get(source) ?? 0) + 1);
+  }
+
+  /**
+   * The layers in the order in which they were quantized. Rejects with ERR_VERTEXQ_MEMORY, before the network is run, where a layer's fit
+   * would have no room; with what the forward, the fit and the sink bring; with the signal's reason.
+   */
+  async run(): Promise<DoneLayer<Layer, Made>[]> {
+    const { forward, layers } = this;
+    if (!forward) {
+      for (const layer of layers) await this.quantize(layer, null, undefined);
+      return this.finished;
+    }
+    for (const stage of forward.stages)
+      for (const layer of stage.layers) this.requireRoom(layer, stage, forward);
+    const own = new Set([...forward.first, ...forward.stages.flatMap((stage) => stage.layers)]);
+    const followers = new Set(layers.filter((layer) => !own.has(layer)));
+    for (const layer of forward.first) await this.quantize(layer, null, undefined);
+    for (const stage of forward.stages) {
+      const { rows, rank } = await this.capture(stage, forward);
+      for (const layer of stage.layers) {
+        await this.quantize(layer, rows, rank);
+        for (const follower of followers)
+          if (follower.source === layer.source) {
+            followers.delete(follower);
+            await this.quantize(follower, null, undefined);
+          }
+      }
+    }
+    return this.finished;
+  }
+
+  private requireRoom(layer: Layer, stage: Stage<Layer>, { samples }: Forward<Layer>): void {
+    const { name, outFeatures, inFeatures, groups, settings } = layer;
+    requireLayerMemory({
+      name: `layer "${name}"`,
+      ...{ outFeatures, inFeatures, groups },
+      method: settings.method,
+      kind: kindOf(layer, stage),
+      // How many rows a sample gives is known only when its turn comes.
+      rows: samples.fit,
+      holdoutRows: samples.holdout,
+    });
+  }
+
+  /** What a stage's layers see. */
+  private async capture(stage: Stage<Layer>, forward: Forward<Layer>) {
+    const { signal } = this.options;
+    const { layers, target } = stage;
+    // The values behind it are needed all the same.
+    if (layers.every((layer) => this.isDone(layer)))
+      return { rows: null, rank: await forward.run(stage, false, () => Promise.resolve(), signal) };
+    const { batches } = forward;
+    const kind = (layer: FitLayer) => kindOf(layer, stage);
+    const rows = new RowCapture(target, layers, kind, forward.samples.holdout > 0, this.options);
+    const pairs = layers.some((layer) => kind(layer) === 'pairs');
+    const report = this.progressOf(layers[0]!);
+    try {
+      const rank = await forward.run(
+        stage,
+        pairs,
+        async (batch, { seen, float }) => {
+          const { heldOut, share } = batches[batch]!;
+          await rows.add(seen, float, heldOut ? 'holdout' : 'calibration', share, signal);
+          report?.({ stage: 'capture', done: batch + 1, total: batches.length });
+        },
+        signal,
+      );
+      return { rows, rank };
+    } catch (error) {
+      throw located(`layer "${layers[0]!.name}"`, error);
+    }
+  }
+
+  private async quantize(layer: Layer, capture: RowCapture | null, activationRank: number | undefined) {
+    const { signal } = this.options;
+    const { name, source } = layer;
+    signal?.throwIfAborted();
+    try {
+      const done = this.done.get(source) ?? (await this.make(layer, capture?.rowsOf(layer) ?? null));
+      const { quantized, stored } = done;
+      const bytes = { before: source.byteLength, after: stored.bytes };
+      this.finished.push({ layer, stored, report: { ...quantized.report, name, bytes }, activationRank });
+      await this.forward?.substitute(layer, quantized, signal);
+      const waiting = this.waiting.get(source)! - 1;
+      this.waiting.set(source, waiting);
+      // Its codes are large.
+      if (waiting > 0) this.done.set(source, done);
+      else this.done.delete(source);
+    } catch (error) {
+      throw located(`layer "${name}"`, error);
+    }
+  }
+
+  private async make(layer: Layer, rows: CapturedRows | null): Promise<Done<Made>> {
+    const key = this.keyOf(layer);
+    let quantized = await this.journal?.find(key);
+    if (quantized) this.journal!.resumed += layer.source.byteLength;
+    else {
+      quantized = await this.fit(layer, rows);
+      // A weight that sees no rows is rounded again sooner than it is read back.
+      if (rows) await this.journal?.keep(key, quantized);
+    }
+    return { quantized, stored: await this.sink.store(layer, quantized, this.options.signal) };
+  }
+
+  /** Whether an earlier run has fitted a layer, or this one the weight that it shares. */
+  private isDone(layer: Layer): boolean {
+    return (this.journal?.has(this.keyOf(layer)) ?? false) || this.done.has(layer.source);
+  }
+
+  /** What the journal calls a layer: names need not differ. */
+  private keyOf(layer: Layer): string {
+    return `${this.layers.indexOf(layer)} ${layer.name}`;
+  }
+
+  private async fit(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer> {
+    const { name, kind, outFeatures, inFeatures, groups, source, settings } = layer;
+    const { signal } = this.options;
+    const onProgress = this.progressOf(layer);
+    const { calibration, holdout } = rows ?? { calibration: null, holdout: null };
+    const weight = await source.read(signal);
+    const quantized = await quantizeGroups(
+      { name, kind, weight, outFeatures, inFeatures, calibration, holdout },
+      groups,
+      // A weight that sees no rows is rounded, whatever the others get.
+      rows === null ? { ...settings, method: plainMethod } : settings,
+      {
+        threads: threadsFor(this.options),
+        ...(signal ? { signal } : {}),
+        ...(onProgress ? { onProgress } : {}),
+      },
+    );
+    if (calibration && calibration.offered > calibration.samples)
+      quantized.report.warnings.push(
+        `fitted to ${calibration.samples} of ${calibration.offered} patches, spread over all samples: more would change little`,
+      );
+    return quantized;
+  }
+
+  private progressOf(layer: Layer): ((progress: Progress) => void) | undefined {
+    const { onProgress } = this.options;
+    if (!onProgress) return undefined;
+    const place = {
+      layer: layer.name,
+      layerIndex: this.layers.indexOf(layer),
+      layerCount: this.layers.length,
+    };
+    return (progress) => onProgress({ ...progress, ...place });
+  }
+}
+
+/** What the fit of a layer keeps of the data. */
+function kindOf(
+  { settings, errorCorrection, input }: FitLayer,
+  { changes }: Pick<Stage<FitLayer>, 'changes'>,
+) {
+  return calibrationKind(settings.method, errorCorrection && changes, input!.rows.kind === 'patches');
+}
