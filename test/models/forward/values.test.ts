@@ -163,6 +163,18 @@ test('branches take values from several parts', (t) =>
     ['h', 'g', 'y'],
   ));
 
+test('one weight that two layers see in two forms, though it lies there in one', (t) =>
+  goesThrough(
+    t,
+    three([
+      node('Transpose', ['a'], ['turned']),
+      // Once turned by the node and once before: stored alike, but no node takes the other's form.
+      node('Gemm', ['h', 'turned'], ['g'], { attributes: { transB: 1n } }),
+      product('g', 'b', 'k'),
+    ]),
+    ['h', 'g', 'k', 'y'],
+  ));
+
 const draws: Record<string, { nodes: Parts['nodes']; constants?: Parts['constants'] }> = {
   RandomNormal: {
     nodes: [node('RandomNormal', [], ['e'], { attributes: { shape: [1n, BigInt(size)] } })],
