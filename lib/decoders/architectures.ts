@@ -1,7 +1,7 @@
-import type { Activation } from './shape';
-
 // What architectures are made of, each in the words of its own config and tensors. A block is
 // h = x + attention(norm(x)), y = h + feedForward(norm(h)) but for what its row says.
+
+export type Activation = 'silu' | 'gelu' | 'gelu-tanh' | 'relu' | 'quick-gelu';
 
 /** A linear layer's module in a block; `bias`: whether it has one, or the key of the config that says so, with what holds without it. */
 export interface Linear {

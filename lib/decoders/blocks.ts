@@ -1,7 +1,7 @@
-import type { Linear } from './architectures';
+import type { Activation, Linear } from './architectures';
 import type { Operations } from './operations';
 import type { Rotation } from './rotation';
-import type { Activation, BlockShape, DecoderShape } from './shape';
+import type { BlockShape, DecoderShape } from './shape';
 import type { DecoderWeights } from './weights';
 
 /** What every block has to do with. */

@@ -1,6 +1,6 @@
 import { VertexqError } from '../errors';
 import { describe } from '../options/messages';
-import { type Architecture, architectures, type Linear } from './architectures';
+import { type Activation, type Architecture, architectures, type Linear } from './architectures';
 import type { ConfigReader } from './config';
 import { type Rotation, rotationOf } from './rotation';
 
@@ -39,8 +39,6 @@ export interface BlockShape {
   feedForward: number;
   experts: { count: number; perToken: number; renormalized: boolean } | null;
 }
-
-export type Activation = 'silu' | 'gelu' | 'gelu-tanh' | 'relu' | 'quick-gelu';
 
 /** By the names in configs. */
 const activations: Readonly<Record<string, Activation>> = {
