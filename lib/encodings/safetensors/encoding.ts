@@ -1,7 +1,6 @@
 import type { Checkpoint } from '../../containers/safetensors/checkpoint';
 import type { FloatDtype } from '../../containers/safetensors/dtypes';
 import type { Encoding, Scheme } from '../encoding';
-import type { InspectedWeight } from '../../types';
 import type { Turns } from '../../yielding';
 import type { WeightLayout } from './layout';
 import type { FoundWeight } from './unpack';

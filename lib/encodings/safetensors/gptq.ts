@@ -1,4 +1,3 @@
-import type { InspectedWeight } from '../../types';
 import { moduleOf } from './tensor-names';
 import { type Checkpoint, entryOf } from '../../containers/safetensors/checkpoint';
 import { type FloatDtype, isFloat } from '../../containers/safetensors/dtypes';

@@ -3,7 +3,7 @@ import { binding, type NativePacking, type NativeUnpacked, type Norms } from '..
 import { finish, threadsFor } from '../../native/jobs';
 import type { Shared } from '../../native/shared';
 import type { JobOptions } from '../../types';
-import type { InspectedWeight } from './encoding';
+import type { InspectedWeight } from '../../types';
 import type { Part, WeightLayout } from './layout';
 
 /** Where the numbers of a weight in few bits lie, and how. */
