@@ -1,8 +1,8 @@
 // Every method on every layer, at every width.
-import { layerCalibration } from '../../lib/layers/calibration';
-import { settingsOf } from '../../lib/layers/quantize-layer';
-import type { LayerSettings } from '../../lib/layers/layer-settings';
-import { quantizeWeights } from '../../lib/layers/quantize-weights';
+import { layerCalibration } from '../../lib/fit/calibration';
+import { settingsOf } from '../../lib/fit/quantize-layer';
+import type { LayerSettings } from '../../lib/fit/layer-settings';
+import { quantizeWeights } from '../../lib/fit/quantize-weights';
 import type { Method } from '../../lib/types';
 import { sentenceEncoderLayers } from './layers';
 

@@ -1,7 +1,7 @@
 // Problem B, on which several peers' own code was measured (docs/quality.md).
-import { layerCalibration } from '../../lib/layers/calibration';
-import { settingsOf } from '../../lib/layers/quantize-layer';
-import { quantizeWeights } from '../../lib/layers/quantize-weights';
+import { layerCalibration } from '../../lib/fit/calibration';
+import { settingsOf } from '../../lib/fit/quantize-layer';
+import { quantizeWeights } from '../../lib/fit/quantize-weights';
 import { mulberry32, type Random } from '../../scripts/models/trainer/random';
 import { markdownTable } from '../document';
 import { gaussian } from '../paper/data';

@@ -2,7 +2,7 @@ import { type CheckpointFormat, checkpointFormats, namesOf } from '../encodings/
 import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
 import { checkpointEncodings } from '../encodings/safetensors/table';
 import { requirePatterns } from '../globs';
-import type { LayerSettings } from '../layers/layer-settings';
+import type { LayerSettings } from '../fit/layer-settings';
 import { defaultMethod, plainMethod } from '../methods';
 import { alphabetKind, groupSizeFor, methodSettings, rankRule } from '../options';
 import { about, describe } from '../options/messages';

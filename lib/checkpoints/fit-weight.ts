@@ -1,7 +1,7 @@
 import { located } from '../errors';
 import { floatBytes } from '../containers/safetensors/dtypes';
 import type { SafetensorsFile } from '../containers/safetensors/file';
-import { quantizeWeights } from '../layers/quantize-weights';
+import { quantizeWeights } from '../fit/quantize-weights';
 import { calibrationKind } from '../methods';
 import { binding, type CalibrationKind } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';

@@ -1,4 +1,4 @@
-import type { LayerSettings } from '../layers/layer-settings';
+import type { LayerSettings } from '../fit/layer-settings';
 import { fewOf } from '../reports/text';
 import type { Left } from './choose-weights';
 import type { Turns } from '../yielding';

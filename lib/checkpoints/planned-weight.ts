@@ -1,7 +1,7 @@
 import type { WeightLayout } from '../encodings/safetensors/layout';
 import type { FloatDtype } from '../containers/safetensors/dtypes';
 import type { TensorEntry } from '../containers/safetensors/header';
-import type { LayerSettings } from '../layers/layer-settings';
+import type { LayerSettings } from '../fit/layer-settings';
 import { fitOverridden, type Override } from '../overrides';
 import { type CheckpointSettings, weightSettings } from './checkpoint-options';
 import type { RecordedInput, RecordedInputs } from './recorded-inputs';

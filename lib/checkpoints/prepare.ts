@@ -5,7 +5,7 @@ import { timeOf } from '../files/output-file';
 import { type Checkpoint, openCheckpoint } from '../containers/safetensors/checkpoint';
 import type { SafetensorsFile } from '../containers/safetensors/file';
 import { calibrationKind } from '../methods';
-import { requireLayerMemory } from '../layers/layer-memory';
+import { requireLayerMemory } from '../fit/layer-memory';
 import { fewOf } from '../reports/text';
 import { version } from '../version';
 import { Turns } from '../yielding';

@@ -1,8 +1,8 @@
 import { VertexqError } from '../errors';
 import { type FloatDtype, floatBytes, isFloat } from '../containers/safetensors/dtypes';
 import { SafetensorsFile } from '../containers/safetensors/file';
-import { Calibration } from '../layers/calibration';
-import { heldOutCount } from '../layers/held-out';
+import { Calibration } from '../fit/calibration';
+import { heldOutCount } from '../fit/held-out';
 import type { CalibrationKind } from '../native/binding';
 import { sharedBytes } from '../native/shared';
 import { convert } from '../native/tensors';

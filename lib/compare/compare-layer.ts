@@ -1,9 +1,9 @@
 import { environment } from '../environment';
-import { hasTarget, layerCalibration } from '../layers/calibration';
+import { hasTarget, layerCalibration } from '../fit/calibration';
 import { calibrationKind } from '../methods';
-import { checkLayer, snapshot } from '../layers/layer-input';
-import { settingsOf } from '../layers/quantize-layer';
-import { quantizeWeights } from '../layers/quantize-weights';
+import { checkLayer, snapshot } from '../fit/layer-input';
+import { settingsOf } from '../fit/quantize-layer';
+import { quantizeWeights } from '../fit/quantize-weights';
 import type { LayerInput } from '../types';
 import { jobOptions, planRuns } from './compare-options';
 import { meanErrors } from './run-errors';

@@ -1,6 +1,6 @@
 import { VertexqError } from '../errors';
 import { OutputFile } from '../files/output-file';
-import { asQuantizedLayer, type QuantizedValues } from '../layers/quantize-weights';
+import { asQuantizedLayer, type QuantizedValues } from '../fit/quantize-weights';
 import { checksum } from '../native/checksum';
 import type { QuantizedLayer } from '../types';
 import type { WorkFolder } from '../runs/work-folder';

@@ -2,7 +2,7 @@ import { type ModelFormat, modelFormats, namesOf } from '../encodings/names';
 import type { ModelEncoding } from '../encodings/onnx/encoding';
 import { modelEncodings } from '../encodings/onnx/table';
 import { requirePatterns } from '../globs';
-import type { LayerSettings } from '../layers/layer-settings';
+import type { LayerSettings } from '../fit/layer-settings';
 import { groupSizeFor, rankRule } from '../options';
 import { about, describe, requireOneOf } from '../options/messages';
 import { checkTextOptions, requireDataFor } from '../options/relations';

@@ -1,5 +1,5 @@
 import { VertexqError } from '../errors';
-import { Calibration } from '../layers/calibration';
+import { Calibration } from '../fit/calibration';
 import type { CalibrationKind } from '../native/binding';
 import { convert } from '../native/tensors';
 import { isFloat32Array } from '../realms';

@@ -1,4 +1,4 @@
-import type { LayerSettings } from '../layers/layer-settings';
+import type { LayerSettings } from '../fit/layer-settings';
 import type { FloatArray } from '../types';
 
 export const autoPads = ['NOTSET', 'SAME_UPPER', 'SAME_LOWER', 'VALID'] as const;

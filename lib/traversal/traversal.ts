@@ -1,6 +1,6 @@
 import { located } from '../errors';
-import { requireLayerMemory } from '../layers/layer-memory';
-import { quantizeGroups } from '../layers/quantize-groups';
+import { requireLayerMemory } from '../fit/layer-memory';
+import { quantizeGroups } from '../fit/quantize-groups';
 import { calibrationKind, plainMethod } from '../methods';
 import { threadsFor } from '../native/jobs';
 import type { JobOptions, Progress, QuantizedLayer } from '../types';

@@ -5,12 +5,12 @@
 #include "addon_data.h"
 #include "arguments.h"
 #include "calibration.h"
-#include "checkpoint_jobs.h"
 #include "guard.h"
 #include "job.h"
 #include "layer_jobs.h"
 #include "linalg/blas.h"
 #include "linalg/simd.h"
+#include "packing_jobs.h"
 #include "parallel/thread_pool.h"
 #include "tensor_jobs.h"
 #ifdef VERTEXQ_FAULTS

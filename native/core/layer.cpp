@@ -10,8 +10,8 @@
 
 #include "alphabet/scale_search.h"
 #include "calibration/spectrum.h"
-#include "checkpoint/plain_rounding.h"
 #include "error.h"
+#include "packing/plain_rounding.h"
 #include "parallel/thread_pool.h"
 #include "walk/blocked_walk.h"
 

@@ -1,5 +1,5 @@
 // Fast plain rounding against the search it stands for: equal alphabets, equal codes.
-#include "checkpoint/plain_rounding.h"
+#include "packing/plain_rounding.h"
 
 #include <doctest/doctest.h>
 
@@ -8,8 +8,8 @@
 #include <limits>
 #include <string>
 
-#include "checkpoint/checksum.h"
 #include "error.h"
+#include "packing/checksum.h"
 #include "tensors/bit_packing.h"
 #include "tensors/convert.h"
 #include "test_data.h"

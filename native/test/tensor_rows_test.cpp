@@ -1,5 +1,5 @@
 // Rows of a tensor, packed: in every order within its memory, with the bytes that single codes give, on any number of threads.
-#include "checkpoint/tensor_rows.h"
+#include "packing/tensor_rows.h"
 
 #include <doctest/doctest.h>
 
@@ -7,8 +7,8 @@
 #include <cstring>
 #include <limits>
 
-#include "checkpoint/unpack_rows.h"
 #include "error.h"
+#include "packing/unpack_rows.h"
 #include "tensors/bit_packing.h"
 #include "test_data.h"
 

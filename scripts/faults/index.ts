@@ -56,7 +56,7 @@ import { ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
 import { fileOf, tensor as numbersOf } from '../../test/checkpoints/make';
 import { network, random } from '../../test/models/networks';
 import { finish } from '../../lib/native/jobs';
-import { Calibration } from '../../lib/layers/calibration';
+import { Calibration } from '../../lib/fit/calibration';
 import { convert, packBlocks, packIntegers, transposed, valuesNow, valuesOf } from '../../lib/native/tensors';
 
 const [inFeatures, outFeatures] = [16, 6];

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { compareMethods, quantizeLayer, type Progress } from '../../lib/index';
-import { normals, product } from '../layers/data';
+import { normals, product } from '../fit/data';
 
 const n = 48;
 const mix = normals(n * n, 9).map((value, i) => value / Math.sqrt(1 + Math.floor(i / n)));

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { compareMethods, type CompareOptions, type LayerInput } from '../../lib/index';
 import { node, tensor } from '../../lib/models/onnx/make';
-import { normals } from '../layers/data';
+import { normals } from '../fit/data';
 import { feed, files, float, network, random } from '../models/networks';
 
 const layer: LayerInput = {

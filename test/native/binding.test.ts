@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { quantizeLayer } from '../../lib/index';
-import { Calibration } from '../../lib/layers/calibration';
+import { Calibration } from '../../lib/fit/calibration';
 
 const addon = join(__dirname, '../../build/Release/vertexq.node');
 

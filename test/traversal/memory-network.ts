@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { asQuantizedLayer } from '../../lib/layers/quantize-weights';
-import { settingsOf } from '../../lib/layers/quantize-layer';
+import { asQuantizedLayer } from '../../lib/fit/quantize-weights';
+import { settingsOf } from '../../lib/fit/quantize-layer';
 import type { Batch, Forward, Seen, Stage } from '../../lib/traversal/forward';
 import type { FitLayer, WeightSource } from '../../lib/traversal/layer';
 import type { FitJournal, Sink } from '../../lib/traversal/sink';

@@ -1,4 +1,4 @@
-import type { StoredTypes } from '../../layers/layer-settings';
+import type { StoredTypes } from '../../fit/layer-settings';
 import type { Layer } from '../../models/layers/layer';
 import { typeNameOf } from '../../models/onnx/element-types';
 import { type ModelProto, TensorProto_DataType as DataType } from '../../models/onnx/onnx_pb';

@@ -1,7 +1,7 @@
 import { moduleOf } from './tensor-names';
 import { byteLengthOf } from '../../containers/safetensors/dtypes';
 import { kindOf, type TensorKind } from '../../containers/safetensors/layout';
-import type { StoredTypes } from '../../layers/layer-settings';
+import type { StoredTypes } from '../../fit/layer-settings';
 import type { NativePacking } from '../../native/binding';
 
 /** One of the tensors that a weight becomes. */

@@ -1,4 +1,4 @@
-import { heldOutCount, spread } from '../../layers/held-out';
+import { heldOutCount, spread } from '../../fit/held-out';
 import { calibrationError, type ModelInput } from './tensor-checks';
 import { type Batch, cut, type Piece } from './samples';
 import type { DataSource } from './source';

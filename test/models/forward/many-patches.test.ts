@@ -1,7 +1,7 @@
 import test from 'ava';
 import { quantizeModel } from '../../../lib/index';
 import { node, tensor } from '../../../lib/models/onnx/make';
-import { Calibration } from '../../../lib/layers/calibration';
+import { Calibration } from '../../../lib/fit/calibration';
 import { enoughPatches } from '../../../lib/traversal/captured-rows';
 import { prepareCalibration } from '../../../lib/models/calibration';
 import { files, float, network, random } from '../networks';

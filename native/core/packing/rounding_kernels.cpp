@@ -1,4 +1,4 @@
-#include "checkpoint/rounding_kernels.h"
+#include "packing/rounding_kernels.h"
 
 #include <algorithm>
 #include <cmath>

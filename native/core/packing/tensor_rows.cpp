@@ -1,4 +1,4 @@
-#include "checkpoint/tensor_rows.h"
+#include "packing/tensor_rows.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/plain_rounding.h"
 #include "error.h"
+#include "packing/plain_rounding.h"
 #include "parallel/thread_pool.h"
 #include "tensors/bit_packing.h"
 

@@ -1,8 +1,8 @@
 import test from 'ava';
-import { Calibration } from '../../lib/layers/calibration';
+import { Calibration } from '../../lib/fit/calibration';
 import { calibrationKind } from '../../lib/methods';
-import { quantizeGroups } from '../../lib/layers/quantize-groups';
-import type { LayerSettings, WeightsInput } from '../../lib/layers/layer-settings';
+import { quantizeGroups } from '../../lib/fit/quantize-groups';
+import type { LayerSettings, WeightsInput } from '../../lib/fit/layer-settings';
 import { checkModelOptions, layerSettings } from '../../lib/models/model-options';
 import type { Layer } from '../../lib/models/layers/layer';
 import type { Method } from '../../lib/types';

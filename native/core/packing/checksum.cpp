@@ -1,4 +1,4 @@
-#include "checkpoint/checksum.h"
+#include "packing/checksum.h"
 
 #include <cstring>
 #include <initializer_list>

@@ -1,4 +1,4 @@
-#include "checkpoint/unpack_rows.h"
+#include "packing/unpack_rows.h"
 
 #include <algorithm>
 #include <cmath>

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import test from 'ava';
 import { preprocess, quantizeCheckpoint, quantizeLayer, quantizeModel, type Method } from '../../lib/index';
-import { layerMemory } from '../../lib/layers/layer-memory';
+import { layerMemory } from '../../lib/fit/layer-memory';
 import { node, tensor as constant } from '../../lib/models/onnx/make';
 import { bytesOf, fileOf, numbers, tensor } from '../checkpoints/make';
 import { temporaryFolder } from '../files/temporary-folder';

@@ -1,11 +1,11 @@
-#include "checkpoint/plain_rounding.h"
+#include "packing/plain_rounding.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "alphabet/scale_search.h"
-#include "checkpoint/rounding_kernels.h"
+#include "packing/rounding_kernels.h"
 
 namespace vertexq {
 

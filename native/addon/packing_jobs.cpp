@@ -1,4 +1,4 @@
-#include "checkpoint_jobs.h"
+#include "packing_jobs.h"
 
 #include <cinttypes>
 #include <cstdio>
@@ -15,10 +15,10 @@
 #endif
 
 #include "alphabet_arguments.h"
-#include "checkpoint/checksum.h"
-#include "checkpoint/tensor_rows.h"
-#include "checkpoint/unpack_rows.h"
 #include "job.h"
+#include "packing/checksum.h"
+#include "packing/tensor_rows.h"
+#include "packing/unpack_rows.h"
 #include "parallel/thread_pool.h"
 #include "tensor_jobs.h"
 #include "tensors/bit_packing.h"

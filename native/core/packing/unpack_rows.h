@@ -1,7 +1,7 @@
 // Rows of a quantized weight of a checkpoint, back from its bytes: the counterpart of packRows.
 #pragma once
 
-#include "checkpoint/tensor_rows.h"
+#include "packing/tensor_rows.h"
 
 namespace vertexq {
 
