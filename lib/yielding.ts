@@ -2,6 +2,9 @@ import { setImmediate } from 'node:timers/promises';
 
 /** How long the event loop waits at most. */
 const slice = 15;
+/** Milliseconds of a turn that is short, and how many of those go by between two looks at the clock. */
+const shortTurn = 0.01;
+const fewTurns = 16;
 
 /**
  * For long loops on the main thread: `await turns.next()` in each turn lets the event loop go on now and then, and throws the
@@ -9,11 +12,20 @@ const slice = 15;
  */
 export class Turns {
   private since = performance.now();
+  /** When the clock was last looked at, after how many questions it is again, and how many are left: where turns are short, looking takes longest. */
+  private looked = this.since;
+  private step = 1;
+  private left = 1;
 
   constructor(private readonly signal?: AbortSignal) {}
 
   get due(): boolean {
-    return performance.now() - this.since > slice;
+    if (--this.left > 0) return false;
+    const now = performance.now();
+    this.step = now - this.looked < shortTurn * this.step ? fewTurns : 1;
+    this.left = this.step;
+    this.looked = now;
+    return now - this.since > slice;
   }
 
   throwIfAborted(): void {

@@ -57,7 +57,7 @@ export const layerName = ({ name }: Pick<PlannedWeight, 'name'>) => moduleOf(nam
 /** Makes weights, with one scheme for all that are alike. */
 export class WeightPlanner {
   private readonly schemes = new Map<string, WeightScheme>();
-  private readonly known = new Map<string, LayerSettings>();
+  private readonly known = new Map<string, Pick<WeightScheme, 'settings' | 'told'>>();
 
   constructor(
     private readonly settings: CheckpointSettings,
@@ -73,10 +73,12 @@ export class WeightPlanner {
     const key = `${dtype} ${outFeatures} ${inFeatures} ${fitted}`;
     let scheme = this.schemes.get(key);
     if (!scheme) {
-      const settings = fitOverridden(`tensor "${name}"`, own, () =>
+      const { settings, told } = fitOverridden(`tensor "${name}"`, own, () =>
         this.settingsOf(own, inFeatures, input !== null, fitted),
       );
-      scheme = this.schemeOf(dtype as FloatDtype, [outFeatures, inFeatures], settings, fitted);
+      const layout = this.settings.encoding.layout([outFeatures, inFeatures], dtype as FloatDtype, settings);
+      const kind = `${dtype} ${fitted}`;
+      scheme = { dtype: dtype as FloatDtype, shape: [outFeatures, inFeatures], settings, told, layout, kind };
       this.schemes.set(key, scheme);
     }
     return new PlannedWeight(name, position, scheme, input);
@@ -88,21 +90,13 @@ export class WeightPlanner {
     inFeatures: number,
     hasData: boolean,
     fitted: string,
-  ): LayerSettings {
+  ): Pick<WeightScheme, 'settings' | 'told'> {
     const key = `${inFeatures} ${fitted}`;
-    const settings = this.known.get(key) ?? weightSettings(this.settings, own, inFeatures, hasData);
-    this.known.set(key, settings);
-    return settings;
-  }
-
-  private schemeOf(
-    dtype: FloatDtype,
-    shape: readonly [number, number],
-    settings: LayerSettings,
-    fitted: string,
-  ): WeightScheme {
-    const told = settings.groupSize === shape[1] ? { ...settings, groupSize: Infinity } : settings;
-    const layout = this.settings.encoding.layout(shape, dtype, settings);
-    return { dtype, shape, settings, told, layout, kind: `${dtype} ${fitted}` };
+    const known = this.known.get(key);
+    if (known) return known;
+    const settings = weightSettings(this.settings, own, inFeatures, hasData);
+    const told = settings.groupSize === inFeatures ? { ...settings, groupSize: Infinity } : settings;
+    this.known.set(key, { settings, told });
+    return { settings, told };
   }
 }

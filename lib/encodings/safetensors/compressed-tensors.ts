@@ -34,14 +34,14 @@ function layoutOf([outFeatures, inFeatures]: Shape, dtype: FloatDtype, scheme: S
   const groups = Math.ceil(inFeatures / scheme.groupSize);
   const outType = dtype === 'F64' ? 'F32' : dtype;
   const hasZeroPoints = grid === 'asymmetric';
-  const sizes = new Uint8Array(BigInt64Array.of(BigInt(outFeatures), BigInt(inFeatures)).buffer);
+  const sizes = () => new Uint8Array(BigInt64Array.of(BigInt(outFeatures), BigInt(inFeatures)).buffer);
   return layoutOfParts({
     packing: { order: 'neuron-major', outType, zeroShift: 0 },
     stored: { scales: outType, values: null },
     codes: part(codesSuffix, 'I32', [outFeatures, words(inFeatures, bits)]),
     scales: part('.weight_scale', outType, [outFeatures, groups]),
     zeroPoints: hasZeroPoints ? part('.weight_zero_point', 'I32', [words(outFeatures, bits), groups]) : null,
-    constants: [{ part: part('.weight_shape', 'I64', [2]), data: () => sizes }],
+    constants: [{ part: part('.weight_shape', 'I64', [2]), data: sizes }],
   });
 }
 
