@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { floatBytes } from '../../lib/containers/safetensors/dtypes';
 import { SafetensorsFile } from '../../lib/containers/safetensors/file';
-import { writeSafetensors } from '../../lib/containers/safetensors/writer';
+import { writeSafetensors } from '../../test/containers/safetensors/write';
 import { quantizeLayer, type QuantizeOptions } from '../../lib/index';
 import { makeCheckpoint, type Shape } from './make';
 import { quantize } from './measure';

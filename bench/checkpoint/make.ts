@@ -2,8 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { floatBytes, type FloatDtype } from '../../lib/containers/safetensors/dtypes';
-import type { TensorSpec } from '../../lib/containers/safetensors/layout';
-import { writeSafetensors } from '../../lib/containers/safetensors/writer';
+import { type TensorSpec, writeSafetensors } from '../../test/containers/safetensors/write';
 import { writeWhole } from '../../lib/files/output-file';
 
 /** The shape of a model like Llama. */

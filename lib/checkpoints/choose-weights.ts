@@ -1,6 +1,6 @@
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { elementsOf, isFloat } from '../containers/safetensors/dtypes';
-import type { TensorEntry } from '../containers/safetensors/header';
+import type { TensorEntry } from '../containers/tensor-file';
 import { VertexqError } from '../errors';
 import type { Override } from '../overrides';
 import type { Turns } from '../yielding';

@@ -1,6 +1,6 @@
 import { located } from '../errors';
 import { floatBytes } from '../containers/safetensors/dtypes';
-import type { SafetensorsFile } from '../containers/safetensors/file';
+import type { TensorFile } from '../containers/tensor-file';
 import { quantizeWeights } from '../fit/quantize-weights';
 import { calibrationKind } from '../methods';
 import { binding, type CalibrationKind } from '../native/binding';
@@ -35,7 +35,7 @@ export class RecordedCache {
 
 /** Fits a weight to what its layer sees and packs it into `parts`: codes, scales, zero points. */
 export async function fitWeight(
-  source: SafetensorsFile,
+  source: TensorFile,
   weight: PlannedWeight,
   parts: readonly (Uint8Array | null)[],
   cache: RecordedCache,

@@ -3,6 +3,7 @@ import { partName } from '../encodings/safetensors/layout';
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { isFloat } from '../containers/safetensors/dtypes';
 import type { SafetensorsFile } from '../containers/safetensors/file';
+import type { TensorFile } from '../containers/tensor-file';
 import { kindOf, LayoutMaker, nameTwice } from '../containers/safetensors/layout';
 import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
@@ -16,7 +17,7 @@ import { type Unit, UnitList } from './units';
 
 export interface ShardPlan {
   name: string;
-  source: SafetensorsFile;
+  source: TensorFile;
   /** The output's header with its length, in pieces. */
   head: readonly Uint8Array[];
   /** Bytes of it: where the data begins. */

@@ -1,6 +1,6 @@
 import type { WeightLayout } from '../encodings/safetensors/layout';
 import type { FloatDtype } from '../containers/safetensors/dtypes';
-import type { TensorEntry } from '../containers/safetensors/header';
+import type { TensorEntry } from '../containers/tensor-file';
 import type { LayerSettings } from '../fit/layer-settings';
 import { fitOverridden, type Override } from '../overrides';
 import { type CheckpointSettings, weightSettings } from './checkpoint-options';

@@ -3,7 +3,7 @@ import { kernels } from '../environment';
 import { VertexqError } from '../errors';
 import { timeOf } from '../files/output-file';
 import { type Checkpoint, openCheckpoint } from '../containers/safetensors/checkpoint';
-import type { SafetensorsFile } from '../containers/safetensors/file';
+import type { TensorFile } from '../containers/tensor-file';
 import { calibrationKind } from '../methods';
 import { requireLayerMemory } from '../fit/layer-memory';
 import { fewOf } from '../reports/text';
@@ -140,7 +140,7 @@ export function manifestOf(settings: CheckpointSettings, { checkpoint, recorded 
     'onProgress',
   ] as const)
     delete chosen[name];
-  const files = (list: Iterable<SafetensorsFile>) =>
+  const files = (list: Iterable<TensorFile>) =>
     Object.fromEntries([...list].map((f) => [f.path, identity(f)]));
   return {
     vertexq: version,
@@ -152,7 +152,7 @@ export function manifestOf(settings: CheckpointSettings, { checkpoint, recorded 
   };
 }
 
-function identity({ size, modified, headerBytes }: SafetensorsFile): Record<string, unknown> {
+function identity({ size, modified, headerBytes }: TensorFile): Record<string, unknown> {
   const header = createHash('sha256').update(headerBytes).digest('hex');
   return {
     bytes: size,

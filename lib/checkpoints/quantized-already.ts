@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
-import type { TensorEntry } from '../containers/safetensors/header';
+import type { TensorEntry } from '../containers/tensor-file';
 import { Turns } from '../yielding';
 import { splitName } from '../encodings/safetensors/tensor-names';
 

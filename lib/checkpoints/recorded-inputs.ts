@@ -1,6 +1,7 @@
 import { VertexqError } from '../errors';
 import { type FloatDtype, floatBytes, isFloat } from '../containers/safetensors/dtypes';
 import { SafetensorsFile } from '../containers/safetensors/file';
+import type { TensorFile } from '../containers/tensor-file';
 import { Calibration } from '../fit/calibration';
 import { heldOutCount } from '../fit/held-out';
 import type { CalibrationKind } from '../native/binding';
@@ -12,7 +13,7 @@ import { moduleOf } from '../encodings/safetensors/tensor-names';
 
 /** A tensor that tells what a layer sees. */
 export interface RecordedInput {
-  file: SafetensorsFile;
+  file: TensorFile;
   name: string;
   dtype: FloatDtype;
   kind: 'rows' | 'gram';
@@ -40,11 +41,11 @@ export class RecordedInputs {
   private readonly entries = new Map<string, RecordedInput>();
   private readonly used = new Set<RecordedInput>();
 
-  private constructor(private readonly files: readonly SafetensorsFile[]) {}
+  private constructor(private readonly files: readonly TensorFile[]) {}
 
   /** Opens the files. Rejects with ERR_VERTEXQ_FILE, _SAFETENSORS, _CALIBRATION. It is for the caller to close. */
   static async open(paths: readonly string[], signal?: AbortSignal): Promise<RecordedInputs> {
-    const files: SafetensorsFile[] = [];
+    const files: TensorFile[] = [];
     const inputs = new RecordedInputs(files);
     try {
       for (const path of paths) {
@@ -59,7 +60,7 @@ export class RecordedInputs {
     return inputs;
   }
 
-  private add(file: SafetensorsFile, name: string): void {
+  private add(file: TensorFile, name: string): void {
     const { dtype, shape } = file.tensor(name);
     const where = `${file.path}: tensor ${describe(name)}`;
     const wrong = (why: string) => new VertexqError('ERR_VERTEXQ_CALIBRATION', `${where} ${why}`);
@@ -97,7 +98,7 @@ export class RecordedInputs {
     return [...this.entries.values()].filter((input) => !this.used.has(input)).map(({ name }) => name);
   }
 
-  get paths(): readonly SafetensorsFile[] {
+  get paths(): readonly TensorFile[] {
     return this.files;
   }
 

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { VertexqError } from '../errors';
 import { OutputFile } from '../files/output-file';
 import { InputFile } from '../files/input-file';
-import type { SafetensorsFile } from '../containers/safetensors/file';
+import type { TensorFile } from '../containers/tensor-file';
 import type { ShardPlan } from './plan';
 import type { Target } from './units';
 
@@ -16,7 +16,7 @@ export class ShardRun {
   constructor(
     readonly plan: ShardPlan,
     /** What its bytes come from. */
-    private readonly sources: readonly SafetensorsFile[],
+    private readonly sources: readonly TensorFile[],
     readonly path: string,
     private readonly partial: string,
     /** Whether the interrupted run had done all of it. */

@@ -1,6 +1,6 @@
 import { isByRows, rangesOfRows } from '../encodings/safetensors/layout';
 import { floatBytes } from '../containers/safetensors/dtypes';
-import type { TensorEntry } from '../containers/safetensors/header';
+import type { TensorEntry } from '../containers/tensor-file';
 import { type Rank, rankOf, ranks } from '../containers/safetensors/layout';
 import { PlannedWeight } from './planned-weight';
 

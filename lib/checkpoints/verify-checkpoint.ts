@@ -1,6 +1,6 @@
 import { type Checkpoint, entryOf, openCheckpoint } from '../containers/safetensors/checkpoint';
 import { isFloat } from '../containers/safetensors/dtypes';
-import type { TensorEntry } from '../containers/safetensors/header';
+import type { TensorEntry } from '../containers/tensor-file';
 import { type PackedWeight, Unpacker } from '../encodings/safetensors/unpack';
 import { VertexqError } from '../errors';
 import type { Norms } from '../native/binding';

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { floatToHalf } from '../numbers';
 import type { FloatDtype } from '../../lib/containers/safetensors/dtypes';
-import { layoutOf, type TensorSpec } from '../../lib/containers/safetensors/layout';
+import { layoutOf, type TensorSpec } from '../containers/safetensors/write';
 
 /** Tensors by name. */
 export type Tensors = Record<string, { dtype: string; shape: number[]; data: Uint8Array }>;

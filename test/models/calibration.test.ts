@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { formatNpy } from '../../lib/containers/npy/npy';
+import { formatNpy } from '../containers/npy/format-npy';
 import { formatNpz } from '../containers/npy/make-npz';
 import { type ModelInput, prepareCalibration } from '../../lib/models/calibration';
 import type { Feeds } from '../../lib/models/types';

@@ -8,7 +8,7 @@ export interface NpyFormat {
 }
 
 /** `float16` is read as `float32`. */
-export const npyFormats: readonly NpyFormat[] = [
+const npyFormats: readonly NpyFormat[] = [
   { descr: 'f2', type: 'float16', bytes: 2 },
   { descr: 'f4', type: 'float32', bytes: 4 },
   { descr: 'f8', type: 'float64', bytes: 8 },

@@ -1,8 +1,7 @@
 import { convert, permuted, type TypedArray } from '../../native/tensors';
-import { describe } from '../../options/messages';
 import { indexWhere } from '../../yielding';
 import { InputFile } from '../../files/input-file';
-import { elementCount, npyError, npyFormats, npyPreamble, npyHeaderEnd, parseNpyHeader } from './npy-header';
+import { npyError, npyPreamble, npyHeaderEnd, parseNpyHeader } from './npy-header';
 import type { NpyHeader } from './npy-header';
 
 export type NpyData = TypedArray;
@@ -98,44 +97,4 @@ async function requireBooleans(bytes: Uint8Array, file: string, signal?: AbortSi
   const wrong = await indexWhere<number>(bytes, (byte) => byte > 1, signal);
   if (wrong >= 0)
     throw npyError(file, `element ${wrong} of a bool array is ${bytes[wrong]}: expected 0 or 1`);
-}
-
-/**
- * A `.npy` file, version 1.0, of `array`, row-major. `type` may be left out unless it is `bool` (a Uint8Array of 0 and 1) or
- * `float16` (a Uint16Array of bits). Throws TypeError and RangeError.
- */
-export function formatNpy(array: { data: NpyData; dims: readonly number[]; type?: string }): Uint8Array {
-  const { data, dims } = array;
-  const type = array.type ?? typeOf(data);
-  const format = npyFormats.find((candidate) => candidate.type === type);
-  if (!format)
-    throw new TypeError(`Expected "type" to be a number type that .npy files have, not ${describe(type)}`);
-  if (!(data instanceof constructors[type as TypeName]))
-    throw new TypeError(
-      `Expected "data" of type ${type} to be a ${constructors[type as TypeName].name}, not ${describe(data)}`,
-    );
-  if (!Array.isArray(dims) || !dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) || dims.length > 64)
-    throw new RangeError(`Expected "dims" to be up to 64 whole numbers, not [${String(dims)}]`);
-  if (elementCount(dims) !== data.length)
-    throw new RangeError(
-      `Expected "data" to have ${elementCount(dims)} numbers for the dims [${dims.join(', ')}], not ${data.length}`,
-    );
-  const descr = `${format.bytes === 1 ? '|' : '<'}${format.descr}`;
-  const shape = dims.length === 1 ? `(${dims[0]},)` : `(${dims.join(', ')})`;
-  const dict = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${shape}, }`;
-  // The data begins at a multiple of 64 bytes, so that it can be mapped.
-  const offset = Math.ceil((10 + dict.length + 1) / 64) * 64;
-  const file = Buffer.alloc(offset + data.byteLength, ' ');
-  file.write('\x93NUMPY\x01\x00', 'latin1');
-  file.writeUInt16LE(offset - 10, 8);
-  file.write(dict, 10, 'latin1');
-  file[offset - 1] = 0x0a;
-  file.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), offset);
-  return new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
-}
-
-function typeOf(data: unknown): string {
-  const found = Object.entries(constructors).find(([, Elements]) => data instanceof Elements);
-  if (!found) throw new TypeError(`Expected "data" to be a typed array of numbers, not ${describe(data)}`);
-  return found[0];
 }

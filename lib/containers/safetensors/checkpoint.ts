@@ -5,7 +5,7 @@ import { describe } from '../../options/messages';
 import { plainPath } from '../../files/plain-path';
 import { Turns } from '../../yielding';
 import { SafetensorsFile } from './file';
-import type { TensorEntry } from './header';
+import type { TensorEntry } from '../tensor-file';
 import { indexName, readIndex, type ShardIndex, shardPath } from './index-file';
 
 /** A safetensors file, or a folder of them with an index, open for reading. */

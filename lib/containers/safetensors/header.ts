@@ -1,18 +1,9 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import { Turns } from '../../yielding';
+import type { TensorEntry } from '../tensor-file';
 import { byteLengthOf, elementsOf, isKnown } from './dtypes';
 import { HeaderError, HeaderScanner } from './header-scanner';
-
-/** A tensor as the header has it. */
-export interface TensorEntry {
-  dtype: string;
-  shape: readonly number[];
-  /** Bytes. */
-  byteLength: number;
-  /** Of its first byte, in the file. */
-  position: number;
-}
 
 export interface Header {
   /** By name, in the order of their bytes. */

@@ -1,26 +1,8 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import { Pieces } from '../../files/pieces';
-import { alignmentOf, byteLengthOf } from './dtypes';
-import { maxHeaderBytes, prefixBytes, type TensorEntry } from './header';
-
-/** A tensor to write. */
-export interface TensorSpec {
-  name: string;
-  dtype: string;
-  shape: readonly number[];
-  /** Needed only where the dtype does not tell it. */
-  byteLength?: number;
-}
-
-/** Where everything of a file will lie: known before any of its data. */
-export interface Layout {
-  /** The header with its length. */
-  head: Uint8Array;
-  tensors: Map<string, TensorEntry>;
-  /** Bytes of the whole file. */
-  size: number;
-}
+import { alignmentOf } from './dtypes';
+import { maxHeaderBytes, prefixBytes } from './header';
 
 /** Data begins at a multiple of this, so that it can be used where it lies. */
 const alignment = 8;
@@ -103,34 +85,6 @@ export class LayoutMaker {
   get size(): number {
     return this.bytes.reduce((sum, bytes) => sum + bytes, 0);
   }
-}
-
-/**
- * The layout of some tensors, of which all names and places are kept. Throws a RangeError for two of one name, ERR_VERTEXQ_FORMAT where it
- * cannot be written.
- */
-export function layoutOf(
-  specs: readonly TensorSpec[],
-  metadata: ReadonlyMap<string, string> = new Map(),
-): Layout {
-  const maker = new LayoutMaker();
-  const lengths = specs.map(({ dtype, shape, byteLength = byteLengthOf(dtype, shape) }) => byteLength);
-  for (const [i, { name, dtype, shape }] of specs.entries()) maker.count(name, dtype, shape, lengths[i]);
-  const placed = new Map<string, TensorEntry>();
-  for (const [i, { name, dtype, shape }] of specs.entries()) {
-    if (name === '__metadata__' || placed.has(name)) throw nameTwice(name);
-    const byteLength = lengths[i]!;
-    placed.set(name, {
-      dtype,
-      shape,
-      byteLength,
-      position: maker.place(name, kindOf(dtype, shape), byteLength),
-    });
-  }
-  const head = Buffer.concat(maker.head(metadata));
-  for (const tensor of placed.values()) tensor.position += head.length;
-  const inOrder = [...placed].sort(([, a], [, b]) => rankOf(a.dtype) - rankOf(b.dtype));
-  return { head, tensors: new Map(inOrder), size: head.length + maker.size };
 }
 
 export const nameTwice = (name: string) =>

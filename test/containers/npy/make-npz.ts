@@ -1,5 +1,6 @@
 import { zipSync } from 'fflate';
-import { formatNpy, type NpyData } from '../../../lib/containers/npy/npy';
+import type { NpyData } from '../../../lib/containers/npy/npy';
+import { formatNpy } from './format-npy';
 
 /** A `.npz` file of `arrays` by name, deflated unless `compress` is false. Throws TypeError and RangeError. */
 export function formatNpz(

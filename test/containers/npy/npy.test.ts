@@ -4,7 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { VertexqError } from '../../../lib/errors';
-import { formatNpy, parseNpy, readNpy, type NpyData } from '../../../lib/containers/npy/npy';
+import { parseNpy, readNpy, type NpyData } from '../../../lib/containers/npy/npy';
+import { formatNpy } from './format-npy';
 import { temporaryFile, temporaryFolder } from '../../files/temporary-folder';
 
 /** A `.npy` file with any header. */
@@ -292,22 +293,4 @@ test('a FIFO and a device are no files', async (t) => {
       instanceOf: VertexqError,
       message: `${path} is not a regular file`,
     });
-});
-
-test('formatNpy refuses what is no tensor', (t) => {
-  const data = Float32Array.of(1, 2);
-  t.throws(() => formatNpy({ data, dims: [3] }), {
-    instanceOf: RangeError,
-    message: /to have 3 numbers .* not 2/,
-  });
-  t.throws(() => formatNpy({ data, dims: [-2, -1] }), { instanceOf: RangeError });
-  t.throws(() => formatNpy({ data, dims: [2], type: 'int32' }), {
-    instanceOf: TypeError,
-    message: /Int32Array/,
-  });
-  t.throws(() => formatNpy({ data, dims: [2], type: 'string' }), { instanceOf: TypeError });
-  t.throws(() => formatNpy({ data: [1, 2] as never, dims: [2] }), {
-    instanceOf: TypeError,
-    message: /an array/,
-  });
 });

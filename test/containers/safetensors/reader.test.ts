@@ -92,7 +92,7 @@ test('names', async (t) => {
     t.deepEqual([...file.tensors.keys()], names);
     for (const [i, name] of names.entries()) t.deepEqual([...(await file.read(name))], [i]);
     await t.throwsAsync(file.read('toString'), {
-      code: 'ERR_VERTEXQ_SAFETENSORS',
+      code: 'ERR_VERTEXQ_FILE',
       message: /no tensor "toString"/,
     });
   });

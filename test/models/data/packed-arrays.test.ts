@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32, deflateRawSync } from 'node:zlib';
-import { formatNpy } from '../../../lib/containers/npy/npy';
+import { formatNpy } from '../../containers/npy/format-npy';
 import { prepareCalibration, type ModelInput } from '../../../lib/models/calibration';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { buildZip, type ZipPart } from '../../containers/npy/zip-builder';

@@ -3,8 +3,7 @@ import fc from 'fast-check';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SafetensorsFile } from '../../../lib/containers/safetensors/file';
-import type { TensorSpec } from '../../../lib/containers/safetensors/layout';
-import { writeSafetensors } from '../../../lib/containers/safetensors/writer';
+import { type TensorSpec, writeSafetensors } from './write';
 import { temporaryFolder } from '../../files/temporary-folder';
 
 const sizes = { F64: 8, I64: 8, F32: 4, BF16: 2, F16: 2, U8: 1, BOOL: 1, F4: 0.5 } as const;
