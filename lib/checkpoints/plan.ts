@@ -4,7 +4,7 @@ import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { isFloat } from '../containers/safetensors/dtypes';
 import type { SafetensorsFile } from '../containers/safetensors/file';
 import type { TensorFile } from '../containers/tensor-file';
-import { kindOf, LayoutMaker, nameTwice } from '../containers/safetensors/layout';
+import { kindOf, FileLayout, nameTwice } from '../containers/safetensors/layout';
 import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
 import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
@@ -160,7 +160,7 @@ async function shardPlan(
   metadata: ReadonlyMap<string, string>,
   turns: Turns,
 ): Promise<ShardPlan> {
-  const maker = new LayoutMaker();
+  const maker = new FileLayout();
   for (const [tensor, { dtype, shape, byteLength }] of source.tensors) {
     if (turns.due) await turns.next();
     const weight = weights.get(tensor);

@@ -5,7 +5,7 @@ import { checkLayer, snapshot } from '../fit/layer-input';
 import { settingsOf } from '../fit/quantize-layer';
 import { quantizeWeights } from '../fit/quantize-weights';
 import type { LayerInput } from '../types';
-import { jobOptions, planRuns } from './compare-options';
+import { jobOptions, chooseRuns } from './compare-options';
 import { meanErrors } from './run-errors';
 import type { ComparedRun, CompareOptions, Comparison } from './types';
 
@@ -15,24 +15,24 @@ export async function compareLayer(layer: LayerInput, given: CompareOptions): Pr
   const options = { ...given };
   checkLayer(layer);
   const corrects = hasTarget(layer);
-  const plans = planRuns(options, 'layer', corrects).map((plan) => ({
-    ...plan,
-    settings: settingsOf(layer, plan.options),
-    dataKind: calibrationKind(plan.method, corrects),
+  const choices = chooseRuns(options, 'layer', corrects).map((choice) => ({
+    ...choice,
+    settings: settingsOf(layer, choice.options),
+    dataKind: calibrationKind(choice.method, corrects),
   }));
   options.signal?.throwIfAborted();
   // All kinds begin to read at once: the caller may change his arrays later.
   const input = snapshot(layer);
-  const kinds = [...new Set(plans.map(({ dataKind }) => dataKind))];
+  const kinds = [...new Set(choices.map(({ dataKind }) => dataKind))];
   const read = await Promise.all(kinds.map((kind) => layerCalibration(input, kind, options)));
   const dataOf = new Map(kinds.map((kind, i) => [kind, read[i]!]));
 
   const runs: ComparedRun[] = [];
-  for (const [i, { method, bits, settings, dataKind }] of plans.entries()) {
+  for (const [i, { method, bits, settings, dataKind }] of choices.entries()) {
     const { report } = await quantizeWeights(
       { name: 'layer', kind: 'Linear', ...input, ...dataOf.get(dataKind)! },
       settings,
-      jobOptions(options, plans, i),
+      jobOptions(options, choices, i),
     );
     const { seconds, bytes } = report;
     const layers = [report];
@@ -41,8 +41,8 @@ export async function compareLayer(layer: LayerInput, given: CompareOptions): Pr
   const [first] = read as [(typeof read)[number]];
   return {
     input: 'layer',
-    methods: [...new Set(plans.map(({ method }) => method))],
-    bits: [...new Set(plans.map(({ bits }) => bits))],
+    methods: [...new Set(choices.map(({ method }) => method))],
+    bits: [...new Set(choices.map(({ bits }) => bits))],
     samples: { calibration: first.calibration?.samples ?? 0, holdout: first.holdout?.samples ?? 0 },
     runs,
     score: null,

@@ -5,7 +5,7 @@ import { Network, runBoth } from '../evaluate/network';
 import { OutputErrorSum } from '../evaluate/output-error';
 import { type OutputAxis, outputAxis } from '../evaluate/output-axis';
 import { scoreOf } from '../evaluate/score';
-import type { PreparedCalibration } from '../models/calibration';
+import type { CalibrationSet } from '../models/calibration-set';
 import { checkModelOptions, checkPath, type ModelSettings } from '../models/model-options';
 import { prepareData, selectLayers } from '../models/model-steps';
 import { type OpenModel, openModel } from '../models/open-model';
@@ -16,11 +16,11 @@ import { addModelPaths } from '../models/run-files';
 import { Workspace } from '../models/workspace';
 import { RunFiles } from '../runs/run-files';
 import type { JobOptions } from '../types';
-import { jobOptions, planRuns, type RunPlan } from './compare-options';
+import { jobOptions, chooseRuns, type RunChoice } from './compare-options';
 import { meanErrors } from './run-errors';
 import type { ComparedRun, CompareOptions, Comparison, ModelOutputs } from './types';
 
-interface ModelPlan extends RunPlan {
+interface ModelRun extends RunChoice {
   settings: ModelSettings;
 }
 
@@ -33,27 +33,27 @@ export async function compareModel(
   const started = performance.now();
   const options = { ...given };
   checkPath('input', input);
-  const plans = planRuns(options, 'model', false).map((plan): ModelPlan => {
+  const choices = chooseRuns(options, 'model', false).map((choice): ModelRun => {
     if (options.calibration === undefined)
       throw new RangeError('Comparing methods on a model needs the option "calibration": data to run it on');
-    return { ...plan, settings: checkModelOptions(plan.options) };
+    return { ...choice, settings: checkModelOptions(choice.options) };
   });
   options.signal?.throwIfAborted();
-  const opened = await openModel(input, plans[0]!.settings.encoding);
+  const opened = await openModel(input, choices[0]!.settings.encoding);
   await addModelPaths(files, input, null, options);
   for (const path of opened.dataFiles) files.reads("input's data", path);
   await files.check();
-  const { skipped } = await selectLayers(opened, plans[0]!.settings);
+  const { skipped } = await selectLayers(opened, choices[0]!.settings);
   const data = await prepareData(opened.graph, options);
   const evaluation = await Evaluation.of(opened, data, options);
   try {
     const runs: ComparedRun[] = [];
-    for (const [i, plan] of plans.entries())
-      runs.push(await runOf(input, plan, data, evaluation, jobOptions(options, plans, i)));
+    for (const [i, choice] of choices.entries())
+      runs.push(await runOf(input, choice, data, evaluation, jobOptions(options, choices, i)));
     return {
       input,
-      methods: [...new Set(plans.map(({ method }) => method))],
-      bits: [...new Set(plans.map(({ bits }) => bits))],
+      methods: [...new Set(choices.map(({ method }) => method))],
+      bits: [...new Set(choices.map(({ bits }) => bits))],
       samples: { calibration: data.samples.fit, holdout: data.samples.holdout },
       runs,
       score: evaluation.floatScore,
@@ -70,8 +70,8 @@ export async function compareModel(
 /** Quantizes the model and compares what it gives with what it gave before. */
 async function runOf(
   input: string,
-  { method, bits, settings, options }: ModelPlan,
-  data: PreparedCalibration,
+  { method, bits, settings, options }: ModelRun,
+  data: CalibrationSet,
   evaluation: Evaluation,
   job: JobOptions,
 ): Promise<ComparedRun> {
@@ -106,13 +106,13 @@ class Evaluation {
     private readonly float: Network | null,
     private readonly outputs: string[],
     private readonly axes: ReadonlyMap<string, OutputAxis>,
-    private readonly data: PreparedCalibration,
+    private readonly data: CalibrationSet,
     private readonly options: CompareOptions,
   ) {}
 
   static async of(
     { file, graph }: OpenModel,
-    data: PreparedCalibration,
+    data: CalibrationSet,
     options: CompareOptions,
   ): Promise<Evaluation> {
     const described = graph.proto.output.map(describeValue).filter(({ type }) => type !== 'unknown');

@@ -5,14 +5,14 @@ import type { JobOptions, Method } from '../types';
 import type { CompareOptions } from './types';
 
 /** One method at one width, and all options of that run but what follows it. */
-export interface RunPlan {
+export interface RunChoice {
   method: Method;
   bits: number;
   options: Omit<ModelOptions, keyof JobOptions>;
 }
 
 /** Checks what to compare. What each run's options mean is for the run to check. */
-export function planRuns(options: CompareOptions, what: 'layer' | 'model', corrects: boolean): RunPlan[] {
+export function chooseRuns(options: CompareOptions, what: 'layer' | 'model', corrects: boolean): RunChoice[] {
   checkOptions(what === 'layer' ? 'compareLayer' : 'compareModel', options);
   const {
     methods = methodsThat(({ compared, correctsErrors }) => compared && (correctsErrors || !corrects)),
@@ -29,8 +29,8 @@ export function planRuns(options: CompareOptions, what: 'layer' | 'model', corre
 }
 
 /** The shared options that a method takes. */
-function optionsFor(options: CompareOptions, method: Method, bits: number): RunPlan['options'] {
-  const own: RunPlan['options'] = { ...sharedBy(options), method, bits };
+function optionsFor(options: CompareOptions, method: Method, bits: number): RunChoice['options'] {
+  const own: RunChoice['options'] = { ...sharedBy(options), method, bits };
   for (const name of methodOptionNames) if (!takes(method, name)) delete own[name];
   // Both are what these methods would refuse; the others need them.
   const { scales, correctsErrors } = traitsOf(method);
@@ -52,12 +52,12 @@ function sharedBy({
 }
 
 /** How a run is called in progress. */
-export function nameOf({ method, bits }: RunPlan): string {
+export function nameOf({ method, bits }: RunChoice): string {
   return `${method}, ${bits} ${bits === 1 ? 'bit' : 'bits'}`;
 }
 
 /** The options of a run that its jobs need; its progress says which run it is. */
-export function jobOptions(options: JobOptions, plans: readonly RunPlan[], runIndex: number): JobOptions {
+export function jobOptions(options: JobOptions, choices: readonly RunChoice[], runIndex: number): JobOptions {
   const { threads, signal, onProgress } = options;
   return {
     ...(threads === undefined ? {} : { threads }),
@@ -66,7 +66,7 @@ export function jobOptions(options: JobOptions, plans: readonly RunPlan[], runIn
       ? {}
       : {
           onProgress: (progress) =>
-            onProgress({ ...progress, run: nameOf(plans[runIndex]!), runIndex, runCount: plans.length }),
+            onProgress({ ...progress, run: nameOf(choices[runIndex]!), runIndex, runCount: choices.length }),
         }),
   };
 }

@@ -1,6 +1,6 @@
 import { environment } from '../environment';
 import { VertexqError } from '../errors';
-import { type PreparedSamples, prepareSamples, dataOptionsOf } from '../models/calibration';
+import { type PreparedSamples, prepareSamples, dataOptionsOf } from '../models/calibration-set';
 import { runtimeVersion } from '../models/runtime';
 import type { DescribedValue } from '../models/onnx/value-info';
 import { describe } from '../options/messages';

@@ -5,7 +5,7 @@ import { kernels } from '../environment';
 import { timeOf } from '../files/output-file';
 import type { Manifest } from '../runs/work-folder';
 import { version } from '../version';
-import type { PreparedCalibration } from './calibration';
+import type { CalibrationSet } from './calibration-set';
 import type { OpenModel } from './open-model';
 import { runtimeVersion } from './runtime';
 import type { Feeds, ModelOptions } from './types';
@@ -19,7 +19,7 @@ const withoutEffect = [
 /** What the bytes of the output depend on. */
 export async function manifestOf(
   { file, dataFiles }: OpenModel,
-  data: PreparedCalibration | null,
+  data: CalibrationSet | null,
   options: ModelOptions,
 ): Promise<Manifest> {
   const input: Record<string, unknown> = {};

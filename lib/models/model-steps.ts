@@ -4,7 +4,7 @@ import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
 import type { LayerReport, SkippedWeight } from '../types';
 import { version } from '../version';
-import { dataOptionsOf, type PreparedCalibration, prepareCalibration } from './calibration';
+import { dataOptionsOf, type CalibrationSet, prepareCalibrationSet } from './calibration-set';
 import { chooseLayers } from './layers/choose-layers';
 import { findLayers } from './layers/find-layers';
 import type { Layer, SkippedLayer } from './layers/layer';
@@ -100,9 +100,9 @@ export async function prepareData(
     signal,
     ...options
   }: Pick<ModelOptions, 'calibration' | 'holdout' | 'signal' | keyof DataOptions>,
-): Promise<PreparedCalibration> {
+): Promise<CalibrationSet> {
   const inputs = graph.inputs.map(describeValue);
-  return prepareCalibration(calibration!, { ...dataOptionsOf(options), holdout, signal, inputs });
+  return prepareCalibrationSet(calibration!, { ...dataOptionsOf(options), holdout, signal, inputs });
 }
 
 /** A quantized network, in files of the workspace. */

@@ -1,5 +1,5 @@
 import { Traversal } from '../traversal/traversal';
-import type { PreparedCalibration } from './calibration';
+import type { CalibrationSet } from './calibration-set';
 import { ModelForward } from './forward/model-forward';
 import type { LayerJournal } from './layer-journal';
 import type { Layer } from './layers/layer';
@@ -17,7 +17,7 @@ export async function quantizeInto(
   name: string,
   opened: OpenModel,
   chosen: readonly Layer[],
-  data: PreparedCalibration | null,
+  data: CalibrationSet | null,
   settings: ModelSettings,
   options: ModelOptions,
   journal: LayerJournal | null = null,

@@ -1,6 +1,6 @@
 import type { ExecutionContext } from 'ava';
 import { VertexqError } from '../../lib/errors';
-import { type ModelInput, prepareCalibration } from '../../lib/models/calibration';
+import { type ModelInput, prepareCalibrationSet } from '../../lib/models/calibration-set';
 import type { CalibrationData } from '../../lib/models/types';
 
 export const single: ModelInput[] = [{ name: 'x', type: 'float32', dims: ['batch', 3] }];
@@ -25,7 +25,7 @@ export async function refuses(
   message: RegExp,
   options: object = {},
 ): Promise<void> {
-  const error = await t.throwsAsync(prepareCalibration(data as CalibrationData, { inputs, ...options }), {
+  const error = await t.throwsAsync(prepareCalibrationSet(data as CalibrationData, { inputs, ...options }), {
     message,
   });
   t.true(

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { ModelInput } from '../../lib/models/calibration';
+import type { ModelInput } from '../../lib/models/calibration-set';
 import { refuses, rows, single, two } from './calibration-data';
 
 test('inputs that are missing, unknown, or of another shape', async (t) => {

@@ -31,7 +31,7 @@ export function kindOf(dtype: string, shape: readonly number[]): TensorKind {
  * Lays out a file's tensors, those with the widest elements first, so that all are aligned; else in the order given. They are given twice
  * in the same order: `count` of each, then `place`. Nothing is kept of one but its bytes in the header.
  */
-export class LayoutMaker {
+export class FileLayout {
   private readonly bytes = ranks.map(() => 0);
   private next: number[] | undefined;
   private readonly headers = ranks.map(() => new Pieces());

@@ -6,7 +6,7 @@ import type { DataSource } from './source';
 // Which samples are run together, and which are held out.
 
 /** How samples become batches. */
-export interface Plan {
+export interface Batching {
   /** The network's inputs with their batch axes. */
   inputs: readonly ModelInput[];
   /** Samples of a run, where the network fixes them. */
@@ -29,12 +29,14 @@ export function total(batches: readonly { samples: number }[]): number {
 }
 
 /** All of the data. */
-export function whole({ pieces, asGiven, padding }: DataSource, plan: Plan, what: string): Batch[] {
-  return asGiven ? given(pieces, plan, what) : full(cut(pieces, plan.size, { padding }), plan, what);
+export function whole({ pieces, asGiven, padding }: DataSource, batching: Batching, what: string): Batch[] {
+  return asGiven
+    ? given(pieces, batching, what)
+    : full(cut(pieces, batching.size, { padding }), batching, what);
 }
 
 /** Feeds as they were given. */
-function given(pieces: readonly Piece[], { fixed }: Plan, what: string): Batch[] {
+function given(pieces: readonly Piece[], { fixed }: Batching, what: string): Batch[] {
   for (const [i, { samples }] of pieces.entries())
     if (fixed !== null && samples !== fixed)
       throw calibrationError(
@@ -45,7 +47,7 @@ function given(pieces: readonly Piece[], { fixed }: Plan, what: string): Batch[]
 }
 
 /** Batches without those that a network of a fixed batch cannot take. */
-function full(batches: Batch[], { fixed, warnings }: Plan, what: string): Batch[] {
+function full(batches: Batch[], { fixed, warnings }: Batching, what: string): Batch[] {
   if (fixed === null) return batches;
   const kept = batches.filter(({ samples }) => samples === fixed);
   const dropped = total(batches) - total(kept);
@@ -59,17 +61,17 @@ function full(batches: Batch[], { fixed, warnings }: Plan, what: string): Batch[
 }
 
 /** Holds out a share of the data. */
-export function divide(source: DataSource, share: number, plan: Plan, what: string): Division {
-  if (share === 0) return { fit: whole(source, plan, what), holdout: [] };
+export function divide(source: DataSource, share: number, batching: Batching, what: string): Division {
+  if (share === 0) return { fit: whole(source, batching, what), holdout: [] };
   // A batch of a fixed size cannot be taken apart, and one of many given feeds need not be.
-  return plan.fixed !== null || (source.asGiven && source.pieces.length >= manyFeeds)
-    ? divideBatches(source, share, plan, what)
-    : divideSamples(source, share, plan, what);
+  return batching.fixed !== null || (source.asGiven && source.pieces.length >= manyFeeds)
+    ? divideBatches(source, share, batching, what)
+    : divideSamples(source, share, batching, what);
 }
 
-function divideBatches(source: DataSource, share: number, plan: Plan, what: string): Division {
-  const { fixed, warnings } = plan;
-  const batches = whole(source, plan, what);
+function divideBatches(source: DataSource, share: number, batching: Batching, what: string): Division {
+  const { fixed, warnings } = batching;
+  const batches = whole(source, batching, what);
   const samples = total(batches);
   const held = source.asGiven && batches.length < manyFeeds ? 0 : heldOutCount(batches.length, share);
   const because = `because the network takes ${fixed} at once`;
@@ -86,12 +88,12 @@ function divideBatches(source: DataSource, share: number, plan: Plan, what: stri
   return division;
 }
 
-function divideSamples(source: DataSource, share: number, plan: Plan, what: string): Division {
+function divideSamples(source: DataSource, share: number, batching: Batching, what: string): Division {
   const { pieces, asGiven, padding } = source;
   const samples = total(pieces);
   const held = heldOutCount(samples, share);
-  if (held === 0) plan.warnings.push(`${what}: nothing is held out, because there is only 1 sample`);
-  const size = asGiven ? Infinity : plan.size;
+  if (held === 0) batching.warnings.push(`${what}: nothing is held out, because there is only 1 sample`);
+  const size = asGiven ? Infinity : batching.size;
   const [isHeld, isHeldAgain] = [spread(held, samples), spread(held, samples)];
   return {
     fit: cut(pieces, size, { keep: () => !isHeld(), separate: asGiven, padding }),

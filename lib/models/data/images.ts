@@ -41,7 +41,7 @@ export async function imagesIn(path: string): Promise<string[]> {
 }
 
 /** What the network wants of an image. */
-interface Plan {
+interface ImageInput {
   input: ModelInput;
   channels: 1 | 3;
   channelsLast: boolean;
@@ -65,23 +65,28 @@ export async function readImages(
   options: ImageOptions,
   signal?: AbortSignal,
 ): Promise<Piece[]> {
-  const plan = planFor(inputs, options);
+  const wanted = wantedOf(inputs, options);
   const sharp = optionalPackage('sharp', 'ERR_VERTEXQ_IMAGE', 'Calibration data of images') as typeof Sharp;
   const pieces: Piece[] = [];
   let bytes = 0;
   for (const path of paths) {
     signal?.throwIfAborted();
-    const tensor = await checkTensor(await readImage(sharp, path, plan, signal), plan.input, path, signal);
+    const tensor = await checkTensor(
+      await readImage(sharp, path, wanted, signal),
+      wanted.input,
+      path,
+      signal,
+    );
     bytes += (tensor.data as Float32Array).byteLength;
     requireMemory(bytes, 'the images');
-    pieces.push({ tensors: new Map([[plan.input.name, tensor]]), samples: 1 });
+    pieces.push({ tensors: new Map([[wanted.input.name, tensor]]), samples: 1 });
   }
   return pieces;
 }
 
 type Size3 = [number | null, number | null, number | null];
 
-function planFor(inputs: readonly ModelInput[], options: ImageOptions): Plan {
+function wantedOf(inputs: readonly ModelInput[], options: ImageOptions): ImageInput {
   const made = new Set(madeInputs(inputs, new Set()));
   const [input, ...others] = inputs.filter((one) => !made.has(one));
   const unsupported = (message: string) =>
@@ -136,8 +141,13 @@ function planFor(inputs: readonly ModelInput[], options: ImageOptions): Plan {
   };
 }
 
-async function readImage(sharp: typeof Sharp, path: string, plan: Plan, signal: AbortSignal | undefined) {
-  const { height, width, channels, fit } = plan;
+async function readImage(
+  sharp: typeof Sharp,
+  path: string,
+  wanted: ImageInput,
+  signal: AbortSignal | undefined,
+) {
+  const { height, width, channels, fit } = wanted;
   const bytes = await InputFile.with(path, (file) => file.read(0, file.size));
   let pixels: { data: Buffer; info: Sharp.OutputInfo };
   try {
@@ -163,17 +173,17 @@ async function readImage(sharp: typeof Sharp, path: string, plan: Plan, signal: 
       },
     );
   }
-  return tensorOf(pixels.data, pixels.info, plan, new Turns(signal));
+  return tensorOf(pixels.data, pixels.info, wanted, new Turns(signal));
 }
 
 /** The pixels, row by row with their channels side by side, as the network takes them. */
 async function tensorOf(
   pixels: Uint8Array,
   found: { height: number; width: number; channels: number },
-  plan: Plan,
+  wanted: ImageInput,
   turns: Turns,
 ) {
-  const { channels, channelsLast, scale, mean, std, reversed, input } = plan;
+  const { channels, channelsLast, scale, mean, std, reversed, input } = wanted;
   const { height, width } = found;
   const count = height * width;
   const raw = input.type === 'uint8';

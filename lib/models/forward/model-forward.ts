@@ -3,7 +3,7 @@ import { VertexqError } from '../../errors';
 import { valuesOf } from '../../native/tensors';
 import type { Batch, Forward, Seen } from '../../traversal/forward';
 import type { QuantizedLayer, TensorLike } from '../../types';
-import type { PreparedCalibration } from '../calibration';
+import type { CalibrationSet } from '../calibration-set';
 import { isSeen, outerNode } from '../layers/layer';
 import type { ModelLayer } from '../layers/model-layers';
 import { asNodeSees } from '../layers/weight-values';
@@ -41,7 +41,7 @@ function sharesOf(feeds: readonly Feeds[]): number[] {
 /** An ONNX network, which onnxruntime runs stage by stage. It is only read. */
 export class ModelForward implements Forward<ModelLayer> {
   readonly batches: readonly Batch[];
-  readonly samples: PreparedCalibration['samples'];
+  readonly samples: CalibrationSet['samples'];
   readonly first: readonly ModelLayer[];
   readonly stages: readonly ModelStage[];
   /** The last stage that runs a node. */
@@ -65,7 +65,7 @@ export class ModelForward implements Forward<ModelLayer> {
   constructor(
     private readonly opened: OpenModel,
     layers: readonly ModelLayer[],
-    data: PreparedCalibration,
+    data: CalibrationSet,
     workspace: Workspace,
     memory: number,
   ) {

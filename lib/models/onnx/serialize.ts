@@ -62,7 +62,7 @@ export async function serializeModel(
   name: string,
   options: SerializeOptions,
 ): Promise<Serialized> {
-  const plan = options.externalData ? null : await planInOne(model, weights);
+  const plan = options.externalData ? null : await partsInOne(model, weights);
   if (plan && plan.length <= maxMessageBytes) {
     const file = await options.create(name);
     await writeInOne(plan, file, weights, options.signal);
@@ -84,7 +84,7 @@ function withoutInitializers(model: ModelProto): ModelProto {
 }
 
 /** A model in one file: what comes before its initializers, and these. */
-interface PlanInOne {
+interface PartsInOne {
   head: Uint8Array[];
   tensors: Framed[];
   /** Of the file. */
@@ -92,7 +92,7 @@ interface PlanInOne {
 }
 
 /** null where it is clear, without much memory, that one file cannot hold it. */
-async function planInOne(model: ModelProto, weights: Weights): Promise<PlanInOne | null> {
+async function partsInOne(model: ModelProto, weights: Weights): Promise<PartsInOne | null> {
   let data = 0;
   for (const tensor of tensorsOf(model.graph!)) data += (await weights.placeOf(tensor))?.length ?? 0;
   if (data > maxMessageBytes) return null;
@@ -110,7 +110,7 @@ async function planInOne(model: ModelProto, weights: Weights): Promise<PlanInOne
 }
 
 async function writeInOne(
-  { head, tensors }: PlanInOne,
+  { head, tensors }: PartsInOne,
   file: SpoolFile,
   weights: Weights,
   signal: AbortSignal | undefined,

@@ -1,6 +1,6 @@
 import { byteLengthOf } from '../../../lib/containers/safetensors/dtypes';
 import type { TensorEntry } from '../../../lib/containers/tensor-file';
-import { kindOf, LayoutMaker, nameTwice, rankOf } from '../../../lib/containers/safetensors/layout';
+import { kindOf, FileLayout, nameTwice, rankOf } from '../../../lib/containers/safetensors/layout';
 import { OutputFile } from '../../../lib/files/output-file';
 import { describe } from '../../../lib/options/messages';
 
@@ -30,7 +30,7 @@ export function layoutOf(
   specs: readonly TensorSpec[],
   metadata: ReadonlyMap<string, string> = new Map(),
 ): Layout {
-  const maker = new LayoutMaker();
+  const maker = new FileLayout();
   const lengths = specs.map(({ dtype, shape, byteLength = byteLengthOf(dtype, shape) }) => byteLength);
   for (const [i, { name, dtype, shape }] of specs.entries()) maker.count(name, dtype, shape, lengths[i]);
   const placed = new Map<string, TensorEntry>();

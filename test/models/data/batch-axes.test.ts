@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { formatNpy } from '../../containers/npy/format-npy';
 import { formatNpz } from '../../containers/npy/make-npz';
 import { compareMethods, evaluateModel, quantizeModel } from '../../../lib/index';
-import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
+import { type ModelInput, prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import { withBatchAxes } from '../../../lib/models/data/batch-axes';
 import { node, tensor } from '../../../lib/models/onnx/make';
 import type { CalibrationData, DataOptions, Feeds } from '../../../lib/models/types';
@@ -111,7 +111,7 @@ test('case bilstm: options that contradict the network or themselves', async (t)
   const x = { data: new Float32Array(12), dims: [3, 2, 2] };
   const m = { data: new Float32Array(3), dims: [3] };
   const rejected = (data: CalibrationData, options: object, expected: object) =>
-    t.throwsAsync(prepareCalibration(data, { inputs, ...options }), expected);
+    t.throwsAsync(prepareCalibrationSet(data, { inputs, ...options }), expected);
   await rejected({ x, m }, {}, { code: 'ERR_VERTEXQ_CALIBRATION', message: /batch axis.*"x" has 2, "m" 3 \(dimension 1 and first dimension\).*--batch-axis/ }); // prettier-ignore
   await rejected({ x: { data: new Float32Array(0), dims: [3, 0, 2] }, m: { data: new Float32Array(0), dims: [0] } }, {}, { message: /has no samples: the dimension 1 of "x" is 0/ }); // prettier-ignore
   await rejected(
@@ -124,7 +124,7 @@ test('case bilstm: options that contradict the network or themselves', async (t)
   await rejected({ x, m }, { batchAxis: { x: -1 } }, { instanceOf: RangeError, message: /batchAxis\.x/ });
   await rejected({ x, m }, { batchAxis: { x: 1.5 } }, { message: /batchAxis\.x/ });
   const fixed = [input('y', [2]), input('z', [5])];
-  await t.throwsAsync(prepareCalibration({ y: { data: new Float32Array(20), dims: [20] }, z: { data: new Float32Array(5), dims: [5] } }, { inputs: fixed }), { message: /"y" should have the dims \[2\], not \[20\].*all share this input.*--batch-axis/ }); // prettier-ignore
+  await t.throwsAsync(prepareCalibrationSet({ y: { data: new Float32Array(20), dims: [20] }, z: { data: new Float32Array(5), dims: [5] } }, { inputs: fixed }), { message: /"y" should have the dims \[2\], not \[20\].*all share this input.*--batch-axis/ }); // prettier-ignore
 });
 
 /** Samples of one feed apart, each as it would be fed alone. */
@@ -231,7 +231,7 @@ test('case time_major: a sample stays a sample, whatever its length', async (t) 
   const feed = recurrent.sequences(7, 40, 9);
   for (const [kind, data] of kinds(t, feed, { x: 1 })) {
     if (kind === 'feeds') continue;
-    const { fit, samples } = await prepareCalibration(data, { inputs, holdout: 0, batchSize: 16 });
+    const { fit, samples } = await prepareCalibrationSet(data, { inputs, holdout: 0, batchSize: 16 });
     t.deepEqual(fit.map(({ x }) => x!.dims), [[7, 16, features], [7, 16, features], [7, 8, features]], kind); // prettier-ignore
     t.is(samples.fit, 40, kind);
     const first = (fit[1]!['x']!.data as Float32Array).subarray(0, features);
@@ -242,14 +242,14 @@ test('case time_major: a sample stays a sample, whatever its length', async (t) 
   const line = (steps: number) =>
     JSON.stringify({ x: { dims: [steps, 1, features], data: Array.from(random(steps * features, steps)) } });
   writeFileSync(path, [7, 3, 7, 3, 7].map(line).join('\n'));
-  const { fit } = await prepareCalibration(path, { inputs, holdout: 0 });
+  const { fit } = await prepareCalibrationSet(path, { inputs, holdout: 0 });
   t.deepEqual(fit.map(({ x }) => x!.dims), [[7, 3, features], [3, 2, features]]); // prettier-ignore
   // A line without the axis of the samples is one of them.
   writeFileSync(
     path,
     JSON.stringify({ x: [random(features, 1), random(features, 2)].map((row) => Array.from(row)) }),
   );
-  const bare = await prepareCalibration(path, { inputs });
+  const bare = await prepareCalibrationSet(path, { inputs });
   t.deepEqual(bare.fit[0]!['x']!.dims, [2, 1, features]);
 });
 
@@ -263,20 +263,20 @@ test('case bilstm: inputs without a batch axis that differ are not fed together'
   const path = join(folder, 'a.jsonl');
   const text = [1, 2, 1, 2].map((v) => JSON.stringify({ x: [v, v], v: [0, 0, v] }));
   writeFileSync(path, text.join('\n'));
-  const { fit } = await prepareCalibration(path, { inputs, holdout: 0 });
+  const { fit } = await prepareCalibrationSet(path, { inputs, holdout: 0 });
   t.deepEqual(
     fit.map(({ x, v }) => [x!.dims[0], (v!.data as Float32Array)[2]]),
     [[2, 1], [2, 2]], // prettier-ignore
   );
-  const feeds = await prepareCalibration([line(1), line(2)], { inputs, holdout: 0 });
+  const feeds = await prepareCalibrationSet([line(1), line(2)], { inputs, holdout: 0 });
   t.is(feeds.fit.length, 2);
   // Nothing is a sample's own: each feed is one.
   const fixed = [input('y', [2]), input('z', [3])];
   const make = (v: number) => ({ y: { data: Float32Array.of(v, v), dims: [2] }, z: line(v).v });
-  const whole = await prepareCalibration([1, 2, 3].map(make), { inputs: fixed, holdout: 0 });
+  const whole = await prepareCalibrationSet([1, 2, 3].map(make), { inputs: fixed, holdout: 0 });
   t.deepEqual(whole.samples, { fit: 3, holdout: 0 });
   const stack = { y: { data: random(20, 1), dims: [10, 2] }, z: { data: random(30, 2), dims: [10, 3] } };
-  const stacked = await prepareCalibration(stack, { inputs: fixed });
+  const stacked = await prepareCalibrationSet(stack, { inputs: fixed });
   t.deepEqual(stacked.samples, { fit: 9, holdout: 1 });
   t.deepEqual(stacked.fit[1]!['z'], { data: stack.z.data.subarray(3, 6), dims: [3], type: 'float32' });
 });

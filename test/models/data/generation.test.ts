@@ -2,7 +2,7 @@ import test from 'ava';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { evaluateModel, quantizeModel, VertexqError } from '../../../lib/index';
-import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
+import { type ModelInput, prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import { node, tensor, valueInfo } from '../../../lib/models/onnx/make';
 import { TensorProto_DataType as DataType } from '../../../lib/models/onnx/onnx_pb';
 import { temporaryFolder } from '../../files/temporary-folder';
@@ -32,7 +32,7 @@ const ids = (samples: number, length: number) => ({
 });
 
 test('a feed of ids alone gets a mask, positions and empty caches', async (t) => {
-  const { fit } = await prepareCalibration([{ input_ids: ids(3, 4) }], { inputs: decoder, holdout: 0 });
+  const { fit } = await prepareCalibrationSet([{ input_ids: ids(3, 4) }], { inputs: decoder, holdout: 0 });
   t.deepEqual(fit, [
     {
       input_ids: { ...ids(3, 4), type: 'int64' },
@@ -44,12 +44,12 @@ test('a feed of ids alone gets a mask, positions and empty caches', async (t) =>
   ]); // prettier-ignore
   // Positions count what the mask shows, on whichever side it hides.
   const mask = { data: BigInt64Array.of(0n, 0n, 1n, 1n, 1n, 1n, 1n, 0n), dims: [2, 4] };
-  const masked = await prepareCalibration(
+  const masked = await prepareCalibrationSet(
     { input_ids: ids(2, 4), attention_mask: mask },
     { inputs: decoder, holdout: 0 },
   );
   t.deepEqual([...(masked.fit[0]!['position_ids']!.data as BigInt64Array)], [0n, 0n, 0n, 1n, 0n, 1n, 2n, 3n]);
-  const cut = await prepareCalibration(
+  const cut = await prepareCalibrationSet(
     { input_ids: ids(10, 4) },
     { inputs: decoder, batchSize: 4, holdout: 0.2 },
   );
@@ -60,7 +60,7 @@ test('a feed of ids alone gets a mask, positions and empty caches', async (t) =>
 test('where the dimensions of a cache are', async (t) => {
   const dimsOf = async (dims: ModelInput['dims'], type = 'float32', name = 'past_key_values.0.key') => {
     const inputs = [tokens('input_ids'), past(name, dims, type)];
-    const { fit } = await prepareCalibration({ input_ids: ids(3, 4) }, { inputs, holdout: 0 });
+    const { fit } = await prepareCalibrationSet({ input_ids: ids(3, 4) }, { inputs, holdout: 0 });
     t.is(fit[0]![name]!.type, type);
     return fit[0]![name]!.dims;
   };
@@ -84,28 +84,28 @@ test('where the dimensions of a cache are', async (t) => {
 
 test('a cache branch; caches from the data; other inputs are still missing', async (t) => {
   const branch: ModelInput = { name: 'use_cache_branch', type: 'bool', dims: [1] };
-  const merged = await prepareCalibration(
+  const merged = await prepareCalibrationSet(
     { input_ids: ids(3, 4) },
     { inputs: [...decoder, branch], holdout: 0 },
   );
   t.deepEqual(merged.fit[0]!['use_cache_branch'], { data: Uint8Array.of(0), dims: [1], type: 'bool' });
   const cache = { data: new Float32Array(3 * 2 * 5 * 8), dims: [3, 2, 5, 8] };
   const given = { 'past_key_values.0.key': cache, 'past_key_values.0.value': cache };
-  await t.throwsAsync(prepareCalibration({ input_ids: ids(3, 4), ...given }, { inputs: decoder }), {
+  await t.throwsAsync(prepareCalibrationSet({ input_ids: ids(3, 4), ...given }, { inputs: decoder }), {
     message: /no data for the inputs "attention_mask", "position_ids"/,
   });
   const all = { ...given, input_ids: ids(3, 4), attention_mask: ids(3, 9), position_ids: ids(3, 4) };
-  const { fit } = await prepareCalibration([all], { inputs: decoder, holdout: 0 });
+  const { fit } = await prepareCalibrationSet([all], { inputs: decoder, holdout: 0 });
   t.is(fit[0]!['past_key_values.0.key']!.data, cache.data);
   await t.throwsAsync(
-    prepareCalibration(
+    prepareCalibrationSet(
       { input_ids: ids(3, 4) },
       { inputs: [...decoder, past('encoder_hidden_states', ['b', 's', 8])] },
     ),
     { message: /no data for the input "encoder_hidden_states"/ },
   );
   // Without caches nothing is made up.
-  await t.throwsAsync(prepareCalibration({ input_ids: ids(3, 4) }, { inputs: decoder.slice(0, 2) }), {
+  await t.throwsAsync(prepareCalibrationSet({ input_ids: ids(3, 4) }, { inputs: decoder.slice(0, 2) }), {
     message: /no data for the input "attention_mask"/,
   });
 });

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import type { VertexqError } from '../../../lib/errors';
-import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
+import { type ModelInput, prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import type { ImageOptions } from '../../../lib/models/types';
 import { temporaryFolder } from '../../files/temporary-folder';
 
@@ -15,7 +15,7 @@ const picture = (width = 3, height = 2, data = pixels) =>
   sharp(data, { raw: { width, height, channels: 3 } });
 
 async function read(path: string | string[], inputs: ModelInput[], image?: ImageOptions) {
-  const { fit } = await prepareCalibration(path, { inputs, image, holdout: 0 });
+  const { fit } = await prepareCalibrationSet(path, { inputs, image, holdout: 0 });
   return fit.map(({ pixels: tensor }) => tensor!);
 }
 

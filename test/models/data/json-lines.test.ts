@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { VertexqError } from '../../../lib/errors';
-import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
+import { type ModelInput, prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import { forEachLine } from '../../../lib/models/data/json-lines';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { single, two } from '../calibration-data';
@@ -21,7 +21,7 @@ test('a sample a line, or a batch a line, in either form; equal shapes go togeth
     { ids: [[10, 11], [12, 13]], mask: [[1, 1], [0, 0]] },
   ]; // prettier-ignore
   writeFileSync(path, `\ufeff${lines.map((line) => JSON.stringify(line)).join('\r\n\n')}`);
-  const { fit, samples } = await prepareCalibration(path, { inputs: two, holdout: 0 });
+  const { fit, samples } = await prepareCalibrationSet(path, { inputs: two, holdout: 0 });
   t.deepEqual(samples, { fit: 5, holdout: 0 });
   t.deepEqual(fit, [
     {
@@ -33,7 +33,7 @@ test('a sample a line, or a batch a line, in either form; equal shapes go togeth
       mask: { data: Float32Array.of(1, 0.5, 1, 1, 0, 0), dims: [3, 2], type: 'float32' },
     },
   ]);
-  const all = await prepareCalibration([path, path], { inputs: two, holdout: 0.2, batchSize: 4 });
+  const all = await prepareCalibrationSet([path, path], { inputs: two, holdout: 0.2, batchSize: 4 });
   t.deepEqual(all.samples, { fit: 8, holdout: 2 });
   t.true(all.fit.every(({ ids }) => ids!.dims[0]! <= 4));
 });
@@ -42,7 +42,7 @@ test('every type of numbers, and what does not fit it', async (t) => {
   const path = join(temporaryFolder(t), 'data.jsonl');
   const read = async (type: string, x: unknown) => {
     writeFileSync(path, JSON.stringify({ x }));
-    return (await prepareCalibration(path, { inputs: input(type), holdout: 0 })).fit[0]!['x']!.data;
+    return (await prepareCalibrationSet(path, { inputs: input(type), holdout: 0 })).fit[0]!['x']!.data;
   };
   t.deepEqual(await read('float32', [1, -0.5]), Float32Array.of(1, -0.5));
   t.deepEqual(await read('float64', [0.1]), Float64Array.of(0.1));
@@ -93,7 +93,10 @@ test('lines that are no samples: the file and the line are named', async (t) => 
   const path = join(temporaryFolder(t), 'data.jsonl');
   const refuses = async (content: string | Uint8Array, message: RegExp) => {
     writeFileSync(path, content);
-    await t.throwsAsync(prepareCalibration(path, { inputs: single }), { instanceOf: VertexqError, message });
+    await t.throwsAsync(prepareCalibrationSet(path, { inputs: single }), {
+      instanceOf: VertexqError,
+      message,
+    });
   };
   const good = '{"x": [1, 2, 3]}\n';
   await refuses(
@@ -111,11 +114,13 @@ test('lines that are no samples: the file and the line are named', async (t) => 
   await refuses('\n \n', /data\.jsonl: has no samples: every line is blank/);
   await refuses('', /has no samples/);
   await refuses(`{"x": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`, /has more than 64 dimensions/);
-  await t.throwsAsync(prepareCalibration(join(path, 'none.jsonl'), { inputs: single }), {
+  await t.throwsAsync(prepareCalibrationSet(join(path, 'none.jsonl'), { inputs: single }), {
     message: /cannot be read/,
   });
   mkdirSync(`${path}.jsonl`);
-  await t.throwsAsync(prepareCalibration(`${path}.jsonl`, { inputs: single }), { message: /but a folder/ });
+  await t.throwsAsync(prepareCalibrationSet(`${path}.jsonl`, { inputs: single }), {
+    message: /but a folder/,
+  });
 });
 
 test('lines are those of the file, wherever its pieces end', async (t) => {
@@ -146,7 +151,7 @@ test('whatever a line holds: a sample, or an error that names it', async (t) => 
       async (line) => {
         writeFileSync(path, `{"x": [1, 2, 3]}\n${line.replace(/\n/g, ' ')}`);
         try {
-          await prepareCalibration(path, { inputs: single });
+          await prepareCalibrationSet(path, { inputs: single });
         } catch (error) {
           if (!(error instanceof VertexqError) || !/data\.jsonl, line 2/.test(error.message)) throw error;
         }

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32, deflateRawSync } from 'node:zlib';
 import { formatNpy } from '../../containers/npy/format-npy';
-import { prepareCalibration, type ModelInput } from '../../../lib/models/calibration';
+import { prepareCalibrationSet, type ModelInput } from '../../../lib/models/calibration-set';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { buildZip, type ZipPart } from '../../containers/npy/zip-builder';
 
@@ -32,7 +32,7 @@ function fileOf(t: ExecutionContext, parts: readonly ZipPart[]): string {
   return path;
 }
 
-const read = (path: string) => prepareCalibration(path, { inputs, holdout: 0 });
+const read = (path: string) => prepareCalibrationSet(path, { inputs, holdout: 0 });
 
 /** Runs `action`; the most that array buffers took meanwhile beyond what they took before, in bytes. */
 async function mostTaken(action: () => Promise<unknown>): Promise<number> {
@@ -82,7 +82,7 @@ test.serial(
     const many: ModelInput[] = parts.map(({ name }) => ({ ...inputs[0]!, name: name.slice(0, -4) }));
     const path = join(temporaryFolder(t), 'x.npz');
     writeFileSync(path, buildZip(parts));
-    await t.throwsAsync(prepareCalibration(path, { inputs: many, holdout: 0 }), {
+    await t.throwsAsync(prepareCalibrationSet(path, { inputs: many, holdout: 0 }), {
       code: 'ERR_VERTEXQ_MEMORY',
     });
   },
@@ -111,7 +111,7 @@ test.serial('an abort ends the inflating', async (t) => {
   writeFileSync(path, buildZip([zeros('x.npy', [large / 2, 2])]));
   const controller = new AbortController();
   const reason = new Error('enough');
-  const reading = t.throwsAsync(prepareCalibration(path, { inputs, signal: controller.signal }), {
+  const reading = t.throwsAsync(prepareCalibrationSet(path, { inputs, signal: controller.signal }), {
     is: reason,
   });
   setTimeout(() => controller.abort(reason), 20);

@@ -2,7 +2,7 @@ import test from 'ava';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { floatToBfloat, floatToHalf } from '../../numbers';
-import { type ModelInput, prepareCalibration } from '../../../lib/models/calibration';
+import { type ModelInput, prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { entry, rawSafetensors } from '../../containers/safetensors/build';
 import { two } from '../calibration-data';
@@ -16,7 +16,7 @@ test('tensors by input name, of every dtype that an input takes', async (t) => {
   const read = async (dtype: string, data: ArrayBufferView, type: string) => {
     writeFileSync(path, rawSafetensors({ x: entry(dtype, [3, 2], 0, data.byteLength) }, bytes(data)));
     const inputs: ModelInput[] = [{ name: 'x', type, dims: [null, 2] }];
-    const { x } = (await prepareCalibration(path, { inputs, holdout: 0 })).fit[0]!;
+    const { x } = (await prepareCalibrationSet(path, { inputs, holdout: 0 })).fit[0]!;
     t.deepEqual([x!.dims, x!.type], [[3, 2], type]);
     return x!.data;
   };
@@ -57,7 +57,7 @@ test('files that are broken, or do not fit', async (t) => {
   const path = join(temporaryFolder(t), 'data.safetensors');
   const refuses = async (content: Uint8Array, code: string, message: RegExp) => {
     writeFileSync(path, content);
-    await t.throwsAsync(prepareCalibration(path, { inputs: two }), { code, message });
+    await t.throwsAsync(prepareCalibrationSet(path, { inputs: two }), { code, message });
   };
   await refuses(Buffer.alloc(5), 'ERR_VERTEXQ_SAFETENSORS', /data\.safetensors is no valid safetensors file/);
   await refuses(rawSafetensors({ ids: entry('I64', [2, 2], 0, 8) }, 8), 'ERR_VERTEXQ_SAFETENSORS', /ids/);

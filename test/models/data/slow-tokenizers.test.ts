@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readTexts } from '../../../lib/models/data/text';
-import { prepareCalibration, type ModelInput } from '../../../lib/models/calibration';
+import { prepareCalibrationSet, type ModelInput } from '../../../lib/models/calibration-set';
 import { heapWithin } from '../../../lib/workers/isolated';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { tokenizerJson, words } from './tokenizer';
@@ -148,10 +148,10 @@ test.serial('trust 10: memory without end ends the process of the tokenizer alon
     writeFileSync(path, `{"input_ids": [${'[],'.repeat(2 ** 24)}[]]}`);
     const script = `
       const { execFileSync } = require('node:child_process');
-      const { prepareCalibration } = require('./lib/models/calibration.ts');
+      const { prepareCalibrationSet } = require('./lib/models/calibration.ts');
       const used = 1024 * Number(/VmData:\\s+(\\d+)/.exec(require('node:fs').readFileSync('/proc/self/status', 'latin1'))[1]);
       execFileSync('prlimit', ['--pid', String(process.pid), '--data=' + (used + 6e8)]);
-      prepareCalibration(${JSON.stringify(path)}, { inputs: ${JSON.stringify(inputs)} })
+      prepareCalibrationSet(${JSON.stringify(path)}, { inputs: ${JSON.stringify(inputs)} })
         .then(() => console.log('done'), (error) => console.log(error.code, error.message));`;
     const { stdout, stderr } = spawnSync(process.execPath, ['--import=tsx', '-e', script], {
       ...{ cwd: join(__dirname, '..', '..', '..'), encoding: 'utf8', timeout: 60_000 },
@@ -166,7 +166,7 @@ test.serial('trust 18: what the tokenizers library says is a warning, not on the
   const said: unknown[] = [];
   const before = console.warn;
   console.warn = (...values: unknown[]) => void said.push(values);
-  const { warnings } = await prepareCalibration(path, { inputs, tokenizer, holdout: 0 }).finally(() => {
+  const { warnings } = await prepareCalibrationSet(path, { inputs, tokenizer, holdout: 0 }).finally(() => {
     console.warn = before;
   });
   t.deepEqual(said, []);

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { VertexqError } from '../../../lib/errors';
 import {
   type ModelInput,
-  prepareCalibration,
-  type CalibrationOptions,
-} from '../../../lib/models/calibration';
+  prepareCalibrationSet,
+  type CalibrationSetOptions,
+} from '../../../lib/models/calibration-set';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { tokenizerJson } from './tokenizer';
 
@@ -27,8 +27,8 @@ function setUp(
   const [tokenizer, path] = [join(folder, 'tokenizer.json'), join(folder, name)];
   writeFileSync(tokenizer, typeof json === 'string' ? json : JSON.stringify(json));
   writeFileSync(path, text);
-  const prepare = (inputs: ModelInput[], options: Partial<CalibrationOptions> = {}) =>
-    prepareCalibration(path, { inputs, tokenizer, holdout: 0, ...options });
+  const prepare = (inputs: ModelInput[], options: Partial<CalibrationSetOptions> = {}) =>
+    prepareCalibrationSet(path, { inputs, tokenizer, holdout: 0, ...options });
   return { folder, tokenizer, path, prepare };
 }
 
@@ -93,7 +93,7 @@ test('positions, 32-bit ids, fixed lengths, no mask', async (t) => {
 test('truncation keeps what begins and ends a text', async (t) => {
   const text = `${'the '.repeat(3)}${'cat '.repeat(700)}`;
   const { prepare, folder, tokenizer } = setUp(t, text);
-  const idsOf = async (options: Partial<CalibrationOptions> = {}) =>
+  const idsOf = async (options: Partial<CalibrationSetOptions> = {}) =>
     numbers((await prepare(bert, options)).fit[0]!['input_ids']!.data);
   t.deepEqual(await idsOf({ maxLength: 6 }), [2, 10, 10, 10, 11, 3]);
   t.is((await idsOf()).length, 512);
@@ -157,7 +157,7 @@ test('networks that text does not fill', async (t) => {
 
 test('tokenizers that are missing or broken, and text without one', async (t) => {
   const { prepare, path, folder, tokenizer } = setUp(t, 'a');
-  await t.throwsAsync(prepareCalibration(path, { inputs: bert }), {
+  await t.throwsAsync(prepareCalibrationSet(path, { inputs: bert }), {
     instanceOf: RangeError,
     message: /text\.txt" is text, which needs a tokenizer: .*--tokenizer/,
   });
@@ -200,7 +200,7 @@ test('tokenizers that are missing or broken, and text without one', async (t) =>
   await t.throwsAsync(prepare(bert), { message: /text\.txt: has no text/ });
   writeFileSync(path, 'a');
   writeFileSync(join(folder, 'x.npy'), '');
-  await t.throwsAsync(prepareCalibration([path, join(folder, 'x.npy')], { inputs: bert, tokenizer }), {
+  await t.throwsAsync(prepareCalibrationSet([path, join(folder, 'x.npy')], { inputs: bert, tokenizer }), {
     message: /text\.txt" holds text and .*x\.npy" tensors: give data of one kind/,
   });
 });
@@ -209,7 +209,7 @@ test('a tokenizer for what is no text has no effect, and that is told', async (t
   const { tokenizer } = setUp(t, '');
   const ids = { data: BigInt64Array.of(1n, 2n), dims: [1, 2] };
   const inputs = [tokens('input_ids')];
-  const { warnings } = await prepareCalibration([{ input_ids: ids }], {
+  const { warnings } = await prepareCalibrationSet([{ input_ids: ids }], {
     inputs,
     tokenizer,
     image: {},

@@ -3,7 +3,7 @@ import { quantizeModel } from '../../../lib/index';
 import { node, tensor } from '../../../lib/models/onnx/make';
 import { Calibration } from '../../../lib/fit/calibration';
 import { enoughPatches } from '../../../lib/traversal/captured-rows';
-import { prepareCalibration } from '../../../lib/models/calibration';
+import { prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import { files, float, network, random } from '../networks';
 
 const patches = (shape: number[], kernel: number[], pads: number[], most?: number, more: object = {}) => ({
@@ -99,7 +99,7 @@ test('case sound: batches hold as many samples as their inputs are large', async
   const inputs = [{ name: 'x', type: 'float32', dims: ['batch', null] }];
   const sizes = async (samples: number, width: number, options = {}) => {
     const x = { data: new Float32Array(samples * width), dims: [samples, width] };
-    const { fit } = await prepareCalibration({ x }, { inputs, holdout: 0, ...options });
+    const { fit } = await prepareCalibrationSet({ x }, { inputs, holdout: 0, ...options });
     return fit.map((feed) => feed['x']!.dims[0]);
   };
   t.deepEqual(await sizes(3, 144_000), [1, 1, 1]);

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatNpy } from '../containers/npy/format-npy';
 import { formatNpz } from '../containers/npy/make-npz';
-import { type ModelInput, prepareCalibration } from '../../lib/models/calibration';
+import { type ModelInput, prepareCalibrationSet } from '../../lib/models/calibration-set';
 import type { Feeds } from '../../lib/models/types';
 import type { TensorLike } from '../../lib/types';
 import { temporaryFolder } from '../files/temporary-folder';
@@ -29,7 +29,7 @@ const range = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 test('one feed is cut into batches, every tenth sample held out', async (t) => {
   const x = rows(100);
-  const { fit, holdout, samples, warnings } = await prepareCalibration({ x }, { inputs: single });
+  const { fit, holdout, samples, warnings } = await prepareCalibrationSet({ x }, { inputs: single });
   t.deepEqual(samplesIn(t, holdout), [[4, 14, 24, 34, 44, 54, 64, 74, 84, 94]]);
   const fitted = samplesIn(t, fit);
   t.deepEqual(
@@ -46,14 +46,14 @@ test('one feed is cut into batches, every tenth sample held out', async (t) => {
 
 test('with nothing held out, batches are views', async (t) => {
   const x = rows(70);
-  const { fit, holdout } = await prepareCalibration({ x }, { inputs: single, holdout: 0, batchSize: 30 });
+  const { fit, holdout } = await prepareCalibrationSet({ x }, { inputs: single, holdout: 0, batchSize: 30 });
   t.deepEqual(holdout, []);
   t.deepEqual(
     samplesIn(t, fit).map((batch) => batch.length),
     [30, 30, 10],
   );
   for (const feeds of fit) t.is((feeds['x']!.data as Float32Array).buffer, x.data.buffer);
-  const one = await prepareCalibration({ x }, { inputs: single, holdout: 0, batchSize: 100 });
+  const one = await prepareCalibrationSet({ x }, { inputs: single, holdout: 0, batchSize: 100 });
   t.is(one.fit[0]!['x']!.data, x.data);
 });
 
@@ -69,7 +69,7 @@ test('whatever the numbers, samples are divided and none is lost', async (t) => 
         let begin = 0;
         const feeds = sizes.map((size) => ({ x: rows(size, (begin += size) - size) }));
         const data = iterable ? feeds : { x: rows(total) };
-        const prepared = await prepareCalibration(data, { inputs: single, holdout, batchSize });
+        const prepared = await prepareCalibrationSet(data, { inputs: single, holdout, batchSize });
         const [fit, held] = [samplesIn(t, prepared.fit), samplesIn(t, prepared.holdout)];
         t.deepEqual(
           [...fit.flat(), ...held.flat()].sort((a, b) => a - b),
@@ -92,7 +92,7 @@ test('feeds of an iterable are run as given; from ten on, whole ones are held ou
   function* generate() {
     for (let i = 0; i < 20; i++) yield { x: rows(4, 4 * i) };
   }
-  const { fit, holdout, samples } = await prepareCalibration(generate(), { inputs: single });
+  const { fit, holdout, samples } = await prepareCalibrationSet(generate(), { inputs: single });
   t.is(fit.length, 18);
   t.deepEqual(samplesIn(t, holdout), [
     [16, 17, 18, 19],
@@ -103,7 +103,7 @@ test('feeds of an iterable are run as given; from ten on, whole ones are held ou
 
 test('fewer feeds are taken apart, if they can be', async (t) => {
   const feeds = [{ x: rows(10) }, { x: rows(10, 10) }];
-  const { fit, holdout, warnings } = await prepareCalibration(feeds, { inputs: single });
+  const { fit, holdout, warnings } = await prepareCalibrationSet(feeds, { inputs: single });
   t.deepEqual(samplesIn(t, holdout), [[4], [14]]);
   t.deepEqual(
     samplesIn(t, fit).map((batch) => batch.length),
@@ -112,7 +112,7 @@ test('fewer feeds are taken apart, if they can be', async (t) => {
   t.deepEqual(warnings, []);
 
   const fixed: ModelInput[] = [{ name: 'x', type: 'float32', dims: [10, 3] }];
-  const whole = await prepareCalibration(feeds, { inputs: fixed });
+  const whole = await prepareCalibrationSet(feeds, { inputs: fixed });
   t.deepEqual([whole.fit.length, whole.holdout.length], [2, 0]);
   t.regex(whole.warnings[0]!, /nothing of 2 batches is held out, because the network takes 10 at once/);
   await refuses(
@@ -125,36 +125,39 @@ test('fewer feeds are taken apart, if they can be', async (t) => {
 
 test('a network with a fixed batch gets full ones', async (t) => {
   const fixed: ModelInput[] = [{ name: 'x', type: 'float32', dims: [8, 3] }];
-  const { fit, holdout, samples, warnings } = await prepareCalibration({ x: rows(165) }, { inputs: fixed });
+  const { fit, holdout, samples, warnings } = await prepareCalibrationSet(
+    { x: rows(165) },
+    { inputs: fixed },
+  );
   t.true([...fit, ...holdout].every((feeds) => feeds['x']!.dims[0] === 8));
   t.deepEqual(samples, { fit: 144, holdout: 16 });
   t.deepEqual(samplesIn(t, holdout), [range(8).map((i) => 32 + i), range(8).map((i) => 112 + i)]);
   t.deepEqual(warnings, ['calibration: 5 of 165 samples left out, because the network takes 8 at once']);
 
-  const two = await prepareCalibration({ x: rows(17) }, { inputs: fixed, batchSize: 32 });
+  const two = await prepareCalibrationSet({ x: rows(17) }, { inputs: fixed, batchSize: 32 });
   t.deepEqual(two.samples, { fit: 8, holdout: 8 });
   t.is(two.warnings.length, 3);
   t.regex(two.warnings[0]!, /"batchSize" \(32\) has no effect: the network takes batches of 8/);
   t.regex(two.warnings[2]!, /as many as 8 of 16 samples are held out/);
-  const one = await prepareCalibration({ x: rows(8) }, { inputs: fixed });
+  const one = await prepareCalibrationSet({ x: rows(8) }, { inputs: fixed });
   t.deepEqual(one.samples, { fit: 8, holdout: 0 });
   t.regex(one.warnings[0]!, /nothing of 1 batch is held out/);
   await refuses(t, { x: rows(7) }, fixed, /calibration: has 7 samples, and the network takes 8 at once/);
 
   const oneByOne: ModelInput[] = [{ name: 'x', type: 'float32', dims: [1, 3] }];
-  const singles = await prepareCalibration({ x: rows(20) }, { inputs: oneByOne });
+  const singles = await prepareCalibrationSet({ x: rows(20) }, { inputs: oneByOne });
   t.deepEqual(samplesIn(t, singles.holdout), [[4], [14]]);
   t.is(singles.fit.length, 18);
 });
 
 test('a single sample is not held out', async (t) => {
-  const { samples, warnings } = await prepareCalibration({ x: rows(1) }, { inputs: single });
+  const { samples, warnings } = await prepareCalibrationSet({ x: rows(1) }, { inputs: single });
   t.deepEqual(samples, { fit: 1, holdout: 0 });
   t.deepEqual(warnings, ['calibration: nothing is held out, because there is only 1 sample']);
 });
 
 test('held-out data of its own', async (t) => {
-  const { fit, holdout, samples } = await prepareCalibration(
+  const { fit, holdout, samples } = await prepareCalibrationSet(
     { x: rows(40) },
     { inputs: single, holdout: [{ x: rows(2, 100) }, { x: rows(3, 200) }] },
   );
@@ -178,9 +181,9 @@ test('files, one and several', async (t) => {
   };
   const [first, second] = [write('a.npy', formatNpy(rows(5))), write('B.NPY', formatNpy(rows(6, 5)))];
   const options = { inputs: single, batchSize: 4, holdout: 0 };
-  t.deepEqual(samplesIn(t, (await prepareCalibration(first, options)).fit), [[0, 1, 2, 3], [4]]);
+  t.deepEqual(samplesIn(t, (await prepareCalibrationSet(first, options)).fit), [[0, 1, 2, 3], [4]]);
   // A batch may hold samples of both.
-  t.deepEqual(samplesIn(t, (await prepareCalibration([first, second], options)).fit), [
+  t.deepEqual(samplesIn(t, (await prepareCalibrationSet([first, second], options)).fit), [
     [0, 1, 2, 3],
     [4, 5, 6, 7],
     [8, 9, 10],
@@ -196,7 +199,7 @@ test('files, one and several', async (t) => {
   const long = write('long.npz', formatNpz(tensors(3, 5)));
   const short = write('short.npz', formatNpz(tensors(4, 2)));
   // Samples of different shapes are not fed at once.
-  const { fit, samples } = await prepareCalibration([long, short, long], { inputs: two, holdout: 0 });
+  const { fit, samples } = await prepareCalibrationSet([long, short, long], { inputs: two, holdout: 0 });
   t.deepEqual(fit.map(({ ids }) => ids!.dims), [[6, 5], [4, 2]]); // prettier-ignore
   t.deepEqual(samples, { fit: 10, holdout: 0 });
   t.deepEqual(fit[1]!['ids'], { data: BigInt64Array.from(range(8), BigInt), dims: [4, 2], type: 'int64' });
@@ -222,7 +225,7 @@ test('files, one and several', async (t) => {
 test('tensors of rank 0 go with every batch', async (t) => {
   const inputs: ModelInput[] = [...single, { name: 'scale', type: 'float32', dims: [] }];
   const scale = { data: Float32Array.of(2), dims: [] };
-  const { fit } = await prepareCalibration({ x: rows(40), scale }, { inputs, holdout: 0 });
+  const { fit } = await prepareCalibrationSet({ x: rows(40), scale }, { inputs, holdout: 0 });
   t.deepEqual(
     fit.map((feeds) => feeds['scale']),
     [
@@ -230,14 +233,14 @@ test('tensors of rank 0 go with every batch', async (t) => {
       { ...scale, type: 'float32' },
     ],
   );
-  const alone = await prepareCalibration({ scale }, { inputs: inputs.slice(1) });
+  const alone = await prepareCalibrationSet({ scale }, { inputs: inputs.slice(1) });
   t.deepEqual(alone.samples, { fit: 1, holdout: 0 });
   t.is(alone.fit.length, 1);
 });
 
 test('types: what is converted, and what is not', async (t) => {
   const of = async (type: string, tensor: TensorLike) => {
-    const { fit } = await prepareCalibration({ x: tensor }, { inputs: [{ name: 'x', type, dims: null }] });
+    const { fit } = await prepareCalibrationSet({ x: tensor }, { inputs: [{ name: 'x', type, dims: null }] });
     return fit[0]!['x'];
   };
   const dims = [1, 2];
@@ -292,7 +295,7 @@ test('types: what is converted, and what is not', async (t) => {
 test('strings are divided too', async (t) => {
   const inputs: ModelInput[] = [{ name: 'text', type: 'string', dims: [null] }];
   const data = range(20).map(String);
-  const { fit, holdout } = await prepareCalibration(
+  const { fit, holdout } = await prepareCalibrationSet(
     { text: { data, dims: [20] } },
     { inputs, batchSize: 10 },
   );
@@ -308,6 +311,6 @@ test('inputs with names like those of object members', async (t) => {
   }));
   await refuses(t, {}, inputs, /no data for the inputs "__proto__", "constructor", ""/);
   const data = Object.fromEntries(inputs.map(({ name }) => [name, rows(20)]));
-  const { fit } = await prepareCalibration(data, { inputs });
+  const { fit } = await prepareCalibrationSet(data, { inputs });
   t.deepEqual(Object.keys(fit[0]!), ['__proto__', 'constructor', '']);
 });

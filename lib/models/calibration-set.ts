@@ -2,7 +2,7 @@ import { VertexqError } from '../errors';
 import { describe } from '../options/messages';
 import { checkDataOptions } from '../options/relations';
 import { batchNamesOf, withBatchAxes } from './data/batch-axes';
-import { type Division, divide, type Plan, total, whole } from './data/divide';
+import { type Division, divide, type Batching, total, whole } from './data/divide';
 import { completeFeeds, isMadeInput } from './data/made-inputs';
 import { feedsOf, type Batch, type Padding } from './data/samples';
 import { type DataSource, maxFeeds, readData } from './data/source';
@@ -13,7 +13,7 @@ export { dataOptionsOf } from '../options/relations';
 export type { ModelInput } from './data/tensor-checks';
 
 /** Calibration data that is ready to be run. */
-export interface PreparedCalibration {
+export interface CalibrationSet {
   /** What the fit sees: at least one feed. */
   fit: Feeds[];
   /** What is kept out of it: may be empty. */
@@ -46,7 +46,7 @@ export interface SampleOptions extends Optional<DataOptions> {
   signal?: AbortSignal | undefined;
 }
 
-export interface CalibrationOptions extends SampleOptions {
+export interface CalibrationSetOptions extends SampleOptions {
   /** Share of the samples to hold out, from 0 and below 1, or data of its own. Default 0.1. */
   holdout?: number | CalibrationData | undefined;
 }
@@ -70,25 +70,25 @@ const maxSamples = 100_000_000;
  * reading files brings: ERR_VERTEXQ_FILE, ERR_VERTEXQ_NPY, ERR_VERTEXQ_NPZ, ERR_VERTEXQ_SAFETENSORS, ERR_VERTEXQ_TOKENIZER,
  * ERR_VERTEXQ_IMAGE, ERR_VERTEXQ_MEMORY, ERR_VERTEXQ_UNSUPPORTED; with the signal's reason when aborted.
  */
-export async function prepareCalibration(
+export async function prepareCalibrationSet(
   data: CalibrationData,
-  { holdout = defaultHoldout, ...options }: CalibrationOptions,
-): Promise<PreparedCalibration> {
-  const plan = planFor(options);
+  { holdout = defaultHoldout, ...options }: CalibrationSetOptions,
+): Promise<CalibrationSet> {
+  const batching = batchingFor(options);
   if (typeof holdout === 'number' && !(holdout >= 0 && holdout < 1))
     throw new RangeError(
       `Expected the "holdout" option to be a fraction from 0 and below 1, or data, not ${describe(holdout)}`,
     );
-  const source = await read(data, options, plan, 'calibration');
+  const source = await read(data, options, batching, 'calibration');
   const feeds = feedsFor(options.inputs, source.padding);
   if (typeof holdout === 'number')
-    return prepared(divide(source, holdout, plan, nameOf(data, 'calibration')), feeds, plan);
-  const heldOut = await read(holdout, options, plan, 'holdout');
+    return prepared(divide(source, holdout, batching, nameOf(data, 'calibration')), feeds, batching);
+  const heldOut = await read(holdout, options, batching, 'holdout');
   const division = {
-    fit: whole(source, plan, nameOf(data, 'calibration')),
-    holdout: whole(heldOut, plan, nameOf(holdout, 'holdout')),
+    fit: whole(source, batching, nameOf(data, 'calibration')),
+    holdout: whole(heldOut, batching, nameOf(holdout, 'holdout')),
   };
-  return prepared(division, feeds, plan, feedsFor(options.inputs, heldOut.padding));
+  return prepared(division, feeds, batching, feedsFor(options.inputs, heldOut.padding));
 }
 
 /** Likewise for data that is all run, which messages call by `name`, its option. */
@@ -97,20 +97,20 @@ export async function prepareSamples(
   name: string,
   options: SampleOptions,
 ): Promise<PreparedSamples> {
-  const plan = planFor(options);
-  const source = await read(data, options, plan, name);
-  const batches = whole(source, plan, nameOf(data, name));
+  const batching = batchingFor(options);
+  const source = await read(data, options, batching, name);
+  const batches = whole(source, batching, nameOf(data, name));
   return {
     feeds: batches.map(feedsFor(options.inputs, source.padding)),
     samples: total(batches),
     sizes: batches.map(({ samples }) => samples),
-    batchNames: batchNamesOf(plan.inputs),
-    warnings: plan.warnings,
+    batchNames: batchNamesOf(batching.inputs),
+    warnings: batching.warnings,
   };
 }
 
 /** Checks the options. */
-function planFor({ inputs, signal: _signal, ...options }: SampleOptions): Plan {
+function batchingFor({ inputs, signal: _signal, ...options }: SampleOptions): Batching {
   checkDataOptions(options);
   const { batchSize } = options;
   if (inputs.length === 0)
@@ -136,20 +136,20 @@ function planFor({ inputs, signal: _signal, ...options }: SampleOptions): Plan {
 async function read(
   data: CalibrationData,
   options: SampleOptions,
-  plan: Plan,
+  batching: Batching,
   where: string,
 ): Promise<DataSource> {
-  const source = await readData(data, { ...options, inputs: plan.inputs }, where);
-  plan.warnings.push(...(source.warnings ?? []));
-  if (plan.fixed === null && options.batchSize === undefined)
-    plan.size = Math.min(plan.size, fittingSize(source));
-  requireFewBatches(source, plan, nameOf(data, where));
+  const source = await readData(data, { ...options, inputs: batching.inputs }, where);
+  batching.warnings.push(...(source.warnings ?? []));
+  if (batching.fixed === null && options.batchSize === undefined)
+    batching.size = Math.min(batching.size, fittingSize(source));
+  requireFewBatches(source, batching, nameOf(data, where));
   for (const [name, kind] of [
     ['tokenizer', 'text'],
     ['image', 'images'],
   ] as const)
     if (options[name] !== undefined && source.kind !== kind)
-      plan.warnings.push(`The option "${name}" has no effect: ${nameOf(data, where)} holds no ${kind}`);
+      batching.warnings.push(`The option "${name}" has no effect: ${nameOf(data, where)} holds no ${kind}`);
   return source;
 }
 
@@ -161,9 +161,9 @@ function feedsFor(inputs: readonly ModelInput[], padding: Padding | null): (batc
 function prepared(
   { fit, holdout }: Division,
   feeds: (batch: Batch) => Feeds,
-  { inputs, warnings }: Plan,
+  { inputs, warnings }: Batching,
   heldOutFeeds = feeds,
-): PreparedCalibration {
+): CalibrationSet {
   return {
     fit: fit.map(feeds),
     holdout: holdout.map(heldOutFeeds),
@@ -186,7 +186,7 @@ function fittingSize({ pieces }: DataSource): number {
 }
 
 /** Samples and feeds take time and memory whatever their size: where a dimension is 0, no data bounds their number. */
-function requireFewBatches({ pieces, asGiven }: DataSource, { size, fixed }: Plan, what: string): void {
+function requireFewBatches({ pieces, asGiven }: DataSource, { size, fixed }: Batching, what: string): void {
   const samples = total(pieces);
   if (samples > maxSamples) throw calibrationError(what, `has ${samples} samples, more than ${maxSamples}`);
   if (asGiven || samples / size <= maxFeeds) return;
