@@ -226,6 +226,7 @@ Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions&
           const Alphabet::Cell cell = box == Box::Cell ? a.cell(w[i]) : Alphabet::Cell{a.lowest(), a.highest()};
           workspace.low[i] = cell.low;
           workspace.high[i] = cell.high;
+          w[i] = std::clamp(w[i], cell.low, cell.high);  // near the end of a precision's range they may not cover it
         }
         alphabets[group] = a;
       });

@@ -146,6 +146,39 @@ void withoutNumbers() {
   CHECK((clampedWhole(2.9, -3, 4) == 2 && clampedWhole(1e300, -3, 4) == 4));
 }
 
+/** Weights up to the largest number that its grid can reach have levels, whatever the last place of their step. */
+void largestWeights() {
+  for (const auto& [precision, most] : {std::pair{ScalePrecision::Float16, 65504.0},
+                                        {ScalePrecision::BFloat16, 0x1.fep127},
+                                        {ScalePrecision::Float32, 0x1.fffffep127},
+                                        {ScalePrecision::Float64, std::numeric_limits<double>::max()}}) {
+    const double unit = most - nextDown(most, precision);
+    CHECK((nextDown(nextUp(1, precision), precision) == 1 && nextUp(nextDown(1, precision), precision) == 1));
+    CHECK((nextDown(nextUp(0, precision), precision) == 0));
+    CHECK(nextDown(std::numeric_limits<double>::infinity(), precision) == most);
+    for (int levels = 2; levels <= 256; ++levels)
+      for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree, Grid::FullRange}) {
+        if (!hasAlphabet(grid, levels)) continue;
+        const Alphabet any = Alphabet::withStep(grid, levels, 1, 0);
+        // What lies as far out as the levels do: weights on both sides, on one, and a large one beside a small one.
+        const double highest = grid == Grid::Asymmetric
+                                   ? most
+                                   : most * std::min(std::min(1.0, any.highest()), any.highest() / -any.lowest());
+        const double lowest = std::max(-most, any.lowest() * most);
+        for (const auto& [low, high] : {std::pair{lowest, highest}, {-highest, 0.0}, {0.0, highest}}) {
+          if (grid == Grid::Asymmetric && low < 0 && high > 0) continue;
+          const Alphabet a = Alphabet::covering(grid, levels, low, high, precision);
+          CHECK((std::isfinite(a.step()) && a.step() == roundedTo(a.step(), precision) && a.heldIn(precision)));
+          CHECK_LE(std::max(high - a.highest(), a.lowest() - low), 2 * unit);
+        }
+      }
+    // A step that is too large by more than its last place is none.
+    const double beyond = most / 2 + unit;
+    CHECK_THROWS_AS(Alphabet::covering(Grid::ZeroFree, 2, -beyond, beyond, precision), Error);
+    CHECK_THROWS_AS(Alphabet::covering(Grid::Integer, 3, -most - 1.5 * unit, 0, precision), Error);
+  }
+}
+
 /** Levels, not steps alone, are numbers of the precision. */
 void heldLevels() {
   const double most = std::numeric_limits<float>::max();
@@ -176,6 +209,7 @@ void heldLevels() {
 }  // namespace
 
 TEST_CASE("without numbers") { withoutNumbers(); }
+TEST_CASE("trust 21: largest weights") { largestWeights(); }
 TEST_CASE("held levels") { heldLevels(); }
 TEST_CASE("ranges and rounding") { rangesAndRounding(); }
 TEST_CASE("codes fit signed bytes") { codesFitSignedBytes(); }

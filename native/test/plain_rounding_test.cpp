@@ -118,14 +118,41 @@ void stepsThatCannotBe() {
   CHECK_THROWS_AS([&] { brain.round(w.data(), w.size(), codes.data()); }(), Error);
   for (float& v : w) v = v > 0 ? 2.5e38F : -2.5e38F;
   brain.round(w.data(), w.size(), codes.data());
-  for (float& v : w) v = v > 0 ? 65504 : -65504;
-  PlainRounding narrowest(Grid::Integer, 15, ScaleRule::Max, ScalePrecision::Float16);
-  CHECK_THROWS_AS([&] { narrowest.round(w.data(), w.size(), codes.data()); }(), Error);
-  for (float& v : w) v = v > 0 ? 65000 : -65000;
-  CHECK(narrowest.round(w.data(), w.size(), codes.data()).alphabet.heldIn(ScalePrecision::Float16));
   for (float& v : w) v = v > 0 ? 3.4e38F : -3.4e38F;
   PlainRounding binary(Grid::ZeroFree, 2, ScaleRule::Max, ScalePrecision::BFloat16);
   CHECK_THROWS_AS([&] { binary.round(w.data(), w.size(), codes.data()); }(), Error);
+}
+
+/** Near the ends of the types' ranges both ways agree: on levels that the type holds, or on refusing. */
+void largestWeights() {
+  std::vector<std::int8_t> fast(64), plain(64);
+  int held = 0, refused = 0;
+  for (const Kind& kind : kinds)
+    for (const auto& [precision, most] : {std::pair{ScalePrecision::Float16, 65504.0F},
+                                          {ScalePrecision::BFloat16, 0x1.fep127F},
+                                          {ScalePrecision::Float32, std::numeric_limits<float>::max()}})
+      for (const ScaleRule rule : {ScaleRule::Max, ScaleRule::Search})
+        for (const float part : {1.0F, 0.9999F, 0.75F, 0.5F, 0.49999F, 0.3F, 0.25F}) {
+          std::vector<float> w(64);
+          for (std::size_t i = 0; i < w.size(); ++i) w[i] = part * (i % 3 == 0 ? most : -most / (i % 2 + 1.0F));
+          const auto stepOf = [&](auto round) {
+            PlainRounding rounding(kind.grid, kind.levels, rule, precision);
+            try {
+              const Alphabet a = round(rounding).alphabet;
+              CHECK(a.heldIn(precision));
+              ++held;
+              return a.step();
+            } catch (const Error&) {
+              ++refused;
+              return 0.0;
+            }
+          };
+          CHECK(stepOf([&](PlainRounding& r) { return r.round(w.data(), w.size(), fast.data()); }) ==
+                stepOf([&](PlainRounding& r) { return r.roundReference(w.data(), w.size(), plain.data()); }));
+          CHECK(fast == plain);
+          if (kind.grid == Grid::Integer) CHECK(refused == 0);
+        }
+  CHECK((held > 0 && refused > 0));
 }
 
 void packing() {
@@ -158,5 +185,6 @@ void checksums() {
 
 TEST_CASE("equal to the search") { equalToTheSearch(); }
 TEST_CASE("steps that cannot be") { stepsThatCannotBe(); }
+TEST_CASE("trust 21: largest weights") { largestWeights(); }
 TEST_CASE("packing") { packing(); }
 TEST_CASE("checksums") { checksums(); }

@@ -254,3 +254,32 @@ test('results do not depend on threads or memory', async (t) => {
   t.deepEqual(outputs[2], outputs[0]);
   t.false(existsSync(join(folder, '0.safetensors.vertexq')));
 });
+
+for (const [dtype, most, format] of [
+  ['F16', [0xff, 0x7b], 'compressed-tensors'],
+  ['BF16', [0x7f, 0x7f], 'compressed-tensors'],
+  ['F32', [0xff, 0xff, 0x7f, 0x7f], 'compressed-tensors'],
+  ['F16', [0xff, 0x7b], 'gptq'],
+] as const)
+  test(`trust 21: ${dtype} weights of ±the largest number, as ${format}`, async (t) => {
+    const folder = temporaryFolder(t);
+    const [input, output] = [join(folder, 'in'), join(folder, 'out')];
+    const { data, ...rest } = tensor(dtype, [32, 64], 3);
+    for (let i = 0; i < data.length; i += most.length) {
+      data.set(most, i);
+      if ((i / most.length) % 2 === 1) data[i + most.length - 1]! |= 0x80;
+    }
+    const name = 'model.layers.0.mlp.up_proj';
+    writeFolder(input, [{ [`${name}.weight`]: { ...rest, data } }]);
+    for (const bits of [4, 8] as const) {
+      const to = `${output}-${bits}`;
+      await quantizeCheckpoint(input, to, { format, bits, groupSize: 32, grid: 'integer' });
+      const all = await readAll(to);
+      const { values } =
+        format === 'gptq' ? unpackGptq(all, name, bits, 1) : unpackCompressed(all, name, bits);
+      t.true(relativeError(values, floats(data, dtype)) < 0.008);
+      // From here on they would be infinite in the type.
+      const beyond = { F16: 65520, BF16: (2 - 2 ** -8) * 2 ** 127, F32: Infinity }[dtype];
+      t.true(values.every((value) => Math.abs(value) < beyond));
+    }
+  });

@@ -94,6 +94,27 @@ test('trust 21: levels that float32 cannot hold are refused, others are finite',
       }
 });
 
+test('trust 21: weights of ±the largest number are held by every grid that reaches so far', async (t) => {
+  for (const method of methods)
+    for (const kind of [
+      ...[3, 7, 11, 15, 31, 63, 127, 255].map((levels) => ({ levels })),
+      ...[2, 3, 4, 5, 6, 7, 8].map((bits) => ({ bits, grid: 'zero-free' as const })),
+      ...[2, 3, 4, 5, 6, 7, 8].map((bits) => ({ bits, grid: 'asymmetric' as const })),
+      ...[2, 4, 8].map((bits) => ({ bits, grid: 'full-range' as const })),
+    ])
+      for (const part of [1, 1 - 2 ** -23]) {
+        // Other grids would reach beyond it on one side.
+        const oneSided = 'grid' in kind && kind.grid !== 'zero-free';
+        const weight = Float32Array.from(normals(36, 5), (value) =>
+          oneSided ? -Math.abs(Math.max(-1, Math.min(1, value))) : Math.sign(value),
+        ).map((value) => value * greatest * part);
+        weight[0] = -greatest * part;
+        const what = `${method} ${JSON.stringify(kind)} ${part}`;
+        const done = await heldOrRefused(t, layerOf({ weight }), { method, ...kind }, what);
+        t.truthy(done, what);
+      }
+});
+
 test('trust 24: products beyond float64 are told by what overflowed', async (t) => {
   const x = normals(20 * inFeatures, 2);
   const gram = gramOf(x, inFeatures);

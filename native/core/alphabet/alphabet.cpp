@@ -58,24 +58,24 @@ double withBits(double value, Change change) {
   return value;
 }
 
-/** `step` rounded to the precision, and upwards until `covers` it: rounding must not push the largest weight out. */
-template <typename Covers>
-double roundStep(double step, ScalePrecision precision, Covers covers) {
+/**
+ * `step` rounded to the precision, and upwards until `covers` it: rounding must not push the largest weight out. Where that step or
+ * reach(step), the largest magnitude of a level, is no number of the precision, the one below it, which clips by less than its last place.
+ */
+template <typename Covers, typename Reach>
+double roundStep(double step, ScalePrecision precision, Covers covers, Reach reach) {
   // float32 and float64 may have rounded to above; the narrow ones begin below.
-  step = precision == ScalePrecision::Float64   ? step
-         : precision == ScalePrecision::Float32 ? static_cast<float>(step)
-                                                : roundedDown(step, precision);
-  while (std::isfinite(step) && !covers(step)) step = nextUp(step, precision);
-  if (!std::isfinite(step))
-    throw Error("ERR_VERTEXQ_SCALE_RANGE",
-                std::string("the weights are too large: their quantization step overflows ") + nameOf(precision));
-  return step;
-}
-
-void requireHeld(const Alphabet& alphabet, ScalePrecision precision) {
-  if (!alphabet.heldIn(precision))
-    throw Error("ERR_VERTEXQ_SCALE_RANGE",
-                std::string("the weights are too large: their quantization levels overflow ") + nameOf(precision));
+  double least = precision == ScalePrecision::Float64   ? step
+                 : precision == ScalePrecision::Float32 ? static_cast<float>(step)
+                                                        : roundedDown(step, precision);
+  while (std::isfinite(least) && !covers(least)) least = nextUp(least, precision);
+  const auto isHeld = [&](double s) { return std::isfinite(s) && std::isfinite(roundedTo(reach(s), precision)); };
+  if (isHeld(least)) return least;
+  const double below = nextDown(least, precision), unit = below - nextDown(below, precision);
+  if (isHeld(below) && (std::isfinite(least) || step < below + unit)) return below;
+  throw Error("ERR_VERTEXQ_SCALE_RANGE", std::string("the weights are too large: their quantization ") +
+                                             (std::isfinite(least) ? "levels overflow " : "step overflows ") +
+                                             nameOf(precision));
 }
 
 /** The least step for which codes 0..top, shifted by the zero point, cover [low, high], low <= 0 <= high. */
@@ -103,6 +103,14 @@ double nextUp(double value, ScalePrecision precision) {
   if (value < format.leastNormal) return value + format.least;
   const std::uint64_t unit = std::uint64_t{1} << (52 - format.fractionBits);
   return withBits(value, [&](std::uint64_t bits) { return bits + unit; });
+}
+
+double nextDown(double value, ScalePrecision precision) {
+  const Format& format = formatOf(precision);
+  if (value > format.largest) return format.largest;
+  if (value <= format.leastNormal) return std::max(value - format.least, 0.0);
+  const std::uint64_t unit = std::uint64_t{1} << (52 - format.fractionBits);
+  return withBits(value, [&](std::uint64_t bits) { return bits - unit; });
 }
 
 double roundedTo(double value, ScalePrecision precision) {
@@ -152,19 +160,21 @@ Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, Scal
     const int up = down + 1;
     const int best = asymmetricStep(down, top, low, high) <= asymmetricStep(up, top, low, high) ? down : up;
     const int zero = grid == Grid::FullRange ? -a.minCode_ : best;
-    a.step_ = roundStep(asymmetricStep(zero, top, low, high), precision,
-                        [&](double s) { return -zero * s <= low && (top - zero) * s >= high; });
+    a.step_ = roundStep(
+        asymmetricStep(zero, top, low, high), precision,
+        [&](double s) { return -zero * s <= low && (top - zero) * s >= high; },
+        [&](double s) { return std::max(zero, top - zero) * s; });
     a.zeroPoint_ = a.minCode_ + zero;
     a.lowest_ = -zero * a.step_;
     a.highest_ = (top - zero) * a.step_;
-    requireHeld(a, precision);
     return a;
   }
   const double top = a.maxCode_ - a.zeroPoint_;
-  a.step_ = roundStep(bound / top, precision, [&](double s) { return top * s >= bound; });
-  a.highest_ = precision == ScalePrecision::Float64 ? bound : top * a.step_;
+  const auto reach = [&](double s) { return precision == ScalePrecision::Float64 ? bound : top * s; };
+  a.step_ = roundStep(
+      bound / top, precision, [&](double s) { return top * s >= bound; }, reach);
+  a.highest_ = reach(a.step_);
   a.lowest_ = -a.highest_;
-  requireHeld(a, precision);
   return a;
 }
 

@@ -26,6 +26,8 @@ enum class ScalePrecision { Float16, BFloat16, Float32, Float64 };
 double roundedDown(double value, ScalePrecision precision);
 /** The next larger one after `value`, a number of the precision, >= 0. */
 double nextUp(double value, ScalePrecision precision);
+/** The next smaller one before `value`, a number of the precision or infinite, > 0. */
+double nextDown(double value, ScalePrecision precision);
 /** The number of the precision nearest to `value`, of either sign; infinite beyond the largest by half a step or more. */
 double roundedTo(double value, ScalePrecision precision);
 /** The positive number of the precision nearest to `value` > 0: neither 0 nor infinite. */
@@ -43,8 +45,9 @@ class Alphabet {
   /**
    * The smallest alphabet of the kind that covers [low, high] (the least and greatest of some weights), by a common
    * bound c = max(|low|, |high|) for the symmetric kinds, where with ScalePrecision::Float64 ±c are levels bit for bit.
-   * `levels`: hasAlphabet. Throws ERR_VERTEXQ_SCALE_RANGE if the step or a level is
-   * no finite number of the precision.
+   * `levels`: hasAlphabet. Where its step or a level were no finite numbers
+   * of the precision, the step is the next smaller one, which clips by less than its last place. Throws ERR_VERTEXQ_SCALE_RANGE if
+   * that does not help.
    */
   static Alphabet covering(Grid grid, int levels, double low, double high, ScalePrecision precision);
 

@@ -109,7 +109,7 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
   const Range range = kernels.range(weights, count);
   const float largest = std::max(-range.low, range.high);
   // Levels that may overflow the scale's type are looked at there.
-  if (!(largest >= kLeastScale && largest <= (precision_ == ScalePrecision::Float16 ? 0x1p15F : kMostScale)))
+  if (!(largest >= kLeastScale && largest <= (precision_ == ScalePrecision::Float16 ? 0x1p14F : kMostScale)))
     return roundReference(weights, count, codes);
   const StepRule rule = stepRule(grid_, levels_, range.low, range.high);
   // Level 0 is code `zeroCode`; of a zero-free alphabet the code 0 is half a step above 0.

@@ -50,8 +50,10 @@ void NeuronBlock::load(const Weights& weights, std::size_t firstNeuron, std::siz
 
 Alphabet NeuronBlock::withStep(std::size_t l, double step, int zeroCode) const {
   const double own = nearestStep(std::ldexp(step, -exponents_[l]), options_.precision);
-  const Alphabet a = Alphabet::withStep(options_.grid, options_.levels, std::ldexp(own, exponents_[l]), zeroCode);
-  if (a.scaledBy(-exponents_[l]).heldIn(options_.precision)) return a;
+  for (const double s : {own, nextDown(own, options_.precision)}) {
+    const Alphabet a = Alphabet::withStep(options_.grid, options_.levels, std::ldexp(s, exponents_[l]), zeroCode);
+    if (a.scaledBy(-exponents_[l]).heldIn(options_.precision)) return a;
+  }
   // The next size below whose levels are numbers: codes from -levels to levels reach no further.
   const double most = std::ldexp(roundedDown(own / (2.0 * options_.levels), options_.precision), exponents_[l]);
   return Alphabet::withStep(options_.grid, options_.levels, most, zeroCode);
