@@ -56,7 +56,7 @@ Tableau heldDirections(const Matrix& unscaled, const RankRule& rule, std::size_t
   const Spectrum spectrum = rowSpectrum(r, control);
   const std::size_t rank =
       rule.kind == RankRule::Kind::AtMost ? rule.limit : bestRank(spectrum.values, tableau.rank(), inFeatures);
-  return rank >= tableau.rank() ? tableau : tableauOf(leadingPart(r, spectrum, rank), control);
+  return rank >= tableau.rank() ? tableau : tableauOf(leadingPart(r, spectrum, rank, control), control);
 }
 
 /** Plain rounding of weights that are all float32 numbers, which has kernels of its own with the same answers. One serves one thread. */

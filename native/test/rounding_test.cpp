@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "alphabet/scale_search.h"
 #include "calibration/spectrum.h"
 #include "layer.h"
 #include "linalg/blas.h"
+#include "linalg/real_blas.h"
 #include "test_data.h"
 
 using namespace vertexq;
@@ -114,8 +116,29 @@ void leadingDirections() {
     }
 }
 
+/** Panels change no bit of the one product, and are left where the job is cancelled. */
+void leadingPartInPanels() {
+  std::mt19937_64 random(7);
+  const std::size_t sizes[][3] = {
+      {40, 513, 7}, {300, 800, 299}, {1100, 512, 1000}, {1100, 769, 1099}, {1200, 1601, 900}};
+  for (const auto& [rows, cols, rank] : sizes) {
+    const Matrix r = gaussian(random, rows, cols);
+    Spectrum s;
+    s.vectors = gaussian(random, rows, rows);
+    const Matrix part = leadingPart(r, s, rank);
+    Matrix whole(rank, cols);
+    linalg::gemm(linalg::kTransposed, linalg::kPlain, rank, cols, rows, 1.0, s.vectors.data(), rows, r.data(), rows,
+                 0.0, whole.data(), rank);
+    CHECK(std::memcmp(part.data(), whole.data(), sizeof(double) * rank * cols) == 0);
+    JobControl control;
+    control.cancel();
+    CHECK_THROWS_AS(leadingPart(r, s, rank, control), Cancelled);
+  }
+}
+
 }  // namespace
 
+TEST_CASE("trust 20: a leading part in panels") { leadingPartInPanels(); }
 TEST_CASE("errors match plain sums") { errorsMatchPlainSums(); }
 TEST_CASE("one answer for all kernels") { oneAnswerForAllKernels(); }
 TEST_CASE("rank rule") { rankRule(); }

@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "linalg/lapack_panels.h"
+#include "linalg/real_blas.h"
 
 namespace vertexq {
 
@@ -36,12 +37,17 @@ Spectrum rowSpectrum(const Matrix& r, const JobControl& control) {
   return spectrumOf(std::move(k), control);
 }
 
-Matrix leadingPart(const Matrix& r, const Spectrum& spectrum, std::size_t rank) {
-  Matrix part(rank, r.cols());
-  if (rank > 0)
-    cblas_dgemm(CblasColMajor, CblasTrans, CblasNoTrans, static_cast<int>(rank), static_cast<int>(r.cols()),
-                static_cast<int>(r.rows()), 1.0, spectrum.vectors.data(), static_cast<int>(r.rows()), r.data(),
-                static_cast<int>(r.rows()), 0.0, part.data(), static_cast<int>(rank));
+Matrix leadingPart(const Matrix& r, const Spectrum& spectrum, std::size_t rank, const JobControl& control) {
+  const std::size_t rows = r.rows(), cols = r.cols();
+  Matrix part(rank, cols);
+  // Panels of whole tiles of every BLAS kernel, the last of up to twice the width, of large products alone: others may sum in another order.
+  constexpr std::size_t kPanel = 384, kSmall = 1 << 20;
+  for (std::size_t first = 0, count = 0; rank > 0 && first < cols; first += count) {
+    control.checkpoint();
+    count = rank * rows < kSmall || cols - first < 2 * kPanel ? cols - first : kPanel;
+    linalg::gemm(linalg::kTransposed, linalg::kPlain, rank, count, rows, 1.0, spectrum.vectors.data(), rows,
+                 r.column(first), rows, 0.0, part.column(first), rank);
+  }
   return part;
 }
 

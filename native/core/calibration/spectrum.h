@@ -28,7 +28,8 @@ Spectrum spectrumOf(Matrix symmetric, const JobControl& control = JobControl());
 Spectrum rowSpectrum(const Matrix& r, const JobControl& control = JobControl());
 
 /** UᵣᵀR = Λᵣ^½Vᵣᵀ: the part of R in its `rank` leading directions, rank × cols. `spectrum` is rowSpectrum(r). */
-Matrix leadingPart(const Matrix& r, const Spectrum& spectrum, std::size_t rank);
+Matrix leadingPart(const Matrix& r, const Spectrum& spectrum, std::size_t rank,
+                   const JobControl& control = JobControl());
 
 /**
  * The number of leading directions to hold that has the least predicted error, at most `rank`.
