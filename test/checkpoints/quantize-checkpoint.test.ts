@@ -277,7 +277,7 @@ for (const [dtype, most, format] of [
       const all = await readAll(to);
       const { values } =
         format === 'gptq' ? unpackGptq(all, name, bits, 1) : unpackCompressed(all, name, bits);
-      t.true(relativeError(values, floats(data, dtype)) < 0.008);
+      t.true(relativeError(values, floats(new Uint8Array(data), dtype)) < 0.008);
       // From here on they would be infinite in the type.
       const beyond = { F16: 65520, BF16: (2 - 2 ** -8) * 2 ** 127, F32: Infinity }[dtype];
       t.true(values.every((value) => Math.abs(value) < beyond));
