@@ -226,16 +226,10 @@ Napi::Value unpackRows(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   Job job = rowsOf(info, given);
   Groups groups{groupsOf(job.cols, job.alphabet.groupSize), job.alphabet.groupSize};
-  // Copied: nobody may change it once it has been looked at.
-  auto groupOf = std::make_shared<std::vector<std::int32_t>>();
+  const unsigned char* told = nullptr;
   if (given.has("groupOf")) {
     groups.count = sizeOf(given, "groups", 1, static_cast<std::int64_t>(job.cols));
-    groupOf->resize(job.cols);
-    std::memcpy(groupOf->data(), given.bytes("groupOf", product(env, {job.cols, 4})).data, 4 * job.cols);
-    for (const std::int32_t group : *groupOf)
-      if (group < 0 || static_cast<std::size_t>(group) >= groups.count)
-        throw Napi::RangeError::New(env, "Expected every input to be in one of the groups");
-    groups.of = groupOf->data();
+    told = given.bytes("groupOf", product(env, {job.cols, 4})).data;
   }
   const PartSizes sizes = partSizesOf(env, job, groups.count);
   PackedRows& from = job.to;
@@ -259,6 +253,17 @@ Napi::Value unpackRows(const Napi::CallbackInfo& info) {
     reference.type = typeOf(given, "type");
     reference.data = given.bytes("reference", product(env, {job.rows, job.cols, bytesOf(reference.type)})).data;
   }
+  HeldMemory held = given.hold();  // what it has copied is there from now on
+  auto groupOf = std::make_shared<std::vector<std::int32_t>>();
+  if (told) {
+    // Copied: nobody may change it once it has been looked at.
+    groupOf->resize(job.cols);
+    std::memcpy(groupOf->data(), told, 4 * job.cols);
+    for (const std::int32_t group : *groupOf)
+      if (group < 0 || static_cast<std::size_t>(group) >= groups.count)
+        throw Napi::RangeError::New(env, "Expected every input to be in one of the groups");
+    groups.of = groupOf->data();
+  }
   auto sums = std::make_shared<RowSums>();
   return startJob(
       env,
@@ -266,7 +271,7 @@ Napi::Value unpackRows(const Napi::CallbackInfo& info) {
         *sums = vertexq::unpackRows(job.to, job.rows, job.cols, groups, to, reference.data ? &reference : nullptr,
                                     job.threads, control);
       },
-      [sums](Napi::Env result) { return sumsToJs(result, *sums); }, given.hold());
+      [sums](Napi::Env result) { return sumsToJs(result, *sums); }, std::move(held));
 }
 
 Napi::Value checksumOf(const Napi::CallbackInfo& info) {

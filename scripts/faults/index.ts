@@ -159,6 +159,39 @@ function scenarios(folder: string): Record<string, () => Promise<unknown>> {
       );
       return [...sums, ...output];
     },
+    'rows read back': async () => {
+      const wanted = {
+        codesTo: new Int8Array(32 * 16),
+        scalesTo: new Float32Array(32 * 2),
+        zeroPointsTo: new Float32Array(32 * 2),
+        valuesTo: new Float32Array(32 * 16),
+      };
+      const bytes = (length: number) => Uint8Array.from({ length }, (_, i) => (i * 37) % 251);
+      const sums = await finish(
+        () =>
+          faulty.unpackRows({
+            ...{
+              ...wanted,
+              order: 'input-major',
+              outType: 'F32',
+              zeroShift: -1,
+              bits: 4,
+              threads,
+              firstRow: 0,
+            },
+            ...{ rows: 32, outFeatures: 32, cols: 16, groupSize: 8, groups: 2 },
+            ...{
+              codes: bytes(256),
+              zeroPoints: bytes(32),
+              groupOf: Int32Array.from({ length: 16 }, (_, i) => i % 2),
+            },
+            scales: new Uint8Array(random(64, 6).buffer),
+            ...{ reference: new Uint8Array(random(512, 7).buffer), type: 'F32' },
+          }),
+        undefined,
+      );
+      return [sums, ...Object.values(wanted)];
+    },
     'tensors, in jobs': async () => {
       const shared = <Values extends Float32Array | Int8Array>(values: Values): Values => {
         const copy = new Uint8Array(new SharedArrayBuffer(values.byteLength));
