@@ -17,8 +17,8 @@ interface Flags extends OutputFlags {
 
 const examples = `
 What it does:
-  Quantizes the network once for each method and width, in memory, and runs each result on the held-out samples beside
-  the float network. No network is written: see "vertexq quantize".
+  Quantizes the network once for each method and width, in a temporary folder, and runs each result on the held-out samples beside
+  the float network. No network is kept: see "vertexq quantize".
 
   output    how far the network's outputs are from those of the float network: ‖Y′ − Y‖ / ‖Y‖ over the held-out samples
   cosine    mean cosine between the rows of the outputs and those of the float network

@@ -67,7 +67,7 @@ export async function compareModel(
   }
 }
 
-/** Quantizes the model and compares what it gives with what it gave before. */
+/** Quantizes the model and compares its outputs with those of the float network. */
 async function runOf(
   input: string,
   { method, bits, settings, options }: ModelRun,
@@ -94,7 +94,7 @@ async function runOf(
   }
 }
 
-/** What a run's network is called, as long as it is there. */
+/** The name of a run's network in its temporary folder. */
 const fileName = 'compared.onnx';
 
 /** Runs networks on the held-out feeds beside the float network. */

@@ -4,7 +4,7 @@ import { checkOptions, defaults } from '../options/table';
 import type { JobOptions, Method } from '../types';
 import type { CompareOptions } from './types';
 
-/** One method at one width, and all options of that run but what follows it. */
+/** One method at one width, with all options of that run but those of the job (threads, signal, progress). */
 export interface RunChoice {
   method: Method;
   bits: number;
@@ -32,7 +32,7 @@ export function chooseRuns(options: CompareOptions, what: 'layer' | 'model', cor
 function optionsFor(options: CompareOptions, method: Method, bits: number): RunChoice['options'] {
   const own: RunChoice['options'] = { ...sharedBy(options), method, bits };
   for (const name of methodOptionNames) if (!takes(method, name)) delete own[name];
-  // Both are what these methods would refuse; the others need them.
+  // These methods would refuse the two options, which the others are to have.
   const { scales, correctsErrors } = traitsOf(method);
   if (own.scale && !scales.includes(own.scale)) delete own.scale;
   if (!correctsErrors && own.errorCorrection === true) delete own.errorCorrection;

@@ -103,7 +103,7 @@ function commonOutputs(float: NetworkFile, quantized: NetworkFile, warnings: str
   return tensors;
 }
 
-/** The data of the float network must do for the quantized one. */
+/** Throws unless the quantized network takes the same inputs as the float one. */
 function requireSameInputs(float: NetworkFile, quantized: NetworkFile): void {
   const types = new Map(float.inputs.map(({ name, type }) => [name, type]));
   for (const { name, type } of quantized.inputs)

@@ -75,7 +75,7 @@ export function asQuantizedLayer(values: QuantizedValues): QuantizedLayer {
 /**
  * Whether plain rounding could do better on other data than a method that follows rows closely: with fewer than two calibration rows per input, or a held-out
  * error above 1.2 times the calibration error, for the fit leads by more than that. Else the comparison, which takes about as
- * long as a pass or two of `vertex`, is spared. `gptq`, `gpfq` and `maly-saab` are what they are called.
+ * long as a pass or two of `vertex`, is spared. `gptq`, `gpfq` and `maly-saab` always keep their own answer.
  */
 function mayMislead(
   { calibration, inFeatures }: WeightsInput,
