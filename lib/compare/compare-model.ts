@@ -43,8 +43,8 @@ export async function compareModel(
   await addModelPaths(files, input, null, options);
   for (const path of opened.dataFiles) files.reads("input's data", path);
   await files.check();
-  const { skipped } = await selectLayers(opened, choices[0]!.settings);
-  const data = await prepareData(opened.graph, options);
+  const { layers, skipped } = await selectLayers(opened, choices[0]!.settings);
+  const data = await prepareData(opened, layers, options);
   const evaluation = await Evaluation.of(opened, data, options);
   try {
     const runs: ComparedRun[] = [];

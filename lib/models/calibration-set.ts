@@ -1,12 +1,14 @@
 import { VertexqError } from '../errors';
+import { requireMemory } from '../memory';
 import { describe } from '../options/messages';
 import { checkDataOptions } from '../options/relations';
 import { batchNamesOf, withBatchAxes } from './data/batch-axes';
 import { type Division, divide, type Batching, total, whole } from './data/divide';
 import { completeFeeds, isMadeInput } from './data/made-inputs';
-import { feedsOf, type Batch, type Padding } from './data/samples';
+import { feedsOf, type Batch, type Padding, type Piece } from './data/samples';
 import { type DataSource, maxFeeds, readData } from './data/source';
 import { calibrationError, type ModelInput } from './data/tensor-checks';
+import type { AliveValues } from './forward/alive-values';
 import type { CalibrationData, DataOptions, Feeds } from './types';
 
 export { dataOptionsOf } from '../options/relations';
@@ -44,6 +46,8 @@ export interface SampleOptions extends Optional<DataOptions> {
   /** The network's inputs that are to be fed. */
   inputs: readonly ModelInput[];
   signal?: AbortSignal | undefined;
+  /** What the network's values take at most at once when it is run on such feeds; default: nothing is known of it. */
+  alive?: ((feeds: Feeds) => Promise<AliveValues>) | undefined;
 }
 
 export interface CalibrationSetOptions extends SampleOptions {
@@ -53,15 +57,20 @@ export interface CalibrationSetOptions extends SampleOptions {
 
 const defaultHoldout = 0.1;
 const defaultBatchSize = 32;
-/** Bytes of inputs that are run together, where nobody says how many samples: values between layers take many times as much. */
+/**
+ * Bytes of inputs that are run together where nobody says how many samples, and of all values that are there at once. Not by the memory
+ * there is: the sums' last bits, and so the output's bytes, follow from what is run together.
+ */
 const maxBatchBytes = 2 ** 20;
+const maxAliveBytes = 2 ** 27;
 const maxSamples = 100_000_000;
 
 /**
  * Reads calibration data, checks it against the network's inputs, and divides it between the fit and the held-out error.
  *
  * Data in one piece (files, or one feed) is cut into batches of `batchSize`, or of the first dimension that the network fixes;
- * samples that do not fill such a batch are dropped. Samples of different shapes are run apart, but for texts, which are padded. An
+ * samples that do not fill such a batch are dropped. Else a batch is as many samples as 1 MiB of inputs holds, and 128 MiB of values that
+ * the network has at once (`alive`), but at least one and at most 32. Samples of different shapes are run apart, but for texts, which are padded. An
  * iterable of feeds is run as given. Held out are samples spread over the data; batches where the network fixes their size; and whole
  * feeds where there are 10 or more. The data is not copied, but for batches that are gathered from several places. Caches of a
  * generation model, and what goes with them, are made where the data has none.
@@ -141,8 +150,12 @@ async function read(
 ): Promise<DataSource> {
   const source = await readData(data, { ...options, inputs: batching.inputs }, where);
   batching.warnings.push(...(source.warnings ?? []));
-  if (batching.fixed === null && options.batchSize === undefined)
-    batching.size = Math.min(batching.size, fittingSize(source));
+  if (batching.fixed === null && options.batchSize === undefined) {
+    const largest = largestSample(source);
+    batching.size = Math.min(batching.size, Math.max(1, Math.floor(maxBatchBytes / largest.bytes)));
+    if (options.alive && !source.asGiven && batching.size > 1 && largest.piece.samples > 0)
+      batching.size = await aliveSize(largest.piece, source, batching, options.alive, nameOf(data, where));
+  }
   requireFewBatches(source, batching, nameOf(data, where));
   for (const [name, kind] of [
     ['tokenizer', 'text'],
@@ -174,15 +187,36 @@ function prepared(
   };
 }
 
-/** How many of the largest samples are run together. */
-function fittingSize({ pieces }: DataSource): number {
-  let most = 1;
-  for (const { tensors, samples } of pieces) {
+/** The piece whose samples are the largest, and what one of them takes. */
+function largestSample({ pieces }: DataSource): { piece: Piece; bytes: number } {
+  let largest = { piece: pieces[0]!, bytes: 1 };
+  for (const piece of pieces) {
     let bytes = 0;
-    for (const { data } of tensors.values()) bytes += Array.isArray(data) ? data.length : data.byteLength;
-    most = Math.max(most, bytes / samples);
+    for (const { data } of piece.tensors.values())
+      bytes += Array.isArray(data) ? data.length : data.byteLength;
+    if (bytes / piece.samples > largest.bytes) largest = { piece, bytes: bytes / piece.samples };
   }
-  return Math.max(1, Math.floor(maxBatchBytes / most));
+  return largest;
+}
+
+/** How many samples are run together by what the network makes of a large one; one at least, where there is memory for it. */
+async function aliveSize(
+  piece: Piece,
+  { padding }: DataSource,
+  { inputs, size }: Batching,
+  alive: NonNullable<SampleOptions['alive']>,
+  what: string,
+): Promise<number> {
+  const sample = { stretches: [{ piece, begin: 0, end: 1 }], samples: 1 };
+  const { bytes, at } = await alive(feedsFor(inputs, padding)(sample));
+  // As quantized so far and in float.
+  if (bytes > maxAliveBytes)
+    requireMemory(
+      2 * bytes,
+      `running the network on one sample of ${what}, up to ${describe(at)},`,
+      'Give smaller samples: shorter texts ("maxLength"), smaller images ("image.size")',
+    );
+  return bytes === 0 ? size : Math.min(size, Math.max(1, Math.floor(maxAliveBytes / bytes)));
 }
 
 /** Samples and feeds take time and memory whatever their size: where a dimension is 0, no data bounds their number. */

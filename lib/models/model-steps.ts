@@ -5,12 +5,12 @@ import { fewOf } from '../reports/text';
 import type { LayerReport, SkippedWeight } from '../types';
 import { version } from '../version';
 import { dataOptionsOf, type CalibrationSet, prepareCalibrationSet } from './calibration-set';
+import { aliveValues } from './forward/alive-values';
 import { chooseLayers } from './layers/choose-layers';
 import { findLayers } from './layers/find-layers';
 import type { Layer, SkippedLayer } from './layers/layer';
 import { otherWeights, unreadParts } from './layers/other-weights';
 import type { ModelSettings } from './model-options';
-import type { Graph } from './onnx/graph';
 import type { ModelProto } from './onnx/onnx_pb';
 import { type Serialized, serializeModel } from './onnx/serialize';
 import { dataLength } from './onnx/tensor';
@@ -91,9 +91,10 @@ function countedOnce(skipped: readonly SkippedLayer[], layers: readonly Layer[])
   });
 }
 
-/** The calibration data of `options`, which must have some. */
+/** The calibration data of `options`, which must have some, cut for a run of the network up to its layers. */
 export async function prepareData(
-  graph: Graph,
+  opened: OpenModel,
+  layers: readonly Layer[],
   {
     calibration,
     holdout,
@@ -101,8 +102,12 @@ export async function prepareData(
     ...options
   }: Pick<ModelOptions, 'calibration' | 'holdout' | 'signal' | keyof DataOptions>,
 ): Promise<CalibrationSet> {
-  const inputs = graph.inputs.map(describeValue);
-  return prepareCalibrationSet(calibration!, { ...dataOptionsOf(options), holdout, signal, inputs });
+  return prepareCalibrationSet(calibration!, {
+    ...dataOptionsOf(options),
+    ...{ holdout, signal },
+    inputs: opened.graph.inputs.map(describeValue),
+    alive: (feeds) => aliveValues(opened, layers, feeds, signal),
+  });
 }
 
 /** A quantized network, in files of the workspace. */

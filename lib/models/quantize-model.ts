@@ -61,7 +61,7 @@ export async function quantizeModelWith(
   for (const path of opened.dataFiles) runFiles.reads("input's data", path);
   await runFiles.check();
   const found = await selectLayers(opened, settings);
-  const data = options.calibration === undefined ? null : await prepareData(opened.graph, options);
+  const data = options.calibration === undefined ? null : await prepareData(opened, found.layers, options);
 
   const manifest = await manifestOf(opened, data, options);
   const work = await WorkFolder.open(workFolderOf(output), manifest, settings);

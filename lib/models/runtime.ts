@@ -79,7 +79,7 @@ export async function loadSession(
   }
 }
 
-/** Runs a network on one feed. Throws ERR_VERTEXQ_RUNTIME. */
+/** Runs a network on one feed. Rejects with ERR_VERTEXQ_RUNTIME; ERR_VERTEXQ_MEMORY where the runtime gets none. */
 export async function runSession(
   session: Ort.InferenceSession,
   feeds: Feeds,
@@ -90,11 +90,16 @@ export async function runSession(
   try {
     return await session.run(tensors, outputs);
   } catch (cause) {
-    throw new VertexqError(
-      'ERR_VERTEXQ_RUNTIME',
-      `onnxruntime-node cannot run ${what}: ${(cause as Error).message}`,
-      { cause },
-    );
+    const { message } = cause as Error;
+    if (/bad.alloc|failed to allocate/i.test(message))
+      throw new VertexqError(
+        'ERR_VERTEXQ_MEMORY',
+        `there is no memory for running ${what} on so much at once: give smaller samples, or fewer together ("batchSize")`,
+        { cause },
+      );
+    throw new VertexqError('ERR_VERTEXQ_RUNTIME', `onnxruntime-node cannot run ${what}: ${message}`, {
+      cause,
+    });
   }
 }
 

@@ -16,7 +16,7 @@ export type CalibrationData = string | readonly string[] | Feeds | Iterable<Feed
 
 /** How data is read and cut into runs of the network. */
 export interface DataOptions {
-  /** Samples per run of the network, where the data comes in one piece (default 32, or as many as 1 MiB of inputs holds). */
+  /** Samples per run of the network, where the data comes in one piece (default 32, or as many as 1 MiB of inputs and, to quantize, 128 MiB of values within the network hold). */
   batchSize?: number;
   /**
    * Along which axis of the inputs the samples lie: the name of a dimension, or an axis by input, null for an input that is the same

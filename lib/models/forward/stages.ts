@@ -89,19 +89,25 @@ function markLives(stages: GraphStage[], repeated: ReadonlySet<NodeProto>): void
   }
 }
 
+/** The values that are no tensors. */
+export function valuesOfOtherKinds({ order }: Graph): Set<string> {
+  const found = new Set<string>();
+  for (const node of order)
+    if (makesNoTensor(node, (name) => found.has(name))) for (const name of node.output) found.add(name);
+  return found;
+}
+
 function repeatedNodes(graph: Graph): Set<NodeProto> {
   const repeated = new Set<NodeProto>();
   const constant = new Set<NodeProto>();
-  const noTensors = new Set<string>();
+  const noTensors = valuesOfOtherKinds(graph);
   for (const node of graph.order) {
     const fromConstants = usedBy(node).every((name) => {
       const maker = graph.producerOf(name);
       return maker ? constant.has(maker) : graph.initializer(name) !== undefined;
     });
     if (fromConstants && !isRandom(node)) constant.add(node);
-    const tensorless = makesNoTensor(node, (name) => noTensors.has(name));
-    if (tensorless) for (const name of node.output) noTensors.add(name);
-    if (tensorless || constant.has(node)) repeated.add(node);
+    if (node.output.some((name) => noTensors.has(name)) || constant.has(node)) repeated.add(node);
   }
   return repeated;
 }
