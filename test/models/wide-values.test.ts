@@ -9,7 +9,7 @@ import { aliveValues } from '../../lib/models/forward/alive-values';
 import { findLayers } from '../../lib/models/layers/find-layers';
 import { openModel } from '../../lib/models/open-model';
 import { node, tensor } from '../../lib/models/onnx/make';
-import { formatNpy } from '../../lib/containers/npy/npy';
+import { formatNpy } from '../containers/npy/format-npy';
 import { feed, files, float, network, random, type Parts } from './networks';
 
 // Networks whose inputs are small and whose values between layers are not: batches are cut by what is there at once.
