@@ -2,10 +2,12 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, rmSync } from 'node:fs';
 import { cp, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { CheckpointOptions } from '../../lib/index';
+import type { CheckpointOptions, ModelOptions } from '../../lib/index';
+
+type Options = CheckpointOptions | ModelOptions;
 
 const root = join(__dirname, '..', '..');
-const command = (input: string, output: string, options: CheckpointOptions): string[] => [
+const command = (input: string, output: string, options: Options): string[] => [
   ...['--import=tsx', join(__dirname, 'run.ts'), input, output, JSON.stringify(options)],
 ];
 
@@ -23,7 +25,7 @@ export interface Run {
   fits: { name: string; seconds: number }[];
 }
 
-export function quantize(input: string, output: string, options: CheckpointOptions): Run {
+export function quantize(input: string, output: string, options: Options): Run {
   rmSync(output, { recursive: true, force: true });
   const { stdout, stderr, status } = spawnSync(process.execPath, command(input, output, options), {
     cwd: root,

@@ -1,6 +1,6 @@
-// One run of quantizeCheckpoint in a process of its own: prints its time and memory as JSON. run.ts input output options
+// One run of quantizeCheckpoint, or quantizeModel, in a process of its own: prints its time and memory as JSON. run.ts input output options
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { quantizeCheckpoint } from '../../lib/index';
+import { quantizeCheckpoint, quantizeModel } from '../../lib/index';
 
 const [input = '', output = '', options = '{}'] = process.argv.slice(2);
 
@@ -10,7 +10,8 @@ async function main(): Promise<void> {
   delays.enable();
   const started = performance.now();
   let begun = false;
-  const { layers } = await quantizeCheckpoint(input, output, {
+  const quantize = input.endsWith('.onnx') ? quantizeModel : quantizeCheckpoint;
+  const { layers } = await quantize(input, output, {
     ...(JSON.parse(options) as object),
     onProgress: () => {
       if (!begun) console.error('begun');

@@ -19,4 +19,11 @@ inline AlphabetOptions alphabetArguments(const Napi::CallbackInfo& info, const A
   return alphabet;
 }
 
+inline ScalePrecision precisionOf(const Arguments& given, const char* name) {
+  return given.choice<ScalePrecision>(name, {{"F64", ScalePrecision::Float64},
+                                             {"F32", ScalePrecision::Float32},
+                                             {"F16", ScalePrecision::Float16},
+                                             {"BF16", ScalePrecision::BFloat16}});
+}
+
 }  // namespace vertexq::addon

@@ -63,13 +63,6 @@ RankRule rankOf(const Arguments& given, std::size_t inFeatures) {
 }
 
 /** How scales are stored, and values where codes are not. */
-ScalePrecision precisionOf(const Arguments& given, const char* name) {
-  return given.choice<ScalePrecision>(name, {{"F64", ScalePrecision::Float64},
-                                             {"F32", ScalePrecision::Float32},
-                                             {"F16", ScalePrecision::Float16},
-                                             {"BF16", ScalePrecision::BFloat16}});
-}
-
 std::shared_ptr<LayerArguments> layerArguments(const Napi::CallbackInfo& info, const Arguments& given) {
   auto layer = std::make_shared<LayerArguments>();
   layer->outFeatures = static_cast<std::size_t>(given.integer("outFeatures", 1, kMaxFeatures));

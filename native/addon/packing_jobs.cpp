@@ -56,10 +56,12 @@ Job schemeOf(const Napi::CallbackInfo& info, const Arguments& given) {
   PackedRows& to = job.to;
   to.order = given.choice<PackedOrder>("order", {{"neuron-major", PackedOrder::NeuronMajor},
                                                  {"input-major", PackedOrder::InputMajor},
-                                                 {"values", PackedOrder::Values}});
+                                                 {"values", PackedOrder::Values},
+                                                 {"codes", PackedOrder::Codes}});
   to.bits = static_cast<int>(given.integer("bits", 1, 8));
   to.type = typeOf(given, "outType");
   to.zeroShift = static_cast<int>(given.integer("zeroShift", -1, 0));
+  if (given.has("valueType")) to.values = precisionOf(given, "valueType");
   return job;
 }
 
@@ -72,6 +74,8 @@ PartSizes partSizesOf(const Napi::Env& env, const Job& job, std::size_t groups) 
   const PackedRows& to = job.to;
   const std::size_t type = bytesOf(to.type);
   if (to.order == PackedOrder::Values) return {product(env, {job.rows, job.cols, type}), 0, 0};
+  const std::size_t numbers = product(env, {job.rows, groups, sizeof(float)});
+  if (to.order == PackedOrder::Codes) return {product(env, {job.rows, job.cols}), numbers, numbers};
   const bool transposed = to.order == PackedOrder::InputMajor;
   const std::size_t rows = transposed ? to.outFeatures : job.rows;
   if (transposed && to.outFeatures * static_cast<std::size_t>(to.bits) % 32 != 0)
@@ -106,7 +110,7 @@ Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
   to.codes = given.room("codes", sizes.codes).data;
   if (to.order == PackedOrder::Values) return job;
   to.scales = given.room("scales", sizes.scales).data;
-  if (given.has("zeroPoints")) to.zeroPoints = given.room("zeroPoints", sizes.zeroPoints).data;
+  if (given.has("zeroPoints") || to.order == PackedOrder::Codes) to.zeroPoints = given.room("zeroPoints", sizes.zeroPoints).data;
   return job;
 }
 
@@ -144,7 +148,8 @@ One oneOf(const Napi::Env& env, const Places& at, Job job, NumberType type, cons
   job.to.codes = within(env, output, at.codes, sizes.codes);
   if (job.to.order != PackedOrder::Values) {
     job.to.scales = within(env, output, at.scales, sizes.scales);
-    if (at.zeroPoints >= 0) job.to.zeroPoints = within(env, output, at.zeroPoints, sizes.zeroPoints);
+    if (at.zeroPoints >= 0 || job.to.order == PackedOrder::Codes)
+      job.to.zeroPoints = within(env, output, at.zeroPoints, sizes.zeroPoints);
   }
   const std::size_t length = product(env, {job.rows, job.cols, bytesOf(type)});
   return {{within(env, input, at.input, length), type, job.rows, job.cols}, job.alphabet.groupSize, job.to};
@@ -154,6 +159,8 @@ Napi::Value sumsToJs(Napi::Env env, const RowSums& sums) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("error", sums.error);
   object.Set("signal", sums.signal);
+  object.Set("offAlphabet", static_cast<double>(sums.offAlphabet));
+  object.Set("hasZeroPoints", sums.hasZeroPoints);
   return object;
 }
 
@@ -164,8 +171,10 @@ Napi::Value roundRows(const Napi::CallbackInfo& info) {
   const Job job = jobOf(info, given);
   const NumberType type = typeOf(given, "type");
   const auto rule = given.choice<ScaleRule>("scale", {{"max", ScaleRule::Max}, {"search", ScaleRule::Search}});
-  const RawRows input{given.bytes("input", product(info.Env(), {job.rows, job.cols, bytesOf(type)})).data, type,
-                      job.rows, job.cols};
+  const std::size_t stride = given.has("stride") ? sizeOf(given, "stride", 0, kMaxRows) : 0;
+  if (stride != 0 && stride < job.rows) throw Napi::TypeError::New(info.Env(), "Expected \"stride\" to pass all rows");
+  const std::size_t bytes = product(info.Env(), {stride == 0 ? job.rows : stride, job.cols, bytesOf(type)});
+  const RawRows input{given.bytes("input", bytes).data, type, job.rows, job.cols, stride};
   auto sums = std::make_shared<RowSums>();
   return startJob(
       info.Env(),

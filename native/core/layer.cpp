@@ -170,6 +170,16 @@ void requireHeld(const Weights& weights) {
                   "the outputs, by a power of two");
 }
 
+void refuseInfinite(std::size_t neuron) {
+  throw Error("ERR_VERTEXQ_SCALE_RANGE",
+              "neuron " + std::to_string(neuron) + ": the weights are too large: a quantized one would be infinite");
+}
+
+void refuseLost(std::size_t neuron) {
+  throw Error("ERR_VERTEXQ_SCALE_RANGE",
+              "neuron " + std::to_string(neuron) + ": the weights are too small: quantized, all of the layer's would be 0");
+}
+
 void requireStored(const Rounded& rounded, std::size_t inFeatures, const AlphabetOptions& options) {
   const std::size_t groups = groupsOf(inFeatures, options.groupSize);
   std::size_t lost = rounded.codes.size();
@@ -179,14 +189,11 @@ void requireStored(const Rounded& rounded, std::size_t inFeatures, const Alphabe
     const Alphabet& alphabet = rounded.alphabets[neuron * groups + i % inFeatures / options.groupSize];
     const double value = rounded.stored(alphabet, i);
     if (!std::isfinite(value) || !std::isfinite(alphabet.step()) || !alphabet.heldIn(options.precision))
-      throw Error("ERR_VERTEXQ_SCALE_RANGE", "neuron " + std::to_string(neuron) +
-                                                 ": the weights are too large: a quantized one would be infinite");
+      refuseInfinite(neuron);
     any = any || value != 0;
     if (value == 0 && alphabet.level(rounded.codes[i]) != 0) lost = std::min(lost, i);
   }
-  if (any || lost == rounded.codes.size()) return;
-  throw Error("ERR_VERTEXQ_SCALE_RANGE", "neuron " + std::to_string(lost / inFeatures) +
-                                             ": the weights are too small: quantized, all of the layer's would be 0");
+  if (!any && lost < rounded.codes.size()) refuseLost(lost / inFeatures);
 }
 
 Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions& options, Box box, const RankRule& rank,

@@ -65,20 +65,24 @@ struct Walked {
 Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions& options, Box box, const RankRule& rank,
                  unsigned threads, JobControl& control);
 
+/**
+ * A level as it is stored: rounded to the precision, or with Float64 as a code. Codes are read as float32 numbers: that is within 6e-8 of
+ * the level, but for denormal ones, which lose all of it at last.
+ */
+inline double storedLevel(double level, ScalePrecision values) {
+  if (values != ScalePrecision::Float64) return roundedTo(level, values);
+  return std::abs(level) < std::numeric_limits<float>::min() ? static_cast<double>(static_cast<float>(level)) : level;
+}
+
 struct Rounded {
   std::vector<std::int8_t> codes;                   // outFeatures × inFeatures
   std::vector<Alphabet> alphabets;                  // outFeatures × groups
   std::size_t offAlphabet = 0;                      // entries that had to be rounded, in the whole layer
   ScalePrecision values = ScalePrecision::Float64;  // in which the weights themselves are stored, where codes are not
 
-  /**
-   * The weight of a neuron's input in an alphabet of it, as it is stored. Codes are read as float32 numbers: that is within 6e-8 of
-   * the level, but for denormal ones, which lose all of it at last.
-   */
+  /** The weight of a neuron's input in an alphabet of it, as it is stored. */
   double stored(const Alphabet& alphabet, std::size_t index) const {
-    const double level = alphabet.level(codes[index]);
-    if (values != ScalePrecision::Float64) return roundedTo(level, values);
-    return std::abs(level) < std::numeric_limits<float>::min() ? static_cast<double>(static_cast<float>(level)) : level;
+    return storedLevel(alphabet.level(codes[index]), values);
   }
 };
 
@@ -96,6 +100,10 @@ Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOption
  * no weight is left of a layer whose levels are not all 0.
  */
 void requireStored(const Rounded& rounded, std::size_t inFeatures, const AlphabetOptions& options);
+
+/** What requireStored throws, of a neuron. */
+[[noreturn]] void refuseInfinite(std::size_t neuron);
+[[noreturn]] void refuseLost(std::size_t neuron);
 
 /** ‖X(W - Q)ᵀ‖ and ‖XWᵀ‖, Frobenius; with a null `r`, ‖W - Q‖ and ‖W‖. */
 struct Norms {

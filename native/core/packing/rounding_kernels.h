@@ -16,6 +16,12 @@ struct Levels {
   float least, most, offset;
 };
 
+/** What codes changed of weights: Σ (w - level)², Σ w², and how many weights are no level. */
+struct Changed {
+  double error, signal;
+  std::size_t count;
+};
+
 /** The kernels for one instruction set. Sums are accurate to about 1e-6. */
 struct RoundingKernels {
   Range (*range)(const float* w, std::size_t count);
@@ -31,6 +37,8 @@ struct RoundingKernels {
   /** The same for any step; false where a weight is within `margin` steps of half way, so that float32 does not tell. */
   bool (*likelyCodes)(const float* w, std::size_t count, const Levels& levels, float inverse, int zero, float margin,
                       std::int8_t* codes);
+  /** In float64, of levels (code - zero)·step. */
+  Changed (*changed)(const float* w, const std::int8_t* codes, std::size_t count, double zero, double step);
 };
 
 const RoundingKernels& roundingKernels();

@@ -9,8 +9,10 @@
 
 #include "error.h"
 #include "packing/plain_rounding.h"
+#include "packing/rounding_kernels.h"
 #include "parallel/thread_pool.h"
 #include "tensors/bit_packing.h"
+#include "tensors/permute.h"
 
 namespace vertexq {
 
@@ -30,12 +32,13 @@ class RowPacker {
         zeroPoints(groups_) {
     if (to.order == PackedOrder::Values) values_.resize(cols);
     if (to.order == PackedOrder::InputMajor) packed_.resize(kRowBlock * words_ * 4);
-    if (to.zeroPoints) zeros_.resize(groups_ * kRowBlock);
+    if (to.zeroPoints && to.order != PackedOrder::Codes) zeros_.resize(groups_ * kRowBlock);
   }
 
   /** Packs what is in `codes`, `scales` and `zeroPoints` as row `row` of the job. */
   void put(std::size_t row) {
     if (to_.order == PackedOrder::Values) return putValues(row);
+    if (to_.order == PackedOrder::Codes) return putCodes(row);
     const int offset = 1 << (to_.bits - 1);
     const std::size_t within = row % kRowBlock;
     const bool transposed = to_.order == PackedOrder::InputMajor;
@@ -63,7 +66,7 @@ class RowPacker {
         unsigned char* at = to_.codes + (w * to_.outFeatures + to_.firstRow + first) * 4;
         for (std::size_t i = 0; i < count; ++i) std::memcpy(at + 4 * i, packed_.data() + (i * words_ + w) * 4, 4);
       }
-    if (!to_.zeroPoints) return;
+    if (!to_.zeroPoints || to_.order == PackedOrder::Codes) return;
     const int offset = 1 << (to_.bits - 1);
     const std::size_t words = wordsFor(count, to_.bits);
     std::vector<unsigned char> field(words * 4);
@@ -82,6 +85,12 @@ class RowPacker {
   }
 
  private:
+  void putCodes(std::size_t row) {
+    std::memcpy(to_.codes + row * cols_, codes.data(), cols_);
+    std::memcpy(to_.scales + row * groups_ * sizeof(float), scales.data(), groups_ * sizeof(float));
+    std::memcpy(to_.zeroPoints + row * groups_ * sizeof(float), zeroPoints.data(), groups_ * sizeof(float));
+  }
+
   void putValues(std::size_t row) {
     dequantizeRow(codes.data(), scales.data(), zeroPoints.data(), cols_, groupSize_, values_.data());
     narrow(to_.type, values_.data(), cols_, to_.codes + row * cols_ * bytesOf(to_.type));
@@ -99,18 +108,19 @@ class RowPacker {
   std::vector<float> weights;  // room for the row that the codes come from
 };
 
-/** Runs row(packer, index) for all rows, a block of them a task, with a packer a thread. */
-template <typename Row>
+/** Runs row(packer, index) for all rows, a block of them a task, with a packer a thread; before each block begin(slot, first, count). */
+template <typename Begin, typename Row>
 void forEachBlock(std::size_t rows, std::size_t cols, std::size_t groupSize, const PackedRows& to, unsigned threads,
-                  JobControl& control, Row row) {
+                  JobControl& control, Begin begin, Row row) {
   control.expect(rows);
   std::vector<std::unique_ptr<RowPacker>> packers(threads);
   ThreadPool::shared().parallelFor((rows + kRowBlock - 1) / kRowBlock, threads, [&](std::size_t block, unsigned slot) {
     control.checkpoint();
     if (!packers[slot]) packers[slot] = std::make_unique<RowPacker>(to, cols, groupSize);
     const std::size_t first = block * kRowBlock, count = std::min(kRowBlock, rows - first);
+    begin(slot, first, count);
     for (std::size_t i = first; i < first + count; ++i) {
-      row(*packers[slot], i);
+      row(*packers[slot], i, slot);
       packers[slot]->put(i);
     }
     packers[slot]->finish(first, count);
@@ -130,47 +140,129 @@ ScalePrecision precisionOf(const PackedRows& to) {
   }
 }
 
-[[noreturn]] void refuse(const std::vector<float>& w, std::size_t neuron) {
+[[noreturn]] void refuse(NumberType type, const std::vector<float>& w, std::size_t neuron) {
+  const char* infinite = type == NumberType::Float64 ? " is infinite, or too large for float32" : " is infinite";
   const auto bad = std::find_if(w.begin(), w.end(), [](float v) { return !std::isfinite(v); });
   throw Error("ERR_VERTEXQ_NOT_FINITE", "weight of neuron " + std::to_string(neuron) + ", input " +
                                             std::to_string(bad - w.begin()) +
-                                            (std::isnan(*bad) ? " is NaN" : " is infinite, or too large for float32"));
+                                            (std::isnan(*bad) ? " is NaN" : infinite));
 }
+
+/** Levels up to this are finite in every precision, and as float32 numbers no denormal ones from steps of at least kSafeStep. */
+constexpr double kSafeLevel = 0x1p15, kSafeStep = 0x1p-100;
+
+/** What rounding changed of a group, as it will be stored. Throws where a weight or a level would be infinite. */
+Changed changeOf(const float* w, const std::int8_t* codes, std::size_t count, const Alphabet& alphabet,
+                 const PackedRows& to, ScalePrecision precision, std::size_t neuron) {
+  if (to.values == ScalePrecision::Float64 && alphabet.step() >= kSafeStep &&
+      std::max(-alphabet.lowest(), alphabet.highest()) <= kSafeLevel)
+    return roundingKernels().changed(w, codes, count, alphabet.zeroPoint(), alphabet.step());
+  if (!std::isfinite(alphabet.step()) || !alphabet.heldIn(precision)) refuseInfinite(neuron);
+  Changed changed{0, 0, 0};
+  for (std::size_t i = 0; i < count; ++i) {
+    const double level = alphabet.level(codes[i]), value = storedLevel(level, to.values);
+    if (!std::isfinite(value)) refuseInfinite(neuron);
+    changed.error += (w[i] - value) * (w[i] - value);
+    changed.signal += double{w[i]} * w[i];
+    changed.count += level == w[i] ? 0 : 1;
+  }
+  return changed;
+}
+
+/** Throws where levels are lost that are not 0, and no stored weight is another number. */
+void requireKept(const PackedRows& to, std::size_t rows, std::size_t cols, std::size_t groupSize) {
+  const std::size_t groups = groupsOf(cols, groupSize);
+  const auto numberAt = [](const unsigned char* from, std::size_t index) {
+    float number;
+    std::memcpy(&number, from + index * sizeof number, sizeof number);
+    return double{number};
+  };
+  std::size_t lost = rows * cols;
+  for (std::size_t i = 0; i < rows * cols; ++i) {
+    const std::size_t group = i / cols * groups + i % cols / groupSize;
+    const double level = (static_cast<std::int8_t>(to.codes[i]) - numberAt(to.zeroPoints, group)) *
+                         numberAt(to.scales, group);
+    if (storedLevel(level, to.values) != 0) return;
+    if (level != 0) lost = std::min(lost, i);
+  }
+  if (lost < rows * cols) refuseLost(to.firstRow + lost / cols);
+}
+
+/** Blocks of rows, which where they lie down columns are gathered: one object serves one thread. */
+class RowSource {
+ public:
+  explicit RowSource(const RawRows& rows) : rows_(rows), size_(bytesOf(rows.type)) {}
+
+  void gather(std::size_t first, std::size_t count) {
+    first_ = first;
+    if (rows_.stride == 0) return;
+    block_.resize(count * rows_.cols * size_);
+    transposeBlock(size_, rows_.data + first * size_, rows_.stride, rows_.cols, count, block_.data(), rows_.cols);
+  }
+
+  /** A row of the block. */
+  const unsigned char* row(std::size_t index) const {
+    return rows_.stride == 0 ? rows_.data + index * rows_.cols * size_
+                             : block_.data() + (index - first_) * rows_.cols * size_;
+  }
+
+ private:
+  RawRows rows_;
+  std::size_t size_, first_ = 0;
+  std::vector<unsigned char> block_;
+};
 
 }  // namespace
 
 RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, ScaleRule rule, const PackedRows& to,
                   unsigned threads, JobControl& control) {
   const std::size_t cols = weights.cols;
+  const ScalePrecision precision = precisionOf(to);
   std::vector<RowSums> sums(weights.rows);
-  forEachBlock(weights.rows, cols, alphabet.groupSize, to, threads, control, [&](RowPacker& packer, std::size_t row) {
-    PlainRounding rounding(alphabet.grid, alphabet.levels, rule, precisionOf(to));
+  std::vector<RowSource> sources(threads, RowSource(weights));
+  const auto gather = [&](unsigned slot, std::size_t first, std::size_t count) { sources[slot].gather(first, count); };
+  const auto round = [&](RowPacker& packer, std::size_t row, unsigned slot) {
+    const std::size_t neuron = to.firstRow + row;
+    PlainRounding rounding(alphabet.grid, alphabet.levels, rule, precision);
     std::vector<float>& w = packer.weights;
     w.resize(cols);
-    if (!widen(weights.type, weights.data + row * cols * bytesOf(weights.type), cols, w.data()))
-      refuse(w, to.firstRow + row);
-    namingNeuron(to.firstRow + row, [&] {
-      for (std::size_t g = 0, first = 0; first < cols; ++g, first += alphabet.groupSize) {
-        const std::size_t count = std::min(alphabet.groupSize, cols - first);
-        const RoundedGroup group = rounding.round(w.data() + first, count, packer.codes.data() + first);
-        packer.scales[g] = static_cast<float>(group.alphabet.step());
-        packer.zeroPoints[g] = static_cast<float>(group.alphabet.zeroPoint());
-        sums[row].error += group.error;
-        sums[row].signal += group.signal;
+    if (!widen(weights.type, sources[slot].row(row), cols, w.data())) refuse(weights.type, w, neuron);
+    for (std::size_t g = 0, first = 0; first < cols; ++g, first += alphabet.groupSize) {
+      const std::size_t count = std::min(alphabet.groupSize, cols - first);
+      std::int8_t* codes = packer.codes.data() + first;
+      RoundedGroup group;
+      namingNeuron(neuron, [&] { group = rounding.round(w.data() + first, count, codes); });
+      packer.scales[g] = static_cast<float>(group.alphabet.step());
+      packer.zeroPoints[g] = static_cast<float>(group.alphabet.zeroPoint());
+      if (to.order == PackedOrder::Codes) {
+        const Changed changed = changeOf(w.data() + first, codes, count, group.alphabet, to, precision, neuron);
+        group.error = changed.error;
+        group.signal = changed.signal;
+        sums[row].offAlphabet += changed.count;
+        sums[row].hasZeroPoints = sums[row].hasZeroPoints || packer.zeroPoints[g] != 0;
       }
-    });
-  });
+      sums[row].error += group.error;
+      sums[row].signal += group.signal;
+    }
+  };
+  forEachBlock(weights.rows, cols, alphabet.groupSize, to, threads, control, gather, round);
   RowSums total;
   for (const RowSums& row : sums) {
     total.error += row.error;
     total.signal += row.signal;
+    total.offAlphabet += row.offAlphabet;
+    total.hasZeroPoints = total.hasZeroPoints || row.hasZeroPoints;
   }
+  // What is nearer to a weight than 0 is, is not 0.
+  if (to.order == PackedOrder::Codes && !(total.error < total.signal))
+    requireKept(to, weights.rows, cols, alphabet.groupSize);
   return total;
 }
 
 void packRows(const CodedRows& coded, const PackedRows& to, unsigned threads, JobControl& control) {
   const std::size_t groups = groupsOf(coded.cols, coded.groupSize);
-  forEachBlock(coded.rows, coded.cols, coded.groupSize, to, threads, control, [&](RowPacker& packer, std::size_t row) {
+  const auto begin = [](unsigned, std::size_t, std::size_t) {};
+  const auto copy = [&](RowPacker& packer, std::size_t row, unsigned) {
     std::copy_n(coded.codes + row * coded.cols, coded.cols, packer.codes.data());
     std::copy_n(coded.scales + row * groups, groups, packer.scales.data());
     if (coded.zeroPoints)
@@ -182,7 +274,8 @@ void packRows(const CodedRows& coded, const PackedRows& to, unsigned threads, Jo
         if (scale >= 65520)
           throw Error("ERR_VERTEXQ_SCALE_RANGE",
                       "neuron " + std::to_string(row) + ": its quantization step overflows float16");
-  });
+  };
+  forEachBlock(coded.rows, coded.cols, coded.groupSize, to, threads, control, begin, copy);
 }
 
 }  // namespace vertexq

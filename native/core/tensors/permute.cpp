@@ -56,6 +56,12 @@ Transpose* transposeOf(std::size_t bytes) {
 
 }  // namespace
 
+void transposeBlock(std::size_t elementSize, const void* from, std::size_t fromStride, std::size_t rows, std::size_t cols,
+                    void* to, std::size_t toStride) {
+  transposeOf(elementSize)(static_cast<const unsigned char*>(from), fromStride, rows, cols,
+                           static_cast<unsigned char*>(to), toStride);
+}
+
 /** The dimensions of the result, as few as tell the same: without those of size 1, and with neighbours that stay neighbours as one. */
 void Permutation::reduce(const std::vector<std::size_t>& dims, const std::vector<std::size_t>& order) {
   std::vector<std::size_t> strides(dims.size());

@@ -46,4 +46,8 @@ class Permutation {
   std::size_t down_ = 1, across_ = 1, tiles_ = 0, tilesEach_ = 1;
 };
 
+/** to[c·toStride + r] = from[r·fromStride + c] of rows × cols elements; strides in elements. */
+void transposeBlock(std::size_t elementSize, const void* from, std::size_t fromStride, std::size_t rows, std::size_t cols,
+                    void* to, std::size_t toStride);
+
 }  // namespace vertexq
