@@ -3,7 +3,7 @@ import type { NativeQuantized, Norms } from '../native/binding';
 import { formatPercent } from '../reports/units';
 import type { LayerReport, Method } from '../types';
 import type { Calibration } from './calibration';
-import type { LayerSettings, WeightsInput } from './layer-settings';
+import type { LayerSettings, ReportedLayer } from './layer-settings';
 
 /** What was asked for, and the held-out error it had, where another method's answer was kept. */
 export interface FallenBack {
@@ -13,7 +13,7 @@ export interface FallenBack {
 
 /** The report on `done`, which `settings.method` gave; its seconds are left for the caller. */
 export function reportOf(
-  layer: WeightsInput,
+  layer: ReportedLayer,
   settings: LayerSettings,
   done: NativeQuantized,
   fallenBack: FallenBack | null,
@@ -96,7 +96,7 @@ export function fewRows(calibration: Calibration | null, inFeatures: number): bo
 
 function warningsFor(
   method: Method,
-  { inFeatures, calibration, holdout }: WeightsInput,
+  { inFeatures, calibration, holdout }: ReportedLayer,
   norms: NativeQuantized['norms'],
   error: LayerReport['error'],
   fallenBack: FallenBack | null,

@@ -14,6 +14,9 @@ export interface WeightsInput {
   holdout: Calibration | null;
 }
 
+/** What a report tells of one: of its weight, how large it was. */
+export type ReportedLayer = Omit<WeightsInput, 'weight'> & { weight: Pick<FloatArray, 'BYTES_PER_ELEMENT'> };
+
 /** Options with every default filled in. */
 export interface LayerSettings extends AlphabetKind, RankRule, MethodSettings {
   groupSize: number;

@@ -4,7 +4,7 @@ import { finish, threadsFor } from '../native/jobs';
 import { valuesNow } from '../native/tensors';
 import type { JobOptions, LayerReport, Method, QuantizedLayer } from '../types';
 import { errorsOf, type FallenBack, fewRows, reportOf } from './layer-report';
-import type { LayerSettings, WeightsInput } from './layer-settings';
+import type { LayerSettings, ReportedLayer, WeightsInput } from './layer-settings';
 
 /**
  * Quantizes a layer's weights and reports what that did. Where the held-out rows tell that a method followed the calibration rows too
@@ -46,7 +46,7 @@ export async function fitWeights(
 
 /** What a fit, which began at `started`, made of a layer. */
 export function quantizedLayer(
-  layer: WeightsInput,
+  layer: ReportedLayer,
   settings: LayerSettings,
   { done, method, fallenBack }: Fit,
   started: number,

@@ -1,12 +1,20 @@
-import { permuted, transposed } from '../../native/tensors';
+import { permuted, transposed, type TypedArray } from '../../native/tensors';
 import type { FloatArray } from '../../types';
 import type { Weights } from '../onnx/weights';
 import type { Layer } from './layer';
 
 /** W, [outFeatures, inFeatures]. Rejects as Weights.floats. */
 export async function weightOf(layer: Layer, weights: Weights, signal?: AbortSignal): Promise<FloatArray> {
+  return byNeurons(layer, await weights.floats(layer.constant.tensor, signal), signal);
+}
+
+/** Values in the order of the layer's tensor as [outFeatures, inFeatures]. */
+export async function byNeurons<Values extends TypedArray>(
+  layer: Layer,
+  stored: Values,
+  signal?: AbortSignal,
+): Promise<Values> {
   const { constant, layout } = layer;
-  const stored = await weights.floats(constant.tensor, signal);
   // Two exchanges of dimensions are none.
   if (isMatrix(layer) && constant.transposed && layout === 'input-major') return stored;
   // Of the tensor, whose dimension order[i] is the i-th that the node sees.
@@ -39,10 +47,14 @@ export async function asStored<Values extends FloatArray>(
   return permuted(await asNodeSees(layer, values, signal), dims, back, signal);
 }
 
+/** Whether a layer's tensor is its weight with rows and columns exchanged, and nothing else. */
+export const isByInputs = (layer: Layer) =>
+  isMatrix(layer) && (layer.layout === 'input-major') !== layer.constant.transposed;
+
 const isMatrix = ({ constant, groups }: Layer) => constant.dims.length === 2 && groups === 1;
 
 /** Exchanges rows and columns, `rows` in each group. */
-function exchanged<Values extends FloatArray>(
+function exchanged<Values extends TypedArray>(
   values: Values,
   { groups }: Layer,
   rows: number,

@@ -1,9 +1,12 @@
 import { clone } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { InputFile } from '../../files/input-file';
+import type { NativeFloat } from '../../native/binding';
+import { type Shared, sharedBytes } from '../../native/shared';
 import { convert } from '../../native/tensors';
 import { describe } from '../../options/messages';
 import type { FloatArray } from '../../types';
+import { inParts } from '../../yielding';
 import { floatTypes, rawLength, typeNameOf } from './element-types';
 import { externalFile, externalPlace, placeWithin, sha1Of } from './external';
 import { nativeType } from './float-tensor';
@@ -11,7 +14,6 @@ import { recipeOf } from './fold';
 import { tensorsOf } from './nodes';
 import {
   TensorProto_DataLocation as DataLocation,
-  TensorProto_DataType as DataType,
   GraphProtoSchema,
   type GraphProto,
   type TensorProto,
@@ -99,24 +101,38 @@ export class Weights {
 
   /** The values of a weight: float32, or float64 for DOUBLE. Rejects as `raw`; ERR_VERTEXQ_UNSUPPORTED at other types. */
   async floats(tensor: TensorProto, signal?: AbortSignal): Promise<FloatArray> {
+    const { values, type } = await this.numbers(tensor, signal);
+    return values instanceof Uint16Array ? (await convert(values, type, 'F32', signal)).data : values;
+  }
+
+  /** The numbers of a weight as they are stored, those of 16 bits as these; in shared memory, for native jobs. Rejects as `floats`. */
+  async numbers(
+    tensor: TensorProto,
+    signal?: AbortSignal,
+  ): Promise<{ values: FloatArray | Uint16Array; type: NativeFloat }> {
     const recipe = recipeOf(tensor);
-    if (recipe) return recipe.values(this, signal);
-    const type = tensor.dataType as DataType;
-    if (!floatTypes.has(type))
+    if (recipe) {
+      const values = await recipe.values(this, signal);
+      return { values, type: values instanceof Float64Array ? 'F64' : 'F32' };
+    }
+    if (!floatTypes.has(tensor.dataType))
       throw new VertexqError(
         'ERR_VERTEXQ_UNSUPPORTED',
-        `tensor "${tensor.name}": expected a floating-point type, not ${typeNameOf(type)}`,
+        `tensor "${tensor.name}": expected a floating-point type, not ${typeNameOf(tensor.dataType)}`,
       );
     const place = await this.checked(tensor);
-    const raw = place
+    const { buffer } = place
       ? await this.read(place.path, (file) => file.readShared(place.position, place.length))
-      : await this.raw(tensor);
-    if (type === DataType.FLOAT16 || type === DataType.BFLOAT16)
-      return (await convert(raw, nativeType(type), 'F32', signal)).data;
-    const bytes = raw.byteOffset % 8 === 0 ? raw : new Uint8Array(raw);
-    const { buffer, byteOffset, byteLength } = bytes;
-    if (type === DataType.FLOAT) return new Float32Array(buffer, byteOffset, byteLength / 4);
-    return new Float64Array(buffer, byteOffset, byteLength / 8);
+      : await sharedInTurns(await this.raw(tensor), signal);
+    const type = nativeType(tensor.dataType);
+    const halves = () => new Uint16Array(buffer);
+    const make = {
+      F64: () => new Float64Array(buffer),
+      F32: () => new Float32Array(buffer),
+      F16: halves,
+      BF16: halves,
+    };
+    return { values: make[type](), type };
   }
 
   /** The tensor with its data in it; itself where it is there already. */
@@ -188,4 +204,11 @@ export class Weights {
       { followLinks: path === this.file },
     );
   }
+}
+
+/** A copy of a message's bytes. */
+async function sharedInTurns(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<Shared> {
+  const copy = sharedBytes(bytes.length);
+  await inParts(bytes.length, (begin, end) => copy.set(bytes.subarray(begin, end), begin), signal);
+  return copy;
 }

@@ -12,6 +12,8 @@ namespace vertexq {
 namespace {
 
 constexpr int kFactors = kShrinkSteps - kSmallestShrink + 1;
+/** Room for as many as are tried together. */
+constexpr int kRoom = (kFactors + kSteps - 1) / kSteps * kSteps;
 /** Factors tried between two looks at the clipped part. */
 constexpr int kBetweenLooks = 8;
 /** Largest weights whose squares, and those of their steps, float32 holds well within its range. */
@@ -43,7 +45,7 @@ StepRule stepRule(Grid grid, int levels, double low, double high) {
   const int top = levels - 1;
   low = std::min(low, 0.0);
   high = std::max(high, 0.0);
-  const int down = static_cast<int>(std::floor(top * (-low / (high - low))));
+  const int down = static_cast<int>(top * (-low / (high - low)));  // floor: no calls of it
   const int up = std::min(down + 1, top);
   const auto rule = [&](int zero) { return StepRule{true, double(zero), double(top - zero), true, zero}; };
   const double first = leastStep(rule(down), low, high), second = leastStep(rule(up), low, high);
@@ -72,6 +74,26 @@ double shrunkStep(const StepRule& rule, ScalePrecision precision, double whole, 
   if (below == roundedDown(step * (1 + 1e-14), precision)) return nextUp(below, precision);
   return roundedStep(rule, precision, low * shrink, high * shrink);
 }
+
+/** Bits of a number's fraction, and the least number that has them all. */
+int fractionBitsOf(ScalePrecision precision) {
+  return precision == ScalePrecision::Float16 ? 10 : precision == ScalePrecision::BFloat16 ? 7 : 23;
+}
+double leastNormalOf(ScalePrecision precision) { return precision == ScalePrecision::Float16 ? 0x1p-14 : 0x1p-126; }
+
+/** The factors, and 1 over them. */
+struct Shrinks {
+  double factors[kRoom], inverses[kRoom];
+
+  Shrinks() {
+    for (int k = 0; k < kRoom; ++k) {
+      factors[k] = static_cast<double>(kShrinkSteps - k) / kShrinkSteps;
+      inverses[k] = 1 / factors[k];
+    }
+  }
+};
+static_assert(kRoom <= kShrinkSteps, "a factor is positive");
+const Shrinks kShrinks;
 
 double exactError(const Alphabet& alphabet, const std::vector<double>& w, std::size_t count) {
   double sum = 0;
@@ -126,12 +148,38 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
   const double doubt = kDoubt * levels_, root = std::sqrt(static_cast<double>(count));
 
   const double whole = leastStep(rule, low, high);
-  double steps[kFactors], norms[kFactors], doubts[kFactors];
+  double steps[kRoom], norms[kRoom], doubts[kRoom];
   int zeros[kFactors];
   double ceiling = std::numeric_limits<double>::infinity();  // the least norm is no larger
   int tried = 0;
   const int most = rule_ == ScaleRule::Max ? 1 : kFactors;
-  for (; tried < most; ++tried) {
+  /** Whether what a step clips costs more than the best one, and what smaller ones do. */
+  const auto isClipped = [&](double step, double shrink) {
+    const double least = (levels.least + levels.offset) * step, top = (levels.most + levels.offset) * step;
+    const double lost = kernels.clipped(weights, count, static_cast<float>(least), static_cast<float>(top));
+    return std::sqrt(lost) * (1 - kSumDoubt) - root * doubt / shrink * step > ceiling;
+  };
+  const bool together =
+      rule.certain && most > 1 && count <= kSmall && whole * 0.99 / kShrinkSteps >= leastNormalOf(precision_);
+  for (int first = 0; together && first < most; first += kSteps) {
+    std::uint64_t unsure[kSteps];
+    if (kernels.steps(whole, kShrinks.factors + first, fractionBitsOf(precision_), steps + first, unsure))
+      for (int k = first; k < first + kSteps; ++k) {
+        const double shrink = kShrinks.factors[k];
+        if (unsure[k - first] != 0) steps[k] = roundedStep(rule, precision_, low * shrink, high * shrink);
+      }
+    if (first > 0 && isClipped(steps[first], kShrinks.factors[first])) break;
+    kernels.norms(weights, count, levels, steps + first, norms + first);
+    tried = std::min(first + kSteps, most);
+    double least[2] = {ceiling, ceiling};
+    for (int k = first; k < tried; ++k) {
+      doubts[k] = kSumDoubt * norms[k] + root * doubt * kShrinks.inverses[k] * steps[k];
+      least[k % 2] = std::min(least[k % 2], norms[k] + doubts[k]);
+    }
+    ceiling = std::min(least[0], least[1]);
+  }
+  if (together) std::fill_n(zeros, tried, zeroCode);
+  for (; !together && tried < most; ++tried) {
     const double shrink = static_cast<double>(kShrinkSteps - tried) / kShrinkSteps;
     double step;
     if (rule.certain) {
@@ -143,11 +191,7 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
     }
     if (!(step >= std::numeric_limits<float>::min() && step <= kMostScale))
       return roundReference(weights, count, codes);
-    if (rule.certain && tried > 0 && tried % kBetweenLooks == 0) {
-      const double least = (levels.least + levels.offset) * step, top = (levels.most + levels.offset) * step;
-      const double lost = kernels.clipped(weights, count, static_cast<float>(least), static_cast<float>(top));
-      if (std::sqrt(lost) * (1 - kSumDoubt) - root * doubt / shrink * step > ceiling) break;
-    }
+    if (rule.certain && tried > 0 && tried % kBetweenLooks == 0 && isClipped(step, shrink)) break;
     steps[tried] = step;
     zeros[tried] = zeroCode;
     const auto inverse = static_cast<float>(1 / step);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "linalg/lanes.h"
 
@@ -129,10 +130,13 @@ VERTEXQ_INLINE Range rangeBody(const float* w, std::size_t count) {
   float lows[n], highs[n];
   store(lows, low);
   store(highs, high);
-  for (std::size_t i = 0; i < n; ++i) {
-    range.low = std::min(range.low, lows[i]);
-    range.high = std::max(range.high, highs[i]);
-  }
+  for (std::size_t width = n / 2; width > 0; width /= 2)
+    for (std::size_t i = 0; i < width; ++i) {
+      lows[i] = std::min(lows[i], lows[i + width]);
+      highs[i] = std::max(highs[i], highs[i + width]);
+    }
+  range.low = std::min(range.low, lows[0]);
+  range.high = std::max(range.high, highs[0]);
   return range;
 }
 
@@ -164,6 +168,50 @@ VERTEXQ_INLINE void codesBody(const float* VERTEXQ_RESTRICT w, std::size_t count
     const float code = clamped(w[i] > (level + 0.5F) * step ? nearest + 1 : lower, least, most);
     codes[i] = static_cast<std::int8_t>(static_cast<int>(code) + zero);
   }
+}
+
+template <std::size_t bytes>
+VERTEXQ_INLINE void normsBody(const float* VERTEXQ_RESTRICT w, std::size_t count, const Levels& levels,
+                              const double* VERTEXQ_RESTRICT steps, double* VERTEXQ_RESTRICT norms) {
+  using V = typename linalg::Lanes<float, bytes>::type;
+  constexpr std::size_t n = linalg::Lanes<float, bytes>::count, parts = kSteps / n;
+  const V least = broadcast<V>(levels.least), most = broadcast<V>(levels.most), offset = broadcast<V>(levels.offset);
+  float sums[kSteps], inverses[kSteps];
+  for (std::size_t k = 0; k < kSteps; ++k) inverses[k] = 1 / static_cast<float>(steps[k]);
+  for (std::size_t part = 0; part < parts; ++part) {
+    const V inverse = load<V>(inverses + part * n);
+    V even{}, odd{};
+    const auto add = [&](V& sum, float weight) {
+      const V rest = residue<V>(weight * inverse - offset, least, most);
+      sum += rest * rest;
+    };
+    std::size_t i = 0;
+    for (; i + 2 <= count; i += 2) {
+      add(even, w[i]);
+      add(odd, w[i + 1]);
+    }
+    if (i < count) add(even, w[i]);
+    store(sums + part * n, even + odd);
+  }
+  for (int k = 0; k < kSteps; ++k) norms[k] = steps[k] * std::sqrt(sums[k]);
+}
+
+VERTEXQ_INLINE bool stepsBody(double first, const double* VERTEXQ_RESTRICT factors, int fractionBits,
+                              double* VERTEXQ_RESTRICT steps, std::uint64_t* VERTEXQ_RESTRICT unsure) {
+  const std::uint64_t unit = std::uint64_t{1} << (52 - fractionBits), mask = ~(unit - 1);
+  std::uint64_t any = 0;
+  for (int k = 0; k < kSteps; ++k) {
+    // Within 1e-14 of what each of Alphabet::covering's steps is before it is rounded.
+    const double step = first * factors[k], low = step * (1 - 1e-14), high = step * (1 + 1e-14);
+    std::uint64_t below, above;
+    std::memcpy(&below, &low, sizeof below);
+    std::memcpy(&above, &high, sizeof above);
+    unsure[k] = (below ^ above) & mask;
+    any |= unsure[k];
+    below = (below & mask) + unit;
+    std::memcpy(steps + k, &below, sizeof below);
+  }
+  return any != 0;
 }
 
 /** In eight sums, whatever the instruction set: the compiler keeps them in as many vectors as it takes. */
@@ -239,6 +287,30 @@ VERTEXQ_AVX512 void codesAvx512(const float* w, std::size_t count, const Levels&
   codesBody(w, count, levels, step, zero, codes);
 }
 
+void normsPortable(const float* w, std::size_t count, const Levels& levels, const double* steps, double* norms) {
+  normsBody<16>(w, count, levels, steps, norms);
+}
+VERTEXQ_AVX2 void normsAvx2(const float* w, std::size_t count, const Levels& levels, const double* steps,
+                            double* norms) {
+  normsBody<32>(w, count, levels, steps, norms);
+}
+VERTEXQ_AVX512 void normsAvx512(const float* w, std::size_t count, const Levels& levels, const double* steps,
+                                double* norms) {
+  normsBody<64>(w, count, levels, steps, norms);
+}
+
+bool stepsPortable(double first, const double* factors, int fractionBits, double* steps, std::uint64_t* unsure) {
+  return stepsBody(first, factors, fractionBits, steps, unsure);
+}
+VERTEXQ_AVX2 bool stepsAvx2(double first, const double* factors, int fractionBits, double* steps,
+                            std::uint64_t* unsure) {
+  return stepsBody(first, factors, fractionBits, steps, unsure);
+}
+VERTEXQ_AVX512 bool stepsAvx512(double first, const double* factors, int fractionBits, double* steps,
+                                std::uint64_t* unsure) {
+  return stepsBody(first, factors, fractionBits, steps, unsure);
+}
+
 Changed changedPortable(const float* w, const std::int8_t* codes, std::size_t count, double zero, double step) {
   return changedBody(w, codes, count, zero, step);
 }
@@ -254,12 +326,12 @@ VERTEXQ_AVX512 Changed changedAvx512(const float* w, const std::int8_t* codes, s
 }  // namespace
 
 const RoundingKernels& roundingKernels() {
-  static const RoundingKernels avx512{rangeAvx512, errorAvx512, clippedAvx512, codesAvx512, likelyAvx512,
-                                       changedAvx512};
-  static const RoundingKernels avx2{rangeAvx2, errorAvx2, clippedAvx2, codesAvx2, likelyAvx2,
-                                       changedAvx2};
-  static const RoundingKernels portable{rangePortable, errorPortable, clippedPortable, codesPortable, likelyPortable,
-                                       changedPortable};
+  static const RoundingKernels avx512{rangeAvx512,  errorAvx512, clippedAvx512, codesAvx512,
+                                      likelyAvx512, normsAvx512, stepsAvx512,   changedAvx512};
+  static const RoundingKernels avx2{rangeAvx2,  errorAvx2, clippedAvx2, codesAvx2,
+                                    likelyAvx2, normsAvx2, stepsAvx2,   changedAvx2};
+  static const RoundingKernels portable{rangePortable,  errorPortable, clippedPortable, codesPortable,
+                                        likelyPortable, normsPortable, stepsPortable,   changedPortable};
   switch (linalg::instructionSet()) {
     case linalg::InstructionSet::Avx512:
       return avx512;
