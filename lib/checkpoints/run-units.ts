@@ -6,7 +6,7 @@ import { finish, threadsFor } from '../native/jobs';
 import { describe } from '../options/messages';
 import type { JobOptions } from '../types';
 import { type Shared, sharedBytes } from '../native/shared';
-import { Buffers, sizeFor } from './buffers';
+import { Buffers, sizeFor } from '../native/buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { Findings, type BatchFacts, type RowFacts, type UnitFacts } from './findings';
 import { fitWeight, RecordedCache } from './fit-weight';

@@ -107,10 +107,10 @@ export class InputFile {
     return target;
   }
 
-  /** The same in shared memory, for native jobs. */
-  async readShared(position: number, length: number): Promise<Shared> {
+  /** The same in shared memory, for native jobs, where `room` gives it. */
+  async readShared(position: number, length: number, room = sharedBytes): Promise<Shared> {
     requireMemory(length, this.path);
-    const target = sharedBytes(length);
+    const target = room(length);
     await this.fill(target, position);
     return target;
   }

@@ -2,8 +2,9 @@ import type { LayerSettings } from '../../layers/layer-settings';
 import { quantizedLayer } from '../../layers/quantize-weights';
 import { plainMethod } from '../../methods';
 import { binding } from '../../native/binding';
+import { Buffers } from '../../native/buffers';
 import { finish, threadsFor } from '../../native/jobs';
-import { sharedBytes } from '../../native/shared';
+import { type Shared, sharedBytes } from '../../native/shared';
 import type { JobOptions, Progress, QuantizedLayer } from '../../types';
 import type { TensorProto } from '../onnx/onnx_pb';
 import type { Weights } from '../onnx/weights';
@@ -19,12 +20,15 @@ export async function roundWeight(
   weights: Weights,
   { stored = { scales: 'F32', values: null }, ...settings }: LayerSettings,
   options: JobOptions,
+  buffers = new Buffers(),
 ): Promise<QuantizedLayer | undefined> {
   const started = performance.now();
   const { signal, onProgress } = options;
   const { outFeatures, inFeatures } = layer;
   const { grid, levels, bits, groupSize, scale } = settings;
-  const { values, type } = await weights.numbers(layer.constant.tensor, signal);
+  let taken: Shared | undefined;
+  const room = (bytes: number) => (taken = buffers.take(bytes));
+  const { values, type } = await weights.numbers(layer.constant.tensor, signal, room);
   if (values instanceof Float64Array) return undefined;
   const rows = isByInputs(layer) ? values : await byNeurons(layer, values, signal);
   const groups = outFeatures * Math.ceil(inFeatures / groupSize);
@@ -45,6 +49,8 @@ export async function roundWeight(
     signal,
     onProgress && ((done, total) => onProgress({ stage: 'quantize', done, total })),
   );
+  // Only here: of a job that was aborted, a thread may still be reading it.
+  if (taken) buffers.give(taken);
   const done = {
     codes: new Int8Array(parts.codes.buffer),
     scales: new Float32Array(parts.scales.buffer),
@@ -73,6 +79,7 @@ type OnProgress = (progress: Progress) => void;
 
 /** Rounds weights that see no rows; where the order is known, those behind one while it is written. */
 export class RoundedWeights {
+  private readonly buffers = new Buffers();
   private readonly begun = new Map<Layer, Rounding>();
   private readonly upcoming: Layer[] = [];
   private current: Layer | undefined;
@@ -82,7 +89,7 @@ export class RoundedWeights {
   /** `layers`: in the order in which they are asked for, but for those that share what another has. */
   constructor(
     layers: readonly Layer[],
-    private readonly round: (layer: Layer, onProgress: OnProgress) => Rounding,
+    private readonly round: (layer: Layer, onProgress: OnProgress, buffers: Buffers) => Rounding,
   ) {
     const forms = new Map<TensorProto, Set<string>>();
     for (const layer of layers) {
@@ -112,11 +119,12 @@ export class RoundedWeights {
 
   private begin(layer: Layer): void {
     if (this.begun.has(layer)) return;
-    const rounding = this.round(layer, (progress) => {
+    const onProgress = (progress: Progress) => {
       if (this.current !== layer) return;
       this.told = progress.done;
       this.report?.(progress);
-    });
+    };
+    const rounding = this.round(layer, onProgress, this.buffers);
     rounding.catch(() => {}); // told when its turn comes
     this.begun.set(layer, rounding);
   }

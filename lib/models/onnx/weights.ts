@@ -3,7 +3,7 @@ import { VertexqError } from '../../errors';
 import { InputFile } from '../../files/input-file';
 import type { NativeFloat } from '../../native/binding';
 import { type Shared, sharedBytes } from '../../native/shared';
-import { convert } from '../../native/tensors';
+import { convert, numberBytes } from '../../native/tensors';
 import { describe } from '../../options/messages';
 import type { FloatArray } from '../../types';
 import { inParts } from '../../yielding';
@@ -105,10 +105,14 @@ export class Weights {
     return values instanceof Uint16Array ? (await convert(values, type, 'F32', signal)).data : values;
   }
 
-  /** The numbers of a weight as they are stored, those of 16 bits as these; in shared memory, for native jobs. Rejects as `floats`. */
+  /**
+   * The numbers of a weight as they are stored, those of 16 bits as these; in shared memory, for native jobs, which `room` gives for what
+   * lies in a file. Rejects as `floats`.
+   */
   async numbers(
     tensor: TensorProto,
     signal?: AbortSignal,
+    room?: (bytes: number) => Shared,
   ): Promise<{ values: FloatArray | Uint16Array; type: NativeFloat }> {
     const recipe = recipeOf(tensor);
     if (recipe) {
@@ -121,18 +125,13 @@ export class Weights {
         `tensor "${tensor.name}": expected a floating-point type, not ${typeNameOf(tensor.dataType)}`,
       );
     const place = await this.checked(tensor);
-    const { buffer } = place
-      ? await this.read(place.path, (file) => file.readShared(place.position, place.length))
+    const bytes = place
+      ? await this.read(place.path, (file) => file.readShared(place.position, place.length, room))
       : await sharedInTurns(await this.raw(tensor), signal);
     const type = nativeType(tensor.dataType);
-    const halves = () => new Uint16Array(buffer);
-    const make = {
-      F64: () => new Float64Array(buffer),
-      F32: () => new Float32Array(buffer),
-      F16: halves,
-      BF16: halves,
-    };
-    return { values: make[type](), type };
+    const at = [bytes.buffer, bytes.byteOffset, bytes.length / numberBytes[type]] as const;
+    if (type === 'F64') return { values: new Float64Array(...at), type };
+    return { values: type === 'F32' ? new Float32Array(...at) : new Uint16Array(...at), type };
   }
 
   /** The tensor with its data in it; itself where it is there already. */

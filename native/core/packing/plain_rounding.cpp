@@ -55,15 +55,16 @@ StepRule stepRule(Grid grid, int levels, double low, double high) {
   return chosen;
 }
 
+bool covers(const StepRule& rule, double step, double low, double high) {
+  return rule.asymmetric ? -rule.below * step <= low && rule.above * step >= high
+                         : rule.above * step >= std::max(std::abs(low), std::abs(high));
+}
+
 /** Alphabet::covering's step: the least number of the precision whose levels cover both. */
 double roundedStep(const StepRule& rule, ScalePrecision precision, double low, double high) {
   const double step = leastStep(rule, low, high);
-  const auto covers = [&](double s) {
-    return rule.asymmetric ? -rule.below * s <= low && rule.above * s >= high
-                           : rule.above * s >= std::max(std::abs(low), std::abs(high));
-  };
   const double rounded = precision == ScalePrecision::Float32 ? static_cast<float>(step) : roundedDown(step, precision);
-  return covers(rounded) ? rounded : nextUp(rounded, precision);
+  return covers(rule, rounded, low, high) ? rounded : nextUp(rounded, precision);
 }
 
 /** roundedStep of weights shrunk by `shrink`, from the step `whole` of the weights as they are: no division but near a number of the precision. */
@@ -81,14 +82,14 @@ int fractionBitsOf(ScalePrecision precision) {
 }
 double leastNormalOf(ScalePrecision precision) { return precision == ScalePrecision::Float16 ? 0x1p-14 : 0x1p-126; }
 
-/** The factors, and 1 over them. */
+/** The factors, and 1 over them; behind the last one any, and infinity: nothing is known of what they give. */
 struct Shrinks {
   double factors[kRoom], inverses[kRoom];
 
   Shrinks() {
     for (int k = 0; k < kRoom; ++k) {
       factors[k] = static_cast<double>(kShrinkSteps - k) / kShrinkSteps;
-      inverses[k] = 1 / factors[k];
+      inverses[k] = k < kFactors ? 1 / factors[k] : std::numeric_limits<double>::infinity();
     }
   }
 };
@@ -165,18 +166,17 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
     std::uint64_t unsure[kSteps];
     if (kernels.steps(whole, kShrinks.factors + first, fractionBitsOf(precision_), steps + first, unsure))
       for (int k = first; k < first + kSteps; ++k) {
+        // A number that the step is, as far as float64 tells: it or the next one.
         const double shrink = kShrinks.factors[k];
-        if (unsure[k - first] != 0) steps[k] = roundedStep(rule, precision_, low * shrink, high * shrink);
+        if (unsure[k - first] != 0 && !covers(rule, steps[k], low * shrink, high * shrink))
+          steps[k] = nextUp(steps[k], precision_);
       }
     if (first > 0 && isClipped(steps[first], kShrinks.factors[first])) break;
-    kernels.norms(weights, count, levels, steps + first, norms + first);
+    double some[kSteps];
+    for (int k = 0; k < kSteps; ++k) some[k] = root * doubt * kShrinks.inverses[first + k];
+    ceiling = std::min(
+        ceiling, kernels.norms(weights, count, levels, steps + first, kSumDoubt, some, norms + first, doubts + first));
     tried = std::min(first + kSteps, most);
-    double least[2] = {ceiling, ceiling};
-    for (int k = first; k < tried; ++k) {
-      doubts[k] = kSumDoubt * norms[k] + root * doubt * kShrinks.inverses[k] * steps[k];
-      least[k % 2] = std::min(least[k % 2], norms[k] + doubts[k]);
-    }
-    ceiling = std::min(least[0], least[1]);
   }
   if (together) std::fill_n(zeros, tried, zeroCode);
   for (; !together && tried < most; ++tried) {

@@ -171,15 +171,16 @@ VERTEXQ_INLINE void codesBody(const float* VERTEXQ_RESTRICT w, std::size_t count
 }
 
 template <std::size_t bytes>
-VERTEXQ_INLINE void normsBody(const float* VERTEXQ_RESTRICT w, std::size_t count, const Levels& levels,
-                              const double* VERTEXQ_RESTRICT steps, double* VERTEXQ_RESTRICT norms) {
+VERTEXQ_INLINE double normsBody(const float* VERTEXQ_RESTRICT w, std::size_t count, const Levels& levels,
+                                const double* VERTEXQ_RESTRICT steps, double part, const double* VERTEXQ_RESTRICT some,
+                                double* VERTEXQ_RESTRICT norms, double* VERTEXQ_RESTRICT doubts) {
   using V = typename linalg::Lanes<float, bytes>::type;
-  constexpr std::size_t n = linalg::Lanes<float, bytes>::count, parts = kSteps / n;
+  constexpr std::size_t n = linalg::Lanes<float, bytes>::count, vectors = kSteps / n;
   const V least = broadcast<V>(levels.least), most = broadcast<V>(levels.most), offset = broadcast<V>(levels.offset);
   float sums[kSteps], inverses[kSteps];
   for (std::size_t k = 0; k < kSteps; ++k) inverses[k] = 1 / static_cast<float>(steps[k]);
-  for (std::size_t part = 0; part < parts; ++part) {
-    const V inverse = load<V>(inverses + part * n);
+  for (std::size_t vector = 0; vector < vectors; ++vector) {
+    const V inverse = load<V>(inverses + vector * n);
     V even{}, odd{};
     const auto add = [&](V& sum, float weight) {
       const V rest = residue<V>(weight * inverse - offset, least, most);
@@ -191,9 +192,17 @@ VERTEXQ_INLINE void normsBody(const float* VERTEXQ_RESTRICT w, std::size_t count
       add(odd, w[i + 1]);
     }
     if (i < count) add(even, w[i]);
-    store(sums + part * n, even + odd);
+    store(sums + vector * n, even + odd);
   }
-  for (int k = 0; k < kSteps; ++k) norms[k] = steps[k] * std::sqrt(sums[k]);
+  double both[kSteps];
+  for (int k = 0; k < kSteps; ++k) {
+    norms[k] = steps[k] * std::sqrt(sums[k]);
+    doubts[k] = part * norms[k] + some[k] * steps[k];
+    both[k] = norms[k] + doubts[k];
+  }
+  for (int width = kSteps / 2; width > 0; width /= 2)
+    for (int k = 0; k < width; ++k) both[k] = std::min(both[k], both[k + width]);
+  return both[0];
 }
 
 VERTEXQ_INLINE bool stepsBody(double first, const double* VERTEXQ_RESTRICT factors, int fractionBits,
@@ -214,28 +223,33 @@ VERTEXQ_INLINE bool stepsBody(double first, const double* VERTEXQ_RESTRICT facto
   return any != 0;
 }
 
-/** In eight sums, whatever the instruction set: the compiler keeps them in as many vectors as it takes. */
+/** In as many sums whatever the instruction set. Loops by themselves, so that the compiler makes vectors of each. */
 VERTEXQ_INLINE Changed changedBody(const float* VERTEXQ_RESTRICT w, const std::int8_t* VERTEXQ_RESTRICT codes,
                                    std::size_t count, double zero, double step) {
-  constexpr std::size_t n = 8;
-  double error[n] = {}, signal[n] = {}, equal[n] = {};
-  const auto add = [&](std::size_t i, std::size_t k) {
-    const double weight = w[i], rest = weight - (codes[i] - zero) * step;
-    error[k] += rest * rest;
-    signal[k] += weight * weight;
-    equal[k] += rest == 0 ? 1 : 0;
-  };
+  constexpr std::size_t n = 16;
+  double error[n] = {}, signal[n] = {};
+  int equal = 0;
   std::size_t i = 0;
-  for (; i + n <= count; i += n)
-    for (std::size_t k = 0; k < n; ++k) add(i + k, k);
-  for (; i < count; ++i) add(i, 0);
-  Changed all{0, 0, count};
-  for (std::size_t k = 0; k < n; ++k) {
-    all.error += error[k];
-    all.signal += signal[k];
-    all.count -= static_cast<std::size_t>(equal[k]);
+  for (; i + n <= count; i += n) {
+    double weight[n], rest[n];
+    for (std::size_t k = 0; k < n; ++k) weight[k] = w[i + k];
+    for (std::size_t k = 0; k < n; ++k) rest[k] = weight[k] - (codes[i + k] - zero) * step;
+    for (std::size_t k = 0; k < n; ++k) error[k] += rest[k] * rest[k];
+    for (std::size_t k = 0; k < n; ++k) signal[k] += weight[k] * weight[k];
+    for (std::size_t k = 0; k < n; ++k) equal += rest[k] == 0 ? 1 : 0;
   }
-  return all;
+  for (; i < count; ++i) {
+    const double weight = w[i], rest = weight - (codes[i] - zero) * step;
+    error[0] += rest * rest;
+    signal[0] += weight * weight;
+    equal += rest == 0 ? 1 : 0;
+  }
+  for (std::size_t width = n / 2; width > 0; width /= 2)
+    for (std::size_t k = 0; k < width; ++k) {
+      error[k] += error[k + width];
+      signal[k] += signal[k + width];
+    }
+  return {error[0], signal[0], count - static_cast<std::size_t>(equal)};
 }
 
 Range rangePortable(const float* w, std::size_t count) { return rangeBody<16>(w, count); }
@@ -287,16 +301,17 @@ VERTEXQ_AVX512 void codesAvx512(const float* w, std::size_t count, const Levels&
   codesBody(w, count, levels, step, zero, codes);
 }
 
-void normsPortable(const float* w, std::size_t count, const Levels& levels, const double* steps, double* norms) {
-  normsBody<16>(w, count, levels, steps, norms);
+double normsPortable(const float* w, std::size_t count, const Levels& levels, const double* steps, double part,
+                     const double* some, double* norms, double* doubts) {
+  return normsBody<16>(w, count, levels, steps, part, some, norms, doubts);
 }
-VERTEXQ_AVX2 void normsAvx2(const float* w, std::size_t count, const Levels& levels, const double* steps,
-                            double* norms) {
-  normsBody<32>(w, count, levels, steps, norms);
+VERTEXQ_AVX2 double normsAvx2(const float* w, std::size_t count, const Levels& levels, const double* steps, double part,
+                              const double* some, double* norms, double* doubts) {
+  return normsBody<32>(w, count, levels, steps, part, some, norms, doubts);
 }
-VERTEXQ_AVX512 void normsAvx512(const float* w, std::size_t count, const Levels& levels, const double* steps,
-                                double* norms) {
-  normsBody<64>(w, count, levels, steps, norms);
+VERTEXQ_AVX512 double normsAvx512(const float* w, std::size_t count, const Levels& levels, const double* steps,
+                                  double part, const double* some, double* norms, double* doubts) {
+  return normsBody<64>(w, count, levels, steps, part, some, norms, doubts);
 }
 
 bool stepsPortable(double first, const double* factors, int fractionBits, double* steps, std::uint64_t* unsure) {

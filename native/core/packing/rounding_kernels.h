@@ -43,8 +43,12 @@ struct RoundingKernels {
   /** The same for any step; false where a weight is within `margin` steps of half way, so that float32 does not tell. */
   bool (*likelyCodes)(const float* w, std::size_t count, const Levels& levels, float inverse, int zero, float margin,
                       std::int8_t* codes);
-  /** ‖w - nearest levels‖ of up to kSmall weights, for kSteps many steps, float32 numbers. */
-  void (*norms)(const float* w, std::size_t count, const Levels& levels, const double* steps, double* norms);
+  /**
+   * ‖w - nearest levels‖ of up to kSmall weights, for kSteps many steps, float32 numbers, and what these may be off: `part` of themselves and
+   * some steps. Returns the least sum of both.
+   */
+  double (*norms)(const float* w, std::size_t count, const Levels& levels, const double* steps, double part,
+                  const double* some, double* norms, double* doubts);
   /**
    * The least numbers of so many bits of fraction that are no less than first·factors[k], for kSteps many. Where float64 does not tell,
    * unsure[k] is not 0; whether that is anywhere is returned. No number is a denormal one.

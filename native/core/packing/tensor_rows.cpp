@@ -108,16 +108,21 @@ class RowPacker {
   std::vector<float> weights;  // room for the row that the codes come from
 };
 
-/** Runs row(packer, index) for all rows, a block of them a task, with a packer a thread; before each block begin(slot, first, count). */
+/** Rows of a task: where they lie down columns, so many that a piece of each of these is worth going to. */
+std::size_t rowsPerTask(const RawRows& weights, const PackedRows& to) {
+  return weights.stride != 0 && to.order == PackedOrder::Codes ? 4 * kRowBlock : kRowBlock;
+}
+
+/** Runs row(packer, index) for all rows, `each` of them a task, with a packer a thread; before each block begin(slot, first, count). */
 template <typename Begin, typename Row>
-void forEachBlock(std::size_t rows, std::size_t cols, std::size_t groupSize, const PackedRows& to, unsigned threads,
-                  JobControl& control, Begin begin, Row row) {
+void forEachBlock(std::size_t rows, std::size_t cols, std::size_t groupSize, const PackedRows& to, std::size_t each,
+                  unsigned threads, JobControl& control, Begin begin, Row row) {
   control.expect(rows);
   std::vector<std::unique_ptr<RowPacker>> packers(threads);
-  ThreadPool::shared().parallelFor((rows + kRowBlock - 1) / kRowBlock, threads, [&](std::size_t block, unsigned slot) {
+  ThreadPool::shared().parallelFor((rows + each - 1) / each, threads, [&](std::size_t block, unsigned slot) {
     control.checkpoint();
     if (!packers[slot]) packers[slot] = std::make_unique<RowPacker>(to, cols, groupSize);
-    const std::size_t first = block * kRowBlock, count = std::min(kRowBlock, rows - first);
+    const std::size_t first = block * each, count = std::min(each, rows - first);
     begin(slot, first, count);
     for (std::size_t i = first; i < first + count; ++i) {
       row(*packers[slot], i, slot);
@@ -180,8 +185,8 @@ void requireKept(const PackedRows& to, std::size_t rows, std::size_t cols, std::
   std::size_t lost = rows * cols;
   for (std::size_t i = 0; i < rows * cols; ++i) {
     const std::size_t group = i / cols * groups + i % cols / groupSize;
-    const double level = (static_cast<std::int8_t>(to.codes[i]) - numberAt(to.zeroPoints, group)) *
-                         numberAt(to.scales, group);
+    const double level =
+        (static_cast<std::int8_t>(to.codes[i]) - numberAt(to.zeroPoints, group)) * numberAt(to.scales, group);
     if (storedLevel(level, to.values) != 0) return;
     if (level != 0) lost = std::min(lost, i);
   }
@@ -245,7 +250,7 @@ RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, Scale
       sums[row].signal += group.signal;
     }
   };
-  forEachBlock(weights.rows, cols, alphabet.groupSize, to, threads, control, gather, round);
+  forEachBlock(weights.rows, cols, alphabet.groupSize, to, rowsPerTask(weights, to), threads, control, gather, round);
   RowSums total;
   for (const RowSums& row : sums) {
     total.error += row.error;
@@ -275,7 +280,7 @@ void packRows(const CodedRows& coded, const PackedRows& to, unsigned threads, Jo
           throw Error("ERR_VERTEXQ_SCALE_RANGE",
                       "neuron " + std::to_string(row) + ": its quantization step overflows float16");
   };
-  forEachBlock(coded.rows, coded.cols, coded.groupSize, to, threads, control, begin, copy);
+  forEachBlock(coded.rows, coded.cols, coded.groupSize, to, kRowBlock, threads, control, begin, copy);
 }
 
 }  // namespace vertexq

@@ -1,4 +1,4 @@
-import { type Shared, sharedBytes } from '../native/shared';
+import { type Shared, sharedBytes } from './shared';
 
 /** Below this a buffer is not worth keeping. */
 const smallest = 2 ** 16;
