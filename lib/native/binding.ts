@@ -1,23 +1,23 @@
-import {existsSync} from 'node:fs';
-import {join} from 'node:path';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 
-import {VertexqError} from '../errors';
+import { VertexqError } from '../errors';
 
-import type {Box, FloatArray, Grid, Method} from '../types';
+import type { Box, FloatArray, Grid, Method } from '../types';
 
 /** A running native job. */
 export interface NativeJob<Result> {
   promise: Promise<Result>;
   /** Makes the promise reject with the code ERR_VERTEXQ_CANCELLED at the job's next checkpoint. */
   cancel(): void;
-  progress(): {done: number; total: number};
+  progress(): { done: number; total: number };
 }
 
 /**
  * What is kept of calibration data X̃ and, for error correction, X: `rows`, a triangular R with RᵀR = X̃ᵀX̃; `gram`, X̃ᵀX̃; `pairs`,
  * X̃ᵀX̃, X̃ᵀX and XᵀX.
  */
-export type CalibrationKind = 'rows'|'gram'|'pairs';
+export type CalibrationKind = 'rows' | 'gram' | 'pairs';
 
 /** Calibration data, kept natively in O(inFeatures²) numbers whatever the number of samples. */
 export interface NativeCalibration {
@@ -52,13 +52,13 @@ export interface NativeLayer {
   weight: FloatArray;
   outFeatures: number;
   inFeatures: number;
-  calibration: NativeCalibration|null;
-  holdout: NativeCalibration|null;
+  calibration: NativeCalibration | null;
+  holdout: NativeCalibration | null;
   grid: Grid;
   levels: number;
   groupSize: number;
   box: Box;
-  rank: 'full'|'auto'|'limit';
+  rank: 'full' | 'auto' | 'limit';
   rankLimit: number;
   threads: number;
 }
@@ -67,7 +67,7 @@ export interface NativePreprocessed {
   weight: Float64Array;
   free: Int32Array[];
   bound: Float64Array;
-  residual: number|null;
+  residual: number | null;
   rank: number;
   scales: Float64Array;
   zeroPoints: Float64Array;
@@ -86,10 +86,10 @@ export interface NativeQuantized {
   zeroPoints: Float32Array;
   rank: number;
   offAlphabet: number;
-  bound: Float64Array|null;
+  bound: Float64Array | null;
   /** Of `pairs`: ‖X̃Qᵀ − XWᵀ‖ and ‖XWᵀ‖, Frobenius. */
-  norms: {weight: Norms; calibration: Norms | null; holdout: Norms | null};
-  sphereGapDb: number|null;
+  norms: { weight: Norms; calibration: Norms | null; holdout: Norms | null };
+  sphereGapDb: number | null;
   /** Passes of `vertex` after the walk. */
   passes: number;
   /** The relative damping that was used. */
@@ -101,7 +101,7 @@ export interface NativeQuantized {
 /** How weights become codes. Both calibrations are of one kind, which the method takes. */
 export interface NativeMethod {
   method: Method;
-  scale: 'max'|'search';
+  scale: 'max' | 'search';
   /** Relative; −1 for the default. */
   damping: number;
   /** −1 for as many as pay. */
@@ -113,7 +113,7 @@ export interface NativeMethod {
 }
 
 /** Numbers as checkpoints hold them. */
-export type NativeFloat = 'F64'|'F32'|'F16'|'BF16';
+export type NativeFloat = 'F64' | 'F32' | 'F16' | 'BF16';
 
 /** How the addon packs weights. */
 export interface NativePacking {
@@ -121,15 +121,15 @@ export interface NativePacking {
    * A neuron a row of words; a neuron a column, all of it transposed; the levels themselves, a neuron a row; or codes, a byte each,
    * with scales and zero points as float32.
    */
-  order: 'neuron-major'|'input-major'|'values'|'codes';
+  order: 'neuron-major' | 'input-major' | 'values' | 'codes';
   /** Of the scales, with `codes` what they are rounded to; in the order `values` of these. */
   outType: NativeFloat;
   /** Added to a zero point in its field. */
-  zeroShift: 0|- 1;
+  zeroShift: 0 | -1;
 }
 
 /** Numbers of any type that tensors have. */
-export type NativeNumber = NativeFloat|'I8'|'I16'|'I32'|'I64'|'U8'|'U16'|'U32'|'U64';
+export type NativeNumber = NativeFloat | 'I8' | 'I16' | 'I32' | 'I64' | 'U8' | 'U16' | 'U32' | 'U64';
 
 /** `now`: at once, on the caller's thread; else a job. */
 export interface NativeWay {
@@ -141,7 +141,7 @@ export interface NativeWay {
 export interface NativeCodes {
   input: Int8Array;
   stepValues: Float32Array;
-  zeroValues: Float32Array|null;
+  zeroValues: Float32Array | null;
   rows: number;
   cols: number;
   groupSize: number;
@@ -151,7 +151,7 @@ export interface NativeConversion extends NativeWay {
   input: ArrayBufferView;
   output: ArrayBufferView;
   from: NativeNumber;
-  to: NativeFloat|'I64';
+  to: NativeFloat | 'I64';
   count: number;
 }
 
@@ -171,10 +171,10 @@ export interface NativeBlocks extends NativeCodes, NativeWay {
   blockSize: number;
   bits: number;
   offset: number;
-  doubled: 0|1;
+  doubled: 0 | 1;
   codes: Uint8Array;
   scales: Float32Array;
-  zeroPoints: Uint8Array|null;
+  zeroPoints: Uint8Array | null;
 }
 
 /** Rows of integers one behind the other, each filled up to `rowLength`. */
@@ -183,9 +183,9 @@ export interface NativeIntegers extends NativeWay {
   rows: number;
   cols: number;
   rowLength: number;
-  fill: Int8Array|null;
+  fill: Int8Array | null;
   bits: number;
-  doubled: 0|1;
+  doubled: 0 | 1;
   output: Uint8Array;
 }
 
@@ -197,8 +197,8 @@ export interface NativePacked extends NativePacking {
   threads: number;
   bits: number;
   codes: Uint8Array;
-  scales: Uint8Array|null;
-  zeroPoints: Uint8Array|null;
+  scales: Uint8Array | null;
+  zeroPoints: Uint8Array | null;
   outFeatures: number;
   /** Which of the weight's rows comes first: a multiple of 32. */
   firstRow: number;
@@ -210,7 +210,7 @@ export interface NativeRows extends NativePacked {
   type: NativeFloat;
   grid: Grid;
   levels: number;
-  scale: 'max'|'search';
+  scale: 'max' | 'search';
   /** Where rows lie down columns: how many numbers these are apart. */
   stride?: number;
   /** In the order `codes`, as NativeMethod has it. */
@@ -227,8 +227,10 @@ export interface NativeRounded {
 }
 
 /** Whole weights in one buffer, which become parts of another: they differ in their shapes alone. */
-export interface NativeMany extends
-    Pick<NativeRows, 'input'|'type'|'grid'|'levels'|'scale'|'threads'|'bits'|keyof NativePacking> {
+export interface NativeMany extends Pick<
+  NativeRows,
+  'input' | 'type' | 'grid' | 'levels' | 'scale' | 'threads' | 'bits' | keyof NativePacking
+> {
   output: Uint8Array;
   /**
    * Seven numbers of each: its rows and columns, the size of its groups, where it begins in `input`, and where its codes, scales and zero
@@ -255,19 +257,19 @@ export interface NativeUnpacked extends NativePacked {
 export interface NativeCoded extends NativePacked, NativeCodes {}
 
 /** A function of the addon that starts a job, or works at once. */
-type Way<Given, Result> = (given: Given) => NativeJob<Result>|Result;
+type Way<Given, Result> = (given: Given) => NativeJob<Result> | Result;
 
 /** The addon's exports (native/addon/addon.cpp). It checks types and lengths; what options mean is checked before it. */
 export interface Binding {
   /** `threads`, on which it sums and looks at a Gram matrix: 1 by default. */
-  Calibration: new(
-      inFeatures: number,
-      kind: CalibrationKind,
-      groups?: number,
-      threads?: number,
-      ) => NativeCalibration;
+  Calibration: new (
+    inFeatures: number,
+    kind: CalibrationKind,
+    groups?: number,
+    threads?: number,
+  ) => NativeCalibration;
   preprocess(layer: NativeLayer): NativeJob<NativePreprocessed>;
-  quantize(layer: NativeLayer&NativeMethod): NativeJob<NativeQuantized>;
+  quantize(layer: NativeLayer & NativeMethod): NativeJob<NativeQuantized>;
   /** What lib/method-table.ts is written from. */
   methods: unknown;
   roundRows(rows: NativeRows): NativeJob<NativeRounded>;
@@ -280,14 +282,14 @@ export interface Binding {
   convert: Way<NativeConversion, boolean>;
   /** How many pieces the work falls into. */
   permute: Way<NativePermutation, number>;
-  dequantize: Way<NativeCodes&NativeWay&{output: Float32Array}, void>;
+  dequantize: Way<NativeCodes & NativeWay & { output: Float32Array }, void>;
   packBlocks: Way<NativeBlocks, void>;
   packIntegers: Way<NativeIntegers, void>;
-  checksum(bytes: {input: Uint8Array}): NativeJob<string>;
+  checksum(bytes: { input: Uint8Array }): NativeJob<string>;
   /** Whether this open file is now locked for us, until it is closed or the process ends. */
   lockFile(descriptor: number): boolean;
   /** `simd`: the instruction set of our own kernels. */
-  blasInfo(): {config: string; core: string; simd: string; maxThreads: number};
+  blasInfo(): { config: string; core: string; simd: string; maxThreads: number };
 }
 
 const root = join(__dirname, '..', '..');
@@ -296,7 +298,7 @@ const places = [
   join(root, 'prebuilds', `${process.platform}-${process.arch}`, 'vertexq.node'),
 ];
 
-let loaded: Binding|undefined;
+let loaded: Binding | undefined;
 
 /** The addon, loaded on first need. Throws ERR_VERTEXQ_ADDON where it was not built or cannot be loaded. */
 export function binding(): Binding {
@@ -307,9 +309,10 @@ function load(): Binding {
   const file = places.find(existsSync);
   if (file === undefined)
     throw new VertexqError(
-        'ERR_VERTEXQ_ADDON',
-        `The native addon was not found at ${
-            places[0]}. Build it with "npm rebuild vertexq", or "npm run setup" in a clone.`,
+      'ERR_VERTEXQ_ADDON',
+      `The native addon was not found at ${
+        places[0]
+      }. Build it with "npm rebuild vertexq", or "npm run setup" in a clone.`,
     );
   // OpenBLAS starts threads when it is loaded, and where the system gives none it ends the process. They are not used (linalg/blas.h).
   const threads = process.env.OPENBLAS_NUM_THREADS;
@@ -318,15 +321,13 @@ function load(): Binding {
     return require(file) as Binding;
   } catch (cause) {
     throw new VertexqError(
-        'ERR_VERTEXQ_ADDON',
-        `The native addon ${file} could not be loaded (${(cause as Error).message}). ` +
-            'Are OpenBLAS and LAPACKE installed (Debian: libopenblas0 liblapacke)? "npm rebuild vertexq" builds it anew.',
-        {cause},
+      'ERR_VERTEXQ_ADDON',
+      `The native addon ${file} could not be loaded (${(cause as Error).message}). ` +
+        'Are OpenBLAS and LAPACKE installed (Debian: libopenblas0 liblapacke)? "npm rebuild vertexq" builds it anew.',
+      { cause },
     );
   } finally {
-    if (threads === undefined)
-      delete process.env.OPENBLAS_NUM_THREADS;
-    else
-      process.env.OPENBLAS_NUM_THREADS = threads;
+    if (threads === undefined) delete process.env.OPENBLAS_NUM_THREADS;
+    else process.env.OPENBLAS_NUM_THREADS = threads;
   }
 }

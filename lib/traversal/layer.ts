@@ -1,5 +1,6 @@
 import type { LayerSettings } from '../fit/layer-settings';
-import type { FloatArray } from '../types';
+import type { Buffers } from '../native/buffers';
+import type { FloatArray, JobOptions, QuantizedLayer } from '../types';
 
 export const autoPads = ['NOTSET', 'SAME_UPPER', 'SAME_LOWER', 'VALID'] as const;
 
@@ -26,6 +27,8 @@ export interface WeightSource {
   readonly byteLength: number;
   /** W, [outFeatures, inFeatures]. */
   read(signal?: AbortSignal): Promise<FloatArray>;
+  /** Plain rounding of a layer that sees no rows, without W in memory, in kept buffers; undefined where it has to be read. */
+  round?(layer: FitLayer, options: JobOptions, buffers: Buffers): Promise<QuantizedLayer | undefined>;
 }
 
 /** A weight to quantize, and how. */

@@ -7,6 +7,7 @@ import type { JobOptions, Progress, QuantizedLayer } from '../types';
 import { type CapturedRows, RowCapture } from './captured-rows';
 import type { Forward, Stage } from './forward';
 import type { FitLayer, WeightSource } from './layer';
+import { RoundedWeights } from './rounded-weights';
 import type { DoneLayer, FitJournal, Sink, Stored } from './sink';
 
 /** A weight that is quantized. */
@@ -24,6 +25,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private readonly done = new Map<WeightSource, Done<Made>>();
   /** How many of the layers that share a weight are not done yet. */
   private readonly waiting = new Map<WeightSource, number>();
+  private readonly rounded: RoundedWeights;
   private readonly finished: DoneLayer<Layer, Made>[] = [];
 
   constructor(
@@ -34,6 +36,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     private readonly options: JobOptions,
     private readonly journal: FitJournal | null = null,
   ) {
+    this.rounded = new RoundedWeights(forward ? [] : layers, options);
     for (const { source } of layers) this.waiting.set(source, (this.waiting.get(source) ?? 0) + 1);
   }
 
@@ -154,6 +157,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const { name, kind, outFeatures, inFeatures, groups, source, settings } = layer;
     const { signal } = this.options;
     const onProgress = this.progressOf(layer);
+    const rounded = rows ? undefined : await this.rounded.take(layer, onProgress);
+    if (rounded) return rounded;
     const { calibration, holdout } = rows ?? { calibration: null, holdout: null };
     const weight = await source.read(signal);
     const quantized = await quantizeGroups(

@@ -110,7 +110,8 @@ Job jobOf(const Napi::CallbackInfo& info, const Arguments& given) {
   to.codes = given.room("codes", sizes.codes).data;
   if (to.order == PackedOrder::Values) return job;
   to.scales = given.room("scales", sizes.scales).data;
-  if (given.has("zeroPoints") || to.order == PackedOrder::Codes) to.zeroPoints = given.room("zeroPoints", sizes.zeroPoints).data;
+  if (given.has("zeroPoints") || to.order == PackedOrder::Codes)
+    to.zeroPoints = given.room("zeroPoints", sizes.zeroPoints).data;
   return job;
 }
 
@@ -234,6 +235,7 @@ Napi::Value unpackRows(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Arguments given(info);
   Job job = rowsOf(info, given);
+  if (job.to.order == PackedOrder::Codes) throw Napi::TypeError::New(env, "Expected an order that packs codes");
   Groups groups{groupsOf(job.cols, job.alphabet.groupSize), job.alphabet.groupSize};
   const unsigned char* told = nullptr;
   if (given.has("groupOf")) {

@@ -176,8 +176,8 @@ void refuseInfinite(std::size_t neuron) {
 }
 
 void refuseLost(std::size_t neuron) {
-  throw Error("ERR_VERTEXQ_SCALE_RANGE",
-              "neuron " + std::to_string(neuron) + ": the weights are too small: quantized, all of the layer's would be 0");
+  throw Error("ERR_VERTEXQ_SCALE_RANGE", "neuron " + std::to_string(neuron) +
+                                             ": the weights are too small: quantized, all of the layer's would be 0");
 }
 
 void requireStored(const Rounded& rounded, std::size_t inFeatures, const AlphabetOptions& options) {

@@ -4,6 +4,7 @@ import { dataLength } from '../onnx/tensor';
 import type { TensorProto } from '../onnx/onnx_pb';
 import type { Weights } from '../onnx/weights';
 import { type Layer, storageOf } from './layer';
+import { roundWeight } from './round-weight';
 import { weightOf } from './weight-values';
 
 /** A layer of a network as a traversal sees it. */
@@ -24,6 +25,8 @@ export function modelLayers(
     const source = forms.get(form) ?? {
       byteLength: dataLength(tensor),
       read: (signal) => weightOf(layer, weights, signal),
+      round: ({ name, kind, settings: own }, options, buffers) =>
+        roundWeight({ ...layer, name, kind }, weights, own, options, buffers),
     };
     forms.set(form, source);
     return {

@@ -1,14 +1,13 @@
-import type { LayerSettings } from '../../layers/layer-settings';
-import { quantizedLayer } from '../../layers/quantize-weights';
+import type { LayerSettings } from '../../fit/layer-settings';
+import { quantizedLayer } from '../../fit/quantize-weights';
 import { plainMethod } from '../../methods';
 import { binding } from '../../native/binding';
 import { Buffers } from '../../native/buffers';
 import { finish, threadsFor } from '../../native/jobs';
 import { type Shared, sharedBytes } from '../../native/shared';
-import type { JobOptions, Progress, QuantizedLayer } from '../../types';
-import type { TensorProto } from '../onnx/onnx_pb';
+import type { JobOptions, QuantizedLayer } from '../../types';
 import type { Weights } from '../onnx/weights';
-import { type Layer, storageOf } from './layer';
+import type { Layer } from './layer';
 import { byNeurons, isByInputs } from './weight-values';
 
 /**
@@ -61,7 +60,15 @@ export async function roundWeight(
       calibration: null,
       holdout: null,
     },
-    ...{ rank: 0, offAlphabet: found.offAlphabet, bound: null, sphereGapDb: null, passes: 0, damping: 0, walked: 0 },
+    ...{
+      rank: 0,
+      offAlphabet: found.offAlphabet,
+      bound: null,
+      sphereGapDb: null,
+      passes: 0,
+      damping: 0,
+      walked: 0,
+    },
   };
   return quantizedLayer(
     { ...layer, weight: rows, calibration: null, holdout: null },
@@ -69,63 +76,4 @@ export async function roundWeight(
     { done, method: plainMethod, fallenBack: null },
     started,
   );
-}
-
-/** Weights that are read and rounded before their turn: as many, of so many numbers together. */
-const ahead = { weights: 2, numbers: 2 ** 26 };
-
-type Rounding = Promise<QuantizedLayer | undefined>;
-type OnProgress = (progress: Progress) => void;
-
-/** Rounds weights that see no rows; where the order is known, those behind one while it is written. */
-export class RoundedWeights {
-  private readonly buffers = new Buffers();
-  private readonly begun = new Map<Layer, Rounding>();
-  private readonly upcoming: Layer[] = [];
-  private current: Layer | undefined;
-  private report: OnProgress | undefined;
-  private told = 0;
-
-  /** `layers`: in the order in which they are asked for, but for those that share what another has. */
-  constructor(
-    layers: readonly Layer[],
-    private readonly round: (layer: Layer, onProgress: OnProgress, buffers: Buffers) => Rounding,
-  ) {
-    const forms = new Map<TensorProto, Set<string>>();
-    for (const layer of layers) {
-      const before = forms.get(layer.constant.tensor) ?? new Set();
-      forms.set(layer.constant.tensor, before);
-      if (!before.has(storageOf(layer))) this.upcoming.push(layer);
-      before.add(storageOf(layer));
-    }
-  }
-
-  /** A layer's rounded weight. Progress is told of one after the other. Rejects as `round`. */
-  async take(layer: Layer, onProgress: OnProgress | undefined): Rounding {
-    [this.current, this.report, this.told] = [layer, onProgress, 0];
-    this.begin(layer);
-    const place = this.upcoming.indexOf(layer);
-    let numbers = 0;
-    for (const next of place < 0 ? [] : this.upcoming.slice(place + 1, place + 1 + ahead.weights)) {
-      numbers += next.outFeatures * next.inFeatures;
-      if (numbers <= ahead.numbers) this.begin(next);
-    }
-    const rounded = await this.begun.get(layer)!;
-    this.begun.delete(layer);
-    const total = layer.outFeatures;
-    if (rounded && this.told < total) onProgress?.({ stage: 'quantize', done: total, total });
-    return rounded;
-  }
-
-  private begin(layer: Layer): void {
-    if (this.begun.has(layer)) return;
-    const onProgress = (progress: Progress) => {
-      if (this.current !== layer) return;
-      this.told = progress.done;
-      this.report?.(progress);
-    };
-    const rounding = this.round(layer, onProgress, this.buffers);
-    rounding.catch(() => {}); // told when its turn comes
-    this.begun.set(layer, rounding);
-  }
 }

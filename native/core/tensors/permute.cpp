@@ -56,8 +56,8 @@ Transpose* transposeOf(std::size_t bytes) {
 
 }  // namespace
 
-void transposeBlock(std::size_t elementSize, const void* from, std::size_t fromStride, std::size_t rows, std::size_t cols,
-                    void* to, std::size_t toStride) {
+void transposeBlock(std::size_t elementSize, const void* from, std::size_t fromStride, std::size_t rows,
+                    std::size_t cols, void* to, std::size_t toStride) {
   transposeOf(elementSize)(static_cast<const unsigned char*>(from), fromStride, rows, cols,
                            static_cast<unsigned char*>(to), toStride);
 }

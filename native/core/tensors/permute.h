@@ -47,7 +47,7 @@ class Permutation {
 };
 
 /** to[c·toStride + r] = from[r·fromStride + c] of rows × cols elements; strides in elements. */
-void transposeBlock(std::size_t elementSize, const void* from, std::size_t fromStride, std::size_t rows, std::size_t cols,
-                    void* to, std::size_t toStride);
+void transposeBlock(std::size_t elementSize, const void* from, std::size_t fromStride, std::size_t rows,
+                    std::size_t cols, void* to, std::size_t toStride);
 
 }  // namespace vertexq

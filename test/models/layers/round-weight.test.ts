@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { quantizeGroups } from '../../../lib/layers/quantize-groups';
+import { quantizeGroups } from '../../../lib/fit/quantize-groups';
 import { findLayers } from '../../../lib/models/layers/find-layers';
 import type { Layer } from '../../../lib/models/layers/layer';
 import { roundWeight } from '../../../lib/models/layers/round-weight';
@@ -11,7 +11,7 @@ import { node, tensor } from '../../../lib/models/onnx/make';
 import { type ModelProto, TensorProto_DataType as DataType } from '../../../lib/models/onnx/onnx_pb';
 import { Weights } from '../../../lib/models/onnx/weights';
 import type { Grid, QuantizedLayer } from '../../../lib/types';
-import type { StoredTypes } from '../../../lib/layers/layer-settings';
+import type { StoredTypes } from '../../../lib/fit/layer-settings';
 import { floatToBfloat, floatToHalf } from '../../numbers';
 import { float, network } from '../networks';
 
@@ -27,12 +27,19 @@ function form(
   name: string,
   op: string,
   dims: number[],
-  given: { attributes?: Record<string, bigint>; domain?: string; before?: Parameters<typeof node>; index?: number } = {},
+  given: {
+    attributes?: Record<string, bigint>;
+    domain?: string;
+    before?: Parameters<typeof node>;
+    index?: number;
+  } = {},
 ) {
   sizes[name] = dims;
   forms[name] = (type, values) => {
     const constant = tensor('w', dims, new Float32Array(values));
-    const bytes = { F32: () => values, F16: () => floatToHalf(values), BF16: () => floatToBfloat(values) }[type]();
+    const bytes = { F32: () => values, F16: () => floatToHalf(values), BF16: () => floatToBfloat(values) }[
+      type
+    ]();
     constant.dataType = types[type];
     constant.rawData = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const weight = given.before ? 'turned' : 'w';
@@ -127,7 +134,9 @@ test('a weight without data gets the codes, scales and report that the general w
     async (name, type, trouble, alphabet, groupSize, scale, stored, seed) => {
       const random = mulberry(seed);
       const normal = () => random() + random() + random() + random() - 2;
-      const values = Float32Array.from({ length: count(sizes[name]!) }, (_, i) => troubles[trouble]!(normal(), i));
+      const values = Float32Array.from({ length: count(sizes[name]!) }, (_, i) =>
+        troubles[trouble]!(normal(), i),
+      );
       const model = forms[name]!(type, values);
       const layer = layerOf(model);
       const options = checkModelOptions({ format: 'float', method: 'msq', scale, groupSize, ...alphabet });
@@ -154,7 +163,10 @@ test('a weight without data gets the codes, scales and report that the general w
       const expected = general.report;
       t.true(close(error.weight, expected.error.weight), `${error.weight} and ${expected.error.weight}`);
       t.deepEqual({ ...expected, ...report }, expected);
-      t.deepEqual([sqnrDb, error.calibration, error.holdout, bytes.after], [null, null, null, expected.bytes.after]);
+      t.deepEqual(
+        [sqnrDb, error.calibration, error.holdout, bytes.after],
+        [null, null, null, expected.bytes.after],
+      );
       t.true(seconds >= 0);
     },
   );
