@@ -117,7 +117,7 @@ function layerOf(model: ModelProto): Layer {
 const close = (a: number | null, b: number | null) => a === b || Math.abs(a! - b!) <= 1e-9 * Math.abs(b!);
 
 async function codeOf(work: () => Promise<QuantizedLayer>): Promise<QuantizedLayer | string> {
-  return work().catch((error: { code?: string }) => error.code ?? String(error));
+  return work().catch((error: { code?: string }) => error.code ?? `${(error as Error).message}`);
 }
 
 test('a weight without data gets the codes, scales and report that the general way gives, or its error', async (t) => {
