@@ -55,7 +55,7 @@ async function makeNetwork(file: string): Promise<void> {
     }
     // Each layer's begin elsewhere.
     const cut = (i * 7919 * 16) % numbers.length;
-    await handle.writev([numbers.subarray(cut), numbers.subarray(0, cut)]);
+    await handle?.writev([numbers.subarray(cut), numbers.subarray(0, cut)]);
     const place = { location: name, offset: at, length: numbers.byteLength };
     initializer.push(
       create(TensorProtoSchema, {
