@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { floatBytes, type FloatDtype } from '../../lib/containers/safetensors/dtypes';
 import { type TensorSpec, writeSafetensors } from '../../test/containers/safetensors/write';
 import { writeWhole } from '../../lib/files/output-file';
+import { convertNow } from '../../lib/native/tensors';
 
 /** The shape of a model like Llama. */
 export interface Shape {
@@ -112,7 +113,7 @@ export async function makeCheckpoint(
     ...{
       architectures: ['LlamaForCausalLM'],
       model_type: 'llama',
-      torch_dtype: 'bfloat16',
+      torch_dtype: { F64: 'float64', F32: 'float32', F16: 'float16', BF16: 'bfloat16' }[dtype],
       rms_norm_eps: 1e-5,
     },
     ...{ hidden_size: shape.hidden, intermediate_size: shape.intermediate, num_hidden_layers: shape.layers },
@@ -137,11 +138,8 @@ function normals(dtype: FloatDtype): Buffer {
     values[i + 1] = radius * Math.sin(angle);
   }
   if (dtype === 'F32') return Buffer.from(values.buffer);
-  if (dtype !== 'BF16') throw new RangeError(`Made of BF16 or F32, not ${dtype}`);
-  const halves = new Uint16Array(values.buffer);
-  const brain = new Uint16Array(drawn);
-  for (let i = 0; i < drawn; i++) brain[i] = halves[2 * i + 1]!;
-  return Buffer.from(brain.buffer);
+  if (dtype === 'F64') throw new RangeError(`Made of BF16, F16 or F32, not ${dtype}`);
+  return Buffer.from(convertNow(values, 'F32', dtype).buffer);
 }
 
 function repeated(source: Buffer, length: number): Uint8Array {

@@ -1,5 +1,6 @@
-// npm run bench:formats [-- agreement readers]: every development model in every format and width that it fits, loaded and run on real
-// inputs beside the same weights as floats, into docs/onnx.md; and what we write in other readers, into docs/readers.md.
+// npm run bench:formats [-- agreement | readers [networks] [compressed-tensors] [gptq]]: every development model in every format and width
+// that it fits, loaded and run on real inputs beside the same weights as floats, into docs/onnx.md; and what we write in other readers,
+// into docs/readers.md.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -83,9 +84,9 @@ async function agreement(): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const words = process.argv.slice(2);
-  for (const [name, measure] of Object.entries({ agreement, readers: tryReaders }))
-    if (words.length === 0 || words.includes(name)) await measure();
+  const [name, ...rest] = process.argv.slice(2);
+  if (name !== 'readers') await agreement();
+  if (name !== 'agreement') await tryReaders(rest);
 }
 
 void main().catch((error: unknown) => {

@@ -1,19 +1,27 @@
-// What is measured once: a process of its own quantizes a chain.
+// What is measured once: a process of its own quantizes a network.
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ModelOptions } from '../../lib';
-import { type Chain, writeChain } from './models';
 
-export interface Case extends Chain {
-  /** Calibration rows, fed in batches. */
-  rows: number;
+/** What a network is given. */
+interface Data {
+  /** Of a sample of the input `x`. */
+  shape: readonly number[];
+  /** Calibration samples, fed in batches. */
+  samples: number;
   batch: number;
-  options: Pick<ModelOptions, 'method' | 'scale' | 'bits' | 'groupSize' | 'effort' | 'format'>;
+  options: Pick<ModelOptions, 'method' | 'scale' | 'bits' | 'groupSize' | 'effort' | 'format' | 'holdout'>;
+}
+
+export interface Case extends Data {
+  title: string;
+  /** Makes the network, and returns the bytes of its files. */
+  write: (file: string) => Promise<number>;
 }
 
 /** What the process has to do: a case whose model is there. */
-export interface Job extends Pick<Case, 'width' | 'rows' | 'batch' | 'options'> {
+export interface Job extends Data {
   input: string;
   output: string;
 }
@@ -23,11 +31,16 @@ export interface JobResult {
   /** Of `quantizeModel`, and how much of that the fits of the layers took. */
   seconds: number;
   fitSeconds: number;
+  /** Of all cores, in the process. */
+  cpuSeconds: number;
+  /** Rows or patches that the layers were fitted to. */
+  samples: number[];
   /** The most memory that was resident in the process, in bytes: with Node, the addon, the runtime and the data. */
   peak: number;
 }
 
-export interface CaseResult extends Case, JobResult {
+export interface CaseResult extends JobResult {
+  title: string;
   /** All files of the model. */
   bytes: number;
 }
@@ -36,11 +49,10 @@ export interface CaseResult extends Case, JobResult {
 export async function measureCase(given: Case, place: string): Promise<CaseResult> {
   const folder = await mkdtemp(join(place, 'case-'));
   try {
-    const { width, rows, batch, options } = given;
+    const { title, write, ...data } = given;
     const input = join(folder, 'in.onnx');
-    const bytes = await writeChain(input, given);
-    const result = await runJob({ input, output: join(folder, 'out.onnx'), width, rows, batch, options });
-    return { ...given, bytes, ...result };
+    const bytes = await write(input);
+    return { title, bytes, ...(await runJob({ input, output: join(folder, 'out.onnx'), ...data })) };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

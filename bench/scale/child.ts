@@ -4,13 +4,14 @@ import { type Feeds, quantizeModel } from '../../lib';
 import { mulberry32 } from '../../scripts/models/trainer/random';
 import type { Job, JobResult } from './case';
 
-function calibration({ rows, width, batch }: Job): Feeds[] {
+function calibration({ samples, shape, batch }: Job): Feeds[] {
   const random = mulberry32(2);
-  return Array.from({ length: Math.ceil(rows / batch) }, (_, i) => {
-    const count = Math.min(batch, rows - i * batch);
-    const data = new Float32Array(count * width);
+  const size = shape.reduce((a, b) => a * b, 1);
+  return Array.from({ length: Math.ceil(samples / batch) }, (_, i) => {
+    const count = Math.min(batch, samples - i * batch);
+    const data = new Float32Array(count * size);
     for (let k = 0; k < data.length; k++) data[k] = random() + random() + random() - 1.5;
-    return { x: { data, dims: [count, width] } };
+    return { x: { data, dims: [count, ...shape] } };
   });
 }
 
@@ -25,12 +26,17 @@ function peakMemory(): number {
 
 async function main(): Promise<void> {
   const job = JSON.parse(process.argv[2]!) as Job;
+  const feeds = calibration(job);
+  const before = process.cpuUsage();
   const { seconds, layers } = await quantizeModel(job.input, job.output, {
     ...job.options,
-    calibration: calibration(job),
+    calibration: feeds,
   });
   const fitSeconds = layers.reduce((sum, layer) => sum + layer.seconds, 0);
-  const result: JobResult = { seconds, fitSeconds, peak: peakMemory() };
+  const { user, system } = process.cpuUsage(before);
+  const cpuSeconds = (user + system) / 1e6;
+  const samples = layers.map((layer) => layer.samples);
+  const result: JobResult = { seconds, fitSeconds, cpuSeconds, samples, peak: peakMemory() };
   console.log(JSON.stringify(result));
 }
 

@@ -1,11 +1,11 @@
-// npm run bench:scale [-- --quick] [-- time memory large]: how time grows with depth and memory with size, into docs/scale.md. Run
-// nothing else beside it. --quick: small ones, and the document stays as it is. The models are made below .cache, up to 3 GiB.
+// npm run bench:scale [-- --quick] [-- time memory large sound]: how time grows with depth and memory with size, into docs/scale.md.
+// Run nothing else beside it. --quick: small ones, and the document stays as it is. The models are made below .cache, up to 3 GiB.
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { aligned, fillIn, keep } from '../document';
 import { type Case, type CaseResult, measureCase } from './case';
-import { largeCase, memoryCases, timeCases } from './plan';
-import { largeTable, memoryTable, timeTable } from './tables';
+import { largeCase, memoryCases, soundCases, timeCases } from './plan';
+import { largeTable, memoryTable, soundTable, timeTable } from './tables';
 
 const root = join(__dirname, '..', '..');
 const words = process.argv.slice(2);
@@ -15,6 +15,7 @@ const parts: Record<string, { cases: Case[]; table: (results: CaseResult[]) => s
   time: { cases: timeCases(quick), table: timeTable },
   memory: { cases: memoryCases(quick), table: memoryTable },
   large: { cases: [largeCase(quick)], table: ([result]) => largeTable(result!) },
+  sound: { cases: soundCases(quick), table: soundTable },
 };
 
 async function main(): Promise<void> {

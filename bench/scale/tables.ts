@@ -11,7 +11,7 @@ export function timeTable(results: readonly CaseResult[]): string {
   return markdownTable(
     ['layers', 'seconds', 'over half as many', 'outside the fits, seconds', 'over half as many'],
     results.map((result, i) => [
-      `${result.layers} × ${result.width}²`,
+      result.title,
       result.seconds.toFixed(2),
       ratio(({ seconds }) => seconds, i),
       outside(result).toFixed(2),
@@ -24,8 +24,8 @@ export function timeTable(results: readonly CaseResult[]): string {
 export function memoryTable(results: readonly CaseResult[]): string {
   return markdownTable(
     ['layers', 'files, MiB', 'peak, MiB', 'over the first', 'seconds'],
-    results.map(({ layers, width, bytes, peak, seconds }) => [
-      `${layers} × ${width}²`,
+    results.map(({ title, bytes, peak, seconds }) => [
+      title,
       mebibytes(bytes),
       mebibytes(peak),
       (peak / results[0]!.peak).toFixed(2),
@@ -34,17 +34,22 @@ export function memoryTable(results: readonly CaseResult[]): string {
   );
 }
 
-export function largeTable({ layers, width, bytes, peak, seconds }: CaseResult): string {
+export function largeTable({ title, bytes, peak, seconds }: CaseResult): string {
   return markdownTable(
     ['layers', 'files, MiB', 'peak, MiB', 'of the files', 'seconds'],
-    [
-      [
-        `${layers} × ${width}²`,
-        mebibytes(bytes),
-        mebibytes(peak),
-        (peak / bytes).toFixed(2),
-        seconds.toFixed(0),
-      ],
-    ],
+    [[title, mebibytes(bytes), mebibytes(peak), (peak / bytes).toFixed(2), seconds.toFixed(0)]],
+  );
+}
+
+export function soundTable(results: readonly CaseResult[]): string {
+  return markdownTable(
+    ['clips', 'seconds', 'of all cores', 'peak, MiB', 'patches that the layers were fitted to'],
+    results.map(({ title, seconds, cpuSeconds, peak, samples }) => [
+      title,
+      seconds.toFixed(1),
+      cpuSeconds.toFixed(1),
+      mebibytes(peak),
+      samples.map((count) => count.toLocaleString('en')).join(', '),
+    ]),
   );
 }

@@ -52,6 +52,7 @@ test('case conv1d_layout: transposed matrices are known by configs wherever they
     );
 });
 
+// A guard: 0.1.0 passes it.
 test('case conv1d_layout: the same names lie as usual in other models', async (t) => {
   const tensors = gpt2();
   for (const [name, shape] of [

@@ -54,6 +54,7 @@ test('trust 28: a matrix with eigenvalues below 0 by more than rounding is no Gr
     }
 });
 
+// A guard: 0.1.0 passes it.
 test('trust 28: of sums that rounding has bent the semidefinite part is fitted and measured', async (t) => {
   const n = 48;
   const samples = 20;

@@ -169,6 +169,7 @@ test('trust 16, 27: weights that do not lie within what was given, and memory th
   );
 });
 
+// A guard: 0.1.0 passes it.
 test('trust 27: objects that only look like a Calibration, and its methods on others', (t) => {
   t.is(
     direct(

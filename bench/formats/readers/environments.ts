@@ -1,14 +1,23 @@
-// Python environments with readers in pinned versions, made once in .cache/readers (or the folder $VERTEXQ_READERS).
+// Readers in pinned versions, made once in .cache/readers (or the folder $VERTEXQ_READERS): virtual environments of Python, folders of npm.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-export interface Environment {
+/** A reader: a script of this folder, and what it runs with. */
+export interface Reader {
+  /** As the tables call it. */
+  title: string;
+  script: string;
+  environment: Environment;
+}
+
+interface Environment {
   name: string;
-  /** What is installed, as pip takes it. */
-  packages: string[];
+  /** What is installed, step by step, as pip or npm takes it. */
+  steps: string[][];
   /** An environment whose packages it sees as well: PyTorch takes gigabytes. */
   base?: Environment;
+  isNode?: boolean;
 }
 
 const python = 'python3';
@@ -16,53 +25,86 @@ const folder = process.env['VERTEXQ_READERS'] ?? join(__dirname, '..', '..', '..
 
 const torch = (version: string): Environment => ({
   name: `torch-${version}`,
-  packages: [`torch==${version}`, 'numpy==2.2.6', 'safetensors==0.6.2'],
+  steps: [[`torch==${version}`, 'numpy==2.2.6', 'safetensors==0.6.2']],
 });
 
-const runtime = (version: string): Environment => ({
-  name: `onnxruntime-${version}`,
-  packages: [`onnxruntime==${version}`, 'numpy==2.2.6'],
+const inPython = (name: string, script: string, title: string, ...steps: string[][]): Reader => ({
+  ...{ title, script },
+  environment: { name, steps },
 });
 
-const checker = (version: string): Environment => ({
-  name: `onnx-${version}`,
-  packages: [`onnx==${version}`, 'numpy==2.2.6'],
+const inNode = (name: string, version: string, script: string, title: string): Reader => ({
+  ...{ title: `${title} ${version}`, script },
+  environment: {
+    name: `${title}-${version}`,
+    steps: [['--ignore-scripts', `${name}@${version}`]],
+    isNode: true,
+  },
 });
 
-const transformers = (
-  version: string,
-  compressed: string,
-  base: string,
-  accelerate: string,
-): Environment => ({
-  name: `transformers-${version}-${compressed}`,
-  packages: [`transformers==${version}`, `compressed-tensors==${compressed}`, `accelerate==${accelerate}`],
-  base: torch(base),
+const runtime = (version: string): Reader =>
+  inPython(`onnxruntime-${version}`, 'run_onnx.py', `onnxruntime ${version}`, [
+    `onnxruntime==${version}`,
+    'numpy==2.2.6',
+  ]);
+
+const checker = (version: string): Reader =>
+  inPython(`onnx-${version}`, 'check_onnx.py', `onnx.checker ${version}`, [
+    `onnx==${version}`,
+    'numpy==2.2.6',
+  ]);
+
+const transformers = (version: string, compressed: string, base: string, accelerate: string): Reader => ({
+  title: `transformers ${version}, compressed-tensors ${compressed}`,
+  script: 'load_checkpoint.py',
+  environment: {
+    name: `transformers-${version}-${compressed}`,
+    steps: [[`transformers==${version}`, `compressed-tensors==${compressed}`, `accelerate==${accelerate}`]],
+    base: torch(base),
+  },
 });
 
-export const runtimes = ['1.20.1', '1.23.2', '1.32.0'].map(runtime);
-export const checkers = ['1.17.0', '1.23.2'].map(checker);
+/** Of ONNX networks. */
+export const networkReaders: Reader[] = [
+  inNode('onnxruntime-web', '1.30.0', 'run_web.mjs', 'onnxruntime-web'),
+  inNode('@huggingface/transformers', '4.3.2', 'run_transformers_js.mjs', 'transformers.js'),
+  ...['1.20.1', '1.23.2', '1.32.0'].map(runtime),
+  ...['1.17.0', '1.23.2'].map(checker),
+];
+
 /** transformers with compressed-tensors, from the last of version 4 to what is current: each pair with a PyTorch that it takes. */
-export const loaders = [
+export const compressedReaders: Reader[] = [
   transformers('4.57.6', '0.12.2', '2.8.0', '1.12.0'),
   transformers('4.57.6', '0.14.0', '2.8.0', '1.12.0'),
   transformers('5.0.0', '0.17.0', '2.15.0', '1.15.0'),
   transformers('5.24.0', '0.20.1', '2.15.0', '1.15.0'),
 ];
 
-/** The environment's Python; where it is not there yet, it is made, which needs PyPI. */
-export function pythonOf({ name, packages, base }: Environment): string {
+/** Of both versions of GPTQ. */
+export const gptqReaders: Reader[] = [];
+
+/** The environment's program; where it is not there yet, it is made, which needs PyPI or npm. */
+function programOf(environment: Environment): string {
+  const { name, steps, base, isNode } = environment;
   const place = join(folder, name);
-  const [program, marker] = [join(place, 'bin', 'python'), join(place, 'packages.txt')];
-  const wanted = `${packages.join('\n')}\n`;
+  const [program, marker] = [
+    isNode ? process.execPath : join(place, 'bin', 'python'),
+    join(place, 'packages.txt'),
+  ];
+  const wanted = `${steps.map((step) => step.join('\n')).join('\n\n')}\n`;
   if (existsSync(marker) && readFileSync(marker, 'utf8') === wanted) return program;
-  if (base) pythonOf(base);
-  console.error(`Installing ${packages.join(', ')} ...`);
+  if (base) programOf(base);
+  console.error(`Installing ${name} ...`);
   rmSync(place, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  run(python, ['-m', 'venv', place]);
-  if (base) writeFileSync(join(packagesOf(program), '_base.pth'), `${packagesOf(pythonOf(base))}\n`);
-  run(program, ['-m', 'pip', 'install', '--quiet', ...packages]);
+  mkdirSync(place, { recursive: true });
+  if (isNode) {
+    writeFileSync(join(place, 'package.json'), '{"private":true}\n');
+    for (const step of steps) run('npm', ['install', '--prefix', place, '--silent', ...step]);
+  } else {
+    run(python, ['-m', 'venv', place]);
+    if (base) writeFileSync(join(packagesOf(program), '_base.pth'), `${packagesOf(programOf(base))}\n`);
+    for (const step of steps) run(program, ['-m', 'pip', 'install', '--quiet', ...step]);
+  }
   writeFileSync(marker, wanted);
   return program;
 }
@@ -75,20 +117,27 @@ function run(program: string, words: readonly string[]): string {
   return execFileSync(program, words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-/** Runs a script of this folder on jobs, a line of JSON to stdin; it answers each with one of its own. */
-export function ask<Answer>(environment: Environment, script: string, jobs: readonly object[]): Answer[] {
-  const output = execFileSync(pythonOf(environment), [join(__dirname, script)], {
+/** Runs a reader's script on jobs, a line of JSON to stdin; it answers each with one of its own, {"answer": …}. */
+export function ask<Answer>({ title, script, environment }: Reader, jobs: readonly object[]): Answer[] {
+  const program = programOf(environment);
+  console.error(`${title}: ${jobs.length} files ...`);
+  const output = execFileSync(program, [join(__dirname, script)], {
     input: jobs.map((job) => `${JSON.stringify(job)}\n`).join(''),
     encoding: 'utf8',
     stdio: ['pipe', 'pipe', 'ignore'],
     maxBuffer: 2 ** 28,
-    env: { ...process.env, TOKENIZERS_PARALLELISM: 'false', HF_HUB_OFFLINE: '1', CUDA_VISIBLE_DEVICES: '' },
+    env: {
+      ...process.env,
+      ...{ TOKENIZERS_PARALLELISM: 'false', HF_HUB_OFFLINE: '1', CUDA_VISIBLE_DEVICES: '' },
+      // Where scripts for Node find packages.
+      READER: join(folder, environment.name),
+    },
   });
   const answers = output
     .split('\n')
     .filter((line) => line.startsWith('{"answer":'))
     .map((line) => (JSON.parse(line) as { answer: Answer }).answer);
   if (answers.length !== jobs.length)
-    throw new Error(`${environment.name}: ${answers.length} answers to ${jobs.length} jobs`);
+    throw new Error(`${title}: ${answers.length} answers to ${jobs.length} jobs`);
   return answers;
 }

@@ -1,11 +1,13 @@
-"""Runs networks in onnxruntime. A job a line: {"file", "input", "data", "dims", "expected"}; the answer is how far the outputs are from
-those expected, relative, or the error in words."""
+"""Runs networks in onnxruntime. A job a line: {"file", "feeds": [{"name", "file", "dims", "type"}], "expected"}; the answer is how far
+the first output is from that expected, relative, or the error in words."""
 
 import json
 import sys
 
 import numpy
 import onnxruntime
+
+TYPES = {"float32": numpy.float32, "int64": numpy.int64}
 
 
 def attempt(job):
@@ -14,8 +16,11 @@ def attempt(job):
     # Products in float32, as in the reference.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     session = onnxruntime.InferenceSession(job["file"], options, providers=["CPUExecutionProvider"])
-    data = numpy.fromfile(job["data"], dtype=numpy.float32).reshape(job["dims"])
-    (output,) = session.run(None, {job["input"]: data})[:1]
+    feeds = {
+        feed["name"]: numpy.fromfile(feed["file"], dtype=TYPES[feed["type"]]).reshape(feed["dims"])
+        for feed in job["feeds"]
+    }
+    output = session.run(None, feeds)[0]
     expected = numpy.fromfile(job["expected"], dtype=numpy.float32).reshape(output.shape)
     return {"error": float(numpy.linalg.norm(output - expected) / numpy.linalg.norm(expected))}
 

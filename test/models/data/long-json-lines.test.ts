@@ -13,6 +13,7 @@ const inputs: ModelInput[] = [
 const count = 20_000;
 const lines = Array.from({ length: count }, (_, i) => JSON.stringify({ x: [i, i / 2, 1 - i], id: [i] }));
 
+// A guard: 0.1.0 passes it.
 test('long files of JSON lines: every sample, in order; a line that is wrong is named', async (t) => {
   const path = join(temporaryFolder(t), 'x.jsonl');
   writeFileSync(path, lines.join('\n'));
