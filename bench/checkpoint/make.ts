@@ -64,7 +64,7 @@ export async function makeSmall(file: string, name: string, count: number, shape
 /** Entries of a weight that are drawn once; longer ones repeat them, from another place each. */
 const drawn = 2 ** 23;
 
-/** Writes a checkpoint of normal weights with standard deviation 0.02 in files of about `shardBytes`. Returns its bytes. */
+/** Writes a checkpoint of normal weights with standard deviation 0.02, and norms that are 1, in files of about `shardBytes`. Returns its bytes. */
 export async function makeCheckpoint(
   folder: string,
   shape: Shape,
@@ -96,7 +96,12 @@ export async function makeCheckpoint(
     await writeSafetensors(
       join(folder, name),
       specs,
-      (tensor) => repeated(source, sizeOf(byName.get(tensor)!)),
+      (tensor) => {
+        const spec = byName.get(tensor)!;
+        // What a layer is given has its usual size.
+        if (spec.shape.length === 1) return bytesOf(new Float32Array(spec.shape[0]!).fill(1), dtype);
+        return repeated(source, sizeOf(spec));
+      },
       new Map([['format', 'pt']]),
     );
     for (const spec of specs) {
@@ -124,9 +129,16 @@ export async function makeCheckpoint(
     },
   };
   await writeWhole(join(folder, 'config.json'), Buffer.from(`${JSON.stringify(config, null, 2)}\n`));
-  await writeWhole(join(folder, 'tokenizer.json'), Buffer.from('{"model":{}}\n'));
+  await writeWhole(join(folder, 'tokenizer.json'), Buffer.from(`${JSON.stringify(tokenizer)}\n`));
   return total;
 }
+
+/** The least that readers take for one. */
+const tokenizer = {
+  ...{ version: '1.0', truncation: null, padding: null, added_tokens: [], normalizer: null },
+  ...{ pre_tokenizer: null, post_processor: null, decoder: null },
+  model: { type: 'WordLevel', vocab: { '<unk>': 0 }, unk_token: '<unk>' },
+};
 
 /** Bytes of normal numbers in a dtype. */
 function normals(dtype: FloatDtype): Buffer {
@@ -137,9 +149,12 @@ function normals(dtype: FloatDtype): Buffer {
     values[i] = radius * Math.cos(angle);
     values[i + 1] = radius * Math.sin(angle);
   }
-  if (dtype === 'F32') return Buffer.from(values.buffer);
+  return bytesOf(values, dtype);
+}
+
+function bytesOf(values: Float32Array, dtype: FloatDtype): Buffer {
   if (dtype === 'F64') throw new RangeError(`Made of BF16, F16 or F32, not ${dtype}`);
-  return Buffer.from(convertNow(values, 'F32', dtype).buffer);
+  return Buffer.from(dtype === 'F32' ? values.buffer : convertNow(values, 'F32', dtype).buffer);
 }
 
 function repeated(source: Buffer, length: number): Uint8Array {

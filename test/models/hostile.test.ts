@@ -1,3 +1,4 @@
+import { create } from '@bufbuild/protobuf';
 import test, { type ExecutionContext } from 'ava';
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -5,7 +6,14 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { inspectModel, quantizeModel } from '../../lib/index';
 import { node, tensor } from '../../lib/models/onnx/make';
-import { type ModelProto, type NodeProto, type TensorProto } from '../../lib/models/onnx/onnx_pb';
+import {
+  AttributeProto_AttributeType as AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  type ModelProto,
+  type NodeProto,
+  type TensorProto,
+} from '../../lib/models/onnx/onnx_pb';
 import type { ModelOptions } from '../../lib/models/types';
 import { bytesOf, feed, files, float, folder, network, random, readBack } from './networks';
 import { field, nested, varint } from './wire';
@@ -169,6 +177,23 @@ test('graphs that are none', async (t) => {
   await refused(t, bad(twice), { message: /two nodes make the value "y"/ });
   await refused(t, bad([node('MatMul', ['x', 'w'], ['y']), node('Relu', ['x'], ['w'])]), { message: /"w"/ });
   await refused(t, bad([node('MatMul', ['x', 'w'], ['h']), node('Relu', ['h'], ['x'])]), { message: /"x"/ });
+});
+
+test('two initializers, or two inputs, of one name are refused: one of them would be lost', async (t) => {
+  const nodes = [node('MatMul', ['x', 'w'], ['y'])];
+  const constants = [weight('w'), weight('w')];
+  await refused(t, network({ nodes, constants }), { message: /two initializers are called "w"/ });
+  const unused = [weight('w'), weight('v'), weight('v')];
+  await refused(t, network({ nodes, constants: unused }), { message: /two initializers are called "v"/ });
+  const inputs = [float('x'), float('x')];
+  await refused(t, network({ nodes, constants: [weight('w')], inputs }), {
+    message: /two inputs are called "x"/,
+  });
+  const g = create(GraphProtoSchema, { node: nodes, initializer: constants, output: [float('y')] });
+  const branch = node('If', ['c'], ['z']);
+  branch.attribute.push(create(AttributeProtoSchema, { name: 'then_branch', type: AttributeType.GRAPH, g }));
+  const inside = network({ nodes: [branch], constants: [], outputs: [float('z')] });
+  await refused(t, inside, { message: /two initializers are called "w"/ });
 });
 
 test('nodes in any order, weights that nothing uses and missing names are no error', async (t) => {

@@ -15,9 +15,12 @@ export interface Choice {
 
 /** By choice, by reader. */
 export class Answers {
+  readonly #tolerances = new Map<string, number>();
   readonly #lines = new Map<string, { choice: Choice; answers: Map<string, Answer> }>();
 
-  note(choice: Choice, reader: string, answer: Answer): void {
+  /** `tolerance`: of a reader by itself. */
+  note(choice: Choice, reader: string, answer: Answer, tolerance = 0): void {
+    this.#tolerances.set(reader, tolerance);
     const key = [...choice.words, `${choice.bits} bits`].join(', ');
     const line = this.#lines.get(key) ?? { choice, answers: new Map<string, Answer>() };
     this.#lines.set(key, line);
@@ -44,7 +47,10 @@ export class Answers {
       lines.set(key, line);
       line.widths.set(
         choice.bits,
-        readers.map((reader) => verdict(answers.get(reader), choice, foot)),
+        readers.map((reader) => {
+          const tolerance = Math.max(choice.tolerance, this.#tolerances.get(reader)!);
+          return verdict(answers.get(reader), tolerance, foot);
+        }),
       );
     }
     let rows: Row[] = [...lines.values()].map(({ words, widths }) => ({
@@ -84,7 +90,7 @@ function joined(rows: readonly Row[], place: number): Row[] {
 }
 
 /** '' where it is well. */
-function verdict(answer: Answer | undefined, { tolerance }: Choice, foot: string[]): string {
+function verdict(answer: Answer | undefined, tolerance: number, foot: string[]): string {
   if (!answer) return 'not tried';
   if ('error' in answer) return answer.error <= tolerance ? '' : `${answer.error.toExponential(0)} off`;
   // One footnote for each kind of failure: numbers and names of single tensors make no other kind; what it is about stands at either end.

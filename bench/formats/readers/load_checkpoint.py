@@ -1,4 +1,4 @@
-"""Loads checkpoints in transformers. A job a line: {"folder", "reference"}; the answer is how far the logits are from those of the
+"""Loads checkpoints in transformers. A job a line: {"folder", "reference", "dtype"}; the answer is how far the logits are from those of the
 reference, relative, or the error in words."""
 
 import json
@@ -10,17 +10,18 @@ from transformers import AutoModelForCausalLM
 INPUTS = torch.arange(64).reshape(2, 32) * 13 % 997
 
 
-def logits(folder):
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+def logits(folder, dtype):
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).eval()
     with torch.no_grad():
-        return model(INPUTS).logits
+        return model(INPUTS).logits.float()
 
 
 for line in sys.stdin:
     try:
         job = json.loads(line)
-        expected = logits(job["reference"])
-        answer = {"error": float((logits(job["folder"]) - expected).norm() / expected.norm())}
+        dtype = getattr(torch, job.get("dtype", "float32"))
+        expected = logits(job["reference"], dtype)
+        answer = {"error": float((logits(job["folder"], dtype) - expected).norm() / expected.norm())}
     except Exception as error:  # whatever a version does not know
         answer = {"failure": f"{type(error).__name__}: {error}"}
     print(json.dumps({"answer": answer}, separators=(",", ":")), flush=True)

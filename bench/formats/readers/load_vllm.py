@@ -1,5 +1,5 @@
-"""Loads checkpoints in vLLM, on the CPU. A job a line: {"folder", "reference"}; the answer is how far the probabilities' logarithms, of
-every token at every place, are from those of the reference, relative, or the error in words."""
+"""Loads checkpoints in vLLM, on the CPU. A job a line: {"folder", "reference"}; the answer is how far the logits (from the
+probabilities of every token at every place) are from those of the reference, relative, or the error in words."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from vllm.distributed import cleanup_dist_env_and_memory
 INPUTS = (torch.arange(32) * 13 % 997).tolist()
 
 
-def logarithms(folder):
+def logits(folder):
     llm = LLM(
         folder,
         skip_tokenizer_init=True,
@@ -27,9 +27,10 @@ def logarithms(folder):
     try:
         settings = SamplingParams(max_tokens=1, prompt_logprobs=-1, detokenize=False)
         (answer,) = llm.generate([{"prompt_token_ids": INPUTS}], settings, use_tqdm=False)
-        return torch.tensor(
+        found = torch.tensor(
             [[place[token].logprob for token in range(1000)] for place in answer.prompt_logprobs[1:]]
         )
+        return found - found.mean(1, keepdim=True)
     finally:
         del llm
         cleanup_dist_env_and_memory()
@@ -38,8 +39,10 @@ def logarithms(folder):
 for line in sys.stdin:
     try:
         job = json.loads(line)
-        expected = logarithms(job["reference"])
-        answer = {"error": float((logarithms(job["folder"]) - expected).norm() / expected.norm())}
+        # First what may be refused: an engine takes seconds to start.
+        found = logits(job["folder"])
+        expected = logits(job["reference"])
+        answer = {"error": float((found - expected).norm() / expected.norm())}
     except Exception as error:  # whatever a version does not know
         answer = {"failure": f"{type(error).__name__}: {error}"}
     print(json.dumps({"answer": answer}, separators=(",", ":")), flush=True)

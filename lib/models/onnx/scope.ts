@@ -66,6 +66,15 @@ export class Scope {
     this.top = parent?.top ?? holder;
     for (const tensor of proto.initializer) this.initializers.set(tensor.name, tensor);
     this.given = new Set(proto.input.map((input) => input.name));
+    // Of two, a runtime may take either, and the output would have one of them alone.
+    for (const [what, list, single] of [
+      ['initializers', proto.initializer, this.initializers],
+      ['inputs', proto.input, this.given],
+    ] as const) {
+      if (list.length === single.size) continue;
+      const twice = list.find(({ name }, i) => list.findIndex((other) => other.name === name) < i)!;
+      throw new VertexqError('ERR_VERTEXQ_ONNX', `${file}: two ${what} are called "${twice.name}"`);
+    }
     for (const node of proto.node)
       for (const output of node.output) {
         if (output === '') continue;
