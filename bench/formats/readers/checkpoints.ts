@@ -1,7 +1,7 @@
 // Checkpoints for readers: a small model shaped like Llama, in float32, float16 and bfloat16.
 import { join } from 'node:path';
 import { type CheckpointOptions, type Grid, quantizeCheckpoint } from '../../../lib';
-import type { FloatDtype } from '../../../lib/formats/safetensors/dtypes';
+import type { FloatDtype } from '../../../lib/containers/safetensors/dtypes';
 import { makeCheckpoint } from '../../checkpoint/make';
 import { type Answer, Answers, type Choice } from './answers';
 import { ask, compressedReaders, gptqReaders, type Reader } from './environments';
