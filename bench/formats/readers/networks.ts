@@ -183,7 +183,7 @@ async function inThisProcess(network: Network, { file, expected }: Job): Promise
       const wanted = readFileSync(expected);
       const data = new Float32Array(wanted.buffer, wanted.byteOffset, wanted.length / 4);
       const sum = new OutputErrorSum();
-      sum.add({ [name]: { ...answer[name]!, data } }, answer);
+      await sum.add({ [name]: { ...answer[name]!, data } }, answer);
       return { error: sum.result()!.error };
     } finally {
       await session.release();
