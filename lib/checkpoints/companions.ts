@@ -56,10 +56,15 @@ export async function companionsOf(folder: string): Promise<Companions> {
   return { files, warnings };
 }
 
-/** Copies a file, `from` its real path, so that it appears when it is whole. */
-export async function copyWhole(from: string, to: string, signal: AbortSignal | undefined): Promise<void> {
+/** Copies a file, `from` its real path, by way of `temporary`, so that it appears when it is whole. */
+export async function copyWhole(
+  from: string,
+  to: string,
+  temporary: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const copy = async (input: InputFile) => {
-    const output = await OutputFile.create(to);
+    const output = await OutputFile.create(to, temporary);
     try {
       for (let at = 0; at < input.size; at += chunk)
         await output.write(await input.read(at, Math.min(chunk, input.size - at)), at, signal);

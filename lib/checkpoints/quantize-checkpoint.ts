@@ -63,7 +63,7 @@ export async function quantizeCheckpointWith(
     const runner = new UnitRunner(settings, work, total, plan.weights.length);
     try {
       await runShards(runner, prepared, work, output);
-      if (checkpoint.folder !== null) await finishFolder(output, prepared, settings);
+      if (checkpoint.folder !== null) await finishFolder(output, work, prepared, settings);
     } catch (error) {
       if (work.isEmpty) await work.remove().then(undo);
       else await work.close();
@@ -100,14 +100,18 @@ async function runShards(
   }
 }
 
-/** What goes with the weights: other files, the config, and last the index, which says that all is there. */
+/**
+ * What goes with the weights: other files, the config, and last the index, which says that all is there. What a kill leaves of one
+ * lies in the work folder, and goes with it.
+ */
 async function finishFolder(
   to: string,
+  work: WorkFolder,
   { companions, documents }: Prepared,
   { options: { signal, onProgress } }: CheckpointSettings,
 ): Promise<void> {
   onProgress?.({ stage: 'write', done: 0, total: 1 });
-  for (const [name, path] of companions.files) await copyWhole(path, join(to, name), signal);
-  for (const { name, data } of documents) await writeWhole(join(to, name), data, signal);
+  for (const [name, path] of companions.files) await copyWhole(path, join(to, name), work.scratch(), signal);
+  for (const { name, data } of documents) await writeWhole(join(to, name), data, signal, work.scratch());
   onProgress?.({ stage: 'write', done: 1, total: 1 });
 }

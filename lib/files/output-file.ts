@@ -119,11 +119,16 @@ export async function openOwn(path: string, flags = constants.O_RDWR): Promise<F
 }
 
 /**
- * Writes a file so that its name never stands for a part of it: to a temporary file beside it, synced, renamed. Throws
+ * Writes a file so that its name never stands for a part of it: to a temporary file (default: beside it), synced, renamed. Throws
  * ERR_VERTEXQ_FILE, and then has left nothing.
  */
-export async function writeWhole(file: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
-  const output = await OutputFile.create(file);
+export async function writeWhole(
+  file: string,
+  bytes: Uint8Array,
+  signal?: AbortSignal,
+  temporary?: string,
+): Promise<void> {
+  const output = await OutputFile.create(file, temporary);
   try {
     await output.write(bytes, 0, signal);
     signal?.throwIfAborted();

@@ -98,7 +98,7 @@ export class WorkFolder {
     return join(this.path, `${name}.part`);
   }
 
-  /** A name in it for a folder of what only this run needs. */
+  /** A name in it for a file or folder that only this run needs. */
   scratch(): string {
     return join(this.path, temporaryName());
   }
