@@ -2,6 +2,7 @@ import {
   defaultMethod,
   listMethods,
   methodOptionNames,
+  methodsThat,
   plainMethod,
   takersOf,
   takes,
@@ -123,4 +124,19 @@ function scaleFor({ scale }: QuantizeOptions, method: Method): 'max' | 'search' 
       `The method "${method}" needs the scale "${scales[0]}": its alphabet covers every weight, c = ‖w‖∞`,
     );
   return scale ?? scales[0]!;
+}
+
+/** Whether layers are fitted to what the float network gives. Throws a RangeError where the method cannot. */
+export function correctionFor(
+  { errorCorrection }: { errorCorrection?: boolean | undefined },
+  method: Method,
+): boolean {
+  const { correctsErrors } = traitsOf(method);
+  const wanted = errorCorrection ?? correctsErrors;
+  if (wanted && !correctsErrors)
+    refuse(
+      ['errorCorrection', 'method'],
+      `The "errorCorrection" option belongs to ${listMethods(methodsThat((of) => of.correctsErrors))}: the method "${method}" does not take it`,
+    );
+  return wanted;
 }

@@ -4,8 +4,8 @@ import { checkpointEncodings } from '../encodings/safetensors/table';
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../fit/layer-settings';
 import { defaultMethod, plainMethod } from '../methods';
-import { alphabetKind, groupSizeFor, methodSettings, rankRule } from '../options';
-import { about, describe } from '../options/messages';
+import { alphabetKind, correctionFor, groupSizeFor, methodSettings, rankRule } from '../options';
+import { about, describe, refuse } from '../options/messages';
 import { requireDataFor } from '../options/relations';
 import { checkOptions, defaults } from '../options/table';
 import { forMethod, type Override, overlay, overridesOf } from '../overrides';
@@ -48,11 +48,22 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   checkOptions('quantizeCheckpoint', given);
   const options = { ...given };
   const { format = namesOf(checkpointFormats)[0]!, activations = [], layers, skip = [] } = options;
-  requireDataFor(options.holdout, 'activations', options.activations !== undefined);
+  const isRun = options.calibration !== undefined;
+  if (isRun && options.activations !== undefined)
+    refuse(
+      ['calibration', 'activations'],
+      'The options "calibration" and "activations" exclude each other: the network is run here, or what its layers see was recorded elsewhere',
+    );
+  requireDataFor(options.holdout, 'calibration', isRun || options.activations !== undefined);
+  for (const name of ['batchSize', 'tokenizer', 'maxLength', 'textField', 'errorCorrection'] as const)
+    if (options[name] !== undefined && !isRun)
+      refuse([name], `The "${name}" option is about "calibration" data, which is not given`);
+  if (!isRun && options.holdout !== undefined && typeof options.holdout !== 'number')
+    refuse(['holdout'], 'The "holdout" option is a fraction of the rows in "activations"');
   const settings: CheckpointSettings = {
     options,
     activations: typeof activations === 'string' ? [activations] : [...activations],
-    holdout: options.holdout ?? defaults.holdout,
+    holdout: typeof options.holdout === 'number' ? options.holdout : defaults.holdout,
     format,
     encoding: checkpointEncodings[format],
     layers: layers === undefined ? undefined : requirePatterns('layers', layers),
@@ -63,8 +74,9 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
     otherKernels: options.otherKernels ?? false,
     allowQuantized: options.allowQuantized ?? false,
   };
-  const hasData = settings.activations.length > 0;
-  methodSettings(options, hasData);
+  const hasData = isRun || settings.activations.length > 0;
+  const { method } = methodSettings(options, hasData);
+  if (isRun) correctionFor(options, method);
   weightSettings(settings, [], anyInputs, hasData);
   const check = (override: Override) => {
     const { method } = override.options;

@@ -69,7 +69,8 @@ export async function fitWeight(
   }
 }
 
-async function pack(
+/** Packs what has become of a weight into `parts`. */
+export async function pack(
   { codes, scales, zeroPoints }: QuantizedLayer,
   { shape, settings, layout }: PlannedWeight,
   [codesTo, scalesTo, zeroPointsTo]: readonly (Uint8Array | null)[],

@@ -98,7 +98,7 @@ async function estimateSeconds(
   { weights, shards }: Plan,
   { options }: CheckpointSettings,
 ): Promise<number | null> {
-  if (weights.some(({ recorded }) => recorded)) return null;
+  if (weights.some(({ isFitted }) => isFitted)) return null;
   const rates = new Map<string, number>();
   let compute = 0;
   for (const weight of weights) {

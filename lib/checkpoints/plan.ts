@@ -12,6 +12,7 @@ import { agree, fusedGroups, type Member } from './fused-groups';
 import { type ModelIdentity, unties } from './model-identity';
 import { type PlannedWeight, WeightPlanner } from './planned-weight';
 import type { RecordedInputs } from './recorded-inputs';
+import type { CheckpointNetwork } from './network';
 import { isWeightName, splitName } from '../encodings/safetensors/tensor-names';
 import { type Unit, UnitList } from './units';
 
@@ -56,6 +57,7 @@ export async function planOf(
   checkpoint: Checkpoint,
   settings: CheckpointSettings,
   recorded: RecordedInputs | null,
+  network: CheckpointNetwork | null,
   identity: ModelIdentity,
 ): Promise<Plan> {
   const { format, encoding, layers, skip, overrides } = settings;
@@ -72,7 +74,7 @@ export async function planOf(
     warnings: [],
   };
   const planned = new Map<string, PlannedWeight>();
-  const planner = new WeightPlanner(settings, recorded);
+  const planner = new WeightPlanner(settings, recorded, (name) => network?.layers.has(name) ?? false);
   const unfit: [name: string, reason: string][] = [];
   for (const source of checkpoint.shards.values())
     for (const [tensor, entry] of source.tensors) {

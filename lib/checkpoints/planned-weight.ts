@@ -32,7 +32,14 @@ export class PlannedWeight {
     readonly scheme: WeightScheme,
     /** What the layer sees; null where nothing was recorded. */
     readonly recorded: RecordedInput | null,
+    /** Whether the checkpoint's own network tells what the layer sees. */
+    readonly inNetwork: boolean,
   ) {}
+
+  /** Whether it is fitted to data. */
+  get isFitted(): boolean {
+    return this.recorded !== null || this.inNetwork;
+  }
 
   get dtype(): FloatDtype {
     return this.scheme.dtype;
@@ -62,6 +69,8 @@ export class WeightPlanner {
   constructor(
     private readonly settings: CheckpointSettings,
     private readonly recorded: RecordedInputs | null,
+    /** Weights of layers whose network is run. */
+    private readonly inNetwork: (name: string) => boolean,
   ) {}
 
   /** Throws a TypeError or RangeError where its overrides do not fit. */
@@ -69,19 +78,21 @@ export class WeightPlanner {
     const [outFeatures, inFeatures] = shape as [number, number];
     const input = this.recorded?.of(name, inFeatures) ?? null;
     const own = this.settings.overrides.filter(({ matches }) => matches(name));
-    const fitted = [input !== null, ...own.map(({ place }) => place)].join();
+    const inNetwork = this.inNetwork(name);
+    const hasData = input !== null || inNetwork;
+    const fitted = [hasData, ...own.map(({ place }) => place)].join();
     const key = `${dtype} ${outFeatures} ${inFeatures} ${fitted}`;
     let scheme = this.schemes.get(key);
     if (!scheme) {
       const { settings, told } = fitOverridden(`tensor "${name}"`, own, () =>
-        this.settingsOf(own, inFeatures, input !== null, fitted),
+        this.settingsOf(own, inFeatures, hasData, fitted),
       );
       const layout = this.settings.encoding.layout([outFeatures, inFeatures], dtype as FloatDtype, settings);
       const kind = `${dtype} ${fitted}`;
       scheme = { dtype: dtype as FloatDtype, shape: [outFeatures, inFeatures], settings, told, layout, kind };
       this.schemes.set(key, scheme);
     }
-    return new PlannedWeight(name, position, scheme, input);
+    return new PlannedWeight(name, position, scheme, input, inNetwork);
   }
 
   /** One object for all that have the same: of some that differ in their widths, too. */

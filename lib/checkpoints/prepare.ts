@@ -6,6 +6,8 @@ import { type Checkpoint, openCheckpoint } from '../containers/safetensors/check
 import type { TensorFile } from '../containers/tensor-file';
 import { calibrationKind } from '../methods';
 import { requireLayerMemory } from '../fit/layer-memory';
+import { digestsOf } from '../models/manifest';
+import { runtimeVersion } from '../models/runtime';
 import { fewOf } from '../reports/text';
 import { version } from '../version';
 import { Turns } from '../yielding';
@@ -13,6 +15,7 @@ import type { CheckpointSettings } from './checkpoint-options';
 import { type Companions, companionsOf } from './companions';
 import { type Document, documentsOf } from './documents';
 import { identityOf, type ModelIdentity, requireFloat } from './model-identity';
+import { type CheckpointNetwork, openNetwork } from './network';
 import { memoryOf } from './run-units';
 import { type Plan, planOf, unitVersion } from './plan';
 import { readerWarnings } from './reader-warnings';
@@ -25,6 +28,8 @@ export interface Prepared {
   identity: ModelIdentity;
   companions: Companions;
   recorded: RecordedInputs | null;
+  /** Where the checkpoint's own network is run. */
+  network: CheckpointNetwork | null;
   plan: Plan;
   /** The texts that go with the weights. */
   documents: Document[];
@@ -45,10 +50,12 @@ export async function withPrepared<Result>(
       checkpoint.folder === null ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder);
     if (settings.activations.length > 0)
       recorded = await RecordedInputs.open(settings.activations, settings.options.signal);
-    const plan = await planOf(checkpoint, settings, recorded, identity);
+    const network =
+      settings.options.calibration === undefined ? null : await openNetwork(checkpoint, identity, settings);
+    const plan = await planOf(checkpoint, settings, recorded, network, identity);
     requireRoom(plan, settings);
     requireFits(plan, settings);
-    await addWarnings(plan, settings, recorded, checkpoint, identity);
+    await addWarnings(plan, settings, recorded, network, checkpoint, identity);
     plan.warnings.push(...companions.warnings);
     const documents = await documentsOf(
       checkpoint,
@@ -57,7 +64,7 @@ export async function withPrepared<Result>(
       settings.encoding,
       new Turns(settings.options.signal),
     );
-    return await use({ checkpoint, identity, companions, recorded, plan, documents });
+    return await use({ checkpoint, identity, companions, recorded, network, plan, documents });
   } finally {
     await recorded?.close();
     await checkpoint.close();
@@ -100,22 +107,24 @@ async function addWarnings(
   plan: Plan,
   { encoding, options }: CheckpointSettings,
   recorded: RecordedInputs | null,
+  network: CheckpointNetwork | null,
   { folder, input }: Checkpoint,
   identity: ModelIdentity,
 ): Promise<void> {
-  const without = plan.weights.filter((weight) => !weight.recorded).map(({ name }) => name);
+  const without = plan.weights.filter((weight) => !weight.isFitted).map(({ name }) => name);
   if (recorded && without.length === plan.weights.length)
     throw new VertexqError(
       'ERR_VERTEXQ_CALIBRATION',
       `The recorded inputs are for no weight that is quantized: they are called ${fewOf(recorded.unused, 4)}, and the weights ${fewOf(without, 4)}`,
     );
-  if (!recorded)
+  if (network) plan.warnings.push(...network.opened.shape.warnings, ...network.data.warnings);
+  if (!recorded && !network)
     plan.warnings.push(
-      'No recorded inputs ("activations"): every weight is rounded by itself ("msq") with scales searched for the least weight error.',
+      'No calibration data ("calibration") and no recorded inputs ("activations"): every weight is rounded by itself ("msq") with scales searched for the least weight error.',
     );
   else if (without.length > 0)
     plan.warnings.push(
-      `Nothing is recorded for ${fewOf(without, 4)}: rounded by themselves ("msq") with scales searched for the least weight error.`,
+      `${network ? 'The network shows no inputs of' : 'Nothing is recorded for'} ${fewOf(without, 4)}: rounded by themselves ("msq") with scales searched for the least weight error.`,
     );
   if (recorded && recorded.unused.length > 0)
     plan.warnings.push(`Recorded inputs that belong to no weight: ${fewOf(recorded.unused, 4)}.`);
@@ -127,11 +136,16 @@ async function addWarnings(
 }
 
 /** What the bytes of the output depend on. */
-export function manifestOf(settings: CheckpointSettings, { checkpoint, recorded }: Prepared): Manifest {
+export async function manifestOf(
+  settings: CheckpointSettings,
+  { checkpoint, recorded, network }: Prepared,
+): Promise<Manifest> {
   const chosen = { ...settings.options };
   // These change how the work is done, not what comes of it; recorded inputs are told by their files.
   for (const name of [
     'activations',
+    'calibration',
+    'tokenizer',
     'memory',
     'resume',
     'otherKernels',
@@ -140,6 +154,7 @@ export function manifestOf(settings: CheckpointSettings, { checkpoint, recorded 
     'onProgress',
   ] as const)
     delete chosen[name];
+  if (network) delete chosen.holdout;
   const files = (list: Iterable<TensorFile>) =>
     Object.fromEntries([...list].map((f) => [f.path, identity(f)]));
   return {
@@ -147,8 +162,10 @@ export function manifestOf(settings: CheckpointSettings, { checkpoint, recorded 
     units: unitVersion,
     input: files(checkpoint.shards.values()),
     activations: recorded ? files(recorded.paths) : {},
+    data: network && (await digestsOf(network.data)),
     options: chosen,
     kernels: kernels(),
+    onnxruntime: network && runtimeVersion(),
   };
 }
 

@@ -9,6 +9,7 @@ import { prepareOutput } from './output';
 import { manifestOf, type Prepared, withPrepared } from './prepare';
 import { reportOf } from './report';
 import { addCheckpointFiles, addCheckpointPaths } from './run-files';
+import { runNetwork } from './run-network';
 import { UnitRunner } from './run-units';
 import { ShardRun } from './shard-run';
 import type { CheckpointOptions, CheckpointReport } from './types';
@@ -49,20 +50,19 @@ export async function quantizeCheckpointWith(
     await addCheckpointPaths(files, input, output, settings.activations);
     addCheckpointFiles(files, output, prepared);
     await files.check();
+    const manifest = await manifestOf(settings, prepared);
     const { work: path, undo } = await prepareOutput(checkpoint, output);
-    const work = await WorkFolder.open(path, manifestOf(settings, prepared), settings).catch(
-      async (error: unknown) => {
-        await undo();
-        throw error;
-      },
-    );
+    const work = await WorkFolder.open(path, manifest, settings).catch(async (error: unknown) => {
+      await undo();
+      throw error;
+    });
     const total = plan.shards.reduce(
       (sum, { units }) => sum + units.reduce((part, { cost }) => part + cost, 0),
       0,
     );
     const runner = new UnitRunner(settings, work, total, plan.weights.length);
     try {
-      await runShards(runner, prepared, work, output);
+      await runShards(runner, prepared, work, output, settings);
       if (checkpoint.folder !== null) await finishFolder(output, work, prepared, settings);
     } catch (error) {
       if (work.isEmpty) await work.remove().then(undo);
@@ -78,9 +78,10 @@ export async function quantizeCheckpointWith(
 
 async function runShards(
   runner: UnitRunner,
-  { plan, checkpoint, recorded }: Prepared,
+  { plan, checkpoint, recorded, network }: Prepared,
   work: WorkFolder,
   output: string,
+  settings: CheckpointSettings,
 ): Promise<void> {
   const shards = plan.shards.map(
     (shard) =>
@@ -94,6 +95,7 @@ async function runShards(
   );
   try {
     await runner.run(shards);
+    if (network) await runNetwork(network, plan, runner, work, settings);
     for (const shard of shards) if (shard.plan.units.length === 0) await shard.finish();
   } finally {
     for (const shard of shards) await shard.close();

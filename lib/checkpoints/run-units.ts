@@ -4,12 +4,12 @@ import { binding } from '../native/binding';
 import { checksum } from '../native/checksum';
 import { finish, threadsFor } from '../native/jobs';
 import { describe } from '../options/messages';
-import type { JobOptions } from '../types';
+import type { JobOptions, QuantizedLayer } from '../types';
 import { type Shared, sharedBytes } from '../native/shared';
 import { Buffers, sizeFor } from '../native/buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { Findings, type BatchFacts, type RowFacts, type UnitFacts } from './findings';
-import { fitWeight, RecordedCache } from './fit-weight';
+import { fitWeight, pack, RecordedCache } from './fit-weight';
 import { type ShardPlan, unitKey } from './plan';
 import { layerName, type PlannedWeight } from './planned-weight';
 import { roundBatch, weightsOf } from './round-batch';
@@ -45,6 +45,8 @@ export class UnitRunner {
   private readonly compute: Semaphore;
   private readonly jobs: number;
   private readonly recorded = new RecordedCache();
+  /** Units whose weights the network's run fits. */
+  private readonly later = new Map<PlannedWeight, Task>();
   private done = 0;
   private failed = false;
 
@@ -64,8 +66,10 @@ export class UnitRunner {
     return this.settings.options;
   }
 
-  /** Rejects with what went wrong first, after all that was on its way has ended. */
+  /** Does all units but those of weights that the network's run fits: they are stored. Rejects with what went wrong first, after all that was on its way has ended. */
   async run(shards: readonly ShardRun[]): Promise<void> {
+    for (const task of tasksOf(shards))
+      if (task.unit.kind === 'fit' && task.unit.weight.inNetwork) this.later.set(task.unit.weight, task);
     const queue = tasksOf(shards);
     const commits: Promise<void>[] = [];
     let error: unknown;
@@ -76,6 +80,7 @@ export class UnitRunner {
     const worker = async () => {
       for (const task of queue) {
         if (this.failed) return;
+        if (task.unit.kind === 'fit' && task.unit.weight.inNetwork) continue;
         try {
           this.options.signal?.throwIfAborted();
           await this.runUnit(task);
@@ -94,6 +99,14 @@ export class UnitRunner {
     throw error;
   }
 
+  /** Writes what has become of a weight that was fitted elsewhere, where an earlier run has not. */
+  async store(weight: PlannedWeight, quantized: QuantizedLayer): Promise<void> {
+    const task = this.later.get(weight)!;
+    await this.runUnit(task, quantized);
+    await task.shard.finishUnit();
+    this.progress(task.unit);
+  }
+
   private progress(unit: Unit): void {
     this.done += unit.cost;
     const weight = lastWeight(unit);
@@ -103,7 +116,7 @@ export class UnitRunner {
     });
   }
 
-  private async runUnit({ shard, unit, key }: Task): Promise<void> {
+  private async runUnit({ shard, unit, key }: Task, quantized?: QuantizedLayer): Promise<void> {
     await shard.open();
     const targets = targetsOf(unit);
     await this.memory.with(memoryOf(unit), async () => {
@@ -115,7 +128,7 @@ export class UnitRunner {
         facts = before.facts as typeof facts;
       } else {
         if (shard.complete) throw shard.damaged();
-        facts = await this.make(shard.plan, unit, output);
+        facts = await this.make(shard.plan, unit, output, quantized);
         await shard.write(output, targets, this.options.signal);
         await this.work.note(key, { checksum: await checksum(output), facts });
       }
@@ -128,10 +141,20 @@ export class UnitRunner {
   }
 
   /** Fills `output` with the bytes of a unit's targets, one after the other. */
-  private async make(plan: ShardPlan, unit: Unit, output: Shared): Promise<UnitFacts | BatchFacts | null> {
+  private async make(
+    plan: ShardPlan,
+    unit: Unit,
+    output: Shared,
+    quantized: QuantizedLayer | undefined,
+  ): Promise<UnitFacts | BatchFacts | null> {
     const { source } = plan;
     if (unit.kind === 'batch') return this.batch(plan, unit, output);
     if (unit.kind === 'rows') return this.round(plan, unit, output);
+    if (unit.kind === 'fit' && quantized) {
+      const { signal } = this.options;
+      await pack(quantized, unit.weight, partsOf(unit, output), threadsFor(this.options), signal);
+      return { report: quantized.report };
+    }
     if (unit.kind === 'fit')
       return this.compute.with(this.jobs, () =>
         fitWeight(source, unit.weight, partsOf(unit, output), this.recorded, this.settings),

@@ -1,5 +1,5 @@
 import type { CheckpointFormat } from '../encodings/names';
-import type { Report } from '../models/types';
+import type { CalibrationData, DataOptions, ModelOptions, Report } from '../models/types';
 import type { FitOptions } from '../overrides';
 import type { InspectedWeight, Method, QuantizeOptions, SkippedWeight } from '../types';
 
@@ -12,14 +12,23 @@ export interface WeightOverride extends Pick<
   layers: string | readonly string[];
 }
 
-export interface CheckpointOptions extends QuantizeOptions {
+export interface CheckpointOptions
+  extends
+    QuantizeOptions,
+    Pick<ModelOptions, 'errorCorrection'>,
+    Pick<DataOptions, 'batchSize' | 'tokenizer' | 'maxLength' | 'textField'> {
+  /**
+   * Text, or tokens as the input `input_ids`, that a language model is run on to see what its layers see: each is then fitted to what the
+   * quantized layers before it produce. The option `tokenizer` is by default the folder's own.
+   */
+  calibration?: CalibrationData;
   /**
    * Safetensors files of what layers see, by the names of their weights or modules: rows [..., inFeatures], or with `.gram` after the name
    * the Gram matrix [inFeatures, inFeatures]. Layers without get `msq`.
    */
   activations?: string | readonly string[];
-  /** Share of each layer's recorded rows kept out of the fit for the reported error, 0 or more and below 1 (default a tenth). */
-  holdout?: number;
+  /** Share of the calibration data, or of each layer's recorded rows, kept out of the fit for the reported error (default a tenth); or data of its own. */
+  holdout?: number | CalibrationData;
   /** Default `compressed-tensors`. */
   format?: CheckpointFormat;
   /** Globs of tensor names to quantize; default: `.weight` matrices but embeddings, norms, routers and the head. */

@@ -147,10 +147,10 @@ export class UnitList {
 
   /** A weight whose parts begin at `places`, which the caller may use again. */
   weight(weight: PlannedWeight, places: readonly number[]): void {
-    const { layout, shape, dtype, position, recorded } = weight;
+    const { layout, shape, dtype, position, isFitted } = weight;
     const cost = shape[0] * shape[1] * floatBytes[dtype];
     const bytes = Math.max(cost, layout.byteLength);
-    if (recorded || !this.joins || bytes > smallBytes) {
+    if (isFitted || !this.joins || bytes > smallBytes) {
       this.flush();
       this.own(weight, [...places]);
       return;
@@ -191,7 +191,7 @@ export class UnitList {
   private own(weight: PlannedWeight, places: readonly number[]): void {
     const [rows, cols] = weight.shape;
     const rowBytes = cols * floatBytes[weight.dtype];
-    if (weight.recorded) {
+    if (weight.isFitted) {
       this.units.push({ kind: 'fit', weight, cost: rows * rowBytes, places });
       return;
     }

@@ -7,6 +7,7 @@ type Fields = Readonly<Record<string, unknown>>;
 const harmless: ReadonlySet<string> = new Set([
   ...[
     '_name_or_path',
+    '_model_name_or_path',
     '_attn_implementation',
     'architectures',
     'auto_map',

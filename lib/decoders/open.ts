@@ -1,10 +1,8 @@
-import { VertexqError } from '../errors';
-import { readConfig } from '../checkpoints/model-config';
-import { openCheckpoint } from '../containers/safetensors/checkpoint';
-import type { OpenModel } from '../models/open-model';
+import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { Graph } from '../models/onnx/graph';
 import { Weights } from '../models/onnx/weights';
-import { ConfigReader } from './config';
+import type { OpenModel } from '../models/open-model';
+import type { ConfigReader } from './config';
 import { type Decoder, decoderOf } from './decoder';
 import type { StoredTensor } from './weights';
 
@@ -12,39 +10,27 @@ import type { StoredTensor } from './weights';
 export interface OpenDecoder extends OpenModel, Decoder {}
 
 /**
- * Opens the language model in a folder, to be run on sequences of up to `longest` tokens. Only headers are read. Rejects with
- * ERR_VERTEXQ_FILE, ERR_VERTEXQ_SAFETENSORS, and ERR_VERTEXQ_DECODER where it is none that is known.
+ * The network of a checkpoint, to be run on sequences of up to `longest` tokens. Nothing more is read. Throws ERR_VERTEXQ_DECODER where it is
+ * none that is known.
  */
-export async function openDecoder(
-  folder: string,
+export function openDecoder(
+  { input, shards }: Checkpoint,
+  config: ConfigReader,
   longest: number,
-  signal?: AbortSignal,
-): Promise<OpenDecoder> {
-  const config = await readConfig(folder);
-  if (!config)
-    throw new VertexqError(
-      'ERR_VERTEXQ_DECODER',
-      `${folder} has no config.json, which says what the network computes; the method "msq" (--method msq) needs none`,
-    );
-  const checkpoint = await openCheckpoint(folder, signal);
-  try {
-    const stored = new Map<string, StoredTensor>();
-    let size = 0;
-    const dataFiles = [...checkpoint.shards.values()].map(({ path }) => path);
-    for (const { path, tensors } of checkpoint.shards.values())
-      for (const [name, { dtype, shape, position, byteLength }] of tensors) {
-        stored.set(name, { dtype, shape, position, byteLength, path });
-        size += byteLength;
-      }
-    const decoder = decoderOf(new ConfigReader(config.path, config.fields), stored, folder, longest);
-    const { model, origins } = decoder;
-    const [first, ...others] = [...checkpoint.shards.values()];
-    const weights = new Weights(first!.path, first!.identity);
-    for (const { path, identity } of others) weights.know(path, identity);
-    for (const [tensor, { path, position, length }] of origins)
-      weights.locate(tensor, { path, position, length });
-    return { ...decoder, file: folder, size, dataFiles, graph: new Graph(model, folder), weights };
-  } finally {
-    await checkpoint.close();
-  }
+): OpenDecoder {
+  const stored = new Map<string, StoredTensor>();
+  let size = 0;
+  for (const { path, tensors } of shards.values())
+    for (const [name, tensor] of tensors) {
+      stored.set(name, { ...tensor, path });
+      size += tensor.byteLength;
+    }
+  const decoder = decoderOf(config, stored, input, longest);
+  const files = [...shards.values()];
+  const [first, ...others] = files;
+  const weights = new Weights(first!.path, first!.identity);
+  for (const { path, identity } of others) weights.know(path, identity);
+  for (const [tensor, place] of decoder.origins) weights.locate(tensor, place);
+  const dataFiles = files.map(({ path }) => path);
+  return { ...decoder, file: input, size, dataFiles, graph: new Graph(decoder.model, input), weights };
 }

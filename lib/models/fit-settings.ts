@@ -1,9 +1,14 @@
 import type { Encoding } from '../encodings/encoding';
-import { listMethods, methodsThat, traitsOf } from '../methods';
-import { type AlphabetKind, alphabetKind, methodSettings, type MethodSettings } from '../options';
+import {
+  type AlphabetKind,
+  alphabetKind,
+  correctionFor,
+  methodSettings,
+  type MethodSettings,
+} from '../options';
 import type { FitOptions } from '../overrides';
-import type { AlphabetOptions, Method } from '../types';
-import { about, refuse } from '../options/messages';
+import type { AlphabetOptions } from '../types';
+import { about } from '../options/messages';
 
 /** How a layer is fitted, with defaults filled in; what depends on a layer's size is left. */
 export interface FitSettings extends MethodSettings {
@@ -26,15 +31,4 @@ export function fitSettings(options: FitOptions, hasData: boolean, encoding: Enc
     groupSize,
     rank: options.rank,
   };
-}
-
-function correctionFor({ errorCorrection }: FitOptions, method: Method): boolean {
-  const { correctsErrors } = traitsOf(method);
-  const wanted = errorCorrection ?? correctsErrors;
-  if (wanted && !correctsErrors)
-    refuse(
-      ['errorCorrection', 'method'],
-      `The "errorCorrection" option belongs to ${listMethods(methodsThat((of) => of.correctsErrors))}: the method "${method}" does not take it`,
-    );
-  return wanted;
 }

@@ -30,7 +30,9 @@ export class LayerJournal {
     const path = work.partial('layers');
     const journal = new LayerJournal(work, await OutputFile.create(path, path, true));
     for (const [key, unit] of work.done) {
-      const facts = unit.facts as Facts;
+      const facts = unit.facts as Facts | null;
+      // Other units of the same run.
+      if (!facts?.values) continue;
       const bytes = await journal.read(facts);
       if (!bytes || (await checksum(bytes)) !== unit.checksum) continue;
       journal.found.set(key, facts);

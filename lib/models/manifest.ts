@@ -30,11 +30,16 @@ export async function manifestOf(
   return {
     vertexq: version,
     input,
-    data: data && { calibration: await digestOf(data.fit), holdout: await digestOf(data.holdout) },
+    data: data && (await digestsOf(data)),
     options: Object.fromEntries(Object.entries(options).filter(([name]) => !withoutEffect.includes(name))),
     kernels: kernels(),
     onnxruntime: data && runtimeVersion(),
   };
+}
+
+/** What tells data from other data. */
+export async function digestsOf({ fit, holdout }: PreparedCalibration): Promise<Record<string, string>> {
+  return { calibration: await digestOf(fit), holdout: await digestOf(holdout) };
 }
 
 /** Bytes that are digested before others get their turn. */

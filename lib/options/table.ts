@@ -279,7 +279,10 @@ const checkpoint = {
     help: `safetensors of what layers see: rows, or Gram matrices as <name>.gram, by the names of weights (default: none, ${plainMethod})`,
     group: 'Checkpoints (.safetensors)',
   },
-  holdout: { kind: kinds.fraction },
+  calibration: { kind: dataKinds.samples },
+  holdout: { kind: dataKinds.samplesOrFraction },
+  ...only(data, 'batchSize', 'tokenizer', 'maxLength', 'textField'),
+  errorCorrection,
   format: {
     kind: kinds.choiceOf(() => namesOf(checkpointFormats)),
     get help() {

@@ -3,6 +3,9 @@ import test from 'ava';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { readConfig } from '../../lib/checkpoints/model-config';
+import { openCheckpoint } from '../../lib/containers/safetensors/checkpoint';
+import { ConfigReader } from '../../lib/decoders/config';
 import { type OpenDecoder, openDecoder } from '../../lib/decoders/open';
 import { ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
 import { shallowCopy } from '../../lib/models/onnx/shallow-copy';
@@ -23,7 +26,13 @@ async function withDecoder<Result>(
   const folder = mkdtempSync(join(tmpdir(), 'vertexq-decoder-'));
   try {
     writeModel(folder, config, weights, dtype);
-    return await use(await openDecoder(folder, longest));
+    const checkpoint = await openCheckpoint(folder);
+    try {
+      const read = (await readConfig(folder))!;
+      return await use(openDecoder(checkpoint, new ConfigReader(read.path, read.fields), longest));
+    } finally {
+      await checkpoint.close();
+    }
   } finally {
     rmSync(folder, { recursive: true });
   }

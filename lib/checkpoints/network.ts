@@ -1,0 +1,75 @@
+import { VertexqError } from '../errors';
+import type { Checkpoint } from '../containers/safetensors/checkpoint';
+import { ConfigReader } from '../decoders/config';
+import { type OpenDecoder, openDecoder } from '../decoders/open';
+import { type PreparedCalibration, prepareCalibration } from '../models/calibration';
+import { findLayers } from '../models/layers/find-layers';
+import type { Layer } from '../models/layers/layer';
+import type { Feeds } from '../models/types';
+import { dataOptionsOf } from '../options/relations';
+import type { CheckpointSettings } from './checkpoint-options';
+import type { ModelIdentity } from './model-identity';
+
+/** The network that a checkpoint's weights belong to, and what it is run on. */
+export interface CheckpointNetwork {
+  opened: OpenDecoder;
+  /** By the names of the tensors that hold their weights: layers that share one together. */
+  layers: ReadonlyMap<string, readonly Layer[]>;
+  data: PreparedCalibration;
+}
+
+/** What every decoder takes: text without padding, so that each token that a layer sees is one of the text. */
+const inputs = [{ name: 'input_ids', type: 'int64', dims: ['batch', 'sequence'] }];
+
+/**
+ * Builds the network that a checkpoint's config describes and reads the data that it is to be run on. Rejects with ERR_VERTEXQ_DECODER where
+ * it is none that is known; as `prepareCalibration`.
+ */
+export async function openNetwork(
+  checkpoint: Checkpoint,
+  { config }: ModelIdentity,
+  { options }: CheckpointSettings,
+): Promise<CheckpointNetwork> {
+  const { calibration, holdout, signal } = options;
+  if (!config)
+    throw new VertexqError(
+      'ERR_VERTEXQ_DECODER',
+      `${checkpoint.input} has no config.json, which says what the network computes: give the folder that has it; the method "msq" (--method msq) needs none`,
+    );
+  const reader = new ConfigReader(config.path, config.fields);
+  // What is wrong with the network is said before texts are read.
+  openDecoder(checkpoint, reader, 1);
+  const data = await prepareCalibration(calibration!, {
+    ...dataOptionsOf(options),
+    ...(isText(calibration) && checkpoint.folder !== null && options.tokenizer === undefined
+      ? { tokenizer: checkpoint.folder }
+      : {}),
+    ...{ holdout, signal, inputs },
+  });
+  const feeds = [...data.fit, ...data.holdout];
+  const longest = Math.max(...feeds.map((feed) => feed['input_ids']!.dims[1]!));
+  const opened = openDecoder(checkpoint, reader, longest);
+  requireKnownTokens(feeds, opened.shape.vocabulary, config.path);
+  const layers = new Map<string, Layer[]>();
+  for (const layer of findLayers(opened.graph).layers) {
+    const origin = opened.origins.get(layer.constant.tensor);
+    // Experts that lie in one tensor are no matrices of their own in the file.
+    if (!origin || origin.expert !== undefined || layer.input === null) continue;
+    layers.set(origin.tensor, [...(layers.get(origin.tensor) ?? []), layer]);
+  }
+  return { opened, layers, data };
+}
+
+/** Whether data is files of texts. */
+const isText = (data: unknown): boolean =>
+  [data].flat().some((path) => typeof path === 'string' && /\.(txt|jsonl)$/i.test(path));
+
+function requireKnownTokens(feeds: readonly Feeds[], vocabulary: number, config: string): void {
+  for (const { input_ids } of feeds)
+    for (const id of input_ids!.data as BigInt64Array)
+      if (id < 0n || id >= BigInt(vocabulary))
+        throw new VertexqError(
+          'ERR_VERTEXQ_CALIBRATION',
+          `the calibration data has the token ${id}, and the vocabulary of ${config} those from 0 to ${vocabulary - 1}: is the tokenizer the model's?`,
+        );
+}

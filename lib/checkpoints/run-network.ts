@@ -1,0 +1,84 @@
+import { ModelForward } from '../models/forward/model-forward';
+import { LayerJournal } from '../models/layer-journal';
+import type { ModelLayer } from '../models/layers/model-layers';
+import { storageOf } from '../models/layers/layer';
+import { weightOf } from '../models/layers/weight-values';
+import { Workspace } from '../models/workspace';
+import { correctionFor } from '../options';
+import { defaults } from '../options/table';
+import type { WorkFolder } from '../runs/work-folder';
+import type { WeightSource } from '../traversal/layer';
+import { Traversal } from '../traversal/traversal';
+import type { CheckpointSettings } from './checkpoint-options';
+import type { CheckpointNetwork } from './network';
+import type { Plan } from './plan';
+import { layerName, type PlannedWeight } from './planned-weight';
+import type { UnitRunner } from './run-units';
+import { floatBytes } from '../containers/safetensors/dtypes';
+
+/** A layer of the network, and the weight of the plan that it computes with. */
+type CheckpointLayer = ModelLayer & { weight: PlannedWeight };
+
+/**
+ * Fits the weights of a language model, layer after layer, to what the network, quantized as far as the layers before, feeds them, and
+ * has each written to its place. Rejects as a traversal does.
+ */
+export async function runNetwork(
+  { opened, layers, data }: CheckpointNetwork,
+  plan: Plan,
+  runner: UnitRunner,
+  work: WorkFolder,
+  settings: CheckpointSettings,
+): Promise<void> {
+  const fitted = layersOf(opened, layers, plan, settings);
+  const workspace = new Workspace(work.path, work.scratch());
+  let journal: LayerJournal | undefined;
+  try {
+    journal = await LayerJournal.open(work);
+    const memory = Math.min(settings.memory, defaults.modelMemory);
+    const forward = new ModelForward(opened, fitted, data, workspace, memory);
+    const sink = {
+      store: async ({ weight }: CheckpointLayer, quantized: Parameters<UnitRunner['store']>[1]) => {
+        await runner.store(weight, quantized);
+        return { bytes: weight.layout.byteLength };
+      },
+    };
+    await new Traversal(fitted, forward, sink, settings.options, journal).run();
+  } finally {
+    await journal?.close();
+    await workspace.end();
+  }
+}
+
+/** Those that the plan has fitted, in the order of the network. */
+function layersOf(
+  { graph, weights }: CheckpointNetwork['opened'],
+  layers: CheckpointNetwork['layers'],
+  plan: Plan,
+  { options }: CheckpointSettings,
+): CheckpointLayer[] {
+  const planned = new Map(
+    plan.weights.filter(({ inNetwork }) => inNetwork).map((weight) => [weight.name, weight]),
+  );
+  const list: CheckpointLayer[] = [];
+  for (const [tensor, own] of layers) {
+    const weight = planned.get(tensor);
+    if (!weight) continue;
+    const sources = new Map<string, WeightSource>();
+    for (const layer of own) {
+      const form = storageOf(layer);
+      const source = sources.get(form) ?? {
+        byteLength: weight.shape[0] * weight.shape[1] * floatBytes[weight.dtype],
+        read: (signal?: AbortSignal) => weightOf(layer, weights, signal),
+      };
+      sources.set(form, source);
+      list.push({
+        ...layer,
+        ...{ weight, source, name: layerName(weight), kind: 'Linear' },
+        settings: { ...weight.settings, stored: weight.layout.stored },
+        errorCorrection: correctionFor(options, weight.settings.method),
+      });
+    }
+  }
+  return list.sort((a, b) => graph.placeOf(a.node) - graph.placeOf(b.node));
+}
