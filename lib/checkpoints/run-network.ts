@@ -52,7 +52,7 @@ export async function runNetwork(
 
 /** Those that the plan has fitted, in the order of the network. */
 function layersOf(
-  { graph, weights }: CheckpointNetwork['opened'],
+  { graph, weights, shape }: CheckpointNetwork['opened'],
   layers: CheckpointNetwork['layers'],
   plan: Plan,
   { options }: CheckpointSettings,
@@ -61,6 +61,7 @@ function layersOf(
     plan.weights.filter(({ inNetwork }) => inNetwork).map((weight) => [weight.name, weight]),
   );
   const list: CheckpointLayer[] = [];
+  const { experts } = shape.architecture;
   for (const [tensor, own] of layers) {
     const weight = planned.get(tensor);
     if (!weight) continue;
@@ -76,6 +77,7 @@ function layersOf(
         ...layer,
         ...{ weight, source, name: layerName(weight), kind: 'Linear' },
         settings: { ...weight.settings, stored: weight.layout.stored },
+        routed: experts !== undefined && tensor.includes(`.${experts.list}.`),
         errorCorrection: correctionFor(options, weight.settings.method),
       });
     }

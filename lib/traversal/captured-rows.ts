@@ -63,8 +63,9 @@ export class RowCapture {
   }
 
   /** Throws ERR_VERTEXQ_CALIBRATION where no rows came. */
-  rowsOf(layer: FitLayer): CapturedRows {
+  rowsOf(layer: FitLayer): CapturedRows | null {
     const { calibration, holdout } = this.captured.get(keyOf(layer, this.kindOf(layer)))!;
+    if (calibration.samples === 0 && layer.routed) return null;
     if (calibration.samples === 0)
       throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data gives "${this.value}" no rows`);
     return { calibration, holdout: holdout && holdout.samples > 0 ? holdout : null };

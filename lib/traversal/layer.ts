@@ -48,4 +48,6 @@ export interface FitLayer {
   readonly settings: LayerSettings;
   /** Whether it is fitted to what the float network gives. */
   readonly errorCorrection: boolean;
+  /** Whether the network picks its rows (an expert): there may be none, and those of the float network may be others. */
+  readonly routed?: boolean;
 }

@@ -172,6 +172,10 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
         ...(onProgress ? { onProgress } : {}),
       },
     );
+    if (layer.routed && !rows)
+      quantized.report.warnings.push(
+        'the network gives it nothing of the calibration data: rounded by itself',
+      );
     if (calibration && calibration.offered > calibration.samples)
       quantized.report.warnings.push(
         `fitted to ${calibration.samples} of ${calibration.offered} patches, spread over all samples: more would change little`,
@@ -193,8 +197,12 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
 
 /** What the fit of a layer keeps of the data. */
 function kindOf(
-  { settings, errorCorrection, input }: FitLayer,
+  { settings, errorCorrection, input, routed = false }: FitLayer,
   { changes }: Pick<Stage<FitLayer>, 'changes'>,
 ) {
-  return calibrationKind(settings.method, errorCorrection && changes, input!.rows.kind === 'patches');
+  return calibrationKind(
+    settings.method,
+    errorCorrection && changes && !routed,
+    input!.rows.kind === 'patches',
+  );
 }
