@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { runtimeVersion } from '../models/runtime';
 import { writeWhole } from '../files/output-file';
 import { plainPath } from '../files/plain-path';
 import { RunFiles } from '../runs/run-files';
@@ -71,7 +72,14 @@ export async function quantizeCheckpointWith(
     }
     await work.remove();
     plan.warnings.push(...work.warnings);
-    const report = await reportOf(input, output, plan, settings, runner);
+    const report = await reportOf(
+      input,
+      output,
+      plan,
+      settings,
+      runner,
+      prepared.network && runtimeVersion(),
+    );
     return { ...report, seconds: (performance.now() - started) / 1000 };
   });
 }

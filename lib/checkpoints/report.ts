@@ -18,6 +18,8 @@ export async function reportOf(
   plan: Plan,
   { format }: CheckpointSettings,
   runner: UnitRunner,
+  /** The version of onnxruntime, where a network was run. */
+  runtime: string | null,
 ): Promise<Omit<CheckpointReport, 'seconds'>> {
   const { before, after } = weightBytes(plan);
   const turns = new Turns();
@@ -44,7 +46,7 @@ export async function reportOf(
       weightsAfter: after,
     },
     warnings: plan.warnings,
-    environment: environment(),
+    environment: environment(runtime),
     copied,
     resumed: runner.resumed,
   };

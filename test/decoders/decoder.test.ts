@@ -1,58 +1,8 @@
-import { toBinary } from '@bufbuild/protobuf';
 import test from 'ava';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { readConfig } from '../../lib/checkpoints/model-config';
-import { openCheckpoint } from '../../lib/containers/safetensors/checkpoint';
-import { ConfigReader } from '../../lib/decoders/config';
-import { type OpenDecoder, openDecoder } from '../../lib/decoders/open';
-import { ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
-import { shallowCopy } from '../../lib/models/onnx/shallow-copy';
-import { loadSession, runSession } from '../../lib/models/runtime';
-import { cases, fusedExperts, type Golden, type Weights, weightsIn, writeModel } from './tiny';
-
-interface Model {
-  config: Record<string, unknown>;
-  weights: Weights;
-  dtype?: 'F32' | 'F16' | 'BF16';
-}
-
-async function withDecoder<Result>(
-  { config, weights, dtype }: Model,
-  longest: number,
-  use: (decoder: OpenDecoder) => Result | Promise<Result>,
-): Promise<Result> {
-  const folder = mkdtempSync(join(tmpdir(), 'vertexq-decoder-'));
-  try {
-    writeModel(folder, config, weights, dtype);
-    const checkpoint = await openCheckpoint(folder);
-    try {
-      const read = (await readConfig(folder))!;
-      return await use(openDecoder(checkpoint, new ConfigReader(read.path, read.fields), longest));
-    } finally {
-      await checkpoint.close();
-    }
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-}
+import { cases, fusedExperts, type Golden, type Weights, weightsIn } from './tiny';
+import { logitsOf, withDecoder } from './run';
 
 const length = 12;
-
-/** [batch, sequence, vocabulary] of a model, run as a whole. */
-function logitsOf(model: Model, ids: number[][]): Promise<Float32Array> {
-  return withDecoder(model, length, async ({ model: network, weights, graph }) => {
-    const whole = shallowCopy(network);
-    whole.graph = await weights.inlinedGraph(graph.proto);
-    const session = await loadSession(toBinary(ModelProtoSchema, whole), 'the network');
-    const data = BigInt64Array.from(ids.flat(), BigInt);
-    const feeds = { input_ids: { data, dims: [ids.length, ids[0]!.length], type: 'int64' as const } };
-    const { logits } = await runSession(session, feeds, ['logits'], 'the network');
-    await session.release();
-    return logits!.data as Float32Array;
-  });
-}
 
 for (const golden of cases)
   test(`logits are those of transformers: ${golden.name}`, async (t) => {

@@ -1,0 +1,167 @@
+import test, { type ExecutionContext } from 'ava';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CheckpointOptions, quantizeCheckpoint } from '../../lib/index';
+import { temporaryFolder } from '../files/temporary-folder';
+import { inFolder, run } from './run';
+import { cases, type Golden, weightsIn, writeModel } from './tiny';
+
+const goldenOf = (name: string) => cases.find((golden) => golden.name === name)!;
+
+/** Tokens that look like none in particular; of other `seed`s others. */
+function tokens(count: number, length: number, seed = 1): number[][] {
+  let state = seed;
+  const next = () => (state = (Math.imul(state, 1103515245) + 12345) >>> 0) >>> 16;
+  return Array.from({ length: count }, () => Array.from({ length }, () => next() % 40));
+}
+
+const fed = (ids: number[][]) => ({
+  input_ids: {
+    data: BigInt64Array.from(ids.flat(), BigInt),
+    dims: [ids.length, ids[0]!.length],
+    type: 'int64',
+  },
+});
+const calibration = fed(tokens(48, 14));
+const judged = tokens(16, 12, 99);
+
+function folderOf(t: ExecutionContext, golden: Golden): string {
+  const folder = join(temporaryFolder(t), 'model');
+  mkdirSync(folder);
+  writeModel(folder, golden.config, weightsIn(golden), 'BF16');
+  return folder;
+}
+
+const contents = (folder: string) =>
+  Object.fromEntries(
+    readdirSync(folder).map((name) => [name, readFileSync(join(folder, name)).toString('base64')]),
+  );
+
+/** How far the next tokens' distributions are from the float network's: the mean KL divergence. */
+async function divergence(folder: string, quantized: string): Promise<number> {
+  const [float, other] = [
+    await inFolder(folder, 12, run(judged)),
+    await inFolder(quantized, 12, run(judged)),
+  ];
+  let sum = 0;
+  for (let at = 0; at < float.length; at += 40) {
+    const [p, q] = [logShares(float.subarray(at, at + 40)), logShares(other.subarray(at, at + 40))];
+    sum += p.reduce((part, value, i) => part + Math.exp(value) * (value - q[i]!), 0);
+  }
+  return (sum * 40) / float.length;
+}
+
+function logShares(logits: Float32Array): number[] {
+  const most = Math.max(...logits);
+  const total = Math.log(logits.reduce((sum, value) => sum + Math.exp(value - most), 0));
+  return [...logits].map((value) => value - most - total);
+}
+
+for (const name of ['llama', 'gemma3', 'phi3', 'olmo2', 'mixtral', 'qwen3, biases, yarn'])
+  test(`fitted to its own network, ${name} is nearer to the float one on other tokens`, async (t) => {
+    const folder = folderOf(t, goldenOf(name));
+    const of = async (options: CheckpointOptions) => {
+      const output = join(temporaryFolder(t), 'out');
+      const report = await quantizeCheckpoint(folder, output, {
+        bits: 3,
+        groupSize: 16,
+        format: 'float',
+        ...options,
+      });
+      return { report, far: await divergence(folder, output) };
+    };
+    const [rounded, own, corrected] = [
+      await of({}),
+      await of({ calibration, errorCorrection: false }),
+      await of({ calibration }),
+    ];
+    t.log(rounded.far, own.far, corrected.far);
+    t.true(own.far < 0.8 * rounded.far);
+    t.true(corrected.far < 0.8 * rounded.far);
+    const layers = corrected.report.layers;
+    t.true(layers.every(({ method, fellBackFrom }) => [method, fellBackFrom].includes('vertex')));
+    t.true(layers.every(({ error }) => error.holdout !== null));
+    // Of an expert's tokens nobody knows which the float network would have sent there.
+    for (const layer of layers)
+      if (layer.name.includes('experts')) t.false(layer.errorCorrection, layer.name);
+    t.true(layers.at(-1)!.errorCorrection || name === 'mixtral');
+  });
+
+test('the same bytes whatever threads and memory, and after an interruption anywhere', async (t) => {
+  const folder = folderOf(t, goldenOf('qwen3'));
+  const options: CheckpointOptions = { bits: 2, groupSize: 8, method: 'gptq', grid: 'integer', calibration };
+  const whole = join(temporaryFolder(t), 'out');
+  let steps = 0;
+  await quantizeCheckpoint(folder, whole, { ...options, onProgress: () => void steps++ });
+  const expected = contents(whole);
+  const other = join(temporaryFolder(t), 'out');
+  await quantizeCheckpoint(folder, other, { ...options, threads: 1, memory: 2 ** 27 });
+  t.deepEqual(contents(other), expected);
+  for (const part of [0, 0.3, 0.7, 0.98]) {
+    const after = 1 + Math.floor(part * (steps - 1));
+    const output = join(temporaryFolder(t), 'out');
+    const controller = new AbortController();
+    let count = 0;
+    const onProgress = () => void (++count === after && controller.abort(new Error('stop')));
+    const stopped = quantizeCheckpoint(folder, output, { ...options, onProgress, signal: controller.signal });
+    await t.throwsAsync(stopped, { message: 'stop' });
+    const report = await quantizeCheckpoint(folder, output, { ...options, resume: true });
+    if (part > 0) t.true(report.resumed > 0, String(after));
+    t.deepEqual(contents(output), expected);
+  }
+});
+
+test('what cannot be run is refused before any work', async (t) => {
+  const folder = folderOf(t, goldenOf('llama'));
+  const refused = async (
+    options: CheckpointOptions,
+    code: string | undefined,
+    message: RegExp,
+    input = folder,
+  ) => {
+    const output = join(temporaryFolder(t), 'out');
+    const error = await t.throwsAsync(quantizeCheckpoint(input, output, { calibration, ...options }), {
+      message,
+    });
+    t.is((error as { code?: string }).code, code);
+    t.deepEqual(readdirSync(join(output, '..')), []);
+  };
+  await refused(
+    { activations: 'x.safetensors' },
+    undefined,
+    /"calibration" and "activations" exclude each other/,
+  );
+  await refused(
+    { method: 'maly-saab', errorCorrection: true },
+    undefined,
+    /"errorCorrection" option belongs to/,
+  );
+  await refused(
+    { calibration: fed([[3, 40, 1]]) },
+    'ERR_VERTEXQ_CALIBRATION',
+    /has the token 40, and the vocabulary .* 0 to 39/,
+  );
+  await refused({}, 'ERR_VERTEXQ_DECODER', /has no config\.json|config\.json/, await bare(t));
+  const config = { ...goldenOf('llama').config, architectures: ['RwkvForCausalLM'] };
+  const unknown = join(temporaryFolder(t), 'model');
+  mkdirSync(unknown);
+  writeModel(unknown, config, weightsIn(goldenOf('llama')));
+  await refused({}, 'ERR_VERTEXQ_DECODER', /the architecture "RwkvForCausalLM" is not known/, unknown);
+  const output = join(temporaryFolder(t), 'out');
+  for (const name of ['tokenizer', 'maxLength', 'errorCorrection', 'holdout'] as const) {
+    const value = { tokenizer: 'tokenizer.json', maxLength: 8, errorCorrection: true, holdout: 0.2 }[name];
+    await t.throwsAsync(quantizeCheckpoint(folder, output, { [name]: value }), {
+      instanceOf: RangeError,
+      message: /"calibration"/,
+    });
+  }
+});
+
+/** A model without its config. */
+async function bare(t: ExecutionContext): Promise<string> {
+  const folder = join(temporaryFolder(t), 'model');
+  mkdirSync(folder);
+  writeModel(folder, {}, weightsIn(goldenOf('llama')));
+  writeFileSync(join(folder, 'config.json'), '{}');
+  return Promise.resolve(folder);
+}
