@@ -2,7 +2,7 @@ import { VertexqError } from '../errors';
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { ConfigReader } from '../decoders/config';
 import { type OpenDecoder, openDecoder } from '../decoders/open';
-import { type PreparedCalibration, prepareCalibration } from '../models/calibration';
+import { type CalibrationSet, prepareCalibrationSet } from '../models/calibration-set';
 import { findLayers } from '../models/layers/find-layers';
 import type { Layer } from '../models/layers/layer';
 import type { Feeds } from '../models/types';
@@ -15,7 +15,7 @@ export interface CheckpointNetwork {
   opened: OpenDecoder;
   /** By the names of the tensors that hold their weights: layers that share one together. */
   layers: ReadonlyMap<string, readonly Layer[]>;
-  data: PreparedCalibration;
+  data: CalibrationSet;
 }
 
 /** What every decoder takes: text without padding, so that each token that a layer sees is one of the text. */
@@ -23,7 +23,7 @@ const inputs = [{ name: 'input_ids', type: 'int64', dims: ['batch', 'sequence'] 
 
 /**
  * Builds the network that a checkpoint's config describes and reads the data that it is to be run on. Rejects with ERR_VERTEXQ_DECODER where
- * it is none that is known; as `prepareCalibration`.
+ * it is none that is known; as `prepareCalibrationSet`.
  */
 export async function openNetwork(
   checkpoint: Checkpoint,
@@ -39,7 +39,7 @@ export async function openNetwork(
   const reader = new ConfigReader(config.path, config.fields);
   // What is wrong with the network is said before texts are read.
   openDecoder(checkpoint, reader, 1);
-  const data = await prepareCalibration(calibration!, {
+  const data = await prepareCalibrationSet(calibration!, {
     ...dataOptionsOf(options),
     ...(isText(calibration) && checkpoint.folder !== null && options.tokenizer === undefined
       ? { tokenizer: checkpoint.folder }

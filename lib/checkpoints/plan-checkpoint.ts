@@ -42,7 +42,7 @@ export async function planCheckpointWith(
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {
     const { plan } = prepared;
-    await addCheckpointPaths(files, input, output, settings.activations);
+    await addCheckpointPaths(files, input, output, settings.options);
     addCheckpointFiles(files, output, prepared);
     await files.check();
     const { before, after } = weightBytes(plan);

@@ -48,7 +48,7 @@ export async function quantizeCheckpointWith(
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {
     const { plan, checkpoint } = prepared;
-    await addCheckpointPaths(files, input, output, settings.activations);
+    await addCheckpointPaths(files, input, output, settings.options);
     addCheckpointFiles(files, output, prepared);
     await files.check();
     const manifest = await manifestOf(settings, prepared);

@@ -3,17 +3,23 @@ import { join } from 'node:path';
 import { plainPath } from '../files/plain-path';
 import type { RunFiles } from '../runs/run-files';
 import { workFolderOf, workName } from '../runs/work-name';
+import { addDataPaths } from '../models/run-files';
 import type { Prepared } from './prepare';
+import type { CheckpointOptions } from './types';
 
 /** Notes what a run reads and writes, as far as the paths alone tell. */
 export async function addCheckpointPaths(
   files: RunFiles,
   input: string,
   to: string,
-  activations: readonly string[] | string = [],
+  {
+    activations = [],
+    ...data
+  }: Pick<CheckpointOptions, 'activations' | 'calibration' | 'holdout' | 'tokenizer'>,
 ): Promise<void> {
   const output = plainPath(to);
   for (const path of [activations].flat()) files.reads('recorded inputs', path);
+  await addDataPaths(files, data);
   const isFolder = await stat(input).then(
     (found) => found.isDirectory(),
     () => false,

@@ -43,7 +43,10 @@ export async function runNetwork(
         return { bytes: weight.layout.byteLength };
       },
     };
-    await new Traversal(fitted, forward, sink, settings.options, journal).run();
+    // Progress is told in bytes, by the runner.
+    const { signal, threads } = settings.options;
+    const options = { ...(signal && { signal }), ...(threads !== undefined && { threads }) };
+    await new Traversal(fitted, forward, sink, options, journal).run();
   } finally {
     await journal?.close();
     await workspace.end();

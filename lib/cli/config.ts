@@ -41,9 +41,7 @@ export const withCheckpointConfig = (file: string, flags: CheckpointOptions): Pr
   optionsWith(file, flags as Options, {
     options: calls.quantizeCheckpoint,
     others: calls.quantizeModel,
-    refuse: (name) =>
-      `The "${name}" option is for ONNX models, and the input is a checkpoint` +
-      (name === 'calibration' ? ', which takes what its layers see, in "activations"' : ''),
+    refuse: (name) => `The "${name}" option is for ONNX models, and the input is a checkpoint`,
     check: checkCheckpointOptions,
   });
 

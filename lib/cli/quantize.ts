@@ -44,8 +44,9 @@ Configuration file:
 
 Checkpoints:
   A safetensors file gives a file, a folder with an index a folder that vLLM and transformers load. Each neuron has one
-  scale unless --group-size says otherwise. What layers see is recorded elsewhere (--activations); without it every weight
-  is rounded by itself.
+  scale unless --group-size says otherwise. A language model is run on text (--calibration, through the folder's own
+  tokenizer.json) and fitted layer after layer, as networks are; what others see can be recorded elsewhere (--activations);
+  without either every weight is rounded by itself.
 
 Interrupted runs:
   What is done is kept beside the output, also when the process is killed: --resume goes on with it.
@@ -64,6 +65,7 @@ Examples:
   $ vertexq quantize model.onnx -o out.onnx --bits 4 --override '*/head/*=bits:8'
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
   $ vertexq quantize Llama-3.2-1B -o Llama-3.2-1B-4bit --group-size 128      a checkpoint, no data
+  $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --calibration texts.txt           fitted to text
   $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --activations inputs.safetensors --resume
   $ vertexq quantize Llama-3.2-1B -o out --config vertexq.config.json --activations inputs.safetensors
   $ vertexq quantize Llama-3.2-1B -o out --format gptq --override '*down_proj*=bits:8' --dry-run
@@ -118,7 +120,7 @@ async function quantize(input: string, given: Given, context: Context): Promise<
   if (isForCheckpoint) {
     const options: CheckpointOptions =
       flags.config === undefined ? own : await context.withCheckpointConfig(flags.config, own);
-    await addCheckpointPaths(files, input, output, options.activations);
+    await addCheckpointPaths(files, input, output, options);
     await files.check();
     return quantizeCheckpoint(
       input,
@@ -164,7 +166,7 @@ function refuseOthers(given: Given, isForCheckpoint: boolean): void {
   for (const flag of [...flagsOfOthers(own, [other], given), ...dryRun])
     throw new RangeError(
       isForCheckpoint
-        ? `${flag} is for ONNX models: a checkpoint takes what its layers see, with --activations`
+        ? `${flag} is for ONNX models, and the input is a checkpoint`
         : `${flag} is for checkpoints: give a .safetensors file or a folder`,
     );
 }

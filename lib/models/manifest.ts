@@ -38,7 +38,7 @@ export async function manifestOf(
 }
 
 /** What tells data from other data. */
-export async function digestsOf({ fit, holdout }: PreparedCalibration): Promise<Record<string, string>> {
+export async function digestsOf({ fit, holdout }: CalibrationSet): Promise<Record<string, string>> {
   return { calibration: await digestOf(fit), holdout: await digestOf(holdout) };
 }
 

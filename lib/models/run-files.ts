@@ -13,11 +13,7 @@ export async function addModelPaths(
   options: Pick<ModelOptions, 'calibration' | 'holdout' | 'tokenizer'>,
 ): Promise<void> {
   files.reads('input', input, { only: true });
-  for (const path of [...pathsIn(options.calibration), ...pathsIn(options.holdout)]) {
-    files.reads('input', path);
-    for (const link of await linksIn(path)) files.reads('input', link);
-  }
-  if (typeof options.tokenizer === 'string') files.reads('tokenizer', options.tokenizer);
+  await addDataPaths(files, options);
   if (to === null) return;
   const output = plainPath(to);
   files.writes('output', output, { only: true });
@@ -25,6 +21,18 @@ export async function addModelPaths(
   const [first = '', ...further] = await dataPlaces(output);
   files.writesBeside('output', first, { series: dataName(output) });
   for (const path of further) files.writesBeside('output', path);
+}
+
+/** Notes the files of data, and what reads them. */
+export async function addDataPaths(
+  files: RunFiles,
+  { calibration, holdout, tokenizer }: Pick<ModelOptions, 'calibration' | 'holdout' | 'tokenizer'>,
+): Promise<void> {
+  for (const path of [...pathsIn(calibration), ...pathsIn(holdout)]) {
+    files.reads('input', path);
+    for (const link of await linksIn(path)) files.reads('input', link);
+  }
+  if (typeof tokenizer === 'string') files.reads('tokenizer', tokenizer);
 }
 
 const dataName = (output: string) =>
