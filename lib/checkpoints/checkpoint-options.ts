@@ -5,6 +5,7 @@ import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../fit/layer-settings';
 import { defaultMethod, plainMethod } from '../methods';
 import { alphabetKind, correctionFor, groupSizeFor, methodSettings, rankRule } from '../options';
+import { fraction } from '../options/kinds';
 import { about, describe, refuse } from '../options/messages';
 import { requireDataFor } from '../options/relations';
 import { checkOptions, defaults } from '../options/table';
@@ -58,8 +59,9 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   for (const name of ['batchSize', 'tokenizer', 'maxLength', 'textField', 'errorCorrection'] as const)
     if (options[name] !== undefined && !isRun)
       refuse([name], `The "${name}" option is about "calibration" data, which is not given`);
-  if (!isRun && options.holdout !== undefined && typeof options.holdout !== 'number')
-    refuse(['holdout'], 'The "holdout" option is a fraction of the rows in "activations"');
+  // Of rows that were recorded a part.
+  if (!isRun && options.holdout !== undefined)
+    about(['holdout'], () => fraction.check('holdout', options.holdout));
   const settings: CheckpointSettings = {
     options,
     activations: typeof activations === 'string' ? [activations] : [...activations],

@@ -69,7 +69,7 @@ test('a safetensors file, an index and a folder are checkpoints', async (t) => {
 });
 
 test('flags of the other kind of input, and wrong ones', async (t) => {
-  for (const flags of [['--calibration', 'a.npz'], ['--batch-size', '3'], ['--no-error-correction']]) {
+  for (const flags of [['--operators', 'MatMul'], ['--batch-axis', 'n'], ['--external-data']]) {
     const { code, stderr } = await runFake([...base, ...flags]);
     t.is(code, 2);
     t.regex(stderr, /is for ONNX models/);

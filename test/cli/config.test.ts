@@ -150,12 +150,12 @@ test('options of a checkpoint in a file', async (t) => {
 
 test('options of the other kind of input are refused', async (t) => {
   for (const [option, message] of [
-    [{ calibration: 'a.npz' }, /"calibration" option is for ONNX models, .* checkpoint, .* in "activations"/],
+    [{ batchAxis: 'n' }, /"batchAxis" option is for ONNX models, and the input is a checkpoint/],
     [
       { bits: 4, operators: ['MatMul'] },
       /"operators" option is for ONNX models, and the input is a checkpoint/,
     ],
-    [{ typo: 1, errorCorrection: true }, /"errorCorrection" option is for ONNX models/],
+    [{ typo: 1, externalData: true }, /"externalData" option is for ONNX models/],
   ] as [object, RegExp][]) {
     const { code, stderr, calls } = await forCheckpoint(t, option).run();
     t.deepEqual([code, calls], [2, []]);

@@ -49,8 +49,12 @@ export async function inFolder<Result>(
 }
 
 /** [batch, sequence, vocabulary] of a model, run as a whole. */
-export function logitsOf(model: Model, ids: readonly number[][]): Promise<Float32Array> {
-  return withDecoder(model, ids[0]!.length, run(ids));
+export function logitsOf(
+  model: Model,
+  ids: readonly number[][],
+  longest = ids[0]!.length,
+): Promise<Float32Array> {
+  return withDecoder(model, longest, run(ids));
 }
 
 /** The same of a network that is open. */
