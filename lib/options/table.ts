@@ -177,7 +177,7 @@ const image = {
 const data = {
   batchSize: {
     kind: kinds.integer(1),
-    help: 'samples per run of the network (default: 32, or as many as 1 MiB holds, or what the network fixes)',
+    help: 'samples per run of the network (default: 32, or as many as leave its inputs within 1 MiB and the values between layers within 128 MiB, or what it fixes)',
     group: 'Data',
   },
   batchAxis: {
