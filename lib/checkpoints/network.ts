@@ -8,6 +8,7 @@ import type { Layer } from '../models/layers/layer';
 import type { Feeds } from '../models/types';
 import { dataOptionsOf } from '../options/relations';
 import type { CheckpointSettings } from './checkpoint-options';
+import { Turns } from '../yielding';
 import type { ModelIdentity } from './model-identity';
 
 /** The network that a checkpoint's weights belong to, and what it is run on. */
@@ -47,9 +48,9 @@ export async function openNetwork(
     ...{ holdout, signal, inputs },
   });
   const feeds = [...data.fit, ...data.holdout];
-  const longest = Math.max(...feeds.map((feed) => feed['input_ids']!.dims[1]!));
+  const longest = feeds.reduce((most, { input_ids }) => Math.max(most, input_ids!.dims[1]!), 1);
   const opened = openDecoder(checkpoint, reader, longest);
-  requireKnownTokens(feeds, opened.shape.vocabulary, config.path);
+  await requireKnownTokens(feeds, opened.shape.vocabulary, config.path, new Turns(signal));
   const layers = new Map<string, Layer[]>();
   for (const layer of findLayers(opened.graph).layers) {
     const origin = opened.origins.get(layer.constant.tensor);
@@ -64,12 +65,19 @@ export async function openNetwork(
 const isText = (data: unknown): boolean =>
   [data].flat().some((path) => typeof path === 'string' && /\.(txt|jsonl)$/i.test(path));
 
-function requireKnownTokens(feeds: readonly Feeds[], vocabulary: number, config: string): void {
-  for (const { input_ids } of feeds)
+async function requireKnownTokens(
+  feeds: readonly Feeds[],
+  vocabulary: number,
+  config: string,
+  turns: Turns,
+): Promise<void> {
+  for (const { input_ids } of feeds) {
+    if (turns.due) await turns.next();
     for (const id of input_ids!.data as BigInt64Array)
       if (id < 0n || id >= BigInt(vocabulary))
         throw new VertexqError(
           'ERR_VERTEXQ_CALIBRATION',
           `the calibration data has the token ${id}, and the vocabulary of ${config} those from 0 to ${vocabulary - 1}: is the tokenizer the model's?`,
         );
+  }
 }
