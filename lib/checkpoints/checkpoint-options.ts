@@ -55,7 +55,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
       ['calibration', 'activations'],
       'The options "calibration" and "activations" exclude each other: the network is run here, or what its layers see was recorded elsewhere',
     );
-  requireDataFor(options.holdout, 'calibration', isRun || options.activations !== undefined);
+  requireDataFor(options.holdout, 'calibration" or "activations', isRun || options.activations !== undefined);
   for (const name of ['batchSize', 'tokenizer', 'maxLength', 'textField', 'errorCorrection'] as const)
     if (options[name] !== undefined && !isRun)
       refuse([name], `The "${name}" option is about "calibration" data, which is not given`);
