@@ -148,7 +148,7 @@ test.serial('trust 10: memory without end ends the process of the tokenizer alon
     writeFileSync(path, `{"input_ids": [${'[],'.repeat(2 ** 24)}[]]}`);
     const script = `
       const { execFileSync } = require('node:child_process');
-      const { prepareCalibrationSet } = require('./lib/models/calibration.ts');
+      const { prepareCalibrationSet } = require('./lib/models/calibration-set.ts');
       const used = 1024 * Number(/VmData:\\s+(\\d+)/.exec(require('node:fs').readFileSync('/proc/self/status', 'latin1'))[1]);
       execFileSync('prlimit', ['--pid', String(process.pid), '--data=' + (used + 6e8)]);
       prepareCalibrationSet(${JSON.stringify(path)}, { inputs: ${JSON.stringify(inputs)} })
