@@ -4,7 +4,7 @@ import { VertexqError } from '../errors';
 import { timeOf } from '../files/output-file';
 import { type Checkpoint, openCheckpoint } from '../containers/safetensors/checkpoint';
 import type { TensorFile } from '../containers/tensor-file';
-import { calibrationKind } from '../methods';
+import { calibrationKind, defaultMethod, plainMethod } from '../methods';
 import { requireLayerMemory } from '../fit/layer-memory';
 import { digestsOf } from '../models/manifest';
 import { runtimeVersion } from '../models/runtime';
@@ -50,8 +50,7 @@ export async function withPrepared<Result>(
       checkpoint.folder === null ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder);
     if (settings.activations.length > 0)
       recorded = await RecordedInputs.open(settings.activations, settings.options.signal);
-    const network =
-      settings.options.calibration === undefined ? null : await openNetwork(checkpoint, identity, settings);
+    const network = runsNetwork(settings) ? await openNetwork(checkpoint, identity, settings) : null;
     const plan = await planOf(checkpoint, settings, recorded, network, identity);
     requireRoom(plan, settings);
     requireFits(plan, settings);
@@ -69,6 +68,15 @@ export async function withPrepared<Result>(
     await recorded?.close();
     await checkpoint.close();
   }
+}
+
+/** Whether some weight is fitted to what the checkpoint's own network gives. */
+function runsNetwork({
+  options: { calibration, method = defaultMethod(true) },
+  overrides,
+}: CheckpointSettings): boolean {
+  const methods = [method, ...overrides.map(({ options }) => options.method ?? plainMethod)];
+  return calibration !== undefined && methods.some((name) => name !== plainMethod);
 }
 
 /** Throws ERR_VERTEXQ_MEMORY where one piece of work alone takes more than buffers may. */
@@ -118,7 +126,11 @@ async function addWarnings(
       `The recorded inputs are for no weight that is quantized: they are called ${fewOf(recorded.unused, 4)}, and the weights ${fewOf(without, 4)}`,
     );
   if (network) plan.warnings.push(...network.opened.shape.warnings, ...network.data.warnings);
-  if (!recorded && !network)
+  if (options.calibration !== undefined && !network)
+    plan.warnings.push(
+      'The "calibration" data has no effect: the method "msq" rounds every weight by itself, with scales searched for the least weight error.',
+    );
+  else if (!recorded && !network)
     plan.warnings.push(
       'No calibration data ("calibration") and no recorded inputs ("activations"): every weight is rounded by itself ("msq") with scales searched for the least weight error.',
     );
@@ -154,7 +166,7 @@ export async function manifestOf(
     'onProgress',
   ] as const)
     delete chosen[name];
-  if (network) delete chosen.holdout;
+  if (settings.options.calibration !== undefined) delete chosen.holdout;
   const files = (list: Iterable<TensorFile>) =>
     Object.fromEntries([...list].map((f) => [f.path, identity(f)]));
   return {

@@ -4,7 +4,7 @@ import type { ModelLayer } from '../models/layers/model-layers';
 import { storageOf } from '../models/layers/layer';
 import { weightOf } from '../models/layers/weight-values';
 import { Workspace } from '../models/workspace';
-import { correctionFor } from '../options';
+import { traitsOf } from '../methods';
 import { defaults } from '../options/table';
 import type { WorkFolder } from '../runs/work-folder';
 import type { WeightSource } from '../traversal/layer';
@@ -81,7 +81,7 @@ function layersOf(
         ...{ weight, source, name: layerName(weight), kind: 'Linear' },
         settings: { ...weight.settings, stored: weight.layout.stored },
         routed: experts !== undefined && tensor.includes(`.${experts.list}.`),
-        errorCorrection: correctionFor(options, weight.settings.method),
+        errorCorrection: traitsOf(weight.settings.method).correctsErrors && options.errorCorrection !== false,
       });
     }
   }

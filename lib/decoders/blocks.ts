@@ -11,6 +11,8 @@ export interface Surroundings {
   weights: DecoderWeights;
   /** [sequence], int64: which place each token has. */
   places: string;
+  /** [1], int64: the length of the sequence. */
+  sequence: string;
   /** Of each rotation: [sequence, size/2]. */
   turns: ReadonlyMap<Rotation, { cosine: string; sine: string }>;
 }
@@ -89,17 +91,26 @@ export class Block {
     const product = operations.add('MatMul', at('scores'), [together, across]);
     const scaled = operations.scaled(at('scores/scaled'), product, shape.scale.scores);
     const capped = operations.softCapped(at('scores'), scaled, shape.softCap.scores);
-    const apart = operations.add('Reshape', at('scores/apart'), [capped, this.scoresShape(query)]);
+    const apart = operations.add('Reshape', at('scores/apart'), [
+      capped,
+      this.shape('apart', [0, keyValueHeads, perGroup, -1]),
+    ]);
     const masked = operations.add('Where', at('scores/masked'), [
       this.visible(),
       apart,
       operations.scalar(-Infinity),
     ]);
     const shares = operations.add('Softmax', at('shares'), [masked], { axis: -1n });
-    const weights = operations.add('Reshape', at('shares/together'), [shares, this.scoresShape(query, true)]);
+    const weights = operations.add('Reshape', at('shares/together'), [
+      shares,
+      this.shape('together', [0, keyValueHeads, -1]),
+    ]);
     const seen = this.heads('value', values, [keyValueHeads], [0, 2, 1, 3]);
     const mixed = operations.add('MatMul', at('mixed'), [weights, seen]);
-    const split = operations.add('Reshape', at('mixed/apart'), [mixed, this.mixedShape(query)]);
+    const split = operations.add('Reshape', at('mixed/apart'), [
+      mixed,
+      this.shape('mixed', [0, keyValueHeads, perGroup], [headSize]),
+    ]);
     const back = operations.transpose(at('mixed/transposed'), split, [0, 3, 1, 2, 4]);
     const joined = operations.reshape(at('mixed/joined'), back, [0, 0, heads * headSize]);
     return this.linear(shape.architecture.attention.output, joined, heads * headSize, hidden);
@@ -162,32 +173,12 @@ export class Block {
     return operations.add('Concat', name, parts, { axis: -1n });
   }
 
-  /** [batch, keyValueHeads, perGroup, sequence, sequence]; `together`: with the two in the middle as one. */
-  private scoresShape(query: string, together = false): string {
-    return this.shapeOf(query, together ? 'together' : 'apart', (sequence) => {
-      const { heads, keyValueHeads } = this.around.shape;
-      const perGroup = heads / keyValueHeads;
-      return together
-        ? [this.operations.integers([0, keyValueHeads, -1]), sequence]
-        : [this.operations.integers([0, keyValueHeads, perGroup, -1]), sequence];
-    });
-  }
-
-  private mixedShape(query: string): string {
-    return this.shapeOf(query, 'mixed', (sequence) => {
-      const { heads, keyValueHeads, headSize } = this.around.shape;
-      return [
-        this.operations.integers([0, keyValueHeads, heads / keyValueHeads]),
-        sequence,
-        this.operations.integers([headSize]),
-      ];
-    });
-  }
-
-  private shapeOf(value: string, what: string, parts: (sequence: string) => string[]): string {
-    const name = `${this.path}attention/shape/${what}`;
-    const whole = this.operations.add('Shape', `${name}/whole`, [value], { start: 3n, end: 4n });
-    return this.operations.add('Concat', name, parts(whole), { axis: 0n });
+  /** A shape that has the length of the sequence between `before` and `after`; a 0 takes a dimension over. */
+  private shape(what: string, before: readonly number[], after: readonly number[] = []): string {
+    const { operations } = this;
+    const parts = [operations.integers(before), this.around.sequence];
+    if (after.length > 0) parts.push(operations.integers(after));
+    return operations.add('Concat', `${this.path}attention/shape/${what}`, parts, { axis: 0n });
   }
 
   /** [sequence, sequence]: whether the token of a row sees that of a column. */

@@ -41,11 +41,10 @@ export function decoderOf(
   const operations = new Operations();
   const weights = new DecoderWeights(stored, operations, file, shape.name, shape.architecture.optionalPrefix);
   const { modules } = shape.architecture;
+  const sequence = operations.add('Shape', 'sequence', ['input_ids'], { start: 1n, end: 2n });
   const places = operations.add('Range', 'places', [
     operations.integer(0),
-    operations.add('Squeeze', 'sequence', [
-      operations.add('Shape', 'sequence/shape', ['input_ids'], { start: 1n, end: 2n }),
-    ]),
+    operations.add('Squeeze', 'sequence/length', [sequence]),
     operations.integer(1),
   ]);
   const around: Surroundings = {
@@ -53,6 +52,7 @@ export function decoderOf(
     operations,
     weights,
     places,
+    sequence,
     turns: turnsOf(shape, operations, places),
   };
   let tokens = embedded(around);

@@ -61,12 +61,12 @@ export class DecoderWeights {
     return this.stored.has(this.storedName(name));
   }
 
-  /** A weight as a product takes it, [inFeatures, outFeatures]; `lies`: it lies like that, not [outFeatures, inFeatures]. */
-  matrix(name: string, outFeatures: number, inFeatures: number, lies = false): string {
+  /** A weight as a product takes it, [inFeatures, outFeatures]; `transposed`: it is stored like that, not [outFeatures, inFeatures]. */
+  matrix(name: string, outFeatures: number, inFeatures: number, transposed = false): string {
     const value = this.float(
-      this.initializer(name, lies ? [inFeatures, outFeatures] : [outFeatures, inFeatures]),
+      this.initializer(name, transposed ? [inFeatures, outFeatures] : [outFeatures, inFeatures]),
     );
-    return lies ? value : this.turned(name, value);
+    return transposed ? value : this.turned(name, value);
   }
 
   /** The same of one of `count` experts, whose weights are one tensor [count, outFeatures, inFeatures]. */

@@ -12,11 +12,11 @@ import type { KilledRun } from './kill-and-resume';
 
 // Small runs of all kinds: what matters is that they take many steps.
 
-const width = 48;
-const depth = 6;
+export const width = 48;
+export const depth = 6;
 
 /** Products, with a Relu behind each. */
-const products = (): ModelProto =>
+export const products = (): ModelProto =>
   network({
     nodes: Array.from({ length: depth }, (_, i) => [
       node('MatMul', [i === 0 ? 'x' : `h${i}`, `w${i}`], [`m${i}`], { name: `layer${i}` }),

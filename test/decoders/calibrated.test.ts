@@ -148,6 +148,10 @@ test('what cannot be run is refused before any work', async (t) => {
   writeModel(unknown, config, weightsIn(goldenOf('llama')));
   await refused({}, 'ERR_VERTEXQ_DECODER', /the architecture "RwkvForCausalLM" is not known/, unknown);
   const output = join(temporaryFolder(t), 'out');
+  // Plain rounding needs no network.
+  const { warnings, layers } = await quantizeCheckpoint(unknown, output, { calibration, method: 'msq' });
+  t.regex(warnings.join('\n'), /"calibration" data has no effect: the method "msq"/);
+  t.true(layers.every(({ method }) => method === 'msq'));
   for (const name of ['tokenizer', 'maxLength', 'errorCorrection', 'holdout'] as const) {
     const value = { tokenizer: 'tokenizer.json', maxLength: 8, errorCorrection: true, holdout: 0.2 }[name];
     await t.throwsAsync(quantizeCheckpoint(folder, output, { [name]: value }), {

@@ -10,27 +10,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { node, tensor } from '../../lib/models/onnx/make';
 import { type ModelOptions, quantizeModel } from '../../lib/index';
 import { killAndResume } from '../../scripts/kills/kill-and-resume';
-import { networkRuns } from '../../scripts/kills/runs';
+import { depth, networkRuns, products, width } from '../../scripts/kills/runs';
 import { mulberry32 } from '../../scripts/models/trainer/random';
 import { formatNpz } from '../containers/npy/make-npz';
-import { files, folder as folderOf, network, random } from './networks';
+import { files, folder as folderOf, random } from './networks';
 
-const width = 48;
-const depth = 6;
-
-/** Products, with a Relu behind each. */
-const model = network({
-  nodes: Array.from({ length: depth }, (_, i) => [
-    node('MatMul', [i === 0 ? 'x' : `h${i}`, `w${i}`], [`m${i}`], { name: `layer${i}` }),
-    node('Relu', [`m${i}`], [i === depth - 1 ? 'y' : `h${i + 1}`]),
-  ]).flat(),
-  constants: Array.from({ length: depth }, (_, i) =>
-    tensor(`w${i}`, [width, width], random(width * width, i + 1)),
-  ),
-});
+const model = products();
 
 /** The network, data for it, and where its output goes. */
 function setUp(t: ExecutionContext) {
