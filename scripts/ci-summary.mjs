@@ -28,6 +28,8 @@ if (ava) {
   failed += ava[1];
 }
 if (!ctest || !ava) console.log(`The ${ctest ? 'JavaScript' : 'native'} tests did not come to their end.`);
+if (failed === 0 && testsStatus !== '0')
+  console.log(`No test failed, yet npm test ended with status ${testsStatus}.`);
 if (failed === 0 && (!ctest || !ava || testsStatus !== '0')) failed = 1;
 failed += Number(failedSteps);
 console.log(`${passed} passed, ${failed} failed`);
