@@ -6,6 +6,7 @@ export {
   inspectCheckpoint,
   inspectModel,
   planCheckpoint,
+  planModel,
   preprocess,
   quantizeCheckpoint,
   quantizeLayer,

@@ -8,6 +8,7 @@ export { evaluateModel } from './evaluate/evaluate-model';
 export { preprocess } from './fit/preprocess';
 export { quantizeLayer } from './fit/quantize-layer';
 export { inspectModel } from './models/inspect-model';
+export { planModel } from './models/plan-model';
 export { quantizeModel } from './models/quantize-model';
 export { version } from './version';
 export type {
@@ -39,6 +40,8 @@ export type {
   ModelOptions,
   Report,
 } from './models/types';
+export type { OptionError } from './options/messages';
+export type { PlannedTensor, RunPlan } from './runs/plan';
 export type { ComparedRun, CompareOptions, Comparison } from './compare/types';
 export type {
   EvaluateOptions,
@@ -53,10 +56,8 @@ export type { CheckpointFormat, ModelFormat } from './encodings/names';
 export type {
   CheckpointInspection,
   CheckpointOptions,
-  CheckpointPlan,
   CheckpointReport,
   InspectedTensor,
-  PlannedTensor,
   Verification,
   VerifiedWeight,
   WeightOverride,

@@ -52,7 +52,7 @@ export async function optionsTables(): Promise<string> {
 All options of all calls, with the flags of the command line. Written by \`npm run docs:options\` from \`lib/options/table.ts\`. A file of
 options (\`--config\`) takes those of \`quantizeModel\` or \`quantizeCheckpoint\` by the names they have there.
 
-Wrong options are a TypeError or a RangeError, whose \`paths\` name the options that it is about, such as \`overrides[1].bits\`.
+Wrong options are a TypeError or a RangeError, whose \`paths\` name the options that it is about, such as \`overrides[1].bits\` (the type \`OptionError\`).
 
 ${tables.join('\n\n')}
 `;

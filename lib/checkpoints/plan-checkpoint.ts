@@ -1,7 +1,10 @@
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { floatBytes } from '../containers/safetensors/dtypes';
+import { plainPath } from '../files/plain-path';
 import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
+import { type PlannedTensor, type RunPlan, runPlan } from '../runs/plan';
 import { RunFiles } from '../runs/run-files';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
 import type { Plan } from './plan';
@@ -11,7 +14,7 @@ import { withPrepared } from './prepare';
 import { addCheckpointFiles, addCheckpointPaths } from './run-files';
 import { inFlight, memoryOf } from './run-units';
 import { Turns } from '../yielding';
-import type { CheckpointOptions, CheckpointPlan, PlannedTensor } from './types';
+import type { CheckpointOptions } from './types';
 
 /** Bytes a second that a disk in between reads and writes. */
 const ioRate = 1e9;
@@ -26,7 +29,7 @@ export async function planCheckpoint(
   input: string,
   output: string,
   given: CheckpointOptions = {},
-): Promise<CheckpointPlan> {
+): Promise<RunPlan> {
   return planCheckpointWith(new RunFiles(), input, output, given);
 }
 
@@ -34,28 +37,30 @@ export async function planCheckpoint(
 export async function planCheckpointWith(
   files: RunFiles,
   input: string,
-  output: string,
+  to: string,
   given: CheckpointOptions,
-): Promise<CheckpointPlan> {
-  checkPaths(input, output);
+): Promise<RunPlan> {
+  checkPaths(input, to);
+  const output = plainPath(to);
   const settings = checkCheckpointOptions(given);
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {
-    const { plan } = prepared;
+    const { plan, checkpoint, companions, documents } = prepared;
+    const names = [
+      ...checkpoint.shards.keys(),
+      ...companions.files.keys(),
+      ...documents.map(({ name }) => name),
+    ];
     await addCheckpointPaths(files, input, output, settings.options);
     addCheckpointFiles(files, output, prepared);
     await files.check();
     const { before, after } = weightBytes(plan);
     const turns = new Turns(settings.options.signal);
     const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
-    return {
-      ...{
-        input,
-        output,
-        format: settings.format,
-        tensors: await tensorsOf(plan, turns),
-        warnings: plan.warnings,
-      },
+    const found: Omit<RunPlan, 'bitsPerWeight'> = {
+      ...{ input, output, format: settings.format, warnings: plan.warnings },
+      files: checkpoint.folder === null ? [output] : names.map((name) => join(output, name)),
+      tensors: await tensorsOf(plan, turns),
       skipped: await skippedOf(plan, turns),
       bytes: {
         before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
@@ -63,10 +68,10 @@ export async function planCheckpointWith(
         weightsBefore: before,
         weightsAfter: after,
       },
-      bitsPerWeight: count === 0 ? null : (8 * after) / count,
       seconds: await estimateSeconds(plan, settings),
       memory: estimateMemory(plan, settings),
     };
+    return runPlan(found, count);
   });
 }
 

@@ -1,7 +1,7 @@
 import type { CheckpointFormat } from '../encodings/names';
 import type { CalibrationData, DataOptions, ModelOptions, Report } from '../models/types';
 import type { FitOptions } from '../overrides';
-import type { InspectedWeight, Method, QuantizeOptions, SkippedWeight } from '../types';
+import type { InspectedWeight, QuantizeOptions } from '../types';
 
 /** What is different for some weights. */
 export interface WeightOverride extends Pick<
@@ -56,38 +56,6 @@ export interface CheckpointReport extends Omit<Report, 'files'> {
   copied: { tensors: number; bytes: number };
   /** Bytes of the input whose work an earlier run had done. */
   resumed: number;
-}
-
-/** What would happen to a tensor. */
-export interface PlannedTensor {
-  name: string;
-  dtype: string;
-  shape: readonly number[];
-  /** What it becomes, or why it stays as it is. */
-  action: 'quantize' | 'copy';
-  reason: string | null;
-  method: Method | null;
-  bits: number | null;
-  groupSize: number | null;
-  bytes: { before: number; after: number };
-}
-
-/** What `planCheckpoint` found. */
-export interface CheckpointPlan {
-  input: string;
-  output: string;
-  format: CheckpointFormat;
-  tensors: PlannedTensor[];
-  /** The tensors of floats that would be copied, each with the reason. */
-  skipped: SkippedWeight[];
-  bytes: { before: number; after: number; weightsBefore: number; weightsAfter: number };
-  /** Of the quantized weights, scales and zero points included. */
-  bitsPerWeight: number | null;
-  /** Seconds on this machine, from a short trial; null where layers are fitted to data. */
-  seconds: number | null;
-  /** Bytes of memory besides the program's own. */
-  memory: number;
-  warnings: string[];
 }
 
 /** One tensor of a checkpoint. */

@@ -1,7 +1,6 @@
 import type {
   CheckpointInspection,
   CheckpointOptions,
-  CheckpointPlan,
   CheckpointReport,
   Verification,
 } from '../checkpoints/types';
@@ -9,6 +8,7 @@ import type { CompareOptions, Comparison } from '../compare/types';
 import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
 import type { JobOptions } from '../types';
+import type { RunPlan } from '../runs/plan';
 import type { RunFiles } from '../runs/run-files';
 import { type Paint, painter } from '../reports/text';
 
@@ -33,6 +33,7 @@ export interface Context {
   withCheckpointConfig(file: string, flags: CheckpointOptions): Promise<CheckpointOptions>;
   /** `files`: what the command itself reads and writes; these functions add what they do, and check that all are apart. */
   quantizeModel(input: string, output: string, options: ModelOptions, files: RunFiles): Promise<Report>;
+  planModel(input: string, output: string, options: ModelOptions, files: RunFiles): Promise<RunPlan>;
   compareMethods(input: string, options: CompareOptions, files: RunFiles): Promise<Comparison>;
   evaluateModel(float: string, quantized: string, options: EvaluateOptions): Promise<Evaluation>;
   inspectModel(input: string): Promise<Inspection>;
@@ -47,7 +48,7 @@ export interface Context {
     output: string,
     options: CheckpointOptions,
     files: RunFiles,
-  ): Promise<CheckpointPlan>;
+  ): Promise<RunPlan>;
   inspectCheckpoint(input: string): Promise<CheckpointInspection>;
   verifyCheckpoint(
     quantized: string,
@@ -67,6 +68,8 @@ export function processContext(signal: AbortSignal): Context {
     withCheckpointConfig: async (...args) => (await import('./config.js')).withCheckpointConfig(...args),
     quantizeModel: async (input, output, options, files) =>
       (await import('../models/quantize-model.js')).quantizeModelWith(files, input, output, options),
+    planModel: async (input, output, options, files) =>
+      (await import('../models/plan-model.js')).planModelWith(files, input, output, options),
     compareMethods: async (...args) => (await import('../compare/compare-model.js')).compareModel(...args),
     evaluateModel: async (...args) => (await import('../evaluate/evaluate-model.js')).evaluateModel(...args),
     inspectModel: async (input) => (await import('../models/inspect-model.js')).inspectModel(input),

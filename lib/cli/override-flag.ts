@@ -1,15 +1,15 @@
 import { calls } from '../options/table';
-import type { WeightOverride } from '../checkpoints/types';
+import type { LayerOverride } from '../models/types';
 import { flagOf } from './flags';
 
-// What --override may set: what may differ in networks and in checkpoints.
-const settings = Object.entries(calls.quantizeCheckpoint.overrides.kind.items!).filter(
+// What --override may set: what may differ in networks. Of it checkpoints take some, and refuse the others.
+const settings = Object.entries(calls.quantizeModel.overrides.kind.items!).filter(
   ([name]) => name !== 'layers',
 );
 const named = new Map(settings.map(([name, { kind }]) => [flagOf(name).slice(2), { name, kind }]));
 
 /** `glob=bits:8,group-size:32`; several flags add up. Throws a RangeError at any other text. */
-export function override(text: string, before: unknown): WeightOverride[] {
+export function override(text: string, before: unknown): LayerOverride[] {
   // Globs may have an "=" of their own.
   const at = text.lastIndexOf('=');
   const own: Record<string, unknown> = { layers: text.slice(0, Math.max(0, at)) };
@@ -20,7 +20,10 @@ export function override(text: string, before: unknown): WeightOverride[] {
       throw new RangeError(
         `Expected a glob, "=", and settings such as bits:8,group-size:32 (${[...named.keys()].join(', ')}).`,
       );
-    own[found.name] = found.kind.parse?.(value) ?? value;
+    const { parse, argument } = found.kind;
+    // What is a flag by itself takes no value there.
+    const isYesOrNo = argument === null && /^(true|false)$/.test(value);
+    own[found.name] = isYesOrNo ? value === 'true' : (parse?.(value) ?? value);
   }
-  return [...((before as WeightOverride[] | undefined) ?? []), own as unknown as WeightOverride];
+  return [...((before as LayerOverride[] | undefined) ?? []), own as unknown as LayerOverride];
 }

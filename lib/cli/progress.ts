@@ -1,6 +1,7 @@
 import { SingleBar } from 'cli-progress';
 import type { Progress } from '../types';
 import { shorten, visible } from '../reports/text';
+import { formatBytes, formatSeconds } from '../reports/units';
 import type { Context, Look } from './context';
 
 /** Shows how far a command has come. */
@@ -19,17 +20,34 @@ const stages = {
   verify: 'reading back',
 } as const;
 
-/** A bar on a terminal; elsewhere a line for each layer; nothing with `quiet`. */
-export function progressDisplay(context: Context, look: Look, quiet: boolean): ProgressDisplay {
+/** A bar on a terminal; elsewhere a line for each layer, of bytes one now and then; nothing with `quiet`. */
+export function progressDisplay(
+  context: Pick<Context, 'stderr'>,
+  look: Look,
+  quiet: boolean,
+): ProgressDisplay {
   if (quiet) return { show: () => {}, stop: () => {} };
   return look.terminal ? progressBar(context, look) : progressLines(context);
 }
 
-function progressLines({ stderr }: Context): ProgressDisplay {
+/** Milliseconds between two lines about bytes. */
+const lineInterval = 30_000;
+
+function progressLines({ stderr }: Pick<Context, 'stderr'>): ProgressDisplay {
+  const bytes = new ByteCount();
+  let told = performance.now();
   let last = -1;
   let lastRun = -1;
   return {
-    show({ layer, layerIndex, layerCount, run, runIndex, runCount }) {
+    show(progress) {
+      const { layer, layerIndex, layerCount, run, runIndex, runCount, unit, done, total } = progress;
+      if (unit === 'bytes') {
+        const line = bytes.describe(done, total);
+        if (performance.now() - told < lineInterval && done < total) return;
+        told = performance.now();
+        stderr.write(`${line}\n`);
+        return;
+      }
       if (run !== undefined && runIndex !== undefined) {
         if (runIndex !== lastRun) stderr.write(`run ${runIndex + 1}/${runCount}: ${run}\n`);
         lastRun = runIndex;
@@ -51,7 +69,7 @@ const layerSteps = 1000;
 /** Characters of the line besides the bar and what is being done. */
 const otherWidth = 20;
 
-function progressBar({ stderr }: Context, { width = 80 }: Look): ProgressDisplay {
+function progressBar({ stderr }: Pick<Context, 'stderr'>, { width = 80 }: Look): ProgressDisplay {
   const bar = new SingleBar({
     stream: stderr as NodeJS.WritableStream,
     format: '{bar} {percentage} %  {duration_formatted}  {doing}',
@@ -66,10 +84,25 @@ function progressBar({ stderr }: Context, { width = 80 }: Look): ProgressDisplay
     gracefulExit: false,
   });
   let started = false;
+  const draw = (done: number, total: number, doing: string) => {
+    if (!started) bar.start(total, Math.round(done), { doing });
+    else bar.update(Math.round(done), { doing });
+    started = true;
+  };
+  const bytes = new ByteCount();
   let layerCount = 1;
   return {
     show(progress) {
       const { layer, layerIndex = 0, run, runIndex = 0, runCount = 1 } = progress;
+      if (progress.unit === 'bytes') {
+        const counted = bytes.describe(progress.done, progress.total);
+        const room = Math.max(8, width - barSize - otherWidth - counted.length - 2);
+        const name = layer === undefined ? '' : `  ${shorten(visible(layer), room)}`;
+        draw(progress.done, progress.total, `${counted}${name}`);
+        return;
+      }
+      // What comes after all bytes is short.
+      if (bytes.begun) return;
       // Writing is about no layer, and comes after all of them.
       layerCount = progress.layerCount ?? layerCount;
       const total = runCount * layerCount * layerSteps;
@@ -82,10 +115,7 @@ function progressBar({ stderr }: Context, { width = 80 }: Look): ProgressDisplay
       ].join('');
       const room = Math.max(8, width - barSize - otherWidth - where.length - stage.length - 2);
       const name = layer === undefined ? '' : `${shorten(visible(layer), room)}: `;
-      const doing = `${where}${name}${stage}`;
-      if (!started) bar.start(total, Math.round(done), { doing });
-      else bar.update(Math.round(done), { doing });
-      started = true;
+      draw(done, total, `${where}${name}${stage}`);
     },
     stop() {
       if (started) bar.stop();
@@ -98,4 +128,22 @@ function progressBar({ stderr }: Context, { width = 80 }: Look): ProgressDisplay
 function shareOfLayer({ stage, done, total }: Progress): number {
   const share = total > 0 ? Math.min(1, done / total) : 0;
   return stage === 'capture' || stage === 'evaluate' ? share / 2 : 0.5 + share / 2;
+}
+
+/** Says how many bytes are done, how fast, and how long the others will take. */
+export class ByteCount {
+  private first: { at: number; done: number } | undefined;
+
+  get begun(): boolean {
+    return this.first !== undefined;
+  }
+
+  /** `3.1 GB of 8.2 GB (38 %), 512 MB/s, 10.0 s left`, at `now` milliseconds. */
+  describe(done: number, total: number, now = performance.now()): string {
+    this.first ??= { at: now, done };
+    const rate = (1000 * (done - this.first.done)) / (now - this.first.at);
+    const share = total > 0 ? Math.floor((100 * done) / total) : 100;
+    const speed = rate > 0 ? `, ${formatBytes(rate)}/s, ${formatSeconds((total - done) / rate)} left` : '';
+    return `${formatBytes(done)} of ${formatBytes(total)} (${share} %)${speed}`;
+  }
 }

@@ -1,26 +1,31 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { addCheckpointPaths } from '../checkpoints/run-files';
 import { writeWhole } from '../files/output-file';
+import { plainPath } from '../files/plain-path';
 import { addModelPaths } from '../models/run-files';
-import type { CheckpointOptions, WeightOverride } from '../checkpoints/types';
-import type { ModelOptions, Report } from '../models/types';
+import type { CheckpointOptions, CheckpointReport } from '../checkpoints/types';
+import type { LayerOverride, ModelOptions, Report } from '../models/types';
+import { checkpointSummary, checkpointTable } from '../reports/checkpoint-table';
+import { planTable } from '../reports/plan-table';
 import { layerSummary, layerTable } from '../reports/table';
+import type { RunPlan } from '../runs/plan';
 import { RunFiles } from '../runs/run-files';
-import { workFolderOf } from '../runs/work-name';
-import { type Context, lookOf } from './context';
+import { workFolderOf, workName } from '../runs/work-name';
+import type { Progress } from '../types';
+import { type Context, type Look, lookOf } from './context';
 import { dataHelp } from './data-help';
 import { addFlags, flagsOfOthers, type Given, optionsOf, type OutputFlags, reading } from './flags';
 import { isCheckpoint } from './inputs';
 import { methodsHelp } from './method-help';
 import { override } from './override-flag';
 import { progressDisplay } from './progress';
-import { quantizeCheckpoint } from './quantize-checkpoint';
 
 interface Flags extends OutputFlags {
   output: string;
   config?: string;
-  override?: WeightOverride[];
+  override?: LayerOverride[];
   report?: string;
   dryRun?: boolean;
 }
@@ -62,7 +67,8 @@ Examples:
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --levels 3 --group-size channel --format float
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --layers '*attention*' --skip '*/head/*'
   $ vertexq quantize model.onnx -o out.onnx --config vertexq.config.json --bits 3
-  $ vertexq quantize model.onnx -o out.onnx --bits 4 --override '*/head/*=bits:8'
+  $ vertexq quantize model.onnx -o out.onnx --bits 4 --override '*/head/*=bits:8,error-correction:false'
+  $ vertexq quantize model.onnx -o out.onnx --calibration samples.npz --dry-run      what would be done, nothing is run
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
   $ vertexq quantize Llama-3.2-1B -o Llama-3.2-1B-4bit --group-size 128      a checkpoint, no data
   $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --calibration texts.txt           fitted to text
@@ -96,9 +102,8 @@ export function addQuantize(program: Command, context: Context): void {
       own
         .option('--report <file.json>', 'write all that is known about each layer to a file')
         .option('--json', 'write the report to stdout')
-        .option('-q, --quiet', 'no progress, table and warnings'),
-    'Checkpoints (.safetensors)': (own) =>
-      own.option('--dry-run', 'say what would be done, and write nothing'),
+        .option('-q, --quiet', 'no progress, table and warnings')
+        .option('--dry-run', 'say what would be done; run and write nothing'),
   })
     .addHelpText('after', examples)
     .action((model: string, flags: Given) => quantize(model, flags, context));
@@ -106,7 +111,7 @@ export function addQuantize(program: Command, context: Context): void {
 
 async function quantize(input: string, given: Given, context: Context): Promise<void> {
   const flags = given as unknown as Flags;
-  const { output, report: reportFile, json = false, quiet = false, override: overrides } = flags;
+  const { output, report: reportFile, dryRun, json = false, quiet = false, override: overrides } = flags;
   const isForCheckpoint = await isCheckpoint(input);
   refuseOthers(given, isForCheckpoint);
   if (reportFile !== undefined && /\.html?$/i.test(reportFile))
@@ -117,53 +122,84 @@ async function quantize(input: string, given: Given, context: Context): Promise<
   // Before the work, not after it.
   await files.requireWritable();
   const own = { ...optionsOf(both, given), ...(overrides && { overrides }) };
-  if (isForCheckpoint) {
-    const options: CheckpointOptions =
-      flags.config === undefined ? own : await context.withCheckpointConfig(flags.config, own);
-    await addCheckpointPaths(files, input, output, options);
-    await files.check();
-    return quantizeCheckpoint(
-      input,
-      options,
-      { output, report: reportFile, dryRun: flags.dryRun ?? false, json, quiet },
-      context,
-      files,
-    );
-  }
-  const options: ModelOptions =
-    flags.config === undefined ? own : await context.withConfig(flags.config, own);
-  await addModelPaths(files, input, output, options);
+  const kind = isForCheckpoint ? checkpointRun : modelRun;
+  const run = await kind(input, output, own, flags.config, context, files);
   await files.check();
   const look = lookOf(context);
-  const display = progressDisplay(context, look, quiet);
-  let report: Report;
-  try {
-    report = await context.quantizeModel(
-      input,
-      output,
-      { ...options, signal: context.signal, onProgress: (progress) => display.show(progress) },
-      files,
-    );
-  } catch (error) {
-    display.stop();
-    if (!quiet && context.signal.aborted && existsSync(workFolderOf(output)))
-      context.stderr.write('What is done is kept: --resume goes on with it.\n');
-    throw error;
-  } finally {
-    display.stop();
+  const say = (text: string) => quiet || context.stderr.write(`${text}\n`);
+  let result: RunPlan | Report | CheckpointReport;
+  if (dryRun) {
+    result = await run.plan();
+    say(planTable(result, look));
+  } else {
+    const display = progressDisplay(context, look, quiet);
+    try {
+      const { report, table } = await run
+        .quantize((progress) => display.show(progress), look)
+        .finally(() => display.stop());
+      result = report;
+      say(table);
+    } catch (error) {
+      const works = [workFolderOf(output), join(plainPath(output), workName)];
+      if (context.signal.aborted && works.some((path) => existsSync(path)))
+        say('What is done is kept: --resume goes on with it.');
+      throw error;
+    }
   }
-  const text = `${JSON.stringify(report, null, 2)}\n`;
+  const text = `${JSON.stringify(result, null, 2)}\n`;
   if (reportFile !== undefined) await writeWhole(reportFile, Buffer.from(text), context.signal);
-  if (!quiet)
-    context.stderr.write(`${look.terminal ? layerTable(report, look) : layerSummary(report, look)}\n`);
   if (json) context.stdout.write(text);
 }
+
+/** A run on one kind of input. */
+interface Run {
+  plan(): Promise<RunPlan>;
+  /** The report, and as it is shown. */
+  quantize(
+    onProgress: (progress: Progress) => void,
+    look: Look,
+  ): Promise<{ report: Report | CheckpointReport; table: string }>;
+}
+
+type MakeRun = (
+  input: string,
+  output: string,
+  own: ModelOptions & CheckpointOptions,
+  config: string | undefined,
+  context: Context,
+  files: RunFiles,
+) => Promise<Run>;
+
+const modelRun: MakeRun = async (input, output, own, config, context, files) => {
+  const given = config === undefined ? own : await context.withConfig(config, own);
+  await addModelPaths(files, input, output, given);
+  const options = { ...given, signal: context.signal };
+  return {
+    plan: () => context.planModel(input, output, options, files),
+    quantize: async (onProgress, look) => {
+      const report = await context.quantizeModel(input, output, { ...options, onProgress }, files);
+      return { report, table: (look.terminal ? layerTable : layerSummary)(report, look) };
+    },
+  };
+};
+
+const checkpointRun: MakeRun = async (input, output, own, config, context, files) => {
+  const given = config === undefined ? own : await context.withCheckpointConfig(config, own);
+  await addCheckpointPaths(files, input, output, given);
+  const options = { ...given, signal: context.signal };
+  return {
+    plan: () => context.planCheckpoint(input, output, options, files),
+    quantize: async (onProgress, look) => {
+      const report = await context.quantizeCheckpoint(input, output, { ...options, onProgress }, files);
+      return { report, table: (look.terminal ? checkpointTable : checkpointSummary)(report, look) };
+    },
+  };
+};
 
 /** Throws a RangeError at a flag that is for the other kind of input. The library refuses a format of that. */
 function refuseOthers(given: Given, isForCheckpoint: boolean): void {
   const [own, other] = isForCheckpoint ? (['quantizeCheckpoint', 'quantizeModel'] as const) : both;
-  const dryRun = given['dryRun'] === undefined || isForCheckpoint ? [] : ['--dry-run'];
-  for (const flag of [...flagsOfOthers(own, [other], given), ...dryRun])
+  for (const flag of flagsOfOthers(own, [other], given))
     throw new RangeError(
       isForCheckpoint
         ? `${flag} is for ONNX models, and the input is a checkpoint`

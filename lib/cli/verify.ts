@@ -2,9 +2,9 @@ import type { Command } from 'commander';
 import { VertexqError } from '../errors';
 import { verificationTable } from '../reports/checkpoint-table';
 import type { JobOptions } from '../types';
-import { byteProgress } from './byte-progress';
 import { type Context, lookOf } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
+import { progressDisplay } from './progress';
 
 const examples = `
 What it does:
@@ -44,7 +44,7 @@ async function verify(
 ): Promise<void> {
   const { json = false, quiet = false } = flags as OutputFlags;
   const look = lookOf(context);
-  const display = byteProgress(context, look, quiet);
+  const display = progressDisplay(context, look, quiet);
   const given = optionsOf(['verifyCheckpoint'], flags) as JobOptions;
   const verification = await context
     .verifyCheckpoint(quantized, original, {

@@ -11,12 +11,12 @@ import { findLayers } from './layers/find-layers';
 import type { Layer, SkippedLayer } from './layers/layer';
 import { otherWeights, unreadParts } from './layers/other-weights';
 import type { ModelSettings } from './model-options';
-import type { ModelProto } from './onnx/onnx_pb';
+import type { ModelProto, TensorProto } from './onnx/onnx_pb';
 import { type Serialized, serializeModel } from './onnx/serialize';
 import { dataLength } from './onnx/tensor';
 import { addMetadata, describeValue } from './onnx/value-info';
 import type { OpenModel } from './open-model';
-import type { DataOptions, ModelOptions } from './types';
+import type { DataOptions, Feeds, ModelOptions } from './types';
 import type { Workspace } from './workspace';
 import { assemble, type Replacement } from './write/assemble';
 import type { WeightStores } from './write/stores';
@@ -27,6 +27,8 @@ import type { WeightStores } from './write/stores';
 export interface SelectedLayers {
   layers: Layer[];
   skipped: SkippedWeight[];
+  /** Of the latter those that are one tensor, in the same order. */
+  left: TensorProto[];
   warnings: string[];
 }
 
@@ -61,9 +63,11 @@ export async function selectLayers(
     reason: 'this version does not look for weights in them',
     choice: false,
   }));
+  const left = [...found.skipped, ...otherWeights(graph, all)];
   return {
     layers,
-    skipped: [...countedOnce([...found.skipped, ...otherWeights(graph, all)], layers), ...unread],
+    skipped: [...countedOnce(left, layers), ...unread],
+    left: left.map(({ tensor }) => tensor),
     warnings: noDefaults(model, layers),
   };
 }
@@ -91,7 +95,7 @@ function countedOnce(skipped: readonly SkippedLayer[], layers: readonly Layer[])
   });
 }
 
-/** The calibration data of `options`, which must have some, cut for a run of the network up to its layers. */
+/** The calibration data of `options`, which must have some, cut for a run of the network up to its layers. Without `runs` nothing is run to learn how. */
 export async function prepareData(
   opened: OpenModel,
   layers: readonly Layer[],
@@ -101,12 +105,13 @@ export async function prepareData(
     signal,
     ...options
   }: Pick<ModelOptions, 'calibration' | 'holdout' | 'signal' | keyof DataOptions>,
+  runs = true,
 ): Promise<CalibrationSet> {
   return prepareCalibrationSet(calibration!, {
     ...dataOptionsOf(options),
     ...{ holdout, signal },
     inputs: opened.graph.inputs.map(describeValue),
-    alive: (feeds) => aliveValues(opened, layers, feeds, signal),
+    ...(runs && { alive: (feeds: Feeds) => aliveValues(opened, layers, feeds, signal) }),
   });
 }
 

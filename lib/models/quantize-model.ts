@@ -1,18 +1,14 @@
 import { basename, dirname, join } from 'node:path';
 import { environment } from '../environment';
 import { VertexqError } from '../errors';
-import { plainPath } from '../files/plain-path';
 import { RunFiles } from '../runs/run-files';
 import { WorkFolder } from '../runs/work-folder';
 import { workFolderOf } from '../runs/work-name';
 import { LayerJournal } from './layer-journal';
 import { manifestOf } from './manifest';
-import { checkModelOptions, checkPath } from './model-options';
-import { prepareData, selectLayers } from './model-steps';
-import { openModel } from './open-model';
+import { prepareModel } from './prepare';
 import { quantizeInto } from './quantize-into';
 import { loadSession, runtimeVersion } from './runtime';
-import { addModelPaths } from './run-files';
 import type { ModelOptions, Report } from './types';
 import { Workspace } from './workspace';
 
@@ -46,23 +42,9 @@ export async function quantizeModelWith(
   given: ModelOptions,
 ): Promise<Report> {
   const started = performance.now();
-  checkPath('input', input);
-  checkPath('output', to);
-  const output = plainPath(to);
-  const settings = checkModelOptions(given);
-  // The caller may change his while this runs.
-  const options = { ...given };
+  const prepared = await prepareModel(runFiles, input, to, given, false);
+  const { output, settings, options, opened, found, data } = prepared;
   const { signal } = options;
-  signal?.throwIfAborted();
-  await addModelPaths(runFiles, input, output, options);
-  await runFiles.check();
-  await runFiles.requireWritable();
-  const opened = await openModel(input, settings.encoding);
-  for (const path of opened.dataFiles) runFiles.reads("input's data", path);
-  await runFiles.check();
-  const found = await selectLayers(opened, settings);
-  const data = options.calibration === undefined ? null : await prepareData(opened, found.layers, options);
-
   const manifest = await manifestOf(opened, data, options);
   const work = await WorkFolder.open(workFolderOf(output), manifest, settings);
   const workspace = new Workspace(output, work.scratch());

@@ -55,7 +55,7 @@ export function describe(value: unknown): string {
 }
 
 /** A TypeError or RangeError about options: `paths` are those that it is about, such as `overrides[1].bits`. */
-interface OptionError extends Error {
+export interface OptionError extends Error {
   paths?: readonly string[];
 }
 

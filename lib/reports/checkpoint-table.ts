@@ -1,22 +1,18 @@
 import type {
   CheckpointInspection,
-  CheckpointPlan,
   CheckpointReport,
   InspectedTensor,
-  PlannedTensor,
   Verification,
   VerifiedWeight,
 } from '../checkpoints/types';
 import type { InspectedWeight } from '../types';
 import type { LayerReport } from '../types';
-import { type Column, formatTable } from './columns';
-import { headline, type Run, shareTable } from './shares';
-import { foldedNames, runSummary, type TableOptions } from './table';
+import { type Column, formatTable, numberCell } from './columns';
+import { runSummary, type TableOptions } from './table';
 import { fewOf, painter, visible } from './text';
-import { formatBytes, formatCount, formatPercent, formatSeconds, plural } from './units';
+import { formatBytes, formatPercent, formatSeconds, plural } from './units';
 
 const shapeOf = ({ shape }: { shape: readonly number[] }) => shape.join('×');
-const number = (value: number | null) => (value === null ? '' : String(value));
 
 const layerColumns: Column<LayerReport>[] = [
   { title: 'weight', cell: ({ name }) => name },
@@ -53,54 +49,6 @@ function summary(report: CheckpointReport, rows: string, look: TableOptions): st
   if (resumed > 0) lines.push(`${formatBytes(resumed)} had been done by an interrupted run`);
   else if (seconds > 0) lines.push(`${formatBytes(bytes.before / seconds)}/s`);
   return lines.join('\n');
-}
-
-const planColumns: Column<PlannedTensor>[] = [
-  { title: 'tensor', cell: ({ name }) => name },
-  { title: 'dtype', cell: ({ dtype }) => dtype, dispensable: 3 },
-  { title: 'shape', cell: shapeOf, align: 'right', dispensable: 2 },
-  {
-    title: 'becomes',
-    cell: ({ action, reason, method }) => (action === 'copy' ? `copied: ${reason}` : method!),
-  },
-  { title: 'bits', cell: ({ bits }) => number(bits), align: 'right' },
-  { title: 'group', cell: ({ groupSize }) => number(groupSize), align: 'right', dispensable: 1 },
-  {
-    title: 'size',
-    cell: ({ bytes }) => `${formatBytes(bytes.before)} → ${formatBytes(bytes.after)}`,
-    align: 'right',
-    dispensable: 4,
-  },
-];
-
-/** What would be done with a checkpoint: totals, a tensor a line, what would become of all bytes. */
-export function checkpointPlanTable(plan: CheckpointPlan, { color, width }: TableOptions): string {
-  const paint = painter(color);
-  const { bitsPerWeight, seconds, memory, tensors, warnings } = plan;
-  const run = runOf(plan);
-  return [
-    paint('bold', `${headline(run, true)}, ${formatCount(bitsPerWeight)} bits a weight`),
-    '',
-    formatTable(tensors, planColumns, { paint, width }),
-    '',
-    shareTable(run, { paint, width }),
-    '',
-    `about ${seconds === null ? 'as long as the fits take' : formatSeconds(seconds)}, ${formatBytes(memory)} of memory; nothing was written`,
-    ...foldedNames(run),
-    ...warnings.map((text) => `${paint('yellow', 'warning:')} ${visible(text)}`),
-  ].join('\n');
-}
-
-function runOf({ tensors, skipped, bytes }: CheckpointPlan): Run {
-  const floats = new Set(skipped.map(({ name }) => name));
-  const others = { count: 0, bytes: 0 };
-  for (const { name, action, bytes: size } of tensors) {
-    if (action === 'quantize' || floats.has(name)) continue;
-    others.count++;
-    others.bytes += size.before;
-  }
-  const quantized = tensors.filter(({ action }) => action === 'quantize').length;
-  return { quantized, thing: 'weight', skipped, bytes, others };
 }
 
 const tensorColumns: Column<InspectedTensor>[] = [
@@ -152,8 +100,8 @@ export function checkpointInspectionTable(
 const verifiedColumns: Column<VerifiedWeight>[] = [
   { title: 'weight', cell: ({ name }) => name },
   { title: 'shape', cell: shapeOf, align: 'right', dispensable: 2 },
-  { title: 'bits', cell: ({ bits }) => number(bits), align: 'right', dispensable: 1 },
-  { title: 'group', cell: ({ groupSize }) => number(groupSize), align: 'right', dispensable: 3 },
+  { title: 'bits', cell: ({ bits }) => numberCell(bits), align: 'right', dispensable: 1 },
+  { title: 'group', cell: ({ groupSize }) => numberCell(groupSize), align: 'right', dispensable: 3 },
   { title: 'weight error', cell: ({ error }) => formatPercent(error), align: 'right' },
   { title: 'size', cell: ({ bytes }) => formatBytes(bytes), align: 'right', dispensable: 4 },
 ];

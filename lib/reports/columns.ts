@@ -11,6 +11,9 @@ export interface Column<Row> {
   dispensable?: number;
 }
 
+/** A number, where there is one. */
+export const numberCell = (value: number | null) => (value === null ? '' : String(value));
+
 /** Characters between columns, and to which names are shortened before columns are left out. */
 const gap = 2;
 const narrowestName = 20;

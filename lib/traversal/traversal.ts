@@ -1,5 +1,5 @@
 import { located } from '../errors';
-import { requireLayerMemory } from '../fit/layer-memory';
+import { type LayerNeeds, requireLayerMemory } from '../fit/layer-memory';
 import { quantizeGroups } from '../fit/quantize-groups';
 import { calibrationKind, plainMethod } from '../methods';
 import { threadsFor } from '../native/jobs';
@@ -50,8 +50,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       for (const layer of layers) await this.quantize(layer, null, undefined);
       return this.finished;
     }
-    for (const stage of forward.stages)
-      for (const layer of stage.layers) this.requireRoom(layer, stage, forward);
+    for (const needs of needsOf(forward)) requireLayerMemory(needs);
     const own = new Set([...forward.first, ...forward.stages.flatMap((stage) => stage.layers)]);
     const followers = new Set(layers.filter((layer) => !own.has(layer)));
     for (const layer of forward.first) await this.quantize(layer, null, undefined);
@@ -67,19 +66,6 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       }
     }
     return this.finished;
-  }
-
-  private requireRoom(layer: Layer, stage: Stage<Layer>, { samples }: Forward<Layer>): void {
-    const { name, outFeatures, inFeatures, groups, settings } = layer;
-    requireLayerMemory({
-      name: `layer "${name}"`,
-      ...{ outFeatures, inFeatures, groups },
-      method: settings.method,
-      kind: kindOf(layer, stage),
-      // How many rows a sample gives is known only when its turn comes.
-      rows: samples.fit,
-      holdoutRows: samples.holdout,
-    });
   }
 
   /** What a stage's layers see. */
@@ -194,6 +180,20 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     return (progress) => onProgress({ ...progress, ...place });
   }
 }
+
+/** What the fits to a forward's data take. */
+export const needsOf = <Layer extends FitLayer>({ stages, samples }: Forward<Layer>): LayerNeeds[] =>
+  stages.flatMap((stage) =>
+    stage.layers.map((layer) => ({
+      name: `layer "${layer.name}"`,
+      ...{ outFeatures: layer.outFeatures, inFeatures: layer.inFeatures, groups: layer.groups },
+      method: layer.settings.method,
+      kind: kindOf(layer, stage),
+      // How many rows a sample gives is known only when its turn comes.
+      rows: samples.fit,
+      holdoutRows: samples.holdout,
+    })),
+  );
 
 /** What the fit of a layer keeps of the data. */
 function kindOf(

@@ -1,8 +1,8 @@
 import test from 'ava';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CheckpointOptions } from '../../lib/checkpoints/types';
-import { describeBytes } from '../../lib/cli/byte-progress';
+import { ByteCount } from '../../lib/cli/progress';
 import { temporaryFolder } from '../files/temporary-folder';
 import {
   sampleCheckpointInspection,
@@ -10,6 +10,7 @@ import {
   samplePlan,
 } from '../reports/checkpoint-samples';
 import { runFake } from './fake';
+import { runWhole } from './library';
 
 const base = ['quantize', 'in.safetensors', '-o', 'out'];
 
@@ -74,7 +75,7 @@ test('flags of the other kind of input, and wrong ones', async (t) => {
     t.is(code, 2);
     t.regex(stderr, /is for ONNX models/);
   }
-  for (const flags of [['--activations', 'a'], ['--allow-quantized'], ['--dry-run']]) {
+  for (const flags of [['--activations', 'a'], ['--allow-quantized']]) {
     const { code, stderr } = await runFake(['quantize', 'a.onnx', '-o', 'out', ...flags]);
     t.is(code, 2);
     t.regex(stderr, /is for checkpoints/);
@@ -89,6 +90,12 @@ test('flags of the other kind of input, and wrong ones', async (t) => {
     ['--format', 'gguf'],
   ])
     t.is((await runFake([...base, ...flags])).code, 2);
+  // What only layers of networks take is refused before any file is read.
+  for (const setting of ['effort:2', 'error-correction:false', 'scale:max']) {
+    const { code, stderr } = await runWhole([...base, '--override', `a=${setting}`]);
+    t.is(code, 2);
+    t.regex(stderr, /overrides\[0\]: Unknown option "(effort|errorCorrection|scale)"/);
+  }
 });
 
 test('what is written where', async (t) => {
@@ -108,7 +115,10 @@ test('what is written where', async (t) => {
     /^1 weight would be quantized: file 17\.0 kB → 5\.00 kB \(3\.4×\); weights 16\.4 kB → 4\.61 kB \(3\.6×\), 4\.50 bits a weight\n/,
   );
   t.regex(plan.stderr, /\nleft by choice: a vector +1 +128 B +128 B/);
-  t.regex(plan.stderr, /nothing was written\nwarning: no data/);
+  t.regex(
+    plan.stderr,
+    /nothing was written\nwould be written: out\/model\.safetensors, out\/config\.json\nwarning: no data/,
+  );
   const found = await runFake(['inspect', 'in.safetensors']);
   t.regex(found.stderr, /1 weight quantized, gptq \(gptq_v2\)/);
   const json = await runFake(['inspect', 'in.safetensors', '--json']);
@@ -116,9 +126,10 @@ test('what is written where', async (t) => {
 });
 
 test('progress', async (t) => {
-  t.is(describeBytes(5e8, 2e9, undefined), '500 MB of 2.00 GB (25 %)');
-  t.is(describeBytes(5e8, 2e9, 5e8), '500 MB of 2.00 GB (25 %), 500 MB/s, 3.0 s left');
-  t.is(describeBytes(0, 0, undefined), '0 B of 0 B (100 %)');
+  const bytes = new ByteCount();
+  t.is(bytes.describe(5e8, 2e9, 1000), '500 MB of 2.00 GB (25 %)');
+  t.is(bytes.describe(1e9, 2e9, 3000), '1.00 GB of 2.00 GB (50 %), 250 MB/s, 4.0 s left');
+  t.is(new ByteCount().describe(0, 0), '0 B of 0 B (100 %)');
   const shown = async (terminal: boolean) =>
     runFake(base, {
       terminal,
@@ -131,18 +142,24 @@ test('progress', async (t) => {
     });
   t.regex((await shown(false)).stderr, /2\.00 MB of 2\.00 MB \(100 %\)/);
   const { stderr } = await shown(true);
-  t.regex(stderr, /\r\x1b\[K2\.00 MB of 2\.00 MB/); // eslint-disable-line no-control-regex
+  t.regex(stderr, /░ 50 % .*1\.00 MB of 2\.00 MB \(50 %\).* a\\x1b/);
+  t.regex(stderr, /█ 100 % .*2\.00 MB of 2\.00 MB/);
 });
 
-test('an interrupted run says how to go on', async (t) => {
-  const controller = new AbortController();
-  const { code, stderr } = await runFake(base, {
-    signal: controller.signal,
-    quantizeCheckpoint: () => {
-      controller.abort();
-      return Promise.reject(controller.signal.reason as Error);
-    },
-  });
-  t.is(code, 130);
-  t.is(stderr, 'What is done is kept: --resume goes on with it.\nvertexq: interrupted\n');
+test('an interrupted run says how to go on, where there is something to go on with', async (t) => {
+  const output = temporaryFolder(t);
+  for (const work of [join(output, '.vertexq'), `${output}.vertexq`]) {
+    mkdirSync(work);
+    const controller = new AbortController();
+    const { code, stderr } = await runFake(['quantize', 'in.safetensors', '-o', output], {
+      signal: controller.signal,
+      quantizeCheckpoint: () => {
+        controller.abort();
+        return Promise.reject(controller.signal.reason as Error);
+      },
+    });
+    t.is(code, 130);
+    t.is(stderr, 'What is done is kept: --resume goes on with it.\nvertexq: interrupted\n');
+    rmSync(work, { recursive: true });
+  }
 });

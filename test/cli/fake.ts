@@ -58,6 +58,10 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
       outcome.calls.push({ input, output, options });
       return quantizeModel ? quantizeModel(input, output, options, files) : sampleReport({ input, output });
     },
+    planModel: async (input, output, options) => {
+      outcome.calls.push({ input, output, options });
+      return Promise.resolve(samplePlan({ input, output }));
+    },
     compareMethods: async (input, compared, files) => {
       outcome.calls.push({ input, compared });
       return compareMethods ? compareMethods(input, compared, files) : sampleComparison({ input });

@@ -2,14 +2,19 @@ import { planCheckpointWith } from '../../lib/checkpoints/plan-checkpoint';
 import { quantizeCheckpointWith } from '../../lib/checkpoints/quantize-checkpoint';
 import type { Context } from '../../lib/cli/context';
 import { compareModel } from '../../lib/compare/compare-model';
+import { planModelWith } from '../../lib/models/plan-model';
 import { quantizeModelWith } from '../../lib/models/quantize-model';
 import { type FakeContext, runFake } from './fake';
 
 /** What a command does with the library itself behind it. */
-type Functions = Pick<Context, 'quantizeModel' | 'compareMethods' | 'quantizeCheckpoint' | 'planCheckpoint'>;
+type Functions = Pick<
+  Context,
+  'quantizeModel' | 'planModel' | 'compareMethods' | 'quantizeCheckpoint' | 'planCheckpoint'
+>;
 
 const library: Functions = {
   quantizeModel: (input, output, options, files) => quantizeModelWith(files, input, output, options),
+  planModel: (input, output, options, files) => planModelWith(files, input, output, options),
   compareMethods: compareModel,
   quantizeCheckpoint: (input, output, options, files) =>
     quantizeCheckpointWith(files, input, output, options),

@@ -92,6 +92,14 @@ test('flags become the options of quantizeModel', async (t) => {
       skip: ['ab*'],
     },
   );
+  t.deepEqual(
+    await optionsFor('--override', '*a*=bits:8,effort:auto,error-correction:false,scale:max,rank:.5'),
+    {
+      overrides: [
+        { layers: '*a*', bits: 8, effort: 'auto', errorCorrection: false, scale: 'max', rank: 0.5 },
+      ],
+    },
+  );
   const { calls } = await runFake(base);
   t.is(calls[0]!.input, 'in.onnx');
   t.is(calls[0]!.output, 'out.onnx');

@@ -5,6 +5,7 @@ import { checkCheckpointOptions } from '../../lib/checkpoints/checkpoint-options
 import {
   compareMethods,
   evaluateModel,
+  type OptionError,
   preprocess,
   quantizeCheckpoint,
   quantizeLayer,
@@ -39,7 +40,7 @@ test('every option of every call refuses what is none of its values, by its name
       const error = await t.throwsAsync(run({ [name]: Symbol('odd') }), undefined, `${call} ${name}`);
       t.true(error instanceof TypeError || error instanceof RangeError, `${call} ${name}: ${error.message}`);
       t.regex(error.message, new RegExp(`${name}|image options`), `${call} ${name}`);
-      t.deepEqual((error as { paths?: string[] }).paths, [name], `${call} ${name}`);
+      t.deepEqual((error as OptionError).paths, [name], `${call} ${name}`);
     }
 });
 
@@ -66,7 +67,7 @@ test('errors of options carry the paths of those that they are about', async (t)
     ['compareLayer', { bits: [2, 9] }, ['bits']],
   ] as [Call, object, string[]][]) {
     const error = await t.throwsAsync(called[call](options), undefined, JSON.stringify(options));
-    t.deepEqual((error as { paths?: string[] }).paths, paths, error.message);
+    t.deepEqual((error as OptionError).paths, paths, error.message);
   }
 });
 

@@ -1,9 +1,5 @@
-import type {
-  CheckpointInspection,
-  CheckpointPlan,
-  CheckpointReport,
-  Verification,
-} from '../../lib/checkpoints/types';
+import type { CheckpointInspection, CheckpointReport, Verification } from '../../lib/checkpoints/types';
+import type { RunPlan } from '../../lib/runs/plan';
 import { layerReport, sampleReport } from './samples';
 
 export function sampleCheckpointReport(changes: Partial<CheckpointReport> = {}): CheckpointReport {
@@ -16,9 +12,9 @@ export function sampleCheckpointReport(changes: Partial<CheckpointReport> = {}):
   };
 }
 
-export function samplePlan(changes: Partial<CheckpointPlan> = {}): CheckpointPlan {
+export function samplePlan(changes: Partial<RunPlan> = {}): RunPlan {
   return {
-    ...{ input: 'in', output: 'out', format: 'gptq' },
+    ...{ input: 'in', output: 'out', format: 'gptq', files: ['out/model.safetensors', 'out/config.json'] },
     tensors: [
       {
         ...{

@@ -2,7 +2,8 @@ import test from 'ava';
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspectModel, planCheckpoint, quantizeCheckpoint, quantizeModel } from '../../lib';
-import { checkpointPlanTable, checkpointSummary } from '../../lib/reports/checkpoint-table';
+import { checkpointSummary } from '../../lib/reports/checkpoint-table';
+import { planTable } from '../../lib/reports/plan-table';
 import { layerSummary } from '../../lib/reports/table';
 import { fileOf, tensor } from '../checkpoints/make';
 import { temporaryFolder } from '../files/temporary-folder';
@@ -35,7 +36,7 @@ test('what is left of a checkpoint: every tensor of floats, by whose choice, in 
   t.deepEqual(report.skipped, skipped);
   for (const text of [
     checkpointSummary(report, plain),
-    checkpointPlanTable(await planCheckpoint(input, output), plain),
+    planTable(await planCheckpoint(input, output), plain),
   ]) {
     const lines = cells(text);
     t.regex(

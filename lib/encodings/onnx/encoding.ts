@@ -4,6 +4,7 @@ import { typeNameOf } from '../../models/onnx/element-types';
 import { type ModelProto, TensorProto_DataType as DataType } from '../../models/onnx/onnx_pb';
 import type { Store } from '../../models/write/stored-weight';
 import type { Encoding } from '../encoding';
+import type { PlannedCodes } from './integer-codes';
 import type { ModelFormat } from '../names';
 
 /** What else tells how a layer's weight is best written. */
@@ -25,6 +26,8 @@ export interface ModelEncoding extends Encoding {
   stored(layer: Layer): StoredTypes;
   /** The operators that take the weight over. */
   storeFor(layer: Layer, surroundings: Surroundings): Store;
+  /** Bytes of the tensors that these will take, unless zero points that are all 0 are left out. */
+  lengthOf(layer: Layer, surroundings: Surroundings, codes: PlannedCodes): number;
 }
 
 /** Rounded as the weight's own type is; in each format the same scales, so that all give the same values. */

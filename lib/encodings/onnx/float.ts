@@ -1,3 +1,6 @@
+import type { Layer } from '../../models/layers/layer';
+import { rawLength } from '../../models/onnx/element-types';
+import { dataLength } from '../../models/onnx/tensor';
 import { storeFloat } from '../../models/write/float';
 import { isOnlyUsedBy, storeInPlace } from '../../models/write/in-place';
 import { type ModelEncoding, ofIntegers, storedLike } from './encoding';
@@ -9,6 +12,16 @@ export const float: ModelEncoding = {
   check() {},
   unfit: () => undefined,
   stored: (layer) => storedLike(layer, true),
-  storeFor: (layer, { alike }) =>
-    layer.constant.unchanged && isOnlyUsedBy(layer, alike.length) ? storeInPlace : storeFloat,
+  storeFor: (layer, { alike }) => (isInPlace(layer, alike) ? storeInPlace : storeFloat),
+  lengthOf(layer, { alike }) {
+    const { tensor, dims, dataType } = layer.constant;
+    if (isInPlace(layer, alike)) return dataLength(tensor);
+    return rawLength(
+      dataType,
+      dims.reduce((product, dim) => product * dim, 1),
+    )!;
+  },
 };
+
+const isInPlace = (layer: Layer, alike: readonly Layer[]) =>
+  layer.constant.unchanged && isOnlyUsedBy(layer, alike.length);

@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import type { QuantizedLayer } from '../../types';
+import type { Grid, QuantizedLayer } from '../../types';
 
 /** Widths of integer types that file formats have. */
 export type Width = 2 | 4 | 8;
@@ -9,6 +9,11 @@ export type Codes = Pick<
   QuantizedLayer,
   'codes' | 'scales' | 'zeroPoints' | 'levels' | 'groupSize' | 'outFeatures' | 'inFeatures'
 >;
+
+/** A layer that is yet to be quantized. */
+export interface PlannedCodes extends Pick<Codes, 'levels' | 'groupSize' | 'outFeatures' | 'inFeatures'> {
+  grid: Grid;
+}
 
 /** A layer's codes as signed integers: weight = (integer − zero point)·scale. */
 export interface IntegerForm {

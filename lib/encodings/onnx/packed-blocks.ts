@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
 import type { Grid } from '../../types';
 import { packBlocks } from '../../native/tensors';
-import { type Codes, integerForm, type Width, widthFor } from './integer-codes';
+import { type Codes, integerForm, type PlannedCodes, type Width, widthFor } from './integer-codes';
 
 /** A weight as com.microsoft.MatMulNBits holds it: W[k, n] = (q − zeroPoint)·scale. */
 export interface PackedWeight {
@@ -55,8 +55,20 @@ export async function packMatMulNBits(layer: Codes, signal?: AbortSignal): Promi
   return { bits, blockSize, blocks, ...(await packBlocks({ ...layer, zeroPoints: zeros }, to, signal)) };
 }
 
+/** Bytes of a layer that is packed so, with scales of `scaleBytes` each, unless all of its zero points come to be 0 and are left out. */
+export function packedLength(
+  { outFeatures, inFeatures, groupSize, grid, levels }: PlannedCodes,
+  scaleBytes: number,
+): number {
+  const bits = widthFor(levels, grid === 'zero-free', containers)!;
+  const blockSize = blockSizeFor({ inFeatures, groupSize }, bits);
+  const blocks = Math.ceil(inFeatures / blockSize);
+  const zeroPoints = grid === 'asymmetric' ? Math.ceil((blocks * bits) / 8) : 0;
+  return outFeatures * (blocks * ((blockSize * bits) / 8 + scaleBytes) + zeroPoints);
+}
+
 /** The block size that takes the fewest bytes among those whose blocks lie within one group each; of equals the largest. */
-function blockSizeFor(layer: Codes, bits: number): number {
+function blockSizeFor(layer: Pick<Codes, 'inFeatures' | 'groupSize'>, bits: number): number {
   const { inFeatures, groupSize } = layer;
   const possible = blockSizes.filter((size) => groupSize >= inFeatures || groupSize % size === 0);
   if (possible.length === 0)

@@ -36,6 +36,12 @@ const copiedAtOnce = 2 ** 26;
 /** There may be a million small tensors. */
 const leastWritten = 2 ** 20;
 
+const dataName = (name: string, index: number) => `${name}_data${index === 0 ? '' : `_${index}`}`;
+
+/** The files that so many bytes of weights of a model `name` would go to. */
+export const dataNames = (name: string, bytes: number): string[] =>
+  Array.from({ length: Math.max(1, Math.ceil(bytes / longestDataFile)) }, (_, i) => dataName(name, i));
+
 /** What was written: the model's file and those of its data, by name. */
 export interface Serialized {
   files: { name: string; bytes: number }[];
@@ -232,7 +238,7 @@ class ExternalWriter {
     const current = this.files.at(-1);
     const most = this.options.longestDataFile ?? longestDataFile;
     if (current && current.bytes + alignment + length <= most) return current;
-    const name = `${this.name}_data${this.files.length === 0 ? '' : `_${this.files.length}`}`;
+    const name = dataName(this.name, this.files.length);
     const next = { name, bytes: 0 };
     this.file = await this.options.create(name);
     this.files.push(next);

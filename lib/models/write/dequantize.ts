@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { integerForm, type Width } from '../../encodings/onnx/integer-codes';
+import { integerForm, type PlannedCodes, type Width, widthFor } from '../../encodings/onnx/integer-codes';
 import { type IntegerTensor, integerTensor, type Order } from '../../encodings/onnx/integer-tensor';
 import type { QuantizedLayer } from '../../types';
 import type { Layer } from '../layers/layer';
@@ -51,10 +51,9 @@ async function store(
 ): Promise<StoredWeight> {
   const view = viewOf(layer);
   const half = isHalf(view);
-  const widths: Width[] = opset >= 25 ? [2, 4, 8] : [4, 8];
+  const widths = widthsOf(opset);
   const { bits } = integerForm(quantized, widths);
-  const form =
-    perAxis(view, quantized) ?? (opset >= 21 ? blocked(view, quantized) : perAxisOfRows(view, quantized));
+  const form = formOf(view, quantized, opset);
   const made = await integerTensor(quantized, widths, form.order, signal);
   const standard = opset >= { 2: 25, 4: 21, 8: half ? 19 : 13 }[bits];
 
@@ -99,6 +98,24 @@ async function store(
   };
 }
 
+/** Bytes of a layer's tensors, unless all of its zero points come to be 0 and are left out. */
+export function dequantizeLinearLength(model: ModelProto, layer: Layer, codes: PlannedCodes): number {
+  const opset = opsetOf(model);
+  const bits = widthFor(codes.levels, codes.grid === 'zero-free', widthsOf(opset))!;
+  const { dims, scaleDims } = formOf(viewOf(layer), codes, opset);
+  const count = (of: readonly number[]) => of.reduce((product, dim) => product * dim, 1);
+  const integers = (of: readonly number[]) => Math.ceil((count(of) * bits) / 8);
+  const scales = count(scaleDims) * (isHalf(viewOf(layer)) ? 2 : 4);
+  return integers(dims) + scales + (codes.grid === 'asymmetric' ? integers(scaleDims) : 0);
+}
+
+const widthsOf = (opset: number): Width[] => (opset >= 25 ? [2, 4, 8] : [4, 8]);
+
+const formOf = (view: View, codes: Shape, opset: number): Form =>
+  perAxis(view, codes) ?? (opset >= 21 ? blocked(view, codes) : perAxisOfRows(view, codes));
+
+type Shape = Pick<QuantizedLayer, 'outFeatures' | 'inFeatures' | 'groupSize'>;
+
 function integersTensor(name: string, dims: readonly number[], data: IntegerTensor['integers'], bits: Width) {
   if (bits === 8) return tensor(name, dims, new Int8Array(data.buffer, data.byteOffset, data.byteLength));
   return create(TensorProtoSchema, {
@@ -109,7 +126,7 @@ function integersTensor(name: string, dims: readonly number[], data: IntegerTens
   });
 }
 
-const groupsOf = ({ inFeatures, groupSize }: QuantizedLayer) => Math.ceil(inFeatures / groupSize);
+const groupsOf = ({ inFeatures, groupSize }: Shape) => Math.ceil(inFeatures / groupSize);
 
 /** The order in which a node sees a weight. */
 const orderOf = ({ layout, groups }: View): Order =>
@@ -119,7 +136,7 @@ const orderOf = ({ layout, groups }: View): Order =>
 const plain = (view: View): View => ({ ...view, dims: plainDims(view) });
 
 /** One scale a neuron: along an axis of the node's own dimensions, or of plain ones. */
-function perAxis(seen: View, quantized: QuantizedLayer): Form | null {
+function perAxis(seen: View, quantized: Shape): Form | null {
   if (groupsOf(quantized) !== 1 || (seen.layout === 'input-major' && seen.groups > 1)) return null;
   const { outFeatures } = seen;
   for (const view of [seen, plain(seen)]) {
@@ -137,7 +154,7 @@ function perAxis(seen: View, quantized: QuantizedLayer): Form | null {
 }
 
 /** Blocks along the axis of the inputs: the node's own, or a plain one. */
-function blocked(seen: View, quantized: QuantizedLayer): Form {
+function blocked(seen: View, quantized: Shape): Form {
   const { groupSize: blockSize } = quantized;
   const { inFeatures, outFeatures, groups } = seen;
   const before = seen.layout === 'neuron-major' ? outFeatures : groups;
@@ -155,7 +172,7 @@ function inputAxis(dims: readonly number[], before: number, length: number): num
 }
 
 /** A row for each scale, for a DequantizeLinear without blocks. */
-function perAxisOfRows(seen: View, quantized: QuantizedLayer): Form {
+function perAxisOfRows(seen: View, quantized: Shape): Form {
   const { outFeatures, inFeatures } = seen;
   const rows = outFeatures * groupsOf(quantized);
   return {

@@ -1,0 +1,46 @@
+import { plainPath } from '../files/plain-path';
+import type { RunFiles } from '../runs/run-files';
+import type { CalibrationSet } from './calibration-set';
+import { checkModelOptions, checkPath, type ModelSettings } from './model-options';
+import { prepareData, type SelectedLayers, selectLayers } from './model-steps';
+import { openModel, type OpenModel } from './open-model';
+import { addModelPaths } from './run-files';
+import type { ModelOptions } from './types';
+
+/** A network with all that is decided about it before it is run. */
+export interface PreparedModel {
+  /** Where its paths lead. */
+  output: string;
+  settings: ModelSettings;
+  options: ModelOptions;
+  opened: OpenModel;
+  found: SelectedLayers;
+  data: CalibrationSet | null;
+}
+
+/** Opens the input, decides and checks. `isDry`: nothing will be written, and the network is not run. */
+export async function prepareModel(
+  runFiles: RunFiles,
+  input: string,
+  to: string,
+  given: ModelOptions,
+  isDry: boolean,
+): Promise<PreparedModel> {
+  checkPath('input', input);
+  checkPath('output', to);
+  const output = plainPath(to);
+  const settings = checkModelOptions(given);
+  // The caller may change his while this runs.
+  const options = { ...given };
+  options.signal?.throwIfAborted();
+  await addModelPaths(runFiles, input, output, options);
+  await runFiles.check();
+  if (!isDry) await runFiles.requireWritable();
+  const opened = await openModel(input, settings.encoding);
+  for (const path of opened.dataFiles) runFiles.reads("input's data", path);
+  await runFiles.check();
+  const found = await selectLayers(opened, settings);
+  const data =
+    options.calibration === undefined ? null : await prepareData(opened, found.layers, options, !isDry);
+  return { output, settings, options, opened, found, data };
+}

@@ -1,0 +1,46 @@
+import type { Method, SkippedWeight } from '../types';
+
+/** What would become of a weight: of a checkpoint each tensor, of a network each layer and what else it has of weights. */
+export interface PlannedTensor {
+  /** As the options `layers`, `skip` and `overrides` know it. */
+  name: string;
+  /** As the file calls it; null where several tensors are told of together. */
+  dtype: string | null;
+  /** Of a layer that is quantized [outFeatures, inFeatures]. */
+  shape: readonly number[];
+  /** What it becomes, or why it stays as it is. */
+  action: 'quantize' | 'copy';
+  reason: string | null;
+  method: Method | null;
+  bits: number | null;
+  groupSize: number | null;
+  /** Of a tensor that counts elsewhere, tied or shared, 0. */
+  bytes: { before: number; after: number };
+}
+
+/** What `planModel` and `planCheckpoint` found. */
+export interface RunPlan {
+  input: string;
+  output: string;
+  format: string;
+  /** The files that would be written, as far as is known, in this order. */
+  files: string[];
+  tensors: PlannedTensor[];
+  /** The weights that would stay as they are, each with the reason. */
+  skipped: SkippedWeight[];
+  /** Of the files, after it of a network about; and of the quantized weights. */
+  bytes: { before: number; after: number; weightsBefore: number; weightsAfter: number };
+  /** Of the quantized weights, scales and zero points included. */
+  bitsPerWeight: number | null;
+  /** Seconds on this machine, from a short trial; null where layers are fitted to data, and for networks. */
+  seconds: number | null;
+  /** Bytes of memory besides the program's own: what the largest piece of work needs, with the data it is fitted to. */
+  memory: number;
+  warnings: string[];
+}
+
+/** A plan with what follows from the rest. `weights`: numbers that are quantized. */
+export const runPlan = (plan: Omit<RunPlan, 'bitsPerWeight'>, weights: number): RunPlan => ({
+  ...plan,
+  bitsPerWeight: weights === 0 ? null : (8 * plan.bytes.weightsAfter) / weights,
+});
