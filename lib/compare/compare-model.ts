@@ -13,7 +13,7 @@ import { describeValue } from '../models/onnx/value-info';
 import { runtimeVersion } from '../models/runtime';
 import { quantizeInto } from '../models/quantize-into';
 import { addModelPaths } from '../models/run-files';
-import { Workspace } from '../models/workspace';
+import { Workspace } from '../runs/workspace';
 import { RunFiles } from '../runs/run-files';
 import type { JobOptions } from '../types';
 import { jobOptions, chooseRuns, type RunChoice } from './compare-options';

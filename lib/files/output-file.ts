@@ -15,7 +15,7 @@ export const temporaryName = () => `.vertexq-${randomBytes(8).toString('hex')}.t
 export const isTemporary = (name: string) => /^\.vertexq-[0-9a-f]{16}\.tmp$/.test(name);
 
 /** ERR_VERTEXQ_FILE: why `file` cannot be written. */
-function unwritable(file: string, cause: unknown): VertexqError {
+export function unwritable(file: string, cause: unknown): VertexqError {
   if (cause instanceof VertexqError) return cause;
   return new VertexqError('ERR_VERTEXQ_FILE', `${file} cannot be written: ${(cause as Error).message}`, {
     cause,
@@ -33,12 +33,15 @@ export class OutputFile {
     private readonly handle: FileHandle,
   ) {}
 
+  /** Bytes that `append` has taken. */
+  private length = 0;
+
   /** `other`: a temporary name on the same file system; default: one beside it. Without `reuse` it must not exist. */
   static async create(given: string, other?: string, reuse = false): Promise<OutputFile> {
     const file = plainPath(given);
     const temporary = other ?? join(dirname(file), temporaryName());
     try {
-      return new OutputFile(file, temporary, await (reuse ? openOwn(temporary) : open(temporary, 'wx')));
+      return new OutputFile(file, temporary, await (reuse ? openOwn(temporary) : open(temporary, 'wx+')));
     } catch (cause) {
       throw unwritable(file, cause);
     }
@@ -53,6 +56,14 @@ export class OutputFile {
     }
   }
 
+  /** Writes bytes behind those that were appended before, and resolves to their place. */
+  async append(bytes: Uint8Array): Promise<{ position: number; length: number }> {
+    const place = { position: this.length, length: bytes.length };
+    this.length += bytes.length;
+    await this.write(bytes, place.position);
+    return place;
+  }
+
   /** Fills `target` from what has been written at `position`; false where the file ends before. */
   async fill(target: Uint8Array, position: number): Promise<boolean> {
     try {
@@ -62,16 +73,28 @@ export class OutputFile {
     }
   }
 
-  /** Syncs the bytes, closes the file and gives it its name. `size`: what an older file of the temporary name had beyond it is cut off. */
+  /** Syncs the bytes, closes the file and gives it its name. `size`: as `finish` takes it. */
   async commit(size?: number): Promise<void> {
+    await this.finish(size);
+    await this.rename(this.file);
+    await syncFolder(dirname(this.file));
+  }
+
+  /** Syncs the bytes and closes the file. `size`: what an older file of the temporary name had beyond it is cut off. */
+  async finish(size?: number): Promise<void> {
     try {
       if (size !== undefined) await this.handle.truncate(size);
       await this.handle.sync().finally(() => this.handle.close());
-      await rename(this.temporary, this.file);
-      await syncFolder(dirname(this.file));
     } catch (cause) {
       throw unwritable(this.file, cause);
     }
+  }
+
+  /** Gives it a name. */
+  async rename(to: string): Promise<void> {
+    await rename(this.temporary, to).catch((cause: unknown) => {
+      throw unwritable(this.file, cause);
+    });
   }
 
   /** Closes the file; what was written stays under the temporary name. */

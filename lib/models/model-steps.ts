@@ -17,7 +17,7 @@ import { dataLength } from './onnx/tensor';
 import { addMetadata, describeValue } from './onnx/value-info';
 import type { OpenModel } from './open-model';
 import type { DataOptions, Feeds, ModelOptions } from './types';
-import type { Workspace } from './workspace';
+import type { Workspace } from '../runs/workspace';
 import { assemble, type Replacement } from './write/assemble';
 import type { WeightStores } from './write/stores';
 
@@ -136,13 +136,11 @@ export async function writeModel(
   assemble(model, replacements, stores.names);
   const layers = replacements.map(({ report }) => report);
   addMetadata(model, metadataOf(model, layers, settings));
-  const { files } = await workspace.guarded(() =>
-    serializeModel(model, weights, basename(name), {
-      externalData: settings.externalData,
-      create: (file) => workspace.create(file),
-      signal,
-    }),
-  );
+  const { files } = await serializeModel(model, weights, basename(name), {
+    externalData: settings.externalData,
+    create: (file) => workspace.create(file),
+    signal,
+  });
   return { files, layers, weights: weightTotals(replacements) };
 }
 

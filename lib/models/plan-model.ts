@@ -17,7 +17,7 @@ import { dataLength, dimsOf } from './onnx/tensor';
 import type { OpenModel } from './open-model';
 import { prepareModel } from './prepare';
 import type { ModelOptions } from './types';
-import { Workspace } from './workspace';
+import { Workspace } from '../runs/workspace';
 
 interface PlannedLayer extends PlannedTensor {
   shape: readonly [number, number];

@@ -8,7 +8,7 @@ import type { ModelSettings } from './model-options';
 import { writeModel, type WrittenModel } from './model-steps';
 import type { OpenModel } from './open-model';
 import type { ModelOptions } from './types';
-import type { Workspace } from './workspace';
+import type { Workspace } from '../runs/workspace';
 import { WeightStores } from './write/stores';
 
 /** Quantizes layers of an open model, which is changed, and writes it to a workspace, as `name`. Rejects as `quantizeModel`. */

@@ -10,7 +10,7 @@ import { prepareModel } from './prepare';
 import { quantizeInto } from './quantize-into';
 import { loadSession, runtimeVersion } from './runtime';
 import type { ModelOptions, Report } from './types';
-import { Workspace } from './workspace';
+import { Workspace } from '../runs/workspace';
 
 /**
  * Quantizes the weights of an ONNX file and writes the result to `output`.

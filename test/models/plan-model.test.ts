@@ -107,7 +107,7 @@ test('a plan of a network on data: methods, memory, and warnings as the run has 
     t.true(plan.memory > 0 && plan.memory < 2 ** 30, name);
     const asked = new Map(report.layers.map((layer) => [layer.name, layer.fellBackFrom ?? layer.method]));
     for (const one of plan.tensors)
-      if (one.action === 'quantize') t.is(one.method, asked.get(one.name), `${name} ${one.name}`);
+      if (one.action === 'quantize') t.is(one.method as string, asked.get(one.name)!, `${name} ${one.name}`);
     t.is(plan.bitsPerWeight, (8 * plan.bytes.weightsAfter) / weightsOf(plan), name);
   }
 });

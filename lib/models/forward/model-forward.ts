@@ -13,7 +13,7 @@ import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import type { OpenModel } from '../open-model';
 import { runSession } from '../runtime';
 import type { Feeds } from '../types';
-import type { Workspace } from '../workspace';
+import type { Workspace } from '../../runs/workspace';
 import { changedValues } from './changed-values';
 import { loadStage, type Substitute } from './stage-network';
 import { type GraphStage, stagesOf } from './stages';

@@ -1,4 +1,6 @@
-import type { Workspace, SpoolFile } from '../workspace';
+import { VertexqError } from '../../errors';
+import type { OutputFile } from '../../files/output-file';
+import type { Workspace } from '../../runs/workspace';
 import type { TensorLike } from '../../types';
 import type { Place } from '../onnx/skeleton';
 
@@ -20,7 +22,7 @@ interface Spilled {
  */
 export class ValueStore {
   private readonly values = new Map<string, Map<number, TensorLike | Spilled>>();
-  private readonly files = new Map<string, SpoolFile>();
+  private readonly files = new Map<string, OutputFile>();
   private inMemory = 0;
 
   /** `budget` in bytes. */
@@ -49,7 +51,9 @@ export class ValueStore {
     if (!found) throw new Error(`no value "${name}" of batch ${batch} was kept`);
     if (!('place' in found)) return found;
     const buffer = new ArrayBuffer(found.place.length);
-    await this.files.get(key)!.read(new Uint8Array(buffer), found.place.position);
+    const file = this.files.get(key)!;
+    if (!(await file.fill(new Uint8Array(buffer), found.place.position)))
+      throw new VertexqError('ERR_VERTEXQ_FILE', `${file.temporary} was cut short while it was used`);
     return { data: found.make(buffer), dims: found.dims, ...(found.type ? { type: found.type } : {}) };
   }
 
@@ -78,9 +82,7 @@ export class ValueStore {
     let file = this.files.get(key);
     if (!file) this.files.set(key, (file = await this.workspace.create(this.fileName(key))));
     const data = tensor.data as Numbers;
-    const place = await this.workspace.guarded(() =>
-      file.append(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
-    );
+    const place = await file.append(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     const Kind = data.constructor as new (buffer: ArrayBuffer) => Numbers;
     return { place, make: (buffer) => new Kind(buffer), dims: tensor.dims, type: tensor.type };
   }

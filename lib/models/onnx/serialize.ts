@@ -1,7 +1,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import type { InputFile } from '../../files/input-file';
-import type { SpoolFile } from '../workspace';
+import type { OutputFile } from '../../files/output-file';
 import { maxMessageBytes } from './codec';
 import { tensorsOf } from './graph';
 import {
@@ -53,7 +53,7 @@ export interface SerializeOptions {
   /** Bytes that a file of data has at most, unless one tensor has more; default 2 · 10⁹. */
   longestDataFile?: number;
   /** Makes a file; the names of data files are those that the model has. */
-  create: (name: string) => Promise<SpoolFile>;
+  create: (name: string) => Promise<OutputFile>;
   signal: AbortSignal | undefined;
 }
 
@@ -117,7 +117,7 @@ async function partsInOne(model: ModelProto, weights: Weights): Promise<PartsInO
 
 async function writeInOne(
   { head, tensors }: PartsInOne,
-  file: SpoolFile,
+  file: OutputFile,
   weights: Weights,
   signal: AbortSignal | undefined,
 ): Promise<void> {
@@ -181,7 +181,7 @@ async function copyData(
 /** Writes weights to files of their own. */
 class ExternalWriter {
   private readonly files: { name: string; bytes: number }[] = [];
-  private file: SpoolFile | undefined;
+  private file: OutputFile | undefined;
 
   constructor(
     private readonly weights: Weights,

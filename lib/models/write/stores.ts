@@ -3,7 +3,8 @@ import type { QuantizedLayer } from '../../types';
 import type { Sink } from '../../traversal/sink';
 import type { ModelLayer } from '../layers/model-layers';
 import type { OpenModel } from '../open-model';
-import type { SpoolFile, Workspace } from '../workspace';
+import type { OutputFile } from '../../files/output-file';
+import type { Workspace } from '../../runs/workspace';
 import { Names } from './names';
 import type { Store, StoredWeight } from './stored-weight';
 
@@ -13,7 +14,7 @@ const longestInMemory = 2 ** 20;
 /** Brings weights into the output's format, one by one, and keeps them until it is written. */
 export class WeightStores implements Sink<ModelLayer, StoredWeight> {
   readonly names: Names;
-  private spool: Promise<SpoolFile> | undefined;
+  private spool: Promise<OutputFile> | undefined;
 
   constructor(
     private readonly opened: OpenModel,
@@ -31,8 +32,8 @@ export class WeightStores implements Sink<ModelLayer, StoredWeight> {
       if (tensor.rawData.length < longestInMemory) continue;
       this.spool ??= this.workspace.create('weights');
       const file = await this.spool;
-      const place = await this.workspace.guarded(() => file.append(tensor.rawData));
-      this.opened.weights.locate(tensor, { path: file.path, ...place });
+      const place = await file.append(tensor.rawData);
+      this.opened.weights.locate(tensor, { path: file.temporary, ...place });
       tensor.rawData = new Uint8Array(0);
     }
     return stored;

@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { type ModelOptions, quantizeModel } from '../../../lib/index';
 import { node, tensor } from '../../../lib/models/onnx/make';
 import { ValueStore } from '../../../lib/models/forward/value-store';
-import { Workspace } from '../../../lib/models/workspace';
+import { Workspace } from '../../../lib/runs/workspace';
 import { feed, files, float, folder, network, random } from '../networks';
 
 // What lives between two stages: in memory up to a budget, beyond it in files that go with their values.

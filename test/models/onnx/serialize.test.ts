@@ -15,7 +15,7 @@ import {
   type ModelProto,
 } from '../../../lib/models/onnx/onnx_pb';
 import { type Serialized, serializeModel } from '../../../lib/models/onnx/serialize';
-import { Workspace } from '../../../lib/models/workspace';
+import { Workspace } from '../../../lib/runs/workspace';
 import { bytesOf, folder, network, random } from '../networks';
 import { field, varint } from '../wire';
 
