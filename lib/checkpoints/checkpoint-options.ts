@@ -56,7 +56,9 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
       'The options "calibration" and "activations" exclude each other: the network is run here, or what its layers see was recorded elsewhere',
     );
   requireDataFor(options.holdout, 'calibration" or "activations', isRun || options.activations !== undefined);
-  for (const name of ['batchSize', 'tokenizer', 'maxLength', 'textField', 'errorCorrection'] as const)
+  for (const name of [
+    ...['batchSize', 'tokenizer', 'sequenceLength', 'samples', 'maxLength', 'textField', 'errorCorrection'],
+  ] as (keyof CheckpointOptions)[])
     if (options[name] !== undefined && !isRun)
       refuse([name], `The "${name}" option is about "calibration" data, which is not given`);
   // Of rows that were recorded a part.

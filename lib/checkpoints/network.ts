@@ -7,6 +7,7 @@ import { findLayers } from '../models/layers/find-layers';
 import type { Layer } from '../models/layers/layer';
 import type { Feeds } from '../models/types';
 import { dataOptionsOf } from '../options/relations';
+import { defaults } from '../options/table';
 import type { CheckpointSettings } from './checkpoint-options';
 import { Turns } from '../yielding';
 import type { ModelIdentity } from './model-identity';
@@ -39,11 +40,17 @@ export async function openNetwork(
     );
   const reader = new ConfigReader(config.path, config.fields);
   // What is wrong with the network is said before texts are read.
-  openDecoder(checkpoint, reader, 1);
+  const { shape } = openDecoder(checkpoint, reader, 1);
   const data = await prepareCalibrationSet(calibration!, {
     ...dataOptionsOf(options),
     ...(isText(calibration) && checkpoint.folder !== null && options.tokenizer === undefined
       ? { tokenizer: checkpoint.folder }
+      : {}),
+    ...(isText(calibration) && options.maxLength === undefined
+      ? {
+          sequenceLength:
+            options.sequenceLength ?? Math.min(defaults.sequenceLength, placesOf(reader, shape)),
+        }
       : {}),
     ...{ holdout, signal, inputs },
   });
@@ -60,6 +67,10 @@ export async function openNetwork(
   }
   return { opened, layers, data };
 }
+
+/** Tokens of the longest sequence that the network was made for. */
+const placesOf = (config: ConfigReader, { positions }: OpenDecoder['shape']): number =>
+  positions || config.count('max_position_embeddings', 2048);
 
 /** Whether data is files of texts. */
 const isText = (data: unknown): boolean =>

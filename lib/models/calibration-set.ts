@@ -159,6 +159,8 @@ async function read(
   requireFewBatches(source, batching, nameOf(data, where));
   for (const [name, kind] of [
     ['tokenizer', 'text'],
+    ['sequenceLength', 'text'],
+    ['samples', 'text'],
     ['image', 'images'],
   ] as const)
     if (options[name] !== undefined && source.kind !== kind)

@@ -26,7 +26,14 @@ export interface DataOptions {
   batchAxis?: string | Readonly<Record<string, number | null>>;
   /** For text: the path of a `tokenizer.json`, or of the folder that has it. */
   tokenizer?: string;
-  /** For text: tokens that are left of a longer one. Default: what the tokenizer says, at most 512. */
+  /**
+   * For text: it is cut into windows of so many tokens, and run without padding. Default: of checkpoints 512, or what their network has
+   * places for; else a text is one sample, cut at `maxLength`.
+   */
+  sequenceLength?: number;
+  /** For text: how many windows (texts, where they are not cut into windows) at most, spread evenly over the documents. */
+  samples?: number;
+  /** For text: tokens that are left of a longer one, instead of windows. Default: what the tokenizer says, at most 512. */
   maxLength?: number;
   /** For text in `.jsonl` files: the field that holds it (default `text`). */
   textField?: string;

@@ -5,8 +5,13 @@ import { dataOptions } from './table';
 
 // What several calls ask of options together.
 
-/** Throws a RangeError at an option about text without a tokenizer. */
+/** Throws a RangeError at an option about text without a tokenizer, and at two that exclude each other. */
 export function checkTextOptions(options: Given<DataOptions>): void {
+  if (options.sequenceLength !== undefined && options.maxLength !== undefined)
+    refuse(
+      ['sequenceLength', 'maxLength'],
+      'The options "sequenceLength" and "maxLength" exclude each other: a text is cut into windows, or what is longer than one is left out',
+    );
   for (const name of ['maxLength', 'textField'] as const)
     if (options[name] !== undefined && options.tokenizer === undefined)
       refuse(

@@ -43,6 +43,7 @@ function only<All extends Record<string, Option>, Name extends keyof All>(
 export const defaults = {
   bits: 4,
   holdout: 0.1,
+  sequenceLength: 512,
   modelMemory: 2 ** 29,
   checkpointMemory: 768 * 2 ** 20,
   comparedBits: [2, 3, 4],
@@ -55,6 +56,7 @@ const maxDamping = 1_000_000;
 /** No image that a network takes is larger. */
 const maxSide = 100_000;
 const maxRuns = 100_000;
+const mostTokens = 2 ** 24;
 
 /** Help on an option that only some methods take. */
 const ofMethods = (option: MethodOption, help: string) => `${takersOf(option).join(', ')}: ${help}`;
@@ -190,9 +192,19 @@ const data = {
     help: 'for text: makes input_ids, attention_mask and the like of .txt and .jsonl files',
     group: 'Data',
   },
+  sequenceLength: {
+    kind: kinds.integer(1, mostTokens),
+    help: `for text: cut it into windows of so many tokens, without padding (default: of checkpoints ${defaults.sequenceLength}; else see --max-length)`,
+    group: 'Data',
+  },
+  samples: {
+    kind: kinds.integer(1),
+    help: 'for text: so many windows at most, spread evenly over the documents (default: all)',
+    group: 'Data',
+  },
   maxLength: {
-    kind: kinds.integer(1, 2 ** 24),
-    help: 'for text: tokens that are left of a longer one (default: what the tokenizer says, at most 512)',
+    kind: kinds.integer(1, mostTokens),
+    help: 'for text: tokens that are left of a longer one, instead of windows (default: what the tokenizer says, at most 512)',
     group: 'Data',
   },
   textField: {
@@ -281,7 +293,7 @@ const checkpoint = {
   },
   calibration: { kind: dataKinds.samples },
   holdout: { kind: dataKinds.samplesOrFraction },
-  ...only(data, 'batchSize', 'tokenizer', 'maxLength', 'textField'),
+  ...without(data, 'batchAxis', 'image'),
   errorCorrection,
   format: {
     kind: kinds.choiceOf(() => namesOf(checkpointFormats)),

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
+import { dataOptionsOf } from '../../options/relations';
 import type { CalibrationData, DataOptions, Feeds } from '../types';
 import { describeInput } from './batch-axes';
 import { entriesOf, pieceOf, piecesOf } from './feeds';
@@ -76,7 +77,7 @@ export async function readData(
 type Kind = 'tensors' | 'text' | 'images';
 
 async function readFiles(paths: readonly string[], options: ReadOptions): Promise<DataSource> {
-  const { inputs, image, tokenizer, maxLength, textField, signal } = options;
+  const { inputs, image, tokenizer, signal } = options;
   const kinds = await Promise.all(paths.map((path) => kindOf(path, tokenizer !== undefined)));
   const odd = kinds.findIndex((kind) => kind !== kinds[0]);
   if (odd >= 0)
@@ -86,16 +87,7 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
     );
   if (kinds[0] !== 'tensors') requireLeadingSamples(kinds[0]!, inputs);
   if (kinds[0] === 'text') {
-    const { pieces, padding, warnings } = await readTexts(
-      paths,
-      inputs,
-      {
-        tokenizer: tokenizer!,
-        ...(maxLength === undefined ? {} : { maxLength }),
-        ...(textField === undefined ? {} : { textField }),
-      },
-      signal,
-    );
+    const { pieces, padding, warnings } = await readTexts(paths, inputs, dataOptionsOf(options), signal);
     return { pieces: groupedByShape(pieces, padding), kind: 'text', asGiven: false, padding, warnings };
   }
   const pieces: Piece[] = [];

@@ -1,5 +1,6 @@
 import { VertexqError } from '../../errors';
 import { requireMemory } from '../../files/input-file';
+import { spread } from '../../fit/held-out';
 import { describe } from '../../options/messages';
 import { isolated } from '../../workers/isolated';
 import { Turns } from '../../yielding';
@@ -24,62 +25,145 @@ const tokenInputs: Record<string, (ids: ArrayLike<number>) => ArrayLike<number>>
 export interface Texts {
   pieces: Piece[];
   padding: Padding | null;
-  /** What the tokenizers library said. */
   warnings: string[];
 }
 
 /** What a tokenizer may take. A text of the longest that are taken takes milliseconds, the largest tokenizers some seconds to load. */
 const tokenizerLimits = { seconds: 20, heap: 4096 };
 
+/** Tokens that are run together: a document, or a part of one. */
+export interface Window {
+  /** The number of its document. */
+  document: number;
+  ids: Float64Array;
+}
+
+export interface WindowOptions extends Omit<DataOptions, 'batchSize' | 'batchAxis' | 'image'> {
+  tokenizer: string;
+  /** How many tokens the network takes, where it fixes that. */
+  most?: number | undefined;
+}
+
+export interface Windows {
+  /** In the order of the files. */
+  windows: Window[];
+  /** What fills up shorter ones. */
+  padId: number;
+  /** What the tokenizers library said. */
+  warnings: string[];
+}
+
 /**
- * Reads text files, `.txt` with a text a line or `.jsonl`, and tokenizes them for the network's inputs, in a process of its own.
- * Rejects with ERR_VERTEXQ_UNSUPPORTED where the network has others than tokens fill, ERR_VERTEXQ_CALIBRATION at a line that is no
- * text, ERR_VERTEXQ_TIME and ERR_VERTEXQ_MEMORY at one that the tokenizer takes too long or too much memory for.
+ * Reads text files, `.txt` with a document a line or `.jsonl`, and tokenizes them in a process of its own: each document becomes windows of
+ * `sequenceLength` tokens, the last one shorter, that do not overlap and never hold tokens of two; a token that the tokenizer puts at the
+ * start begins each. Of more than `samples` windows so many are taken: of each document as many as of any other that has them, spread
+ * over it; of more documents than that one each, spread over the files.
+ * Rejects with ERR_VERTEXQ_CALIBRATION at a line that is no text, ERR_VERTEXQ_TIME and ERR_VERTEXQ_MEMORY at one that the tokenizer takes
+ * too long or too much memory for.
+ */
+export async function readWindows(
+  paths: readonly string[],
+  options: WindowOptions,
+  signal?: AbortSignal,
+  limits = tokenizerLimits,
+): Promise<Windows> {
+  const { samples = Infinity, textField = 'text', sequenceLength, maxLength, most = Infinity } = options;
+  const windows: Window[] = [];
+  const warnings: string[] = [];
+  const tokenizer = await tokenizerPath(options.tokenizer);
+  let bytes = 0;
+  const { padId } = (await isolated(
+    'texts',
+    { paths, tokenizer, sequenceLength, maxLength, most, samples, textField } satisfies TextTask,
+    {
+      ...limits,
+      signal,
+      nameOf: ([path, line]) => (line === 0 ? tokenizer : `${paths[path]}, line ${line}`),
+      what: `the tokenizer ${tokenizer}`,
+      wayOut: 'shorten the text, or look for what in the tokenizer makes it slow or long',
+      onWarning: (text) => warnings.push(`The tokenizer ${tokenizer}: ${text}`),
+      onPart: ({ ids, lengths, documents }: EncodedTexts) => {
+        // As ids, and in tensors of at most eight bytes a token.
+        bytes += ids.byteLength * (1 + Object.keys(tokenInputs).length);
+        requireMemory(bytes, 'the texts');
+        let at = 0;
+        for (const [i, length] of lengths.entries())
+          windows.push({ document: documents[i]!, ids: ids.subarray(at, (at += length)) });
+      },
+    },
+  )) as { padId: number };
+  if (windows.length === 0) throw calibrationError(paths.join(', '), 'has no text');
+  return { windows: fairShare(windows, samples), padId, warnings };
+}
+
+/** At most `most` windows, of each document as many as of any other that has them. */
+export function fairShare(windows: readonly Window[], most: number): Window[] {
+  if (windows.length <= most) return [...windows];
+  const counts = new Map<number, number>();
+  for (const { document } of windows) counts.set(document, (counts.get(document) ?? 0) + 1);
+  // What is left is for those that have more than the others got, which get one more or none.
+  let [share, left, others] = [0, most, counts.size];
+  for (const count of [...counts.values()].sort((a, b) => a - b)) {
+    if ((count - share) * others > left) {
+      share += Math.floor(left / others);
+      left %= others;
+      break;
+    }
+    left -= (count - share) * others;
+    share = count;
+    others--;
+  }
+  const getsMore = spread(left, others);
+  const taken = new Map<number, () => boolean>();
+  for (const [document, count] of counts)
+    taken.set(document, spread(count <= share ? count : share + Number(getsMore()), count));
+  return windows.filter(({ document }) => taken.get(document)!());
+}
+
+/**
+ * Texts as what the network's inputs are fed. Rejects as `readWindows`, and with ERR_VERTEXQ_UNSUPPORTED where the network has others
+ * than tokens fill.
  */
 export async function readTexts(
   paths: readonly string[],
   inputs: readonly ModelInput[],
-  { tokenizer, maxLength, textField = 'text' }: DataOptions,
+  options: DataOptions,
   signal?: AbortSignal,
   limits = tokenizerLimits,
 ): Promise<Texts> {
   const filled = requireTokenInputs(inputs);
   const fixed = fixedLength(filled);
-  const texts: Float64Array[] = [];
-  const warnings: string[] = [];
-  const file = await tokenizerPath(tokenizer!);
-  let bytes = 0;
-  const { padId } = (await isolated(
-    'texts',
-    { paths, tokenizer: file, maxLength, most: fixed ?? Infinity, textField } satisfies TextTask,
-    {
-      ...limits,
-      signal,
-      nameOf: ([path, line]) => (line === 0 ? file : `${paths[path]}, line ${line}`),
-      what: `the tokenizer ${file}`,
-      wayOut: 'shorten the text, or look for what in the tokenizer makes it slow or long',
-      onWarning: (text) => warnings.push(`The tokenizer ${file}: ${text}`),
-      onPart: ({ ids, lengths }: EncodedTexts) => {
-        // As ids, and in tensors of at most eight bytes a token.
-        bytes += ids.byteLength * (1 + filled.length);
-        requireMemory(bytes, 'the texts');
-        let at = 0;
-        for (const length of lengths) texts.push(ids.subarray(at, (at += length)));
-      },
-    },
-  )) as { padId: number };
-  if (texts.length === 0) throw calibrationError(paths.join(', '), 'has no text');
-  texts.sort((a, b) => a.length - b.length);
+  const { sequenceLength } = options;
+  if (fixed !== null && sequenceLength !== undefined && sequenceLength !== fixed)
+    throw new RangeError(
+      `The network takes ${fixed} tokens at once: leave the option "sequenceLength" out, or make it ${fixed}, not ${sequenceLength}`,
+    );
+  const read = await readWindows(
+    paths,
+    { ...options, tokenizer: options.tokenizer!, most: fixed ?? undefined },
+    signal,
+    limits,
+  );
+  const { padId, warnings } = read;
+  let { windows } = read;
+  if (fixed !== null && sequenceLength !== undefined) {
+    windows = windows.filter(({ ids }) => ids.length === fixed);
+    const shorter = read.windows.length - windows.length;
+    const left = `${shorter} of ${read.windows.length} windows are shorter than the ${fixed} tokens that the network takes`;
+    if (windows.length === 0) throw calibrationError(paths.join(', '), left);
+    if (shorter > 0) warnings.push(`${paths.join(', ')}: ${left}, and left out`);
+  }
+  windows.sort((a, b) => a.ids.length - b.ids.length);
   const padding = new Map(filled.map(({ name }) => [name, name === 'input_ids' ? padId : 0]));
-  // Without a mask the network would take what fills up for text.
-  const isMasked = filled.some(({ name }) => name === 'attention_mask');
+  // Windows are not filled up, and without a mask the network would take what fills up for text.
+  const isPadded = sequenceLength === undefined && filled.some(({ name }) => name === 'attention_mask');
   const pieces: Piece[] = [];
   const turns = new Turns(signal);
-  for (const ids of texts) {
+  for (const { ids } of windows) {
     pieces.push(pieceOf(ids, filled, padding, fixed ?? ids.length));
     if (turns.due) await turns.next();
   }
-  return { pieces, padding: isMasked ? padding : null, warnings };
+  return { pieces, padding: isPadded ? padding : null, warnings };
 }
 
 function pieceOf(ids: Float64Array, filled: readonly ModelInput[], padding: Padding, length: number): Piece {

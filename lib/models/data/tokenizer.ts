@@ -10,6 +10,11 @@ import { boundGrowth } from './tokenizer-growth';
 export interface TextEncoder {
   /** At most `maxLength` ids, with those that begin and end a text. Throws ERR_VERTEXQ_TOKENIZER. */
   encode(text: string): number[];
+  /**
+   * All ids of a text, in windows of at most `length` one behind the other. What the tokenizer puts before a text begins each of
+   * them, as it does all that the network has seen; what it puts behind it ends the last. Throws as `encode`.
+   */
+  windows(text: string, length: number): number[][];
   /** What fills up shorter texts. */
   padId: number;
 }
@@ -19,7 +24,7 @@ const defaultMaxLength = 512;
 const maxBytes = 2 ** 28;
 /** Texts are cut to so many characters for each token that will be left of them, and to so many in all. */
 const longestToken = 100;
-const longestText = 2 ** 24;
+export const longestText = 2 ** 24;
 
 type Fields = Record<string, unknown>;
 
@@ -121,6 +126,7 @@ function encoderOf(
       );
     return ids as number[];
   };
+  let frame: Frame | undefined;
   return {
     padId,
     encode(text) {
@@ -130,17 +136,45 @@ function encoderOf(
       if (ids.length <= maxLength) return ids;
       // What begins and ends a text stays.
       const plain = idsOf(part, false);
-      const extra = ids.length - plain.length;
-      if (extra >= maxLength)
-        throw new RangeError(
-          `A length of ${maxLength} tokens (the option "maxLength", or what the network fixes) leaves nothing of a text: the tokenizer adds ${extra} of its own`,
-        );
-      const before = Math.max(0, beginOf(plain, ids, extra));
-      const room = maxLength - extra;
-      const kept = keepsEnd ? plain.slice(-room) : plain.slice(0, room);
-      return [...ids.slice(0, before), ...kept, ...ids.slice(before + plain.length)];
+      const { begin, end } = frameOf(plain, ids);
+      const room = requireRoom(maxLength, begin.length + end.length, 'maxLength');
+      return [...begin, ...(keepsEnd ? plain.slice(-room) : plain.slice(0, room)), ...end];
+    },
+    windows(text, length) {
+      const plain = idsOf(text.slice(0, longestText), false);
+      if (plain.length === 0) return [];
+      frame ??= frameOf(plain, idsOf(text.slice(0, longestText), true));
+      return cutWindows(plain, frame, length);
     },
   };
+}
+
+/** What a tokenizer puts around a text. */
+interface Frame {
+  begin: readonly number[];
+  end: readonly number[];
+}
+
+/** All of a document's ids in windows of at most `length`: `begin` before each of them, `end` behind the last. */
+function cutWindows(ids: readonly number[], { begin, end }: Frame, length: number): number[][] {
+  const room = requireRoom(length, begin.length, 'sequenceLength');
+  const all = end.length === 0 ? ids : [...ids, ...end];
+  return Array.from({ length: Math.ceil(all.length / room) }, (_, i) => [
+    ...begin,
+    ...all.slice(i * room, (i + 1) * room),
+  ]);
+}
+
+function requireRoom(length: number, extra: number, option: string): number {
+  if (extra < length) return length - extra;
+  throw new RangeError(
+    `A length of ${length} tokens (the option "${option}", or what the network fixes) leaves nothing of a text: the tokenizer adds ${extra} of its own`,
+  );
+}
+
+function frameOf(plain: readonly number[], ids: readonly number[]): Frame {
+  const before = Math.max(0, beginOf(plain, ids, ids.length - plain.length));
+  return { begin: ids.slice(0, before), end: ids.slice(before + plain.length) };
 }
 
 /** How many tokens are before the text's own; −1 where these are changed. */
