@@ -1,11 +1,12 @@
-// npm run kills [-- 50] [-- --checkpoints]: kills runs on networks, or on checkpoints, with SIGKILL at moments spread over all that they do, and goes on
-// with each: to the bytes of an undisturbed run, with nothing half under a final name. The moments follow from VERTEXQ_SEED.
+// npm run kills [-- 50] [-- --checkpoints | --calibrated]: kills runs on networks, on checkpoints, or on language models that are fitted to tokens, with
+// SIGKILL at moments spread over all that they do, and goes on with each: to the bytes of an undisturbed run, with nothing half under a
+// final name. The moments follow from VERTEXQ_SEED.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mulberry32 } from '../models/trainer/random';
 import { killAndResume } from './kill-and-resume';
-import { checkpointRuns, networkRuns } from './runs';
+import { calibratedRuns, checkpointRuns, networkRuns } from './runs';
 
 async function main(): Promise<void> {
   const words = process.argv.slice(2);
@@ -13,7 +14,12 @@ async function main(): Promise<void> {
   const random = mulberry32(Number(process.env['VERTEXQ_SEED'] ?? 1));
   const folder = mkdtempSync(join(tmpdir(), 'vertexq-kills-'));
   try {
-    const runs = words.includes('--checkpoints') ? checkpointRuns(folder) : networkRuns(folder);
+    const make = words.includes('--checkpoints')
+      ? checkpointRuns
+      : words.includes('--calibrated')
+        ? calibratedRuns
+        : networkRuns;
+    const runs = make(folder);
     const share = (i: number) =>
       Math.floor(((i + 1) * kills) / runs.length) - Math.floor((i * kills) / runs.length);
     for (const [i, run] of runs.entries()) {

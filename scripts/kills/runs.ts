@@ -8,6 +8,7 @@ import { fileOf, smallModel, tensor as weight, type Tensors, writeFolder } from 
 import { formatNpz } from '../../test/containers/npy/make-npz';
 import { network, random } from '../../test/models/networks';
 import { bidirectional, features } from '../../test/models/recurrent';
+import { cases, weightsIn, writeModel } from '../../test/decoders/tiny';
 import type { KilledRun } from './kill-and-resume';
 
 // Small runs of all kinds: what matters is that they take many steps.
@@ -28,7 +29,7 @@ export const products = (): ModelProto =>
   });
 
 interface Rows {
-  data: Float32Array | Int32Array;
+  data: Float32Array | Int32Array | BigInt64Array;
   dims: number[];
 }
 type Data = Record<string, Rows>;
@@ -89,5 +90,27 @@ export function checkpointRuns(folder: string): KilledRun[] {
     of('folder-plain', input, { groupSize: 32 }),
     of('folder-recorded', input, { groupSize: 32, activations, method: 'gptq', format: 'gptq_v2' }),
     of('file-recorded', single, { groupSize: 64, activations, bits: 3, format: 'float' }, 'out.safetensors'),
+  ];
+}
+
+/** Language models that are fitted to tokens, in every kind of format. */
+export function calibratedRuns(folder: string): KilledRun[] {
+  const calibration = join(folder, 'tokens.npz');
+  const ids = BigInt64Array.from(random(48 * 14, 5), (value) =>
+    BigInt(Math.floor(Math.abs(value) * 1e4) % 40),
+  );
+  writeFileSync(calibration, formatNpz(new Map([['input_ids', { data: ids, dims: [48, 14] }]])));
+  const of = (name: string, options: CheckpointOptions): KilledRun => {
+    const golden = cases.find((one) => one.name === name)!;
+    const own = join(folder, name);
+    const input = join(own, 'in');
+    mkdirSync(input, { recursive: true });
+    writeModel(input, golden.config, weightsIn(golden), 'BF16');
+    return { name, input, folder: join(own, 'out'), options: { calibration, threads: 1, ...options } };
+  };
+  return [
+    of('llama', { bits: 3, groupSize: 16 }),
+    of('qwen3', { bits: 4, groupSize: 32, method: 'gptq', format: 'gptq_v2', grid: 'asymmetric' }),
+    of('mixtral', { bits: 2, groupSize: 8, method: 'gpfq', format: 'float' }),
   ];
 }
