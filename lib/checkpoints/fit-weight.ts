@@ -5,7 +5,7 @@ import { quantizeWeights } from '../fit/quantize-weights';
 import { calibrationKind } from '../methods';
 import { binding, type CalibrationKind } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
-import { sharedBytes } from '../native/shared';
+import { type Shared, sharedBytes } from '../native/shared';
 import { describe } from '../options/messages';
 import type { JobOptions, LayerReport, QuantizedLayer } from '../types';
 import type { CheckpointSettings } from './checkpoint-options';
@@ -89,4 +89,26 @@ export async function pack(
       }),
     signal,
   );
+}
+
+/** The values that `pack` has written, as the fit gave them. */
+export async function unpack(
+  { shape, settings, layout }: PlannedWeight,
+  [codes, scales, zeroPoints]: readonly (Shared | null)[],
+  threads: number,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  const [rows, cols] = shape;
+  const valuesTo = new Float32Array(sharedBytes(4 * rows * cols).buffer);
+  await finish(
+    () =>
+      binding().unpackRows({
+        ...{ codes: codes!, scales: scales ?? null, zeroPoints: zeroPoints ?? null, valuesTo },
+        ...{ rows, cols, groupSize: settings.groupSize, bits: settings.bits },
+        ...layout.packing,
+        ...{ outFeatures: rows, firstRow: 0, threads },
+      }),
+    signal,
+  );
+  return valuesTo;
 }

@@ -1,5 +1,4 @@
 import { ModelForward } from '../models/forward/model-forward';
-import { LayerJournal } from '../models/layer-journal';
 import type { ModelLayer } from '../models/layers/model-layers';
 import { storageOf } from '../models/layers/layer';
 import { weightOf } from '../models/layers/weight-values';
@@ -8,6 +7,7 @@ import { Workspace } from '../runs/workspace';
 import { defaults } from '../options/table';
 import type { WorkFolder } from '../runs/work-folder';
 import type { WeightSource } from '../traversal/layer';
+import type { Sink, Stored } from '../traversal/sink';
 import { Traversal } from '../traversal/traversal';
 import type { CheckpointSettings } from './checkpoint-options';
 import type { CheckpointNetwork } from './network';
@@ -32,23 +32,27 @@ export async function runNetwork(
 ): Promise<void> {
   const fitted = layersOf(opened, layers, plan, settings);
   const workspace = new Workspace(work.path, work.scratch());
-  let journal: LayerJournal | undefined;
   try {
-    journal = await LayerJournal.open(work);
+    const kept = await runner.findFitted();
     const memory = Math.min(settings.memory, defaults.modelMemory);
     const forward = new ModelForward(opened, fitted, data, workspace, memory);
-    const sink = {
-      store: async ({ weight }: CheckpointLayer, quantized: Parameters<UnitRunner['store']>[1]) => {
-        await runner.store(weight, quantized);
-        return { bytes: weight.layout.byteLength };
+    const stored = ({ weight }: CheckpointLayer) => ({ bytes: weight.layout.byteLength });
+    const sink: Sink<CheckpointLayer, Stored> = {
+      store: async (layer, quantized) => {
+        await runner.store(layer.weight, quantized);
+        return stored(layer);
       },
+      has: ({ weight }) => kept.has(weight),
+      restore: async (layer) => ({
+        quantized: await runner.restore(layer.weight),
+        stored: stored(layer),
+      }),
     };
     // Progress is told in bytes, by the runner.
     const { signal, threads } = settings.options;
     const options = { ...(signal && { signal }), ...(threads !== undefined && { threads }) };
-    await new Traversal(fitted, forward, sink, options, journal).run();
+    await new Traversal(fitted, forward, sink, options).run();
   } finally {
-    await journal?.close();
     await workspace.end();
   }
 }

@@ -9,7 +9,7 @@ import { type Shared, sharedBytes } from '../native/shared';
 import { Buffers, sizeFor } from '../native/buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { Findings, type BatchFacts, type RowFacts, type UnitFacts } from './findings';
-import { fitWeight, pack, RecordedCache } from './fit-weight';
+import { type FittedFacts, fitWeight, pack, RecordedCache, unpack } from './fit-weight';
 import { type ShardPlan, unitKey } from './plan';
 import { layerName, type PlannedWeight } from './planned-weight';
 import { roundBatch, weightsOf } from './round-batch';
@@ -107,6 +107,34 @@ export class UnitRunner {
     this.progress(task.unit);
   }
 
+  /** Of the weights that are fitted elsewhere those that an earlier run has written, and whose bytes are still there. */
+  async findFitted(): Promise<ReadonlySet<PlannedWeight>> {
+    const found = new Set<PlannedWeight>();
+    for (const [weight, { shard, unit, key }] of this.later) {
+      const before = this.work.done.get(key);
+      if (!before) continue;
+      await shard.open();
+      const targets = targetsOf(unit);
+      const bytes = this.buffers.take(lengthOf(targets));
+      if (await isThere(shard, targets, bytes, before)) found.add(weight);
+      this.buffers.give(bytes);
+    }
+    return found;
+  }
+
+  /** What an earlier run has made of a weight that was fitted elsewhere: what is written tells its values to the last bit. */
+  async restore(weight: PlannedWeight): Promise<FittedFacts & { values: Float32Array }> {
+    const task = this.later.get(weight)!;
+    let values: Float32Array;
+    const facts = await this.runUnit(task, undefined, async (bytes) => {
+      const { signal } = this.options;
+      values = await unpack(weight, partsOf(task.unit as FitUnit, bytes), threadsFor(this.options), signal);
+    });
+    await task.shard.finishUnit();
+    this.progress(task.unit);
+    return { ...(facts as FittedFacts), values: values! };
+  }
+
   private progress(unit: Unit): void {
     this.done += unit.cost;
     const weight = lastWeight(unit);
@@ -116,18 +144,24 @@ export class UnitRunner {
     });
   }
 
-  private async runUnit({ shard, unit, key }: Task, quantized?: QuantizedLayer): Promise<void> {
+  /** `onFound`: gets the bytes of what an earlier run has done. */
+  private async runUnit(
+    { shard, unit, key }: Task,
+    quantized?: QuantizedLayer,
+    onFound?: (bytes: Shared) => Promise<void>,
+  ): Promise<UnitFacts | BatchFacts | null> {
     await shard.open();
     const targets = targetsOf(unit);
-    await this.memory.with(memoryOf(unit), async () => {
+    return this.memory.with(memoryOf(unit), async () => {
       const output = this.buffers.take(lengthOf(targets));
       const before = this.work.done.get(key);
       let facts: UnitFacts | BatchFacts | null;
       if (before && (await isThere(shard, targets, output, before))) {
         this.resumed += unit.cost;
         facts = before.facts as typeof facts;
+        await onFound?.(output);
       } else {
-        if (shard.complete) throw shard.damaged();
+        if (shard.complete || onFound) throw shard.damaged();
         facts = await this.make(shard.plan, unit, output, quantized);
         await shard.write(output, targets, this.options.signal);
         await this.work.note(key, { checksum: await checksum(output), facts });
@@ -137,6 +171,7 @@ export class UnitRunner {
         this.findings.add(unit.weight, unit.kind === 'rows' ? unit.begin : 0, facts as UnitFacts);
       // Only here: of a job that was aborted, a thread may still be writing to it.
       this.buffers.give(output);
+      return facts;
     });
   }
 

@@ -1,4 +1,5 @@
-import type { QuantizedLayer, TensorLike } from '../types';
+import type { Coded } from '../native/tensors';
+import type { LayerReport, TensorLike } from '../types';
 import type { FitLayer } from './layer';
 
 /** A part of a network that ends with a value that layers see. */
@@ -27,6 +28,9 @@ export interface Seen {
   float: TensorLike | undefined;
 }
 
+/** What has become of a weight: its codes, or its values where codes are not known any more. */
+export type Outcome = { report: LayerReport } & (Coded | { values: Float32Array });
+
 /** Runs a network part by part, each once, in two forms: in float, and with the weights that are quantized so far. */
 export interface Forward<Layer extends FitLayer> {
   readonly batches: readonly Batch[];
@@ -50,5 +54,5 @@ export interface Forward<Layer extends FitLayer> {
     signal: AbortSignal | undefined,
   ): Promise<number>;
   /** Lets the stages that are still to be run compute with what has become of a layer's weight. */
-  substitute(layer: Layer, quantized: QuantizedLayer, signal: AbortSignal | undefined): Promise<void>;
+  substitute(layer: Layer, quantized: Outcome, signal: AbortSignal | undefined): Promise<void>;
 }

@@ -1,4 +1,5 @@
 import type { LayerReport, QuantizedLayer } from '../types';
+import type { Outcome } from './forward';
 import type { FitLayer } from './layer';
 
 /** What a sink has made of a weight. */
@@ -11,6 +12,15 @@ export interface Stored {
 export interface Sink<Layer extends FitLayer, Made extends Stored> {
   /** Takes a weight over, once for all layers that share it. Errors name no layer. */
   store(layer: Layer, quantized: QuantizedLayer, signal?: AbortSignal): Promise<Made>;
+  /** Whether it has a layer of an earlier run, which `restore` then gives as it was, and is not stored again. */
+  has?(layer: Layer): boolean;
+  restore?(layer: Layer, signal?: AbortSignal): Promise<Done<Made>>;
+}
+
+/** A weight that is quantized. */
+export interface Done<Made> {
+  quantized: Outcome;
+  stored: Made;
 }
 
 /** A layer that is done. */

@@ -8,13 +8,7 @@ import { type CapturedRows, RowCapture } from './captured-rows';
 import type { Forward, Stage } from './forward';
 import type { FitLayer, WeightSource } from './layer';
 import { RoundedWeights } from './rounded-weights';
-import type { DoneLayer, FitJournal, Sink, Stored } from './sink';
-
-/** A weight that is quantized. */
-interface Done<Made> {
-  quantized: QuantizedLayer;
-  stored: Made;
-}
+import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
 
 /**
  * Quantizes layer after layer, in the order of a forward: each is fitted to what the network, quantized as far as the layers before it,
@@ -118,6 +112,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   }
 
   private async make(layer: Layer, rows: CapturedRows | null): Promise<Done<Made>> {
+    if (this.sink.has?.(layer)) return this.sink.restore!(layer, this.options.signal);
     const key = this.keyOf(layer);
     let quantized = await this.journal?.find(key);
     if (quantized) this.journal!.resumed += layer.source.byteLength;
@@ -131,7 +126,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
 
   /** Whether an earlier run has fitted a layer, or this one the weight that it shares. */
   private isDone(layer: Layer): boolean {
-    return (this.journal?.has(this.keyOf(layer)) ?? false) || this.done.has(layer.source);
+    const isKept = this.sink.has?.(layer) ?? this.journal?.has(this.keyOf(layer)) ?? false;
+    return isKept || this.done.has(layer.source);
   }
 
   /** What the journal calls a layer: names need not differ. */

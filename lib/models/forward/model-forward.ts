@@ -1,8 +1,8 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import { VertexqError } from '../../errors';
-import { valuesOf } from '../../native/tensors';
-import type { Batch, Forward, Seen } from '../../traversal/forward';
-import type { QuantizedLayer, TensorLike } from '../../types';
+import { convert, valuesOf } from '../../native/tensors';
+import type { Batch, Forward, Outcome, Seen } from '../../traversal/forward';
+import type { TensorLike } from '../../types';
 import type { CalibrationSet } from '../calibration-set';
 import { isSeen, outerNode } from '../layers/layer';
 import type { ModelLayer } from '../layers/model-layers';
@@ -51,7 +51,7 @@ export class ModelForward implements Forward<ModelLayer> {
   /** What nodes of the network as quantized so far compute with, until they have been run. */
   private readonly substitutes = new Map<NodeProto, Substitute[]>();
   /** Values of weights as nodes see them, by their form. */
-  private readonly seenAs = new WeakMap<QuantizedLayer, Map<string, TensorProto>>();
+  private readonly seenAs = new WeakMap<Outcome, Map<string, TensorProto>>();
   private made = 0;
   /** Begins the names of substituted weights, and no other name. */
   private readonly prefix: string;
@@ -133,11 +133,7 @@ export class ModelForward implements Forward<ModelLayer> {
     return rank!;
   }
 
-  async substitute(
-    layer: ModelLayer,
-    quantized: QuantizedLayer,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  async substitute(layer: ModelLayer, quantized: Outcome, signal: AbortSignal | undefined): Promise<void> {
     const { node, weightIndex, constant, layout } = layer;
     if ((this.lastStage.get(outerNode(layer)) ?? -1) < this.done) return;
     const forms = this.seenAs.get(quantized) ?? new Map<string, TensorProto>();
@@ -145,7 +141,7 @@ export class ModelForward implements Forward<ModelLayer> {
     const form = `${layout} ${constant.dims.join()} ${constant.dataType}`;
     let tensor = forms.get(form);
     if (!tensor) {
-      const values = await asNodeSees(layer, await valuesOf(quantized, signal), signal);
+      const values = await asNodeSees(layer, await storedValues(layer, quantized, signal), signal);
       const name = `${this.prefix}${++this.made}`;
       ({ tensor } = await roundedTensor(name, constant.dims, constant.dataType, values, signal));
       forms.set(form, tensor);
@@ -219,6 +215,18 @@ export class ModelForward implements Forward<ModelLayer> {
     }
     return this.store.get(this.changed.has(name) ? stream : 'seen', name, batch);
   }
+}
+
+/** Those that a layer will have when it is read back from its file, in which they may be numbers of 16 bits. */
+async function storedValues(
+  { settings }: ModelLayer,
+  quantized: Outcome,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  if ('values' in quantized) return quantized.values;
+  const [values, type] = [await valuesOf(quantized, signal), settings.stored?.values];
+  if (!type) return values;
+  return (await convert((await convert(values, 'F32', type, signal)).data, type, 'F32', signal)).data;
 }
 
 const makes = ({ nodes, target }: ModelStage) => nodes.some((node) => node.output.includes(target));
