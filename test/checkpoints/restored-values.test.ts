@@ -54,7 +54,7 @@ async function fitted(
   const given = { format, bits, groupSize, method: 'gptq', calibration: [], ...(grid && { grid }) };
   const settings = checkCheckpointOptions(given as Parameters<typeof checkCheckpointOptions>[0]);
   const entry = { dtype, shape: [rows, cols], position: 0, byteLength: 0 };
-  const weight = new WeightPlanner(settings, null, () => true).of('a.weight', entry as never);
+  const weight = new WeightPlanner(settings, null, () => true).of('a.weight', entry);
   const reason = settings.encoding.unfit(weight.shape, weight.settings);
   if (reason !== undefined) throw new Error(reason);
   const shape = { outFeatures: rows, inFeatures: cols };
