@@ -2,6 +2,7 @@
 export {
   VertexqError,
   compareMethods,
+  evaluateCheckpoint,
   evaluateModel,
   inspectCheckpoint,
   inspectModel,

@@ -5,6 +5,7 @@ export { verifyCheckpoint } from './checkpoints/verify-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
 export { evaluateModel } from './evaluate/evaluate-model';
+export { evaluateCheckpoint } from './evaluate/language/evaluate-checkpoint';
 export { preprocess } from './fit/preprocess';
 export { quantizeLayer } from './fit/quantize-layer';
 export { inspectModel } from './models/inspect-model';
@@ -52,6 +53,14 @@ export type {
   OutputEvaluation,
   Score,
 } from './evaluate/types';
+export type {
+  CheckpointEvaluation,
+  CheckpointMeasures,
+  DocumentMeasures,
+  Estimate,
+  EvaluateCheckpointOptions,
+  NextTokenMeasures,
+} from './evaluate/language/types';
 export type { CheckpointFormat, ModelFormat } from './encodings/names';
 export type {
   CheckpointInspection,

@@ -16,6 +16,7 @@ const titles: Record<Call, string> = {
   compareLayer: '`compareMethods` of a layer',
   compareModel: '`compareMethods` of a model, `vertexq compare`',
   evaluateModel: '`evaluateModel`, `vertexq eval`',
+  evaluateCheckpoint: '`evaluateCheckpoint`, `vertexq eval` of checkpoints',
   verifyCheckpoint: '`verifyCheckpoint`, `vertexq verify`',
 };
 const withoutCommand: readonly Call[] = ['quantizeLayer', 'preprocess', 'compareLayer'];

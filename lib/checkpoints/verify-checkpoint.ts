@@ -1,7 +1,7 @@
 import { type Checkpoint, entryOf, openCheckpoint } from '../containers/safetensors/checkpoint';
 import { isFloat } from '../containers/safetensors/dtypes';
 import type { TensorEntry } from '../containers/tensor-file';
-import { type PackedWeight, Unpacker } from '../encodings/safetensors/unpack';
+import { type PackedWeight, plainWeight, Unpacker } from '../encodings/safetensors/unpack';
 import { VertexqError } from '../errors';
 import type { Norms } from '../native/binding';
 import { describe } from '../options/messages';
@@ -156,18 +156,7 @@ class Verifier {
     const { dtype, byteLength: bytes } = entry;
     if (entry.shape.length !== 2 || !isFloat(dtype)) return this.fault(name, 'differs from the original');
     const shape = entry.shape as readonly [number, number];
-    await this.weight(
-      { name, shape, bits: null, groupSize: null, bytes },
-      {
-        ...{
-          shape,
-          bits: 8,
-          groupSize: shape[1],
-          packing: { order: 'values', outType: dtype, zeroShift: 0 },
-        },
-        ...{ tensors: [name], codes: name, scales: null, zeroPoints: null, groupOf: null },
-      },
-    );
+    await this.weight({ name, shape, bits: null, groupSize: null, bytes }, plainWeight(name, dtype, shape));
   }
 
   private async isIdentical(name: string, entry: TensorEntry, before: TensorEntry): Promise<boolean> {

@@ -20,6 +20,8 @@ export interface Decoder {
   shape: DecoderShape;
   /** Takes `input_ids` [batch, sequence], int64, all of it text without padding, and gives `logits` [batch, sequence, vocabulary]. */
   model: ModelProto;
+  /** What each block gives, and last what the head takes. */
+  ends: readonly string[];
   /** Where its initializers lie: they hold no data. */
   origins: ReadonlyMap<TensorProto, Origin>;
 }
@@ -56,21 +58,29 @@ export function decoderOf(
     turns: turnsOf(shape, operations, places),
   };
   let tokens = embedded(around);
-  for (const [index, block] of shape.blocks.entries())
+  const ends: string[] = [];
+  for (const [index, block] of shape.blocks.entries()) {
     tokens = new Block(around, block, `${modules.blocks}.${index}.`).apply(tokens);
+    ends.push(tokens);
+  }
   const normed = normOf(around, modules.norm, tokens, shape.hidden);
-  const head = shape.tied ? modules.embedding : modules.head;
+  ends.push(normed);
   const product = operations.add('MatMul', modules.head, [
     normed,
-    weights.matrix(`${head}.weight`, shape.vocabulary, shape.hidden),
+    weights.matrix(headOf(shape), shape.vocabulary, shape.hidden),
   ]);
   const scaled = operations.scaled('logits/scaled', product, shape.scale.logits);
   const logits = operations.softCapped('logits', scaled, shape.softCap.logits);
   operations.add('Identity', 'logits', [logits]);
   ignoreBuffers(weights, shape);
   weights.requireNoOthers();
-  return { shape, model: modelOf(operations, weights), origins: weights.origins };
+  return { shape, model: modelOf(operations, weights), ends, origins: weights.origins };
 }
+
+/** The tensors that tokens are looked up in, and that logits are made with. */
+export const embeddingOf = ({ architecture: { modules } }: DecoderShape) => `${modules.embedding}.weight`;
+export const headOf = (shape: DecoderShape) =>
+  shape.tied ? embeddingOf(shape) : `${shape.architecture.modules.head}.weight`;
 
 function embedded({ shape, operations, weights, places }: Surroundings): string {
   const { embedding, positions } = shape.architecture.modules;

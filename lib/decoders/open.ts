@@ -2,6 +2,7 @@ import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { Graph } from '../models/onnx/graph';
 import { Weights } from '../models/onnx/weights';
 import type { OpenModel } from '../models/open-model';
+import type { PackedWeight } from '../encodings/safetensors/unpack';
 import type { ConfigReader } from './config';
 import { type Decoder, decoderOf } from './decoder';
 import type { StoredTensor } from './weights';
@@ -9,28 +10,46 @@ import type { StoredTensor } from './weights';
 /** A language model's checkpoint as a network that is read from its shards. */
 export interface OpenDecoder extends OpenModel, Decoder {}
 
+/** A weight in few bits, and its values as the bytes of float32 numbers. */
+export interface UnpackedWeight {
+  weight: PackedWeight;
+  data: () => Promise<Uint8Array>;
+}
+
 /**
- * The network of a checkpoint, to be run on sequences of up to `longest` tokens. Nothing more is read. Throws ERR_VERTEXQ_DECODER where it is
+ * The network of a checkpoint, to be run on sequences of up to `longest` tokens; `unpacked`: weights in few bits, by the names that they have as
+ * floats. Nothing more is read. Throws ERR_VERTEXQ_DECODER where it is
  * none that is known.
  */
 export function openDecoder(
   { input, shards }: Checkpoint,
   config: ConfigReader,
   longest: number,
+  unpacked: ReadonlyMap<string, UnpackedWeight> = new Map(),
 ): OpenDecoder {
   const stored = new Map<string, StoredTensor>();
+  const parts = new Set([...unpacked.values()].flatMap(({ weight }) => weight.tensors));
   let size = 0;
   for (const { path, tensors } of shards.values())
     for (const [name, tensor] of tensors) {
-      stored.set(name, { ...tensor, path });
+      if (!parts.has(name)) stored.set(name, { ...tensor, path });
       size += tensor.byteLength;
     }
+  for (const [name, { weight }] of unpacked) {
+    const { shape } = weight;
+    const byteLength = 4 * shape[0] * shape[1];
+    stored.set(name, { dtype: 'F32', shape, path: input, position: 0, byteLength, isUnpacked: true });
+  }
   const decoder = decoderOf(config, stored, input, longest);
   const files = [...shards.values()];
   const [first, ...others] = files;
   const weights = new Weights(first!.path, first!.identity);
   for (const { path, identity } of others) weights.know(path, identity);
-  for (const [tensor, place] of decoder.origins) weights.locate(tensor, place);
+  for (const [tensor, place] of decoder.origins) {
+    const made = unpacked.get(place.tensor);
+    if (made) weights.make(tensor, made.data);
+    else weights.locate(tensor, place);
+  }
   const dataFiles = files.map(({ path }) => path);
   return { ...decoder, file: input, size, dataFiles, graph: new Graph(decoder.model, input), weights };
 }

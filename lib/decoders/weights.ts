@@ -16,6 +16,8 @@ export interface StoredTensor {
   path: string;
   position: number;
   byteLength: number;
+  /** Made of codes when it is needed: [outFeatures, inFeatures], however the architecture stores it. */
+  isUnpacked?: boolean;
 }
 
 /** What a checkpoint holds, by name. */
@@ -63,10 +65,11 @@ export class DecoderWeights {
 
   /** A weight as a product takes it, [inFeatures, outFeatures]; `transposed`: it is stored like that, not [outFeatures, inFeatures]. */
   matrix(name: string, outFeatures: number, inFeatures: number, transposed = false): string {
+    const lies = transposed && !this.stored.get(this.storedName(name))?.isUnpacked;
     const value = this.float(
-      this.initializer(name, transposed ? [inFeatures, outFeatures] : [outFeatures, inFeatures]),
+      this.initializer(name, lies ? [inFeatures, outFeatures] : [outFeatures, inFeatures]),
     );
-    return transposed ? value : this.turned(name, value);
+    return lies ? value : this.turned(name, value);
   }
 
   /** The same of one of `count` experts, whose weights are one tensor [count, outFeatures, inFeatures]. */

@@ -256,6 +256,30 @@ export interface NativeUnpacked extends NativePacked {
 /** Rows whose codes are known. */
 export interface NativeCoded extends NativePacked, NativeCodes {}
 
+/**
+ * Logits of `count` tokens of the vocabulary from `first` on, of several networks at `tokens` places: each array has the networks one behind
+ * the other, the one that the others are compared with first.
+ */
+export interface NativeHeadPanel {
+  sides: number;
+  tokens: number;
+  size: number;
+  first: number;
+  count: number;
+  scale: number;
+  /** 0 for none. */
+  cap: number;
+  threads: number;
+  /** [sides, tokens, size] */
+  hidden: Float32Array;
+  /** [sides, count, size] */
+  weights: Float32Array;
+  /** [sides, tokens, 5]: as NextTokenSums of native/core/evaluate/next_token.h. */
+  sums: Float64Array;
+  /** The token that comes at each place. */
+  next: Int32Array;
+}
+
 /** A function of the addon that starts a job, or works at once. */
 type Way<Given, Result> = (given: Given) => NativeJob<Result> | Result;
 
@@ -278,6 +302,7 @@ export interface Binding {
   packRows(rows: NativeCoded): NativeJob<void>;
   /** Sums of squares: of what differs from the reference, and of that; without one 0, and of the values. */
   unpackRows(rows: NativeUnpacked): NativeJob<Norms>;
+  addNextTokens(panel: NativeHeadPanel): NativeJob<void>;
   /** Whether all results are finite. */
   convert: Way<NativeConversion, boolean>;
   /** How many pieces the work falls into. */

@@ -1,6 +1,7 @@
 import type { CheckpointOptions } from '../checkpoints/types';
 import type { CompareOptions } from '../compare/types';
 import { checkpointFormats, helpOf, modelFormats, namesOf } from '../encodings/names';
+import type { EvaluateCheckpointOptions } from '../evaluate/language/types';
 import type { EvaluateOptions } from '../evaluate/types';
 import {
   defaultMethod,
@@ -365,6 +366,17 @@ const evaluate = {
   score: { kind: kinds.callback },
 } satisfies Options<EvaluateOptions>;
 
+const evaluateCheckpoint = {
+  data: evaluate.data,
+  ...only(data, 'tokenizer', 'maxLength', 'textField'),
+  memory: {
+    kind: kinds.bytes(0),
+    help: 'checkpoints: as 768M or 2G: activations kept between blocks, more go to a temporary file (default: 512M)',
+    group: 'Running',
+  },
+  ...job,
+} satisfies Options<EvaluateCheckpointOptions>;
+
 /** The options of each call. */
 export const calls = {
   quantizeLayer: layer,
@@ -374,6 +386,7 @@ export const calls = {
   compareLayer: { ...compared, ...without(layer, 'method', 'bits', 'levels') },
   compareModel,
   evaluateModel: evaluate,
+  evaluateCheckpoint,
   verifyCheckpoint: job,
 } as const satisfies Record<string, Readonly<Record<string, Option>>>;
 export type Call = keyof typeof calls;

@@ -5,6 +5,7 @@
 #include "addon_data.h"
 #include "arguments.h"
 #include "calibration.h"
+#include "evaluation_jobs.h"
 #include "guard.h"
 #include "job.h"
 #include "layer_jobs.h"
@@ -70,6 +71,7 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("roundMany", Napi::Function::New<guarded<roundMany>>(env, "roundMany"));
   exports.Set("packRows", Napi::Function::New<guarded<packRows>>(env, "packRows"));
   exports.Set("unpackRows", Napi::Function::New<guarded<unpackRows>>(env, "unpackRows"));
+  exports.Set("addNextTokens", Napi::Function::New<guarded<addNextTokensOf>>(env, "addNextTokens"));
   exports.Set("convert", Napi::Function::New<guarded<convertNumbers>>(env, "convert"));
   exports.Set("permute", Napi::Function::New<guarded<permuteTensor>>(env, "permute"));
   exports.Set("dequantize", Napi::Function::New<guarded<dequantizeRows>>(env, "dequantize"));

@@ -4,6 +4,7 @@ import test from 'ava';
 import { checkCheckpointOptions } from '../../lib/checkpoints/checkpoint-options';
 import {
   compareMethods,
+  evaluateCheckpoint,
   evaluateModel,
   type OptionError,
   preprocess,
@@ -30,6 +31,8 @@ const called: Record<Call, (options: object) => Promise<unknown>> = {
   compareLayer: (options) => compareMethods(layer, options),
   compareModel: (options) => compareMethods(nowhere, options),
   evaluateModel: (options) => evaluateModel(nowhere, nowhere, options as { data: string }),
+  evaluateCheckpoint: (options) =>
+    evaluateCheckpoint('/nowhere/in', '/nowhere/out', options as { data: string }),
   verifyCheckpoint: (options) => verifyCheckpoint('/nowhere/in', undefined, options),
 };
 

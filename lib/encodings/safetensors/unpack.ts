@@ -1,4 +1,5 @@
 import { type Checkpoint, entryOf } from '../../containers/safetensors/checkpoint';
+import type { FloatDtype } from '../../containers/safetensors/dtypes';
 import { binding, type NativePacking, type NativeUnpacked, type Norms } from '../../native/binding';
 import { finish, threadsFor } from '../../native/jobs';
 import type { Shared } from '../../native/shared';
@@ -64,6 +65,16 @@ export function foundIn(
     },
   };
 }
+
+/** A matrix of floats in its own tensor, to be read as the others are. */
+export const plainWeight = (
+  name: string,
+  dtype: FloatDtype,
+  shape: readonly [number, number],
+): PackedWeight => ({
+  ...{ shape, bits: 8, groupSize: shape[1], packing: { order: 'values', outType: dtype, zeroShift: 0 } },
+  ...{ tensors: [name], codes: name, scales: null, zeroPoints: null, groupOf: null },
+});
 
 /** What may be wanted of some rows. */
 export type Unpacked = Pick<

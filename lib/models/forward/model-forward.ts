@@ -61,13 +61,14 @@ export class ModelForward implements Forward<ModelLayer> {
   private readonly store: ValueStore;
   private readonly corrects: boolean;
 
-  /** `memory`: bytes of what lives between stages that stay out of files. */
+  /** `memory`: bytes of what lives between stages that stay out of files. `ends`: values that stages end at besides what layers see. */
   constructor(
     private readonly opened: OpenModel,
     layers: readonly ModelLayer[],
     data: CalibrationSet,
     workspace: Workspace,
     memory: number,
+    ends: readonly string[] = [],
   ) {
     const { graph, model } = opened;
     this.feeds = [...data.fit, ...data.holdout];
@@ -76,7 +77,7 @@ export class ModelForward implements Forward<ModelLayer> {
       sharesOf(feeds).map((share) => ({ heldOut: i === 1, share })),
     );
     this.changed = changedValues(graph, layers);
-    this.stages = stagesOf(graph, layers).map((stage) => ({
+    this.stages = stagesOf(graph, layers, ends).map((stage) => ({
       ...stage,
       changes: this.changed.has(stage.target),
     }));

@@ -21,15 +21,21 @@ export interface GraphStage<Own extends Layer = Layer> {
 }
 
 /**
- * Cuts a graph at what `layers` see: every node that a layer depends on is in one stage, so that all of them take a time linear in
+ * Cuts a graph at what `layers` see, and after them at the values `ends`: every node that a layer depends on is in one stage, so that all of them take a time linear in
  * depth. Nodes that depend on no input, and those that make no tensor, which cannot be kept between stages, are in every stage that
  * needs them.
  */
-export function stagesOf<Own extends Layer>(graph: Graph, layers: readonly Own[]): GraphStage<Own>[] {
+export function stagesOf<Own extends Layer>(
+  graph: Graph,
+  layers: readonly Own[],
+  ends: readonly string[] = [],
+): GraphStage<Own>[] {
   const kept = new Set(graph.inputs.map(({ name }) => name));
   const repeated = repeatedNodes(graph);
   const stages: GraphStage<Own>[] = [];
-  for (const [target, own] of byInput(layers)) {
+  const targets = byInput(layers);
+  for (const name of ends) targets.set(name, targets.get(name) ?? []);
+  for (const [target, own] of targets) {
     const { nodes, inputs } = upTo(graph, target, kept, repeated);
     for (const node of nodes) if (!repeated.has(node)) for (const name of node.output) kept.add(name);
     stages.push({ target, layers: own, nodes, inputs, kept: [], last: [] });

@@ -25,10 +25,11 @@ export class ValueStore {
   private readonly files = new Map<string, OutputFile>();
   private inMemory = 0;
 
-  /** `budget` in bytes. */
+  /** `budget` in bytes; `prefix`: what the names of its files begin with. */
   constructor(
     private readonly workspace: Workspace,
     private readonly budget: number,
+    private readonly prefix = 'values',
   ) {}
 
   async put(stream: Stream, name: string, batch: number, tensor: TensorLike): Promise<void> {
@@ -93,7 +94,7 @@ export class ValueStore {
   private fileName(key: string): string {
     const number = this.numbers.get(key) ?? this.numbers.size;
     this.numbers.set(key, number);
-    return `values-${number}`;
+    return `${this.prefix}-${number}`;
   }
 }
 

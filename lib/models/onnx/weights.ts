@@ -33,6 +33,7 @@ export interface Located extends Place {
  */
 export class Weights {
   private readonly located = new WeakMap<TensorProto, Located>();
+  private readonly made = new WeakMap<TensorProto, () => Promise<Uint8Array>>();
   /** What each file was when it was first opened. */
   private readonly identities = new Map<string, string>();
   /** SHA-1 of files that a checksum was given for. */
@@ -54,6 +55,11 @@ export class Weights {
   /** Has a tensor's data read from a file, where it is in full. */
   locate(tensor: TensorProto, place: Located): void {
     this.located.set(tensor, place);
+  }
+
+  /** Has a tensor's data, as `raw` gives it, made whenever it is asked for. */
+  make(tensor: TensorProto, data: () => Promise<Uint8Array>): void {
+    this.made.set(tensor, data);
   }
 
   /** Bytes of the data as stored; of data in another file as the dimensions say, 0 for types of unknown size. */
@@ -89,6 +95,8 @@ export class Weights {
    * twice or nowhere, or lies where it must not; ERR_VERTEXQ_FILE where its file cannot be read or has changed.
    */
   async raw(tensor: TensorProto): Promise<Uint8Array> {
+    const make = this.made.get(tensor);
+    if (make) return make();
     const place = await this.checked(tensor);
     if (place) return this.read(place.path, (file) => file.read(place.position, place.length));
     return tensor.rawData.length > 0 ? tensor.rawData : rawOfTyped(tensor);
@@ -136,7 +144,7 @@ export class Weights {
 
   /** The tensor with its data in it; itself where it is there already. */
   async inlined(tensor: TensorProto): Promise<TensorProto> {
-    if (!isExternal(tensor) && !this.located.has(tensor)) return tensor;
+    if (!isExternal(tensor) && !this.located.has(tensor) && !this.made.has(tensor)) return tensor;
     const rawData = await this.raw(tensor);
     return Object.assign(shallowCopy(tensor), {
       rawData,

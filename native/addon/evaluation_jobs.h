@@ -1,0 +1,14 @@
+// Jobs that judge networks by what they say.
+#pragma once
+
+#include "arguments.h"
+
+namespace vertexq::addon {
+
+/**
+ * addNextTokens({ sides, tokens, size, first, count, scale, cap, threads, hidden, weights, sums, next }): a job that adds a panel of the
+ * vocabulary to `sums`. Of the sides' arrays each is one behind the other.
+ */
+Napi::Value addNextTokensOf(const Napi::CallbackInfo& info);
+
+}  // namespace vertexq::addon
