@@ -69,11 +69,11 @@ export async function openNetwork(
 }
 
 /** Tokens of the longest sequence that the network was made for. */
-const placesOf = (config: ConfigReader, { positions }: OpenDecoder['shape']): number =>
+export const placesOf = (config: ConfigReader, { positions }: OpenDecoder['shape']): number =>
   positions || config.count('max_position_embeddings', 2048);
 
 /** Whether data is files of texts. */
-const isText = (data: unknown): boolean =>
+export const isText = (data: unknown): boolean =>
   [data].flat().some((path) => typeof path === 'string' && /\.(txt|jsonl)$/i.test(path));
 
 async function requireKnownTokens(

@@ -368,7 +368,7 @@ const evaluate = {
 
 const evaluateCheckpoint = {
   data: evaluate.data,
-  ...only(data, 'tokenizer', 'maxLength', 'textField'),
+  ...only(data, 'tokenizer', 'sequenceLength', 'samples', 'textField'),
   memory: {
     kind: kinds.bytes(0),
     help: 'checkpoints: as 768M or 2G: activations kept between blocks, more go to a temporary file (default: 512M)',

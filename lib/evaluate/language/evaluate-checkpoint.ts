@@ -8,9 +8,9 @@ import { requireMemory } from '../../memory';
 import { ModelForward } from '../../models/forward/model-forward';
 import { ValueStore } from '../../models/forward/value-store';
 import { runtimeVersion } from '../../models/runtime';
-import { Workspace } from '../../models/workspace';
 import { describe } from '../../options/messages';
 import { checkOptions, defaults } from '../../options/table';
+import { Workspace } from '../../runs/workspace';
 import type { TensorLike } from '../../types';
 import { Turns } from '../../yielding';
 import { LanguageModel } from './language-model';
@@ -27,7 +27,7 @@ import {
 } from './next-tokens';
 import type { CheckpointEvaluation, CheckpointMeasures, EvaluateCheckpointOptions } from './types';
 import { requireSameTokenizer } from './tokenizers';
-import { readWindows, type Window, windowBatches } from './windows';
+import { type Window, windowBatches, windowsOf } from './windows';
 
 /** Fewer judged tokens than this tell little. */
 const fewTokens = 10_000;
@@ -103,8 +103,7 @@ async function evaluate(
   const sides = models.map((model) => ({ model, decoder: model.decoder(1) }));
   requireAlike(sides);
   await requireSameTokenizer(models, signal);
-  const { vocabulary } = sides[0]!.decoder.shape;
-  const { windows, warnings } = await readWindows(options, models[0]!.folder, vocabulary);
+  const { windows, warnings } = await windowsOf(options, models[0]!, sides[0]!.decoder.shape);
   const batches: Batch[] = windowBatches(windows).map((own) => ({ windows: own, next: nextIn(own) }));
   const places = batches.reduce((sum, { next }) => sum + next.length, 0);
   requireTokens(places, warnings);

@@ -1,5 +1,6 @@
 import { type Checkpoint, entryOf, openCheckpoint } from '../../containers/safetensors/checkpoint';
 import { isFloat } from '../../containers/safetensors/dtypes';
+import { placesOf } from '../../checkpoints/network';
 import { type ModelIdentity, identityOf } from '../../checkpoints/model-identity';
 import { packedWeights, quantizationConfig } from '../../checkpoints/packed-weights';
 import { ConfigReader } from '../../decoders/config';
@@ -56,6 +57,11 @@ export class LanguageModel {
 
   get folder(): string | null {
     return this.checkpoint.folder;
+  }
+
+  /** Tokens of the longest sequence that the network was made for. */
+  places(shape: OpenDecoder['shape']): number {
+    return placesOf(new ConfigReader(this.config.path, this.config.fields), shape);
   }
 
   /** Of its files of weights. */

@@ -1,7 +1,13 @@
+import { isText } from '../../checkpoints/network';
+import type { DecoderShape } from '../../decoders/shape';
 import { VertexqError } from '../../errors';
 import { prepareSamples } from '../../models/calibration-set';
+import { readWindows } from '../../models/data/text';
+import type { Feeds } from '../../models/types';
 import { dataOptionsOf } from '../../options/relations';
+import { defaults } from '../../options/table';
 import { Turns } from '../../yielding';
+import type { LanguageModel } from './language-model';
 import type { EvaluateCheckpointOptions } from './types';
 
 /** Tokens that are run together, none of them of another document. */
@@ -15,41 +21,55 @@ const tokensAtOnce = 1024;
 
 const inputs = [{ name: 'input_ids', type: 'int64', dims: ['batch', 'sequence'] }];
 
-/** Reads the data as windows of two tokens and more. */
-export async function readWindows(
+/**
+ * Reads the data as windows of two tokens and more: text is cut into some by the float model's tokenizer, and of tensors each row is one, and a document
+ * too. Rejects as reading calibration data does, and with ERR_VERTEXQ_CALIBRATION at tokens that the model does not have.
+ */
+export async function windowsOf(
   options: EvaluateCheckpointOptions,
-  folder: string | null,
-  vocabulary: number,
+  model: LanguageModel,
+  shape: DecoderShape,
 ): Promise<{ windows: Window[]; warnings: string[] }> {
-  const { data, signal } = options;
-  const isText = [data]
-    .flat()
-    .some((path: unknown) => typeof path === 'string' && /\.(txt|jsonl)$/i.test(path));
-  const { feeds, warnings } = await prepareSamples(data, 'data', {
-    ...dataOptionsOf(options),
-    ...(isText && folder !== null && options.tokenizer === undefined ? { tokenizer: folder } : {}),
-    ...{ inputs, signal },
-  });
-  const windows: Window[] = [];
+  const { data, signal, ...others } = options;
+  const own: Window[] = [];
+  const warnings: string[] = [];
+  const tokenizer = options.tokenizer ?? model.folder;
+  if (isText(data) && tokenizer !== null) {
+    const sequenceLength = options.sequenceLength ?? Math.min(defaults.sequenceLength, model.places(shape));
+    const paths = [data].flat() as string[];
+    const read = await readWindows(paths, { ...dataOptionsOf(others), tokenizer, sequenceLength }, signal);
+    warnings.push(...read.warnings);
+    for (const { document, ids } of read.windows) own.push({ document, ids: Int32Array.from(ids) });
+  } else {
+    const read = await prepareSamples(data, 'data', { ...dataOptionsOf(others), inputs, signal });
+    warnings.push(...read.warnings);
+    own.push(...rowsOf(read.feeds));
+  }
+  const { vocabulary } = shape;
   const turns = new Turns(signal);
+  for (const { ids } of own) {
+    if (turns.due) await turns.next();
+    const odd = ids.find((id) => !(id >= 0 && id < vocabulary));
+    if (odd !== undefined)
+      throw new VertexqError(
+        'ERR_VERTEXQ_CALIBRATION',
+        `the data has the token ${odd}, and the vocabulary of ${model.path} those from 0 to ${vocabulary - 1}: is the tokenizer the model's?`,
+      );
+  }
+  return { windows: own.filter(({ ids }) => ids.length > 1), warnings };
+}
+
+function* rowsOf(feeds: readonly Feeds[]): Generator<Window> {
   let document = 0;
   for (const { input_ids } of feeds) {
     const [count, length] = input_ids!.dims as [number, number];
-    for (let i = 0; i < count; i++, document++) {
-      if (turns.due) await turns.next();
-      const ids = Int32Array.from({ length }, (_, at) =>
-        Number((input_ids!.data as BigInt64Array)[i * length + at]),
-      );
-      const odd = ids.findIndex((id) => id < 0 || id >= vocabulary);
-      if (odd >= 0)
-        throw new VertexqError(
-          'ERR_VERTEXQ_CALIBRATION',
-          `the data has the token ${ids[odd]}, and the vocabulary those from 0 to ${vocabulary - 1}: is the tokenizer the model's?`,
-        );
-      if (length > 1) windows.push({ document, ids });
-    }
+    const data = input_ids!.data as BigInt64Array;
+    for (let i = 0; i < count; i++)
+      yield {
+        document: document++,
+        ids: Int32Array.from(data.subarray(i * length, (i + 1) * length), Number),
+      };
   }
-  return { windows, warnings };
 }
 
 /** Windows of one length that are run together. */
