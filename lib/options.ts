@@ -9,16 +9,19 @@ import {
   traitsOf,
 } from './methods';
 import { about, refuse } from './options/messages';
+import { mostOfTable } from './options/kinds';
 import { defaults } from './options/table';
-import type { AlphabetOptions, Box, Grid, Method, QuantizeOptions } from './types';
+import type { AlphabetOptions, AnyGrid, Box, Grid, Method, QuantizeOptions } from './types';
 
 // What options mean together. Each by itself has been checked (options/table.ts).
 
 /** An alphabet's kind: of `levels` values, kept in codes of `bits` bits. */
 export interface AlphabetKind {
-  grid: Grid;
+  grid: AnyGrid;
   levels: number;
   bits: number;
+  /** Of a `table` alone: its levels. */
+  table?: Float32Array | null;
 }
 
 /**
@@ -31,6 +34,7 @@ export const alphabetKind = (options: AlphabetOptions, fallback: (levels: number
 function kindOf(options: AlphabetOptions, fallback: (levels: number) => Grid): AlphabetKind {
   if (options.bits !== undefined && options.levels !== undefined)
     throw new RangeError(`The options "bits" and "levels" contradict each other: give only one of them`);
+  if (typeof options.grid === 'object') return tableKind(options, Float32Array.from(options.grid));
   const given = options.levels ?? 2 ** (options.bits ?? defaults.bits);
   const grid = options.grid ?? (given === 2 ? 'zero-free' : given % 2 === 1 ? 'integer' : fallback(given));
   // An integer grid is symmetric around 0: b bits hold 2^b − 1 of its levels.
@@ -49,7 +53,26 @@ function kindOf(options: AlphabetOptions, fallback: (levels: number) => Grid): A
     throw new RangeError(
       `The "${grid}" grid needs 3 levels or more: use the grid "zero-free", whose two levels are ±c`,
     );
-  return { grid, levels, bits: Math.ceil(Math.log2(levels)) };
+  if (grid === 'float-minimum' && levels > mostOfTable)
+    throw new RangeError(
+      `The "float-minimum" grid has ${mostOfTable} levels at most, not ${levels}: use the grid "asymmetric"`,
+    );
+  return { grid, levels, bits: bitsFor(levels) };
+}
+
+const bitsFor = (levels: number) => Math.ceil(Math.log2(levels));
+
+function tableKind({ bits, levels }: AlphabetOptions, table: Float32Array): AlphabetKind {
+  const own = bitsFor(table.length);
+  if (levels !== undefined && levels !== table.length)
+    throw new RangeError(
+      `The "grid" option has ${table.length} levels, and "levels" is ${levels}: leave it out`,
+    );
+  if (bits !== undefined && bits !== own)
+    throw new RangeError(
+      `The "grid" option has ${table.length} levels, which take ${own} bits, and "bits" is ${bits}: leave it out`,
+    );
+  return { grid: 'table', levels: table.length, bits: own, table };
 }
 
 /** The grid of a layer by itself: four levels give less error without one at 0, more of them with a zero point of their own. */

@@ -5,9 +5,13 @@ export type Method = (typeof methodTable)[number]['name'];
 
 /**
  * The values a weight may take: `integer` {−K…K}·s, `asymmetric` {0…L−1}·s shifted by an integer zero point, `zero-free`
- * {±½, ±3⁄2, …}·s, `full-range` {−L/2…L/2−1}·s: every code of a signed integer, one level more below 0 than `integer` has.
+ * {±½, ±3⁄2, …}·s, `full-range` {−L/2…L/2−1}·s: every code of a signed integer, one level more below 0 than `integer` has;
+ * `float-minimum` {0…L−1}·s + m, m any float.
  */
-export type Grid = 'integer' | 'asymmetric' | 'zero-free' | 'full-range';
+export type Grid = 'integer' | 'asymmetric' | 'zero-free' | 'full-range' | 'float-minimum';
+
+/** A grid by its name, or `table`: levels of one's own. */
+export type AnyGrid = Grid | 'table';
 
 /** The box the vertex walk stays in: the whole alphabet's range (the paper's), or the levels around each weight. */
 export type Box = 'saturate' | 'cell';
@@ -86,7 +90,8 @@ export interface AlphabetOptions {
   bits?: number;
   /** Number of levels instead of `bits`: 3 is ternary. */
   levels?: number;
-  grid?: Grid;
+  /** By its name, or the levels themselves in units of the scale: 2 to 128 rising numbers, on both sides of 0. */
+  grid?: Grid | readonly number[];
   /** Consecutive inputs that share a scale, or `channel`: all of a neuron's. */
   groupSize?: number | 'channel';
   /** For `maly-saab` and `preprocess`. */
@@ -126,9 +131,16 @@ export interface Preprocessed {
   bound: Float64Array;
   /** ‖XŴᵀ − XWᵀ‖ / ‖XWᵀ‖, Frobenius; null where XWᵀ is 0 and XŴᵀ, by rounding, is not. */
   residual: number | null;
-  /** The alphabets, [outFeatures, groups]: the levels are (code − zeroPoint)·scale from `lowest` to `highest`. */
+  /**
+   * The alphabets, [outFeatures, groups]: the levels are (code − zeroPoint)·scale from `lowest` to `highest`; with `minima`
+   * code·scale + minimum, with a `table` table[code]·scale, codes from 0.
+   */
   scales: Float64Array;
   zeroPoints: Float64Array;
+  /** Of the grid `float-minimum`; else null. */
+  minima: Float64Array | null;
+  /** Of a grid of one's own levels these, as float32; else null. */
+  table: Float32Array | null;
   lowest: Float64Array;
   highest: Float64Array;
   levels: number;
@@ -204,7 +216,10 @@ export interface SkippedWeight {
   choice: boolean;
 }
 
-/** A layer's weights in few bits: value = (code − zeroPoint)·scale. */
+/**
+ * A layer's weights in few bits: value = (code − zeroPoint)·scale. With `minima` code·scale + minimum, with a `table`
+ * table[code]·scale, codes from 0.
+ */
 export interface QuantizedLayer {
   /** [outFeatures, inFeatures]. */
   codes: Int8Array;
@@ -212,6 +227,10 @@ export interface QuantizedLayer {
   scales: Float32Array;
   /** [outFeatures, groups]; null where all are 0. */
   zeroPoints: Float32Array | null;
+  /** [outFeatures, groups], of the grid `float-minimum`; else null. */
+  minima: Float32Array | null;
+  /** Of a grid of one's own levels these, as float32; else null. */
+  table: Float32Array | null;
   groupSize: number;
   bits: number;
   levels: number;

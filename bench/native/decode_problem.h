@@ -47,7 +47,7 @@ struct DecodeProblem {
     std::vector<double> w(inFeatures);
     for (std::size_t n = 0; n < outFeatures; ++n) {
       std::copy_n(weights.column(n), inFeatures, w.begin());
-      alphabets.push_back(coveringAlphabet(Grid::Asymmetric, levels, w.data(), inFeatures, ScalePrecision::Float32));
+      alphabets.push_back(coveringAlphabet({Grid::Asymmetric, levels}, w.data(), inFeatures, ScalePrecision::Float32));
     }
   }
 

@@ -20,7 +20,7 @@ struct WalkProblem {
     std::copy_n(tableau.t.data(), tableau.t.rows() * tableau.t.cols(), single.data());
     for (std::size_t neuron = 0; neuron < neurons; ++neuron) {
       const double* w = weights.column(neuron);
-      const Alphabet a = coveringAlphabet(Grid::Asymmetric, 8, w, inFeatures, ScalePrecision::Float64);
+      const Alphabet a = coveringAlphabet({Grid::Asymmetric, 8}, w, inFeatures, ScalePrecision::Float64);
       for (std::size_t i = 0; i < inFeatures; ++i) {
         const Alphabet::Cell cell = a.cell(w[i]);
         low(i, neuron) = cell.low;

@@ -7,6 +7,15 @@ export interface Scheme extends AlphabetKind {
   groupSize: number;
 }
 
+/** Throws a RangeError, with a way out, at grids that are not integers times a scale, with an integer zero point or none. */
+export function refuseUneven(format: string, { grid }: Pick<Scheme, 'grid'>): void {
+  if (grid !== 'table' && grid !== 'float-minimum') return;
+  const what = grid === 'table' ? 'levels of your own as a grid' : `a "${grid}" grid`;
+  throw new RangeError(
+    `The format "${format}" cannot hold ${what}: use the grid "asymmetric", "integer" or "full-range"`,
+  );
+}
+
 /** What every encoding answers, in whatever container. */
 export interface Encoding {
   /** Whether it keeps values on the grid in the weight's own tensor, type and layout: readers need to know nothing of it. */

@@ -53,7 +53,7 @@ export function reportOf(
       before: outFeatures * inFeatures * layer.weight.BYTES_PER_ELEMENT,
       after: Math.ceil(
         (outFeatures * inFeatures * settings.bits) / 8 +
-          outFeatures * groups * (4 + (hasZeroPoints ? settings.bits / 8 : 0)),
+          outFeatures * groups * (4 + (done.minima ? 4 : hasZeroPoints ? settings.bits / 8 : 0)),
       ),
     },
     warnings: warningsFor(settings.method, layer, done.norms, error, fallenBack),

@@ -25,12 +25,13 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
   refuseTargets(layer, walk);
   if (!layer.activations && !layer.gram)
     throw new RangeError('The walk needs data: give "activations" or "gram"');
-  const { grid, levels } = alphabetKind(options, () => 'zero-free');
+  const { grid, levels, table } = alphabetKind(options, () => 'zero-free');
   const { inFeatures, outFeatures } = layer;
   const groupSize = groupSizeFor(options, inFeatures);
   const settings = {
     grid,
     levels,
+    table: table ?? null,
     groupSize,
     box: options.box ?? 'saturate',
     ...rankRule(options, inFeatures, 'full'),
@@ -54,5 +55,5 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
     signal,
     onProgress && ((finished, total) => onProgress({ stage: 'quantize', done: finished, total })),
   );
-  return { ...done, levels, groupSize };
+  return { ...done, table: table ?? null, levels, groupSize };
 }

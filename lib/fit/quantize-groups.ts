@@ -101,10 +101,12 @@ function merged(parts: readonly NativeQuantized[]): NativeQuantized {
       { error: 0, signal: 0 },
     );
   const bounds = parts.map(({ bound }) => bound);
+  const hasMinima = parts[0]!.minima !== null;
   return {
     codes: joined(Int8Array, parts, ({ codes }) => codes),
     scales: joined(Float32Array, parts, ({ scales }) => scales),
     zeroPoints: joined(Float32Array, parts, ({ zeroPoints }) => zeroPoints),
+    minima: hasMinima ? joined(Float32Array, parts, ({ minima }) => minima!) : null,
     rank: Math.round(mean(({ rank }) => rank)),
     offAlphabet: sum(({ offAlphabet }) => offAlphabet),
     bound: bounds.includes(null) ? null : joined(Float64Array, parts, ({ bound }) => bound!),

@@ -58,18 +58,26 @@ export function quantizedLayer(
   const report = reportOf(layer, { ...settings, method }, done, fallenBack);
   report.seconds = (performance.now() - started) / 1000;
   const shape = { outFeatures, inFeatures, groupSize, bits, levels };
-  return asQuantizedLayer({ codes, scales, zeroPoints, ...shape, report });
+  const { minima } = done;
+  return asQuantizedLayer({
+    codes,
+    scales,
+    zeroPoints,
+    minima,
+    table: settings.table ?? null,
+    ...shape,
+    report,
+  });
 }
 
 /** What a quantized layer consists of. */
 export type QuantizedValues = Omit<QuantizedLayer, 'dequantize'>;
 
 export function asQuantizedLayer(values: QuantizedValues): QuantizedLayer {
-  const { codes, scales, zeroPoints, outFeatures, inFeatures, groupSize } = values;
-  return {
-    ...values,
-    dequantize: () => valuesNow({ codes, scales, zeroPoints, groupSize, outFeatures, inFeatures }),
-  };
+  // Without what else it has: what the caller may change.
+  const { codes, scales, zeroPoints, minima, table, outFeatures, inFeatures, groupSize } = values;
+  const coded = { codes, scales, zeroPoints, minima, table, groupSize, outFeatures, inFeatures };
+  return { ...values, dequantize: () => valuesNow(coded) };
 }
 
 /**
@@ -88,7 +96,20 @@ function mayMislead(
 
 async function run(
   { weight, outFeatures, inFeatures, calibration, holdout }: WeightsInput,
-  { grid, levels, groupSize, box, rank, rankLimit, method, scale, passes, damping, stored }: LayerSettings,
+  {
+    grid,
+    levels,
+    table,
+    groupSize,
+    box,
+    rank,
+    rankLimit,
+    method,
+    scale,
+    passes,
+    damping,
+    stored,
+  }: LayerSettings,
   options: JobOptions,
   onProgress?: JobOptions['onProgress'],
 ): Promise<NativeQuantized> {
@@ -102,6 +123,7 @@ async function run(
         holdout: holdout?.native ?? null,
         grid,
         levels,
+        table: table ?? null,
         groupSize,
         box,
         rank,

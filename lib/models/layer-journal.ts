@@ -7,7 +7,7 @@ import type { WorkFolder } from '../runs/work-folder';
 
 /** What the journal tells of a layer: all but its numbers, and where these are. */
 interface Facts {
-  values: Omit<QuantizedValues, 'codes' | 'scales' | 'zeroPoints'>;
+  values: Omit<QuantizedValues, 'codes' | 'scales' | 'zeroPoints' | 'minima' | 'table'>;
   position: number;
   /** Of codes, scales, and zero points where there are any. */
   bytes: [codes: number, scales: number, zeroPoints: number];
@@ -57,6 +57,7 @@ export class LayerJournal {
     const [codes, scales, zeroPoints] = lengths.map((length) => bytes.buffer.slice(at, (at += length)));
     return asQuantizedLayer({
       ...values,
+      ...{ minima: null, table: null }, // no format for networks holds any
       codes: new Int8Array(codes!),
       scales: new Float32Array(scales!),
       zeroPoints: lengths[2] === 0 ? null : new Float32Array(zeroPoints!),

@@ -2,8 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { VertexqError } from '../errors';
-
-import type { Box, FloatArray, Grid, Method } from '../types';
+import type { AnyGrid, Box, FloatArray, Method } from '../types';
 
 /** A running native job. */
 export interface NativeJob<Result> {
@@ -54,8 +53,10 @@ export interface NativeLayer {
   inFeatures: number;
   calibration: NativeCalibration | null;
   holdout: NativeCalibration | null;
-  grid: Grid;
+  grid: AnyGrid;
   levels: number;
+  /** Of `table`: the levels in units of the scale, rising. */
+  table?: Float32Array | null;
   groupSize: number;
   box: Box;
   rank: 'full' | 'auto' | 'limit';
@@ -71,6 +72,7 @@ export interface NativePreprocessed {
   rank: number;
   scales: Float64Array;
   zeroPoints: Float64Array;
+  minima: Float64Array | null;
   lowest: Float64Array;
   highest: Float64Array;
 }
@@ -84,6 +86,8 @@ export interface NativeQuantized {
   codes: Int8Array;
   scales: Float32Array;
   zeroPoints: Float32Array;
+  /** Of the grid `float-minimum`, whose zero points are all 0. */
+  minima: Float32Array | null;
   rank: number;
   offAlphabet: number;
   bound: Float64Array | null;
@@ -147,6 +151,13 @@ export interface NativeCodes {
   groupSize: number;
 }
 
+/** What makes values of codes that do not count even steps from 0. */
+export interface NativeUneven {
+  minima: Float32Array | null;
+  /** 256 numbers, for the codes from −128. */
+  table: Float32Array | null;
+}
+
 export interface NativeConversion extends NativeWay {
   input: ArrayBufferView;
   output: ArrayBufferView;
@@ -208,7 +219,8 @@ export interface NativePacked extends NativePacking {
 export interface NativeRows extends NativePacked {
   input: Uint8Array;
   type: NativeFloat;
-  grid: Grid;
+  /** One of those of integers and zero points. */
+  grid: AnyGrid;
   levels: number;
   scale: 'max' | 'search';
   /** Where rows lie down columns: how many numbers these are apart. */
@@ -307,7 +319,7 @@ export interface Binding {
   convert: Way<NativeConversion, boolean>;
   /** How many pieces the work falls into. */
   permute: Way<NativePermutation, number>;
-  dequantize: Way<NativeCodes & NativeWay & { output: Float32Array }, void>;
+  dequantize: Way<NativeCodes & NativeUneven & NativeWay & { output: Float32Array }, void>;
   packBlocks: Way<NativeBlocks, void>;
   packIntegers: Way<NativeIntegers, void>;
   checksum(bytes: { input: Uint8Array }): NativeJob<string>;

@@ -134,19 +134,21 @@ export function transposed<Values extends TypedArray>(
 export type Coded = Pick<
   QuantizedLayer,
   'codes' | 'scales' | 'zeroPoints' | 'groupSize' | 'outFeatures' | 'inFeatures'
->;
+> &
+  Partial<Pick<QuantizedLayer, 'minima' | 'table'>>;
 
-/** A layer's values, [outFeatures, inFeatures]: (code − zeroPoint)·scale, computed in float64 and rounded once. Rejects as `permuted`. */
+/** A layer's values, [outFeatures, inFeatures], as `QuantizedLayer` tells them, computed in float64 and rounded once. Rejects as `permuted`. */
 export async function valuesOf(layer: Coded, signal?: AbortSignal): Promise<Float32Array> {
   const { outFeatures, inFeatures } = layer;
   const output = roomLike(layer.codes, Float32Array, outFeatures * inFeatures);
   const entry = binding().dequantize;
   if (isShared(layer.codes) && output.byteLength > small)
-    await job(() => entry({ ...codesOf(layer), output, ...manyThreads() }), signal);
+    await job(() => entry({ ...codesOf(layer), ...unevenOf(layer), output, ...manyThreads() }), signal);
   else
     await inTurns(outFeatures, part / (4 * inFeatures), signal, (begin, end) => {
       const own = output.subarray(begin * inFeatures, end * inFeatures);
-      now(() => entry({ ...codesOf(rowsOf(layer, begin, end)), output: own, ...atOnce }));
+      const rows = rowsOf(layer, begin, end);
+      now(() => entry({ ...codesOf(rows), ...unevenOf(rows), output: own, ...atOnce }));
     });
   return output;
 }
@@ -154,7 +156,7 @@ export async function valuesOf(layer: Coded, signal?: AbortSignal): Promise<Floa
 /** The same at once, in memory of its own. */
 export function valuesNow(layer: Coded): Float32Array {
   const output = new Float32Array(layer.outFeatures * layer.inFeatures);
-  now(() => binding().dequantize({ ...codesOf(layer), output, ...atOnce }));
+  now(() => binding().dequantize({ ...codesOf(layer), ...unevenOf(layer), output, ...atOnce }));
   return output;
 }
 
@@ -166,8 +168,15 @@ function rowsOf(layer: Coded, begin: number, end: number): Coded {
     codes: layer.codes.subarray(begin * layer.inFeatures, end * layer.inFeatures),
     scales: layer.scales.subarray(begin * groups, end * groups),
     zeroPoints: layer.zeroPoints && layer.zeroPoints.subarray(begin * groups, end * groups),
+    minima: layer.minima?.subarray(begin * groups, end * groups) ?? null,
     outFeatures: end - begin,
   };
+}
+
+function unevenOf({ minima = null, table }: Coded) {
+  const levels = table ? new Float32Array(256) : null;
+  levels?.set(table!, 128);
+  return { minima, table: levels };
 }
 
 function codesOf({ codes, scales, zeroPoints, groupSize, outFeatures, inFeatures }: Coded) {

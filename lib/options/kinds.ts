@@ -168,6 +168,38 @@ export const choiceOf = (choices: () => readonly string[]): Kind => ({
   },
 });
 
+/** Codes of levels are counted from 0, and kept as signed bytes. */
+export const mostOfTable = 128;
+
+/** A word, or levels of one's own. */
+export const choiceOrLevels = (choices: readonly string[]): Kind => ({
+  ...choice(choices),
+  what: `${choice(choices).what}, or an array of levels: 2 to ${mostOfTable} numbers, rising, on both sides of 0`,
+  check: (name, value) => {
+    if (!Array.isArray(value)) {
+      requireOneOf(name, value, choices);
+      return;
+    }
+    const expected = `Expected the "${name}" option, where it is an array, to have`;
+    if (value.length < 2 || value.length > mostOfTable)
+      throw new RangeError(`${expected} 2 to ${mostOfTable} levels, not ${value.length}`);
+    for (const [i, level] of value.entries()) {
+      if (typeof level !== 'number')
+        throw new TypeError(`${expected} numbers, not ${describe(level)} as level ${i}`);
+      if (!Number.isFinite(Math.fround(level)))
+        throw new RangeError(`${expected} finite float32 numbers, not ${describe(level)} as level ${i}`);
+      if (i > 0 && !(Math.fround(level) > Math.fround(value[i - 1] as number)))
+        throw new RangeError(
+          `${expected} rising numbers: level ${i}, ${level}, is not above the one before it, ${value[i - 1]}, as float32 numbers`,
+        );
+    }
+    if (!(Math.fround(value[0] as number) < 0 && Math.fround(value.at(-1) as number) > 0))
+      throw new RangeError(
+        `${expected} levels on both sides of 0, not from ${value[0]} to ${value.at(-1)}: weights of either sign have to be within reach`,
+      );
+  },
+});
+
 export const flag: Kind = {
   what: 'true or false',
   check: (name, value) => {

@@ -27,6 +27,7 @@ struct LayerArguments {
   std::vector<double> weight;  // once the job has begun
   std::size_t outFeatures;
   std::size_t inFeatures;
+  LevelTable table;  // what the alphabet's points to
   AlphabetOptions alphabet;
   Box box;
   RankRule rank;
@@ -68,7 +69,7 @@ std::shared_ptr<LayerArguments> layerArguments(const Napi::CallbackInfo& info, c
   layer->outFeatures = static_cast<std::size_t>(given.integer("outFeatures", 1, kMaxFeatures));
   layer->inFeatures = static_cast<std::size_t>(given.integer("inFeatures", 1, kMaxFeatures));
   layer->stored = given.floatBytes("weight", product(info.Env(), {layer->outFeatures, layer->inFeatures}));
-  layer->alphabet = alphabetArguments(info, given);
+  layer->alphabet = alphabetArguments(info, given, &layer->table);
   layer->alphabet.groupSize =
       static_cast<std::size_t>(given.integer("groupSize", 1, static_cast<std::int64_t>(layer->inFeatures)));
   layer->box = given.choice<Box>("box", {{"saturate", Box::Saturate}, {"cell", Box::Cell}});
@@ -85,6 +86,18 @@ std::vector<double> alphabetParts(const std::vector<Alphabet>& alphabets, double
   return values;
 }
 
+/** The minima, or zero points: of Minimum the zero points are all 0. */
+struct Offsets {
+  std::vector<double> zeroPoints, minima;
+
+  explicit Offsets(const std::vector<Alphabet>& alphabets, Grid grid)
+      : zeroPoints(alphabetParts(alphabets, &Alphabet::zeroPoint)) {
+    if (grid != Grid::Minimum) return;
+    minima = alphabetParts(alphabets, &Alphabet::minimum);
+    std::fill(zeroPoints.begin(), zeroPoints.end(), 0.0);
+  }
+};
+
 std::vector<float> floats(const std::vector<double>& values) { return {values.begin(), values.end()}; }
 
 Napi::Object normsToJs(Napi::Env env, const Norms& norms) {
@@ -94,14 +107,16 @@ Napi::Object normsToJs(Napi::Env env, const Norms& norms) {
   return object;
 }
 
-Napi::Value quantizedToJs(Napi::Env env, const LayerCodesAndErrors& done) {
+Napi::Value quantizedToJs(Napi::Env env, const LayerCodesAndErrors& done, Grid grid) {
   const Fitted& fitted = done.fitted;
   Napi::Object object = Napi::Object::New(env);
   Napi::Int8Array codes = Napi::Int8Array::New(env, fitted.rounded.codes.size());
   std::copy(fitted.rounded.codes.begin(), fitted.rounded.codes.end(), codes.Data());
   object.Set("codes", codes);
   object.Set("scales", toJs(env, floats(alphabetParts(fitted.rounded.alphabets, &Alphabet::step))));
-  object.Set("zeroPoints", toJs(env, floats(alphabetParts(fitted.rounded.alphabets, &Alphabet::zeroPoint))));
+  const Offsets offsets(fitted.rounded.alphabets, grid);
+  object.Set("zeroPoints", toJs(env, floats(offsets.zeroPoints)));
+  object.Set("minima", offsets.minima.empty() ? env.Null() : Napi::Value(toJs(env, floats(offsets.minima))));
   object.Set("rank", static_cast<double>(fitted.rank));
   object.Set("passes", static_cast<double>(fitted.passes));
   object.Set("walked", static_cast<double>(fitted.walked));
@@ -117,7 +132,7 @@ Napi::Value quantizedToJs(Napi::Env env, const LayerCodesAndErrors& done) {
   return object;
 }
 
-Napi::Value walkedToJs(Napi::Env env, const Walked& walked) {
+Napi::Value walkedToJs(Napi::Env env, const Walked& walked, Grid grid) {
   Napi::Object object = Napi::Object::New(env);
   const std::size_t count = walked.weights.rows() * walked.weights.cols();
   Napi::Float64Array weight = Napi::Float64Array::New(env, count);
@@ -135,7 +150,9 @@ Napi::Value walkedToJs(Napi::Env env, const Walked& walked) {
              std::isfinite(walked.relativeResidual) ? Napi::Number::New(env, walked.relativeResidual) : env.Null());
   object.Set("rank", static_cast<double>(walked.rank));
   object.Set("scales", toJs(env, alphabetParts(walked.alphabets, &Alphabet::step)));
-  object.Set("zeroPoints", toJs(env, alphabetParts(walked.alphabets, &Alphabet::zeroPoint)));
+  const Offsets offsets(walked.alphabets, grid);
+  object.Set("zeroPoints", toJs(env, offsets.zeroPoints));
+  object.Set("minima", offsets.minima.empty() ? env.Null() : Napi::Value(toJs(env, offsets.minima)));
   object.Set("lowest", toJs(env, alphabetParts(walked.alphabets, &Alphabet::lowest)));
   object.Set("highest", toJs(env, alphabetParts(walked.alphabets, &Alphabet::highest)));
   return object;
@@ -238,7 +255,7 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
         *walked = walkLayer(layer->weights(), *layer->calibration->factor(layer->threads, control), layer->alphabet,
                             layer->box, layer->rank, layer->threads, control);
       },
-      [walked](Napi::Env env) { return walkedToJs(env, *walked); }, given.hold());
+      [layer, walked](Napi::Env env) { return walkedToJs(env, *walked, layer->alphabet.grid); }, given.hold());
 }
 
 Napi::Value quantize(const Napi::CallbackInfo& info) {
@@ -256,7 +273,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
         layer->load();
         *done = quantizeLayer(*layer, chosen, control);
       },
-      [done](Napi::Env env) { return quantizedToJs(env, *done); }, given.hold());
+      [layer, done](Napi::Env env) { return quantizedToJs(env, *done, layer->alphabet.grid); }, given.hold());
 }
 
 Napi::Value methodsToJs(Napi::Env env) {

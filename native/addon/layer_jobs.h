@@ -7,13 +7,13 @@ namespace vertexq::addon {
 
 /**
  * preprocess({ weight, outFeatures, inFeatures, calibration, grid, levels, groupSize, box, rank, threads }): a job with
- * { weight, free, bound, residual, rank, scales, zeroPoints, lowest, highest }.
+ * { weight, free, bound, residual, rank, scales, zeroPoints, minima, lowest, highest }.
  */
 Napi::Value preprocess(const Napi::CallbackInfo& info);
 
 /**
  * quantize({ weight, outFeatures, inFeatures, calibration?, holdout?, method, scale, grid, levels, groupSize, box, rank,
- * threads }): a job with { codes, scales, zeroPoints, rank, offAlphabet, bound, norms }.
+ * threads }): a job with { codes, scales, zeroPoints, minima, rank, offAlphabet, bound, norms }.
  */
 Napi::Value quantize(const Napi::CallbackInfo& info);
 

@@ -51,7 +51,7 @@ struct Job {
 /** How rows are packed; their shape and place are left for the caller. */
 Job schemeOf(const Napi::CallbackInfo& info, const Arguments& given) {
   Job job{};
-  if (given.has("grid")) job.alphabet = alphabetArguments(info, given);
+  if (given.has("grid")) job.alphabet = alphabetArguments(info, given, nullptr);
   job.threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
   PackedRows& to = job.to;
   to.order = given.choice<PackedOrder>("order", {{"neuron-major", PackedOrder::NeuronMajor},

@@ -133,7 +133,12 @@ CodedRows codedRows(const Napi::CallbackInfo& info, const Arguments& given) {
 Napi::Value dequantizeRows(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   given.atOnce();
-  const CodedRows coded = codedRows(info, given);
+  CodedRows coded = codedRows(info, given);
+  const auto floats = [&](const char* name, std::size_t count) {
+    return reinterpret_cast<const float*>(given.bytes(name, count * sizeof(float), alignof(float)).data);
+  };
+  if (given.has("minima")) coded.minima = floats("minima", coded.rows * coded.groups());
+  if (given.has("table")) coded.table = floats("table", 256);
   const unsigned threads = threadsOf(given);
   auto* output = reinterpret_cast<float*>(
       given.room("output", product(info.Env(), {coded.rows, coded.cols, sizeof(float)}), alignof(float)).data);

@@ -18,7 +18,7 @@ Napi::Value convertNumbers(const Napi::CallbackInfo& info);
  */
 Napi::Value permuteTensor(const Napi::CallbackInfo& info);
 
-/** dequantize({ ...coded, output, threads, now? }). `coded`: { input (codes), stepValues, zeroValues?, rows, cols, groupSize }. */
+/** dequantize({ ...coded, minima?, table?, output, threads, now? }): `table` has 256 numbers, for the codes from -128. `coded`: { input (codes), stepValues, zeroValues?, rows, cols, groupSize }. */
 Napi::Value dequantizeRows(const Napi::CallbackInfo& info);
 
 /** packBlocks({ ...coded, blockSize, bits, offset, doubled, codes, scales, zeroPoints?, threads, now? }). */

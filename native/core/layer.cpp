@@ -63,9 +63,7 @@ Tableau heldDirections(const Matrix& unscaled, const RankRule& rule, std::size_t
 class SingleRounding {
  public:
   SingleRounding(const AlphabetOptions& options, ScaleRule scale, std::size_t inFeatures)
-      : rounding_(options.grid, options.levels, scale, options.precision),
-        groupSize_(options.groupSize),
-        weights_(inFeatures) {}
+      : rounding_(options.kind(), scale, options.precision), groupSize_(options.groupSize), weights_(inFeatures) {}
 
   /** Whether the neuron's weights are such numbers, and then its codes and alphabets. */
   bool round(const double* w, std::int8_t* codes, Alphabet* alphabets) {
@@ -228,7 +226,7 @@ Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions&
       std::copy_n(weights.neuron(neuron), n, w);
       Alphabet* alphabets = walked.alphabets.data() + neuron * groups;
       forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
-        const Alphabet a = coveringAlphabet(options.grid, options.levels, w + first, last - first, options.precision);
+        const Alphabet a = coveringAlphabet(options.kind(), w + first, last - first, options.precision);
         for (std::size_t i = first; i < last; ++i) {
           const Alphabet::Cell cell = box == Box::Cell ? a.cell(w[i]) : Alphabet::Cell{a.lowest(), a.highest()};
           workspace.low[i] = cell.low;
@@ -242,7 +240,9 @@ Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions&
         for (std::size_t i = first; i < last; ++i) {
           if (alphabets[group].contains(w[i])) continue;
           walked.free[neuron].push_back(static_cast<int>(i));
-          walked.bound[neuron] += alphabets[group].step() / 2 * norms[i];
+          const Alphabet& a = alphabets[group];
+          const Alphabet::Cell cell = a.table() ? a.cell(w[i]) : Alphabet::Cell{0, a.step()};
+          walked.bound[neuron] += (cell.high - cell.low) / 2 * norms[i];
         }
       });
     });
@@ -308,11 +308,10 @@ Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOption
         return;
       }
       forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
-        const Alphabet a =
-            scale == ScaleRule::Max
-                ? coveringAlphabet(options.grid, options.levels, w + first, last - first, options.precision)
-                : searchAlphabet(options.grid, options.levels, w + first, r ? importance.data() + first : nullptr,
-                                 last - first, options.precision);
+        const Alphabet a = scale == ScaleRule::Max
+                               ? coveringAlphabet(options.kind(), w + first, last - first, options.precision)
+                               : searchAlphabet(options.kind(), w + first, r ? importance.data() + first : nullptr,
+                                                last - first, options.precision);
         for (std::size_t i = first; i < last; ++i) {
           codes[i] = static_cast<std::int8_t>(a.nearest(w[i]));
           off[neuron] += a.contains(w[i]) ? 0 : 1;

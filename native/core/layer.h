@@ -32,7 +32,10 @@ struct AlphabetOptions {
   Grid grid = Grid::ZeroFree;
   int levels = 16;
   std::size_t groupSize = 0;  // consecutive inputs that share a scale; the last group may be shorter
-  ScalePrecision precision = ScalePrecision::Float32;  // in which scales are stored
+  ScalePrecision precision = ScalePrecision::Float32;  // in which scales, and minima, are stored
+  const LevelTable* table = nullptr;                   // of Grid::Table
+
+  GridKind kind() const { return {grid, levels, table}; }
 };
 
 /** How many directions of the data a walk holds. */
@@ -50,8 +53,9 @@ struct Walked {
   Matrix weights;                      // Ŵ transposed: inFeatures × outFeatures, a neuron a column
   std::vector<Alphabet> alphabets;     // outFeatures × groups
   std::vector<std::vector<int>> free;  // per neuron, the inputs whose weight is not on the alphabet
-  std::vector<double> bound;           // per neuron, the certificate: ‖Xŵ - Xw‖ + Σ over free (step/2)·‖x_i‖
-  std::vector<double> residual;        // per neuron, ‖Xŵ - Xw‖
+  std::vector<double>
+      bound;  // per neuron, the certificate: ‖Xŵ - Xw‖ + Σ over free (step/2)·‖x_i‖, of a table half the cell
+  std::vector<double> residual;  // per neuron, ‖Xŵ - Xw‖
   double relativeResidual = 0;  // ‖XŴᵀ - XWᵀ‖ / ‖XWᵀ‖, Frobenius; 0 where both are, infinite where the latter is
   std::size_t rank = 0;  // directions held
 };

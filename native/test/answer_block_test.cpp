@@ -15,13 +15,18 @@ namespace {
 /** Blocks of every width, so of GEMV and GEMM, not at the layer's beginning, filled with answers good and bad. */
 void keepsWhatIsBetter() {
   std::mt19937_64 random(71);
-  const GridChoice choices[] = {
-      {Grid::FullRange, 8}, {Grid::ZeroFree, 2}, {Grid::Integer, 3}, {Grid::Asymmetric, 8}, {Grid::ZeroFree, 256}};
+  const GridChoice choices[] = {{Grid::FullRange, 8},
+                                {Grid::ZeroFree, 2},
+                                {Grid::Integer, 3},
+                                {Grid::Asymmetric, 8},
+                                {Grid::ZeroFree, 256},
+                                {Grid::Minimum, 8},
+                                {Grid::Table, 16, &kUnevenTable}};
   std::size_t turn = 0, better = 0;
   for (const std::string& name : kinds())
     for (const std::size_t count : {std::size_t{1}, std::size_t{3}, std::size_t{4}, AnswerBlock::kWidth}) {
       const std::size_t n = count == AnswerBlock::kWidth ? 12 : 33;
-      Problem problem(random, data(name, random, 50, n), count + 5, choices[turn++ % 5], 16, 0.003);
+      Problem problem(random, data(name, random, 50, n), count + 5, choices[turn++ % 7], 16, 0.003);
       const LayerFit fit = problem.fit();
       const FloatMatrix h = single(problem.h);
       const FreeEntrySystem<float> system(h);
@@ -94,7 +99,8 @@ void keptAnswersArePolished() {
 /** Refits keep what lowers the error, leave other neurons alone, and steps stay float32 numbers. */
 void refits() {
   std::mt19937_64 random(73);
-  for (const GridChoice choice : {GridChoice{Grid::ZeroFree, 4}, GridChoice{Grid::Asymmetric, 8}}) {
+  for (const GridChoice choice : {GridChoice{Grid::ZeroFree, 4}, GridChoice{Grid::Asymmetric, 8},
+                                  GridChoice{Grid::Minimum, 8}, GridChoice{Grid::Table, 5, &kLopsidedTable}}) {
     const std::size_t n = 40;
     Problem problem(random, gaussian(random, 90, n), 30, choice, 16, 0.003, 1.3);
     const std::vector<double> before = problem.best.errors;
@@ -110,7 +116,9 @@ void refits() {
     for (std::size_t i = 0; i < problem.alphabets.size(); ++i) {
       const Alphabet &a = problem.alphabets[i], &b = given[i];
       CHECK(a.step() == static_cast<float>(a.step()));
-      CHECK((a.minCode() == b.minCode() && a.maxCode() == b.maxCode() && a.zeroPoint() == b.zeroPoint()));
+      CHECK((a.minCode() == b.minCode() && a.maxCode() == b.maxCode()));
+      CHECK((a.zeroPoint() == b.zeroPoint() || choice.grid == Grid::Minimum));
+      CHECK(a.minimum() == static_cast<float>(a.minimum()));
       const std::size_t k = i / 3;
       if (problem.best.errors[k] == before[k] || k < 5 || k >= 25) CHECK(a.step() == b.step());
     }

@@ -29,7 +29,7 @@ Neuron neuronOf(std::vector<double> w, Boxes boxes, Grid grid, int levels) {
   const std::size_t size = boxes == Boxes::Groups ? 16 : n;
   for (std::size_t first = 0; first < n; first += size) {
     const std::size_t count = std::min(size, n - first);
-    const Alphabet a = coveringAlphabet(grid, levels, w.data() + first, count, ScalePrecision::Float64);
+    const Alphabet a = coveringAlphabet({grid, levels}, w.data() + first, count, ScalePrecision::Float64);
     for (std::size_t i = first; i < first + count; ++i) {
       const Alphabet::Cell cell = boxes == Boxes::Saturate ? Alphabet::Cell{a.lowest(), a.highest()} : a.cell(w[i]);
       neuron.low[i] = cell.low;

@@ -89,6 +89,8 @@ void neverRises(double tolerance) {
             double gradient = 0;
             for (std::size_t j = 0; j < n; ++j) gradient += hWide(i, j) * (q[j] - w[j]);
             const Alphabet& a = layer.alphabets.of(k, i);
+            // Of one weight's group the levels may be nearer than numbers of Real are.
+            if (a.step() < std::numeric_limits<Real>::epsilon() * std::abs(a.minimum())) continue;
             const double change = static_cast<Real>(a.level(a.nearest(q[i] - gradient / hWide(i, i)))) - q[i];
             const double gain = -(2 * gradient + hWide(i, i) * change) * change;
             CHECK_LE(gain, tolerance * std::abs(change) * std::sqrt(hWide(i, i)) *

@@ -22,13 +22,14 @@ struct Problem {
   std::vector<Alphabet> alphabets;
   std::vector<const Alphabet*> pointers;
 
-  Problem(std::mt19937_64& random, std::size_t size, Grid grid, int levels) : factor(size, size) {
+  Problem(std::mt19937_64& random, std::size_t size, Grid grid, int levels, const LevelTable* table = nullptr)
+      : factor(size, size) {
     const Matrix x = gaussian(random, size + 3, size);
     linalg::syrk(CblasLower, linalg::kTransposed, size, size + 3, 1.0, x.data(), size + 3, 0.0, factor.data(), size);
     CHECK(linalg::potrf('L', size, factor.data(), size) == 0);
     targets = normals(random, size);
     for (std::size_t i = 0; i < size; ++i)
-      alphabets.push_back(coveringAlphabet(grid, levels, targets.data(), size, ScalePrecision::Float64));
+      alphabets.push_back(coveringAlphabet({grid, levels, table}, targets.data(), size, ScalePrecision::Float64));
     for (const Alphabet& a : alphabets) pointers.push_back(&a);
   }
 
@@ -143,12 +144,19 @@ std::vector<std::int8_t> plainSearch(const Problem& problem, std::size_t width) 
 /** All grids, the targets partly beyond the alphabets' ends. */
 void matchPlainSearch() {
   std::mt19937_64 random(66);
-  const std::pair<Grid, int> grids[] = {{Grid::Integer, 3},  {Grid::ZeroFree, 2},    {Grid::Asymmetric, 3},
-                                        {Grid::ZeroFree, 4}, {Grid::Asymmetric, 16}, {Grid::FullRange, 16}};
-  for (const auto& [grid, levels] : grids)
+  const GridKind grids[] = {{Grid::Integer, 3},
+                            {Grid::ZeroFree, 2},
+                            {Grid::Asymmetric, 3},
+                            {Grid::ZeroFree, 4},
+                            {Grid::Asymmetric, 16},
+                            {Grid::FullRange, 16},
+                            {Grid::Minimum, 4},
+                            {Grid::Table, 16, &kUnevenTable},
+                            {Grid::Table, 5, &kLopsidedTable}};
+  for (const auto& [grid, levels, table] : grids)
     for (const std::size_t size : {1u, 3u, 33u}) {
-      Problem problem(random, size, grid, levels);
-      for (std::size_t i = 0; i < size; ++i) problem.targets[i] *= i % 3 ? 1 : 5;
+      Problem problem(random, size, grid, levels, table);
+      for (std::size_t i = 0; i < size; ++i) problem.targets[i] *= i % 3 ? 0.999 : 5;  // none a level
       for (std::size_t width = 1; width <= 8; ++width) {
         const std::vector<std::int8_t> codes = problem.search(width);
         CHECK(codes == plainSearch(problem, width));
@@ -172,7 +180,7 @@ void turns() {
     problems.back().alphabets.clear();
     const Grid grid = k % 2 ? Grid::ZeroFree : Grid::Integer;
     for (std::size_t i = 0; i < size; ++i)
-      problems.back().alphabets.push_back(Alphabet::withStep(grid, k % 2 ? 4 : 3, 0.3 + 0.1 * (i % 4), 0));
+      problems.back().alphabets.push_back(Alphabet::withStep({grid, k % 2 ? 4 : 3}, 0.3 + 0.1 * (i % 4), 0));
     problems.back().pointers.clear();
     searches.emplace_back(most, 8);  // room for more than is asked for
   }
@@ -220,7 +228,7 @@ void hostile() {
   other.finish(codes.data());
   CHECK(codes == problem.search(4));
   // An alphabet of one level.
-  problem.alphabets[1] = Alphabet::withStep(Grid::Integer, 3, 0, 0);
+  problem.alphabets[1] = Alphabet::withStep({Grid::Integer, 3}, 0, 0);
   for (const std::size_t width : {1u, 2u, 8u}) {
     const std::vector<std::int8_t> found = problem.search(width);
     CHECK(problem.alphabets[1].level(found[1]) == 0);

@@ -46,7 +46,7 @@ std::vector<double> hardValues(const Alphabet& a) {
   std::vector<double> values = {0, 1e-30, -1e-30, 1e30, -1e30};
   for (int code = a.nearest(a.lowest()); code <= a.nearest(a.highest()); ++code) {
     const Real level = static_cast<Real>(a.level(code));
-    const Real middle = static_cast<Real>(a.level(code) + a.step() / 2);
+    const Real middle = static_cast<Real>((a.level(code) + a.level(std::min(code + 1, a.maxCode()))) / 2);
     for (const Real v : {level, middle})
       for (const Real to : {-std::numeric_limits<Real>::max(), v, std::numeric_limits<Real>::max()})
         values.push_back(std::nextafter(v, to));
@@ -60,7 +60,7 @@ void identityIsNearest(ScalePrecision precision) {
   for (const GridChoice choice : gridChoices())
     for (const double bound : {1.0, 0.7, 1.0 / 3, 1e-20, 1e20, 0.0}) {
       // All of the 130 neurons of an alphabet, so that a block is not full, and hardValues() around in them.
-      const Alphabet a = Alphabet::covering(choice.grid, choice.levels, -0.6 * bound, bound, precision);
+      const Alphabet a = Alphabet::covering(choice, -0.6 * bound, bound, precision);
       const std::vector<double> hard = hardValues<Real>(a);
       const std::size_t n = 3, neurons = (hard.size() + n - 1) / n;
       std::vector<double> weights(n * neurons);
@@ -75,9 +75,36 @@ void identityIsNearest(ScalePrecision precision) {
         CHECK(out.codes[i] == code);
         // A step that is no float32 number makes a float32 level that is off by a rounding.
         const double slack = sizeof(Real) == 4 && precision == ScalePrecision::Float64 ? 2e-7 : 0;
+        if (choice.grid == Grid::Minimum) {
+          CHECK(out.values[i] == static_cast<Real>(a.level(code)));
+          continue;
+        }
         CHECK_LE(std::abs(out.values[i] - static_cast<Real>(a.level(code))), slack * std::abs(a.level(code)));
       }
     }
+}
+
+/** A minimum that is many steps away, and further than float32 counts: places are Alphabet::nearest's. */
+template <typename Real>
+void farMinima() {
+  for (const double step : {1e-3, 1e-7, 1e-45}) {
+    const Alphabet a = Alphabet::withStep({Grid::Minimum, 16}, step, -7.0 / step, ScalePrecision::Float32);
+    CHECK(a.minimum() == 7);
+    std::vector<double> weights;
+    for (int code = 0; code < 16; ++code)
+      for (const double part : {0.0, 0.3, 0.7}) weights.push_back(static_cast<Real>(a.level(code) + part * step));
+    weights.insert(weights.end(), {-1e9, 1e9, 0});
+    const std::size_t neurons = weights.size() / 3;
+    const std::vector<Alphabet> list(neurons, a);
+    Coefficients<Real> none;
+    none.m = BasicMatrix<Real>(3, 3);
+    none.order = {0, 1, 2};
+    const Decoded<Real> out = decode(none, weights, {list.data(), 3, 3});
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+      CHECK(out.codes[i] == a.nearest(weights[i]));
+      CHECK(out.values[i] == static_cast<Real>(a.level(out.codes[i])));
+    }
+  }
 }
 
 /** Each code is the nearest to the centre that the codes before it make, whatever the data. */
@@ -237,4 +264,8 @@ TEST_CASE("match gpfq: double, 1e-9") { matchGpfq<double>(1e-9); }
 TEST_CASE("match gpfq: float, 1e-2") { matchGpfq<float>(1e-2); }
 TEST_CASE("same bytes for any threads: double") { sameBytesForAnyThreads<double>(); }
 TEST_CASE("same bytes for any threads: float") { sameBytesForAnyThreads<float>(); }
+TEST_CASE("far minima") {
+  farMinima<float>();
+  farMinima<double>();
+}
 TEST_CASE("refusals") { refusals(); }

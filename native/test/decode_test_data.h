@@ -37,10 +37,7 @@ BasicMatrix<Real> castTo(const Matrix& from) {
   return to;
 }
 
-struct GridChoice {
-  Grid grid;
-  int levels;
-};
+using GridChoice = GridKind;
 
 /** Every width of every grid, ternary and one bit among them. */
 inline std::vector<GridChoice> gridChoices() {
@@ -50,7 +47,10 @@ inline std::vector<GridChoice> gridChoices() {
     if (bits > 1) choices.push_back({Grid::Asymmetric, 1 << bits});
     if (bits > 1) choices.push_back({Grid::Integer, (1 << bits) - 1});
     if (bits > 1) choices.push_back({Grid::FullRange, 1 << bits});
+    if (bits < 8) choices.push_back({Grid::Minimum, 1 << bits});
   }
+  choices.push_back({Grid::Table, 16, &kUnevenTable});
+  choices.push_back({Grid::Table, 5, &kLopsidedTable});
   return choices;
 }
 
@@ -74,8 +74,7 @@ struct TestLayer {
         for (std::size_t i = 0; i < in; ++i) w[i] = scale * std::round(2 * w[i] / scale) / 2;
       for (std::size_t first = 0; first < in; first += groupSize) {
         const auto [low, high] = std::minmax_element(w + first, w + std::min(first + groupSize, in));
-        list.push_back(
-            Alphabet::covering(choice.grid, choice.levels, 0.8 * *low, 0.8 * *high, ScalePrecision::Float32));
+        list.push_back(Alphabet::covering(choice, 0.8 * *low, 0.8 * *high, ScalePrecision::Float32));
       }
     }
     alphabets = {list.data(), in, groupSize};

@@ -45,7 +45,7 @@ struct Layer {
     for (std::size_t k = 0; k < neurons; ++k)
       for (std::size_t first = 0; first < n; first += groupSize)
         list.push_back(
-            searchAlphabet(grid, levels, weights.column(k) + first, nullptr, std::min(groupSize, n - first)));
+            searchAlphabet({grid, levels}, weights.column(k) + first, nullptr, std::min(groupSize, n - first)));
   }
 
   std::size_t inputs() const { return h.cols(); }

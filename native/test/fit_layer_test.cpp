@@ -120,6 +120,7 @@ struct Kind {
   Grid grid;
   int levels;
   std::size_t groupSize;
+  const LevelTable* table = nullptr;
 };
 
 void neverWorseThanItsParts() {
@@ -131,17 +132,20 @@ void neverWorseThanItsParts() {
     for (const auto& [m, n, neurons] : sizes)
       for (const ScaleRule scale : {ScaleRule::Max, ScaleRule::Search})
         for (const Kind& k : {Kind{Grid::ZeroFree, 2, n}, Kind{Grid::Integer, 3, 16}, Kind{Grid::Asymmetric, 8, n},
-                              Kind{Grid::ZeroFree, 16, 32}, Kind{Grid::FullRange, 16, 32}}) {
+                              Kind{Grid::ZeroFree, 16, 32}, Kind{Grid::FullRange, 16, 32}, Kind{Grid::Minimum, 8, 32},
+                              Kind{Grid::Table, 16, 32, &kUnevenTable}}) {
           const Layer layer = layerOf(kind, random, m, n, neurons);
           const std::size_t groupSize = std::min(k.groupSize, n);
           const auto errors = [&](CodeSearch method) {
-            const FitOptions options = optionsOf(method, k.grid, k.levels, groupSize, scale);
+            FitOptions options = optionsOf(method, k.grid, k.levels, groupSize, scale);
+            options.alphabet.table = k.table;
             return dampedErrors(layer, options.damping, values(fit(layer, options).rounded, n, groupSize));
           };
           const std::vector<double> vertex = errors(vertexCodes), gptq = errors(gptqCodes);
           JobControl control;
           const Rounded plain =
-              roundLayer(layer.weights(), nullptr, {k.grid, k.levels, groupSize}, ScaleRule::Max, 1, control);
+              roundLayer(layer.weights(), nullptr, {k.grid, k.levels, groupSize, ScalePrecision::Float32, k.table},
+                         ScaleRule::Max, 1, control);
           const std::vector<double> msq = dampedErrors(layer, FitOptions::kDefaultDamping, values(plain, n, groupSize));
           for (std::size_t neuron = 0; neuron < neurons; ++neuron) {
             const double slack = 1 + 1e-9, floor = 1e-9 * msq[neuron] + std::numeric_limits<double>::min();

@@ -24,7 +24,7 @@ constexpr double kSlack = 1e-6;
 
 GptqOptions optionsFor(GridChoice choice, std::size_t groupSize) {
   GptqOptions options;
-  options.alphabets = {choice.grid, choice.levels, groupSize};
+  options.alphabets = {choice.grid, choice.levels, groupSize, ScalePrecision::Float32, choice.table};
   return options;
 }
 
@@ -34,8 +34,8 @@ std::vector<double> shipped(const TestLayer& layer, const Matrix& h, GridChoice 
   std::vector<Alphabet> list;
   for (std::size_t k = 0; k < layer.neurons; ++k)
     for (std::size_t first = 0; first < n; first += groupSize)
-      list.push_back(coveringAlphabet(choice.grid, choice.levels, &layer.weights[k * n + first],
-                                      std::min(groupSize, n - first), ScalePrecision::Float32));
+      list.push_back(coveringAlphabet(choice, &layer.weights[k * n + first], std::min(groupSize, n - first),
+                                      ScalePrecision::Float32));
   const LayerAlphabets alphabets{list.data(), n, groupSize};
   const auto coefficients = nearestPlaneCoefficients(h, 0, DecodeOrder::Natural, 1, JobControl());
   std::vector<double> errors;
@@ -54,6 +54,7 @@ void checkResult(const TestLayer& layer, const Matrix& h, const GptqResult& r, s
   for (const Alphabet& a : r.alphabets) {
     CHECK((a.step() >= 0 && std::isfinite(a.step())));
     CHECK(static_cast<double>(static_cast<float>(a.step())) == a.step());
+    CHECK(static_cast<double>(static_cast<float>(a.minimum())) == a.minimum());
   }
   for (std::size_t k = 0; k < layer.neurons; ++k) {
     const double* w = &layer.weights[k * n];

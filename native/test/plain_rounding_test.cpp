@@ -18,15 +18,13 @@ using namespace vertexq;
 
 namespace {
 
-struct Kind {
-  Grid grid;
-  int levels;
-};
+using Kind = GridKind;
 
-const Kind kinds[] = {{Grid::Integer, 3},    {Grid::Integer, 15},    {Grid::Integer, 255},    {Grid::Asymmetric, 3},
-                      {Grid::Asymmetric, 4}, {Grid::Asymmetric, 16}, {Grid::Asymmetric, 256}, {Grid::ZeroFree, 2},
-                      {Grid::ZeroFree, 4},   {Grid::ZeroFree, 16},   {Grid::FullRange, 4},    {Grid::FullRange, 16},
-                      {Grid::FullRange, 256}};
+const Kind kinds[] = {{Grid::Integer, 3},      {Grid::Integer, 15},   {Grid::Integer, 255},
+                      {Grid::Asymmetric, 3},   {Grid::Asymmetric, 4}, {Grid::Asymmetric, 16},
+                      {Grid::Asymmetric, 256}, {Grid::ZeroFree, 2},   {Grid::ZeroFree, 4},
+                      {Grid::ZeroFree, 16},    {Grid::FullRange, 4},  {Grid::FullRange, 16},
+                      {Grid::FullRange, 256},  {Grid::Minimum, 16},   {Grid::Table, 16, &testing::kUnevenTable}};
 
 /** Weights as they come, and as they make trouble: on a grid, symmetric, one sign, outliers, huge and tiny ones. */
 std::vector<float> weights(std::mt19937_64& random, int kind, std::size_t count) {
@@ -86,7 +84,7 @@ void equalToTheSearch() {
     for (const ScaleRule rule : {ScaleRule::Search, ScaleRule::Max})
       for (const ScalePrecision precision :
            {ScalePrecision::Float16, ScalePrecision::BFloat16, ScalePrecision::Float32}) {
-        PlainRounding rounding(kind.grid, kind.levels, rule, precision);
+        PlainRounding rounding(kind, rule, precision);
         for (int data = 0; data < kWeightKinds; ++data)
           for (const std::size_t count : {1u, 7u, 32u, 128u, 300u, 5000u}) {
             if (data == 6 && precision == ScalePrecision::Float16) continue;
@@ -110,16 +108,16 @@ void stepsThatCannotBe() {
   std::mt19937_64 random(5);
   std::vector<float> w = weights(random, 6, 64);
   std::vector<std::int8_t> codes(64);
-  PlainRounding half(Grid::Asymmetric, 16, ScaleRule::Search, ScalePrecision::Float16);
+  PlainRounding half({Grid::Asymmetric, 16}, ScaleRule::Search, ScalePrecision::Float16);
   CHECK_THROWS_AS([&] { half.round(w.data(), w.size(), codes.data()); }(), Error);
   // The step is a number of the type, its levels are none.
   for (float& v : w) v = v > 0 ? 3.4e38F : -3.4e38F;
-  PlainRounding brain(Grid::Asymmetric, 16, ScaleRule::Search, ScalePrecision::BFloat16);
+  PlainRounding brain({Grid::Asymmetric, 16}, ScaleRule::Search, ScalePrecision::BFloat16);
   CHECK_THROWS_AS([&] { brain.round(w.data(), w.size(), codes.data()); }(), Error);
   for (float& v : w) v = v > 0 ? 2.5e38F : -2.5e38F;
   brain.round(w.data(), w.size(), codes.data());
   for (float& v : w) v = v > 0 ? 3.4e38F : -3.4e38F;
-  PlainRounding binary(Grid::ZeroFree, 2, ScaleRule::Max, ScalePrecision::BFloat16);
+  PlainRounding binary({Grid::ZeroFree, 2}, ScaleRule::Max, ScalePrecision::BFloat16);
   CHECK_THROWS_AS([&] { binary.round(w.data(), w.size(), codes.data()); }(), Error);
 }
 
@@ -136,7 +134,7 @@ void largestWeights() {
           std::vector<float> w(64);
           for (std::size_t i = 0; i < w.size(); ++i) w[i] = part * (i % 3 == 0 ? most : -most / (i % 2 + 1.0F));
           const auto stepOf = [&](auto round) {
-            PlainRounding rounding(kind.grid, kind.levels, rule, precision);
+            PlainRounding rounding(kind, rule, precision);
             try {
               const Alphabet a = round(rounding).alphabet;
               CHECK(a.heldIn(precision));

@@ -58,7 +58,8 @@ void oneAnswerForAllKernels() {
   std::mt19937_64 random(9);
   const std::size_t out = 40, n = 100, groupSize = 32, groups = 4;
   for (const bool single : {true, false})
-    for (const Grid grid : {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree, Grid::FullRange})
+    for (const Grid grid :
+         {Grid::Integer, Grid::Asymmetric, Grid::ZeroFree, Grid::FullRange, Grid::Minimum, Grid::Table})
       for (const ScalePrecision precision : {ScalePrecision::Float32, ScalePrecision::Float16})
         for (const ScaleRule scale : {ScaleRule::Max, ScaleRule::Search}) {
           std::vector<double> w = normals(random, out * n);
@@ -67,7 +68,8 @@ void oneAnswerForAllKernels() {
             if (i / n == 3) w[i] = 0;
             if (i / n == 4) w[i] = std::ldexp(w[i], i % 2 == 0 ? -40 : -10);
           }
-          const AlphabetOptions options{grid, grid == Grid::Integer ? 15 : 16, groupSize, precision};
+          const AlphabetOptions options{grid, grid == Grid::Integer ? 15 : 16, groupSize, precision,
+                                        grid == Grid::Table ? &kUnevenTable : nullptr};
           JobControl control;
           const Rounded rounded = roundLayer({w.data(), out, n}, nullptr, options, scale, 2, control);
           std::size_t off = 0;
@@ -75,10 +77,11 @@ void oneAnswerForAllKernels() {
             for (std::size_t g = 0; g < groups; ++g) {
               const std::size_t first = k * n + g * groupSize, count = std::min(groupSize, n - g * groupSize);
               const Alphabet wanted = scale == ScaleRule::Max
-                                          ? coveringAlphabet(grid, options.levels, &w[first], count, precision)
-                                          : searchAlphabet(grid, options.levels, &w[first], nullptr, count, precision);
+                                          ? coveringAlphabet(options.kind(), &w[first], count, precision)
+                                          : searchAlphabet(options.kind(), &w[first], nullptr, count, precision);
               const Alphabet& got = rounded.alphabets[k * groups + g];
-              CHECK((got.step() == wanted.step() && got.zeroPoint() == wanted.zeroPoint()));
+              CHECK((got.step() == wanted.step() && got.zeroPoint() == wanted.zeroPoint() &&
+                     got.minimum() == wanted.minimum()));
               for (std::size_t i = first; i < first + count; ++i) {
                 CHECK(rounded.codes[i] == wanted.nearest(w[i]));
                 off += wanted.contains(w[i]) ? 0 : 1;

@@ -24,24 +24,28 @@ void stepsGiveBackCoveringAlphabets() {
     for (int trial = 0; trial < 50; ++trial) {
       const std::vector<double> v = normals(random, 2);
       const double scale = std::pow(10.0, trial % 9 - 4);
-      const Alphabet a = Alphabet::covering(choice.grid, choice.levels, scale * std::min(v[0], v[1]),
-                                            scale * std::max(v[0], v[1]), ScalePrecision::Float32);
-      const Alphabet b =
-          Alphabet::withStep(choice.grid, choice.levels, a.step(), static_cast<int>(std::floor(a.zeroPoint())));
+      const Alphabet a = Alphabet::covering(choice, scale * std::min(v[0], v[1]), scale * std::max(v[0], v[1]),
+                                            ScalePrecision::Float32);
+      const Alphabet b = Alphabet::withStep(choice, a.step(), a.zeroPoint(), ScalePrecision::Float32);
       CHECK(
           (a.minCode() == b.minCode() && a.maxCode() == b.maxCode() && b.maxCode() - b.minCode() == choice.levels - 1));
       CHECK((a.step() == b.step() && a.zeroPoint() == b.zeroPoint()));
       for (int code = a.minCode(); code <= a.maxCode(); ++code) {
         CHECK(a.level(code) == b.level(code));
-        CHECK(b.level(code) == (code - b.zeroPoint()) * b.step());
+        if (choice.table)
+          CHECK(b.level(code) == (*choice.table)[static_cast<std::size_t>(code)] * b.step());
+        else if (choice.grid == Grid::Minimum)
+          CHECK(b.level(code) == code * b.step() + b.minimum());
+        else
+          CHECK(b.level(code) == (code - b.zeroPoint()) * b.step());
       }
     }
   // Zero codes beyond the alphabet's own are brought back; the other kinds have no choice.
-  CHECK(Alphabet::withStep(Grid::Asymmetric, 4, 1, 9).zeroPoint() == 1);
-  CHECK(Alphabet::withStep(Grid::Asymmetric, 4, 1, -9).zeroPoint() == -2);
-  CHECK(Alphabet::withStep(Grid::ZeroFree, 4, 1, 9).zeroPoint() == -0.5);
-  CHECK(Alphabet::withStep(Grid::Integer, 7, 1, 9).zeroPoint() == 0);
-  CHECK(Alphabet::withStep(Grid::Integer, 7, 0, 0).level(3) == 0);
+  CHECK(Alphabet::withStep({Grid::Asymmetric, 4}, 1, 9).zeroPoint() == 1);
+  CHECK(Alphabet::withStep({Grid::Asymmetric, 4}, 1, -9).zeroPoint() == -2);
+  CHECK(Alphabet::withStep({Grid::ZeroFree, 4}, 1, 9).zeroPoint() == -0.5);
+  CHECK(Alphabet::withStep({Grid::Integer, 7}, 1, 9).zeroPoint() == 0);
+  CHECK(Alphabet::withStep({Grid::Integer, 7}, 0, 0).level(3) == 0);
 }
 
 /** A loaded block, and its weights and H in the block's own units for the reference. */
@@ -51,7 +55,7 @@ struct Problem {
       : layer(random, n, neurons, choice, groupSize, scale),
         h(damped(gramOf(data(kind, random, 2 * n + 3, n)), 0.01)),
         system(h, groupSize, 1, control),
-        block(system, {choice.grid, choice.levels, groupSize}),
+        block(system, {choice.grid, choice.levels, groupSize, ScalePrecision::Float32, choice.table}),
         unit(h) {
     block.load({layer.weights.data(), neurons, n}, 0, neurons);
     for (std::size_t i = 0; i < n * n; ++i) unit.data()[i] *= system.scale();
@@ -114,8 +118,13 @@ void searchesAndRefits() {
 /** After a refit no step can be changed for the better with the codes held: the gradient by each step is 0. */
 void refitIsStationary() {
   std::mt19937_64 random(53);
-  for (const GridChoice choice :
-       {GridChoice{Grid::Asymmetric, 4}, {Grid::ZeroFree, 8}, {Grid::Integer, 15}, {Grid::FullRange, 16}}) {
+  for (const GridChoice choice : {GridChoice{Grid::Asymmetric, 4},
+                                  {Grid::ZeroFree, 8},
+                                  {Grid::Integer, 15},
+                                  {Grid::FullRange, 16},
+                                  {Grid::Minimum, 4},
+                                  {Grid::Minimum, 16},
+                                  {Grid::Table, 16, &kUnevenTable}}) {
     Problem p(random, "gaussian", 60, 5, choice, 16, 1);
     Attempt attempt;
     GroupSearch(p.block, {}).run(attempt, p.control);
@@ -126,7 +135,12 @@ void refitIsStationary() {
         for (const double factor : {0.99, 1.01}) {
           Attempt moved = attempt;
           Alphabet& a = moved.alphabets[l * p.block.groups() + g];
-          a = p.block.withStep(l, a.step() * factor, static_cast<int>(std::floor(a.zeroPoint())));
+          a = p.block.withStep(l, a.step() * factor, a.zeroPoint());
+          p.block.revalue(moved);
+          CHECK_LE(p.errorOf(attempt, l), p.errorOf(moved, l) * (1 + 1e-6));
+          if (choice.grid != Grid::Minimum) continue;
+          moved = attempt;  // nor the minimum
+          a = p.block.withStep(l, a.step(), a.zeroPoint() + factor - 1);
           p.block.revalue(moved);
           CHECK_LE(p.errorOf(attempt, l), p.errorOf(moved, l) * (1 + 1e-6));
         }

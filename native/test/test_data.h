@@ -6,9 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "alphabet/alphabet.h"
 #include "linalg/matrix.h"
 
 namespace vertexq::testing {
+
+/** The levels of ggml's IQ4_NL. */
+inline const LevelTable kUnevenTable = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+/** Few, lopsided, with two that are near each other and none at 0. */
+inline const LevelTable kLopsidedTable = {-3, -0.125F, 0.125F, 0.5F, 1};
 
 inline std::vector<double> normals(std::mt19937_64& random, std::size_t count) {
   std::normal_distribution<double> normal;

@@ -146,8 +146,9 @@ bool advance(std::vector<std::int8_t>& codes, const Alphabet& alphabet) {
 /** Tiny layers, whose every answer can be tried. */
 void nearTheOptimum() {
   std::mt19937_64 random(80);
-  for (const GridChoice choice : {GridChoice{Grid::ZeroFree, 2}, GridChoice{Grid::Integer, 3},
-                                  GridChoice{Grid::Asymmetric, 3}, GridChoice{Grid::FullRange, 4}}) {
+  for (const GridChoice choice :
+       {GridChoice{Grid::ZeroFree, 2}, GridChoice{Grid::Integer, 3}, GridChoice{Grid::Asymmetric, 3},
+        GridChoice{Grid::FullRange, 4}, GridChoice{Grid::Minimum, 4}, GridChoice{Grid::Table, 5, &kLopsidedTable}}) {
     double found = 0, optimal = 0;
     for (std::size_t n = 1; n <= 6; ++n)
       for (int trial = 0; trial < 3; ++trial) {

@@ -25,7 +25,7 @@ struct Problem {
   /** Alphabets that cover `cover` of the range of the weights. */
   Problem(std::mt19937_64& random, const Matrix& x, std::size_t neurons, GridChoice choice, std::size_t groupSize,
           double damping, double cover = 0.8)
-      : kind{choice.grid, choice.levels, std::min(groupSize, x.cols())},
+      : kind{choice.grid, choice.levels, std::min(groupSize, x.cols()), ScalePrecision::Float32, choice.table},
         h(damped(gramOf(x), damping)),
         weights(gaussian(random, x.cols(), neurons)) {
     const double unit = unitScale(h);
@@ -35,8 +35,7 @@ struct Problem {
       if (k % 7 == 3) std::fill_n(w, inputs(), 0.0);
       for (std::size_t first = 0; first < inputs(); first += kind.groupSize) {
         const auto [low, high] = std::minmax_element(w + first, w + std::min(first + kind.groupSize, inputs()));
-        alphabets.push_back(
-            Alphabet::covering(kind.grid, kind.levels, cover * *low, cover * *high, ScalePrecision::Float32));
+        alphabets.push_back(Alphabet::covering(kind.kind(), cover * *low, cover * *high, ScalePrecision::Float32));
       }
     }
     best.codes.resize(inputs() * neurons);

@@ -20,6 +20,7 @@ struct Case {
   int levels;
   Box box;
   std::size_t groupSize;
+  const LevelTable* table = nullptr;
 };
 
 void checkCase(const Case& c, std::mt19937_64& random) {
@@ -29,7 +30,7 @@ void checkCase(const Case& c, std::mt19937_64& random) {
   for (std::size_t i = 0; i < c.n; ++i) w[2 * c.n + i] = i % 5 == 0 ? 1.5 : -0.25 * static_cast<double>(i % 4);  // ties
   const Weights weights{w.data(), neurons, c.n};
   JobControl control;
-  const AlphabetOptions options{c.grid, c.levels, c.groupSize, ScalePrecision::Float64};
+  const AlphabetOptions options{c.grid, c.levels, c.groupSize, ScalePrecision::Float64, c.table};
   const Walked walked = walkLayer(weights, x, options, c.box, {}, 2, control);
   const Rounded rounded = roundWalked(walked, options);
   const std::size_t groups = groupsOf(c.n, c.groupSize);
@@ -71,6 +72,8 @@ void vertices() {
         checkCase({kind, size[0], n, Grid::Integer, 3, box, n}, random);
         checkCase({kind, size[0], n, Grid::ZeroFree, 4, box, 16}, random);
         checkCase({kind, size[0], n, Grid::Asymmetric, 16, box, 32}, random);
+        checkCase({kind, size[0], n, Grid::Minimum, 8, box, 32}, random);
+        checkCase({kind, size[0], n, Grid::Table, 16, box, 32, &kUnevenTable}, random);
       }
 }
 

@@ -95,7 +95,7 @@ function levelsOf(done: Preprocessed, grid: Grid): number[][] {
 }
 
 function gridOf(options: PreprocessOptions): Grid {
-  return options.grid ?? (options.levels === 3 ? 'integer' : 'zero-free');
+  return (options.grid as Grid | undefined) ?? (options.levels === 3 ? 'integer' : 'zero-free');
 }
 
 /** What holds whatever the box and the alphabet. */

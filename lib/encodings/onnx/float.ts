@@ -3,13 +3,14 @@ import { rawLength } from '../../models/onnx/element-types';
 import { dataLength } from '../../models/onnx/tensor';
 import { storeFloat } from '../../models/write/float';
 import { isOnlyUsedBy, storeInPlace } from '../../models/write/in-place';
+import { refuseUneven } from '../encoding';
 import { type ModelEncoding, ofIntegers, storedLike } from './encoding';
 
 /** The values on the grid, in place of the weight's own where it may change there: all of its uses are quantized, and alike. */
 export const float: ModelEncoding = {
   ...ofIntegers('float'),
   isPlain: true,
-  check() {},
+  check: (scheme) => refuseUneven('float', scheme),
   unfit: () => undefined,
   stored: (layer) => storedLike(layer, true),
   storeFor: (layer, { alike }) => (isInPlace(layer, alike) ? storeInPlace : storeFloat),

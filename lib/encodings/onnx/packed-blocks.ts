@@ -1,6 +1,7 @@
 import { VertexqError } from '../../errors';
-import type { Grid } from '../../types';
 import { packBlocks } from '../../native/tensors';
+import type { AlphabetKind } from '../../options';
+import { refuseUneven } from '../encoding';
 import { type Codes, integerForm, type PlannedCodes, type Width, widthFor } from './integer-codes';
 
 /** A weight as com.microsoft.MatMulNBits holds it: W[k, n] = (q − zeroPoint)·scale. */
@@ -33,7 +34,8 @@ export function checkGroupSize(groupSize: number | 'channel'): void {
 }
 
 /** Throws a RangeError unless codes of this alphabet can be written. */
-export function checkAlphabet(format: string, { grid, levels }: { grid: Grid; levels: number }): void {
+export function checkAlphabet(format: string, { grid, levels }: Pick<AlphabetKind, 'grid' | 'levels'>): void {
+  refuseUneven(format, { grid });
   if (grid === 'zero-free' && widthFor(levels, true, containers) === undefined)
     throw new RangeError(
       `The format "${format}" cannot hold a "zero-free" grid of ${levels} levels: use the grid "asymmetric", or the format "float"`,

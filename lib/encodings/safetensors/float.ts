@@ -1,4 +1,5 @@
 import { layerGrid } from '../../options';
+import { refuseUneven } from '../encoding';
 import type { CheckpointEncoding } from './encoding';
 import { layoutOfParts, part } from './layout';
 
@@ -7,7 +8,7 @@ export const float: CheckpointEncoding = {
   isPlain: true,
   groupSize: 'channel',
   gridFor: layerGrid,
-  check() {},
+  check: (scheme) => refuseUneven('float', scheme),
   unfit: () => undefined,
   layout: (shape, dtype) =>
     layoutOfParts({

@@ -1,12 +1,13 @@
 import type { Turns } from '../../yielding';
 import { isWeightName, moduleOf } from './tensor-names';
-import type { Scheme } from '../encoding';
+import { refuseUneven, type Scheme } from '../encoding';
 import type { ConfiguredWeight, Shape } from './encoding';
 
 // What the encodings that pack codes into words have in common.
 
-/** Throws a RangeError at a grid without a level 0, whose zero points are no whole numbers. */
+/** Throws a RangeError at a grid without a level 0, whose zero points are no whole numbers, and at uneven ones. */
 export function refuseZeroFree(format: string, { grid }: Pick<Scheme, 'grid'>): void {
+  refuseUneven(format, { grid });
   if (grid === 'zero-free')
     throw new RangeError(
       `The format "${format}" cannot hold a "zero-free" grid: use the grid "asymmetric" or "integer" with 2 bits or more, or the format "float"`,

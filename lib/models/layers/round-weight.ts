@@ -64,6 +64,7 @@ export async function roundWeight(
       rank: 0,
       offAlphabet: found.offAlphabet,
       bound: null,
+      minima: null,
       sphereGapDb: null,
       passes: 0,
       damping: 0,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <string>
 
@@ -78,6 +79,13 @@ double roundStep(double step, ScalePrecision precision, Covers covers, Reach rea
                                              nameOf(precision));
 }
 
+/** The largest number of the precision that is at most `value`, of either sign. */
+double lower(double value, ScalePrecision precision) {
+  if (!(value < 0)) return roundedDown(value, precision);
+  const double size = roundedDown(-value, precision);
+  return -(size == -value ? size : nextUp(size, precision));
+}
+
 /** The least step for which codes 0..top, shifted by the zero point, cover [low, high], low <= 0 <= high. */
 double asymmetricStep(int zeroPoint, int top, double low, double high) {
   const double infinity = std::numeric_limits<double>::infinity();
@@ -129,9 +137,10 @@ double nearestStep(double value, ScalePrecision precision) {
   return roundedTo(std::clamp(value, format.least, format.largest), precision);
 }
 
-bool hasAlphabet(Grid grid, int levels) {
+bool hasAlphabet(const GridKind& kind) {
+  const int levels = kind.levels;
   if (levels < 2 || levels > 256) return false;
-  switch (grid) {
+  switch (kind.grid) {
     case Grid::Integer:
       return levels % 2 == 1;
     case Grid::ZeroFree:
@@ -140,14 +149,43 @@ bool hasAlphabet(Grid grid, int levels) {
       return levels > 2;
     case Grid::FullRange:
       return levels > 2 && levels % 2 == 0;
+    case Grid::Minimum:
+      return levels <= kMostCounted;
+    case Grid::Table: {
+      if (!kind.table || levels > kMostCounted || kind.table->size() != static_cast<std::size_t>(levels)) return false;
+      const LevelTable& table = *kind.table;
+      return std::all_of(table.begin(), table.end(), [](float level) { return std::isfinite(level); }) &&
+             std::adjacent_find(table.begin(), table.end(), std::greater_equal<>()) == table.end() &&
+             table.front() < 0 && table.back() > 0;
+    }
   }
   return false;
 }
 
-Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, ScalePrecision precision) {
+Alphabet Alphabet::covering(const GridKind& kind, double low, double high, ScalePrecision precision) {
+  const auto [grid, levels, table] = kind;
   Alphabet a;
   const double bound = std::max(std::abs(low), std::abs(high));
-  a.setCodes(grid, levels);
+  a.setCodes(kind);
+  if (grid == Grid::Minimum) {
+    a.minimum_ = lower(low, precision);
+    const double top = levels - 1, width = high - a.minimum_;
+    a.step_ = roundStep(
+        std::isfinite(width) ? width / top : high / top - a.minimum_ / top, precision,
+        [&](double s) { return top * s + a.minimum_ >= high; },
+        [&](double s) { return std::max(std::abs(a.minimum_), std::abs(top * s + a.minimum_)); });
+    a.setEnds();
+    return a;
+  }
+  if (grid == Grid::Table) {
+    const double below = table->front(), above = table->back();
+    a.step_ = roundStep(
+        std::max({low / below, high / above, 0.0}), precision,
+        [&](double s) { return below * s <= low && above * s >= high; },
+        [&](double s) { return std::max(-below, above) * s; });
+    a.setEnds();
+    return a;
+  }
   if (grid == Grid::Asymmetric || grid == Grid::FullRange) {
     low = std::min(low, 0.0);
     high = std::max(high, 0.0);
@@ -181,6 +219,7 @@ Alphabet Alphabet::covering(Grid grid, int levels, double low, double high, Scal
 Alphabet Alphabet::scaledBy(int exponent) const {
   Alphabet a = *this;
   a.step_ = std::ldexp(a.step_, exponent);
+  a.minimum_ = std::ldexp(a.minimum_, exponent);
   a.lowest_ = std::ldexp(a.lowest_, exponent);
   a.highest_ = std::ldexp(a.highest_, exponent);
   return a;
@@ -190,19 +229,35 @@ bool Alphabet::heldIn(ScalePrecision precision) const {
   return std::isfinite(roundedTo(lowest_, precision)) && std::isfinite(roundedTo(highest_, precision));
 }
 
-Alphabet Alphabet::withStep(Grid grid, int levels, double step, int zeroCode) {
+Alphabet Alphabet::withStep(const GridKind& kind, double step, double zero, ScalePrecision precision) {
   Alphabet a;
-  a.setCodes(grid, levels);
-  if (grid == Grid::Asymmetric) a.zeroPoint_ = std::clamp(zeroCode, a.minCode_, a.maxCode_);
+  a.setCodes(kind);
+  if (kind.grid == Grid::Asymmetric) a.zeroPoint_ = clampedWhole(std::floor(zero), a.minCode_, a.maxCode_);
+  if (kind.grid == Grid::Minimum) a.minimum_ = roundedTo(-zero * step, precision);
   a.step_ = step;
-  a.lowest_ = (a.minCode_ - a.zeroPoint_) * step;
-  a.highest_ = (a.maxCode_ - a.zeroPoint_) * step;
+  a.setEnds();
   return a;
 }
 
+/** The ends, and the zero point where the minimum tells it. */
+void Alphabet::setEnds() {
+  if (table_) {
+    lowest_ = table_[minCode_] * step_;
+    highest_ = table_[maxCode_] * step_;
+  } else if (minimum_ != 0) {
+    zeroPoint_ = step_ > 0 ? -minimum_ / step_ : 0;
+    lowest_ = minimum_;
+    highest_ = maxCode_ * step_ + minimum_;
+  } else {
+    lowest_ = (minCode_ - zeroPoint_) * step_;
+    highest_ = (maxCode_ - zeroPoint_) * step_;
+  }
+}
+
 /** The codes of the kind, and its zero point where it has no choice. */
-void Alphabet::setCodes(Grid grid, int levels) {
-  switch (grid) {
+void Alphabet::setCodes(const GridKind& kind) {
+  const int levels = kind.levels;
+  switch (kind.grid) {
     case Grid::Asymmetric:
       // Codes are kept as signed bytes, whatever the alphabet: the middle of the container is code 0.
       minCode_ = -(1 << (bitsFor(levels) - 1));
@@ -220,11 +275,28 @@ void Alphabet::setCodes(Grid grid, int levels) {
     case Grid::Integer:
       maxCode_ = (levels - 1) / 2;
       minCode_ = -maxCode_;
+      return;
+    case Grid::Table:
+      table_ = kind.table->data();
+      [[fallthrough]];
+    case Grid::Minimum:
+      maxCode_ = levels - 1;
   }
 }
 
 int Alphabet::below(double value) const {
   if (!(step_ > 0)) return std::clamp(0, minCode_, maxCode_);
+  if (table_) {
+    int least = minCode_, most = maxCode_;  // level(least) <= value where any is, and level(most + 1) > value
+    while (least < most) {
+      const int middle = (least + most + 1) / 2;
+      if (level(middle) <= value)
+        least = middle;
+      else
+        most = middle - 1;
+    }
+    return least;
+  }
   int code = clampedWhole(std::floor(value / step_ + zeroPoint_), minCode_, maxCode_);
   // The quotient may be off by a rounding; the levels themselves decide.
   while (code > minCode_ && level(code) > value) --code;

@@ -35,10 +35,18 @@ struct Scan {
   Real* change = nullptr;         // out: d
   Real* gain = nullptr;           // out: 2 g d + H d², with the noise against it; 0 where that is not negative
   std::uint8_t* helps = nullptr;  // out, by strip
+  // Of alphabets of a table:
+  const float* table = nullptr;
+  const float* middles = nullptr;
+  int tableLevels = 0;
+  bool hasMinima = false;
 };
 
-/** A function of its own because only a parameter's `restrict` is believed (successive_rounding.cpp). */
-template <typename Real>
+/**
+ * `hasMinima`: levels are known but for some roundings, which must not pass for a change. A function of its own because only a
+ * parameter's `restrict` is believed (successive_rounding.cpp).
+ */
+template <typename Real, bool hasMinima>
 VERTEXQ_INLINE bool scanStrip(const Real* VERTEXQ_RESTRICT diagonal, const Real* VERTEXQ_RESTRICT inverse,
                               const Real* VERTEXQ_RESTRICT root, const Real* VERTEXQ_RESTRICT q,
                               const Real* VERTEXQ_RESTRICT g, const Real* VERTEXQ_RESTRICT low,
@@ -49,13 +57,49 @@ VERTEXQ_INLINE bool scanStrip(const Real* VERTEXQ_RESTRICT diagonal, const Real*
   for (std::size_t l = 0; l < kStrip; ++l) {
     // Of two levels that are nearly as near the gains are nearly equal: which it is need not be exact here.
     const Real k = nearestPlace(q[l] - g[l] * inverse[l], low[l], high[l], levelInverse[l], offset[l], unsafe);
-    const Real d = levelAt(k, offset[l], step[l], low[l], high[l]) - q[l];
+    const Real move = levelAt(k, offset[l], step[l], low[l], high[l]) - q[l];
+    const Real d = hasMinima && std::abs(move) < step[l] / 4 ? 0 : move;
     const Real value = d * (2 * g[l] + diagonal[l] * d) + 2 * std::abs(d) * noise * root[l];
     change[l] = d;
     gain[l] = value < 0 ? value : 0;  // and so never NaN
     helps |= value < 0 ? 1 : 0;
   }
   return helps != 0;
+}
+
+/** The same for levels of a table, `middles` between two of them. */
+template <typename Real>
+VERTEXQ_INLINE bool scanTableStrip(const Real* VERTEXQ_RESTRICT diagonal, const Real* VERTEXQ_RESTRICT inverse,
+                                   const Real* VERTEXQ_RESTRICT root, const Real* VERTEXQ_RESTRICT q,
+                                   const Real* VERTEXQ_RESTRICT g, const Real* VERTEXQ_RESTRICT low,
+                                   const Real* VERTEXQ_RESTRICT high, const Real* VERTEXQ_RESTRICT step,
+                                   const float* VERTEXQ_RESTRICT table, const float* VERTEXQ_RESTRICT middles,
+                                   int levels, Real noise, Real* VERTEXQ_RESTRICT change, Real* VERTEXQ_RESTRICT gain) {
+  Real place[kStrip], level[kStrip];
+  for (std::size_t l = 0; l < kStrip; ++l) place[l] = (q[l] - g[l] * inverse[l]) / step[l];
+  for (std::size_t l = 0; l < kStrip; ++l) level[l] = static_cast<Real>(table[0]);
+  for (int k = 0; k + 1 < levels; ++k) {
+    const auto middle = static_cast<Real>(middles[k]), next = static_cast<Real>(table[k + 1]);
+    for (std::size_t l = 0; l < kStrip; ++l) level[l] = place[l] > middle ? next : level[l];
+  }
+  FlagOf<Real> helps = 0;
+  for (std::size_t l = 0; l < kStrip; ++l) {
+    // Clamped, which no level needs, so that the product is rounded before the difference is taken.
+    const Real d = clampTo(level[l] * step[l], low[l], high[l]) - q[l];
+    const Real value = d * (2 * g[l] + diagonal[l] * d) + 2 * std::abs(d) * noise * root[l];
+    change[l] = d;
+    gain[l] = value < 0 ? value : 0;
+    helps |= value < 0 ? 1 : 0;
+  }
+  return helps != 0;
+}
+
+template <typename Real, bool hasMinima>
+VERTEXQ_INLINE bool scanEven(const Scan<Real>& s, std::size_t i) {
+  const LevelArrays<Real>& a = *s.levels;
+  return scanStrip<Real, hasMinima>(s.diagonal + i, s.inverse + i, s.root + i, s.q + i, s.gradient + i, a.low() + i,
+                                    a.high() + i, a.inverse() + i, a.offset() + i, a.step() + i, s.noise, s.change + i,
+                                    s.gain + i);
 }
 
 /** Returns whether some change helps. */
@@ -65,9 +109,11 @@ VERTEXQ_INLINE bool scanBody(const Scan<Real>& s) {
   bool any = false;
   for (std::size_t strip = 0; strip < s.strips; ++strip) {
     const std::size_t i = strip * kStrip;
-    const bool helps =
-        scanStrip<Real>(s.diagonal + i, s.inverse + i, s.root + i, s.q + i, s.gradient + i, a.low() + i, a.high() + i,
-                        a.inverse() + i, a.offset() + i, a.step() + i, s.noise, s.change + i, s.gain + i);
+    const bool helps = s.table       ? scanTableStrip<Real>(s.diagonal + i, s.inverse + i, s.root + i, s.q + i,
+                                                      s.gradient + i, a.low() + i, a.high() + i, a.step() + i, s.table,
+                                                      s.middles, s.tableLevels, s.noise, s.change + i, s.gain + i)
+                       : s.hasMinima ? scanEven<Real, true>(s, i)
+                                     : scanEven<Real, false>(s, i);
     s.helps[strip] = helps;
     any |= helps;
   }
@@ -106,7 +152,7 @@ CoordinateDescent<Real>::CoordinateDescent(const BasicMatrix<Real>& h)
       change_(padded_),
       gain_(padded_),
       helps_(padded_ / kStrip),
-      levels_(padded_) {
+      levels_(padded_, true) {
   for (std::size_t i = 0; i < h.cols(); ++i) {
     const Real value = h(i, i);
     // The padding's zeros stand for dead inputs; a diagonal whose inverse overflows is treated as one.
@@ -152,8 +198,11 @@ template <typename Real>
 DescentOutcome CoordinateDescent<Real>::run(const Real* w, Real* q, Real* gradient, std::int8_t* codes,
                                             const LayerAlphabets& alphabets, std::size_t neuron) {
   const std::size_t n = h_.cols();
-  for (std::size_t first = 0; first < n; first += alphabets.groupSize)
+  bool hasMinima = false;
+  for (std::size_t first = 0; first < n; first += alphabets.groupSize) {
     levels_.set(first, std::min(alphabets.groupSize, n - first), alphabets.of(neuron, first));
+    hasMinima = hasMinima || alphabets.of(neuron, first).minimum() != 0;
+  }
   std::copy(q, q + n, q_.begin());
   std::copy(gradient, gradient + n, gradient_.begin());
 
@@ -163,6 +212,15 @@ DescentOutcome CoordinateDescent<Real>::run(const Real* w, Real* q, Real* gradie
                change_.data(),   gain_.data(),     helps_.data()};
   DescentOutcome outcome;
   s.noise = noiseOf(w);
+  s.hasMinima = hasMinima;
+  if (n > 0 && alphabets.of(neuron, 0).table()) {
+    const Alphabet& any = alphabets.of(neuron, 0);
+    s.table = any.table();
+    s.tableLevels = any.maxCode() + 1;
+    middles_.clear();
+    for (int k = 0; k + 1 < s.tableLevels; ++k) middles_.push_back(s.table[k] / 2 + s.table[k + 1] / 2);
+    s.middles = middles_.data();
+  }
   for (;; ++outcome.changes) {
     // The gradient keeps the rounding errors of every state it went through: the noise of the worst of them counts.
     if (outcome.changes % kNoisePeriod == 0) s.noise = std::max(s.noise, noiseOf(w));
@@ -174,12 +232,13 @@ DescentOutcome CoordinateDescent<Real>::run(const Real* w, Real* q, Real* gradie
     }
     if (outcome.converged || outcome.changes == most) break;
     const std::size_t i = bestChange();
-    const Real d = change_[i];
-    outcome.decrease -= static_cast<double>(d) * (2 * static_cast<double>(gradient_[i]) + diagonal_[i] * d);
-    linalg::axpy(n, d, h_.column(i), gradient_.data());
     // The level itself and not q + d, which may be a rounding away from it.
     const Alphabet& alphabet = alphabets.of(neuron, i);
-    q_[i] = static_cast<Real>(alphabet.level(alphabet.nearest(static_cast<double>(q_[i]) + d)));
+    const auto level = static_cast<Real>(alphabet.level(alphabet.nearest(static_cast<double>(q_[i]) + change_[i])));
+    const Real d = s.hasMinima ? level - q_[i] : change_[i];
+    outcome.decrease -= static_cast<double>(d) * (2 * static_cast<double>(gradient_[i]) + diagonal_[i] * d);
+    linalg::axpy(n, d, h_.column(i), gradient_.data());
+    q_[i] = level;
   }
 
   std::copy(gradient_.begin(), gradient_.begin() + static_cast<std::ptrdiff_t>(n), gradient);

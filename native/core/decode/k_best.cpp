@@ -50,6 +50,13 @@ bool KBestRounding<Real>::step(std::size_t entry, const Real* column, double tar
       offer({answer.error + pivot * off * off, answer.row, static_cast<Real>(level - target),
              static_cast<std::int8_t>(code)});
     };
+    if (alphabet.table()) {
+      const int nearest = alphabet.nearest(centre);
+      consider(nearest);
+      const int second = alphabet.level(nearest) > centre ? nearest - 1 : nearest + 1;
+      if (width_ > 1 && second >= alphabet.minCode() && second <= alphabet.maxCode()) consider(second);
+      continue;
+    }
     // Not Alphabet::nearest: a tie, or a quotient off by a rounding, is as good either way.
     const double place = centre * inverse + alphabet.zeroPoint();
     const int least = alphabet.minCode();

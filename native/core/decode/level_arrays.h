@@ -21,15 +21,22 @@ inline constexpr Real kTieMargin = Real(0x1p-40);
 template <>
 inline constexpr float kTieMargin<float> = 0x1p-13F;
 
+/** How far from 0 a minimum may be, in steps, where its alphabet's places are computed in Real: as above. */
+inline constexpr double kFarMinimum = 512;
+inline constexpr double kMostOffset = 1e30;
+
 /**
  * One alphabet a lane. With t = clamp(value, low, high)·inverse - offset, the distance from the lowest level in steps,
  * the place of the nearest level is k = round(t), its code base + k and its value clamp((k + offset)·step, low, high):
- * the ends of an alphabet are exact, whatever its step (alphabet.h).
+ * the ends of an alphabet are exact, whatever its step (alphabet.h). Of Grid::Minimum the value may be some
+ * roundings away from the level as Alphabet has it. Places of a table are Alphabet::nearest's to find.
  */
 template <typename Real>
 class LevelArrays {
  public:
-  explicit LevelArrays(std::size_t lanes) : lanes_(lanes), data_(kFields * lanes) {}
+  /** `isRough`: of two levels that are nearly as near either will do. */
+  explicit LevelArrays(std::size_t lanes, bool isRough = false)
+      : lanes_(lanes), isRough_(isRough), data_(kFields * lanes) {}
 
   std::size_t lanes() const { return lanes_; }
 
@@ -42,11 +49,15 @@ class LevelArrays {
     const Real step = static_cast<Real>(alphabet.step());
     const Real inverse = static_cast<Real>(1 / alphabet.step());
     // Where the step or its inverse leaves the normal numbers of Real, NaN sends every value to Alphabet::nearest.
-    const bool regular = std::isnormal(step) && std::isnormal(inverse);
+    const bool isFar = !isRough_ && alphabet.minimum() != 0 && std::abs(alphabet.zeroPoint()) > kFarMinimum;
+    const bool regular = std::isnormal(step) && std::isnormal(inverse) && !alphabet.table() && !isFar;
     const auto put = [&](std::size_t f, Real value) { std::fill_n(&data_[f * lanes_ + first], count, value); };
     put(kInverse, degenerate ? 0 : regular ? inverse : std::numeric_limits<Real>::quiet_NaN());
-    put(kStep, degenerate ? 0 : step);
-    put(kOffset, degenerate ? 0 : static_cast<Real>(base - alphabet.zeroPoint()));
+    const bool hasNoScan = alphabet.table() && !std::isnormal(step);
+    put(kStep, degenerate ? 0 : hasNoScan ? std::numeric_limits<Real>::quiet_NaN() : step);
+    // A minimum may be more steps away than float32 has numbers for.
+    const double offset = std::clamp(base - alphabet.zeroPoint(), -kMostOffset, kMostOffset);
+    put(kOffset, degenerate ? 0 : static_cast<Real>(offset));
     put(kLow, static_cast<Real>(alphabet.lowest()));
     put(kHigh, static_cast<Real>(alphabet.highest()));
     put(kBase, static_cast<Real>(base));
@@ -71,6 +82,7 @@ class LevelArrays {
   const Real* field(std::size_t f) const { return data_.data() + f * lanes_; }
 
   std::size_t lanes_;
+  bool isRough_;
   std::vector<Real> data_;
 };
 

@@ -112,12 +112,16 @@ class BlockRounder {
   void run(std::size_t firstNeuron, std::size_t count, const JobControl& control) {
     firstNeuron_ = firstNeuron;
     count_ = count;
+    hasMinima_ = false;
     for (std::size_t g = 0; g < levels_.size(); ++g)
       for (std::size_t l = 0; l < kNeuronBlock; ++l) {
-        if (l < count)
-          levels_[g].set(l, task_.alphabets.first[(firstNeuron + l) * levels_.size() + g]);
-        else
+        if (l >= count) {
           levels_[g].clear(l);
+          continue;
+        }
+        const Alphabet& alphabet = task_.alphabets.first[(firstNeuron + l) * levels_.size() + g];
+        levels_[g].set(l, alphabet);
+        hasMinima_ = hasMinima_ || alphabet.minimum() != 0;
       }
     for (std::size_t first = 0; first < inputs_; first += kInputBlock) {
       control.checkpoint();
@@ -185,6 +189,11 @@ class BlockRounder {
         task_.codes[row + input(first + i)] = static_cast<std::int8_t>(codes_[i * kNeuronBlock + l]);
       if (!task_.values) continue;
       for (std::size_t i = 0; i < width; ++i) task_.values[row + input(first + i)] = values_[i * kNeuronBlock + l];
+      if (!hasMinima_) continue;
+      for (std::size_t i = first; i < first + width; ++i) {
+        const std::size_t at = row + input(i);
+        task_.values[at] = static_cast<Real>(task_.alphabets.of(firstNeuron_ + l, input(i)).level(task_.codes[at]));
+      }
     }
   }
 
@@ -198,6 +207,7 @@ class BlockRounder {
   std::vector<LevelArrays<Real>> levels_;                 // by group
   std::size_t firstNeuron_ = 0;
   std::size_t count_ = 0;
+  bool hasMinima_ = false;  // whether values are to be taken from the alphabets in the end
   bool (*roundInput_)(const InputStep<Real>&) = linalg::forInstructionSet(roundInputAvx512<Real>, roundInputAvx2<Real>,
                                                                           roundInputPortable<Real>);
 };

@@ -77,13 +77,12 @@ std::vector<Alphabet> plainAlphabets(const Matrix& targets, const Matrix& h, con
     for (std::size_t first = 0; first < n; first += groupSize) {
       const std::size_t count = std::min(groupSize, n - first);
       const double* w = targets.column(neuron) + first;
-      const Grid grid = options.alphabet.grid;
-      const int levelCount = options.alphabet.levels;
+      const GridKind kind = options.alphabet.kind();
       const ScalePrecision precision = options.alphabet.precision;
       namingNeuron(neuron, [&] {
         alphabets.push_back(options.scale == ScaleRule::Max
-                                ? coveringAlphabet(grid, levelCount, w, count, precision)
-                                : searchAlphabet(grid, levelCount, w, importance.data() + first, count, precision));
+                                ? coveringAlphabet(kind, w, count, precision)
+                                : searchAlphabet(kind, w, importance.data() + first, count, precision));
       });
     }
   return alphabets;
@@ -287,7 +286,8 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
     levels(fitted.rounded, alphabets, neuron, q.data());
     for (std::size_t i = 0; i < n; ++i) fitted.rounded.offAlphabet += q[i] == weights.neuron(neuron)[i] ? 0 : 1;
   }
-  if (fitted.logDeterminant) fitted.sphereGap = sphereGap(alphabets, n, *fitted.logDeterminant, best.errors);
+  if (fitted.logDeterminant && options.alphabet.grid != Grid::Table)  // its levels have no volume of one size
+    fitted.sphereGap = sphereGap(alphabets, n, *fitted.logDeterminant, best.errors);
   return fitted;
 }
 

@@ -97,7 +97,7 @@ class BlockGptq {
     const std::size_t groups = block_.groups();
     for (std::size_t i = 0; i < tried_.alphabets.size(); ++i) {
       Alphabet& a = tried_.alphabets[i];
-      if (a.step() > 0) a = block_.withStep(i / groups, a.step() * factor, static_cast<int>(std::floor(a.zeroPoint())));
+      if (a.step() > 0) a = block_.withStep(i / groups, a.step() * factor, a.zeroAt(factor));
     }
   }
 

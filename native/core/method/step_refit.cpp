@@ -9,38 +9,61 @@
 namespace vertexq {
 
 StepRefit::StepRefit(const Matrix& h, std::size_t groupSize)
-    : h_(h),
-      groupSize_(groupSize),
-      factors_((h.cols() + groupSize - 1) / groupSize),
-      right_(factors_.size()),
-      system_(factors_.size(), factors_.size()) {}
+    : h_(h), groupSize_(groupSize), changes_((h.cols() + groupSize - 1) / groupSize) {}
 
-const std::vector<double>& StepRefit::factors(const double* q, const double* gradient) {
-  const std::size_t n = h_.cols(), groups = factors_.size();
-  std::fill(factors_.begin(), factors_.end(), 1.0);
-  std::fill(right_.begin(), right_.end(), 0.0);
-  std::fill_n(system_.data(), groups * groups, 0.0);
+/** Adds to the lower triangle the products with H of the own-th direction of every group and the others-th of all from it on. */
+void StepRefit::build(const double* direction, std::size_t own, const double* other, std::size_t others,
+                      std::size_t perGroup) {
+  const std::size_t n = h_.cols(), groups = changes_.size();
   for (std::size_t j = 0; j < n; ++j) {
-    if (q[j] == 0) continue;
+    if (direction[j] == 0) continue;
     const std::size_t group = j / groupSize_;
-    right_[group] -= q[j] * gradient[j];
     const double* column = h_.column(j);
-    // The lower triangle: groups from j's own on.
     for (std::size_t g = group; g < groups; ++g) {
       const std::size_t first = g * groupSize_;
-      system_(g, group) += q[j] * linalg::dot(std::min(groupSize_, n - first), column + first, q + first);
+      system_(g * perGroup + others, group * perGroup + own) +=
+          direction[j] * linalg::dot(std::min(groupSize_, n - first), column + first, other + first);
     }
   }
+}
+
+const std::vector<StepRefit::Change>& StepRefit::changes(const double* q, const std::int8_t* codes,
+                                                         const Alphabet* alphabets, Grid grid, const double* gradient) {
+  const std::size_t n = h_.cols(), groups = changes_.size();
+  const std::size_t perGroup = grid == Grid::Minimum ? 2 : 1, size = perGroup * groups;
+  std::fill(changes_.begin(), changes_.end(), Change{});
+  right_.assign(size, 0.0);
+  if (system_.rows() != size) system_ = Matrix(size, size);
+  std::fill_n(system_.data(), size * size, 0.0);
+  const double* directions[2] = {q, nullptr};
+  if (perGroup == 2) {
+    steps_.resize(n);
+    units_.resize(n);
+    for (std::size_t j = 0; j < n; ++j) {
+      units_[j] = alphabets[j / groupSize_].step();
+      steps_[j] = codes[j] * units_[j];
+    }
+    directions[0] = steps_.data();
+    directions[1] = units_.data();
+  }
+  for (std::size_t own = 0; own < perGroup; ++own) {
+    for (std::size_t j = 0; j < n; ++j) right_[j / groupSize_ * perGroup + own] -= directions[own][j] * gradient[j];
+    for (std::size_t others = 0; others < perGroup; ++others)
+      build(directions[own], own, directions[others], others, perGroup);
+  }
   double trace = 0;
-  for (std::size_t g = 0; g < groups; ++g) trace += system_(g, g);
-  if (!(trace > 0)) return factors_;
-  for (std::size_t g = 0; g < groups; ++g) system_(g, g) += kRefitRidge * trace / static_cast<double>(groups);
-  if (linalg::potrf('L', groups, system_.data(), groups) != 0) return factors_;
-  linalg::trsv(CblasLower, linalg::kPlain, CblasNonUnit, groups, system_.data(), groups, right_.data());
-  linalg::trsv(CblasLower, linalg::kTransposed, CblasNonUnit, groups, system_.data(), groups, right_.data());
-  for (std::size_t g = 0; g < groups; ++g)
-    if (std::isfinite(right_[g])) factors_[g] = std::clamp(1 + right_[g], 1 / kMostRefit, kMostRefit);
-  return factors_;
+  for (std::size_t d = 0; d < size; ++d) trace += system_(d, d);
+  if (!(trace > 0)) return changes_;
+  for (std::size_t d = 0; d < size; ++d) system_(d, d) += kRefitRidge * trace / static_cast<double>(size);
+  if (linalg::potrf('L', size, system_.data(), size) != 0) return changes_;
+  linalg::trsv(CblasLower, linalg::kPlain, CblasNonUnit, size, system_.data(), size, right_.data());
+  linalg::trsv(CblasLower, linalg::kTransposed, CblasNonUnit, size, system_.data(), size, right_.data());
+  for (std::size_t g = 0; g < groups; ++g) {
+    const double change = right_[g * perGroup], shift = perGroup == 2 ? right_[2 * g + 1] : 0;
+    if (std::isfinite(change) && std::isfinite(shift))
+      changes_[g] = {std::clamp(1 + change, 1 / kMostRefit, kMostRefit), shift};
+  }
+  return changes_;
 }
 
 }  // namespace vertexq

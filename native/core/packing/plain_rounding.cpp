@@ -107,9 +107,9 @@ double exactError(const Alphabet& alphabet, const std::vector<double>& w, std::s
 
 }  // namespace
 
-PlainRounding::PlainRounding(Grid grid, int levels, ScaleRule rule, ScalePrecision precision)
-    : grid_(grid), levels_(levels), rule_(rule), precision_(precision) {
-  const Alphabet any = Alphabet::withStep(grid, levels, 1, 0);
+PlainRounding::PlainRounding(const GridKind& kind, ScaleRule rule, ScalePrecision precision)
+    : kind_(kind), grid_(kind.grid), levels_(kind.levels), rule_(rule), precision_(precision) {
+  const Alphabet any = Alphabet::withStep(kind, 1, 0);
   minCode_ = any.minCode();
   maxCode_ = any.maxCode();
 }
@@ -117,8 +117,8 @@ PlainRounding::PlainRounding(Grid grid, int levels, ScaleRule rule, ScalePrecisi
 RoundedGroup PlainRounding::roundReference(const float* weights, std::size_t count, std::int8_t* codes) {
   exact_.assign(weights, weights + count);
   RoundedGroup group;
-  group.alphabet = rule_ == ScaleRule::Max ? coveringAlphabet(grid_, levels_, exact_.data(), count, precision_)
-                                           : searchAlphabet(grid_, levels_, exact_.data(), nullptr, count, precision_);
+  group.alphabet = rule_ == ScaleRule::Max ? coveringAlphabet(kind_, exact_.data(), count, precision_)
+                                           : searchAlphabet(kind_, exact_.data(), nullptr, count, precision_);
   group.error = exactError(group.alphabet, exact_, count);
   for (std::size_t i = 0; i < count; ++i) {
     group.signal += exact_[i] * exact_[i];
@@ -128,6 +128,7 @@ RoundedGroup PlainRounding::roundReference(const float* weights, std::size_t cou
 }
 
 RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::int8_t* codes) {
+  if (grid_ == Grid::Minimum || grid_ == Grid::Table) return roundReference(weights, count, codes);
   const RoundingKernels& kernels = roundingKernels();
   const Range range = kernels.range(weights, count);
   const float largest = std::max(-range.low, range.high);
@@ -211,7 +212,7 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
     double least = std::numeric_limits<double>::infinity();
     for (int k = chosen; k < tried; ++k) {
       if (norms[k] - doubts[k] > ceiling) continue;
-      const double error = exactError(Alphabet::withStep(grid_, levels_, steps[k], zeros[k]), exact_, count);
+      const double error = exactError(Alphabet::withStep(kind_, steps[k], zeros[k]), exact_, count);
       if (error < least) {
         least = error;
         chosen = k;
@@ -220,7 +221,7 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
   }
   levels = levelsOf(zeroCode = zeros[chosen]);
   RoundedGroup group;
-  group.alphabet = Alphabet::withStep(grid_, levels_, steps[chosen], zeroCode);
+  group.alphabet = Alphabet::withStep(kind_, steps[chosen], zeroCode);
   group.error = norms[chosen] * norms[chosen];
   group.signal = range.squares;
   if (precision_ != ScalePrecision::Float32) {

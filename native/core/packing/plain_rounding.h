@@ -23,13 +23,13 @@ struct RoundedGroup {
  * The search is the reference's: every shrinking factor is tried in float32, 16 weights an instruction, and those whose error lies
  * within the bounds of what float32 may be off are judged again as the reference does. So alphabets and codes are equal to
  * roundReference's, and the same on every instruction set. Factors are not tried once the clipped part of the weights alone costs more
- * than the best one. About 1.5 ns a weight and thread at 4 bits on AVX-512, 200 for the reference.
+ * than the best one. (Minimum and Table go by roundReference.) About 1.5 ns a weight and thread at 4 bits on AVX-512, 200 for the reference.
  *
  * One object serves one thread.
  */
 class PlainRounding {
  public:
-  PlainRounding(Grid grid, int levels, ScaleRule rule, ScalePrecision precision);
+  PlainRounding(const GridKind& kind, ScaleRule rule, ScalePrecision precision);
 
   /**
    * `weights` are finite. Writes count codes. Throws ERR_VERTEXQ_SCALE_RANGE.
@@ -38,6 +38,7 @@ class PlainRounding {
   RoundedGroup roundReference(const float* weights, std::size_t count, std::int8_t* codes);
 
  private:
+  GridKind kind_;
   Grid grid_;
   int levels_;
   ScaleRule rule_;

@@ -228,7 +228,7 @@ RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, Scale
   const auto gather = [&](unsigned slot, std::size_t first, std::size_t count) { sources[slot].gather(first, count); };
   const auto round = [&](RowPacker& packer, std::size_t row, unsigned slot) {
     const std::size_t neuron = to.firstRow + row;
-    PlainRounding rounding(alphabet.grid, alphabet.levels, rule, precision);
+    PlainRounding rounding(alphabet.kind(), rule, precision);
     std::vector<float>& w = packer.weights;
     w.resize(cols);
     if (!widen(weights.type, sources[slot].row(row), cols, w.data())) refuse(weights.type, w, neuron);

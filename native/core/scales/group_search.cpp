@@ -27,7 +27,7 @@ double normalStep(int levels) {
 GroupSearch::GroupSearch(NeuronBlock& block, const GroupSearchOptions& options)
     : block_(block),
       options_(options),
-      plain_(Alphabet::withStep(block.options().grid, block.options().levels, 1, 0)),
+      plain_(Alphabet::withStep(block.options().kind(), 1, 0)),
       errors_(block.inputs() * kNeuronBlock),
       residual_(RoundingSystem::kResidualRows * kNeuronBlock) {
   const std::size_t size = std::min(block.system().groupSize(), block.inputs()) * kNeuronBlock;
@@ -59,7 +59,10 @@ void GroupSearch::centreGroup(const RoundingSystem::Group& group) {
 GroupSearch::Range GroupSearch::rangeOf(const RoundingSystem::Group& group, std::size_t l) const {
   const float* c = &centres_[l * group.size];
   const float* pivots = &block_.system().pivots()[group.first];
+  const Grid grid = block_.options().grid;
+  const bool isShifted = grid == Grid::Asymmetric || grid == Grid::Minimum;
   Range r;
+  if (grid == Grid::Minimum) r.low = r.high = c[0];
   double sum = 0, squares = 0, weight = 0;
   for (std::size_t i = 0; i < group.size; ++i) {
     r.low = std::min<double>(r.low, c[i]);
@@ -67,13 +70,17 @@ GroupSearch::Range GroupSearch::rangeOf(const RoundingSystem::Group& group, std:
     weight += pivots[i];
     sum += static_cast<double>(pivots[i]) * c[i];
   }
-  const bool asymmetric = block_.options().grid == Grid::Asymmetric;
-  const double mean = asymmetric && weight > 0 ? sum / weight : 0;
+  const double mean = isShifted && weight > 0 ? sum / weight : 0;
   for (std::size_t i = 0; i < group.size; ++i) squares += pivots[i] * (c[i] - mean) * (c[i] - mean);
-  r.middle = asymmetric ? (mean + (r.low + r.high) / 2) / 2 : 0;
-  const double reach = asymmetric ? (r.high - r.low) / 2 : std::max(-r.low, r.high);
+  r.middle = isShifted ? (mean + (r.low + r.high) / 2) / 2 : 0;
+  const double reach = isShifted ? (r.high - r.low) / 2 : std::max(-r.low, r.high);
   r.most = 2 * reach / (block_.options().levels - 1);
   r.least = weight > 0 ? kLeastOfNormal * normalStep(block_.options().levels) * std::sqrt(squares / weight) : 0;
+  if (const LevelTable* table = block_.options().table) {
+    // The levels' mean distance is what counts as a step.
+    r.least *= (block_.options().levels - 1) / (table->back() - table->front());
+    r.most = std::max(r.low / table->front(), r.high / table->back());
+  }
   // A group of one spread (all centres alike, one input) has no ladder.
   if (!(r.least > 0)) r.least = r.most;
   if (r.most < 1.5 * r.least) r.most = 1.5 * r.least;
@@ -81,9 +88,10 @@ GroupSearch::Range GroupSearch::rangeOf(const RoundingSystem::Group& group, std:
 }
 
 /** The zero point that puts the middle of the alphabet nearest to `middle`. */
-int GroupSearch::zeroCodeFor(double step, double middle) const {
+double GroupSearch::zeroFor(double step, double middle) const {
   if (!(step > 0)) return 0;
   const double code = (plain_.minCode() + plain_.maxCode()) / 2.0 - middle / step;
+  if (block_.options().grid == Grid::Minimum) return code;
   return clampedWhole(std::round(code), plain_.minCode(), plain_.maxCode());
 }
 
@@ -117,7 +125,7 @@ void GroupSearch::tryAll(const RoundingSystem::Group& group, CandidateOf candida
   for (std::size_t l = 0; l < block_.count(); ++l) {
     const Candidate c = candidateOf(l);
     // Only zeros to round, and nothing to compensate: the covering alphabet's one level is exact.
-    tried_[l] = c.step > 0 ? block_.withStep(l, c.step, c.zeroCode) : best_[l];
+    tried_[l] = c.step > 0 ? block_.withStep(l, c.step, c.zero) : best_[l];
   }
   tryAlphabets(group);
 }
@@ -125,7 +133,7 @@ void GroupSearch::tryAll(const RoundingSystem::Group& group, CandidateOf candida
 void GroupSearch::searchGroup(const RoundingSystem::Group& group, Attempt& attempt, const JobControl& control) {
   control.checkpoint();
   const std::size_t count = block_.count(), n = block_.inputs(), groups = block_.groups();
-  const bool asymmetric = block_.options().grid == Grid::Asymmetric;
+  const Grid grid = block_.options().grid;
   centreGroup(group);
   std::vector<Range> ranges(count);
   for (std::size_t l = 0; l < count; ++l) ranges[l] = rangeOf(group, l);
@@ -142,19 +150,19 @@ void GroupSearch::searchGroup(const RoundingSystem::Group& group, Attempt& attem
     tryAll(group, [&](std::size_t l) {
       const Range& r = ranges[l];
       const double step = r.least * std::pow(r.most / r.least, j / rungs);
-      return Candidate{step, zeroCodeFor(step, r.middle)};
+      return Candidate{step, zeroFor(step, r.middle)};
     });
   }
-  const auto nearBest = [&](double part, int shift) {
+  const auto nearBest = [&](double part, double shift) {
     const std::vector<Alphabet> start = best_;
     tryAll(group, [&](std::size_t l) {
       const Range& r = ranges[l];
       const double width = r.least > 0 ? std::log(r.most / r.least) / rungs : 0;
-      const int zero = static_cast<int>(std::floor(start[l].zeroPoint())) + shift;
-      return Candidate{start[l].step() * std::exp(part * width), std::clamp(zero, plain_.minCode(), plain_.maxCode())};
+      const double factor = std::exp(part * width);
+      return Candidate{start[l].step() * factor, start[l].zeroAt(factor) + shift};
     });
   };
-  if (asymmetric)
+  if (grid == Grid::Asymmetric || grid == Grid::Minimum)
     for (const int shift : {1, -1, -1, 1}) nearBest(shift == 1 ? 0.3 : -0.3, shift);
   double part = 1;
   for (int k = 0; k < options_.refinements; ++k) {
@@ -162,6 +170,9 @@ void GroupSearch::searchGroup(const RoundingSystem::Group& group, Attempt& attem
     part /= 2;
     nearBest(part, 0);
     nearBest(-part, 0);
+    if (grid != Grid::Minimum) continue;
+    nearBest(0, part);
+    nearBest(0, -part);
   }
 
   const std::vector<int>& order = block_.system().grouped().order;

@@ -26,7 +26,7 @@ double normalStep(int levels);
  * where the errors of the groups before it are best compensated (the centres of successive rounding); the group is
  * then rounded successively with every candidate alphabet, and the one whose inputs add least to (q-w)ᵀH(q-w) is kept
  * (rounding_system.h). With one group a candidate is a whole GPTQ decoding of the neuron, and its error the neuron's
- * output error. Asymmetric zero points follow the range at first and are then moved by one either way.
+ * output error. Asymmetric zero points and minima follow the range at first and are then moved by one step either way, minima by parts of it too.
  *
  * A candidate costs about groupSize·N flops a neuron, all of them about
  * (ladder + 2·refinements + 5)·groupSize/N decodings.
@@ -45,13 +45,13 @@ class GroupSearch {
   };
   struct Candidate {
     double step;
-    int zeroCode;
+    double zero;
   };
 
   void searchGroup(const RoundingSystem::Group& group, Attempt& attempt, const JobControl& control);
   void centreGroup(const RoundingSystem::Group& group);
   Range rangeOf(const RoundingSystem::Group& group, std::size_t l) const;
-  int zeroCodeFor(double step, double middle) const;
+  double zeroFor(double step, double middle) const;
   template <typename CandidateOf>
   void tryAll(const RoundingSystem::Group& group, CandidateOf candidateOf);
   void tryAlphabets(const RoundingSystem::Group& group);

@@ -40,28 +40,28 @@ void NeuronBlock::load(const Weights& weights, std::size_t firstNeuron, std::siz
       const auto [low, high] = std::minmax_element(w + first, w + std::min(first + system_.groupSize(), n));
       Alphabet a;
       namingNeuron(firstNeuron + l, [&, least = *low, most = *high] {
-        a = Alphabet::covering(options_.grid, options_.levels, least, most, options_.precision);
+        a = Alphabet::covering(options_.kind(), least, most, options_.precision);
       });
-      covering_.push_back(Alphabet::withStep(options_.grid, options_.levels, std::ldexp(a.step(), exponents_[l]),
-                                             static_cast<int>(std::floor(a.zeroPoint()))));
+      covering_.push_back(a.scaledBy(exponents_[l]));
     }
   }
 }
 
-Alphabet NeuronBlock::withStep(std::size_t l, double step, int zeroCode) const {
+Alphabet NeuronBlock::withStep(std::size_t l, double step, double zero) const {
   const double own = nearestStep(std::ldexp(step, -exponents_[l]), options_.precision);
   for (const double s : {own, nextDown(own, options_.precision)}) {
-    const Alphabet a = Alphabet::withStep(options_.grid, options_.levels, std::ldexp(s, exponents_[l]), zeroCode);
-    if (a.scaledBy(-exponents_[l]).heldIn(options_.precision)) return a;
+    const Alphabet a = Alphabet::withStep(options_.kind(), s, zero, options_.precision);
+    if (a.heldIn(options_.precision)) return a.scaledBy(exponents_[l]);
   }
-  // The next size below whose levels are numbers: codes from -levels to levels reach no further.
-  const double most = std::ldexp(roundedDown(own / (2.0 * options_.levels), options_.precision), exponents_[l]);
-  return Alphabet::withStep(options_.grid, options_.levels, most, zeroCode);
+  // The next size below whose levels are numbers: codes from -levels to levels reach no further, a table to its ends.
+  const LevelTable* table = options_.table;
+  const double reach = table ? std::max(-table->front(), table->back()) : options_.levels;
+  const double most = roundedDown(own / (2 * reach), options_.precision);
+  return Alphabet::withStep(options_.kind(), most, zero, options_.precision).scaledBy(exponents_[l]);
 }
 
 Alphabet NeuronBlock::original(std::size_t l, const Alphabet& alphabet) const {
-  return Alphabet::withStep(options_.grid, options_.levels, std::ldexp(alphabet.step(), -exponents_[l]),
-                            static_cast<int>(std::floor(alphabet.zeroPoint())));
+  return alphabet.scaledBy(-exponents_[l]);
 }
 
 Attempt NeuronBlock::blank() const {
@@ -107,12 +107,15 @@ void NeuronBlock::revalue(Attempt& attempt) {
   for (std::size_t l = 0; l < count_; ++l)
     for (std::size_t first = 0; first < n; first += size) {
       const Alphabet& a = attempt.alphabets[l * groups() + first / size];
-      // (code - zero)·step in float64 is exact, and so is Alphabet::level for a float32 step.
-      const double zero = a.zeroPoint(), step = a.step();
       const std::int8_t* codes = &attempt.codes[l * n];
       float* values = &attempt.values[l * n];
-      for (std::size_t i = first; i < std::min(first + size, n); ++i)
-        values[i] = static_cast<float>((codes[i] - zero) * step);
+      const std::size_t last = std::min(first + size, n);
+      // (code - zero)·step in float64 is exact, and so is Alphabet::level for a float32 step.
+      const double zero = a.zeroPoint(), step = a.step();
+      if (a.table() || a.minimum() != 0)
+        for (std::size_t i = first; i < last; ++i) values[i] = static_cast<float>(a.level(codes[i]));
+      else
+        for (std::size_t i = first; i < last; ++i) values[i] = static_cast<float>((codes[i] - zero) * step);
     }
   judge(attempt);
 }

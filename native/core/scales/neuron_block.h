@@ -44,8 +44,8 @@ class NeuronBlock {
 
   /** The alphabets that cover each group's weights, as Alphabet::covering. */
   const std::vector<Alphabet>& covering() const { return covering_; }
-  /** The alphabet of neuron l whose step, in the neuron's own units, is a positive float32 number near `step`. */
-  Alphabet withStep(std::size_t l, double step, int zeroCode) const;
+  /** The alphabet of neuron l whose step, in the neuron's own units, is a positive number of the precision near `step`. */
+  Alphabet withStep(std::size_t l, double step, double zero) const;
   /** `alphabet` of neuron l in the neuron's own units. */
   Alphabet original(std::size_t l, const Alphabet& alphabet) const;
 

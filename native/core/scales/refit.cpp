@@ -9,26 +9,43 @@ namespace vertexq {
 
 ScaleRefit::ScaleRefit(NeuronBlock& block)
     : block_(block),
+      perGroup_(block.options().grid == Grid::Minimum ? 2 : 1),
       difference_(block.inputs() * kNeuronBlock),
       gradient_(block.inputs() * kNeuronBlock),
-      matrix_(block.groups() * block.groups() * kNeuronBlock),
-      vector_(block.groups() * kNeuronBlock) {}
+      matrix_(perGroup_ * block.groups() * perGroup_ * block.groups() * kNeuronBlock),
+      vector_(perGroup_ * block.groups() * kNeuronBlock) {}
 
 void ScaleRefit::run(Attempt& attempt, const JobControl& control) {
   control.checkpoint();
+  if (perGroup_ > 1) setDirections(attempt);
   buildSystems(attempt);
   control.checkpoint();
   for (std::size_t l = 0; l < block_.count(); ++l) solve(l, attempt);
   block_.revalue(attempt);
 }
 
+/** What a change of the steps, and of the minima, adds to the values. */
+void ScaleRefit::setDirections(const Attempt& attempt) {
+  const std::size_t n = block_.inputs();
+  for (std::vector<float>& direction : directions_) direction.resize(n * block_.count());
+  for (std::size_t l = 0; l < block_.count(); ++l)
+    for (std::size_t i = 0; i < n; ++i) {
+      const Alphabet& a = attempt.alphabets[l * block_.groups() + i / block_.system().groupSize()];
+      directions_[0][i + l * n] = static_cast<float>(attempt.codes[i + l * n] * a.step());
+      directions_[1][i + l * n] = static_cast<float>(a.step());
+    }
+}
+
 void ScaleRefit::buildSystems(const Attempt& attempt) {
   const FloatMatrix& h = block_.system().h();
   const std::size_t n = block_.inputs(), count = block_.count(), groups = block_.groups();
   const std::size_t groupSize = block_.system().groupSize();
-  // Σ over the inputs [first, last) of q·y.
-  const auto product = [&](std::size_t l, std::size_t first, std::size_t last, const float* y) {
-    const float* q = &attempt.values[l * n];
+  const float* directions[2] = {attempt.values.data(), nullptr};
+  if (perGroup_ > 1)
+    for (std::size_t j = 0; j < 2; ++j) directions[j] = directions_[j].data();
+  // Σ over the inputs [first, last) of direction·y, the j-th direction of a group.
+  const auto product = [&](std::size_t j, std::size_t l, std::size_t first, std::size_t last, const float* y) {
+    const float* q = directions[j] + l * n;
     double sum = 0;
     for (std::size_t i = first; i < last; ++i) sum += static_cast<double>(q[i] * y[i]);
     return sum;
@@ -37,41 +54,45 @@ void ScaleRefit::buildSystems(const Attempt& attempt) {
   for (std::size_t i = 0; i < n * count; ++i) difference_[i] = attempt.values[i] - block_.weights()[i];
   linalg::gemm(linalg::kPlain, linalg::kPlain, n, count, n, 1.0F, h.data(), n, difference_.data(), n, 0.0F,
                gradient_.data(), n);
+  // Direction d is the one of group d / perGroup_.
+  const std::size_t size = perGroup_ * groups;
+  const auto productOf = [&](std::size_t d, std::size_t l) {
+    const std::size_t first = d / perGroup_ * groupSize;
+    return product(d % perGroup_, l, first, std::min(first + groupSize, n), &gradient_[l * n]);
+  };
   for (std::size_t l = 0; l < count; ++l)
-    for (std::size_t g = 0; g < groups; ++g)
-      vector_[g + l * groups] = product(l, g * groupSize, std::min((g + 1) * groupSize, n), &gradient_[l * n]);
+    for (std::size_t d = 0; d < size; ++d) vector_[d + l * size] = productOf(d, l);
 
-  for (std::size_t g = 0; g < groups; ++g) {
+  for (std::size_t d = 0; d < size; ++d) {
     // H q^g from the group's own rows on: the upper triangle is not needed.
-    const std::size_t first = g * groupSize;
-    const std::size_t size = std::min(groupSize, n - first);
-    linalg::gemm(linalg::kPlain, linalg::kPlain, n - first, count, size, 1.0F, h.column(first) + first, n,
-                 &attempt.values[first], n, 0.0F, gradient_.data() + first, n);
+    const std::size_t first = d / perGroup_ * groupSize;
+    linalg::gemm(linalg::kPlain, linalg::kPlain, n - first, count, std::min(groupSize, n - first), 1.0F,
+                 h.column(first) + first, n, directions[d % perGroup_] + first, n, 0.0F, gradient_.data() + first, n);
     for (std::size_t l = 0; l < count; ++l)
-      for (std::size_t k = g; k < groups; ++k)
-        matrix_[(l * groups + g) * groups + k] =
-            product(l, k * groupSize, std::min((k + 1) * groupSize, n), &gradient_[l * n]);
+      for (std::size_t k = d; k < size; ++k) matrix_[(l * size + d) * size + k] = productOf(k, l);
   }
 }
 
 void ScaleRefit::solve(std::size_t l, Attempt& attempt) {
-  const std::size_t groups = block_.groups();
-  double* a = &matrix_[l * groups * groups];
-  double* t = &vector_[l * groups];
+  const std::size_t groups = block_.groups(), size = perGroup_ * groups;
+  double* a = &matrix_[l * size * size];
+  double* t = &vector_[l * size];
   double trace = 0;
-  for (std::size_t g = 0; g < groups; ++g) trace += a[g * groups + g];
+  for (std::size_t d = 0; d < size; ++d) trace += a[d * size + d];
   if (!(trace > 0) || !std::isfinite(trace)) return;
-  const double ridge = kRefitRidge * trace / static_cast<double>(groups);
-  for (std::size_t g = 0; g < groups; ++g) a[g * groups + g] += ridge;
+  const double ridge = kRefitRidge * trace / static_cast<double>(size);
+  for (std::size_t d = 0; d < size; ++d) a[d * size + d] += ridge;
   // The ridge dwarfs float32's errors in A unless H is far worse conditioned than any damped one.
-  if (linalg::potrf('L', groups, a, groups) != 0) return;
-  linalg::trsv(CblasLower, linalg::kPlain, CblasNonUnit, groups, a, groups, t);
-  linalg::trsv(CblasLower, linalg::kTransposed, CblasNonUnit, groups, a, groups, t);
+  if (linalg::potrf('L', size, a, size) != 0) return;
+  linalg::trsv(CblasLower, linalg::kPlain, CblasNonUnit, size, a, size, t);
+  linalg::trsv(CblasLower, linalg::kTransposed, CblasNonUnit, size, a, size, t);
   for (std::size_t g = 0; g < groups; ++g) {
     Alphabet& alphabet = attempt.alphabets[l * groups + g];
-    if (!(alphabet.step() > 0) || !std::isfinite(t[g])) continue;
-    const double factor = std::clamp(1 - t[g], 1 / kMostRefit, kMostRefit);
-    alphabet = block_.withStep(l, alphabet.step() * factor, static_cast<int>(std::floor(alphabet.zeroPoint())));
+    const double change = t[perGroup_ * g], shift = perGroup_ > 1 ? t[2 * g + 1] : 0;
+    if (!(alphabet.step() > 0) || !std::isfinite(change) || !std::isfinite(shift)) continue;
+    const double factor = std::clamp(1 - change, 1 / kMostRefit, kMostRefit);
+    const double zero = perGroup_ > 1 ? (shift + alphabet.zeroPoint()) / factor : alphabet.zeroPoint();
+    alphabet = block_.withStep(l, alphabet.step() * factor, zero);
   }
 }
 

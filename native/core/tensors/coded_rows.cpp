@@ -28,6 +28,16 @@ std::int8_t fieldOf(const Field& field, int code) {
   return static_cast<std::int8_t>((field.doubled ? 2 * code + 1 : code) + field.offset);
 }
 
+/** dequantizeRow for levels of a table, or with minima. */
+void dequantizeUneven(const CodedRows& coded, std::size_t row, float* values) {
+  const std::int8_t* codes = coded.codes + row * coded.cols;
+  for (std::size_t g = row * coded.groups(), i = 0; i < coded.cols; ++g) {
+    const double scale = coded.scales[g], minimum = coded.minima ? coded.minima[g] : 0;
+    for (const std::size_t end = std::min(coded.cols, i + coded.groupSize); i < end; ++i)
+      values[i] = static_cast<float>((coded.table ? coded.table[codes[i] + 128] : codes[i]) * scale + minimum);
+  }
+}
+
 }  // namespace
 
 void dequantizeRow(const std::int8_t* codes, const float* scales, const float* zeroPoints, std::size_t cols,
@@ -42,10 +52,15 @@ void dequantizeRow(const std::int8_t* codes, const float* scales, const float* z
 void dequantize(const CodedRows& coded, float* values, unsigned threads, JobControl& control) {
   const std::size_t cols = coded.cols, groups = coded.groups();
   forEachPiece(coded.rows, cols, 1, threads, control, [&](std::size_t first, std::size_t last) {
-    for (std::size_t row = first; row < last; ++row)
+    for (std::size_t row = first; row < last; ++row) {
+      if (coded.table || coded.minima) {
+        dequantizeUneven(coded, row, values + row * cols);
+        continue;
+      }
       dequantizeRow(coded.codes + row * cols, coded.scales + row * groups,
                     coded.zeroPoints ? coded.zeroPoints + row * groups : nullptr, cols, coded.groupSize,
                     values + row * cols);
+    }
   });
 }
 

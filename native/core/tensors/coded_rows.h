@@ -9,17 +9,19 @@
 
 namespace vertexq {
 
-/** value = (code - zero point)·scale. A group of inputs shares a scale. */
+/** value = (code - zero point)·scale, code·scale + minimum or table[code]·scale. A group of inputs shares a scale. */
 struct CodedRows {
   const std::int8_t* codes;  // rows × cols
   const float* scales;       // rows × groups
   const float* zeroPoints;   // likewise; null where all are 0
   std::size_t rows, cols, groupSize;
+  const float* minima = nullptr;  // rows × groups
+  const float* table = nullptr;   // 256 numbers, the first for code -128
 
   std::size_t groups() const { return (cols + groupSize - 1) / groupSize; }
 };
 
-/** The values, each computed in float64 and rounded once. Throws Cancelled. */
+/** The values, each computed in float64 and rounded once. Throws Cancelled. (Packers take values of the first kind alone.) */
 void dequantize(const CodedRows& coded, float* values, unsigned threads, JobControl& control);
 
 /**

@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import type { Codes } from '../../../lib/encodings/onnx/integer-codes';
-import type { Grid } from '../../../lib/types';
+import type * as types from '../../../lib/types';
+
+type Grid = Exclude<types.Grid, 'float-minimum'>;
 
 /** Levels that a grid can have: every number of bits, and odd ones. */
 const levelsOf: Record<Grid, number[]> = {

@@ -20,6 +20,7 @@ import { float, network } from '../networks';
 /** A quantized layer that no method made. */
 export const quantizedOf = (codes: Codes): QuantizedLayer => ({
   ...codes,
+  ...{ minima: null, table: null },
   bits: Math.ceil(Math.log2(codes.levels)),
   dequantize: () => plainValues(codes),
   report: {} as LayerReport,
