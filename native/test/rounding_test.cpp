@@ -10,6 +10,7 @@
 #include "layer.h"
 #include "linalg/blas.h"
 #include "linalg/real_blas.h"
+#include "parallel/job_control.h"
 #include "test_data.h"
 
 using namespace vertexq;
@@ -119,6 +120,22 @@ void leadingDirections() {
     }
 }
 
+/** A product that is summed over panels of columns is the whole one. */
+void spectrumOfPanels() {
+  std::mt19937_64 random(8);
+  constexpr std::size_t rows = 600, cols = 12000;
+  const Matrix r = gaussian(random, rows, cols);
+  Matrix k(rows, rows);
+  linalg::gemm(linalg::kPlain, linalg::kTransposed, rows, rows, cols, 1.0, r.data(), rows, r.data(), rows, 0.0,
+               k.data(), rows);
+  const Spectrum expected = spectrumOf(k), s = rowSpectrum(r);
+  for (std::size_t i = 0; i < rows; ++i)
+    CHECK_LE(std::abs(s.values[i] - expected.values[i]), 1e-12 * expected.values[0]);
+  JobControl control;
+  control.cancel();
+  CHECK_THROWS_AS(rowSpectrum(r, control), Cancelled);
+}
+
 /** Panels change no bit of the one product, and are left where the job is cancelled. */
 void leadingPartInPanels() {
   std::mt19937_64 random(7);
@@ -142,6 +159,7 @@ void leadingPartInPanels() {
 }  // namespace
 
 TEST_CASE("trust 20: a leading part in panels") { leadingPartInPanels(); }
+TEST_CASE("trust 20: a spectrum whose product is summed in panels") { spectrumOfPanels(); }
 TEST_CASE("errors match plain sums") { errorsMatchPlainSums(); }
 TEST_CASE("one answer for all kernels") { oneAnswerForAllKernels(); }
 TEST_CASE("rank rule") { rankRule(); }

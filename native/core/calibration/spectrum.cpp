@@ -31,9 +31,14 @@ Spectrum spectrumOf(Matrix symmetric, const JobControl& control) {
 Spectrum rowSpectrum(const Matrix& r, const JobControl& control) {
   const auto rows = static_cast<int>(r.rows());
   Matrix k(r.rows(), r.rows());
-  if (rows > 0)
-    cblas_dsyrk(CblasColMajor, CblasUpper, CblasNoTrans, rows, static_cast<int>(r.cols()), 1.0, r.data(), rows, 0.0,
-                k.data(), rows);
+  // One call of 4,000 rows takes a second: large products are summed over panels of columns, between which the job can end.
+  constexpr std::size_t kPanel = 512, kSmall = std::size_t{1} << 32;
+  const std::size_t atOnce = r.rows() * r.rows() * r.cols() < kSmall ? r.cols() : kPanel;
+  for (std::size_t first = 0; rows > 0 && first < r.cols(); first += atOnce) {
+    control.checkpoint();
+    const auto count = static_cast<int>(std::min(atOnce, r.cols() - first));
+    cblas_dsyrk(CblasColMajor, CblasUpper, CblasNoTrans, rows, count, 1.0, r.column(first), rows, 1.0, k.data(), rows);
+  }
   return spectrumOf(std::move(k), control);
 }
 
