@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import type { Grid, QuantizedLayer } from '../../types';
+import type { AnyGrid, QuantizedLayer } from '../../types';
 
 /** Widths of integer types that file formats have. */
 export type Width = 2 | 4 | 8;
@@ -12,7 +12,7 @@ export type Codes = Pick<
 
 /** A layer that is yet to be quantized. */
 export interface PlannedCodes extends Pick<Codes, 'levels' | 'groupSize' | 'outFeatures' | 'inFeatures'> {
-  grid: Grid;
+  grid: AnyGrid;
 }
 
 /** A layer's codes as signed integers: weight = (integer − zero point)·scale. */
