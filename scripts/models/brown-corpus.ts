@@ -22,6 +22,17 @@ export function brownSentences(options: { limit?: number } = {}): string[] {
   return Array.from({ length: limit }, (_, i) => all[Math.floor((i * all.length) / limit)]!);
 }
 
+/** The corpus's 500 texts, in its order: all lines of each as running text. */
+export function brownDocuments(): string[] {
+  return textFiles().map((name) => {
+    const lines = readFileSync(join(corpus, name), 'latin1').split('\n').map(wordsOf);
+    return lines
+      .filter((words) => words.length > 0)
+      .map(joinTokens)
+      .join(' ');
+  });
+}
+
 /** The texts, ca01 to cr09; the second letter is the genre. */
 function textFiles(): string[] {
   return readdirSync(corpus)
@@ -40,7 +51,7 @@ function readSentences(name: string): string[] {
  * whatever else does not make a sentence to keep.
  */
 function plainSentence(line: string): string | undefined {
-  const tokens = line.split(/\s+/).flatMap((token) => token.slice(0, token.lastIndexOf('/')) || []);
+  const tokens = wordsOf(line);
   const words = tokens.filter((token) => /[A-Za-z0-9]/.test(token)).length;
   if (words < fewestWords || words > mostWords) return undefined;
   if (!tokens.every(isProse) || !isBalanced(tokens, '``', "''") || !isBalanced(tokens, '(', ')'))
@@ -48,6 +59,10 @@ function plainSentence(line: string): string | undefined {
   const text = joinTokens(tokens);
   return /^"?[A-Z].*[.?!][")]*$/.test(text) ? text : undefined;
 }
+
+/** The words and marks of a line, `The/at jury/nn said/vbd ./.`. */
+const wordsOf = (line: string): string[] =>
+  line.split(/\s+/).flatMap((token) => token.slice(0, token.lastIndexOf('/')) || []);
 
 /** Whether a token is a word, a number or ordinary punctuation; `Af` stands where the print has a formula. */
 function isProse(token: string): boolean {
