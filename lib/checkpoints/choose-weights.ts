@@ -19,7 +19,7 @@ const byChoice = (reason: string): Left => ({ reason, choice: true });
 const cannot = (reason: string): Left => ({ reason, choice: false });
 
 /** What is found of a checkpoint's tensors besides what their headers say. */
-type Known = Pick<ModelIdentity, 'isTransposed' | 'quantized'>;
+type Known = Pick<ModelIdentity, 'isTransposed' | 'matricesIn' | 'quantized'>;
 
 const [embedding, positions, norm, head, router] = (
   ['an embedding', 'a table of positions', 'a norm', 'a head', 'a router of experts'] as const
@@ -28,8 +28,10 @@ const [skipped, notAmong] = [byChoice('skipped'), byChoice('not among "layers"')
 const vector = byChoice('a vector');
 const empty = cannot('empty');
 const otherName = cannot('not the weight of a layer');
-const experts = cannot('a tensor of several experts, which are not quantized yet');
-const transposed = cannot('transposed: it lies [inFeatures, outFeatures], as in GPT-2');
+const experts = cannot('a tensor of several experts that lie in a way that is not known');
+const transposed = cannot(
+  'transposed, [inFeatures, outFeatures], as in GPT-2: no reader of this format takes one ("float" and "gptq" hold it)',
+);
 
 /** What the ecosystem leaves in floating point, by the parts of a module's name; each pattern takes time in proportion to the part. */
 function usuallyLeft(module: string): Left | undefined {
@@ -49,15 +51,17 @@ function usuallyLeft(module: string): Left | undefined {
 /** Why a tensor is no weight matrix of a linear layer; undefined where it may be one. */
 export function unsuitable(
   name: string,
-  { dtype, shape }: TensorEntry,
-  { isTransposed, quantized }: Known,
+  entry: TensorEntry,
+  { isTransposed, matricesIn, quantized }: Known,
 ): Left | undefined {
+  const { dtype, shape } = entry;
   const already = quantized(name);
   if (already !== undefined) return byChoice(`part of a weight that is quantized already: ${already}`);
   if (!isFloat(dtype)) return cannot(`${dtype}, not a float type`);
   if (elementsOf(shape) === 0) return empty;
   if (shape.length < 2) return vector;
-  if (shape.length > 2 && /(^|\.)experts\.[^.]*$/.test(name)) return experts;
+  if (shape.length > 2 && /(^|\.)experts\.[^.]*$/.test(name))
+    return matricesIn(name, entry).length > 0 ? undefined : experts;
   if (!isWeightName(name)) return otherName;
   if (shape.length !== 2) return cannot(`${shape.length} dimensions, not 2`);
   if (isTransposed(name)) return transposed;

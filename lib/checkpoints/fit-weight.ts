@@ -9,8 +9,9 @@ import { type Shared, sharedBytes } from '../native/shared';
 import { describe } from '../options/messages';
 import type { JobOptions, LayerReport, QuantizedLayer } from '../types';
 import type { CheckpointSettings } from './checkpoint-options';
-import { convert } from '../native/tensors';
+import { convert, transposed } from '../native/tensors';
 import { layerName, type PlannedWeight } from './planned-weight';
+import { lieAsBefore, readWeight, turned, turns } from './transposed';
 import { readRecorded, type RecordedData, type RecordedInput } from './recorded-inputs';
 
 /** The report on a weight that was fitted to data. */
@@ -41,14 +42,15 @@ export async function fitWeight(
   cache: RecordedCache,
   { options, holdout }: CheckpointSettings,
 ): Promise<FittedFacts> {
-  const { shape, dtype, position, recorded, layout } = weight;
+  const { shape, dtype, recorded, layout, stride } = weight;
   const [outFeatures, inFeatures] = shape;
   const { signal } = options;
   const data = await cache.of(recorded!, calibrationKind(weight.settings.method, false), holdout, options);
   const bytes = sharedBytes(outFeatures * inFeatures * floatBytes[dtype]);
-  await source.fill(bytes, position);
-  const values =
+  await readWeight(source, weight, bytes);
+  const stored =
     dtype === 'F64' ? new Float64Array(bytes.buffer) : (await convert(bytes, dtype, 'F32', signal)).data;
+  const values = stride > 0 ? await transposed(stored, inFeatures, outFeatures, signal) : stored;
   const settings = { ...weight.settings, stored: layout.stored };
   const job = { ...options };
   delete job.onProgress; // progress is told in bytes
@@ -72,11 +74,12 @@ export async function fitWeight(
 /** Packs what has become of a weight into `parts`. */
 export async function pack(
   { codes, scales, zeroPoints }: QuantizedLayer,
-  { shape, settings, layout }: PlannedWeight,
+  weight: PlannedWeight,
   [codesTo, scalesTo, zeroPointsTo]: readonly (Uint8Array | null)[],
   threads: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
+  const { shape, settings, layout } = weight;
   const [rows, cols] = shape;
   await finish(
     () =>
@@ -89,21 +92,24 @@ export async function pack(
       }),
     signal,
   );
+  await lieAsBefore(weight, codesTo as Shared, signal);
 }
 
 /** The values that `pack` has written, as the fit gave them. */
 export async function unpack(
-  { shape, settings, layout }: PlannedWeight,
+  weight: PlannedWeight,
   [codes, scales, zeroPoints]: readonly (Shared | null)[],
   threads: number,
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
+  const { shape, dtype, settings, layout } = weight;
   const [rows, cols] = shape;
+  const given = turns(weight) ? await turned(codes!, dtype, cols, rows, signal) : codes!;
   const valuesTo = new Float32Array(sharedBytes(4 * rows * cols).buffer);
   await finish(
     () =>
       binding().unpackRows({
-        ...{ codes: codes!, scales: scales ?? null, zeroPoints: zeroPoints ?? null, valuesTo },
+        ...{ codes: given, scales: scales ?? null, zeroPoints: zeroPoints ?? null, valuesTo },
         ...{ rows, cols, groupSize: settings.groupSize, bits: settings.bits },
         ...layout.packing,
         ...{ outFeatures: rows, firstRow: 0, threads },

@@ -38,6 +38,8 @@ function groupOf(module: string): { key: string; path: string; ofExperts: boolea
 /** A matrix with what is to become of it. */
 export interface Member {
   name: string;
+  /** What holds it. */
+  tensor: string;
   shape: readonly number[];
   /** null where it is left. */
   settings: LayerSettings | null;
@@ -75,7 +77,7 @@ function schemeKey({ settings }: Member): string {
 }
 
 /**
- * The members that have to stay as they are because the format cannot hold another of their group. Throws a RangeError where options give
+ * The tensors that have to stay as they are because the format cannot hold another of their members' group. Throws a RangeError where options give
  * the members of a group different schemes.
  */
 export async function agree(
@@ -99,7 +101,7 @@ export async function agree(
       const reason = `readers make one of it and "${unfit.name}", which cannot be quantized: ${unfit.left!.reason}`;
       for (const member of members)
         if (member.settings) {
-          left.set(member.name, { reason, choice: false });
+          left.set(member.tensor, { reason, choice: false });
           member.settings = null;
         }
       continue;

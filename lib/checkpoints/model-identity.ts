@@ -2,6 +2,8 @@ import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
 import { type Checkpoint, entryOf } from '../containers/safetensors/checkpoint';
+import type { TensorEntry } from '../containers/tensor-file';
+import { expertMatrices, type Matrix, matrixOf } from '../encodings/safetensors/matrices';
 import {
   configsIn,
   type ModelConfig,
@@ -23,6 +25,8 @@ export interface ModelIdentity {
   tied: boolean | undefined;
   /** Whether a weight lies [inFeatures, outFeatures]. */
   isTransposed: (name: string) => boolean;
+  /** The matrices in a tensor, as they lie there: its own, or those of experts; none where it is of another shape. */
+  matricesIn: (name: string, entry: TensorEntry) => readonly Matrix[];
   /** Where a file says that weights are quantized already; undefined where none does. */
   quantizedBy: string | undefined;
   /** What tells of a tensor that it is, or belongs to, a weight that is quantized already. */
@@ -46,10 +50,14 @@ export async function identityOf(checkpoint: Checkpoint): Promise<ModelIdentity>
     .map(({ fields }) => fields['tie_word_embeddings'])
     .filter((tie) => typeof tie === 'boolean');
   const { of: quantized, found: quantizedWeights } = await quantizedIn(checkpoint);
+  const isTransposed = await transposedIn(checkpoint, modelTypes, architectures);
   return {
-    ...{ config, modelTypes, architectures, quantized, quantizedWeights },
+    ...{ config, modelTypes, architectures, quantized, quantizedWeights, isTransposed },
+    matricesIn: (name, entry) =>
+      entry.shape.length === 2
+        ? [matrixOf(name, entry, isTransposed(name))]
+        : (expertMatrices(name, entry, (other) => entryOf(checkpoint, other)) ?? []),
     tied: ties.length === 0 ? undefined : ties.includes(true),
-    isTransposed: await transposedIn(checkpoint, modelTypes, architectures),
     quantizedBy: await quantizedBy(checkpoint, config, place),
   };
 }

@@ -15,7 +15,7 @@ import type { ModelIdentity } from './model-identity';
 /** The network that a checkpoint's weights belong to, and what it is run on. */
 export interface CheckpointNetwork {
   opened: OpenDecoder;
-  /** By the names of the tensors that hold their weights: layers that share one together. */
+  /** By the names of their weights: layers that share one together. */
   layers: ReadonlyMap<string, readonly Layer[]>;
   data: CalibrationSet;
 }
@@ -61,8 +61,7 @@ export async function openNetwork(
   const layers = new Map<string, Layer[]>();
   for (const layer of findLayers(opened.graph).layers) {
     const origin = opened.origins.get(layer.constant.tensor);
-    // Experts that lie in one tensor are no matrices of their own in the file.
-    if (!origin || origin.expert !== undefined || layer.input === null) continue;
+    if (!origin || layer.input === null) continue;
     layers.set(origin.tensor, [...(layers.get(origin.tensor) ?? []), layer]);
   }
   return { opened, layers, data };

@@ -81,7 +81,9 @@ async function tensorsOf({ shards, weights, left }: Plan, turns: Turns): Promise
   for (const { source } of shards)
     for (const [name, { dtype, shape, byteLength }] of source.tensors) {
       if (turns.due) await turns.next();
-      const weight = weights[next]?.name === name ? weights[next++] : undefined;
+      const weight = weights[next]?.tensor === name ? weights[next] : undefined;
+      let after = 0;
+      for (; weights[next]?.tensor === name; next++) after += weights[next]!.layout.byteLength;
       tensors.push({
         ...{ name, dtype, shape },
         action: weight ? 'quantize' : 'copy',
@@ -89,7 +91,7 @@ async function tensorsOf({ shards, weights, left }: Plan, turns: Turns): Promise
         method: weight?.settings.method ?? null,
         bits: weight?.settings.bits ?? null,
         groupSize: weight?.settings.groupSize ?? null,
-        bytes: { before: byteLength, after: weight ? weight.layout.byteLength : byteLength },
+        bytes: { before: byteLength, after: weight ? after : byteLength },
       });
     }
   return tensors;

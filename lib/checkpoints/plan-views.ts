@@ -3,6 +3,7 @@ import type { SkippedWeight } from '../types';
 import type { Turns } from '../yielding';
 import { partName } from '../encodings/safetensors/layout';
 import type { Plan } from './plan';
+import { staysOne } from './planned-weight';
 
 /** All tensors that are written, each with the bytes it takes. */
 export function* outputTensors({
@@ -12,13 +13,14 @@ export function* outputTensors({
   let next = 0;
   for (const { name: shard, source } of shards)
     for (const [tensor, { byteLength }] of source.tensors) {
-      const weight = weights[next];
-      if (weight?.name !== tensor) {
+      const first = next;
+      while (weights[next]?.tensor === tensor) next++;
+      if (first === next || staysOne(weights.slice(first, first + 1))) {
         yield [tensor, shard, byteLength];
         continue;
       }
-      next++;
-      for (const part of weight.layout.parts) yield [partName(tensor, part), shard, part.byteLength];
+      for (const { name, layout } of weights.slice(first, next))
+        for (const part of layout.parts) yield [partName(name, part), shard, part.byteLength];
     }
 }
 

@@ -10,7 +10,7 @@ import type { CheckpointSettings } from './checkpoint-options';
 import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
 import { agree, fusedGroups, type Member } from './fused-groups';
 import { type ModelIdentity, unties } from './model-identity';
-import { type PlannedWeight, WeightPlanner } from './planned-weight';
+import { type PlannedWeight, staysOne, WeightPlanner } from './planned-weight';
 import type { RecordedInputs } from './recorded-inputs';
 import type { CheckpointNetwork } from './network';
 import { isWeightName, splitName } from '../encodings/safetensors/tensor-names';
@@ -46,6 +46,9 @@ export interface Plan {
   warnings: string[];
 }
 
+/** Weights by the tensor that holds them: one, or those of several experts. */
+type PlannedTensors = Map<string, readonly PlannedWeight[]>;
+
 /** A file of more tensors than these has small ones done together. */
 const manyTensors = 500;
 
@@ -62,7 +65,8 @@ export async function planOf(
 ): Promise<Plan> {
   const { format, encoding, layers, skip, overrides } = settings;
   const turns = new Turns(settings.options.signal);
-  const chosen = await chooseWeights(checkpoint, layers, skip, identity, turns);
+  const known = encoding.holdsTransposed ? { ...identity, isTransposed: () => false } : identity;
+  const chosen = await chooseWeights(checkpoint, layers, skip, known, turns);
   requireOverridden(overrides, chosen, checkpoint.input);
   requireReadable(chosen, settings);
   const plan: Plan = {
@@ -73,7 +77,7 @@ export async function planOf(
     untied: false,
     warnings: [],
   };
-  const planned = new Map<string, PlannedWeight>();
+  const planned: PlannedTensors = new Map();
   const planner = new WeightPlanner(settings, recorded, (name) => network?.layers.has(name) ?? false);
   const unfit: [name: string, reason: string][] = [];
   for (const source of checkpoint.shards.values())
@@ -81,9 +85,10 @@ export async function planOf(
       if (turns.due) await turns.next();
       let left = chosen.get(tensor);
       if (left === undefined) {
-        const weight = planner.of(tensor, entry);
-        const reason = encoding.unfit(weight.shape, weight.settings);
-        if (reason === undefined) planned.set(tensor, weight);
+        const weights = identity.matricesIn(tensor, entry).map((matrix) => planner.of(matrix, tensor));
+        const { shape, settings: own } = weights[0]!;
+        const reason = encoding.unfit(shape, own);
+        if (reason === undefined) planned.set(tensor, weights);
         else {
           left = { reason, choice: false };
           unfit.push([tensor, reason]);
@@ -91,7 +96,9 @@ export async function planOf(
       }
       if (left !== undefined) plan.left.set(tensor, left);
     }
-  const groups = encoding.isPlain ? [] : await fusedGroups(membersOf(checkpoint, planned, plan.left), turns);
+  const groups = encoding.isPlain
+    ? []
+    : await fusedGroups(membersOf(checkpoint, planned, plan.left, identity), turns);
   for (const [name, left] of await agree(groups, format, turns)) {
     planned.delete(name);
     plan.left.set(name, left);
@@ -99,7 +106,8 @@ export async function planOf(
   }
   for (const [name, reason] of unfit) plan.warnings.push(`"${name}" is left as it is: ${reason}`);
   await turns.next();
-  for (const weight of planned.values()) weight.index = plan.weights.push(weight) - 1;
+  for (const weights of planned.values())
+    for (const weight of weights) weight.index = plan.weights.push(weight) - 1;
   if (plan.weights.length > 0)
     plan.quantization = await encoding.config(
       await configuredWeights(checkpoint, planned, turns),
@@ -120,27 +128,37 @@ export async function planOf(
 /** All matrices of linear layers, as readers fuse them. */
 function* membersOf(
   { shards }: Checkpoint,
-  planned: ReadonlyMap<string, PlannedWeight>,
+  planned: PlannedTensors,
   left: ReadonlyMap<string, Left>,
+  { matricesIn }: ModelIdentity,
 ): Generator<Member> {
   for (const { tensors } of shards.values())
-    for (const [name, { shape }] of tensors)
-      if (isWeightName(name) && shape.length === 2)
-        yield { name, shape, settings: planned.get(name)?.scheme.told ?? null, left: left.get(name) };
+    for (const [tensor, entry] of tensors) {
+      const own = planned.get(tensor);
+      if (own)
+        for (const { name, shape, scheme } of own)
+          yield { name, tensor, shape, settings: scheme.told, left: undefined };
+      else if (isWeightName(tensor) || entry.shape.length > 2)
+        for (const { name, shape } of matricesIn(tensor, entry))
+          yield { name, tensor, shape, settings: null, left: left.get(tensor) };
+    }
 }
 
 /** What config.json tells of: matrices, and what holds several, with what became of them. */
 async function configuredWeights(
   { shards }: Checkpoint,
-  planned: ReadonlyMap<string, PlannedWeight>,
+  planned: PlannedTensors,
   turns: Turns,
 ): Promise<ConfiguredWeight[]> {
   const list: ConfiguredWeight[] = [];
   for (const { tensors } of shards.values())
-    for (const [name, { dtype, shape }] of tensors) {
+    for (const [tensor, { dtype, shape }] of tensors) {
       if (turns.due) await turns.next();
-      if (isWeightName(name) && shape.length === 2) list.push([name, planned.get(name)?.scheme.told ?? null]);
-      else if (shape.length >= 2 && !isWeightName(name) && isFloat(dtype)) list.push([holderOf(name), null]);
+      const own = planned.get(tensor);
+      if (own) for (const { name, scheme } of own) list.push([name, scheme.told]);
+      else if (isWeightName(tensor) && shape.length === 2) list.push([tensor, null]);
+      else if (shape.length >= 2 && !isWeightName(tensor) && isFloat(dtype))
+        list.push([holderOf(tensor), null]);
     }
   return list;
 }
@@ -149,42 +167,50 @@ async function configuredWeights(
 const holderOf = (name: string) => splitName(name)[0].slice(0, -1) || name;
 
 /** Throws where a tensor that is copied is called as a part of a weight will be; names of parts differ from each other as the weights' do. */
-function requireOwnName(tensor: string, weights: ReadonlyMap<string, PlannedWeight>): void {
+function requireOwnName(tensor: string, weights: PlannedTensors): void {
   const [parent, own] = splitName(tensor);
-  const parts = weights.get(`${parent}weight`)?.layout.parts;
+  const parts = weights.get(`${parent}weight`)?.[0]!.layout.parts;
   if (parts?.some(({ suffix }) => suffix === `.${own}`)) throw nameTwice(tensor);
 }
 
 async function shardPlan(
   name: string,
   source: SafetensorsFile,
-  weights: ReadonlyMap<string, PlannedWeight>,
+  planned: PlannedTensors,
   metadata: ReadonlyMap<string, string>,
   turns: Turns,
 ): Promise<ShardPlan> {
   const maker = new FileLayout();
   for (const [tensor, { dtype, shape, byteLength }] of source.tensors) {
     if (turns.due) await turns.next();
-    const weight = weights.get(tensor);
-    if (!weight) {
-      requireOwnName(tensor, weights);
-      maker.count(tensor, dtype, shape, byteLength);
-    } else
-      for (const part of weight.layout.parts) maker.count(tensor, part.dtype, part.shape, part.byteLength);
+    const weights = planned.get(tensor);
+    if (!weights) requireOwnName(tensor, planned);
+    if (!weights || staysOne(weights)) maker.count(tensor, dtype, shape, byteLength);
+    else
+      for (const { name: own, layout } of weights)
+        for (const part of layout.parts) {
+          if (weights.length > 1 && source.tensors.has(partName(own, part)))
+            throw nameTwice(partName(own, part));
+          maker.count(own, part.dtype, part.shape, part.byteLength);
+        }
   }
   const list = new UnitList(source.tensors.size > manyTensors);
   const places: number[] = [];
   for (const [tensor, entry] of source.tensors) {
     if (turns.due) await turns.next();
-    const weight = weights.get(tensor);
-    if (!weight) {
-      list.copy(entry, maker.place(tensor, kindOf(entry.dtype, entry.shape), entry.byteLength));
+    const weights = planned.get(tensor);
+    if (!weights || staysOne(weights)) {
+      const place = maker.place(tensor, kindOf(entry.dtype, entry.shape), entry.byteLength);
+      if (!weights) list.copy(entry, place);
+      else for (const weight of weights) list.weight(weight, [place + weight.position - entry.position]);
       continue;
     }
-    places.length = 0;
-    for (const part of weight.layout.parts)
-      places.push(maker.place(partName(tensor, part), part, part.byteLength));
-    list.weight(weight, places);
+    for (const weight of weights) {
+      places.length = 0;
+      for (const part of weight.layout.parts)
+        places.push(maker.place(partName(weight.name, part), part, part.byteLength));
+      list.weight(weight, places);
+    }
   }
   const head = maker.head(new Map([...source.metadata, ...metadata]));
   const dataStart = head.reduce((sum, { length }) => sum + length, 0);

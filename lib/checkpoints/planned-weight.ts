@@ -1,10 +1,10 @@
 import type { WeightLayout } from '../encodings/safetensors/layout';
 import type { FloatDtype } from '../containers/safetensors/dtypes';
-import type { TensorEntry } from '../containers/tensor-file';
 import type { LayerSettings } from '../fit/layer-settings';
 import { fitOverridden, type Override } from '../overrides';
 import { type CheckpointSettings, weightSettings } from './checkpoint-options';
 import type { RecordedInput, RecordedInputs } from './recorded-inputs';
+import type { Matrix } from '../encodings/safetensors/matrices';
 import { moduleOf } from '../encodings/safetensors/tensor-names';
 
 /** All that weights of one shape, dtype and settings have in common: there may be very many of them. */
@@ -12,6 +12,8 @@ export interface WeightScheme {
   dtype: FloatDtype;
   /** [outFeatures, inFeatures]. */
   shape: readonly [number, number];
+  /** As a matrix has it. */
+  stride: number;
   settings: LayerSettings;
   /** As readers are told: a group as wide as the layer, a scale per channel, has the size Infinity. */
   told: LayerSettings;
@@ -27,6 +29,8 @@ export class PlannedWeight {
 
   constructor(
     readonly name: string,
+    /** What holds it: a tensor of its name, or one of several experts. */
+    readonly tensor: string,
     /** Where it begins in its file. */
     readonly position: number,
     readonly scheme: WeightScheme,
@@ -49,6 +53,10 @@ export class PlannedWeight {
     return this.scheme.shape;
   }
 
+  get stride(): number {
+    return this.scheme.stride;
+  }
+
   get settings(): LayerSettings {
     return this.scheme.settings;
   }
@@ -57,6 +65,9 @@ export class PlannedWeight {
     return this.scheme.layout;
   }
 }
+
+/** Whether a tensor remains what it is, with other values: parts of it have no tensors of their own. */
+export const staysOne = ([first]: readonly PlannedWeight[]): boolean => first!.layout.codes.suffix === null;
 
 /** The name in reports. */
 export const layerName = ({ name }: Pick<PlannedWeight, 'name'>) => moduleOf(name);
@@ -73,26 +84,26 @@ export class WeightPlanner {
     private readonly inNetwork: (name: string) => boolean,
   ) {}
 
-  /** Throws a TypeError or RangeError where its overrides do not fit. */
-  of(name: string, { dtype, shape, position }: TensorEntry): PlannedWeight {
-    const [outFeatures, inFeatures] = shape as [number, number];
+  /** A weight in a tensor. Throws a TypeError or RangeError where its overrides do not fit. */
+  of({ name, dtype, shape, position, stride }: Matrix, tensor: string): PlannedWeight {
+    const [outFeatures, inFeatures] = shape;
     const input = this.recorded?.of(name, inFeatures) ?? null;
-    const own = this.settings.overrides.filter(({ matches }) => matches(name));
+    const own = this.settings.overrides.filter(({ matches }) => matches(tensor));
     const inNetwork = this.inNetwork(name);
     const hasData = input !== null || inNetwork;
     const fitted = [hasData, ...own.map(({ place }) => place)].join();
-    const key = `${dtype} ${outFeatures} ${inFeatures} ${fitted}`;
+    const key = `${dtype} ${outFeatures} ${inFeatures} ${stride} ${fitted}`;
     let scheme = this.schemes.get(key);
     if (!scheme) {
-      const { settings, told } = fitOverridden(`tensor "${name}"`, own, () =>
+      const { settings, told } = fitOverridden(`tensor "${tensor}"`, own, () =>
         this.settingsOf(own, inFeatures, hasData, fitted),
       );
-      const layout = this.settings.encoding.layout([outFeatures, inFeatures], dtype as FloatDtype, settings);
+      const layout = this.settings.encoding.layout(shape, dtype as FloatDtype, settings);
       const kind = `${dtype} ${fitted}`;
-      scheme = { dtype: dtype as FloatDtype, shape: [outFeatures, inFeatures], settings, told, layout, kind };
+      scheme = { dtype: dtype as FloatDtype, shape, stride, settings, told, layout, kind };
       this.schemes.set(key, scheme);
     }
-    return new PlannedWeight(name, position, scheme, input, inNetwork);
+    return new PlannedWeight(name, tensor, position, scheme, input, inNetwork);
   }
 
   /** One object for all that have the same: of some that differ in their widths, too. */

@@ -10,6 +10,7 @@ import { Buffers, sizeFor } from '../native/buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { Findings, type BatchFacts, type RowFacts, type UnitFacts } from './findings';
 import { type FittedFacts, fitWeight, pack, RecordedCache, unpack } from './fit-weight';
+import { lieAsBefore, readWeight, turns } from './transposed';
 import { type ShardPlan, unitKey } from './plan';
 import { layerName, type PlannedWeight } from './planned-weight';
 import { roundBatch, weightsOf } from './round-batch';
@@ -232,17 +233,20 @@ export class UnitRunner {
     const { layout, settings, dtype } = weight;
     const [codes, scales, zeroPoints] = partsOf(unit, output);
     const rowBytes = cols * floatBytes[dtype];
+    const step = stepOf(weight);
     const facts = { error: 0, signal: 0, seconds: 0 };
-    for (let row = begin; row < end; row += rowsPerUnit(rowBytes)) {
-      const rows = Math.min(rowsPerUnit(rowBytes), end - row);
+    for (let row = begin; row < end; row += step) {
+      const rows = Math.min(step, end - row);
       const input = this.buffers.take(rows * rowBytes);
-      await source.fill(input, weight.position + row * rowBytes);
+      if (weight.stride > 0) await readWeight(source, weight, input);
+      else await source.fill(input, weight.position + row * rowBytes);
       const norms = await this.compute.with(1, async () => {
         const started = performance.now();
         const found = await finish(
           () =>
             binding().roundRows({
-              ...{ input, type: dtype, rows, cols, codes: codes, scales, zeroPoints },
+              ...{ input, type: dtype, rows, cols, codes, scales, zeroPoints },
+              ...(weight.stride > 0 && { stride: rows }),
               ...{ groupSize: settings.groupSize, grid: settings.grid, levels: settings.levels },
               ...{ scale: settings.scale, bits: settings.bits },
               // To start others would take longer.
@@ -261,9 +265,14 @@ export class UnitRunner {
       facts.signal += norms.signal;
       this.buffers.give(input);
     }
+    await lieAsBefore(weight, codes, this.options.signal);
     return facts;
   }
 }
+
+/** Rows that are rounded at a time. */
+const stepOf = ({ shape: [rows, cols], dtype, stride }: PlannedWeight): number =>
+  stride > 0 ? rows : rowsPerUnit(cols * floatBytes[dtype]);
 
 /** Whether the bytes of a unit that was done are still there. */
 async function isThere(
@@ -280,6 +289,8 @@ function partsOf(
   unit: RowsUnit | FitUnit,
   output: Shared,
 ): [codes: Shared, scales: Shared | null, zeroPoints: Shared | null] {
+  // Places of its own for each input.
+  if (turns(unit.weight)) return [output, null, null];
   const { scales, zeroPoints, constants } = unit.weight.layout;
   let at = 0;
   const parts = targetsOf(unit).map(({ length }) => output.subarray(at, (at += length)));
@@ -308,7 +319,9 @@ export function memoryOf(unit: Unit): number {
   if (unit.kind === 'batch') return output + sizeFor(unit.cost);
   if (unit.kind !== 'rows') return output;
   const rowBytes = unit.weight.shape[1] * floatBytes[unit.weight.dtype];
-  return output + sizeFor(Math.min(unit.cost, rowsPerUnit(rowBytes) * rowBytes));
+  const rows = Math.min(stepOf(unit.weight), unit.end - unit.begin);
+  // Turned, its values are there twice.
+  return output + sizeFor(rows * rowBytes) + (turns(unit.weight) ? output : 0);
 }
 
 interface Task {

@@ -1,8 +1,10 @@
+import { rangesOf } from '../encodings/safetensors/matrices';
 import { isByRows, rangesOfRows } from '../encodings/safetensors/layout';
 import { floatBytes } from '../containers/safetensors/dtypes';
 import type { TensorEntry } from '../containers/tensor-file';
 import { type Rank, rankOf, ranks } from '../containers/safetensors/layout';
 import { PlannedWeight } from './planned-weight';
+import { turns } from './transposed';
 
 /** A range of bytes in the output's file, after its header. */
 export interface Target {
@@ -64,6 +66,7 @@ export function targetsOf(unit: Unit): readonly Target[] {
   if (unit.kind === 'batch') return unit.targets;
   const { weight, places } = unit;
   const { layout, shape } = weight;
+  if (turns(weight)) return rangesOf(weight, places[0]!, floatBytes[weight.dtype]);
   const [begin, end] = unit.kind === 'rows' ? [unit.begin, unit.end] : [0, shape[0]];
   return rangesOfRows(layout, shape[0], begin, end).map(({ begin: from, length }, i) => ({
     ...{ position: places[i]! + from, length },
@@ -147,10 +150,10 @@ export class UnitList {
 
   /** A weight whose parts begin at `places`, which the caller may use again. */
   weight(weight: PlannedWeight, places: readonly number[]): void {
-    const { layout, shape, dtype, position, isFitted } = weight;
+    const { layout, shape, dtype, position, isFitted, stride } = weight;
     const cost = shape[0] * shape[1] * floatBytes[dtype];
     const bytes = Math.max(cost, layout.byteLength);
-    if (isFitted || !this.joins || bytes > smallBytes) {
+    if (isFitted || stride > 0 || !this.joins || bytes > smallBytes) {
       this.flush();
       this.own(weight, [...places]);
       return;
@@ -195,7 +198,7 @@ export class UnitList {
       this.units.push({ kind: 'fit', weight, cost: rows * rowBytes, places });
       return;
     }
-    const step = isByRows(weight.layout) ? rowsPerUnit(rowBytes) : rows;
+    const step = isByRows(weight.layout) && weight.stride === 0 ? rowsPerUnit(rowBytes) : rows;
     for (let begin = 0; begin < rows; begin += step) {
       const end = Math.min(rows, begin + step);
       this.units.push({ kind: 'rows', weight, begin, end, cost: (end - begin) * rowBytes, places });

@@ -1,15 +1,18 @@
 import { type Checkpoint, entryOf, openCheckpoint } from '../containers/safetensors/checkpoint';
-import { isFloat } from '../containers/safetensors/dtypes';
+import { elementsOf, floatBytes, type FloatDtype, isFloat } from '../containers/safetensors/dtypes';
 import type { TensorEntry } from '../containers/tensor-file';
+import type { Matrix } from '../encodings/safetensors/matrices';
 import { type PackedWeight, plainWeight, Unpacker } from '../encodings/safetensors/unpack';
 import { VertexqError } from '../errors';
 import type { Norms } from '../native/binding';
+import { type Shared, sharedBytes } from '../native/shared';
 import { describe } from '../options/messages';
 import { checkOptions } from '../options/table';
 import type { JobOptions } from '../types';
 import { Turns } from '../yielding';
 import { identityOf } from './model-identity';
 import { packedWeights, quantizationConfig } from './packed-weights';
+import { readWeight, turned } from './transposed';
 import type { Verification, VerifiedWeight } from './types';
 
 /** Bytes of values that are read back at a time. */
@@ -55,6 +58,8 @@ class Verifier {
   private readonly faults: string[] = [];
   private readonly identical = { tensors: 0, bytes: 0 };
   private readonly turns: Turns;
+  /** What a weight of few bits was made of, where it is no tensor of its own that lies as usual; by names. */
+  private readonly matrices = new Map<string, Matrix & { tensor: string }>();
   private done = 0;
   private total = 0;
 
@@ -77,10 +82,12 @@ class Verifier {
         'ERR_VERTEXQ_UNSUPPORTED',
         `${checkpoint.input} has no weights in few bits whose format is known: give the original too, to compare values`,
       );
+    if (original && found.length > 0) await this.findMatrices(original);
     const claimed = new Set<string>();
     for (const { inspected, packed } of found) {
       for (const name of packed.tensors) claimed.add(name);
-      claimed.add(`${inspected.name}.weight`);
+      const weight = `${inspected.name}.weight`;
+      claimed.add(this.matrices.get(weight)?.tensor ?? weight);
       const { shape, bits, groupSize, bytes } = inspected;
       await this.weight({ name: inspected.name, shape, bits, groupSize, bytes }, packed);
     }
@@ -100,14 +107,27 @@ class Verifier {
     };
   }
 
+  private async findMatrices(original: Checkpoint): Promise<void> {
+    const { matricesIn } = await identityOf(original);
+    for (const { tensors } of original.shards.values())
+      for (const [tensor, entry] of tensors) {
+        if (this.turns.due) await this.turns.next();
+        for (const matrix of matricesIn(tensor, entry))
+          if (matrix.name !== tensor || matrix.stride > 0)
+            this.matrices.set(matrix.name, { ...matrix, tensor });
+      }
+  }
+
   /** Unpacks a weight, next to the original where there is one. */
   private async weight(weight: Omit<VerifiedWeight, 'error'>, packed: PackedWeight): Promise<void> {
     const { shape } = weight;
     const name = weight.bits === null ? weight.name : `${weight.name}.weight`;
-    const before = this.original && entryOf(this.original, name);
-    if (this.original && (!before || before.shape.join() !== shape.join() || !isFloat(before.dtype)))
+    const before = this.original && (this.matrices.get(name) ?? entryOf(this.original, name));
+    const fits =
+      before && isFloat(before.dtype) && (weight.bits === null || before.shape.join() === shape.join());
+    if (this.original && !fits)
       this.fault(name, before ? `is ${told(before)} in the original` : 'is not in the original');
-    const reference = before && isFloat(before.dtype) && before.shape.join() === shape.join() ? before : null;
+    const reference = fits ? before : null;
     const unpacker = new Unpacker(this.checkpoint, packed);
     const sums: Norms = { error: 0, signal: 0 };
     try {
@@ -116,7 +136,7 @@ class Verifier {
         this.options.signal?.throwIfAborted();
         const end = Math.min(shape[0], begin + step);
         const wanted = reference && {
-          reference: await shardOf(this.original!, name).readShared(name, begin, end),
+          reference: await this.rowsOf(name, begin, end),
           type: reference.dtype as 'F32',
         };
         const { error, signal } = await unpacker.rows(begin, end, wanted ?? {}, this.options);
@@ -138,6 +158,29 @@ class Verifier {
     this.weights.push({ ...weight, error });
   }
 
+  /** Rows of the original of a weight. */
+  private async rowsOf(name: string, begin: number, end: number): Promise<Shared> {
+    const matrix = this.matrices.get(name);
+    if (!matrix) return shardOf(this.original!, name).readShared(name, begin, end);
+    const { tensor, shape, stride, position } = matrix;
+    const dtype = matrix.dtype as FloatDtype;
+    const rowBytes = shape[1] * floatBytes[dtype];
+    const file = shardOf(this.original!, tensor);
+    // All of one that lies transposed: it is turned as a whole.
+    const [from, rows] = stride > 0 ? [0, shape[0]] : [begin, end - begin];
+    const bytes = sharedBytes(rows * rowBytes);
+    await readWeight(
+      file,
+      { dtype, shape: [rows, shape[1]], stride, position: position + from * rowBytes },
+      bytes,
+    );
+    if (stride === 0) return bytes;
+    return (await turned(bytes, dtype, shape[1], rows, this.options.signal)).subarray(
+      begin * rowBytes,
+      end * rowBytes,
+    );
+  }
+
   /** A tensor that is in no weight of few bits: the original's own, or its values on a grid. */
   private async tensor(name: string, entry: TensorEntry): Promise<void> {
     const { original } = this;
@@ -154,8 +197,10 @@ class Verifier {
       return;
     }
     const { dtype, byteLength: bytes } = entry;
-    if (entry.shape.length !== 2 || !isFloat(dtype)) return this.fault(name, 'differs from the original');
-    const shape = entry.shape as readonly [number, number];
+    if (entry.shape.length < 2 || entry.shape.length > 3 || !isFloat(dtype))
+      return this.fault(name, 'differs from the original');
+    const cols = entry.shape.at(-1)!;
+    const shape = [elementsOf(entry.shape) / cols, cols] as const;
     await this.weight({ name, shape, bits: null, groupSize: null, bytes }, plainWeight(name, dtype, shape));
   }
 
@@ -189,6 +234,6 @@ class Verifier {
   }
 }
 
-const told = ({ dtype, shape }: TensorEntry) => `${dtype} [${shape.join(', ')}]`;
+const told = ({ dtype, shape }: Pick<TensorEntry, 'dtype' | 'shape'>) => `${dtype} [${shape.join(', ')}]`;
 
 const shardOf = ({ shards, places }: Checkpoint, name: string) => shards.get(places.get(name)!)!;

@@ -51,7 +51,7 @@ export abstract class TensorFile {
   }
 
   /**
-   * The bytes of a tensor, or of its rows [begin, end) along the first dimension. Rejects with a RangeError for other rows,
+   * The bytes of a tensor, or of its rows [begin, end): all its dimensions but the last, or its first, count them. Rejects with a RangeError for other rows,
    * ERR_VERTEXQ_FILE, ERR_VERTEXQ_MEMORY.
    */
   async read(name: string, begin?: number, end?: number): Promise<Uint8Array<ArrayBuffer>> {
@@ -69,7 +69,7 @@ export abstract class TensorFile {
 
   private rangeOf(name: string, begin = 0, end?: number): { position: number; length: number } {
     const { byteLength, shape, position } = this.tensor(name);
-    const rows = shape[0] ?? 1;
+    const rows = shape.slice(0, Math.max(1, shape.length - 1)).reduce((product, dim) => product * dim, 1);
     const last = end ?? rows;
     if (!(begin >= 0 && begin <= last && last <= rows))
       throw new RangeError(

@@ -269,34 +269,15 @@ export class Block {
     return operations.add('Reshape', at('together'), [added, shape]);
   }
 
-  /** What an expert makes of its tokens. Older files have a module an expert, newer ones a tensor for all experts. */
+  /** What an expert makes of its tokens. */
   private expert(tokens: string, expert: number): string {
-    const { shape, weights } = this.around;
-    const { hidden } = shape;
+    const { hidden, architecture } = this.around.shape;
     const { feedForward: size } = this.block;
-    const { count } = this.block.experts!;
-    const { list, gate, up, down } = shape.architecture.experts!;
-    const one = `${list}.${expert}`;
-    const fused = `${this.path}${list}.gate_up_proj`;
-    if (weights.has(fused)) {
-      const product = (module: string, from: string, inFeatures: number, outFeatures: number) => {
-        const weight = weights.expertMatrix(
-          `${this.path}${list}.${module}`,
-          expert,
-          count,
-          outFeatures,
-          inFeatures,
-        );
-        return this.operations.add('MatMul', `${this.path}${one}.${module}`, [from, weight]);
-      };
-      const both = product('gate_up_proj', tokens, hidden, 2 * size);
-      const parts = this.operations.split(`${this.path}${one}.gate_up_proj/parts`, both, [size, size]);
-      return product('down_proj', this.gated(`${one}.down_proj`, parts[0]!, parts[1]!), size, hidden);
-    }
+    const { list, gate, up, down } = architecture.experts!;
     const linear = (module: string, from: string, inFeatures: number, outFeatures: number) =>
-      this.linear({ module: `${one}.${module}` }, from, inFeatures, outFeatures);
+      this.linear({ module: `${list}.${expert}.${module}` }, from, inFeatures, outFeatures);
     const inner = this.gated(
-      `${one}.${down}`,
+      `${list}.${expert}.${down}`,
       linear(gate, tokens, hidden, size),
       linear(up, tokens, hidden, size),
     );

@@ -1,4 +1,5 @@
-import type { Checkpoint } from '../containers/safetensors/checkpoint';
+import { type Checkpoint, entryOf } from '../containers/safetensors/checkpoint';
+import { expertMatrices } from '../encodings/safetensors/matrices';
 import { Graph } from '../models/onnx/graph';
 import { Weights } from '../models/onnx/weights';
 import type { OpenModel } from '../models/open-model';
@@ -22,18 +23,25 @@ export interface UnpackedWeight {
  * none that is known.
  */
 export function openDecoder(
-  { input, shards }: Checkpoint,
+  checkpoint: Checkpoint,
   config: ConfigReader,
   longest: number,
   unpacked: ReadonlyMap<string, UnpackedWeight> = new Map(),
 ): OpenDecoder {
+  const { input, shards } = checkpoint;
   const stored = new Map<string, StoredTensor>();
   const parts = new Set([...unpacked.values()].flatMap(({ weight }) => weight.tensors));
   let size = 0;
   for (const { path, tensors } of shards.values())
     for (const [name, tensor] of tensors) {
-      if (!parts.has(name)) stored.set(name, { ...tensor, path });
       size += tensor.byteLength;
+      if (parts.has(name)) continue;
+      const experts = expertMatrices(name, tensor, (other) => entryOf(checkpoint, other)) ?? [];
+      // Those that lie transposed are no matrices that a network could read.
+      if (experts.length === 0 || experts[0]!.stride > 0) stored.set(name, { ...tensor, path });
+      else
+        for (const { name: own, dtype, shape, position } of experts)
+          stored.set(own, { dtype, shape, path, position, byteLength: tensor.byteLength / experts.length });
     }
   for (const [name, { weight }] of unpacked) {
     const { shape } = weight;

@@ -20,18 +20,16 @@ export interface StoredTensor {
   isUnpacked?: boolean;
 }
 
-/** What a checkpoint holds, by name. */
+/** What a checkpoint holds, by name: of experts in one tensor each matrix. */
 export type StoredTensors = ReadonlyMap<string, StoredTensor>;
 
 /** Where an initializer's bytes lie. */
 export interface Origin {
-  /** The checkpoint's tensor. */
+  /** The checkpoint's tensor, or the matrix in one of several experts. */
   tensor: string;
   path: string;
   position: number;
   length: number;
-  /** Of a tensor that holds those of several experts: which. */
-  expert?: number;
 }
 
 const types = new Map([
@@ -69,13 +67,7 @@ export class DecoderWeights {
     const value = this.float(
       this.initializer(name, lies ? [inFeatures, outFeatures] : [outFeatures, inFeatures]),
     );
-    return lies ? value : this.turned(name, value);
-  }
-
-  /** The same of one of `count` experts, whose weights are one tensor [count, outFeatures, inFeatures]. */
-  expertMatrix(name: string, expert: number, count: number, outFeatures: number, inFeatures: number): string {
-    const own = `${name}.${expert}`;
-    return this.turned(own, this.float(this.initializer(name, [count, outFeatures, inFeatures], expert)));
+    return lies ? value : this.operations.transpose(`${name}/transposed`, value, [1, 0]);
   }
 
   vector(name: string, size: number): string {
@@ -113,39 +105,26 @@ export class DecoderWeights {
     return value;
   }
 
-  private turned(name: string, value: string): string {
-    return this.operations.transpose(`${name}/transposed`, value, [1, 0]);
-  }
-
-  private initializer(tensor: string, shape: readonly number[], expert?: number): TensorProto {
-    const name = expert === undefined ? tensor : `${tensor}.${expert}`;
+  private initializer(name: string, shape: readonly number[]): TensorProto {
     const known = this.initializers.get(name);
     if (known) return known;
-    const stored = this.stored.get(this.storedName(tensor));
-    if (!stored) throw this.wrong(`there is no tensor ${describe(tensor)}, ${named(shape)}, of`);
-    this.used.add(this.storedName(tensor));
+    const stored = this.stored.get(this.storedName(name));
+    if (!stored) throw this.wrong(`there is no tensor ${describe(name)}, ${named(shape)}, of`);
+    this.used.add(this.storedName(name));
     if (stored.shape.length !== shape.length || shape.some((size, i) => size !== stored.shape[i]))
       throw this.wrong(
-        `the tensor ${describe(tensor)} is ${named(stored.shape)}, and should be ${named(shape)} in`,
+        `the tensor ${describe(name)} is ${named(stored.shape)}, and should be ${named(shape)} in`,
       );
     const found = types.get(stored.dtype);
     if (!found)
       throw this.wrong(
-        `the tensor ${describe(tensor)} is ${stored.dtype}, and should be one of ${[...types.keys()].join(', ')} in`,
+        `the tensor ${describe(name)} is ${stored.dtype}, and should be one of ${[...types.keys()].join(', ')} in`,
       );
-    const own = expert === undefined ? shape : shape.slice(1);
-    const length = found.bytes * own.reduce((product, size) => product * size, 1);
-    const made = create(TensorProtoSchema, { name, dims: own.map(BigInt), dataType: found.type });
+    const length = found.bytes * shape.reduce((product, size) => product * size, 1);
+    const made = create(TensorProtoSchema, { name, dims: shape.map(BigInt), dataType: found.type });
     this.initializers.set(name, made);
-    this.origins.set(made, {
-      ...{
-        tensor: this.storedName(tensor),
-        length,
-        path: stored.path,
-        position: stored.position + (expert ?? 0) * length,
-      },
-      ...(expert === undefined ? {} : { expert }),
-    });
+    const { path, position } = stored;
+    this.origins.set(made, { tensor: this.storedName(name), path, position, length });
     return made;
   }
 

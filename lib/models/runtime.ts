@@ -55,6 +55,8 @@ export async function loadSession(
     // An arena keeps the largest batch's memory for good.
     enableCpuMemArena: false,
     extra: {
+      // It takes a Range away whose values are wanted besides, and the process dies (onnxruntime 1.30).
+      optimization: { disable_specified_optimizers: 'GatherToSliceFusion' },
       session: {
         // Between two runs the cores are for the fit, or for another network.
         intra_op: { allow_spinning: '0' },

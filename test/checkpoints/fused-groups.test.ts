@@ -154,12 +154,14 @@ test('case plain_llama: the default grid is one that current readers load, anoth
   t.true(asymmetric.warnings.some((text) => /transformers 5 .* does not load the zero points/.test(text)));
 });
 
-test('case fused experts: tensors of several experts are left, and readers are told', async (t) => {
+test('case fused experts: tensors of several experts that lie in no known way are left, and readers are told', async (t) => {
   const moe: Tensors = {
     [`${own}.self_attn.o_proj.weight`]: tensor('BF16', [64, 64], 1),
     [`${own}.mlp.gate.weight`]: tensor('BF16', [8, 64], 2),
     [`${own}.mlp.experts.gate_up_proj`]: tensor('BF16', [8, 64, 2048], 3),
     [`${own}.mlp.experts.down_proj`]: tensor('BF16', [8, 1024, 64], 4),
+    // There gates and ups take turns.
+    [`${own}.mlp.experts.gate_up_proj_bias`]: tensor('BF16', [8, 2048], 4),
     'vision.attn.in_proj_weight': tensor('BF16', [192, 64], 5),
     'vision.attn.out_proj.weight': tensor('BF16', [64, 64], 6),
     'vision.patch_embed.proj.weight': tensor('BF16', [64, 3, 14, 14], 7),
@@ -177,6 +179,7 @@ test('case fused experts: tensors of several experts are left, and readers are t
   t.deepEqual(unfit.map(({ name, bytes }) => [name, bytes]).sort(), [
     ['model.layers.0.mlp.experts.down_proj', 2 ** 20],
     ['model.layers.0.mlp.experts.gate_up_proj', 2 ** 21],
+    ['model.layers.0.mlp.experts.gate_up_proj_bias', 8 * 2048 * 2],
     ['vision.attn.in_proj_weight', 192 * 64 * 2],
     ['vision.patch_embed.proj.weight', 64 * 3 * 14 * 14 * 2],
   ]);

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { checkCheckpointOptions } from '../../lib/checkpoints/checkpoint-options';
 import { pack, unpack } from '../../lib/checkpoints/fit-weight';
+import { matrixOf } from '../../lib/encodings/safetensors/matrices';
 import { WeightPlanner } from '../../lib/checkpoints/planned-weight';
 import { checkpointFormats, namesOf } from '../../lib/encodings/names';
 import { layerCalibration } from '../../lib/fit/calibration';
@@ -53,8 +54,11 @@ async function fitted(
 ) {
   const given = { format, bits, groupSize, method: 'gptq', calibration: [], ...(grid && { grid }) };
   const settings = checkCheckpointOptions(given as Parameters<typeof checkCheckpointOptions>[0]);
-  const entry = { dtype, shape: [rows, cols], position: 0, byteLength: 0 };
-  const weight = new WeightPlanner(settings, null, () => true).of('a.weight', entry);
+  // Those that lie transposed too.
+  const turned = settings.encoding.holdsTransposed && bits === 4;
+  const entry = { dtype, shape: turned ? [cols, rows] : [rows, cols], position: 0, byteLength: 0 };
+  const matrix = matrixOf('a.weight', entry, turned);
+  const weight = new WeightPlanner(settings, null, () => true).of(matrix, 'a.weight');
   const reason = settings.encoding.unfit(weight.shape, weight.settings);
   if (reason !== undefined) throw new Error(reason);
   const shape = { outFeatures: rows, inFeatures: cols };

@@ -2,10 +2,11 @@ import test, { type ExecutionContext } from 'ava';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CheckpointOptions, quantizeCheckpoint } from '../../lib/index';
+import { type CheckpointOptions, quantizeCheckpoint, verifyCheckpoint } from '../../lib/index';
+import { readAll } from '../checkpoints/unpack';
 import { temporaryFolder } from '../files/temporary-folder';
 import { inFolder, run } from './run';
-import { cases, type Golden, weightsIn, writeModel } from './tiny';
+import { cases, fusedExperts, type Golden, type Weights, weightsIn, writeModel } from './tiny';
 
 const goldenOf = (name: string) => cases.find((golden) => golden.name === name)!;
 
@@ -32,6 +33,8 @@ function folderOf(t: ExecutionContext, golden: Golden): string {
   writeModel(folder, golden.config, weightsIn(golden), 'BF16');
   return folder;
 }
+
+const tensorsOf = async (folder: string) => Object.fromEntries((await readAll(folder)).tensors);
 
 const contents = (folder: string) =>
   Object.fromEntries(
@@ -63,7 +66,7 @@ function logShares(logits: Float32Array): number[] {
   return [...logits].map((value) => value - most - total);
 }
 
-for (const name of ['llama', 'gemma3', 'phi3', 'olmo2', 'mixtral', 'qwen3, biases, yarn'])
+for (const name of ['llama', 'gemma3', 'phi3', 'olmo2', 'gpt2', 'mixtral', 'qwen3, biases, yarn'])
   test(`fitted to its own network, ${name} is nearer to the float one on other tokens`, async (t) => {
     const folder = folderOf(t, goldenOf(name));
     const of = async (options: CheckpointOptions) => {
@@ -91,6 +94,34 @@ for (const name of ['llama', 'gemma3', 'phi3', 'olmo2', 'mixtral', 'qwen3, biase
     for (const layer of layers)
       if (layer.name.includes('experts')) t.false(layer.errorCorrection, layer.name);
     t.true(layers.at(-1)!.errorCorrection || name === 'mixtral');
+  });
+
+for (const [name, format] of [
+  ['mixtral', 'compressed-tensors'],
+  ['qwen3 of experts', 'float'],
+] as const)
+  test(`experts in one tensor are fitted as each by itself is: ${name}, ${format}`, async (t) => {
+    const { config, ...golden } = goldenOf(name);
+    const weights = weightsIn({ ...golden, config });
+    const of = async (own: Weights) => {
+      const folder = join(temporaryFolder(t), 'model');
+      mkdirSync(folder);
+      writeModel(folder, config, own, 'BF16');
+      const output = join(temporaryFolder(t), 'out');
+      const options = { bits: 3, groupSize: 8, method: 'gptq', format, calibration } as const;
+      const { layers } = await quantizeCheckpoint(folder, output, options);
+      t.deepEqual((await verifyCheckpoint(output, folder)).faults, []);
+      return {
+        output,
+        fitted: layers.map(({ name: layer, samples, error }) => [layer, samples, error.holdout]).sort(),
+      };
+    };
+    const [one, fused] = [await of(weights), await of(fusedExperts(weights))];
+    t.deepEqual(fused.fitted, one.fitted);
+    if (format === 'compressed-tensors')
+      t.deepEqual(await tensorsOf(fused.output), await tensorsOf(one.output));
+    else
+      t.deepEqual(await inFolder(fused.output, 12, run(judged)), await inFolder(one.output, 12, run(judged)));
   });
 
 test('the same bytes whatever threads and memory, and after an interruption anywhere', async (t) => {

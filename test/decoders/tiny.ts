@@ -40,8 +40,8 @@ export function weightsIn({ tensors }: Golden): Weights {
   );
 }
 
-/** The same with the weights of experts in a tensor for all: [experts, …]. */
-export function fusedExperts(weights: Weights): Weights {
+/** The same with the weights of experts in a tensor for all: [experts, …]; `byInputs`: each transposed. */
+export function fusedExperts(weights: Weights, byInputs = false): Weights {
   const fused: Weights = {};
   const layers = new Map<string, Map<number, Record<string, Weights[string]>>>();
   for (const [name, weight] of Object.entries(weights)) {
@@ -59,9 +59,15 @@ export function fusedExperts(weights: Weights): Weights {
     const inOrder = [...experts].sort(([a], [b]) => a - b).map(([, parts]) => parts);
     const joined = (modules: string[][], name: string) => {
       const parts = inOrder.flatMap((own) => modules.map((names) => own[names.find((key) => own[key])!]!));
-      const rows = modules.length * parts[0]!.shape[0]!;
+      const [rows, cols] = [modules.length * parts[0]!.shape[0]!, parts[0]!.shape[1]!];
       const values = Float32Array.from(parts.flatMap((part) => [...part.values]));
-      fused[`${list}.${name}`] = { shape: [inOrder.length, rows, parts[0]!.shape[1]!], values };
+      const shape = [inOrder.length, ...(byInputs ? [cols, rows] : [rows, cols])];
+      const size = rows * cols;
+      const from = (i: number) => i - (i % size) + ((i % size) % rows) * cols + Math.floor((i % size) / rows);
+      fused[`${list}.${name}`] = {
+        shape,
+        values: byInputs ? values.map((_, i) => values[from(i)]!) : values,
+      };
     };
     joined(
       [

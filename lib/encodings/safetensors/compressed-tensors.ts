@@ -17,6 +17,7 @@ const usualBits = [2, 4, 8];
 /** A neuron a row, in words that codes may cross; value = (code − zero point)·scale. */
 export const compressedTensors: CheckpointEncoding = {
   isPlain: false,
+  holdsTransposed: false,
   groupSize: 'channel',
   // Zero points not all current readers load: only an even number of levels that was asked for has some.
   gridFor: (levels, counted) => (counted && levels >= 3 ? 'asymmetric' : 'integer'),

@@ -16,6 +16,8 @@ export type ReaderConfig = Record<string, unknown>;
 
 /** An encoding of safetensors checkpoints. */
 export interface CheckpointEncoding extends Encoding {
+  /** Whether readers take weights of layers that have them transposed, [inFeatures, outFeatures]. */
+  holdsTransposed: boolean;
   /** Why it cannot hold a weight of this shape; undefined where it can. */
   unfit(shape: Shape, scheme: Scheme): string | undefined;
   /** What a weight becomes that it can hold. */

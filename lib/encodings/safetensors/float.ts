@@ -6,6 +6,7 @@ import { layoutOfParts, part } from './layout';
 /** The values on the grid in the weight's own tensor. */
 export const float: CheckpointEncoding = {
   isPlain: true,
+  holdsTransposed: true,
   groupSize: 'channel',
   gridFor: layerGrid,
   check: (scheme) => refuseUneven('float', scheme),

@@ -41,6 +41,7 @@ export const gptqV2: CheckpointEncoding = {
 function row(name: CheckpointFormat, zeroShift: 0 | -1): Omit<CheckpointEncoding, 'gridFor' | 'check'> {
   return {
     isPlain: false,
+    holdsTransposed: true,
     groupSize: 'channel',
     unfit,
     layout: (shape, _, scheme) => layoutOf(shape, scheme, zeroShift),
