@@ -55,9 +55,9 @@ export interface LayerInput {
 export interface Progress {
   /**
    * `capture` runs the network (units: runs, each of a batch of samples), `quantize` fits a layer (neurons), `write` writes the file;
-   * `evaluate` runs both networks (batches), `time` times them (runs); `verify` reads back (bytes).
+   * `evaluate` runs both networks (batches), `time` times them (runs), `judge` runs language models (shares of the work); `verify` reads back (bytes).
    */
-  stage: 'capture' | 'quantize' | 'write' | 'evaluate' | 'time' | 'verify';
+  stage: 'capture' | 'quantize' | 'write' | 'evaluate' | 'time' | 'judge' | 'verify';
   done: number;
   total: number;
   /** For checkpoints: that `done` and `total` are bytes of the input. */

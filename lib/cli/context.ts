@@ -5,6 +5,7 @@ import type {
   Verification,
 } from '../checkpoints/types';
 import type { CompareOptions, Comparison } from '../compare/types';
+import type { CheckpointEvaluation, EvaluateCheckpointOptions } from '../evaluate/language/types';
 import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
 import type { JobOptions } from '../types';
@@ -36,6 +37,11 @@ export interface Context {
   planModel(input: string, output: string, options: ModelOptions, files: RunFiles): Promise<RunPlan>;
   compareMethods(input: string, options: CompareOptions, files: RunFiles): Promise<Comparison>;
   evaluateModel(float: string, quantized: string, options: EvaluateOptions): Promise<Evaluation>;
+  evaluateCheckpoint(
+    float: string,
+    quantized: readonly string[],
+    options: EvaluateCheckpointOptions,
+  ): Promise<CheckpointEvaluation>;
   inspectModel(input: string): Promise<Inspection>;
   quantizeCheckpoint(
     input: string,
@@ -72,6 +78,8 @@ export function processContext(signal: AbortSignal): Context {
       (await import('../models/plan-model.js')).planModelWith(files, input, output, options),
     compareMethods: async (...args) => (await import('../compare/compare-model.js')).compareModel(...args),
     evaluateModel: async (...args) => (await import('../evaluate/evaluate-model.js')).evaluateModel(...args),
+    evaluateCheckpoint: async (...args) =>
+      (await import('../evaluate/language/evaluate-checkpoint.js')).evaluateCheckpoint(...args),
     inspectModel: async (input) => (await import('../models/inspect-model.js')).inspectModel(input),
     quantizeCheckpoint: async (input, output, options, files) =>
       (await import('../checkpoints/quantize-checkpoint.js')).quantizeCheckpointWith(

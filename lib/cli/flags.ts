@@ -97,10 +97,15 @@ export function optionsOf(about: readonly Call[], given: Given): Record<string, 
   return options;
 }
 
-/** The flags among these that are not about a call but about another. */
-export function flagsOfOthers(call: Call, others: readonly Call[], given: Given): string[] {
+/** Throws a RangeError at a flag that is not about a call but about another, which is for the other kind of input. */
+export function refuseFlags(call: Call, other: Call, given: Given, isForCheckpoint: boolean): void {
   const own = new Set(Object.keys(calls[call]));
-  return flagged(union(others.map((other) => calls[other])))
-    .filter(({ path }) => !own.has(path[0]) && given[keyOf(path)] !== undefined)
-    .map(({ path }) => flagOf(keyOf(path)));
+  const odd = flagged(calls[other]).find(({ path }) => !own.has(path[0]) && given[keyOf(path)] !== undefined);
+  if (!odd) return;
+  const flag = flagOf(keyOf(odd.path));
+  throw new RangeError(
+    isForCheckpoint
+      ? `${flag} is for ONNX models, and the input is a checkpoint`
+      : `${flag} is for checkpoints: give a .safetensors file or a folder`,
+  );
 }

@@ -17,6 +17,7 @@ const stages = {
   write: 'writing',
   evaluate: 'running both networks',
   time: 'timing both networks',
+  judge: 'running the networks',
   verify: 'reading back',
 } as const;
 
@@ -40,9 +41,12 @@ function progressLines({ stderr }: Pick<Context, 'stderr'>): ProgressDisplay {
   let lastRun = -1;
   return {
     show(progress) {
-      const { layer, layerIndex, layerCount, run, runIndex, runCount, unit, done, total } = progress;
-      if (unit === 'bytes') {
-        const line = bytes.describe(done, total);
+      const { stage, layer, layerIndex, layerCount, run, runIndex, runCount, unit, done, total } = progress;
+      if (unit === 'bytes' || stage === 'judge') {
+        const line =
+          unit === 'bytes'
+            ? bytes.describe(done, total)
+            : `${stages.judge}: ${Math.floor((100 * done) / total)} %`;
         if (performance.now() - told < lineInterval && done < total) return;
         told = performance.now();
         stderr.write(`${line}\n`);
@@ -124,9 +128,10 @@ function progressBar({ stderr }: Pick<Context, 'stderr'>, { width = 80 }: Look):
   };
 }
 
-/** Running the network, or two of them, counts as one half of a layer's work. */
+/** Running the network, or two of them, counts as one half of a layer's work, judging language models as all of it. */
 function shareOfLayer({ stage, done, total }: Progress): number {
   const share = total > 0 ? Math.min(1, done / total) : 0;
+  if (stage === 'judge') return share;
   return stage === 'capture' || stage === 'evaluate' ? share / 2 : 0.5 + share / 2;
 }
 

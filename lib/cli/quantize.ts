@@ -16,7 +16,7 @@ import { workFolderOf, workName } from '../runs/work-name';
 import type { Progress } from '../types';
 import { type Context, type Look, lookOf } from './context';
 import { dataHelp } from './data-help';
-import { addFlags, flagsOfOthers, type Given, optionsOf, type OutputFlags, reading } from './flags';
+import { addFlags, type Given, optionsOf, type OutputFlags, reading, refuseFlags } from './flags';
 import { isCheckpoint } from './inputs';
 import { methodsHelp } from './method-help';
 import { override } from './override-flag';
@@ -199,10 +199,5 @@ const checkpointRun: MakeRun = async (input, output, own, config, context, files
 /** Throws a RangeError at a flag that is for the other kind of input. The library refuses a format of that. */
 function refuseOthers(given: Given, isForCheckpoint: boolean): void {
   const [own, other] = isForCheckpoint ? (['quantizeCheckpoint', 'quantizeModel'] as const) : both;
-  for (const flag of flagsOfOthers(own, [other], given))
-    throw new RangeError(
-      isForCheckpoint
-        ? `${flag} is for ONNX models, and the input is a checkpoint`
-        : `${flag} is for checkpoints: give a .safetensors file or a folder`,
-    );
+  refuseFlags(own, other, given, isForCheckpoint);
 }

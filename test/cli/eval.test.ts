@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { VertexqError } from '../../lib/errors';
 import type { EvaluateOptions, Evaluation } from '../../lib/evaluate/types';
 import { temporaryFolder } from '../files/temporary-folder';
+import { sampleCheckpointEvaluation } from '../reports/checkpoint-samples';
 import { sampleEvaluation } from '../reports/samples';
 import { runFake } from './fake';
 
@@ -60,10 +61,48 @@ test('a table on stderr, JSON on stdout', async (t) => {
   t.regex(bar.stderr, / 0 % .*running both networks/);
 });
 
+test('checkpoints: flags, several side by side, the table, progress', async (t) => {
+  const args = ['eval', 'a.safetensors', 'b.safetensors', 'c.safetensors', '--data', 'a.txt'];
+  const { code, stdout, stderr, calls } = await runFake([
+    ...args,
+    ...['--tokenizer', 't.json', '--sequence-length', '64', '--samples', '9', '--text-field', 'body'],
+    ...['--memory', '1G', '--threads', '2', '--json'],
+  ]);
+  t.is(code, 0, stderr);
+  const { signal: _signal, onProgress: _onProgress, ...options } = calls[0]!.judged!;
+  t.deepEqual(options, { data: 'a.txt', tokenizer: 't.json', sequenceLength: 64, samples: 9, textField: 'body', memory: 2 ** 30, threads: 2 }); // prettier-ignore
+  t.like(calls[0], { input: 'a.safetensors', output: 'b.safetensors,c.safetensors' });
+  t.deepEqual(JSON.parse(stdout), sampleCheckpointEvaluation({ float: 'a.safetensors' }));
+  t.regex(stderr, /^checkpoint +size +perplexity/);
+  const bar = await runFake(args, {
+    terminal: true,
+    evaluateCheckpoint: (_float, _quantized, { onProgress }) => {
+      onProgress!({ stage: 'judge', done: 3, total: 4 });
+      return Promise.resolve(sampleCheckpointEvaluation());
+    },
+  });
+  t.regex(bar.stderr, / 75 % .*running the networks/);
+});
+
+test('networks of two kinds, and flags of the other kind', async (t) => {
+  for (const [args, code, message] of [
+    [['in.onnx', 'b.safetensors'], 1, /in\.onnx is an ONNX model, and b\.safetensors a checkpoint/],
+    [['a.safetensors', 'out.onnx'], 1, /a\.safetensors is a checkpoint, and out\.onnx an ONNX model/],
+    [['in.onnx', 'out.onnx', 'out2.onnx'], 2, /give one ONNX file beside in\.onnx, not 2/],
+    [['in.onnx', 'out.onnx', '--memory', '1G'], 2, /--memory is for checkpoints/],
+    [['a.safetensors', 'b.safetensors', '--runs', '2'], 2, /--runs is for ONNX models/],
+  ] as const) {
+    const outcome = await runFake(['eval', ...args, '--data', 'a.txt']);
+    t.is(outcome.code, code, args.join(' '));
+    t.regex(outcome.stderr, message);
+    t.deepEqual(outcome.calls, []);
+  }
+});
+
 test('wrong usage, errors, interrupts: exit codes', async (t) => {
   for (const [args, message] of [
     [['eval', 'in.onnx'], /required option '--data <file\.\.\.>' not specified/],
-    [['eval', 'in.onnx', '--data', 'a.npz'], /missing required argument 'quantized\.onnx'/],
+    [['eval', 'in.onnx', '--data', 'a.npz'], /missing required argument 'quantized'/],
     [[...base, '--runs', 'many'], /'many' is invalid\. Expected a whole number/],
     [[...base, '--image-size', '3x4x5'], /Expected a height and a width, such as 224x224/],
     [[...base, '--image-mean', '1;2'], /Expected numbers with commas between them/],

@@ -2,11 +2,13 @@ import { withCheckpointConfig, withConfig } from '../../lib/cli/config';
 import type { Context } from '../../lib/cli/context';
 import { run } from '../../lib/cli/main';
 import type { CompareOptions } from '../../lib/compare/types';
+import type { EvaluateCheckpointOptions } from '../../lib/evaluate/language/types';
 import type { EvaluateOptions } from '../../lib/evaluate/types';
 import type { ModelOptions } from '../../lib/models/types';
 import { sampleComparison, sampleEvaluation, sampleInspection, sampleReport } from '../reports/samples';
 import type { CheckpointOptions } from '../../lib/checkpoints/types';
 import {
+  sampleCheckpointEvaluation,
   sampleCheckpointInspection,
   sampleCheckpointReport,
   samplePlan,
@@ -25,6 +27,7 @@ export interface Outcome {
     options?: ModelOptions;
     compared?: CompareOptions;
     evaluated?: EvaluateOptions;
+    judged?: EvaluateCheckpointOptions;
     checkpoint?: CheckpointOptions;
   }[];
 }
@@ -44,6 +47,7 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     compareMethods,
     evaluateModel,
     inspectModel,
+    evaluateCheckpoint,
     ...rest
   } = changes;
   const size = terminal ? { isTTY: true, columns } : {};
@@ -69,6 +73,12 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     evaluateModel: async (input, output, evaluated) => {
       outcome.calls.push({ input, output, evaluated });
       return evaluateModel ? evaluateModel(input, output, evaluated) : sampleEvaluation();
+    },
+    evaluateCheckpoint: async (input, outputs, judged) => {
+      outcome.calls.push({ input, output: outputs.join(), judged });
+      return evaluateCheckpoint
+        ? evaluateCheckpoint(input, outputs, judged)
+        : sampleCheckpointEvaluation({ float: input });
     },
     quantizeCheckpoint: async (input, output, checkpoint) => {
       outcome.calls.push({ input, output, checkpoint });

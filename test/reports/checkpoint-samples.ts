@@ -1,4 +1,5 @@
 import type { CheckpointInspection, CheckpointReport, Verification } from '../../lib/checkpoints/types';
+import type { CheckpointEvaluation } from '../../lib/evaluate/language/types';
 import type { RunPlan } from '../../lib/runs/plan';
 import { layerReport, sampleReport } from './samples';
 
@@ -8,6 +9,30 @@ export function sampleCheckpointReport(changes: Partial<CheckpointReport> = {}):
     format: 'compressed-tensors',
     copied: { tensors: 3, bytes: 3_000_000 },
     resumed: 0,
+    ...changes,
+  };
+}
+
+export function sampleCheckpointEvaluation(
+  changes: Partial<CheckpointEvaluation> = {},
+): CheckpointEvaluation {
+  const float = { mean: 38.04321, standardError: 1.2345 };
+  const document = { perplexity: { float: 37, quantized: 41 }, klDivergence: 0.1, sameNextToken: 0.9 };
+  return {
+    ...{ float: 'float', bytes: 269e6, data: { documents: 5, windows: 9, longest: 512 } },
+    checkpoints: [
+      {
+        ...{ quantized: 'out', bytes: 93e6, tokens: 4000 },
+        perplexity: { float, quantized: { mean: 41.2, standardError: 1.3 } },
+        perplexityRatio: { mean: 1.083, standardError: 0.00412 },
+        klDivergence: { mean: 0.11402, standardError: 0.0021 },
+        ...{ klDivergence999: 1.2345, sameNextToken: { mean: 0.843, standardError: 0.0031 } },
+        documents: [0.1, 0.3, 0.2, 0.15, 0.05].map((klDivergence, i) => ({
+          ...{ ...document, document: i, tokens: 800, klDivergence },
+        })),
+      },
+    ],
+    ...{ seconds: 12.5, warnings: ['mind\u001b'], environment: sampleReport().environment },
     ...changes,
   };
 }

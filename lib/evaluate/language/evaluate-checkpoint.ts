@@ -175,30 +175,31 @@ function requireTokens(places: number, warnings: string[]): void {
 /** The largest block in float32, as read and as loaded; the head's panels; what is kept of each token. */
 function requireRoom(sides: readonly Side[], places: number): void {
   const { shape } = sides[0]!.decoder;
-  const blocks = sides.map(({ decoder }) => largestBlock(decoder));
+  const largest = Math.max(...sides.flatMap(({ decoder }) => blockSizes(decoder)));
   const panels = 4 * sides.length * panelRows(shape.vocabulary, shape.hidden) * shape.hidden;
   requireMemory(
-    Math.max(3 * Math.max(...blocks), panels) + places * (bytesAPlace(sides.length) + 4),
+    Math.max(3 * 4 * largest, panels) + places * (bytesAPlace(sides.length) + 4),
     'Evaluating these checkpoints',
     'Give fewer texts',
   );
 }
 
-/** Bytes of a block's values in float32: the largest's number in a name of blocks. */
-function largestBlock({ graph, shape }: OpenDecoder): number {
+/** How many numbers the weights of each block have. */
+function blockSizes({ graph, shape }: OpenDecoder): number[] {
   const { blocks } = shape.architecture.modules;
-  const sizes = new Map<string, number>();
-  for (const { name, dims } of graph.proto.initializer) {
-    const block = name.startsWith(`${blocks}.`) ? name.slice(blocks.length + 1).split('.')[0]! : null;
-    if (block === null) continue;
-    const count = dims.reduce((product, dim) => product * Number(dim), 1);
-    sizes.set(block, (sizes.get(block) ?? 0) + 4 * count);
-  }
-  return Math.max(0, ...sizes.values());
+  const sizes = shape.blocks.map(() => 0);
+  for (const { name, dims } of graph.proto.initializer)
+    if (name.startsWith(`${blocks}.`))
+      sizes[Number(name.slice(blocks.length + 1).split('.')[0])]! += dims.reduce(
+        (product, dim) => product * Number(dim),
+        1,
+      );
+  return sizes;
 }
 
 /** Runs the networks on the batches. */
 class Run {
+  /** Products of numbers. */
   private done = 0;
   private readonly total: number;
   private readonly tokens: Int32Array;
@@ -209,8 +210,9 @@ class Run {
     private readonly options: EvaluateCheckpointOptions,
   ) {
     const { vocabulary, hidden } = sides[0]!.decoder.shape;
-    const stages = sides.reduce((sum, { decoder }) => sum + decoder.ends.length, 0);
-    this.total = batches.length * (stages + Math.ceil(vocabulary / panelRows(vocabulary, hidden)));
+    const blocks = sides.flatMap(({ decoder }) => blockSizes(decoder)).reduce((sum, size) => sum + size, 0);
+    this.total =
+      batches.reduce((sum, { next }) => sum + next.length, 0) * (blocks + sides.length * vocabulary * hidden);
     const seen = new Uint8Array(vocabulary);
     for (const { windows } of batches) for (const { ids } of windows) for (const id of ids) seen[id] = 1;
     this.tokens = Int32Array.from(seen.keys()).filter((id) => seen[id] === 1);
@@ -231,7 +233,9 @@ class Run {
         );
       const heads = this.sides.map(({ model, decoder }) => model.head(decoder));
       const { shape } = this.sides[0]!.decoder;
-      return await sumNextTokens(this.batches, hidden, heads, shape, this.options, () => this.step());
+      return await sumNextTokens(this.batches, hidden, heads, shape, this.options, (batch, rows) =>
+        this.step(batch, this.sides.length * rows * shape.hidden),
+      );
     } finally {
       await workspace.end();
     }
@@ -263,26 +267,27 @@ class Run {
       ...{ batchNames: new Set<string>(), warnings: [] },
     };
     const forward = new ModelForward(decoder, [], data, workspace, memory, decoder.ends);
-    const last = forward.stages.at(-1);
-    for (const stage of forward.stages)
+    const sizes = blockSizes(decoder);
+    for (const [i, stage] of forward.stages.entries())
       await forward.run(
         stage,
         false,
         async (batch, { seen }) => {
-          this.step();
-          if (stage === last) await onHidden(batch, judgedRows(seen));
+          this.step(batch, sizes[i] ?? 0);
+          if (i === forward.stages.length - 1) await onHidden(batch, judgedRows(seen));
         },
         this.options.signal,
       );
   }
 
-  private step(): void {
-    this.done++;
+  /** `numbers` of weights have been computed with at the places of a batch. */
+  private step(batch: number, numbers: number): void {
+    this.done += this.batches[batch]!.next.length * numbers;
     this.tell();
   }
 
   private tell(): void {
-    this.options.onProgress?.({ stage: 'evaluate', done: this.done, total: this.total });
+    this.options.onProgress?.({ stage: 'judge', done: this.done, total: this.total });
   }
 }
 

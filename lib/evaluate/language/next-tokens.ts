@@ -39,7 +39,7 @@ export async function sumNextTokens(
   heads: readonly MatrixRows[],
   { scale, softCap }: DecoderShape,
   options: JobOptions,
-  onBatch: () => void,
+  onBatch: (batch: number, rows: number) => void,
 ): Promise<NextTokenSums[]> {
   const [vocabulary, size] = heads[0]!.shape;
   const sides = heads.length;
@@ -69,7 +69,7 @@ export async function sumNextTokens(
           }),
         options.signal,
       );
-      onBatch();
+      onBatch(batch, count);
     }
   }
   return sums;
