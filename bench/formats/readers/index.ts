@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { aligned, fillIn, keep } from '../../document';
 import type { Answers } from './answers';
 import { tryCompressed, tryGptq } from './checkpoints';
+import { tryDecoders } from './decoders';
 import { tryNetworks } from './networks';
 
 const page = join(__dirname, '..', '..', '..', 'docs', 'readers.md');
@@ -13,6 +14,7 @@ const page = join(__dirname, '..', '..', '..', 'docs', 'readers.md');
 const parts: Record<string, { head: string[]; attempt: (folder: string) => Promise<Answers> }> = {
   networks: { head: ['format', 'network', 'grid', 'groups of'], attempt: tryNetworks },
   'compressed-tensors': { head: ['weights', 'grid', 'groups of'], attempt: tryCompressed },
+  decoders: { head: ['architecture', 'weights'], attempt: tryDecoders },
   gptq: { head: ['format', 'weights', 'grid', 'groups of'], attempt: tryGptq },
 };
 
