@@ -32,6 +32,7 @@ export type {
 } from './types';
 export type {
   CalibrationData,
+  DataCounts,
   DataOptions,
   Feeds,
   ImageOptions,

@@ -9,6 +9,7 @@ import { requireLayerMemory } from '../fit/layer-memory';
 import { digestsOf } from '../models/manifest';
 import { runtimeVersion } from '../models/runtime';
 import { fewOf } from '../reports/text';
+import { plural } from '../reports/units';
 import { version } from '../version';
 import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
@@ -125,7 +126,15 @@ async function addWarnings(
       'ERR_VERTEXQ_CALIBRATION',
       `The recorded inputs are for no weight that is quantized: they are called ${fewOf(recorded.unused, 4)}, and the weights ${fewOf(without, 4)}`,
     );
-  if (network) plan.warnings.push(...network.opened.shape.warnings, ...network.data.warnings);
+  if (network) {
+    plan.warnings.push(...network.opened.shape.warnings, ...network.data.warnings);
+    const { tokens } = network.data.counts.fit;
+    const widest = plan.weights.reduce((most, { inNetwork, shape }) => Math.max(most, inNetwork ? shape[1] : 0), 0); // prettier-ignore
+    if (tokens !== null && tokens < widest)
+      plan.warnings.push(
+        `Only ${plural(tokens, 'token')} to fit to, and layers have up to ${widest} inputs: outputs on other text may be far worse. Give ${2 * widest} tokens or more.`,
+      );
+  }
   if (options.calibration !== undefined && !network)
     plan.warnings.push(
       'The "calibration" data has no effect: the method "msq" rounds every weight by itself, with scales searched for the least weight error.',

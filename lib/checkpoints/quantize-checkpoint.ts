@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { runtimeVersion } from '../models/runtime';
 import { writeWhole } from '../files/output-file';
 import { plainPath } from '../files/plain-path';
 import { RunFiles } from '../runs/run-files';
@@ -78,7 +77,7 @@ export async function quantizeCheckpointWith(
       plan,
       settings,
       runner,
-      prepared.network && runtimeVersion(),
+      prepared.network && prepared.network.data.counts,
     );
     return { ...report, seconds: (performance.now() - started) / 1000 };
   });

@@ -1,6 +1,8 @@
 import { environment } from '../environment';
 import { floatBytes } from '../containers/safetensors/dtypes';
 import { plainMethod } from '../methods';
+import { runtimeVersion } from '../models/runtime';
+import type { DataCounts } from '../models/types';
 import type { LayerReport } from '../types';
 import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
@@ -18,8 +20,7 @@ export async function reportOf(
   plan: Plan,
   { format }: CheckpointSettings,
   runner: UnitRunner,
-  /** The version of onnxruntime, where a network was run. */
-  runtime: string | null,
+  calibration: DataCounts | null,
 ): Promise<Omit<CheckpointReport, 'seconds'>> {
   const { before, after } = weightBytes(plan);
   const turns = new Turns();
@@ -46,8 +47,9 @@ export async function reportOf(
       weightsAfter: after,
     },
     warnings: plan.warnings,
-    environment: environment(runtime),
+    environment: environment(calibration && runtimeVersion()),
     copied,
+    calibration,
     resumed: runner.resumed,
   };
 }

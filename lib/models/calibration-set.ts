@@ -9,7 +9,7 @@ import { feedsOf, type Batch, type Padding, type Piece } from './data/samples';
 import { type DataSource, maxFeeds, readData } from './data/source';
 import { calibrationError, type ModelInput } from './data/tensor-checks';
 import type { AliveValues } from './forward/alive-values';
-import type { CalibrationData, DataOptions, Feeds } from './types';
+import type { CalibrationData, DataCounts, DataOptions, Feeds } from './types';
 
 export { dataOptionsOf } from '../options/relations';
 export type { ModelInput } from './data/tensor-checks';
@@ -22,6 +22,7 @@ export interface CalibrationSet {
   holdout: Feeds[];
   /** How many samples each has. */
   samples: { fit: number; holdout: number };
+  counts: DataCounts;
   /** Samples of each held-out feed. */
   holdoutSizes: number[];
   /** What the network's inputs call the dimension of their samples. */
@@ -183,10 +184,25 @@ function prepared(
     fit: fit.map(feeds),
     holdout: holdout.map(heldOutFeeds),
     samples: { fit: total(fit), holdout: total(holdout) },
+    counts: { fit: countsOf(fit), holdout: countsOf(holdout) },
     holdoutSizes: holdout.map(({ samples }) => samples),
     batchNames: batchNamesOf(inputs),
     warnings,
   };
+}
+
+function countsOf(batches: readonly Batch[]): DataCounts['fit'] {
+  const documents = new Set<number>();
+  const counts = { samples: total(batches), tokens: 0 as number | null };
+  for (const { stretches } of batches)
+    for (const { piece, begin, end } of stretches) {
+      const { window, tensors, samples } = piece;
+      if (window) documents.add(window.document);
+      const ids = tensors.has('attention_mask') ? undefined : tensors.get('input_ids');
+      const tokens = window?.tokens ?? (ids && (ids.data.length / samples) * (end - begin));
+      counts.tokens = counts.tokens === null || tokens === undefined ? null : counts.tokens + tokens;
+    }
+  return { documents: documents.size || null, ...counts };
 }
 
 /** The piece whose samples are the largest, and what one of them takes. */

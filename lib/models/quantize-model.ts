@@ -75,6 +75,7 @@ export async function quantizeModelWith(
         weightsBefore: written.weights.before,
         weightsAfter: written.weights.after,
       },
+      calibration: data && data.counts,
       resumed: journal?.resumed ?? 0,
       seconds: (performance.now() - started) / 1000,
       warnings: [...found.warnings, ...(data?.warnings ?? []), ...work.warnings],

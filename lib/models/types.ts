@@ -104,6 +104,12 @@ export interface LayerOverride extends FitOptions {
   layers: string | readonly string[];
 }
 
+/** How much data the layers were fitted to, and how much was kept out of that; null is what data of its kind does not have. */
+export interface DataCounts {
+  fit: { documents: number | null; samples: number; tokens: number | null };
+  holdout: { documents: number | null; samples: number; tokens: number | null };
+}
+
 /** What `quantizeModel` did. */
 export interface Report {
   input: string;
@@ -123,6 +129,8 @@ export interface Report {
     weightsBefore: number;
     weightsAfter: number;
   };
+  /** null where no network was run. */
+  calibration: DataCounts | null;
   /** Bytes of the input's weights whose work an earlier run had done. */
   resumed: number;
   seconds: number;

@@ -1,6 +1,6 @@
 import { traitsOf } from '../methods';
 import type { LayerReport, Method } from '../types';
-import type { InspectedLayer, Inspection, Report } from '../models/types';
+import type { DataCounts, InspectedLayer, Inspection, Report } from '../models/types';
 import { type Column, formatTable } from './columns';
 import { change, headline, leftNames, type Run, shareTable } from './shares';
 import { fewOf, type Paint, painter, visible } from './text';
@@ -71,7 +71,7 @@ function runOf({ layers, skipped, bytes }: Omit<Report, 'files'>): Run {
 
 /** What all reports on a run say, `rows` after the first line. */
 export function runSummary(
-  report: Pick<Report, 'layers' | 'seconds' | 'warnings'>,
+  report: Pick<Report, 'layers' | 'seconds' | 'warnings' | 'calibration'>,
   run: Run,
   rows: string,
   { color, width }: TableOptions,
@@ -79,7 +79,22 @@ export function runSummary(
   const paint = painter(color);
   const totals = paint('bold', `${headline(run)}; in ${formatSeconds(report.seconds)}`);
   const notes = [...foldedNames(run), warnings(report, paint)].filter(Boolean).join('\n');
-  return [totals, rows, shareTable(run, { paint, width }), notes].filter(Boolean).join('\n\n');
+  const data = report.calibration ? countsLine(report.calibration) : '';
+  return [[totals, data].filter(Boolean).join('\n'), rows, shareTable(run, { paint, width }), notes]
+    .filter(Boolean)
+    .join('\n\n');
+}
+
+/** What text the layers were fitted to; nothing of other data, which each layer's samples tell. */
+function countsLine({ fit, holdout }: DataCounts): string {
+  if (fit.tokens === null) return '';
+  const of = ({ documents, samples, tokens }: DataCounts['fit']) =>
+    [
+      ...(documents === null ? [] : [plural(documents, 'document')]),
+      plural(samples, documents === null ? 'sample' : 'window'),
+      plural(tokens ?? 0, 'token'),
+    ].join(', ');
+  return `fitted to ${of(fit)}; held out: ${holdout.samples === 0 ? 'none' : of(holdout)}`;
 }
 
 /** `leftNames`, folded: layers are often left by the dozen for the same reason. */

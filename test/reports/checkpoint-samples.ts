@@ -8,6 +8,7 @@ export function sampleCheckpointReport(changes: Partial<CheckpointReport> = {}):
     ...sampleReport({ layers: [layerReport('model.layers.0.q_proj')] }),
     format: 'compressed-tensors',
     copied: { tensors: 3, bytes: 3_000_000 },
+    calibration: null,
     resumed: 0,
     ...changes,
   };

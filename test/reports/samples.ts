@@ -39,6 +39,7 @@ export function sampleReport(changes: Partial<Report> = {}): Report {
     layers: [layerReport('/encoder/layer.0/query/MatMul'), layerReport('/encoder/layer.0/key/MatMul')],
     skipped: [],
     bytes: { before: 438e6, after: 98e6, weightsBefore: 340e6, weightsAfter: 48e6 },
+    calibration: null,
     resumed: 0,
     seconds: 83.2,
     warnings: [],

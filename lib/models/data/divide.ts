@@ -63,10 +63,64 @@ function full(batches: Batch[], { fixed, warnings }: Batching, what: string): Ba
 /** Holds out a share of the data. */
 export function divide(source: DataSource, share: number, batching: Batching, what: string): Division {
   if (share === 0) return { fit: whole(source, batching, what), holdout: [] };
+  if (source.inWindows) return divideDocuments(source, share, batching, what);
   // A batch of a fixed size cannot be taken apart, and one of many given feeds need not be.
   return batching.fixed !== null || (source.asGiven && source.pieces.length >= manyFeeds)
     ? divideBatches(source, share, batching, what)
     : divideSamples(source, share, batching, what);
+}
+
+/** Holds out whole documents, short and long ones: of a single one its last windows. */
+function divideDocuments(
+  { pieces, padding }: DataSource,
+  share: number,
+  batching: Batching,
+  what: string,
+): Division {
+  const { size, fixed, warnings } = batching;
+  const inOrder = [...pieces].sort((a, b) => a.window!.place - b.window!.place);
+  const documents = new Map<number, Piece[]>();
+  for (const piece of inOrder) {
+    const { document } = piece.window!;
+    const own = documents.get(document);
+    if (own) own.push(piece);
+    else documents.set(document, [piece]);
+  }
+  const held = new Set<Piece>();
+  if (documents.size === 1) {
+    const count = heldOutCount(pieces.length, share);
+    for (const piece of inOrder.slice(pieces.length - count)) held.add(piece);
+    warnings.push(
+      count === 0
+        ? `${what}: nothing is held out, because there is only 1 window`
+        : `${what}: its last ${count} of ${pieces.length} windows are held out, because there is only 1 document: the error on them says less than that on others`,
+    );
+  } else {
+    const isHeld = spread(heldOutCount(documents.size, share), documents.size);
+    for (const [, windows] of [...documents].sort(([, a], [, b]) => tokensOf(a) - tokensOf(b)))
+      if (isHeld()) for (const piece of windows) held.add(piece);
+    const [most, all] = [tokensOf([...held]), tokensOf(pieces)];
+    if (most > 2 * share * all)
+      warnings.push(
+        `${what}: as many as ${most} of ${all} tokens are held out, because documents are held out whole, and there are only ${documents.size}`,
+      );
+  }
+  // Pieces of texts are a sample each, asked for in order.
+  const batchesOf = (isHeld: boolean) => {
+    let next = 0;
+    return cut(pieces, size, { keep: () => held.has(pieces[next++]!) === isHeld, padding });
+  };
+  const holdout = batchesOf(true);
+  const fit = full(batchesOf(false), batching, what);
+  if (fixed === null || holdout.some(({ samples }) => samples === fixed))
+    return { fit, holdout: full(holdout, batching, what) };
+  if (held.size > 0)
+    warnings.push(`${what}: nothing is held out, because the network takes ${fixed} windows at once`);
+  return { fit, holdout: [] };
+}
+
+function tokensOf(pieces: readonly Piece[]): number {
+  return pieces.reduce((sum, { window }) => sum + window!.tokens, 0);
 }
 
 function divideBatches(source: DataSource, share: number, batching: Batching, what: string): Division {

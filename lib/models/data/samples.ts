@@ -11,6 +11,15 @@ export interface Piece {
   /** By input; null where the tensor is the same for all samples. Without it all have their samples along the first axis. */
   axes?: ReadonlyMap<string, number | null>;
   samples: number;
+  /** Of a text: it is one sample. */
+  window?: PlacedWindow;
+}
+
+/** What a piece is of the texts: the number of its document, its place among all windows, and its tokens. */
+export interface PlacedWindow {
+  document: number;
+  place: number;
+  tokens: number;
 }
 
 /** The batch axis of a piece's tensor; null for one that all samples share, such as any of rank 0. */

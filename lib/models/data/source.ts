@@ -23,6 +23,8 @@ export interface DataSource {
   asGiven: boolean;
   /** How samples of different lengths are run together; null where only those of equal shape are. */
   padding: Padding | null;
+  /** Whether documents are held out whole, which may be several pieces. */
+  inWindows?: boolean;
   warnings?: readonly string[];
 }
 
@@ -88,7 +90,10 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
   if (kinds[0] !== 'tensors') requireLeadingSamples(kinds[0]!, inputs);
   if (kinds[0] === 'text') {
     const { pieces, padding, warnings } = await readTexts(paths, inputs, dataOptionsOf(options), signal);
-    return { pieces: groupedByShape(pieces, padding), kind: 'text', asGiven: false, padding, warnings };
+    return {
+      ...{ pieces: groupedByShape(pieces, padding), kind: 'text', asGiven: false, padding, warnings },
+      inWindows: options.sequenceLength !== undefined,
+    };
   }
   const pieces: Piece[] = [];
   if (kinds[0] === 'images') {

@@ -153,14 +153,17 @@ export async function readTexts(
     if (windows.length === 0) throw calibrationError(paths.join(', '), left);
     if (shorter > 0) warnings.push(`${paths.join(', ')}: ${left}, and left out`);
   }
-  windows.sort((a, b) => a.ids.length - b.ids.length);
+  const placed = windows
+    .map(({ document, ids }, place) => [document, place, ids] as const)
+    .sort(([, , a], [, , b]) => a.length - b.length);
   const padding = new Map(filled.map(({ name }) => [name, name === 'input_ids' ? padId : 0]));
   // Windows are not filled up, and without a mask the network would take what fills up for text.
   const isPadded = sequenceLength === undefined && filled.some(({ name }) => name === 'attention_mask');
   const pieces: Piece[] = [];
   const turns = new Turns(signal);
-  for (const { ids } of windows) {
-    pieces.push(pieceOf(ids, filled, padding, fixed ?? ids.length));
+  for (const [document, place, ids] of placed) {
+    const tokens = ids.length;
+    pieces.push({ ...pieceOf(ids, filled, padding, fixed ?? tokens), window: { document, place, tokens } });
     if (turns.due) await turns.next();
   }
   return { pieces, padding: isPadded ? padding : null, warnings };

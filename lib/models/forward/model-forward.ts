@@ -65,7 +65,7 @@ export class ModelForward implements Forward<ModelLayer> {
   constructor(
     private readonly opened: OpenModel,
     layers: readonly ModelLayer[],
-    data: CalibrationSet,
+    data: Omit<CalibrationSet, 'counts'>,
     workspace: Workspace,
     memory: number,
     ends: readonly string[] = [],
