@@ -88,7 +88,7 @@ for (const [what, given] of Object.entries(widening))
     const options = { calibration, method: 'gptq', holdout: 0, threads: 1 };
     const { stdout } = await promisify(execFile)(
       process.execPath,
-      ['--import=tsx', child, input, output, JSON.stringify(options)],
+      ['--import=tsx', child, 'quantizeModel', input, output, JSON.stringify(options)],
       { timeout: 240_000 },
     );
     const peak = Number(stdout) / 2 ** 20;

@@ -10,6 +10,7 @@ import { ValueStore } from '../../models/forward/value-store';
 import { runtimeVersion } from '../../models/runtime';
 import { describe } from '../../options/messages';
 import { checkOptions, defaults } from '../../options/table';
+import type { Feeds } from '../../models/types';
 import { Workspace } from '../../runs/workspace';
 import type { TensorLike } from '../../types';
 import { Turns } from '../../yielding';
@@ -178,7 +179,7 @@ function requireRoom(sides: readonly Side[], places: number): void {
   const largest = Math.max(...sides.flatMap(({ decoder }) => blockSizes(decoder)));
   const panels = 4 * sides.length * panelRows(shape.vocabulary, shape.hidden) * shape.hidden;
   requireMemory(
-    Math.max(3 * 4 * largest, panels) + places * (bytesAPlace(sides.length) + 4),
+    Math.max(3 * 4 * largest, panels) + places * (bytesAPlace(sides.length) + 24),
     'Evaluating these checkpoints',
     'Give fewer texts',
   );
@@ -202,7 +203,6 @@ class Run {
   /** Products of numbers. */
   private done = 0;
   private readonly total: number;
-  private readonly tokens: Int32Array;
 
   constructor(
     private readonly sides: readonly Side[],
@@ -213,9 +213,6 @@ class Run {
     const blocks = sides.flatMap(({ decoder }) => blockSizes(decoder)).reduce((sum, size) => sum + size, 0);
     this.total =
       batches.reduce((sum, { next }) => sum + next.length, 0) * (blocks + sides.length * vocabulary * hidden);
-    const seen = new Uint8Array(vocabulary);
-    for (const { windows } of batches) for (const { ids } of windows) for (const id of ids) seen[id] = 1;
-    this.tokens = Int32Array.from(seen.keys()).filter((id) => seen[id] === 1);
   }
 
   /** What the networks say of the next token, by batch. */
@@ -226,9 +223,9 @@ class Run {
     try {
       this.tell();
       const hidden = new ValueStore(workspace, memory, 'hidden');
-      const feeds = this.feeds();
+      const { tokens, feeds } = await this.feeds();
       for (const [i, side] of this.sides.entries())
-        await this.forward(side, feeds, workspace, memory, (batch, value) =>
+        await this.forward(side, tokens, feeds, workspace, memory, (batch, value) =>
           hidden.put('seen', hiddenName(i), batch, value),
         );
       const heads = this.sides.map(({ model, decoder }) => model.head(decoder));
@@ -241,27 +238,38 @@ class Run {
     }
   }
 
-  /** Tokens by their places among those that there are. */
-  private feeds(): { input_ids: TensorLike }[] {
-    const places = new Map(Array.from(this.tokens, (id, place) => [id, BigInt(place)]));
-    return this.batches.map(({ windows }) => {
+  /** The tokens that there are, and the windows as their places among these. */
+  private async feeds(): Promise<{ tokens: Int32Array; feeds: Feeds[] }> {
+    const turns = new Turns(this.options.signal);
+    const places = new Int32Array(this.sides[0]!.decoder.shape.vocabulary);
+    for (const { windows } of this.batches) {
+      if (turns.due) await turns.next();
+      for (const { ids } of windows) for (const id of ids) places[id] = 1;
+    }
+    const tokens = Int32Array.from(places.keys()).filter((id) => places[id] === 1);
+    for (const [place, id] of tokens.entries()) places[id] = place;
+    const feeds: Feeds[] = [];
+    for (const { windows } of this.batches) {
+      if (turns.due) await turns.next();
       const length = windows[0]!.ids.length;
       const data = new BigInt64Array(windows.length * length);
       for (const [i, { ids }] of windows.entries())
-        for (let at = 0; at < length; at++) data[i * length + at] = places.get(ids[at]!)!;
-      return { input_ids: { data, dims: [windows.length, length], type: 'int64' } };
-    });
+        for (let at = 0; at < length; at++) data[i * length + at] = BigInt(places[ids[at]!]!);
+      feeds.push({ input_ids: { data, dims: [windows.length, length], type: 'int64' } });
+    }
+    return { tokens, feeds };
   }
 
   /** Runs a network block by block, and gives what the head takes where a next token is known. */
   private async forward(
     { model, decoder }: Side,
-    feeds: { input_ids: TensorLike }[],
+    tokens: Int32Array,
+    feeds: Feeds[],
     workspace: Workspace,
     memory: number,
     onHidden: (batch: number, value: TensorLike) => Promise<void>,
   ): Promise<void> {
-    await model.narrow(decoder, this.tokens);
+    await model.narrow(decoder, tokens);
     const data = {
       ...{ fit: feeds, holdout: [], holdoutSizes: [], samples: { fit: feeds.length, holdout: 0 } },
       ...{ batchNames: new Set<string>(), warnings: [] },

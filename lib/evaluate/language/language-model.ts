@@ -160,9 +160,10 @@ async function packedIn(
 ): Promise<ReadonlyMap<string, PackedWeight>> {
   const config = quantizationConfig(checkpoint, identity);
   const found = config ? await packedWeights(checkpoint, config) : [];
-  const known = new Set(found.flatMap(({ packed }) => packed.tensors));
+  // What else a module has, such as a bias, is a float.
+  const known = new Set(found.map(({ inspected }) => inspected.name));
   const others = [...checkpoint.places.keys()].filter(
-    (name) => !known.has(name) && identity.quantized(name) !== undefined,
+    (name) => !known.has(name.slice(0, name.lastIndexOf('.'))) && identity.quantized(name) !== undefined,
   );
   if (others.length > 0)
     throw new VertexqError(

@@ -7,7 +7,7 @@ import type { JobOptions } from '../../types';
 import type { MatrixRows } from './language-model';
 
 /** Bytes of a head's values in float32 that are there at a time, of each network. */
-const panelBytes = 2 ** 26;
+const panelBytes = 2 ** 25;
 /** What is kept of a distribution (native/core/evaluate/next_token.h). */
 const sumsSize = 5;
 

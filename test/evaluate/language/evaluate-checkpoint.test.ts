@@ -1,6 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
+import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import {
   type CheckpointEvaluation,
   type CheckpointFormat,
@@ -9,10 +11,15 @@ import {
   type EvaluateCheckpointOptions,
   quantizeCheckpoint,
 } from '../../../lib/index';
+import { readWindows } from '../../../lib/models/data/text';
+import { fileOf } from '../../checkpoints/make';
 import { readAll, floats, unpackCompressed, unpackGptq } from '../../checkpoints/unpack';
 import { inFolder, run } from '../../decoders/run';
-import { cases, type Golden, type Weights, weightsIn, writeModel } from '../../decoders/tiny';
+import { cases, fusedExperts, type Golden, type Weights, weightsIn, writeModel } from '../../decoders/tiny';
 import { temporaryFolder } from '../../files/temporary-folder';
+import { tokenizerJson } from '../../models/data/tokenizer';
+
+const child = join(__dirname, '..', '..', 'models', 'children', 'peak-memory.ts');
 
 const goldenOf = (name: string) => cases.find((golden) => golden.name === name)!;
 
@@ -241,16 +248,116 @@ async function asFloats(folder: string, format: CheckpointFormat, bits: number):
   return weights;
 }
 
-for (const format of ['compressed-tensors', 'gptq', 'gptq_v2'] as const)
-  for (const name of ['llama', 'qwen3'])
-    test(`weights in few bits are what they stand for: ${format}, ${name}`, async (t) => {
-      const golden = goldenOf(name);
-      const folder = folderOf(t, golden, weightsIn(golden), 'BF16');
-      const quantized = await quantizedOf(t, folder, { bits: 4, groupSize: 16, format });
-      const unpacked = folderOf(t, golden, await asFloats(quantized, format, 4));
-      const [a, b] = [await inFolder(folder, 12, run(judged)), await inFolder(unpacked, 12, run(judged))];
-      const evaluation = await evaluateCheckpoint(folder, [quantized, unpacked], { data: fed(judged) });
-      isAsByHand(t, evaluation, byHand(judged, a, b, 40), format);
-      const [packed, plain] = evaluation.checkpoints;
-      t.deepEqual({ ...packed, quantized: '', bytes: 0 }, { ...plain, quantized: '', bytes: 0 });
-    });
+/** As GPT-2 has its weights: those that were read lie the other way. */
+function turned(weights: Weights): Weights {
+  return Object.fromEntries(
+    Object.entries(weights).map(([name, weight]) => {
+      const [rows, columns] = weight.shape as [number, number];
+      if (!/\.(c_attn|c_proj|c_fc)\.weight$/.test(name)) return [name, weight];
+      const values = Float32Array.from(
+        { length: weight.values.length },
+        (_, i) => weight.values[(i % rows) * columns + Math.floor(i / rows)]!,
+      );
+      return [name, { shape: [columns, rows], values }];
+    }),
+  );
+}
+
+for (const [format, name] of [
+  ['compressed-tensors', 'qwen2'],
+  ['compressed-tensors', 'mixtral'],
+  ['gptq', 'gpt2'],
+  ['gptq', 'llama, biases and a head of another size, tied'],
+  ['gptq_v2', 'mixtral'],
+] as const)
+  test(`weights in few bits are what they stand for: ${format}, ${name}`, async (t) => {
+    const golden = goldenOf(name);
+    const folder = folderOf(t, golden, fusedExperts(weightsIn(golden)), 'BF16');
+    const quantized = await quantizedOf(t, folder, { bits: 4, groupSize: 16, format });
+    const read = await asFloats(quantized, format, 4);
+    const unpacked = folderOf(t, golden, name === 'gpt2' ? turned(read) : read);
+    const [a, b] = [await inFolder(folder, 12, run(judged)), await inFolder(unpacked, 12, run(judged))];
+    const evaluation = await evaluateCheckpoint(folder, [quantized, unpacked], { data: fed(judged) });
+    isAsByHand(t, evaluation, byHand(judged, a, b, 40), format);
+    const [packed, plain] = evaluation.checkpoints;
+    t.deepEqual({ ...packed, quantized: '', bytes: 0 }, { ...plain, quantized: '', bytes: 0 });
+  });
+
+/** A model of one block with so many tokens, and as small as can be otherwise. */
+function wide(vocabulary: number): Golden {
+  const golden = goldenOf('llama');
+  const config = {
+    ...{ ...golden.config, hidden_size: 8, intermediate_size: 8, num_attention_heads: 2 },
+    ...{ num_key_value_heads: 1, head_dim: 4, num_hidden_layers: 1, vocab_size: vocabulary },
+  };
+  const tensors: Golden['tensors'] = { 'model.norm.weight': [8] };
+  for (const name of ['model.embed_tokens', 'lm_head']) tensors[`${name}.weight`] = [vocabulary, 8];
+  const sizes = { q_proj: [8, 8], k_proj: [4, 8], v_proj: [4, 8], o_proj: [8, 8] };
+  for (const [name, shape] of Object.entries(sizes))
+    tensors[`model.layers.0.self_attn.${name}.weight`] = shape;
+  for (const name of ['gate_proj', 'up_proj', 'down_proj'])
+    tensors[`model.layers.0.mlp.${name}.weight`] = [8, 8];
+  for (const name of ['input_layernorm', 'post_attention_layernorm'])
+    tensors[`model.layers.0.${name}.weight`] = [8];
+  return { ...golden, config, tensors };
+}
+
+test('the logits of a large vocabulary are never there as a whole', async (t) => {
+  const vocabulary = 200_000;
+  const golden = wide(vocabulary);
+  const weights = weightsIn(golden);
+  const [folder, other] = [
+    folderOf(t, golden, weights, 'BF16'),
+    folderOf(t, golden, rounded(weights), 'BF16'),
+  ];
+  const file = (name: string, ids: number[][]) => {
+    const data = Buffer.from(BigInt64Array.from(ids.flat(), BigInt).buffer);
+    const path = join(temporaryFolder(t), `${name}.safetensors`);
+    writeFileSync(path, fileOf({ input_ids: { dtype: 'I64', shape: [ids.length, ids[0]!.length], data } }));
+    return path;
+  };
+  const peak = async (data: string) => {
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--import=tsx', child, 'evaluateCheckpoint', folder, other, JSON.stringify({ data, memory: 0 })],
+      { timeout: 240_000 },
+    );
+    return Number(stdout) / 2 ** 20;
+  };
+  // Of 2000 tokens they are 1.6 GB of each network.
+  const [few, many] = [
+    await peak(file('few', tokens(2, 10, vocabulary))),
+    await peak(file('many', tokens(20, 100, vocabulary))),
+  ];
+  t.log(`${Math.round(few)} MiB, ${Math.round(many)} MiB`);
+  t.true(many < few + 60, `${few} MiB of few tokens, ${many} MiB of many`);
+  t.true(many < 600, `${many} MiB`);
+});
+
+test("text is cut into windows by the float folder's tokenizer, document by document", async (t) => {
+  const golden = goldenOf('llama');
+  const [folder, other] = [
+    folderOf(t, golden, weightsIn(golden)),
+    folderOf(t, golden, rounded(weightsIn(golden))),
+  ];
+  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizerJson()));
+  const data = join(temporaryFolder(t), 'texts.txt');
+  writeFileSync(data, 'a b c d a b c d\nthe cat\n\na\nthe cat a b c d a b\n');
+  const evaluation = await evaluateCheckpoint(folder, other, { data, sequenceLength: 4 });
+  const [own] = evaluation.checkpoints;
+  t.is(evaluation.data.longest, 4);
+  t.is(own!.documents.length, evaluation.data.documents);
+  t.is(
+    own!.documents.reduce((sum, { tokens: count }) => sum + count, 0),
+    own!.tokens,
+  );
+  // As tokens of the same windows.
+  const { windows } = await readWindows([data], { tokenizer: folder, sequenceLength: 4 });
+  const feeds = windows.filter(({ ids }) => ids.length > 1).map(({ ids }) => fed([[...ids]]));
+  const ofTokens = await evaluateCheckpoint(folder, other, { data: feeds });
+  isClose(t, own!.klDivergence.mean, ofTokens.checkpoints[0]!.klDivergence.mean, 'KL');
+  isClose(t, own!.perplexity.float.mean, ofTokens.checkpoints[0]!.perplexity.float.mean, 'perplexity');
+  t.is(own!.tokens, ofTokens.checkpoints[0]!.tokens);
+  const { checkpoints } = await evaluateCheckpoint(folder, other, { data, sequenceLength: 4, samples: 2 });
+  t.true(checkpoints[0]!.tokens <= 6);
+});

@@ -1,8 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { quantizeModel } from '../../../lib/index';
+import { evaluateCheckpoint, quantizeModel } from '../../../lib/index';
 
-// peak-memory.ts input output options: prints the most memory that the process had, in bytes.
-const [input = '', output = '', options = '{}'] = process.argv.slice(2);
+// peak-memory.ts call input output options: prints the most memory that the process had, in bytes.
+const [call = '', input = '', output = '', options = '{}'] = process.argv.slice(2);
+const calls: Record<string, (input: string, output: string, options: never) => Promise<unknown>> = {
+  quantizeModel,
+  evaluateCheckpoint,
+};
 
 /** Linux counts what the process that started this one had in `maxRSS`. */
 function peak(): number {
@@ -10,4 +14,4 @@ function peak(): number {
   return 1024 * Number(/^VmHWM:\s*(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]);
 }
 
-void quantizeModel(input, output, JSON.parse(options) as object).then(() => console.log(peak()));
+void calls[call]!(input, output, JSON.parse(options) as never).then(() => console.log(peak()));
