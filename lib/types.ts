@@ -60,8 +60,10 @@ export interface Progress {
   stage: 'capture' | 'quantize' | 'write' | 'evaluate' | 'time' | 'judge' | 'verify';
   done: number;
   total: number;
-  /** For checkpoints: that `done` and `total` are bytes of the input. */
+  /** For checkpoints, of weights that are fitted to nothing: that `done` and `total` are bytes of the input. */
   unit?: 'bytes';
+  /** Of layers that are fitted to data: about what part of the time that all of them take is over, from 0 to 1. */
+  share?: number;
   /** In a model: the layer's name, and which of how many it is, from 0. */
   layer?: string;
   layerIndex?: number;

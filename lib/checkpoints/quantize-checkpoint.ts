@@ -10,9 +10,10 @@ import { manifestOf, type Prepared, withPrepared } from './prepare';
 import { reportOf } from './report';
 import { addCheckpointFiles, addCheckpointPaths } from './run-files';
 import { runNetwork } from './run-network';
-import { UnitRunner } from './run-units';
+import { isLater, UnitRunner } from './run-units';
 import { ShardRun } from './shard-run';
 import type { CheckpointOptions, CheckpointReport } from './types';
+import type { Unit } from './units';
 import { WorkFolder } from '../runs/work-folder';
 
 /**
@@ -56,8 +57,10 @@ export async function quantizeCheckpointWith(
       await undo();
       throw error;
     });
+    // What the network's run fits is told of by layers.
+    const costOf = (unit: Unit) => (isLater(unit) ? 0 : unit.cost);
     const total = plan.shards.reduce(
-      (sum, { units }) => sum + units.reduce((part, { cost }) => part + cost, 0),
+      (sum, { units }) => sum + units.reduce((part, unit) => part + costOf(unit), 0),
       0,
     );
     const runner = new UnitRunner(settings, work, total, plan.weights.length);

@@ -48,10 +48,7 @@ export async function runNetwork(
         stored: stored(layer),
       }),
     };
-    // Progress is told in bytes, by the runner.
-    const { signal, threads } = settings.options;
-    const options = { ...(signal && { signal }), ...(threads !== undefined && { threads }) };
-    await new Traversal(fitted, forward, sink, options).run();
+    await new Traversal(fitted, forward, sink, settings.options).run();
   } finally {
     await workspace.end();
   }

@@ -69,8 +69,7 @@ export class UnitRunner {
 
   /** Does all units but those of weights that the network's run fits: they are stored. Rejects with what went wrong first, after all that was on its way has ended. */
   async run(shards: readonly ShardRun[]): Promise<void> {
-    for (const task of tasksOf(shards))
-      if (task.unit.kind === 'fit' && task.unit.weight.inNetwork) this.later.set(task.unit.weight, task);
+    for (const task of tasksOf(shards)) if (isLater(task.unit)) this.later.set(task.unit.weight, task);
     const queue = tasksOf(shards);
     const commits: Promise<void>[] = [];
     let error: unknown;
@@ -81,7 +80,7 @@ export class UnitRunner {
     const worker = async () => {
       for (const task of queue) {
         if (this.failed) return;
-        if (task.unit.kind === 'fit' && task.unit.weight.inNetwork) continue;
+        if (isLater(task.unit)) continue;
         try {
           this.options.signal?.throwIfAborted();
           await this.runUnit(task);
@@ -105,7 +104,6 @@ export class UnitRunner {
     const task = this.later.get(weight)!;
     await this.runUnit(task, quantized);
     await task.shard.finishUnit();
-    this.progress(task.unit);
   }
 
   /** Of the weights that are fitted elsewhere those that an earlier run has written, and whose bytes are still there. */
@@ -132,7 +130,6 @@ export class UnitRunner {
       values = await unpack(weight, partsOf(task.unit as FitUnit, bytes), threadsFor(this.options), signal);
     });
     await task.shard.finishUnit();
-    this.progress(task.unit);
     return { ...(facts as FittedFacts), values: values! };
   }
 
@@ -273,6 +270,9 @@ export class UnitRunner {
 /** Rows that are rounded at a time. */
 const stepOf = ({ shape: [rows, cols], dtype, stride }: PlannedWeight): number =>
   stride > 0 ? rows : rowsPerUnit(cols * floatBytes[dtype]);
+
+/** Whether the network's run fits its weight. */
+export const isLater = (unit: Unit): unit is FitUnit => unit.kind === 'fit' && unit.weight.inNetwork;
 
 /** Whether the bytes of a unit that was done are still there. */
 async function isThere(

@@ -36,12 +36,14 @@ const lineInterval = 30_000;
 
 function progressLines({ stderr }: Pick<Context, 'stderr'>): ProgressDisplay {
   const bytes = new ByteCount();
+  const pace = new Pace();
   let told = performance.now();
   let last = -1;
   let lastRun = -1;
   return {
     show(progress) {
-      const { stage, layer, layerIndex, layerCount, run, runIndex, runCount, unit, done, total } = progress;
+      const { stage, layer, layerIndex, layerCount, run, runIndex, runCount, unit, done, total, share } =
+        progress;
       if (unit === 'bytes' || stage === 'judge') {
         const line =
           unit === 'bytes'
@@ -57,10 +59,11 @@ function progressLines({ stderr }: Pick<Context, 'stderr'>): ProgressDisplay {
         lastRun = runIndex;
         return;
       }
+      const left = share === undefined ? '' : pace.left(share);
       if (layer === undefined || layerIndex === undefined || layerIndex === last) return;
       last = layerIndex;
       stderr.write(
-        `layer ${layerIndex + 1}${layerCount === undefined ? '' : `/${layerCount}`}: ${visible(layer)}\n`,
+        `layer ${layerIndex + 1}${layerCount === undefined ? '' : `/${layerCount}`}: ${visible(layer)}${left && ` (${left})`}\n`,
       );
     },
     stop: () => {},
@@ -68,8 +71,7 @@ function progressLines({ stderr }: Pick<Context, 'stderr'>): ProgressDisplay {
 }
 
 const barSize = 20;
-/** Steps of the bar per layer: the number of units differs from stage to stage. */
-const layerSteps = 1000;
+const barSteps = 10_000;
 /** Characters of the line besides the bar and what is being done. */
 const otherWidth = 20;
 
@@ -88,38 +90,43 @@ function progressBar({ stderr }: Pick<Context, 'stderr'>, { width = 80 }: Look):
     gracefulExit: false,
   });
   let started = false;
-  const draw = (done: number, total: number, doing: string) => {
-    if (!started) bar.start(total, Math.round(done), { doing });
-    else bar.update(Math.round(done), { doing });
+  const draw = (share: number, doing: string) => {
+    const done = Math.round(barSteps * share);
+    if (!started) bar.start(barSteps, done, { doing });
+    else bar.update(done, { doing });
     started = true;
   };
   const bytes = new ByteCount();
+  const pace = new Pace();
   let layerCount = 1;
   return {
     show(progress) {
-      const { layer, layerIndex = 0, run, runIndex = 0, runCount = 1 } = progress;
+      const { layer, layerIndex = 0, run, runIndex = 0, runCount = 1, done, total } = progress;
+      const room = (others: number) => Math.max(8, width - barSize - otherWidth - others - 2);
       if (progress.unit === 'bytes') {
-        const counted = bytes.describe(progress.done, progress.total);
-        const room = Math.max(8, width - barSize - otherWidth - counted.length - 2);
-        const name = layer === undefined ? '' : `  ${shorten(visible(layer), room)}`;
-        draw(progress.done, progress.total, `${counted}${name}`);
+        const counted = bytes.describe(done, total);
+        const name = layer === undefined ? '' : `  ${shorten(visible(layer), room(counted.length))}`;
+        draw(total > 0 ? done / total : 1, `${counted}${name}`);
         return;
       }
-      // What comes after all bytes is short.
-      if (bytes.begun) return;
+      // What comes after all bytes is short, but for layers that are fitted.
+      if (bytes.begun && layer === undefined) return;
       // Writing is about no layer, and comes after all of them.
       layerCount = progress.layerCount ?? layerCount;
-      const total = runCount * layerCount * layerSteps;
-      const ofRun = progress.stage === 'write' ? layerCount : layerIndex + shareOfLayer(progress);
-      const done = (runIndex * layerCount + ofRun) * layerSteps;
+      const ofRun =
+        progress.stage === 'write'
+          ? 1
+          : (progress.share ?? (layerIndex + shareOfLayer(progress)) / layerCount);
       const stage = stages[progress.stage];
       const where = [
         run === undefined ? '' : `${run} `,
         layer === undefined ? '' : `layer ${layerIndex + 1}/${layerCount} `,
       ].join('');
-      const room = Math.max(8, width - barSize - otherWidth - where.length - stage.length - 2);
-      const name = layer === undefined ? '' : `${shorten(visible(layer), room)}: `;
-      draw(done, total, `${where}${name}${stage}`);
+      const left = progress.share === undefined || run !== undefined ? '' : pace.left(progress.share);
+      const after = `${stage}${left && `, ${left}`}`;
+      const name =
+        layer === undefined ? '' : `${shorten(visible(layer), room(where.length + after.length))}: `;
+      draw((runIndex + ofRun) / runCount, `${where}${name}${after}`);
     },
     stop() {
       if (started) bar.stop();
@@ -135,18 +142,38 @@ function shareOfLayer({ stage, done, total }: Progress): number {
   return stage === 'capture' || stage === 'evaluate' ? share / 2 : 0.5 + share / 2;
 }
 
-/** Says how many bytes are done, how fast, and how long the others will take. */
-export class ByteCount {
+/** How fast work goes, from its beginning on: parts of it may have been done before. */
+class Pace {
   private first: { at: number; done: number } | undefined;
 
   get begun(): boolean {
     return this.first !== undefined;
   }
 
+  /** Per second; 0 where that is not known yet. */
+  of(done: number, now = performance.now()): number {
+    this.first ??= { at: now, done };
+    return now > this.first.at ? (1000 * (done - this.first.done)) / (now - this.first.at) : 0;
+  }
+
+  /** What is left of 1: `3 min 20 s left`. */
+  left(done: number): string {
+    const rate = this.of(done);
+    return rate > 0 ? `${formatSeconds((1 - done) / rate)} left` : '';
+  }
+}
+
+/** Says how many bytes are done, how fast, and how long the others will take. */
+export class ByteCount {
+  private readonly pace = new Pace();
+
+  get begun(): boolean {
+    return this.pace.begun;
+  }
+
   /** `3.1 GB of 8.2 GB (38 %), 512 MB/s, 10.0 s left`, at `now` milliseconds. */
   describe(done: number, total: number, now = performance.now()): string {
-    this.first ??= { at: now, done };
-    const rate = (1000 * (done - this.first.done)) / (now - this.first.at);
+    const rate = this.pace.of(done, now);
     const share = total > 0 ? Math.floor((100 * done) / total) : 100;
     const speed = rate > 0 ? `, ${formatBytes(rate)}/s, ${formatSeconds((total - done) / rate)} left` : '';
     return `${formatBytes(done)} of ${formatBytes(total)} (${share} %)${speed}`;

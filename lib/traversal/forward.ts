@@ -36,6 +36,8 @@ export interface Forward<Layer extends FitLayer> {
   readonly batches: readonly Batch[];
   /** Samples of the batches. */
   readonly samples: { readonly fit: number; readonly holdout: number };
+  /** About how many rows a value has, of all the data; default: as many as samples. */
+  readonly rows?: number;
   /**
    * Layers that see no value of a stage and are rounded before the first, as what comes behind them sees that. Those that are neither
    * here nor in a stage take over what another layer of the same source has got.

@@ -1,14 +1,16 @@
 import { located } from '../errors';
 import { type LayerNeeds, requireLayerMemory } from '../fit/layer-memory';
 import { quantizeGroups } from '../fit/quantize-groups';
-import { calibrationKind, plainMethod } from '../methods';
+import { plainMethod } from '../methods';
 import { threadsFor } from '../native/jobs';
 import type { JobOptions, Progress, QuantizedLayer } from '../types';
 import { type CapturedRows, RowCapture } from './captured-rows';
 import type { Forward, Stage } from './forward';
+import { kindOf } from './kind-of';
 import type { FitLayer, WeightSource } from './layer';
 import { RoundedWeights } from './rounded-weights';
 import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
+import { type LayerWork, secondsBefore, secondsOfFit, worksOf } from './work';
 
 /**
  * Quantizes layer after layer, in the order of a forward: each is fitted to what the network, quantized as far as the layers before it,
@@ -21,6 +23,10 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private readonly waiting = new Map<WeightSource, number>();
   private readonly rounded: RoundedWeights;
   private readonly finished: DoneLayer<Layer, Made>[] = [];
+  /** What there is to do for each layer that sees something; about how many seconds of a core all of it takes, and how many are done. */
+  private readonly works: ReadonlyMap<FitLayer, LayerWork>;
+  private readonly seconds: number;
+  private spent = 0;
 
   constructor(
     private readonly layers: readonly Layer[],
@@ -31,6 +37,11 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     private readonly journal: FitJournal | null = null,
   ) {
     this.rounded = new RoundedWeights(forward ? [] : layers, options);
+    this.works = new Map((forward ? worksOf(forward) : []).map((work) => [work.layer, work]));
+    this.seconds = [...this.works.values()].reduce(
+      (sum, work) => sum + secondsBefore(work) + secondsOfFit(work),
+      0,
+    );
     for (const { source } of layers) this.waiting.set(source, (this.waiting.get(source) ?? 0) + 1);
   }
 
@@ -66,14 +77,19 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private async capture(stage: Stage<Layer>, forward: Forward<Layer>) {
     const { signal } = this.options;
     const { layers, target } = stage;
-    // The values behind it are needed all the same.
-    if (layers.every((layer) => this.isDone(layer)))
-      return { rows: null, rank: await forward.run(stage, false, () => Promise.resolve(), signal) };
     const { batches } = forward;
+    const before = layers.reduce((sum, layer) => sum + secondsBefore(this.works.get(layer)!), 0);
+    const report = this.progressOf(layers[0]!, before);
+    const told = (batch: number) => report?.({ stage: 'capture', done: batch + 1, total: batches.length });
+    // The values behind it are needed all the same.
+    if (layers.every((layer) => this.isDone(layer))) {
+      const rank = await forward.run(stage, false, (batch) => Promise.resolve(told(batch)), signal);
+      this.spent += before;
+      return { rows: null, rank };
+    }
     const kind = (layer: FitLayer) => kindOf(layer, stage);
     const rows = new RowCapture(target, layers, kind, forward.samples.holdout > 0, this.options);
     const pairs = layers.some((layer) => kind(layer) === 'pairs');
-    const report = this.progressOf(layers[0]!);
     try {
       const rank = await forward.run(
         stage,
@@ -81,10 +97,11 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
         async (batch, { seen, float }) => {
           const { heldOut, share } = batches[batch]!;
           await rows.add(seen, float, heldOut ? 'holdout' : 'calibration', share, signal);
-          report?.({ stage: 'capture', done: batch + 1, total: batches.length });
+          told(batch);
         },
         signal,
       );
+      this.spent += before;
       return { rows, rank };
     } catch (error) {
       throw located(`layer "${layers[0]!.name}"`, error);
@@ -98,6 +115,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     try {
       const done = this.done.get(source) ?? (await this.make(layer, capture?.rowsOf(layer) ?? null));
       const { quantized, stored } = done;
+      this.spent += this.secondsToFit(layer);
       const bytes = { before: source.byteLength, after: stored.bytes };
       this.finished.push({ layer, stored, report: { ...quantized.report, name, bytes }, activationRank });
       await this.forward?.substitute(layer, quantized, signal);
@@ -138,7 +156,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private async fit(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer> {
     const { name, kind, outFeatures, inFeatures, groups, source, settings } = layer;
     const { signal } = this.options;
-    const onProgress = this.progressOf(layer);
+    const onProgress = this.progressOf(layer, this.secondsToFit(layer));
     const rounded = rows ? undefined : await this.rounded.take(layer, onProgress);
     if (rounded) return rounded;
     const { calibration, holdout } = rows ?? { calibration: null, holdout: null };
@@ -165,7 +183,13 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     return quantized;
   }
 
-  private progressOf(layer: Layer): ((progress: Progress) => void) | undefined {
+  private secondsToFit(layer: Layer): number {
+    const work = this.works.get(layer);
+    return work ? secondsOfFit(work) : 0;
+  }
+
+  /** Tells of work on a layer that takes so many seconds. */
+  private progressOf(layer: Layer, seconds: number): ((progress: Progress) => void) | undefined {
     const { onProgress } = this.options;
     if (!onProgress) return undefined;
     const place = {
@@ -173,7 +197,11 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       layerIndex: this.layers.indexOf(layer),
       layerCount: this.layers.length,
     };
-    return (progress) => onProgress({ ...progress, ...place });
+    return (progress) => {
+      const { done, total } = progress;
+      const share = this.seconds > 0 && { share: (this.spent + (seconds * done) / total) / this.seconds };
+      onProgress({ ...progress, ...place, ...share });
+    };
   }
 }
 
@@ -190,15 +218,3 @@ export const needsOf = <Layer extends FitLayer>({ stages, samples }: Forward<Lay
       holdoutRows: samples.holdout,
     })),
   );
-
-/** What the fit of a layer keeps of the data. */
-function kindOf(
-  { settings, errorCorrection, input, routed = false }: FitLayer,
-  { changes }: Pick<Stage<FitLayer>, 'changes'>,
-) {
-  return calibrationKind(
-    settings.method,
-    errorCorrection && changes && !routed,
-    input!.rows.kind === 'patches',
-  );
-}

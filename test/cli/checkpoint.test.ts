@@ -1,4 +1,5 @@
 import test from 'ava';
+import { setTimeout } from 'node:timers/promises';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CheckpointOptions } from '../../lib/checkpoints/types';
@@ -144,6 +145,30 @@ test('progress', async (t) => {
   const { stderr } = await shown(true);
   t.regex(stderr, /░ 50 % .*1\.00 MB of 2\.00 MB \(50 %\).* a\\x1b/);
   t.regex(stderr, /█ 100 % .*2\.00 MB of 2\.00 MB/);
+});
+
+test('progress of layers that are fitted, behind that of bytes', async (t) => {
+  const shown = (terminal: boolean) =>
+    runFake(base, {
+      terminal,
+      quantizeCheckpoint: async (input, output, { onProgress }) => {
+        onProgress!({ stage: 'quantize', done: 2e6, total: 2e6, unit: 'bytes', layer: 'embedding' });
+        for (const [i, share] of [0.1, 0.25, 0.5].entries()) {
+          const place = { layer: `blocks.${i}.up`, layerIndex: i, layerCount: 4, share };
+          await setTimeout(150);
+          onProgress!({ stage: i === 1 ? 'capture' : 'quantize', done: 1, total: 2, ...place });
+        }
+        onProgress!({ stage: 'write', done: 0, total: 1 });
+        return sampleCheckpointReport({ input, output });
+      },
+    });
+  const { stderr } = await shown(true);
+  t.regex(stderr, /25 % .*layer 2\/4 blocks\.1\.up: running the network, [0-9.]+ (s|ms) left/);
+  t.regex(stderr, /50 % .*layer 3\/4 blocks\.2\.up: fitting, [0-9.]+ (s|ms) left/);
+  t.regex(
+    (await shown(false)).stderr,
+    /\nlayer 1\/4: blocks\.0\.up\nlayer 2\/4: blocks\.1\.up \([0-9.]+ (s|ms) left\)\n/,
+  );
 });
 
 test('an interrupted run says how to go on, where there is something to go on with', async (t) => {

@@ -38,10 +38,19 @@ function sharesOf(feeds: readonly Feeds[]): number[] {
   return sizes.map((size) => (total === 0 ? 1 : size / total));
 }
 
+/** Tokens, and what is not of tokens by what is before the last dimension. */
+function rowsOf(feed: Feeds): number {
+  const [first] = Object.values(feed);
+  const { data, dims } = first!;
+  const places = ArrayBuffer.isView(data) && /Int/.test(data.constructor.name) ? dims : dims.slice(0, -1);
+  return places.reduce((product, dim) => product * dim, 1);
+}
+
 /** An ONNX network, which onnxruntime runs stage by stage. It is only read. */
 export class ModelForward implements Forward<ModelLayer> {
   readonly batches: readonly Batch[];
   readonly samples: CalibrationSet['samples'];
+  readonly rows: number;
   readonly first: readonly ModelLayer[];
   readonly stages: readonly ModelStage[];
   /** The last stage that runs a node. */
@@ -73,6 +82,7 @@ export class ModelForward implements Forward<ModelLayer> {
     const { graph, model } = opened;
     this.feeds = [...data.fit, ...data.holdout];
     this.samples = data.samples;
+    this.rows = this.feeds.reduce((sum, feed) => sum + rowsOf(feed), 0);
     this.batches = [data.fit, data.holdout].flatMap((feeds, i) =>
       sharesOf(feeds).map((share) => ({ heldOut: i === 1, share })),
     );

@@ -1,0 +1,60 @@
+import { plainMethod, traitsOf } from '../methods';
+import type { CalibrationKind } from '../native/binding';
+import type { Forward } from './forward';
+import { kindOf } from './kind-of';
+import type { FitLayer } from './layer';
+
+/** What there is to do for a layer, in the kinds of work that take a run's time. Each is counted in steps that take about equally long. */
+export interface LayerWork {
+  layer: FitLayer;
+  kind: CalibrationKind;
+  /** Products of the layer's value and weight, in all networks that are run. */
+  products: number;
+  /** Sums of products of what it sees: of those that see the same, for the first alone. */
+  sums: number;
+  fit: number;
+}
+
+/** Seconds of a step of each kind. */
+export type Rates = Record<'products' | 'sums' | 'fit', number>;
+
+/** About those of a core: to tell how far a run is, where only what they are to each other matters. */
+const typical: Rates = { products: 2.5e-11, sums: 1.5e-10, fit: 3e-11 };
+
+/** Flops of a pass of `vertex` for a neuron, in N², where those that all share take N³; and its passes where nobody says how many (native/core/method/vertex.cpp). */
+const passPerNeuron = 20;
+const passBudget = 4e12;
+const [leastPasses, mostPasses] = [16, 128];
+
+export function passesOf({ settings, outFeatures, inFeatures: n }: FitLayer): number {
+  if (!traitsOf(settings.method).options.some((name) => name === 'effort')) return 0;
+  if (settings.passes >= 0) return settings.passes;
+  const pass = n * n * (passPerNeuron * outFeatures + n);
+  return Math.floor(Math.min(mostPasses, Math.max(leastPasses, passBudget / pass)));
+}
+
+/** Steps of a layer's fit with so many passes. Plain rounding does not go by the square of the inputs. */
+export function fitWork(layer: FitLayer, passes = passesOf(layer)): number {
+  const { outFeatures, inFeatures: n, groups, settings } = layer;
+  if (settings.method === plainMethod) return passPerNeuron * outFeatures * n;
+  return n * n * (passPerNeuron * outFeatures + n * groups) * (1 + passes);
+}
+
+/** The work of a run over a forward, by layers in their order. */
+export function worksOf<Layer extends FitLayer>({ stages, rows, samples }: Forward<Layer>): LayerWork[] {
+  const both = stages.some(({ layers }) => layers.some(({ errorCorrection }) => errorCorrection));
+  const count = rows ?? samples.fit + samples.holdout;
+  return stages.flatMap((stage) =>
+    stage.layers.map((layer, i) => ({
+      layer,
+      kind: kindOf(layer, stage),
+      products: (both ? 2 : 1) * count * layer.inFeatures * layer.outFeatures,
+      sums: i === 0 ? count * layer.inFeatures ** 2 : 0,
+      fit: fitWork(layer),
+    })),
+  );
+}
+
+export const secondsBefore = ({ products, sums }: LayerWork, rates: Rates = typical) =>
+  products * rates.products + sums * rates.sums;
+export const secondsOfFit = ({ fit }: LayerWork, rates: Rates = typical) => fit * rates.fit;
