@@ -1,18 +1,20 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { floatBytes } from '../containers/safetensors/dtypes';
+import { plainMethod } from '../methods';
 import { plainPath } from '../files/plain-path';
 import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { type PlannedTensor, type RunPlan, runPlan } from '../runs/plan';
 import { RunFiles } from '../runs/run-files';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
+import { estimateNetwork } from './estimate-network';
 import type { Plan } from './plan';
 import { skippedOf, weightBytes } from './plan-views';
 import type { PlannedWeight } from './planned-weight';
 import { withPrepared } from './prepare';
 import { addCheckpointFiles, addCheckpointPaths } from './run-files';
-import { inFlight, memoryOf } from './run-units';
+import { inFlight, isLater, memoryOf } from './run-units';
 import { Turns } from '../yielding';
 import type { CheckpointOptions } from './types';
 
@@ -22,7 +24,7 @@ const ioRate = 1e9;
 const fitBytes = 13;
 
 /**
- * What `quantizeCheckpoint` would do, from the headers of the files alone: nothing is written. Rejects as it does, but that whether the
+ * What `quantizeCheckpoint` would do, from the headers of the files and the calibration data: nothing is run and nothing is written. Rejects as it does, but that whether the
  * output could be written is not looked at.
  */
 export async function planCheckpoint(
@@ -45,7 +47,7 @@ export async function planCheckpointWith(
   const settings = checkCheckpointOptions(given);
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {
-    const { plan, checkpoint, companions, documents } = prepared;
+    const { plan, checkpoint, companions, documents, network } = prepared;
     const names = [
       ...checkpoint.shards.keys(),
       ...companions.files.keys(),
@@ -57,6 +59,7 @@ export async function planCheckpointWith(
     const { before, after } = weightBytes(plan);
     const turns = new Turns(settings.options.signal);
     const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
+    const estimate = network && (await estimateNetwork(network, plan, settings));
     const found: Omit<RunPlan, 'bitsPerWeight'> = {
       ...{ input, output, format: settings.format, warnings: plan.warnings },
       files: checkpoint.folder === null ? [output] : names.map((name) => join(output, name)),
@@ -68,8 +71,11 @@ export async function planCheckpointWith(
         weightsBefore: before,
         weightsAfter: after,
       },
-      seconds: await estimateSeconds(plan, settings),
-      memory: estimateMemory(plan, settings),
+      fitted: plan.weights.filter(({ isFitted, settings: { method } }) => isFitted && method !== plainMethod)
+        .length,
+      tokens: estimate && estimate.tokens,
+      seconds: await estimateSeconds(plan, settings, estimate?.seconds ?? 0),
+      memory: estimateMemory(plan, settings) + (estimate?.memory ?? 0),
     };
     return runPlan(found, count);
   });
@@ -100,15 +106,17 @@ async function tensorsOf({ shards, weights, left }: Plan, turns: Turns): Promise
 /** Rows of the trial. */
 const trialRows = 256;
 
-/** Seconds: of each scheme some rows are rounded, and files are read and written at a rate that is supposed. */
+/** Seconds: of each scheme some rows are rounded, and files are read and written at a rate that is supposed. `inNetwork`: what the network's run takes. */
 async function estimateSeconds(
   { weights, shards }: Plan,
   { options }: CheckpointSettings,
+  inNetwork: number,
 ): Promise<number | null> {
-  if (weights.some(({ isFitted }) => isFitted)) return null;
+  if (weights.some(({ recorded }) => recorded)) return null;
   const rates = new Map<string, number>();
   let compute = 0;
   for (const weight of weights) {
+    if (weight.inNetwork) continue;
     const { bits, grid, groupSize, scale } = weight.settings;
     const key = [bits, grid, groupSize, scale, weight.dtype].join();
     const rate = rates.get(key) ?? (await trial(weight, threadsFor(options)));
@@ -116,7 +124,7 @@ async function estimateSeconds(
     compute += rate * weight.shape[0] * weight.shape[1];
   }
   const bytes = shards.reduce((sum, { source, size }) => sum + source.size + size, 0);
-  return Math.max(compute, bytes / ioRate);
+  return Math.max(compute, bytes / ioRate) + inNetwork;
 }
 
 /** Seconds a weight, of rounding pseudo-random ones on all threads. */
@@ -157,7 +165,7 @@ function estimateMemory({ shards }: Plan, { memory, options }: CheckpointSetting
   for (const { units } of shards)
     for (const unit of units) {
       buffers = Math.max(buffers, memoryOf(unit));
-      if (unit.kind !== 'fit') continue;
+      if (isLater(unit) || unit.kind !== 'fit') continue;
       const [rows, cols] = unit.weight.shape;
       // The Gram matrix as it is read, as it is kept, its factors.
       fit = Math.max(

@@ -24,18 +24,16 @@ type CheckpointLayer = ModelLayer & { weight: PlannedWeight };
  * has each written to its place. Rejects as a traversal does.
  */
 export async function runNetwork(
-  { opened, layers, data }: CheckpointNetwork,
+  network: CheckpointNetwork,
   plan: Plan,
   runner: UnitRunner,
   work: WorkFolder,
   settings: CheckpointSettings,
 ): Promise<void> {
-  const fitted = layersOf(opened, layers, plan, settings);
   const workspace = new Workspace(work.path, work.scratch());
   try {
     const kept = await runner.findFitted();
-    const memory = Math.min(settings.memory, defaults.modelMemory);
-    const forward = new ModelForward(opened, fitted, data, workspace, memory);
+    const { fitted, forward } = forwardOf(network, plan, workspace, settings);
     const stored = ({ weight }: CheckpointLayer) => ({ bytes: weight.layout.byteLength });
     const sink: Sink<CheckpointLayer, Stored> = {
       store: async (layer, quantized) => {
@@ -52,6 +50,18 @@ export async function runNetwork(
   } finally {
     await workspace.end();
   }
+}
+
+/** The layers that the plan has fitted, in the order of the network, and what runs it up to them. */
+export function forwardOf(
+  { opened, layers, data }: CheckpointNetwork,
+  plan: Plan,
+  workspace: Workspace,
+  settings: CheckpointSettings,
+): { fitted: CheckpointLayer[]; forward: ModelForward; memory: number } {
+  const fitted = layersOf(opened, layers, plan, settings);
+  const memory = Math.min(settings.memory, defaults.modelMemory);
+  return { fitted, forward: new ModelForward(opened, fitted, data, workspace, memory), memory };
 }
 
 /** Those that the plan has fitted, in the order of the network. */

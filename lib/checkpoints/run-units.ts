@@ -69,7 +69,8 @@ export class UnitRunner {
 
   /** Does all units but those of weights that the network's run fits: they are stored. Rejects with what went wrong first, after all that was on its way has ended. */
   async run(shards: readonly ShardRun[]): Promise<void> {
-    for (const task of tasksOf(shards)) if (isLater(task.unit)) this.later.set(task.unit.weight, task);
+    for (const task of tasksOf(shards))
+      if (isLater(task.unit)) this.later.set((task.unit as FitUnit).weight, task);
     const queue = tasksOf(shards);
     const commits: Promise<void>[] = [];
     let error: unknown;
@@ -272,7 +273,7 @@ const stepOf = ({ shape: [rows, cols], dtype, stride }: PlannedWeight): number =
   stride > 0 ? rows : rowsPerUnit(cols * floatBytes[dtype]);
 
 /** Whether the network's run fits its weight. */
-export const isLater = (unit: Unit): unit is FitUnit => unit.kind === 'fit' && unit.weight.inNetwork;
+export const isLater = (unit: Unit): boolean => unit.kind === 'fit' && unit.weight.inNetwork;
 
 /** Whether the bytes of a unit that was done are still there. */
 async function isThere(

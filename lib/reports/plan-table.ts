@@ -29,7 +29,7 @@ const planColumns: Column<PlannedTensor>[] = [
 /** What would be done with a network or a checkpoint: totals, a weight a line, what would become of all bytes. */
 export function planTable(plan: RunPlan, { color, width }: TableOptions): string {
   const paint = painter(color);
-  const { bitsPerWeight, seconds, memory, tensors, warnings, files } = plan;
+  const { bitsPerWeight, seconds, memory, tensors, warnings, files, fitted, tokens } = plan;
   const run = runOf(plan);
   return [
     paint('bold', `${headline(run, true)}, ${formatCount(bitsPerWeight)} bits a weight`),
@@ -38,12 +38,20 @@ export function planTable(plan: RunPlan, { color, width }: TableOptions): string
     '',
     shareTable(run, { paint, width }),
     '',
+    ...(fitted > 0
+      ? [
+          `${count(fitted, 'weight')} fitted to ${tokens === null ? 'data' : count(tokens, 'token')}, ${run.quantized - fitted} rounded`,
+        ]
+      : []),
     `about ${seconds === null ? 'as long as the fits take' : formatSeconds(seconds)}, ${formatBytes(memory)} of memory; nothing was written`,
     `would be written: ${visible(fewOf(files, mostFiles))}`,
     ...foldedNames(run),
     ...warnings.map((text) => `${paint('yellow', 'warning:')} ${visible(text)}`),
   ].join('\n');
 }
+
+const count = (number: number, thing: string) =>
+  `${number.toLocaleString('en')} ${thing}${number === 1 ? '' : 's'}`;
 
 function runOf({ tensors, skipped, bytes }: RunPlan): Run {
   const floats = new Set(skipped.map(({ name }) => name));

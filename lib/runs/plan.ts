@@ -32,7 +32,11 @@ export interface RunPlan {
   bytes: { before: number; after: number; weightsBefore: number; weightsAfter: number };
   /** Of the quantized weights, scales and zero points included. */
   bitsPerWeight: number | null;
-  /** Seconds on this machine, from a short trial; null where layers are fitted to data, and for networks. */
+  /** How many weights are fitted to data: the others are rounded. */
+  fitted: number;
+  /** Of the text that a language model is run on, what is held out included; null for others. */
+  tokens: number | null;
+  /** Seconds on this machine, from short trials, within a factor of two; null where layers are fitted to recorded inputs, and for networks. */
   seconds: number | null;
   /** Bytes of memory besides the program's own: what the largest piece of work needs, with the data it is fitted to. */
   memory: number;

@@ -12,14 +12,16 @@ export interface LayerWork {
   products: number;
   /** Sums of products of what it sees: of those that see the same, for the first alone. */
   sums: number;
+  /** Its fit but for passes, and these. */
   fit: number;
+  passes: number;
 }
 
 /** Seconds of a step of each kind. */
-export type Rates = Record<'products' | 'sums' | 'fit', number>;
+export type Rates = Record<'products' | 'sums' | 'fit' | 'passes', number>;
 
 /** About those of a core: to tell how far a run is, where only what they are to each other matters. */
-const typical: Rates = { products: 2.5e-11, sums: 1.5e-10, fit: 3e-11 };
+const typical: Rates = { products: 4e-11, sums: 2e-10, fit: 3e-10, passes: 3e-11 };
 
 /** Flops of a pass of `vertex` for a neuron, in N², where those that all share take N³; and its passes where nobody says how many (native/core/method/vertex.cpp). */
 const passPerNeuron = 20;
@@ -33,11 +35,10 @@ export function passesOf({ settings, outFeatures, inFeatures: n }: FitLayer): nu
   return Math.floor(Math.min(mostPasses, Math.max(leastPasses, passBudget / pass)));
 }
 
-/** Steps of a layer's fit with so many passes. Plain rounding does not go by the square of the inputs. */
-export function fitWork(layer: FitLayer, passes = passesOf(layer)): number {
-  const { outFeatures, inFeatures: n, groups, settings } = layer;
+/** Steps of a layer's fit, and of a pass. Plain rounding does not go by the square of the inputs. */
+export function fitWork({ outFeatures, inFeatures: n, groups, settings }: FitLayer): number {
   if (settings.method === plainMethod) return passPerNeuron * outFeatures * n;
-  return n * n * (passPerNeuron * outFeatures + n * groups) * (1 + passes);
+  return n * n * (passPerNeuron * outFeatures + n * groups);
 }
 
 /** The work of a run over a forward, by layers in their order. */
@@ -51,10 +52,12 @@ export function worksOf<Layer extends FitLayer>({ stages, rows, samples }: Forwa
       products: (both ? 2 : 1) * count * layer.inFeatures * layer.outFeatures,
       sums: i === 0 ? count * layer.inFeatures ** 2 : 0,
       fit: fitWork(layer),
+      passes: passesOf(layer) * fitWork(layer),
     })),
   );
 }
 
 export const secondsBefore = ({ products, sums }: LayerWork, rates: Rates = typical) =>
   products * rates.products + sums * rates.sums;
-export const secondsOfFit = ({ fit }: LayerWork, rates: Rates = typical) => fit * rates.fit;
+export const secondsOfFit = ({ fit, passes }: LayerWork, rates: Rates = typical) =>
+  fit * rates.fit + passes * rates.passes;

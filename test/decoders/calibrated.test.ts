@@ -2,8 +2,14 @@ import test, { type ExecutionContext } from 'ava';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CheckpointOptions, quantizeCheckpoint, verifyCheckpoint } from '../../lib/index';
+import {
+  type CheckpointOptions,
+  planCheckpoint,
+  quantizeCheckpoint,
+  verifyCheckpoint,
+} from '../../lib/index';
 import { readAll } from '../checkpoints/unpack';
+import { planTable } from '../../lib/reports/plan-table';
 import { temporaryFolder } from '../files/temporary-folder';
 import { inFolder, run } from './run';
 import { cases, fusedExperts, type Golden, type Weights, weightsIn, writeModel } from './tiny';
@@ -150,6 +156,36 @@ test('the same bytes whatever threads and memory, and after an interruption anyw
       t.deepEqual(contents(output), expected);
     }
   }
+});
+
+test('a dry run says how many layers and tokens, how long and with how much memory, and runs nothing', async (t) => {
+  const folder = folderOf(t, goldenOf('llama'));
+  const output = join(temporaryFolder(t), 'out');
+  const options: CheckpointOptions = {
+    bits: 3,
+    groupSize: 16,
+    calibration,
+    overrides: [{ layers: '*q_proj*', method: 'msq' }],
+  };
+  const plan = await planCheckpoint(folder, output, options);
+  t.deepEqual(readdirSync(join(output, '..')), []);
+  t.is(plan.tokens, 48 * 14);
+  t.true(plan.seconds! > 0 && plan.memory > 0);
+  const report = await quantizeCheckpoint(folder, output, options);
+  const rounded = report.layers.filter(({ name }) => name.includes('q_proj')).length;
+  t.is(plan.fitted, report.layers.length - rounded);
+  const methods = (list: { name: string; method: string | null }[]) =>
+    list.map(({ name, method }) => `${name.replace(/\.weight$/, '')} ${method}`).sort();
+  t.deepEqual(
+    methods(plan.tensors.filter(({ action }) => action === 'quantize')),
+    methods(
+      report.layers.map(({ name, method, fellBackFrom }) => ({ name, method: fellBackFrom ?? method })),
+    ),
+  );
+  t.regex(
+    planTable(plan, { color: false }),
+    /\n\d+ weights fitted to 672 tokens, [1-9] rounded\nabout \S+ m?s, \S+ MB of memory; nothing was written/,
+  );
 });
 
 test('what cannot be run is refused before any work', async (t) => {

@@ -60,7 +60,7 @@ export function samplePlan(changes: Partial<RunPlan> = {}): RunPlan {
     ],
     skipped: [{ name: 'norm.weight', reason: 'a vector', bytes: 128, choice: true }],
     bytes: { before: 17_000, after: 5000, weightsBefore: 16_384, weightsAfter: 4608 },
-    ...{ bitsPerWeight: 4.5, seconds: 2, memory: 1e8, warnings: ['no data'] },
+    ...{ bitsPerWeight: 4.5, fitted: 0, tokens: null, seconds: 2, memory: 1e8, warnings: ['no data'] },
     ...changes,
   };
 }

@@ -1,0 +1,71 @@
+import { estimateSeconds } from '../models/forward/trial';
+import { layerMemory } from '../fit/layer-memory';
+import { Workspace } from '../runs/workspace';
+import { needsOf } from '../traversal/traversal';
+import { worksOf } from '../traversal/work';
+import type { CheckpointSettings } from './checkpoint-options';
+import type { CheckpointNetwork } from './network';
+import type { Plan } from './plan';
+import { forwardOf } from './run-network';
+
+/** What the run of a language model takes. */
+export interface NetworkEstimate {
+  /** Of all data, that held out included. */
+  tokens: number;
+  seconds: number;
+  memory: number;
+}
+
+/** Products that take as long as it takes to go over a number. */
+const perNumber = 40;
+/** How often that is done with a token's entries in a block, with those of its feed forward, and with a score. */
+const visits = { hidden: 20, feedForward: 5, score: 5 };
+
+export async function estimateNetwork(
+  network: CheckpointNetwork,
+  plan: Plan,
+  settings: CheckpointSettings,
+): Promise<NetworkEstimate> {
+  const { opened, data } = network;
+  // Nothing is made of the workspace while the network does not run.
+  const { forward, memory } = forwardOf(network, plan, new Workspace('', ''), settings);
+  const { blocks, heads, headSize, hidden } = opened.shape;
+  const shared = blocks.map(({ experts }) => (experts ? experts.perToken / experts.count : 1));
+  const works = worksOf(forward).map((work) => {
+    if (!work.layer.routed) return work;
+    const share = Math.min(...shared);
+    return { ...work, products: work.products * share, sums: work.sums * share };
+  });
+  const both = forward.stages.some(({ layers }) => layers.some(({ errorCorrection }) => errorCorrection));
+  const streams = both ? 2 : 1;
+  const feeds = [...data.fit, ...data.holdout].map(({ input_ids }) => input_ids!.dims as [number, number]);
+  const scores = heads * sumOf(feeds, ([texts, length]) => texts * length ** 2);
+  const { rows: tokens } = forward;
+  let products = blocks.length * scores * (2 * headSize + visits.score * perNumber);
+  for (const { feedForward, experts } of blocks)
+    products +=
+      tokens *
+      perNumber *
+      (visits.hidden * hidden + visits.feedForward * feedForward * (experts?.perToken ?? 1));
+  const seconds = await estimateSeconds(works, streams * products, settings.options);
+  const fits = needsOf(forward).reduce((most, needs) => Math.max(most, layerMemory(needs)), 0);
+  const widest = Math.max(...blocks.map(({ feedForward }) => feedForward));
+  const largest = forward.stages.reduce(
+    (most, { layers }) =>
+      Math.max(
+        most,
+        sumOf(layers, (layer) => layer.inFeatures * layer.outFeatures),
+      ),
+    0,
+  );
+  const scoresAtOnce = heads * Math.max(...feeds.map(([texts, length]) => texts * length ** 2));
+  const numbers =
+    // What lives between two stages, beyond `memory` in files; weights as they are read, as they are given to the runtime, and there.
+    Math.min(memory / 4, streams * tokens * (3 * hidden + 2 * widest)) +
+    3 * streams * largest +
+    3 * scoresAtOnce;
+  return { tokens, seconds, memory: 4 * numbers + fits };
+}
+
+const sumOf = <Item>(list: readonly Item[], of: (item: Item) => number) =>
+  list.reduce((sum, item) => sum + of(item), 0);
