@@ -136,9 +136,6 @@ export function rotationOf(scaling: ConfigReader | null, context: Context): Rota
   const made = scalings[known]!(scaling, plain, context);
   const [unknown] = scaling.unknown;
   if (unknown !== undefined)
-    throw scaling.wrong(
-      unknown,
-      `absent: the scaling "${kind}" is not known to have it (--method msq needs no forward)`,
-    );
+    throw scaling.wrong(unknown, `absent: the scaling "${kind}" is not known to have it`);
   return { size, ...made };
 }

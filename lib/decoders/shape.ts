@@ -46,7 +46,8 @@ const activations: Readonly<Record<string, Activation>> = {
   ...{ gelu_new: 'gelu-tanh', gelu_pytorch_tanh: 'gelu-tanh', gelu_fast: 'gelu-tanh' },
 };
 
-const noForward = 'the method "msq" (--method msq) needs none of this';
+/** The way out of whoever quantizes: others leave it out. */
+export const noForward = '; the method "msq" (--method msq) needs none of this';
 
 /** What a config describes, for sequences of up to `longest` tokens. Throws ERR_VERTEXQ_DECODER with what is not known or missing. */
 export function shapeOf(config: ConfigReader, longest: number): DecoderShape {
@@ -102,13 +103,13 @@ function architectureOf(config: ConfigReader): [string, Architecture] {
   if (!config.has('architectures'))
     throw new VertexqError(
       'ERR_VERTEXQ_DECODER',
-      `${config.path} has no "architectures": expected one of ${known.join(', ')}; ${noForward}`,
+      `${config.path} has no "architectures": expected one of ${known.join(', ')}${noForward}`,
     );
   const [name = ''] = config.texts('architectures', 1);
   if (Object.hasOwn(architectures, name)) return [name, architectures[name]!];
   throw new VertexqError(
     'ERR_VERTEXQ_DECODER',
-    `${config.path}: the architecture ${describe(name)} is not known. Known are ${known.join(', ')}; ${noForward}`,
+    `${config.path}: the architecture ${describe(name)} is not known. Known are ${known.join(', ')}${noForward}`,
   );
 }
 
@@ -117,7 +118,7 @@ function requireFixed(config: ConfigReader, { fixed = {} }: Architecture): void 
   for (const [key, value] of Object.entries(fixed)) {
     if (!config.has(key)) continue;
     const found = typeof value === 'boolean' ? config.flag(key) : config.number(key);
-    if (found !== value) throw config.wrong(key, `${String(value)}: nothing else is known; ${noForward}`);
+    if (found !== value) throw config.wrong(key, `${String(value)}: nothing else is known${noForward}`);
   }
 }
 
@@ -198,7 +199,7 @@ function slidesOf(
   if (config.has('layer_types'))
     return config.texts('layer_types', unrotated.length).map((type) => {
       if (type === 'sliding_attention' || type === 'full_attention') return type === 'sliding_attention';
-      throw config.wrong('layer_types', `of "sliding_attention" and "full_attention"; ${noForward}`);
+      throw config.wrong('layer_types', `of "sliding_attention" and "full_attention"${noForward}`);
     });
   const first = window.blocks === 'later' ? config.count('max_window_layers', 28, 0) : 0;
   return unrotated.map((is, index) => {
@@ -251,7 +252,7 @@ function activationOf(config: ConfigReader, { activation, defaults }: Architectu
     defaults.activation ?? (activation === 'hidden_activation' ? 'gelu_pytorch_tanh' : 'silu'),
   );
   if (Object.hasOwn(activations, name)) return activations[name]!;
-  throw config.wrong(activation, `one of ${Object.keys(activations).join(', ')}; ${noForward}`);
+  throw config.wrong(activation, `one of ${Object.keys(activations).join(', ')}${noForward}`);
 }
 
 function scalesOf(

@@ -8,6 +8,7 @@ import {
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
 import type { Operations } from './operations';
+import { noForward } from './shape';
 
 /** A tensor of a checkpoint, and the bytes of the file that it lies in. */
 export interface StoredTensor {
@@ -137,7 +138,7 @@ export class DecoderWeights {
   private wrong(what: string): VertexqError {
     return new VertexqError(
       'ERR_VERTEXQ_DECODER',
-      `${this.file}: ${what} a ${this.architecture} of this config; the method "msq" (--method msq) needs no forward`,
+      `${this.file}: ${what} a ${this.architecture} of this config${noForward}`,
     );
   }
 }

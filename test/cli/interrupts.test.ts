@@ -17,6 +17,7 @@ import sharp from 'sharp';
 import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
 import { ModelProtoSchema, TensorProto_DataType as DataType } from '../../lib/models/onnx/onnx_pb';
 import { fileOf, tensor as numbersOf } from '../checkpoints/make';
+import { weightsIn, wide, writeModel } from '../decoders/tiny';
 import { temporaryFolder } from '../files/temporary-folder';
 import { buildZip } from '../containers/npy/zip-builder';
 import { float, network, random, type Parts } from '../models/networks';
@@ -213,4 +214,18 @@ onLinux('trust, off the main thread: Ctrl-C ends the decoding of an image', asyn
     .toFile(image);
   const args = ['quantize', model, '-o', join(folder, 'out.onnx'), '--calibration', images];
   await interrupt(t, folder, image, 600, args);
+});
+
+onLinux('Ctrl-C ends the evaluation of checkpoints', async (t) => {
+  const folder = temporaryFolder(t);
+  const golden = wide(200_000);
+  writeModel(folder, golden.config, weightsIn(golden), 'BF16');
+  const data = join(folder, 'tokens.safetensors');
+  const ids = Buffer.from(
+    BigInt64Array.from({ length: 40_000 }, (_, i) => BigInt((i * 7919) % 200_000)).buffer,
+  );
+  writeFileSync(data, fileOf({ input_ids: { dtype: 'I64', shape: [80, 500], data: ids } }));
+  const model = join(folder, 'model.safetensors');
+  for (const delay of [0, 2500])
+    await interrupt(t, folder, model, delay, ['eval', model, model, '--data', data]);
 });

@@ -81,6 +81,25 @@ export function fusedExperts(weights: Weights, byInputs = false): Weights {
   return fused;
 }
 
+/** A model of one block with so many tokens, and as small as can be otherwise. */
+export function wide(vocabulary: number): Golden {
+  const golden = cases.find(({ name }) => name === 'llama')!;
+  const config = {
+    ...{ ...golden.config, hidden_size: 8, intermediate_size: 8, num_attention_heads: 2 },
+    ...{ num_key_value_heads: 1, head_dim: 4, num_hidden_layers: 1, vocab_size: vocabulary },
+  };
+  const tensors: Golden['tensors'] = { 'model.norm.weight': [8] };
+  for (const name of ['model.embed_tokens', 'lm_head']) tensors[`${name}.weight`] = [vocabulary, 8];
+  const sizes = { q_proj: [8, 8], k_proj: [4, 8], v_proj: [4, 8], o_proj: [8, 8] };
+  for (const [name, shape] of Object.entries(sizes))
+    tensors[`model.layers.0.self_attn.${name}.weight`] = shape;
+  for (const name of ['gate_proj', 'up_proj', 'down_proj'])
+    tensors[`model.layers.0.mlp.${name}.weight`] = [8, 8];
+  for (const name of ['input_layernorm', 'post_attention_layernorm'])
+    tensors[`model.layers.0.${name}.weight`] = [8];
+  return { ...golden, config, tensors };
+}
+
 /** Writes a model into a folder. */
 export function writeModel(
   folder: string,

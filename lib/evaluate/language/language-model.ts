@@ -7,6 +7,7 @@ import { ConfigReader } from '../../decoders/config';
 import { embeddingOf, headOf } from '../../decoders/decoder';
 import { type OpenDecoder, openDecoder } from '../../decoders/open';
 import { type PackedWeight, plainWeight, Unpacker } from '../../encodings/safetensors/unpack';
+import { noForward } from '../../decoders/shape';
 import { VertexqError } from '../../errors';
 import { sharedBytes } from '../../native/shared';
 import { TensorProto_DataType as DataType } from '../../models/onnx/onnx_pb';
@@ -89,7 +90,12 @@ export class LanguageModel {
       );
       return values;
     };
-    return openDecoder(checkpoint, new ConfigReader(config.path, fields), longest, unpacked);
+    try {
+      return openDecoder(checkpoint, new ConfigReader(config.path, fields), longest, unpacked);
+    } catch (error) {
+      if (!(error instanceof VertexqError)) throw error;
+      throw new VertexqError('ERR_VERTEXQ_DECODER', error.message.replace(noForward, ''), { cause: error });
+    }
   }
 
   /** Reads rows of the head. */

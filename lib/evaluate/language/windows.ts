@@ -16,8 +16,8 @@ export interface Window {
   ids: Int32Array;
 }
 
-/** Tokens of a run of a network: what it computes with is then small beside a block. */
-const tokensAtOnce = 1024;
+/** Tokens of a run of a network, which holds the event loop up: what it computes with is then small beside a block. */
+const tokensAtOnce = 512;
 
 const inputs = [{ name: 'input_ids', type: 'int64', dims: ['batch', 'sequence'] }];
 

@@ -15,7 +15,15 @@ import { readWindows } from '../../../lib/models/data/text';
 import { fileOf } from '../../checkpoints/make';
 import { readAll, floats, unpackCompressed, unpackGptq } from '../../checkpoints/unpack';
 import { inFolder, run } from '../../decoders/run';
-import { cases, fusedExperts, type Golden, type Weights, weightsIn, writeModel } from '../../decoders/tiny';
+import {
+  cases,
+  fusedExperts,
+  type Golden,
+  type Weights,
+  weightsIn,
+  wide,
+  writeModel,
+} from '../../decoders/tiny';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { tokenizerJson } from '../../models/data/tokenizer';
 
@@ -200,6 +208,12 @@ test('what does not belong together is refused, with its name', async (t) => {
     fed([[3, 40, 1]]),
   );
   await refused(folder, 'ERR_VERTEXQ_CALIBRATION', /no text of two tokens/, fed([[3]]));
+  const unknown = { ...golden, config: { ...golden.config, architectures: ['RwkvForCausalLM'] } };
+  await refused(
+    folderOf(t, unknown, weightsIn(golden)),
+    'ERR_VERTEXQ_DECODER',
+    /the architecture "RwkvForCausalLM" is not known\. Known are [A-Za-z0-9, ]+$/,
+  );
   const odd = weightsIn(golden);
   odd['model.norm.weight']!.values[3] = NaN;
   await refused(
@@ -282,25 +296,6 @@ for (const [format, name] of [
     const [packed, plain] = evaluation.checkpoints;
     t.deepEqual({ ...packed, quantized: '', bytes: 0 }, { ...plain, quantized: '', bytes: 0 });
   });
-
-/** A model of one block with so many tokens, and as small as can be otherwise. */
-function wide(vocabulary: number): Golden {
-  const golden = goldenOf('llama');
-  const config = {
-    ...{ ...golden.config, hidden_size: 8, intermediate_size: 8, num_attention_heads: 2 },
-    ...{ num_key_value_heads: 1, head_dim: 4, num_hidden_layers: 1, vocab_size: vocabulary },
-  };
-  const tensors: Golden['tensors'] = { 'model.norm.weight': [8] };
-  for (const name of ['model.embed_tokens', 'lm_head']) tensors[`${name}.weight`] = [vocabulary, 8];
-  const sizes = { q_proj: [8, 8], k_proj: [4, 8], v_proj: [4, 8], o_proj: [8, 8] };
-  for (const [name, shape] of Object.entries(sizes))
-    tensors[`model.layers.0.self_attn.${name}.weight`] = shape;
-  for (const name of ['gate_proj', 'up_proj', 'down_proj'])
-    tensors[`model.layers.0.mlp.${name}.weight`] = [8, 8];
-  for (const name of ['input_layernorm', 'post_attention_layernorm'])
-    tensors[`model.layers.0.${name}.weight`] = [8];
-  return { ...golden, config, tensors };
-}
 
 test('the logits of a large vocabulary are never there as a whole', async (t) => {
   const vocabulary = 200_000;
