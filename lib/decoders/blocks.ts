@@ -2,6 +2,7 @@ import type { Activation, Linear } from './architectures';
 import type { Operations } from './operations';
 import type { Rotation } from './rotation';
 import type { BlockShape, DecoderShape } from './shape';
+import type { Text } from './text';
 import type { DecoderWeights } from './weights';
 
 /** What every block has to do with. */
@@ -9,11 +10,8 @@ export interface Surroundings {
   shape: DecoderShape;
   operations: Operations;
   weights: DecoderWeights;
-  /** [sequence], int64: which place each token has. */
-  places: string;
-  /** [1], int64: the length of the sequence. */
-  sequence: string;
-  /** Of each rotation: [sequence, size/2]. */
+  text: Text;
+  /** Of each rotation: [sequence, size/2], or [batch, 1, sequence, size/2]. */
   turns: ReadonlyMap<Rotation, { cosine: string; sine: string }>;
 }
 
@@ -75,41 +73,40 @@ export class Block {
   /** Vaswani et al. (2017); queries of a group share keys and values (Ainslie et al., 2023). */
   private attention(value: string): string {
     const { operations, path } = this;
-    const { shape } = this.around;
+    const { shape, text } = this.around;
     const { heads, keyValueHeads, headSize, hidden } = shape;
     const perGroup = heads / keyValueHeads;
     const [queries, keys, values] = this.projections(value);
     const at = (name: string) => `${path}attention/${name}`;
-    // [batch, keyValueHeads, perGroup, sequence, headSize]: a product for each group.
-    const query = this.turned(
-      'query',
-      this.heads('query', queries, [keyValueHeads, perGroup], [0, 2, 3, 1, 4]),
+    const query = this.turned('query', this.heads('query', queries, heads));
+    const [key, seen] = this.around.text.withPast(
+      this.turned('key', this.heads('key', keys, keyValueHeads)),
+      this.heads('value', values, keyValueHeads),
     );
-    const key = this.turned('key', this.heads('key', keys, [keyValueHeads], [0, 2, 1, 3]));
-    const together = operations.reshape(at('query/together'), query, [0, 0, -1, headSize]);
+    // [batch, keyValueHeads, perGroup · sequence, headSize]: a product for each group.
+    const together = operations.reshape(at('query/together'), query, [0, keyValueHeads, -1, headSize]);
     const across = operations.transpose(at('key/transposed'), key, [0, 1, 3, 2]);
     const product = operations.add('MatMul', at('scores'), [together, across]);
     const scaled = operations.scaled(at('scores/scaled'), product, shape.scale.scores);
     const capped = operations.softCapped(at('scores'), scaled, shape.softCap.scores);
     const apart = operations.add('Reshape', at('scores/apart'), [
       capped,
-      this.shape('apart', [0, keyValueHeads, perGroup, -1]),
+      this.shape('apart', [0, keyValueHeads, perGroup, -1], text.total),
     ]);
     const masked = operations.add('Where', at('scores/masked'), [
-      this.visible(),
+      text.visible(this.block.window, path),
       apart,
       operations.scalar(-Infinity),
     ]);
     const shares = operations.add('Softmax', at('shares'), [masked], { axis: -1n });
     const weights = operations.add('Reshape', at('shares/together'), [
       shares,
-      this.shape('together', [0, keyValueHeads, -1]),
+      this.shape('together', [0, keyValueHeads, -1], text.total),
     ]);
-    const seen = this.heads('value', values, [keyValueHeads], [0, 2, 1, 3]);
     const mixed = operations.add('MatMul', at('mixed'), [weights, seen]);
     const split = operations.add('Reshape', at('mixed/apart'), [
       mixed,
-      this.shape('mixed', [0, keyValueHeads, perGroup], [headSize]),
+      this.shape('mixed', [0, keyValueHeads, perGroup], text.sequence, [headSize]),
     ]);
     const back = operations.transpose(at('mixed/transposed'), split, [0, 3, 1, 2, 4]);
     const joined = operations.reshape(at('mixed/joined'), back, [0, 0, heads * headSize]);
@@ -139,15 +136,15 @@ export class Block {
     return [...normed, values!];
   }
 
-  /** [batch, sequence, counts · headSize] cut into heads, in another order of axes; queries and keys normed where that is of heads. */
-  private heads(what: 'query' | 'key' | 'value', value: string, counts: number[], order: number[]): string {
+  /** [batch, sequence, count · headSize] as [batch, count, sequence, headSize]; queries and keys normed where that is of heads. */
+  private heads(what: 'query' | 'key' | 'value', value: string, count: number): string {
     const { headSize, architecture } = this.around.shape;
     const name = `${this.path}attention/${what}`;
-    let cut = this.operations.reshape(`${name}/heads`, value, [0, 0, ...counts, headSize]);
+    let cut = this.operations.reshape(`${name}/heads`, value, [0, 0, count, headSize]);
     const { norms } = architecture.attention;
     if (norms?.of === 'head' && what !== 'value')
       cut = normOf(this.around, `${this.path}${norms[what]}`, cut, headSize);
-    return this.operations.transpose(`${name}/ordered`, cut, order);
+    return this.operations.transpose(`${name}/ordered`, cut, [0, 2, 1, 3]);
   }
 
   /** Turned by its place; halves of a head are pairs. */
@@ -173,28 +170,17 @@ export class Block {
     return operations.add('Concat', name, parts, { axis: -1n });
   }
 
-  /** A shape that has the length of the sequence between `before` and `after`; a 0 takes a dimension over. */
-  private shape(what: string, before: readonly number[], after: readonly number[] = []): string {
+  /** A shape that has a `length` between `before` and `after`; a 0 takes a dimension over. */
+  private shape(
+    what: string,
+    before: readonly number[],
+    length: string,
+    after: readonly number[] = [],
+  ): string {
     const { operations } = this;
-    const parts = [operations.integers(before), this.around.sequence];
+    const parts = [operations.integers(before), length];
     if (after.length > 0) parts.push(operations.integers(after));
     return operations.add('Concat', `${this.path}attention/shape/${what}`, parts, { axis: 0n });
-  }
-
-  /** [sequence, sequence]: whether the token of a row sees that of a column. */
-  private visible(): string {
-    const { operations, path } = this;
-    const at = (name: string) => `${path}attention/visible/${name}`;
-    const rows = operations.add('Unsqueeze', at('rows'), [this.around.places, operations.integers([1])]);
-    const columns = operations.add('Unsqueeze', at('columns'), [
-      this.around.places,
-      operations.integers([0]),
-    ]);
-    const before = operations.add('LessOrEqual', at('before'), [columns, rows]);
-    if (this.block.window === null) return before;
-    const since = operations.add('Sub', at('since'), [rows, operations.integer(this.block.window)]);
-    const near = operations.add('Greater', at('near'), [columns, since]);
-    return operations.add('And', at('both'), [before, near]);
   }
 
   private feedForward(value: string): string {

@@ -13,12 +13,16 @@ import type { ConfigReader } from './config';
 import { Operations } from './operations';
 import type { Rotation } from './rotation';
 import { type DecoderShape, shapeOf } from './shape';
+import { cachedText, type Text, wholeText } from './text';
 import { DecoderWeights, type Origin, type StoredTensors } from './weights';
 
 /** A language model's network, made from its config and its checkpoint's headers. */
 export interface Decoder {
   shape: DecoderShape;
-  /** Takes `input_ids` [batch, sequence], int64, all of it text without padding, and gives `logits` [batch, sequence, vocabulary]. */
+  /**
+   * Takes `input_ids` [batch, sequence], int64, all of it text without padding, and gives `logits` [batch, sequence, vocabulary]; the form with
+   * a cache as runtimes of language models have it.
+   */
   model: ModelProto;
   /** What each block gives, and last what the head takes. */
   ends: readonly string[];
@@ -31,32 +35,22 @@ const irVersion = 9n;
 
 /**
  * The network that a config describes, with a checkpoint's tensors; `longest`: tokens of the longest sequence that it is to be run on.
- * No weight is read. Throws ERR_VERTEXQ_DECODER where the config or a tensor is not as an architecture known here has it.
+ * `isCached`: in the form that generates text, with keys and values of the tokens before as inputs and outputs. No weight is read. Throws ERR_VERTEXQ_DECODER where the config or a tensor is not as an architecture known here has it.
  */
 export function decoderOf(
   config: ConfigReader,
   stored: StoredTensors,
   file: string,
   longest: number,
+  isCached = false,
 ): Decoder {
   const shape = shapeOf(config, longest);
   const operations = new Operations();
   const weights = new DecoderWeights(stored, operations, file, shape.name, shape.architecture.optionalPrefix);
   const { modules } = shape.architecture;
-  const sequence = operations.add('Shape', 'sequence', ['input_ids'], { start: 1n, end: 2n });
-  const places = operations.add('Range', 'places', [
-    operations.integer(0),
-    operations.add('Squeeze', 'sequence/length', [sequence]),
-    operations.integer(1),
-  ]);
-  const around: Surroundings = {
-    shape,
-    operations,
-    weights,
-    places,
-    sequence,
-    turns: turnsOf(shape, operations, places),
-  };
+  const text = isCached ? cachedText(operations, shape) : wholeText(operations);
+  const turns = turnsOf(shape, operations, text, isCached);
+  const around: Surroundings = { shape, operations, weights, text, turns };
   let tokens = embedded(around);
   const ends: string[] = [];
   for (const [index, block] of shape.blocks.entries()) {
@@ -74,7 +68,7 @@ export function decoderOf(
   operations.add('Identity', 'logits', [logits]);
   ignoreBuffers(weights, shape);
   weights.requireNoOthers();
-  return { shape, model: modelOf(operations, weights), ends, origins: weights.origins };
+  return { shape, model: modelOf(operations, weights, text), ends, origins: weights.origins };
 }
 
 /** The tensors that tokens are looked up in, and that logits are made with. */
@@ -82,7 +76,7 @@ export const embeddingOf = ({ architecture: { modules } }: DecoderShape) => `${m
 export const headOf = (shape: DecoderShape) =>
   shape.tied ? embeddingOf(shape) : `${shape.architecture.modules.head}.weight`;
 
-function embedded({ shape, operations, weights, places }: Surroundings): string {
+function embedded({ shape, operations, weights, text }: Surroundings): string {
   const { embedding, positions } = shape.architecture.modules;
   const lookUp = (module: string, entries: number, indices: string) => {
     const found = operations.add('Gather', module, [
@@ -97,17 +91,28 @@ function embedded({ shape, operations, weights, places }: Surroundings): string 
     shape.scale.embedding,
   );
   if (positions === undefined) return tokens;
-  return operations.add('Add', `${embedding}/placed`, [tokens, lookUp(positions, shape.positions, places)]);
+  return operations.add('Add', `${embedding}/placed`, [
+    tokens,
+    lookUp(positions, shape.positions, text.positions),
+  ]);
 }
 
 /** Sine and cosine of each rotation's angles. */
-function turnsOf({ blocks }: DecoderShape, operations: Operations, places: string): Surroundings['turns'] {
+function turnsOf(
+  { blocks }: DecoderShape,
+  operations: Operations,
+  { positions }: Text,
+  isCached: boolean,
+): Surroundings['turns'] {
   const turns = new Map<Rotation, { cosine: string; sine: string }>();
   for (const rotation of new Set(blocks.map((block) => block.rotation))) {
     if (!rotation) continue;
     const at = (name: string) => `rotation/${turns.size}/${name}`;
-    const count = operations.add('Cast', at('places'), [places], { to: BigInt(DataType.FLOAT) });
-    const column = operations.add('Unsqueeze', at('column'), [count, operations.integers([1])]);
+    const count = operations.add('Cast', at('places'), [positions], { to: BigInt(DataType.FLOAT) });
+    const column = operations.add('Unsqueeze', at('column'), [
+      count,
+      operations.integers(isCached ? [1, 3] : [1]),
+    ]);
     const frequencies = operations.floats(
       at('frequencies'),
       [1, rotation.size / 2],
@@ -131,7 +136,11 @@ function ignoreBuffers(weights: DecoderWeights, { architecture, tied }: DecoderS
   );
 }
 
-function modelOf({ nodes, constants }: Operations, { initializers }: DecoderWeights): ModelProto {
+function modelOf(
+  { nodes, constants }: Operations,
+  { initializers }: DecoderWeights,
+  { inputs, outputs, dims }: Text,
+): ModelProto {
   return create(ModelProtoSchema, {
     irVersion,
     opsetImport: [create(OperatorSetIdProtoSchema, { domain: '', version: opset })],
@@ -139,8 +148,8 @@ function modelOf({ nodes, constants }: Operations, { initializers }: DecoderWeig
       name: 'decoder',
       node: nodes,
       initializer: [...initializers.values(), ...constants.values()],
-      input: [valueInfo('input_ids', DataType.INT64, ['batch', 'sequence'])],
-      output: [valueInfo('logits', DataType.FLOAT, ['batch', 'sequence', 'vocabulary'])],
+      input: inputs,
+      output: [valueInfo('logits', DataType.FLOAT, [...dims, 'vocabulary']), ...outputs],
     }),
   });
 }

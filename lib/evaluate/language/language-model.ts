@@ -91,7 +91,7 @@ export class LanguageModel {
       return values;
     };
     try {
-      return openDecoder(checkpoint, new ConfigReader(config.path, fields), longest, unpacked);
+      return openDecoder(checkpoint, new ConfigReader(config.path, fields), longest, { unpacked });
     } catch (error) {
       if (!(error instanceof VertexqError)) throw error;
       throw new VertexqError('ERR_VERTEXQ_DECODER', error.message.replace(noForward, ''), { cause: error });
