@@ -23,11 +23,12 @@ export async function withDecoder<Result>(
   { config, weights, dtype }: Model,
   longest: number,
   use: (decoder: OpenDecoder) => Result | Promise<Result>,
+  isCached = false,
 ): Promise<Result> {
   const folder = mkdtempSync(join(tmpdir(), 'vertexq-decoder-'));
   try {
     writeModel(folder, config, weights, dtype);
-    return await inFolder(folder, longest, use);
+    return await inFolder(folder, longest, use, isCached);
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -38,11 +39,12 @@ export async function inFolder<Result>(
   folder: string,
   longest: number,
   use: (decoder: OpenDecoder) => Result | Promise<Result>,
+  isCached = false,
 ): Promise<Result> {
   const checkpoint = await openCheckpoint(folder);
   try {
     const read = (await readConfig(folder))!;
-    return await use(openDecoder(checkpoint, new ConfigReader(read.path, read.fields), longest));
+    return await use(openDecoder(checkpoint, new ConfigReader(read.path, read.fields), longest, isCached));
   } finally {
     await checkpoint.close();
   }
@@ -59,14 +61,19 @@ export function logitsOf(
 
 /** The same of a network that is open. */
 export function run(ids: readonly number[][]): (decoder: OpenDecoder) => Promise<Float32Array> {
-  return async ({ model: network, weights, graph }) => {
-    const whole = shallowCopy(network);
-    whole.graph = await weights.inlinedGraph(graph.proto);
-    const session = await loadSession(toBinary(ModelProtoSchema, whole), 'the network');
+  return async (decoder) => {
+    const session = await sessionOf(decoder);
     const data = BigInt64Array.from(ids.flat(), BigInt);
     const feeds = { input_ids: { data, dims: [ids.length, ids[0]!.length], type: 'int64' as const } };
     const { logits } = await runSession(session, feeds, ['logits'], 'the network');
     await session.release();
     return logits!.data as Float32Array;
   };
+}
+
+/** A network that is open, loaded as a whole. */
+export async function sessionOf({ model, weights, graph }: OpenDecoder): ReturnType<typeof loadSession> {
+  const whole = shallowCopy(model);
+  whole.graph = await weights.inlinedGraph(graph.proto);
+  return loadSession(toBinary(ModelProtoSchema, whole), 'the network');
 }
