@@ -14,7 +14,7 @@ import { eitherName } from '../encodings/safetensors/tensor-names';
 import type { CheckpointOptions } from './types';
 
 /** Inputs of a layer that is not known yet. */
-const anyInputs = 2 ** 20;
+export const anyInputs = 2 ** 20;
 
 /** The options of a checkpoint with defaults filled in; what depends on a weight's size is left for weightSettings. */
 export interface CheckpointSettings {
@@ -50,6 +50,11 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   const options = { ...given };
   const { format = namesOf(checkpointFormats)[0]!, activations = [], layers, skip = [] } = options;
   const isRun = options.calibration !== undefined;
+  if (checkpointEncodings[format].network && options.activations !== undefined)
+    refuse(
+      ['activations', 'format'],
+      `The "activations" option is not for the format "${format}", whose weights are fitted by running the network: give "calibration" data`,
+    );
   if (isRun && options.activations !== undefined)
     refuse(
       ['calibration', 'activations'],

@@ -10,6 +10,7 @@ import { configText } from './model-config';
 import type { ModelIdentity } from './model-identity';
 import type { Plan } from './plan';
 import { outputTensors } from './plan-views';
+import { networkConfig } from './generator';
 
 /** A file of text that a run writes beside the weights. */
 export interface Document {
@@ -25,7 +26,7 @@ export async function documentsOf(
   checkpoint: Checkpoint,
   { config }: ModelIdentity,
   plan: Plan,
-  { configFile }: CheckpointEncoding,
+  { configFile, network }: CheckpointEncoding,
   turns: Turns,
 ): Promise<Document[]> {
   const documents: Document[] = [];
@@ -44,11 +45,14 @@ export async function documentsOf(
   };
   if (checkpoint.folder === null) return documents;
   const { quantization } = plan;
-  if (config) await add(configName, () => configText(config, quantization, plan.untied));
+  if (config)
+    await add(configName, () =>
+      network ? networkConfig(config, plan, 0) : configText(config, quantization, plan.untied),
+    );
   if (quantization && configFile !== null)
     await add(configFile, () => `${JSON.stringify(quantization, null, 2)}\n`);
   const { index } = checkpoint;
-  if (index) await add(indexName, () => indexText(index.text, plan, turns));
+  if (index && !network) await add(indexName, () => indexText(index.text, plan, turns));
   return documents;
 }
 

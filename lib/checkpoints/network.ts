@@ -58,13 +58,18 @@ export async function openNetwork(
   const longest = feeds.reduce((most, { input_ids }) => Math.max(most, input_ids!.dims[1]!), 1);
   const opened = openDecoder(checkpoint, reader, longest);
   await requireKnownTokens(feeds, opened.shape.vocabulary, config.path, new Turns(signal));
+  return { opened, layers: layersIn(opened), data };
+}
+
+/** The layers of a decoder by the names of the tensors that hold their weights. */
+export function layersIn({ graph, origins }: OpenDecoder): Map<string, Layer[]> {
   const layers = new Map<string, Layer[]>();
-  for (const layer of findLayers(opened.graph).layers) {
-    const origin = opened.origins.get(layer.constant.tensor);
+  for (const layer of findLayers(graph).layers) {
+    const origin = origins.get(layer.constant.tensor);
     if (!origin || layer.input === null) continue;
     layers.set(origin.tensor, [...(layers.get(origin.tensor) ?? []), layer]);
   }
-  return { opened, layers, data };
+  return layers;
 }
 
 /** Tokens of the longest sequence that the network was made for. */

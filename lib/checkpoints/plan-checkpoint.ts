@@ -13,7 +13,7 @@ import type { Plan } from './plan';
 import { skippedOf, weightBytes } from './plan-views';
 import type { PlannedWeight } from './planned-weight';
 import { withPrepared } from './prepare';
-import { addCheckpointFiles, addCheckpointPaths } from './run-files';
+import { addCheckpointFiles, addCheckpointPaths, fileNames } from './run-files';
 import { inFlight, isLater, memoryOf } from './run-units';
 import { Turns } from '../yielding';
 import type { CheckpointOptions } from './types';
@@ -47,12 +47,7 @@ export async function planCheckpointWith(
   const settings = checkCheckpointOptions(given);
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {
-    const { plan, checkpoint, companions, documents, network } = prepared;
-    const names = [
-      ...checkpoint.shards.keys(),
-      ...companions.files.keys(),
-      ...documents.map(({ name }) => name),
-    ];
+    const { plan, checkpoint, network } = prepared;
     await addCheckpointPaths(files, input, output, settings.options);
     addCheckpointFiles(files, output, prepared);
     await files.check();
@@ -62,7 +57,7 @@ export async function planCheckpointWith(
     const estimate = network && (await estimateNetwork(network, plan, settings));
     const found: Omit<RunPlan, 'bitsPerWeight'> = {
       ...{ input, output, format: settings.format, warnings: plan.warnings },
-      files: checkpoint.folder === null ? [output] : names.map((name) => join(output, name)),
+      files: checkpoint.folder === null ? [output] : fileNames(prepared).map((name) => join(output, name)),
       tensors: await tensorsOf(plan, turns),
       skipped: await skippedOf(plan, turns),
       bytes: {

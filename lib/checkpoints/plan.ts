@@ -96,9 +96,10 @@ export async function planOf(
       }
       if (left !== undefined) plan.left.set(tensor, left);
     }
-  const groups = encoding.isPlain
-    ? []
-    : await fusedGroups(membersOf(checkpoint, planned, plan.left, identity), turns);
+  const groups =
+    encoding.isPlain || encoding.network
+      ? []
+      : await fusedGroups(membersOf(checkpoint, planned, plan.left, identity), turns);
   for (const [name, left] of await agree(groups, format, turns)) {
     planned.delete(name);
     plan.left.set(name, left);

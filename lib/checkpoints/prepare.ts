@@ -16,11 +16,13 @@ import type { CheckpointSettings } from './checkpoint-options';
 import { type Companions, companionsOf } from './companions';
 import { type Document, documentsOf } from './documents';
 import { identityOf, type ModelIdentity, requireFloat } from './model-identity';
+import type { OpenDecoder } from '../decoders/open';
 import { type CheckpointNetwork, openNetwork } from './network';
 import { memoryOf } from './run-units';
 import { type Plan, planOf, unitVersion } from './plan';
 import { readerWarnings } from './reader-warnings';
 import { RecordedInputs } from './recorded-inputs';
+import { openGenerator } from './generator';
 import type { Manifest } from '../runs/work-folder';
 
 /** A checkpoint with all that is decided about it. */
@@ -31,6 +33,8 @@ export interface Prepared {
   recorded: RecordedInputs | null;
   /** Where the checkpoint's own network is run. */
   network: CheckpointNetwork | null;
+  /** Where the network itself is written: in its form with a cache. */
+  generator: OpenDecoder | null;
   plan: Plan;
   /** The texts that go with the weights. */
   documents: Document[];
@@ -51,6 +55,7 @@ export async function withPrepared<Result>(
       checkpoint.folder === null ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder);
     if (settings.activations.length > 0)
       recorded = await RecordedInputs.open(settings.activations, settings.options.signal);
+    const generator = settings.encoding.network ? openGenerator(checkpoint, identity) : null;
     const network = runsNetwork(settings) ? await openNetwork(checkpoint, identity, settings) : null;
     const plan = await planOf(checkpoint, settings, recorded, network, identity);
     requireRoom(plan, settings);
@@ -64,7 +69,7 @@ export async function withPrepared<Result>(
       settings.encoding,
       new Turns(settings.options.signal),
     );
-    return await use({ checkpoint, identity, companions, recorded, network, plan, documents });
+    return await use({ checkpoint, identity, companions, recorded, network, generator, plan, documents });
   } finally {
     await recorded?.close();
     await checkpoint.close();

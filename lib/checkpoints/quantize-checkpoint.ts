@@ -7,13 +7,14 @@ import { copyWhole } from './companions';
 import { unitKey } from './plan';
 import { prepareOutput } from './output';
 import { manifestOf, type Prepared, withPrepared } from './prepare';
-import { reportOf } from './report';
+import { type Made, madeOf, reportOf } from './report';
 import { addCheckpointFiles, addCheckpointPaths } from './run-files';
 import { runNetwork } from './run-network';
 import { isLater, UnitRunner } from './run-units';
 import { ShardRun } from './shard-run';
 import type { CheckpointOptions, CheckpointReport } from './types';
 import type { Unit } from './units';
+import { writeNetwork } from './write-network';
 import { WorkFolder } from '../runs/work-folder';
 
 /**
@@ -57,15 +58,10 @@ export async function quantizeCheckpointWith(
       await undo();
       throw error;
     });
-    // What the network's run fits is told of by layers.
-    const costOf = (unit: Unit) => (isLater(unit) ? 0 : unit.cost);
-    const total = plan.shards.reduce(
-      (sum, { units }) => sum + units.reduce((part, unit) => part + costOf(unit), 0),
-      0,
-    );
-    const runner = new UnitRunner(settings, work, total, plan.weights.length);
+    let made: Made;
     try {
-      await runShards(runner, prepared, work, output, settings);
+      const make = prepared.generator ? writeNetwork : runShards;
+      made = await make(prepared, output, work, settings);
       if (checkpoint.folder !== null) await finishFolder(output, work, prepared, settings);
     } catch (error) {
       if (work.isEmpty) await work.remove().then(undo);
@@ -79,7 +75,7 @@ export async function quantizeCheckpointWith(
       output,
       plan,
       settings,
-      runner,
+      made,
       prepared.network && prepared.network.data.counts,
     );
     return { ...report, seconds: (performance.now() - started) / 1000 };
@@ -87,12 +83,18 @@ export async function quantizeCheckpointWith(
 }
 
 async function runShards(
-  runner: UnitRunner,
   { plan, checkpoint, recorded, network }: Prepared,
-  work: WorkFolder,
   output: string,
+  work: WorkFolder,
   settings: CheckpointSettings,
-): Promise<void> {
+): Promise<Made> {
+  // What the network's run fits is told of by layers.
+  const costOf = (unit: Unit) => (isLater(unit) ? 0 : unit.cost);
+  const total = plan.shards.reduce(
+    (sum, { units }) => sum + units.reduce((part, unit) => part + costOf(unit), 0),
+    0,
+  );
+  const runner = new UnitRunner(settings, work, total, plan.weights.length);
   const shards = plan.shards.map(
     (shard) =>
       new ShardRun(
@@ -110,6 +112,7 @@ async function runShards(
   } finally {
     for (const shard of shards) await shard.close();
   }
+  return madeOf(plan, runner);
 }
 
 /**

@@ -13,22 +13,38 @@ import { layerName, type PlannedWeight } from './planned-weight';
 import type { UnitRunner } from './run-units';
 import type { CheckpointReport } from './types';
 
-/** What a run did. Its seconds and the bytes of its files are left for the caller. */
+/** What came of a plan's weights. */
+export interface Made {
+  layers: LayerReport[];
+  /** Bytes of the input whose work an earlier run had done. */
+  resumed: number;
+  /** Of the files that hold the weights, and of those that were quantized. */
+  bytes: number;
+  weightsAfter: number;
+}
+
+/** Of shards. */
+export async function madeOf(plan: Plan, { findings, resumed }: UnitRunner): Promise<Made> {
+  const turns = new Turns();
+  const layers: LayerReport[] = [];
+  for (const weight of plan.weights) {
+    if (turns.due) await turns.next();
+    layers.push(layerReport(weight, findings));
+  }
+  const bytes = plan.shards.reduce((sum, { size }) => sum + size, 0);
+  return { layers, resumed, bytes, weightsAfter: weightBytes(plan).after };
+}
+
+/** What a run did. Its seconds are left for the caller. */
 export async function reportOf(
   input: string,
   output: string,
   plan: Plan,
   { format }: CheckpointSettings,
-  runner: UnitRunner,
+  made: Made,
   calibration: DataCounts | null,
 ): Promise<Omit<CheckpointReport, 'seconds'>> {
-  const { before, after } = weightBytes(plan);
   const turns = new Turns();
-  const layers: LayerReport[] = [];
-  for (const weight of plan.weights) {
-    if (turns.due) await turns.next();
-    layers.push(layerReport(weight, runner.findings));
-  }
   const kept = plan.left;
   const copied = { tensors: kept.size, bytes: 0 };
   if (kept.size > 0)
@@ -38,19 +54,19 @@ export async function reportOf(
     input,
     output,
     format,
-    layers,
+    layers: made.layers,
     skipped: await skippedOf(plan, turns),
     bytes: {
       before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
-      after: plan.shards.reduce((sum, { size }) => sum + size, 0),
-      weightsBefore: before,
-      weightsAfter: after,
+      after: made.bytes,
+      weightsBefore: weightBytes(plan).before,
+      weightsAfter: made.weightsAfter,
     },
     warnings: plan.warnings,
     environment: environment(calibration && runtimeVersion()),
     copied,
     calibration,
-    resumed: runner.resumed,
+    resumed: made.resumed,
   };
 }
 

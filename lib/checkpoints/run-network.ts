@@ -17,7 +17,7 @@ import type { UnitRunner } from './run-units';
 import { floatBytes } from '../containers/safetensors/dtypes';
 
 /** A layer of the network, and the weight of the plan that it computes with. */
-type CheckpointLayer = ModelLayer & { weight: PlannedWeight };
+export type CheckpointLayer = ModelLayer & { weight: PlannedWeight };
 
 /**
  * Fits the weights of a language model, layer after layer, to what the network, quantized as far as the layers before, feeds them, and
@@ -59,21 +59,25 @@ export function forwardOf(
   workspace: Workspace,
   settings: CheckpointSettings,
 ): { fitted: CheckpointLayer[]; forward: ModelForward; memory: number } {
-  const fitted = layersOf(opened, layers, plan, settings);
+  const fitted = layersOf(
+    opened,
+    layers,
+    plan.weights.filter(({ inNetwork }) => inNetwork),
+    settings,
+  );
   const memory = Math.min(settings.memory, defaults.modelMemory);
   return { fitted, forward: new ModelForward(opened, fitted, data, workspace, memory), memory };
 }
 
-/** Those that the plan has fitted, in the order of the network. */
-function layersOf(
-  { graph, weights, shape }: CheckpointNetwork['opened'],
+/** The layers of these weights, in the order of the network. */
+export function layersOf(
+  opened: CheckpointNetwork['opened'],
   layers: CheckpointNetwork['layers'],
-  plan: Plan,
+  weights: readonly PlannedWeight[],
   { options }: CheckpointSettings,
 ): CheckpointLayer[] {
-  const planned = new Map(
-    plan.weights.filter(({ inNetwork }) => inNetwork).map((weight) => [weight.name, weight]),
-  );
+  const planned = new Map(weights.map((weight) => [weight.name, weight]));
+  const { graph, shape } = opened;
   const list: CheckpointLayer[] = [];
   const { experts } = shape.architecture;
   for (const [tensor, own] of layers) {
@@ -84,7 +88,7 @@ function layersOf(
       const form = storageOf(layer);
       const source = sources.get(form) ?? {
         byteLength: weight.shape[0] * weight.shape[1] * floatBytes[weight.dtype],
-        read: (signal?: AbortSignal) => weightOf(layer, weights, signal),
+        read: (signal?: AbortSignal) => weightOf(layer, opened.weights, signal),
       };
       sources.set(form, source);
       list.push({

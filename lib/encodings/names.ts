@@ -9,12 +9,13 @@ export const modelFormats = {
 } as const;
 export type ModelFormat = keyof typeof modelFormats;
 
-/** Of safetensors files. `gptq` and `gptq_v2` differ in how a zero point is stored. */
+/** Of checkpoints: safetensors files, and the network of a language model. `gptq` and `gptq_v2` differ in how a zero point is stored. */
 export const checkpointFormats = {
   'compressed-tensors': 'pack-quantized, a neuron a row',
   gptq: 'version 1: zero points less 1',
   gptq_v2: 'version 2: zero points as they are',
   float: modelFormats.float,
+  onnx: 'a language model as a network with a cache, for transformers.js',
 } as const;
 export type CheckpointFormat = keyof typeof checkpointFormats;
 

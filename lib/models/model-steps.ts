@@ -123,6 +123,12 @@ export interface WrittenModel extends Serialized {
   weights: { before: number; after: number };
 }
 
+/** What of a run's settings is told in its output, and how that is written. */
+export type ToldSettings = Pick<
+  ModelSettings,
+  'method' | 'kind' | 'groupSize' | 'errorCorrection' | 'externalData'
+> & { format: string };
+
 /** Puts quantized weights into a model, which is changed, and writes it to a workspace, as `name`. */
 export async function writeModel(
   { model, weights }: OpenModel,
@@ -130,7 +136,7 @@ export async function writeModel(
   stores: WeightStores,
   name: string,
   workspace: Workspace,
-  settings: ModelSettings,
+  settings: ToldSettings,
   signal: AbortSignal | undefined,
 ): Promise<WrittenModel> {
   assemble(model, replacements, stores.names);
@@ -148,7 +154,7 @@ export async function writeModel(
 function metadataOf(
   model: ModelProto,
   layers: readonly LayerReport[],
-  settings: ModelSettings,
+  settings: ToldSettings,
 ): Record<string, string> {
   const bits = new Map(Object.entries(layersBefore(model)));
   for (const layer of layers) bits.set(layer.name, layer.bits);

@@ -10,22 +10,11 @@ for (const golden of cases)
     const values = logits.flat(2);
     const range = Math.max(...values) - Math.min(...values);
     const pads = ids.map((_, text) => text * 3);
-    const longest = length + Math.max(...pads);
     const ways: [what: string, texts: Padded, pieces: number[]][] = [
       ['in one go', { ids, padding: ids.map(() => 0) }, [length]],
       ['token by token', { ids, padding: ids.map(() => 0) }, Array<number>(length).fill(1)],
       [
         'padded',
-        {
-          ids: ids.map((own, text) =>
-            [...Array<number>(longest).fill(0), ...own.slice(0, longest - pads[text]!)].slice(-longest),
-          ),
-          padding: ids.map((_, text) => longest - length),
-        },
-        [longest - 4, 1, 3],
-      ],
-      [
-        'padded, each text otherwise',
         {
           ids: ids.map((own, text) => [...Array<number>(pads[text]!).fill(1), ...own].slice(0, length)),
           padding: pads,

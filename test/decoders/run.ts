@@ -44,7 +44,9 @@ export async function inFolder<Result>(
   const checkpoint = await openCheckpoint(folder);
   try {
     const read = (await readConfig(folder))!;
-    return await use(openDecoder(checkpoint, new ConfigReader(read.path, read.fields), longest, isCached));
+    return await use(
+      openDecoder(checkpoint, new ConfigReader(read.path, read.fields), longest, { isCached }),
+    );
   } finally {
     await checkpoint.close();
   }

@@ -62,17 +62,29 @@ export function packedLength(
   { outFeatures, inFeatures, groupSize, grid, levels }: PlannedCodes,
   scaleBytes: number,
 ): number {
-  const bits = widthFor(levels, grid === 'zero-free', containers)!;
+  const bits = containerOf({ levels, grid });
   const blockSize = blockSizeFor({ inFeatures, groupSize }, bits);
   const blocks = Math.ceil(inFeatures / blockSize);
   const zeroPoints = grid === 'asymmetric' ? Math.ceil((blocks * bits) / 8) : 0;
   return outFeatures * (blocks * ((blockSize * bits) / 8 + scaleBytes) + zeroPoints);
 }
 
+/** Block sizes whose blocks lie within one group each. */
+const possibleSizes = ({ inFeatures, groupSize }: Pick<Codes, 'inFeatures' | 'groupSize'>) =>
+  blockSizes.filter((size) => groupSize >= inFeatures || groupSize % size === 0);
+
+/** Whether groups of this size fall into blocks. */
+export const isBlockable = (layer: Pick<Codes, 'inFeatures' | 'groupSize'>): boolean =>
+  possibleSizes(layer).length > 0;
+
+/** The bits of an element in blocks. */
+export const containerOf = ({ levels, grid }: Pick<AlphabetKind, 'levels' | 'grid'>): Width =>
+  widthFor(levels, grid === 'zero-free', containers)!;
+
 /** The block size that takes the fewest bytes among those whose blocks lie within one group each; of equals the largest. */
 function blockSizeFor(layer: Pick<Codes, 'inFeatures' | 'groupSize'>, bits: number): number {
   const { inFeatures, groupSize } = layer;
-  const possible = blockSizes.filter((size) => groupSize >= inFeatures || groupSize % size === 0);
+  const possible = possibleSizes(layer);
   if (possible.length === 0)
     throw new VertexqError(
       'ERR_VERTEXQ_FORMAT',

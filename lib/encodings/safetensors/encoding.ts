@@ -1,6 +1,7 @@
 import type { Checkpoint } from '../../containers/safetensors/checkpoint';
 import type { FloatDtype } from '../../containers/safetensors/dtypes';
 import type { Encoding, Scheme } from '../encoding';
+import type { ModelEncoding } from '../onnx/encoding';
 import type { Turns } from '../../yielding';
 import type { WeightLayout } from './layout';
 import type { FoundWeight } from './unpack';
@@ -35,6 +36,8 @@ export interface CheckpointEncoding extends Encoding {
   configFile: string | null;
   /** What some reader does not take of such weights (docs/readers.md). */
   warnings(weights: readonly ConfiguredWeight[]): string[];
+  /** Where the output is the checkpoint's network, and no checkpoint: what that holds weights in. */
+  network?: ModelEncoding;
   /** How its weights are found in files of others; null where nothing tells them from floats. */
   found: FoundWeights | null;
 }

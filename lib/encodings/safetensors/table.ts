@@ -3,6 +3,7 @@ import { compressedTensors } from './compressed-tensors';
 import type { CheckpointEncoding, FoundWeights } from './encoding';
 import { float } from './float';
 import { gptq, gptqV2 } from './gptq';
+import { onnx } from './onnx';
 
 /** The encodings of checkpoints, a row each. */
 export const checkpointEncodings: Readonly<Record<CheckpointFormat, CheckpointEncoding>> = {
@@ -10,6 +11,7 @@ export const checkpointEncodings: Readonly<Record<CheckpointFormat, CheckpointEn
   gptq,
   gptq_v2: gptqV2,
   float,
+  onnx,
 };
 
 /** How weights that are quantized already are found: once for versions of one encoding. */
