@@ -9,7 +9,7 @@ export const onnx: CheckpointEncoding = {
   holdsTransposed: true,
   network: matmulnbits,
   groupSize: matmulnbits.groupSize,
-  gridFor: matmulnbits.gridFor,
+  gridFor: (...of) => matmulnbits.gridFor(...of),
   check: (scheme) => checkAlphabet('onnx', scheme),
   unfit: ([, inFeatures], { groupSize }) =>
     isBlockable({ inFeatures, groupSize })
