@@ -52,7 +52,7 @@ export async function openNetwork(
             options.sequenceLength ?? Math.min(defaults.sequenceLength, placesOf(reader, shape)),
         }
       : {}),
-    ...{ holdout, signal, inputs },
+    ...{ holdout, signal, inputs, vocabulary: shape.vocabulary },
   });
   const feeds = [...data.fit, ...data.holdout];
   const longest = feeds.reduce((most, { input_ids }) => Math.max(most, input_ids!.dims[1]!), 1);
@@ -78,7 +78,7 @@ export const placesOf = (config: ConfigReader, { positions }: OpenDecoder['shape
 
 /** Whether data is files of texts. */
 export const isText = (data: unknown): boolean =>
-  [data].flat().some((path) => typeof path === 'string' && /\.(txt|jsonl)$/i.test(path));
+  [data].flat().some((path) => typeof path === 'string' && /\.(txt|jsonl|ndjson)$/i.test(path));
 
 async function requireKnownTokens(
   feeds: readonly Feeds[],

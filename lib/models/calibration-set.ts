@@ -47,6 +47,8 @@ export interface SampleOptions extends Optional<DataOptions> {
   /** The network's inputs that are to be fed. */
   inputs: readonly ModelInput[];
   signal?: AbortSignal | undefined;
+  /** How many tokens the network knows, where that is known. */
+  vocabulary?: number | undefined;
   /** What the network's values take at most at once when it is run on such feeds; default: nothing is known of it. */
   alive?: ((feeds: Feeds) => Promise<AliveValues>) | undefined;
 }

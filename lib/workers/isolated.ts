@@ -21,7 +21,7 @@ export interface IsolatedOptions {
   /** What a unit is, at the beginning of a message: `texts.txt, line 3`. */
   nameOf: (unit: Unit) => string;
   /** What works at it, and what to do: `the tokenizer t.json`, `shorten the line`. */
-  what: string;
+  what: string | ((unit: Unit | null) => string);
   wayOut: string;
 }
 
@@ -95,10 +95,11 @@ function listen(
   let at: Unit | null = null;
   let said = '';
   child.stderr?.on('data', (text: Buffer) => (said = (said + text.toString()).slice(-keptText)));
+  const worker = (unit: Unit | null) => (typeof what === 'string' ? what : what(unit));
   const full = () =>
     new VertexqError(
       'ERR_VERTEXQ_MEMORY',
-      `${at === null ? '' : `${nameOf(at)}: `}${what} takes more than ${heap} MiB of memory: ${wayOut}`,
+      `${at === null ? '' : `${nameOf(at)}: `}${worker(at)} takes more than ${heap} MiB of memory: ${wayOut}`,
     );
   const take = (answer: Answer) => {
     switch (answer.kind) {
@@ -118,7 +119,7 @@ function listen(
         return reject(
           new VertexqError(
             'ERR_VERTEXQ_TIME',
-            `${nameOf(answer.unit)}: ${what} takes longer than ${seconds} seconds: ${wayOut}`,
+            `${nameOf(answer.unit)}: ${worker(answer.unit)} takes longer than ${seconds} seconds: ${wayOut}`,
           ),
         );
     }

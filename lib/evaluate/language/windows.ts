@@ -37,7 +37,8 @@ export async function windowsOf(
   if (isText(data) && tokenizer !== null) {
     const sequenceLength = options.sequenceLength ?? Math.min(defaults.sequenceLength, model.places(shape));
     const paths = [data].flat() as string[];
-    const read = await readWindows(paths, { ...dataOptionsOf(others), tokenizer, sequenceLength }, signal);
+    const given = { ...dataOptionsOf(others), tokenizer, sequenceLength, vocabulary: shape.vocabulary };
+    const read = await readWindows(paths, given, signal);
     warnings.push(...read.warnings);
     for (const { document, ids } of read.windows) own.push({ document, ids: Int32Array.from(ids) });
   } else {

@@ -47,7 +47,9 @@ export async function readPieces(
 }
 
 function pieceOfLine(line: string, inputs: readonly ModelInput[], where: string): Promise<Piece> {
-  const value = parseLine(line, where);
+  const parsed = parseLine(line, where);
+  const isIds = Array.isArray(parsed) && inputs.some(({ name }) => name === 'input_ids');
+  const value = isIds ? { input_ids: parsed } : parsed;
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw calibrationError(where, `should be an object, {"input name": tensor}, not ${describe(value)}`);
   const given = new Map<string, unknown>(Object.entries(value));

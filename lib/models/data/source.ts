@@ -32,6 +32,8 @@ export interface ReadOptions extends Given<DataOptions> {
   /** The network's inputs. */
   inputs: readonly ModelInput[];
   signal?: AbortSignal | undefined;
+  /** How many tokens the network knows, where that is known. */
+  vocabulary?: number | undefined;
 }
 
 type Given<Options> = { [Name in keyof Options]?: Options[Name] | undefined };
@@ -79,8 +81,10 @@ export async function readData(
 type Kind = 'tensors' | 'text' | 'images';
 
 async function readFiles(paths: readonly string[], options: ReadOptions): Promise<DataSource> {
-  const { inputs, image, tokenizer, signal } = options;
-  const kinds = await Promise.all(paths.map((path) => kindOf(path, tokenizer !== undefined)));
+  const { inputs, image, tokenizer, sequenceLength, signal } = options;
+  const kinds = await Promise.all(
+    paths.map((path) => kindOf(path, tokenizer !== undefined, sequenceLength !== undefined)),
+  );
   const odd = kinds.findIndex((kind) => kind !== kinds[0]);
   if (odd >= 0)
     throw new VertexqError(
@@ -89,7 +93,12 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
     );
   if (kinds[0] !== 'tensors') requireLeadingSamples(kinds[0]!, inputs);
   if (kinds[0] === 'text') {
-    const { pieces, padding, warnings } = await readTexts(paths, inputs, dataOptionsOf(options), signal);
+    const { pieces, padding, warnings } = await readTexts(
+      paths,
+      inputs,
+      { ...dataOptionsOf(options), vocabulary: options.vocabulary },
+      signal,
+    );
     return {
       ...{ pieces: groupedByShape(pieces, padding), kind: 'text', asGiven: false, padding, warnings },
       inWindows: options.sequenceLength !== undefined,
@@ -119,9 +128,9 @@ function requireLeadingSamples(kind: Kind, inputs: readonly ModelInput[]): void 
 }
 
 /** What a file holds, by its name. */
-async function kindOf(path: string, hasTokenizer: boolean): Promise<Kind> {
+async function kindOf(path: string, hasTokenizer: boolean, inWindows: boolean): Promise<Kind> {
   if (isImage(path)) return 'images';
-  if (/\.(jsonl|ndjson)$/i.test(path)) return hasTokenizer ? 'text' : 'tensors';
+  if (/\.(jsonl|ndjson)$/i.test(path)) return hasTokenizer || inWindows ? 'text' : 'tensors';
   if (isTensorFile(path)) return 'tensors';
   if (/\.txt$/i.test(path)) {
     if (hasTokenizer) return 'text';

@@ -39,7 +39,8 @@ export interface Window {
 }
 
 export interface WindowOptions extends Omit<DataOptions, 'batchSize' | 'batchAxis' | 'image'> {
-  tokenizer: string;
+  /** How many tokens the network knows: ids that are given are compared with it. */
+  vocabulary?: number | undefined;
   /** How many tokens the network takes, where it fixes that. */
   most?: number | undefined;
 }
@@ -54,7 +55,7 @@ export interface Windows {
 }
 
 /**
- * Reads text files, `.txt` with a document a line or `.jsonl`, and tokenizes them in a process of its own: each document becomes windows of
+ * Reads text files, `.txt` with a document a line or `.jsonl` with one in each, as text, as a chat's messages or as token ids, and tokenizes them in a process of its own: each document becomes windows of
  * `sequenceLength` tokens, the last one shorter, that do not overlap and never hold tokens of two; a token that the tokenizer puts at the
  * start begins each. Of more than `samples` windows so many are taken: of each document as many as of any other that has them, spread
  * over it; of more documents than that one each, spread over the files.
@@ -67,20 +68,26 @@ export async function readWindows(
   signal?: AbortSignal,
   limits = tokenizerLimits,
 ): Promise<Windows> {
-  const { samples = Infinity, textField = 'text', sequenceLength, maxLength, most = Infinity } = options;
+  const { samples = Infinity, textField = 'text', sequenceLength, maxLength } = options;
+  const { most = Infinity, vocabulary = Infinity } = options;
   const windows: Window[] = [];
   const warnings: string[] = [];
-  const tokenizer = await tokenizerPath(options.tokenizer);
+  const tokenizer = options.tokenizer === undefined ? undefined : await tokenizerPath(options.tokenizer);
   let bytes = 0;
   const { padId } = (await isolated(
     'texts',
-    { paths, tokenizer, sequenceLength, maxLength, most, samples, textField } satisfies TextTask,
+    { paths, tokenizer, sequenceLength, maxLength, most, samples, textField, vocabulary } satisfies TextTask,
     {
       ...limits,
       signal,
-      nameOf: ([path, line]) => (line === 0 ? tokenizer : `${paths[path]}, line ${line}`),
-      what: `the tokenizer ${tokenizer}`,
-      wayOut: 'shorten the text, or look for what in the tokenizer makes it slow or long',
+      nameOf: ([path, line]) => (line === 0 ? tokenizer! : `${paths[path % paths.length]}, line ${line}`),
+      what: (unit) =>
+        tokenizer === undefined
+          ? 'reading token ids'
+          : unit && unit[0] >= paths.length
+            ? `the chat template beside ${tokenizer}`
+            : `the tokenizer ${tokenizer}`,
+      wayOut: 'shorten the text, or look for what makes it slow or long',
       onWarning: (text) => warnings.push(`The tokenizer ${tokenizer}: ${text}`),
       onPart: ({ ids, lengths, documents }: EncodedTexts) => {
         // As ids, and in tensors of at most eight bytes a token.
@@ -127,7 +134,7 @@ export function fairShare(windows: readonly Window[], most: number): Window[] {
 export async function readTexts(
   paths: readonly string[],
   inputs: readonly ModelInput[],
-  options: DataOptions,
+  options: WindowOptions,
   signal?: AbortSignal,
   limits = tokenizerLimits,
 ): Promise<Texts> {
@@ -138,12 +145,7 @@ export async function readTexts(
     throw new RangeError(
       `The network takes ${fixed} tokens at once: leave the option "sequenceLength" out, or make it ${fixed}, not ${sequenceLength}`,
     );
-  const read = await readWindows(
-    paths,
-    { ...options, tokenizer: options.tokenizer!, most: fixed ?? undefined },
-    signal,
-    limits,
-  );
+  const read = await readWindows(paths, { ...options, most: fixed ?? undefined }, signal, limits);
   const { padId, warnings } = read;
   let { windows } = read;
   if (fixed !== null && sequenceLength !== undefined) {

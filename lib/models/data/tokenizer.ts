@@ -9,12 +9,13 @@ import { boundGrowth } from './tokenizer-growth';
 /** Turns texts into token ids. */
 export interface TextEncoder {
   /** At most `maxLength` ids, with those that begin and end a text. Throws ERR_VERTEXQ_TOKENIZER. */
-  encode(text: string): number[];
+  encode(text: string, isFramed?: boolean): number[];
   /**
    * All ids of a text, in windows of at most `length` one behind the other. What the tokenizer puts before a text begins each of
-   * them, as it does all that the network has seen; what it puts behind it ends the last. Throws as `encode`.
+   * them, as it does all that the network has seen; what it puts behind it ends the last. Of a text that is not framed, because it has such
+   * tokens itself, that begins each which begins the text. Throws as `encode`.
    */
-  windows(text: string, length: number): number[][];
+  windows(text: string, length: number, isFramed?: boolean): number[][];
   /** What fills up shorter texts. */
   padId: number;
 }
@@ -129,10 +130,10 @@ function encoderOf(
   let frame: Frame | undefined;
   return {
     padId,
-    encode(text) {
+    encode(text, isFramed = true) {
       const most = Math.min(maxLength * longestToken, longestText);
       const part = text.length <= most ? text : keepsEnd ? text.slice(-most) : text.slice(0, most);
-      const ids = idsOf(part, true);
+      const ids = idsOf(part, isFramed);
       if (ids.length <= maxLength) return ids;
       // What begins and ends a text stays.
       const plain = idsOf(part, false);
@@ -140,11 +141,16 @@ function encoderOf(
       const room = requireRoom(maxLength, begin.length + end.length, 'maxLength');
       return [...begin, ...(keepsEnd ? plain.slice(-room) : plain.slice(0, room)), ...end];
     },
-    windows(text, length) {
+    windows(text, length, isFramed = true) {
       const plain = idsOf(text.slice(0, longestText), false);
       if (plain.length === 0) return [];
       frame ??= frameOf(plain, idsOf(text.slice(0, longestText), true));
-      return cutWindows(plain, frame, length);
+      if (isFramed) return cutWindows(plain, frame, length);
+      const { begin } = frame;
+      const isBegun = begin.every((id, i) => plain[i] === id);
+      return isBegun
+        ? cutWindows(plain.slice(begin.length), { begin, end: [] }, length)
+        : cutWindows(plain, { begin: [], end: [] }, length);
     },
   };
 }
@@ -156,7 +162,7 @@ interface Frame {
 }
 
 /** All of a document's ids in windows of at most `length`: `begin` before each of them, `end` behind the last. */
-function cutWindows(ids: readonly number[], { begin, end }: Frame, length: number): number[][] {
+export function cutWindows(ids: readonly number[], { begin, end }: Frame, length: number): number[][] {
   const room = requireRoom(length, begin.length, 'sequenceLength');
   const all = end.length === 0 ? ids : [...ids, ...end];
   return Array.from({ length: Math.ceil(all.length / room) }, (_, i) => [
@@ -184,15 +190,25 @@ function beginOf(plain: readonly number[], ids: readonly number[], extra: number
   return -1;
 }
 
-async function readJson(path: string): Promise<Fields> {
+/** A text file beside a tokenizer, or it. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_TOKENIZER. */
+export async function readText(path: string): Promise<string> {
   const bytes = await InputFile.with(path, (file) => {
     if (file.size > maxBytes)
       throw tokenizerError(path, `has ${file.size} bytes: expected at most ${maxBytes}`);
     return file.read(0, file.size);
   });
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw tokenizerError(path, `is no UTF-8 text: ${(cause as Error).message}`, cause);
+  }
+}
+
+export async function readJson(path: string): Promise<Fields> {
+  const text = await readText(path);
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = JSON.parse(text);
   } catch (cause) {
     throw tokenizerError(path, `is no JSON: ${(cause as Error).message}`, cause);
   }
@@ -200,7 +216,7 @@ async function readJson(path: string): Promise<Fields> {
   return value;
 }
 
-function isFields(value: unknown): value is Fields {
+export function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

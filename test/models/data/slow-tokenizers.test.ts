@@ -80,7 +80,7 @@ for (const [name, { changes, text }] of Object.entries(slow))
         await longestWait(() =>
           t.throwsAsync(read(limits), {
             code: 'ERR_VERTEXQ_TIME',
-            message: `${path}, line 3: the tokenizer ${tokenizer} takes longer than 1 seconds: shorten the text, or look for what in the tokenizer makes it slow or long`,
+            message: `${path}, line 3: the tokenizer ${tokenizer} takes longer than 1 seconds: shorten the text, or look for what makes it slow or long`,
           }),
         ),
       );
