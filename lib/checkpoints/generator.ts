@@ -2,6 +2,7 @@ import { basename, join } from 'node:path';
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { ConfigReader } from '../decoders/config';
 import { type OpenDecoder, openDecoder } from '../decoders/open';
+import { noForward } from '../decoders/shape';
 import { containerOf } from '../encodings/onnx/packed-blocks';
 import { VertexqError } from '../errors';
 import { withMember } from '../files/json-text';
@@ -49,7 +50,7 @@ export function openGenerator(checkpoint: Checkpoint, { config }: ModelIdentity)
     return open(1);
   } catch (error) {
     if (!(error instanceof VertexqError)) throw error;
-    const known = error.message.replace(/[;:,]? ?\(?(the method "msq" )?\(?--method msq.*$/, '');
+    const known = error.message.replace(noForward, '');
     throw new VertexqError(
       'ERR_VERTEXQ_DECODER',
       `${known}; the format "onnx" writes the network, the other formats with the method "msq" need none`,
