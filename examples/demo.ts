@@ -1,4 +1,4 @@
-// npm run demo: a sentence encoder of 7 million parameters in 4 bits, and what that does to its embeddings.
+// npm run demo: a sentence encoder of 7 million parameters in 4 bits, and what that does to its embeddings. With `-- language`: language.ts.
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { quantizeModel, type ModelOptions, type Report } from '../lib/index';
@@ -8,6 +8,7 @@ import { progressDisplay } from '../lib/cli/progress';
 import { brownSentences } from '../scripts/models/brown-corpus';
 import { sentenceBatches, sentenceEncoderPath } from '../scripts/models/sentence-encoder';
 import { cosine, embed, meanCosine } from './embeddings';
+import { languageDemo } from './language';
 
 const folder = join(__dirname, '..', '.cache', 'demo');
 
@@ -93,7 +94,7 @@ async function main(): Promise<void> {
   say(`\nThe quantized networks are in ${relative(process.cwd(), folder)}/`);
 }
 
-void main().catch((error: unknown) => {
+void (process.argv[2] === 'language' ? languageDemo() : main()).catch((error: unknown) => {
   console.error(error);
   process.exitCode = 1;
 });
