@@ -172,6 +172,8 @@ export interface LayerReport {
   groupSize: number;
   /** Calibration rows that the fit saw. */
   samples: number;
+  /** Of an expert: calibration rows that the network sent it, and whether it was fitted to these or, where they were few, to all. */
+  expert?: { rows: number; fittedTo: 'own' | 'all' };
   /** Directions of the data that the walk held. */
   rank: number;
   /** Weights per neuron that had to be rounded because they were not on the alphabet: the mean. */

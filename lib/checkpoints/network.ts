@@ -56,7 +56,7 @@ export async function openNetwork(
   });
   const feeds = [...data.fit, ...data.holdout];
   const longest = feeds.reduce((most, { input_ids }) => Math.max(most, input_ids!.dims[1]!), 1);
-  const opened = openDecoder(checkpoint, reader, longest);
+  const opened = openDecoder(checkpoint, reader, longest, { widens: true });
   await requireKnownTokens(feeds, opened.shape.vocabulary, config.path, new Turns(signal));
   return { opened, layers: layersIn(opened), data };
 }

@@ -77,9 +77,9 @@ export function layersOf(
   { options }: CheckpointSettings,
 ): CheckpointLayer[] {
   const planned = new Map(weights.map((weight) => [weight.name, weight]));
-  const { graph, shape } = opened;
+  const { graph, wider } = opened;
   const list: CheckpointLayer[] = [];
-  const { experts } = shape.architecture;
+  const widest = new Set(wider.values());
   for (const [tensor, own] of layers) {
     const weight = planned.get(tensor);
     if (!weight) continue;
@@ -91,11 +91,13 @@ export function layersOf(
         read: (signal?: AbortSignal) => weightOf(layer, opened.weights, signal),
       };
       sources.set(form, source);
+      const { value } = layer.input!;
       list.push({
         ...layer,
         ...{ weight, source, name: layerName(weight), kind: 'Linear' },
         settings: { ...weight.settings, stored: weight.layout.stored },
-        routed: experts !== undefined && tensor.includes(`.${experts.list}.`),
+        ...(wider.has(value) && { wider: wider.get(value)!, routed: true }),
+        follows: widest.has(value),
         errorCorrection: traitsOf(weight.settings.method).correctsErrors && options.errorCorrection !== false,
       });
     }

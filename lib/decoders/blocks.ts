@@ -13,6 +13,8 @@ export interface Surroundings {
   text: Text;
   /** Of each rotation: [sequence, size/2], or [batch, 1, sequence, size/2]. */
   turns: ReadonlyMap<Rotation, { cosine: string; sine: string }>;
+  /** Filled in where it is given: by what an expert's layers see, what they would see of all tokens, which the network itself does not compute. */
+  wider: Map<string, string> | null;
 }
 
 /** One block's operators. */
@@ -232,6 +234,8 @@ export class Block {
     ) as [string, string];
     const sum = operations.add('ReduceSum', at('sum'), [most, operations.integers([-1])]);
     const shares = renormalized ? operations.add('Div', at('shares'), [most, sum]) : most;
+    const { wider } = this.around;
+    const every = wider ? operations.add('Identity', at('all'), [tokens]) : tokens;
     const [rows, results]: [string[], string[]] = [[], []];
     for (let expert = 0; expert < count; expert++) {
       const of = (name: string) => at(`${expert}/${name}`);
@@ -242,7 +246,9 @@ export class Block {
       const row = operations.add('Gather', of('row'), [found, operations.integer(0)]);
       const own = operations.add('Gather', of('tokens'), [tokens, row]);
       const share = operations.add('GatherND', of('share'), [shares, pairs]);
-      const out = this.expert(own, expert);
+      const inner = this.inner(own, expert);
+      if (wider) wider.set(own, every).set(inner, this.inner(every, expert));
+      const out = this.down(inner, expert);
       const column = operations.add('Unsqueeze', of('share/column'), [share, operations.integers([1])]);
       results.push(operations.add('Mul', of('weighted'), [out, column]));
       rows.push(operations.add('Unsqueeze', of('row/column'), [row, operations.integers([1])]));
@@ -255,19 +261,27 @@ export class Block {
     return operations.add('Reshape', at('together'), [added, shape]);
   }
 
-  /** What an expert makes of its tokens. */
-  private expert(tokens: string, expert: number): string {
-    const { hidden, architecture } = this.around.shape;
-    const { feedForward: size } = this.block;
-    const { list, gate, up, down } = architecture.experts!;
-    const linear = (module: string, from: string, inFeatures: number, outFeatures: number) =>
-      this.linear({ module: `${list}.${expert}.${module}` }, from, inFeatures, outFeatures);
-    const inner = this.gated(
-      `${list}.${expert}.${down}`,
-      linear(gate, tokens, hidden, size),
-      linear(up, tokens, hidden, size),
+  /** What the last layer of an expert sees of tokens. */
+  private inner(tokens: string, expert: number): string {
+    const { gate, up, down } = this.around.shape.architecture.experts!;
+    const [into, through] = [gate, up].map((module) =>
+      this.linear(this.ofExpert(expert, module), tokens, this.around.shape.hidden, this.block.feedForward),
     );
-    return linear(down, inner, size, hidden);
+    return this.gated(this.ofExpert(expert, down).module, into!, through!);
+  }
+
+  private down(inner: string, expert: number): string {
+    const { architecture, hidden } = this.around.shape;
+    return this.linear(
+      this.ofExpert(expert, architecture.experts!.down),
+      inner,
+      this.block.feedForward,
+      hidden,
+    );
+  }
+
+  private ofExpert(expert: number, module: string): Linear {
+    return { module: `${this.around.shape.architecture.experts!.list}.${expert}.${module}` };
   }
 }
 

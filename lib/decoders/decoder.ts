@@ -28,6 +28,8 @@ export interface Decoder {
   ends: readonly string[];
   /** Where its initializers lie: they hold no data. */
   origins: ReadonlyMap<TensorProto, Origin>;
+  /** By what an expert's layers see, what they would see of all tokens: values that nothing in the network takes. Empty but where it was asked for. */
+  wider: ReadonlyMap<string, string>;
 }
 
 const opset = 20n;
@@ -43,6 +45,7 @@ export function decoderOf(
   file: string,
   longest: number,
   isCached = false,
+  widens = false,
 ): Decoder {
   const shape = shapeOf(config, longest);
   const operations = new Operations();
@@ -50,7 +53,8 @@ export function decoderOf(
   const { modules } = shape.architecture;
   const text = isCached ? cachedText(operations, shape) : wholeText(operations);
   const turns = turnsOf(shape, operations, text, isCached);
-  const around: Surroundings = { shape, operations, weights, text, turns };
+  const wider = new Map<string, string>();
+  const around: Surroundings = { shape, operations, weights, text, turns, wider: widens ? wider : null };
   let tokens = embedded(around);
   const ends: string[] = [];
   for (const [index, block] of shape.blocks.entries()) {
@@ -68,7 +72,7 @@ export function decoderOf(
   operations.add('Identity', 'logits', [logits]);
   ignoreBuffers(weights, shape);
   weights.requireNoOthers();
-  return { shape, model: modelOf(operations, weights, text), ends, origins: weights.origins };
+  return { shape, model: modelOf(operations, weights, text), ends, origins: weights.origins, wider };
 }
 
 /** The tensors that tokens are looked up in, and that logits are made with. */

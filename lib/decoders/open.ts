@@ -19,7 +19,7 @@ export interface UnpackedWeight {
 
 /**
  * The network of a checkpoint, to be run on sequences of up to `longest` tokens; `unpacked`: weights in few bits, by the names that they have as
- * floats; `isCached`: see `decoderOf`. Nothing more is read. Throws ERR_VERTEXQ_DECODER where it is
+ * floats; `isCached`: see `decoderOf`; `widens`: with what experts would see of all tokens. Nothing more is read. Throws ERR_VERTEXQ_DECODER where it is
  * none that is known.
  */
 export function openDecoder(
@@ -29,7 +29,8 @@ export function openDecoder(
   {
     unpacked = new Map(),
     isCached = false,
-  }: { unpacked?: ReadonlyMap<string, UnpackedWeight>; isCached?: boolean } = {},
+    widens = false,
+  }: { unpacked?: ReadonlyMap<string, UnpackedWeight>; isCached?: boolean; widens?: boolean } = {},
 ): OpenDecoder {
   const { input, shards } = checkpoint;
   const stored = new Map<string, StoredTensor>();
@@ -51,7 +52,7 @@ export function openDecoder(
     const byteLength = 4 * shape[0] * shape[1];
     stored.set(name, { dtype: 'F32', shape, path: input, position: 0, byteLength, isUnpacked: true });
   }
-  const decoder = decoderOf(config, stored, input, longest, isCached);
+  const decoder = decoderOf(config, stored, input, longest, isCached, widens);
   const files = [...shards.values()];
   const [first, ...others] = files;
   const weights = new Weights(first!.path, first!.identity);

@@ -38,6 +38,19 @@ export function checkpointSummary(report: CheckpointReport, look: TableOptions):
   return summary(report, '', look);
 }
 
+/** How many tokens experts saw. */
+function expertLines(layers: readonly LayerReport[]): string[] {
+  const experts = layers.flatMap(({ expert }) => expert ?? []);
+  if (experts.length === 0) return [];
+  const rows = experts.map((expert) => expert.rows).sort((a, b) => a - b);
+  const few = experts.filter(({ fittedTo }) => fittedTo === 'all').length;
+  const median = rows[Math.floor(rows.length / 2)]!;
+  return [
+    `${plural(experts.length, 'weight')} of experts saw ${rows[0]} tokens at the least, ${median} in the median` +
+      (few === 0 ? '' : `; ${few} saw fewer than they have inputs, and are fitted to all tokens`),
+  ];
+}
+
 function summary(report: CheckpointReport, rows: string, look: TableOptions): string {
   const { layers, copied, skipped, resumed, bytes, seconds } = report;
   const others = {
@@ -45,7 +58,7 @@ function summary(report: CheckpointReport, rows: string, look: TableOptions): st
     bytes: copied.bytes - skipped.reduce((sum, weight) => sum + weight.bytes, 0),
   };
   const run = { quantized: layers.length, thing: 'weight', skipped, bytes, others };
-  const lines = [runSummary(report, run, rows, look)];
+  const lines = [runSummary(report, run, rows, look), ...expertLines(layers)];
   if (resumed > 0) lines.push(`${formatBytes(resumed)} had been done by an interrupted run`);
   else if (seconds > 0) lines.push(`${formatBytes(bytes.before / seconds)}/s`);
   return lines.join('\n');

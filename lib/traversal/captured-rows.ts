@@ -62,10 +62,14 @@ export class RowCapture {
     }
   }
 
+  /** How many rows of the calibration data a layer sees. */
+  countOf(layer: FitLayer): number {
+    return this.captured.get(keyOf(layer, this.kindOf(layer)))!.calibration.samples;
+  }
+
   /** Throws ERR_VERTEXQ_CALIBRATION where no rows came. */
   rowsOf(layer: FitLayer): CapturedRows | null {
     const { calibration, holdout } = this.captured.get(keyOf(layer, this.kindOf(layer)))!;
-    if (calibration.samples === 0 && layer.routed) return null;
     if (calibration.samples === 0)
       throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data gives "${this.value}" no rows`);
     return { calibration, holdout: holdout && holdout.samples > 0 ? holdout : null };

@@ -10,6 +10,11 @@ export interface Stage<Layer extends FitLayer> {
   readonly layers: readonly Layer[];
   /** Whether it depends on weights that are quantized before: else both networks give the same. */
   readonly changes: boolean;
+  /**
+   * Whether it tells what the layers of the stage before would see of all rows, where the network picks those that they see (experts): it is
+   * run if these are too few.
+   */
+  readonly ofAll?: boolean;
 }
 
 /** Data that is run at once. */
@@ -55,6 +60,8 @@ export interface Forward<Layer extends FitLayer> {
     onBatch: (batch: number, value: Seen) => Promise<void>,
     signal: AbortSignal | undefined,
   ): Promise<number>;
+  /** Passes over the next stage, which is `ofAll`. */
+  skip?(stage: Stage<Layer>): Promise<void>;
   /** Lets the stages that are still to be run compute with what has become of a layer's weight. */
   substitute(layer: Layer, quantized: Outcome, signal: AbortSignal | undefined): Promise<void>;
 }

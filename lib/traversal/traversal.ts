@@ -3,7 +3,7 @@ import { type LayerNeeds, requireLayerMemory } from '../fit/layer-memory';
 import { quantizeGroups } from '../fit/quantize-groups';
 import { plainMethod } from '../methods';
 import { threadsFor } from '../native/jobs';
-import type { JobOptions, Progress, QuantizedLayer } from '../types';
+import type { JobOptions, LayerReport, Progress, QuantizedLayer } from '../types';
 import { type CapturedRows, RowCapture } from './captured-rows';
 import type { Forward, Stage } from './forward';
 import { kindOf } from './kind-of';
@@ -11,6 +11,15 @@ import type { FitLayer, WeightSource } from './layer';
 import { RoundedWeights } from './rounded-weights';
 import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
 import { type LayerWork, secondsBefore, secondsOfFit, worksOf } from './work';
+
+/** What a stage gives. */
+interface Captured {
+  /** null where its layers are done. */
+  rows: RowCapture | null;
+  rank: number;
+  /** Where they are an expert's. */
+  expert?: LayerReport['expert'];
+}
 
 /**
  * Quantizes layer after layer, in the order of a forward: each is fitted to what the network, quantized as far as the layers before it,
@@ -59,10 +68,12 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const own = new Set([...forward.first, ...forward.stages.flatMap((stage) => stage.layers)]);
     const followers = new Set(layers.filter((layer) => !own.has(layer)));
     for (const layer of forward.first) await this.quantize(layer, null, undefined);
-    for (const stage of forward.stages) {
-      const { rows, rank } = await this.capture(stage, forward);
+    for (const [i, stage] of forward.stages.entries()) {
+      if (stage.ofAll) continue;
+      const next = forward.stages[i + 1];
+      const { rows, rank, expert } = await this.captureEnough(stage, next?.ofAll ? next : undefined, forward);
       for (const layer of stage.layers) {
-        await this.quantize(layer, rows, rank);
+        await this.quantize(layer, rows, rank, expert);
         for (const follower of followers)
           if (follower.source === layer.source) {
             followers.delete(follower);
@@ -73,8 +84,21 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     return this.finished;
   }
 
+  /** What a stage's layers see; of experts that see too little, what they would see of all rows. */
+  private async captureEnough(stage: Stage<Layer>, wider: Stage<Layer> | undefined, forward: Forward<Layer>) {
+    const own = await this.capture(stage, forward);
+    if (!wider) return own;
+    const [layer] = stage.layers;
+    const rows = own.rows?.countOf(layer!) ?? Infinity;
+    // Fewer leave inputs free. Small random Mixtrals and Qwen3-MoEs at 3 bits gained nothing from twice, nor lost by it.
+    const isFew = rows < layer!.inFeatures;
+    if (isFew) own.rows = (await this.capture(wider, forward)).rows;
+    else await forward.skip!(wider);
+    return { ...own, expert: { rows, fittedTo: isFew ? ('all' as const) : ('own' as const) } };
+  }
+
   /** What a stage's layers see. */
-  private async capture(stage: Stage<Layer>, forward: Forward<Layer>) {
+  private async capture(stage: Stage<Layer>, forward: Forward<Layer>): Promise<Captured> {
     const { signal } = this.options;
     const { layers, target } = stage;
     const { batches } = forward;
@@ -108,12 +132,17 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     }
   }
 
-  private async quantize(layer: Layer, capture: RowCapture | null, activationRank: number | undefined) {
+  private async quantize(
+    layer: Layer,
+    capture: RowCapture | null,
+    activationRank: number | undefined,
+    expert?: LayerReport['expert'],
+  ) {
     const { signal } = this.options;
     const { name, source } = layer;
     signal?.throwIfAborted();
     try {
-      const done = this.done.get(source) ?? (await this.make(layer, capture?.rowsOf(layer) ?? null));
+      const done = this.done.get(source) ?? (await this.make(layer, capture?.rowsOf(layer) ?? null, expert));
       const { quantized, stored } = done;
       this.spent += this.secondsToFit(layer);
       const bytes = { before: source.byteLength, after: stored.bytes };
@@ -129,13 +158,18 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     }
   }
 
-  private async make(layer: Layer, rows: CapturedRows | null): Promise<Done<Made>> {
+  private async make(
+    layer: Layer,
+    rows: CapturedRows | null,
+    expert: LayerReport['expert'],
+  ): Promise<Done<Made>> {
     if (this.sink.has?.(layer)) return this.sink.restore!(layer, this.options.signal);
     const key = this.keyOf(layer);
     let quantized = await this.journal?.find(key);
     if (quantized) this.journal!.resumed += layer.source.byteLength;
     else {
       quantized = await this.fit(layer, rows);
+      if (expert) quantized.report.expert = expert;
       // A weight that sees no rows is rounded again sooner than it is read back.
       if (rows) await this.journal?.keep(key, quantized);
     }
@@ -172,10 +206,6 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
         ...(onProgress ? { onProgress } : {}),
       },
     );
-    if (layer.routed && !rows)
-      quantized.report.warnings.push(
-        'the network gives it nothing of the calibration data: rounded by itself',
-      );
     if (calibration && calibration.offered > calibration.samples)
       quantized.report.warnings.push(
         `fitted to ${calibration.samples} of ${calibration.offered} patches, spread over all samples: more would change little`,

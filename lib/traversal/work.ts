@@ -45,7 +45,8 @@ export function fitWork({ outFeatures, inFeatures: n, groups, settings }: FitLay
 export function worksOf<Layer extends FitLayer>({ stages, rows, samples }: Forward<Layer>): LayerWork[] {
   const both = stages.some(({ layers }) => layers.some(({ errorCorrection }) => errorCorrection));
   const count = rows ?? samples.fit + samples.holdout;
-  return stages.flatMap((stage) =>
+  const needed = stages.filter(({ ofAll }) => !ofAll);
+  return needed.flatMap((stage) =>
     stage.layers.map((layer, i) => ({
       layer,
       kind: kindOf(layer, stage),

@@ -8,6 +8,7 @@ import {
   quantizeCheckpoint,
   verifyCheckpoint,
 } from '../../lib/index';
+import { checkpointSummary } from '../../lib/reports/checkpoint-table';
 import { readAll } from '../checkpoints/unpack';
 import { planTable } from '../../lib/reports/plan-table';
 import { temporaryFolder } from '../files/temporary-folder';
@@ -101,6 +102,45 @@ for (const name of ['llama', 'gemma3', 'phi3', 'olmo2', 'gpt2', 'mixtral', 'qwen
       if (layer.name.includes('experts')) t.false(layer.errorCorrection, layer.name);
     t.true(layers.at(-1)!.errorCorrection || name === 'mixtral');
   });
+
+test('experts that see few tokens are fitted to all, and it is said how many each saw', async (t) => {
+  const folder = folderOf(t, goldenOf('qwen3 of experts'));
+  const of = async (ids: number[][]) => {
+    const output = join(temporaryFolder(t), 'out');
+    const options = { bits: 3, groupSize: 8, method: 'gptq', format: 'float', holdout: fed(judged) } as const;
+    const report = await quantizeCheckpoint(folder, output, { ...options, calibration: fed(ids) });
+    return { report, experts: report.layers.filter(({ name }) => name.includes('experts')), output };
+  };
+  // Six experts, two of which a token goes to.
+  const { report, experts, output } = await of(tokens(2, 20));
+  t.true(report.layers.every(({ name, expert }) => name.includes('experts') === (expert !== undefined)));
+  for (const block of [0, 2]) {
+    const gates = experts.filter(
+      ({ name }) => name.includes(`layers.${block}.`) && name.endsWith('gate_proj'),
+    );
+    t.is(gates.length, 6);
+    t.is(
+      gates.reduce((sum, { expert }) => sum + expert!.rows, 0),
+      2 * 40,
+    );
+  }
+  for (const { expert, samples, shape, errorCorrection, error } of experts) {
+    t.is(expert!.fittedTo, expert!.rows < shape[1] ? 'all' : 'own');
+    t.is(samples, expert!.fittedTo === 'all' ? 40 : expert!.rows);
+    // All tokens are the same ones in both networks.
+    t.is(errorCorrection, expert!.fittedTo === 'all');
+    t.true(error.holdout! < 1);
+  }
+  t.true(new Set(experts.map(({ expert }) => expert!.fittedTo)).has('all'));
+  t.regex(
+    checkpointSummary(report, { color: false }),
+    /36 weights of experts saw \d+ tokens at the least, \d+ in the median; \d+ saw fewer/,
+  );
+  t.true((await divergence(folder, output)) < 1);
+  const none = (await of([[7]])).experts;
+  t.true(none.some(({ expert }) => expert!.rows === 0));
+  t.true(none.every(({ expert, samples }) => expert!.fittedTo === 'all' && samples === 1));
+});
 
 for (const [name, format] of [
   ['mixtral', 'compressed-tensors'],

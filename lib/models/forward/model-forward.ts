@@ -87,7 +87,8 @@ export class ModelForward implements Forward<ModelLayer> {
       sharesOf(feeds).map((share) => ({ heldOut: i === 1, share })),
     );
     this.changed = changedValues(graph, layers);
-    this.stages = stagesOf(graph, layers, ends).map((stage) => ({
+    const own = layers.filter(({ follows }) => !follows);
+    this.stages = stagesOf(graph, own, ends).map((stage) => ({
       ...stage,
       changes: this.changed.has(stage.target),
     }));
@@ -95,8 +96,8 @@ export class ModelForward implements Forward<ModelLayer> {
       for (const node of nodes) this.lastStage.set(node, index);
     // Where weights that see no value stand does not matter to them. But those inside of another node that share one with a layer that
     // sees some take what is fitted there.
-    const seen = new Set(layers.filter(isSeen).map(({ source }) => source));
-    this.first = layers.filter(
+    const seen = new Set(own.filter(isSeen).map(({ source }) => source));
+    this.first = own.filter(
       (layer) => !isSeen(layer) && (layer.scope.parent === null || !seen.has(layer.source)),
     );
     this.corrects = layers.some(({ errorCorrection }) => errorCorrection);
@@ -138,10 +139,14 @@ export class ModelForward implements Forward<ModelLayer> {
     } finally {
       for (const { session } of sessions.values()) await session.release();
     }
+    await this.skip(stage);
+    return rank!;
+  }
+
+  async skip(stage: ModelStage): Promise<void> {
     for (const name of stage.last) await this.store.drop(name);
     for (const node of stage.nodes) if (this.lastStage.get(node) === this.done) this.forget(node);
     this.done++;
-    return rank!;
   }
 
   async substitute(layer: ModelLayer, quantized: Outcome, signal: AbortSignal | undefined): Promise<void> {

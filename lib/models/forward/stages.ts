@@ -18,6 +18,8 @@ export interface GraphStage<Own extends Layer = Layer> {
   kept: string[];
   /** Values that no later stage takes. */
   last: string[];
+  /** Whether the target is the `wider` of those that the layers see, whose stage comes before: it need not be run. */
+  ofAll: boolean;
 }
 
 /**
@@ -38,7 +40,14 @@ export function stagesOf<Own extends Layer>(
   for (const [target, own] of targets) {
     const { nodes, inputs } = upTo(graph, target, kept, repeated);
     for (const node of nodes) if (!repeated.has(node)) for (const name of node.output) kept.add(name);
-    stages.push({ target, layers: own, nodes, inputs, kept: [], last: [] });
+    stages.push({ target, layers: own, nodes, inputs, kept: [], last: [], ofAll: false });
+    const wider = own[0]?.wider;
+    // What it makes is not there for others: it may not be run.
+    if (wider !== undefined)
+      stages.push({
+        ...{ target: wider, layers: own, kept: [], last: [], ofAll: true },
+        ...upTo(graph, wider, kept, repeated),
+      });
   }
   markLives(stages, repeated);
   return stages;
@@ -88,7 +97,9 @@ function upTo(
 function markLives(stages: GraphStage[], repeated: ReadonlySet<NodeProto>): void {
   const later = new Set<string>();
   for (const stage of [...stages].reverse()) {
-    const made = stage.nodes.filter((node) => !repeated.has(node)).flatMap((node) => node.output);
+    const made = stage.ofAll
+      ? []
+      : stage.nodes.filter((node) => !repeated.has(node)).flatMap((node) => node.output);
     stage.kept = made.filter((name) => later.has(name));
     stage.last = stage.inputs.filter((name) => !later.has(name));
     for (const name of stage.inputs) later.add(name);

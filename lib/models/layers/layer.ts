@@ -27,6 +27,8 @@ export interface Layer {
   groups: number;
   /** What the weight is multiplied with; null where it is not multiplied (an embedding) or that is not a value of the graph. */
   input: { value: string; rows: RowsOf } | null;
+  /** Where the network picks the rows that it sees, as those of an expert: what it would see of all rows, a value of the same width. */
+  wider?: string;
 }
 
 /** Whether a layer sees a value of the model's own graph, which can be looked at between two of its nodes. */

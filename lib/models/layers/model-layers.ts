@@ -8,7 +8,11 @@ import { roundWeight } from './round-weight';
 import { weightOf } from './weight-values';
 
 /** A layer of a network as a traversal sees it. */
-export type ModelLayer = Layer & FitLayer;
+export type ModelLayer = Layer &
+  FitLayer & {
+    /** Whether it only takes over what a layer of the same source gets: it makes another's `wider`. */
+    follows?: boolean;
+  };
 
 /** Layers with their weights and settings: those that use one tensor in one form share its codes. */
 export function modelLayers(
