@@ -35,8 +35,8 @@ export async function languageDemo(): Promise<void> {
   for (const output of [rounded, fitted]) await rm(output, { recursive: true, force: true });
   const width = ['--bits', '3', '--group-size', '64'];
   vertexq('quantize', model, '-o', rounded, ...width);
-  // The default method and all of the text take longer, and come nearer to the float model: docs/language.md.
-  const quick = ['--samples', '8', '--method', 'gptq'];
+  // The default method, scales that are searched and all of the text take longer, and come nearer to the float model: docs/language.md.
+  const quick = ['--samples', '8', '--method', 'gptq', '--scale', 'max'];
   vertexq('quantize', model, '-o', fitted, ...width, '--calibration', texts, ...quick);
   vertexq('eval', model, rounded, fitted, '--data', others, '--samples', '8');
 }
