@@ -4,8 +4,6 @@ import { plainPath } from '../files/plain-path';
 import type { RunFiles } from '../runs/run-files';
 import { workFolderOf, workName } from '../runs/work-name';
 import { addDataPaths } from '../models/run-files';
-import type { Prepared } from './prepare';
-import { networkName } from './generator';
 import type { CheckpointOptions } from './types';
 
 /** Notes what a run reads and writes, as far as the paths alone tell. */
@@ -35,20 +33,3 @@ export async function addCheckpointPaths(
     files.worksIn('work folder', workFolderOf(output));
   }
 }
-
-/** Notes what is known once the input is open: shards may be links to elsewhere, and are written by their names. */
-export function addCheckpointFiles(files: RunFiles, output: string, prepared: Prepared): void {
-  const { checkpoint, companions, identity } = prepared;
-  for (const { path } of checkpoint.shards.values()) files.reads("input's shard", path);
-  if (identity.config) files.reads("input's file", identity.config.path);
-  if (checkpoint.folder === null) return;
-  for (const path of companions.files.values()) files.reads("input's file", path);
-  for (const name of new Set(fileNames(prepared))) files.writesInside("output's file", join(output, name));
-}
-
-/** The files of the output's folder. */
-export const fileNames = ({ checkpoint, companions, documents, generator, plan }: Prepared): string[] => [
-  ...(generator ? [networkName(plan)] : checkpoint.shards.keys()),
-  ...companions.files.keys(),
-  ...documents.map(({ name }) => name),
-];

@@ -1,0 +1,21 @@
+import { join } from 'node:path';
+import type { RunFiles } from '../runs/run-files';
+import { networkName } from './generator';
+import type { Prepared } from './prepare';
+
+/** Notes what is known once the input is open: shards may be links to elsewhere, and are written by their names. */
+export function addCheckpointFiles(files: RunFiles, output: string, prepared: Prepared): void {
+  const { checkpoint, companions, identity } = prepared;
+  for (const { path } of checkpoint.shards.values()) files.reads("input's shard", path);
+  if (identity.config) files.reads("input's file", identity.config.path);
+  if (checkpoint.folder === null) return;
+  for (const path of companions.files.values()) files.reads("input's file", path);
+  for (const name of new Set(fileNames(prepared))) files.writesInside("output's file", join(output, name));
+}
+
+/** The files of the output's folder. */
+export const fileNames = ({ checkpoint, companions, documents, generator, plan }: Prepared): string[] => [
+  ...(generator ? [networkName(plan)] : checkpoint.shards.keys()),
+  ...companions.files.keys(),
+  ...documents.map(({ name }) => name),
+];
