@@ -48,7 +48,10 @@ export async function writeNetwork(
     };
     const done = await new Traversal(layers, run?.forward ?? null, sink, options, journal).run();
     onProgress?.({ stage: 'write', done: 0, total: 1 });
-    const replacements = done.map((one) => ({ ...one, layer: twinOf(one.layer) }));
+    // What experts would see of all tokens is in the network that is fitted alone.
+    const replacements = done
+      .filter(({ layer }) => !layer.follows)
+      .map((one) => ({ ...one, layer: twinOf(one.layer) }));
     const { method, groupSize, ...kind } = weightSettings(settings, [], anyInputs, network !== null);
     const told = {
       ...{ method, kind, groupSize: groupSize === anyInputs ? ('channel' as const) : groupSize },
