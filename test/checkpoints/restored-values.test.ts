@@ -3,7 +3,6 @@ import { checkCheckpointOptions } from '../../lib/checkpoints/checkpoint-options
 import { pack, unpack } from '../../lib/checkpoints/fit-weight';
 import { matrixOf } from '../../lib/encodings/safetensors/matrices';
 import { WeightPlanner } from '../../lib/checkpoints/planned-weight';
-import { checkpointFormats, namesOf } from '../../lib/encodings/names';
 import { layerCalibration } from '../../lib/fit/calibration';
 import { quantizeWeights } from '../../lib/fit/quantize-weights';
 import { calibrationKind } from '../../lib/methods';
@@ -11,11 +10,12 @@ import { sharedBytes } from '../../lib/native/shared';
 import { convertNow } from '../../lib/native/tensors';
 import type { Grid } from '../../lib/types';
 import { random } from '../models/networks';
+import { formatsOfCheckpoints } from './formats';
 
 const [rows, cols] = [48, 64];
 
 /** What the network computes with behind a fit has to come from the output's bytes alone. */
-for (const format of namesOf(checkpointFormats))
+for (const format of formatsOfCheckpoints)
   test(`a fitted weight read back from its bytes in ${format} is, to the last bit, what the fit gave`, async (t) => {
     let tried = 0;
     for (const dtype of ['F32', 'F16', 'BF16'] as const)

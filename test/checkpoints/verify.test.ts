@@ -2,16 +2,16 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { openCheckpoint } from '../../lib/containers/safetensors/checkpoint';
-import { checkpointFormats, namesOf } from '../../lib/encodings/names';
 import { quantizeCheckpoint, type Verification, verifyCheckpoint } from '../../lib/index';
 import { runFake } from '../cli/fake';
 import { temporaryFolder } from '../files/temporary-folder';
 import { sampleVerification } from '../reports/checkpoint-samples';
 import { fileOf, smallModel, tensor, writeFolder } from './make';
+import { formatsOfCheckpoints } from './formats';
 
 const errorsOf = ({ weights }: Verification) => new Map(weights.map(({ name, error }) => [name, error]));
 
-for (const format of namesOf(checkpointFormats))
+for (const format of formatsOfCheckpoints)
   for (const dtype of ['BF16', 'F32', 'F64'] as const)
     test(`verify: what was written as ${format} of ${dtype} is as far from the original as the report says`, async (t) => {
       const folder = temporaryFolder(t);

@@ -5,7 +5,6 @@ import fc from 'fast-check';
 import { openCheckpoint } from '../../../lib/containers/safetensors/checkpoint';
 import type { FloatDtype } from '../../../lib/containers/safetensors/dtypes';
 import type { Scheme } from '../../../lib/encodings/encoding';
-import { checkpointFormats, namesOf } from '../../../lib/encodings/names';
 import { partName } from '../../../lib/encodings/safetensors/layout';
 import { checkpointEncodings } from '../../../lib/encodings/safetensors/table';
 import { Unpacker } from '../../../lib/encodings/safetensors/unpack';
@@ -16,6 +15,7 @@ import type { Grid } from '../../../lib/types';
 import { bytesOf, fileOf, type Tensors } from '../../checkpoints/make';
 import { floats, readAll, unpackCompressed, unpackGptq } from '../../checkpoints/unpack';
 import { temporaryFolder } from '../../files/temporary-folder';
+import { formatsOfCheckpoints } from '../../checkpoints/formats';
 
 interface Case {
   dtype: FloatDtype;
@@ -59,7 +59,7 @@ function codesOf({ grid, bits, shape: [rows, cols], groupSize, seed }: Case) {
   };
 }
 
-for (const format of namesOf(checkpointFormats)) {
+for (const format of formatsOfCheckpoints) {
   const encoding = checkpointEncodings[format];
 
   test(`${format}: what is packed is what is unpacked, by any ranges of rows`, async (t) => {

@@ -1,0 +1,7 @@
+import { checkpointFormats, namesOf } from '../../lib/encodings/names';
+import { checkpointEncodings } from '../../lib/encodings/safetensors/table';
+
+/** Formats that write checkpoints, not a network. */
+export const formatsOfCheckpoints = namesOf(checkpointFormats).filter(
+  (format) => !checkpointEncodings[format].network,
+);
