@@ -106,7 +106,7 @@ export function weightSettings(
   if (!hasData) overlaid.options.method = plainMethod;
   const merged = forMethod(overlaid.options.method ?? defaultMethod(hasData), overlaid);
   const settings: LayerSettings = {
-    ...alphabetKind(merged, (levels) => encoding.gridFor(levels, merged.levels !== undefined)),
+    ...alphabetKind(merged, (levels) => encoding.gridFor(levels)),
     ...methodSettings(merged, hasData),
     groupSize: groupSizeFor(merged, inFeatures, encoding.groupSize),
     ...rankRule(merged, inFeatures, 'auto'),

@@ -20,8 +20,8 @@ export function refuseUneven(format: string, { grid }: Pick<Scheme, 'grid'>): vo
 export interface Encoding {
   /** Whether it keeps values on the grid in the weight's own tensor, type and layout: readers need to know nothing of it. */
   isPlain: boolean;
-  /** The grid of so many levels where none is asked for. `counted`: whether they were given as `levels`. */
-  gridFor(levels: number, counted: boolean): Grid;
+  /** The grid of so many levels, an even number above 2, where none is asked for. */
+  gridFor(levels: number): Grid;
   /** Inputs that share a scale where nothing is asked for. */
   groupSize: number | 'channel';
   /** Throws a RangeError, with a way out, at alphabets and groups that it holds for no weight. */

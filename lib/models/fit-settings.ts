@@ -22,7 +22,7 @@ export interface FitSettings extends MethodSettings {
 export function fitSettings(options: FitOptions, hasData: boolean, encoding: Encoding): FitSettings {
   const method = methodSettings(options, hasData);
   const groupSize = options.groupSize ?? encoding.groupSize;
-  const kind = alphabetKind(options, (levels) => encoding.gridFor(levels, options.levels !== undefined));
+  const kind = alphabetKind(options, (levels) => encoding.gridFor(levels));
   about(['format', 'bits', 'levels', 'grid', 'groupSize'], () => encoding.check({ ...kind, groupSize }));
   return {
     ...method,

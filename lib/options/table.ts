@@ -90,7 +90,7 @@ const layer = {
   grid: {
     kind: kinds.choiceOrLevels(['integer', 'asymmetric', 'zero-free', 'full-range', 'float-minimum']),
     argument: '<kind>',
-    help: 'integer {−K…K}·s; asymmetric {0…L−1}·s with a zero point; zero-free {±½, ±3⁄2, …}·s; full-range {−L/2…L/2−1}·s, no zero point and one level more than integer; float-minimum {0…L−1}·s + m, m any float, which no format here holds (default: asymmetric; integer for an odd --levels; zero-free for two)',
+    help: 'integer {−K…K}·s; asymmetric {0…L−1}·s with a zero point; zero-free {±½, ±3⁄2, …}·s; full-range {−L/2…L/2−1}·s, no zero point and one level more than integer; float-minimum {0…L−1}·s + m, m any float, which no format here holds (default: asymmetric, in compressed-tensors and gptq full-range; integer for an odd --levels; zero-free for two)',
     group: 'Alphabet',
   },
   groupSize: {

@@ -77,7 +77,8 @@ const kinds: [options: CheckpointOptions, bits: number][] = [
   [{ bits: 4 }, 4],
   [{ bits: 4, grid: 'integer', groupSize: 64 }, 4],
   [{ bits: 4, grid: 'asymmetric', groupSize: 64 }, 4],
-  [{ levels: 3, groupSize: 32 }, 2],
+  [{ levels: 3, grid: 'integer', groupSize: 32 }, 2],
+  [{ bits: 3, grid: 'integer', groupSize: 32 }, 3],
   [{ bits: 4, grid: 'full-range', groupSize: 32 }, 4],
   [{ bits: 8, grid: 'full-range' }, 8],
   [{ bits: 4, groupSize: 32, scale: 'max' }, 4],
@@ -93,7 +94,7 @@ test('every width and grid of compressed-tensors says what the format "float" ha
   for (const [i, [options, bits]] of kinds.entries()) {
     const [packed, plain] = [join(folder, `p${i}.safetensors`), join(folder, `f${i}.safetensors`)];
     await quantizeCheckpoint(input, packed, options);
-    const grid = options.grid ?? 'integer';
+    const grid = options.grid ?? 'full-range';
     await quantizeCheckpoint(input, plain, { ...options, grid, format: 'float' });
     const [a, b] = [await readAll(packed), await readAll(plain)];
     for (const name of ['a', 'b'])
@@ -115,7 +116,7 @@ test('msq gives what quantizeLayer gives', async (t) => {
     const output = join(folder, `out${i}.safetensors`);
     const report = await quantizeCheckpoint(join(folder, 'in.safetensors'), output, options);
     const layer = { weight, outFeatures: 96, inFeatures: 128 };
-    const grid = options.grid ?? 'integer';
+    const grid = options.grid ?? 'full-range';
     const quantized = await quantizeLayer(layer, { ...options, method: 'msq', grid });
     t.deepEqual(unpackCompressed(await readAll(output), 'a', bits).values, quantized.dequantize());
     t.true(Math.abs(report.layers[0]!.error.weight / quantized.report.error.weight - 1) < 1e-4);
@@ -130,7 +131,7 @@ for (const format of ['gptq', 'gptq_v2'] as const)
     for (const bits of [2, 3, 4, 8] as const)
       for (const groupSize of [32, 'channel'] as const) {
         const output = join(folder, `out${bits}${groupSize}`);
-        const grid = format === 'gptq' ? 'integer' : 'asymmetric';
+        const grid = format === 'gptq' ? 'full-range' : 'asymmetric';
         const report = await quantizeCheckpoint(input, output, { format, bits, groupSize });
         const [before, after] = [await readAll(input), await readAll(output)];
         for (const layer of report.layers) {
@@ -138,8 +139,7 @@ for (const format of ['gptq', 'gptq_v2'] as const)
           const original = floats(before.tensors.get(`${layer.name}.weight`)!.bytes, 'BF16');
           const error = relativeError(values, original);
           t.true(
-            error <
-              (groupSize === 32 ? 1 : 1.5) * (grid === 'integer' && bits === 2 ? 0.6 : expectedError[bits]!),
+            error < (groupSize === 32 ? 1 : 1.5) * expectedError[bits]!,
             `${bits} ${groupSize} ${error}`,
           );
           t.true(Math.abs(error - layer.error.weight) < 2e-3 * error);
@@ -153,7 +153,7 @@ for (const format of ['gptq', 'gptq_v2'] as const)
               quant_method: 'gptq',
               bits,
               group_size: groupSize === 'channel' ? -1 : 32,
-              sym: grid === 'integer',
+              sym: grid === 'full-range',
             },
             ...{ desc_act: false, checkpoint_format: format, lm_head: false },
           });

@@ -19,8 +19,8 @@ export const compressedTensors: CheckpointEncoding = {
   isPlain: false,
   holdsTransposed: false,
   groupSize: 'channel',
-  // Zero points not all current readers load: only an even number of levels that was asked for has some.
-  gridFor: (levels, counted) => (counted && levels >= 3 ? 'asymmetric' : 'integer'),
+  // Zero points not all current readers load.
+  gridFor: () => 'full-range',
   check: (scheme) => refuseZeroFree(name, scheme),
   unfit: unevenGroups,
   layout: layoutOf,
@@ -120,7 +120,7 @@ function warnings(weights: readonly ConfiguredWeight[]): string[] {
     );
   if (schemes.some(({ grid }) => grid === 'asymmetric'))
     list.push(
-      'transformers 5 with compressed-tensors 0.20 does not load the zero points of an "asymmetric" grid; "integer" is read by all.',
+      'transformers 5 with compressed-tensors 0.20 does not load the zero points of an "asymmetric" grid; "full-range" and "integer" are read by all.',
     );
   if (weights.some(([weight]) => splitName(moduleOf(weight))[1] === 'lm_head'))
     list.push('vLLM takes no packed "lm_head" in this format: the formats "gptq" and "gptq_v2" it does.');
@@ -144,7 +144,7 @@ async function weightOf(
   if (!shape.every((dim) => dim > 0 && dim < 2 ** 31) || bits === undefined) return undefined;
   const groupSize = Math.ceil(inFeatures / scales.shape[1]!);
   const symmetric = !part('.weight_zero_point');
-  const grid = symmetric ? 'integer' : 'asymmetric';
+  const grid = symmetric ? 'full-range' : 'asymmetric';
   const layout = layoutOf(shape, scales.dtype, { bits, levels: 2 ** bits, grid, groupSize });
   return foundIn(checkpoint, module, layout, { shape, bits, groupSize, symmetric }, `${module}.weight_g_idx`);
 }

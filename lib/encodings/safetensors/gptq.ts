@@ -20,12 +20,12 @@ const found: FoundWeights = { method, formatKey: 'checkpoint_format', codes: '.q
 /** Its first version: a zero point is stored less 1, and so the first of all cannot be. */
 export const gptq: CheckpointEncoding = {
   ...row('gptq', -1),
-  gridFor: () => 'integer',
+  gridFor: () => 'full-range',
   check(scheme) {
     checkWidth('gptq', scheme);
     if (scheme.grid === 'asymmetric')
       throw new RangeError(
-        'The format "gptq" cannot hold every zero point of an "asymmetric" grid: use the grid "integer", or the format "gptq_v2"',
+        'The format "gptq" cannot hold every zero point of an "asymmetric" grid: use the grid "full-range" or "integer", or the format "gptq_v2"',
       );
   },
 };
@@ -33,7 +33,7 @@ export const gptq: CheckpointEncoding = {
 /** With zero points as they are. */
 export const gptqV2: CheckpointEncoding = {
   ...row('gptq_v2', 0),
-  gridFor: (levels) => (levels >= 3 ? 'asymmetric' : 'integer'),
+  gridFor: () => 'asymmetric',
   check: (scheme) => checkWidth('gptq_v2', scheme),
 };
 

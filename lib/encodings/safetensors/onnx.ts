@@ -9,7 +9,7 @@ export const onnx: CheckpointEncoding = {
   holdsTransposed: true,
   network: matmulnbits,
   groupSize: matmulnbits.groupSize,
-  gridFor: (...of) => matmulnbits.gridFor(...of),
+  gridFor: (levels) => matmulnbits.gridFor(levels),
   check: (scheme) => checkAlphabet('onnx', scheme),
   unfit: ([, inFeatures], { groupSize }) =>
     isBlockable({ inFeatures, groupSize })
