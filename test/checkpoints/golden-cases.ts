@@ -20,11 +20,16 @@ export const goldenCases: Record<string, CheckpointOptions> = {
   },
   ...Object.fromEntries(
     ([2, 3, 4, 8] as const).flatMap((bits): [string, CheckpointOptions][] => [
-      [`gptq-${bits}`, { format: 'gptq', bits, groupSize: 32 }],
+      [`gptq-${bits}`, { format: 'gptq', bits, grid: 'integer', groupSize: 32 }],
       [`gptq_v2-${bits}`, { format: 'gptq_v2', bits, groupSize: 32 }],
     ]),
   ),
-  'gptq-mixed': { format: 'gptq', groupSize: 32, overrides: [{ layers: '*k_proj*', bits: 8 }] },
+  'gptq-mixed': {
+    format: 'gptq',
+    grid: 'integer',
+    groupSize: 32,
+    overrides: [{ layers: '*k_proj*', bits: 8 }],
+  },
 };
 
 /** Writes the cases' checkpoints into folders of their names. */

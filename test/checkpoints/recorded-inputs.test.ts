@@ -48,7 +48,7 @@ test('a fit to recorded rows or their Gram matrix is that of quantizeLayer', asy
     const output = join(folder, `${options.method}.safetensors`);
     const report = await quantizeCheckpoint(input, output, { ...options, activations: data, holdout: 0.25 });
     const layer = { outFeatures: 48, inFeatures: width };
-    const settings = { grid: 'integer', ...options } as const;
+    const settings = { grid: 'full-range', ...options } as const;
     const kept = f32(x.data).subarray(0, 300 * width);
     const fitted = await quantizeLayer(
       { ...layer, weight: f32(weight.data), activations: kept, holdout: f32(x.data).subarray(300 * width) },
