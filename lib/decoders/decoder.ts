@@ -32,20 +32,27 @@ export interface Decoder {
   wider: ReadonlyMap<string, string>;
 }
 
+/** Forms of one network. */
+export interface DecoderForm {
+  /** The one that generates text, with keys and values of the tokens before as inputs and outputs. */
+  isCached?: boolean;
+  /** With what each expert would see of all tokens, for fits to experts that few tokens reach: see `wider`. */
+  widens?: boolean;
+}
+
 const opset = 20n;
 const irVersion = 9n;
 
 /**
  * The network that a config describes, with a checkpoint's tensors; `longest`: tokens of the longest sequence that it is to be run on.
- * `isCached`: in the form that generates text, with keys and values of the tokens before as inputs and outputs. No weight is read. Throws ERR_VERTEXQ_DECODER where the config or a tensor is not as an architecture known here has it.
+ * No weight is read. Throws ERR_VERTEXQ_DECODER where the config or a tensor is not as an architecture known here has it.
  */
 export function decoderOf(
   config: ConfigReader,
   stored: StoredTensors,
   file: string,
   longest: number,
-  isCached = false,
-  widens = false,
+  { isCached = false, widens = false }: DecoderForm = {},
 ): Decoder {
   const shape = shapeOf(config, longest);
   const operations = new Operations();

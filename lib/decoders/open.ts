@@ -5,7 +5,7 @@ import { Weights } from '../models/onnx/weights';
 import type { OpenModel } from '../models/open-model';
 import type { PackedWeight } from '../encodings/safetensors/unpack';
 import type { ConfigReader } from './config';
-import { type Decoder, decoderOf } from './decoder';
+import { type Decoder, type DecoderForm, decoderOf } from './decoder';
 import type { StoredTensor } from './weights';
 
 /** A language model's checkpoint as a network that is read from its shards. */
@@ -19,18 +19,14 @@ export interface UnpackedWeight {
 
 /**
  * The network of a checkpoint, to be run on sequences of up to `longest` tokens; `unpacked`: weights in few bits, by the names that they have as
- * floats; `isCached`: see `decoderOf`; `widens`: with what experts would see of all tokens. Nothing more is read. Throws ERR_VERTEXQ_DECODER where it is
+ * floats, and the form as `decoderOf` takes it. Nothing more is read. Throws ERR_VERTEXQ_DECODER where it is
  * none that is known.
  */
 export function openDecoder(
   checkpoint: Checkpoint,
   config: ConfigReader,
   longest: number,
-  {
-    unpacked = new Map(),
-    isCached = false,
-    widens = false,
-  }: { unpacked?: ReadonlyMap<string, UnpackedWeight>; isCached?: boolean; widens?: boolean } = {},
+  { unpacked = new Map(), ...form }: DecoderForm & { unpacked?: ReadonlyMap<string, UnpackedWeight> } = {},
 ): OpenDecoder {
   const { input, shards } = checkpoint;
   const stored = new Map<string, StoredTensor>();
@@ -52,7 +48,7 @@ export function openDecoder(
     const byteLength = 4 * shape[0] * shape[1];
     stored.set(name, { dtype: 'F32', shape, path: input, position: 0, byteLength, isUnpacked: true });
   }
-  const decoder = decoderOf(config, stored, input, longest, isCached, widens);
+  const decoder = decoderOf(config, stored, input, longest, form);
   const files = [...shards.values()];
   const [first, ...others] = files;
   const weights = new Weights(first!.path, first!.identity);
