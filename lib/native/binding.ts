@@ -292,6 +292,48 @@ export interface NativeHeadPanel {
   next: Int32Array;
 }
 
+/** A block type of GGUF files as the addon knows it (native/core/packing/ggml_types.h). */
+export interface NativeGgmlType {
+  name: string;
+  /** Of a block. */
+  weights: number;
+  bytes: number;
+  /** Weights that share a scale. */
+  group: number;
+  grid: 'full-range' | 'float-minimum' | 'table';
+  levels: number;
+  table: Float32Array | null;
+}
+
+/** Rows of a weight in a block type: whole blocks. `firstRow`: the number that messages have for the first. */
+export interface NativeGgmlRows {
+  type: string;
+  rows: number;
+  cols: number;
+  firstRow: number;
+  threads: number;
+}
+
+/** Codes as QuantizedLayer has them; scales may be negative. */
+export interface NativeGgmlCodes extends NativeGgmlRows {
+  input: Int8Array;
+  stepValues: Float32Array;
+  minima: Float32Array | null;
+  output: Uint8Array;
+}
+
+/** Blocks, and where what is wanted of them goes. */
+export interface NativeGgmlBlocks extends NativeGgmlRows {
+  input: Uint8Array;
+  codesTo?: Int8Array;
+  scalesTo?: Float32Array;
+  minimaTo?: Float32Array;
+  valuesTo?: Float32Array;
+  /** The same rows of the float weight, of numbers of a type. */
+  reference?: Uint8Array;
+  referenceType?: NativeFloat;
+}
+
 /** A function of the addon that starts a job, or works at once. */
 type Way<Given, Result> = (given: Given) => NativeJob<Result> | Result;
 
@@ -322,6 +364,10 @@ export interface Binding {
   dequantize: Way<NativeCodes & NativeUneven & NativeWay & { output: Float32Array }, void>;
   packBlocks: Way<NativeBlocks, void>;
   packIntegers: Way<NativeIntegers, void>;
+  ggmlTypes: readonly NativeGgmlType[];
+  packGgml(codes: NativeGgmlCodes): NativeJob<void>;
+  /** As unpackRows. */
+  unpackGgml(blocks: NativeGgmlBlocks): NativeJob<Norms>;
   checksum(bytes: { input: Uint8Array }): NativeJob<string>;
   /** Whether this open file is now locked for us, until it is closed or the process ends. */
   lockFile(descriptor: number): boolean;

@@ -6,6 +6,7 @@
 #include "arguments.h"
 #include "calibration.h"
 #include "evaluation_jobs.h"
+#include "ggml_jobs.h"
 #include "guard.h"
 #include "job.h"
 #include "layer_jobs.h"
@@ -77,6 +78,9 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("dequantize", Napi::Function::New<guarded<dequantizeRows>>(env, "dequantize"));
   exports.Set("packBlocks", Napi::Function::New<guarded<packBlocksOf>>(env, "packBlocks"));
   exports.Set("packIntegers", Napi::Function::New<guarded<packIntegersOf>>(env, "packIntegers"));
+  exports.Set("ggmlTypes", ggmlTypesToJs(env));
+  exports.Set("packGgml", Napi::Function::New<guarded<packGgmlRows>>(env, "packGgml"));
+  exports.Set("unpackGgml", Napi::Function::New<guarded<unpackGgmlRows>>(env, "unpackGgml"));
   exports.Set("checksum", Napi::Function::New<guarded<checksumOf>>(env, "checksum"));
   exports.Set("lockFile", Napi::Function::New<guarded<lockFile>>(env, "lockFile"));
   exports.Set("blasInfo", Napi::Function::New<guarded<blasInfo>>(env, "blasInfo"));

@@ -1,0 +1,20 @@
+// The jobs on weights in the block types of GGUF files.
+#pragma once
+
+#include "arguments.h"
+
+namespace vertexq::addon {
+
+/** ggmlTypes(): a row a type, as GgmlType has it. */
+Napi::Value ggmlTypesToJs(Napi::Env env);
+
+/** packGgml({ type, input (codes), stepValues, minima?, rows, cols, firstRow, threads, output }): a job. */
+Napi::Value packGgmlRows(const Napi::CallbackInfo& info);
+
+/**
+ * unpackGgml({ type, input, rows, cols, firstRow, threads, codesTo?, scalesTo?, minimaTo?, valuesTo?, reference?, referenceType? }): a job with
+ * { error, signal }, sums of squares. `reference`: the same rows of the float weight, of numbers of a type.
+ */
+Napi::Value unpackGgmlRows(const Napi::CallbackInfo& info);
+
+}  // namespace vertexq::addon
