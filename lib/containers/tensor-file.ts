@@ -1,5 +1,5 @@
 import { VertexqError } from '../errors';
-import { allocate, type InputFile } from '../files/input-file';
+import { allocate, type InputBytes } from '../files/input-file';
 import type { Shared } from '../native/shared';
 import { describe } from '../options/messages';
 
@@ -19,7 +19,7 @@ export interface TensorEntry {
  */
 export abstract class TensorFile {
   protected constructor(
-    private readonly file: InputFile,
+    private readonly file: InputBytes,
     /** By name, in the order in which their bytes lie. */
     readonly tensors: ReadonlyMap<string, TensorEntry>,
     /** All that tells every tensor's name, dtype, shape and place, as it lies in the file. */

@@ -14,6 +14,12 @@ export interface OpenOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** What is read of bytes at any position, be they one file's or not. */
+export type InputBytes = Pick<
+  InputFile,
+  'path' | 'size' | 'modified' | 'identity' | 'fill' | 'requireUnchanged' | 'close'
+> & { readShared(position: number, length: number): Promise<Shared> };
+
 /** A regular file open for reading at any position. Its size is the one it had when it was opened. */
 export class InputFile {
   private constructor(

@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
 import { convertNow } from '../../native/tensors';
 import { describe } from '../../options/messages';
-import { blockTypes } from './block-types';
+import { blockTypeNamed } from './block-types';
 
 /** Writes a block's numbers to `to` from `at` on. */
 type Decoder = (block: DataView, to: Float32Array, at: number) => void;
@@ -59,7 +59,7 @@ export function dequantized(type: string, bytes: Uint8Array): Float32Array {
       'ERR_VERTEXQ_GGUF',
       `tensors of type ${describe(type)} cannot be read: known are F32, F16, BF16, ${Object.keys(decoders).join(', ')}`,
     );
-  const { weights, bytes: size } = [...blockTypes.values()].find(({ name }) => name === type)!;
+  const { weights, bytes: size } = blockTypeNamed(type);
   const blocks = Math.floor(bytes.length / size);
   const values = new Float32Array(blocks * weights);
   for (let i = 0; i < blocks; i++)

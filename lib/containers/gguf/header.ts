@@ -1,8 +1,7 @@
 import type { InputFile } from '../../files/input-file';
 import { describe } from '../../options/messages';
-import { elementsOf } from '../safetensors/dtypes';
 import type { TensorEntry } from '../tensor-file';
-import { type BlockType, blockTypes } from './block-types';
+import { type BlockType, blockBytes, blockTypes, unknownType } from './block-types';
 import { Cursor } from './cursor';
 
 type NumberArray =
@@ -23,6 +22,8 @@ export type MetadataValue = number | bigint | boolean | string | readonly string
 export interface Header {
   version: number;
   metadata: Map<string, MetadataValue>;
+  /** Where in the file each key lies, its name and the type of its value included: [begin, end). */
+  places: Map<string, readonly [begin: number, end: number]>;
   /** By name, in the order of their bytes; shapes as everywhere here, the dimension whose entries lie together last. */
   tensors: Map<string, TensorEntry>;
   /** Bytes that every tensor's place is a multiple of, after the header. */
@@ -60,11 +61,14 @@ export async function readHeader(file: InputFile, signal?: AbortSignal): Promise
   const tensorCount = await cursor.count('the number of tensors', leastTensorBytes);
   const keyCount = await cursor.count('the number of keys', leastKeyBytes);
   const metadata = new Map<string, MetadataValue>();
+  const places: Header['places'] = new Map();
   for (let i = 0; i < keyCount; i++) {
+    const begin = cursor.position;
     const key = await nameOf(cursor, `key ${i + 1} of ${keyCount}`);
     if (metadata.has(key)) throw cursor.invalid(`it has the key ${describe(key)} twice`);
     const what = `the value of ${describe(key)}`;
     metadata.set(key, await valueOf(cursor, await cursor.u32(`the type of ${describe(key)}`), what));
+    places.set(key, [begin, cursor.position]);
   }
   const alignment = alignmentOf(cursor, metadata.get('general.alignment'));
   const found: [string, TensorEntry][] = [];
@@ -74,6 +78,7 @@ export async function readHeader(file: InputFile, signal?: AbortSignal): Promise
   return {
     version,
     metadata,
+    places,
     tensors: placed(cursor, found, dataStart, file.size),
     alignment,
     length: cursor.position,
@@ -156,31 +161,24 @@ async function tensorOf(cursor: Cursor, place: string, alignment: number): Promi
   }
   const id = await cursor.u32(`the type of ${what}`);
   const type = blockTypes.get(id);
-  if (!type)
-    throw cursor.invalid(
-      `${what} is of type ${id}. Known are ${[...blockTypes].map(([known, { name }]) => `${name} (${known})`).join(', ')}`,
-    );
   const position = await cursor.u64(`the place of ${what}`);
   if (position % BigInt(alignment) !== 0n)
     throw cursor.invalid(`${what} lies at byte ${position}, which is no multiple of ${alignment}`);
   // One that is too large for a number is beyond any file's end all the same.
-  return [
-    name,
-    { dtype: type.name, shape, byteLength: lengthOf(cursor, what, type, shape), position: Number(position) },
-  ];
+  const entry = { dtype: type?.name ?? unknownType(id), shape, position: Number(position) };
+  return [name, { ...entry, byteLength: type ? lengthOf(cursor, what, type, shape) : upToTheNext }];
 }
 
-function lengthOf(
-  cursor: Cursor,
-  what: string,
-  { name, weights, bytes }: BlockType,
-  shape: readonly number[],
-): number {
-  const row = shape.at(-1) ?? 1;
-  if (row % weights !== 0)
-    throw cursor.invalid(`${what} has rows of ${row} entries, and ${name} takes multiples of ${weights}`);
-  const length = (elementsOf(shape) / weights) * bytes;
-  if (length > Number.MAX_SAFE_INTEGER)
+/** The length of a tensor of an unknown type, until the others are known. */
+const upToTheNext = -1;
+
+function lengthOf(cursor: Cursor, what: string, type: BlockType, shape: readonly number[]): number {
+  const length = blockBytes(type, shape);
+  if (length === undefined)
+    throw cursor.invalid(
+      `${what} has rows of ${shape.at(-1) ?? 1} entries, and ${type.name} takes multiples of ${type.weights}`,
+    );
+  if (length === Infinity)
     throw cursor.invalid(`${what} has more entries than can be counted: [${shape.join(', ')}]`);
   return length;
 }
@@ -196,16 +194,18 @@ function placed(
   let end = dataStart;
   let before = 'the header';
   found.sort(([, a], [, b]) => a.position - b.position || a.byteLength - b.byteLength);
-  for (const [name, entry] of found) {
+  for (const [i, [name, entry]] of found.entries()) {
     const what = `tensor ${describe(name)}`;
     if (tensors.has(name)) throw cursor.invalid(`it has ${what} twice`);
     const position = dataStart + entry.position;
     if (position < end) throw cursor.invalid(`${what} begins before ${before} has ended`);
-    end = position + entry.byteLength;
+    const next = dataStart + (found[i + 1]?.[1].position ?? fileSize - dataStart);
+    const byteLength = entry.byteLength === upToTheNext ? Math.max(0, next - position) : entry.byteLength;
+    end = position + byteLength;
     if (end > fileSize)
       throw cursor.invalid(`${what} ends at byte ${end}, and the file has only ${fileSize}: is it cut off?`);
     before = what;
-    tensors.set(name, { ...entry, position });
+    tensors.set(name, { ...entry, byteLength, position });
   }
   return tensors;
 }

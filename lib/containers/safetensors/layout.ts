@@ -89,5 +89,5 @@ export class FileLayout {
 
 export const nameTwice = (name: string) =>
   new RangeError(
-    `Two things in one file would be called ${describe(name)}: tensors of a safetensors file have names of their own`,
+    `Two things in one file would be called ${describe(name)}: tensors of a file have names of their own`,
   );

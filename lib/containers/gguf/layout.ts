@@ -1,0 +1,62 @@
+import { VertexqError } from '../../errors';
+import { describe } from '../../options/messages';
+import { nameTwice } from '../safetensors/layout';
+import { typeIdOf } from './block-types';
+import { maxHeaderBytes } from './cursor';
+import { text, u32, u64 } from './values';
+
+/** Bytes that every tensor's place is a multiple of, where no key says otherwise. */
+export const defaultAlignment = 32;
+const version = 3;
+/** Bytes of a name that ggml has room for, the zero at its end left out. */
+const mostNameBytes = 63;
+
+/** A range of bytes after the header. */
+export interface Gap {
+  position: number;
+  length: number;
+}
+
+/** Lays out a file's tensors in the order given: all places are known before any data. */
+export class GgufLayout {
+  private readonly told: Uint8Array[] = [];
+  private readonly names = new Set<string>();
+  /** Between tensors and after the last one: bytes that are 0. */
+  readonly gaps: Gap[] = [];
+  /** Bytes of all tensors with the gaps. */
+  size = 0;
+
+  constructor(private readonly alignment = defaultAlignment) {}
+
+  /** Where a tensor begins, after the header. Throws ERR_VERTEXQ_FORMAT where readers would have no room for its name, and a RangeError at a name that was there. */
+  place(name: string, dtype: string, shape: readonly number[], byteLength: number): number {
+    if (this.names.has(name)) throw nameTwice(name);
+    this.names.add(name);
+    if (Buffer.byteLength(name) > mostNameBytes)
+      throw new VertexqError(
+        'ERR_VERTEXQ_FORMAT',
+        `the name of tensor ${describe(name)} takes ${Buffer.byteLength(name)} bytes, and a GGUF file has room for ${mostNameBytes}`,
+      );
+    const begin = this.size;
+    const dims = [...shape].reverse().map(u64);
+    this.told.push(text(name), u32(shape.length), ...dims, u32(typeIdOf(dtype)), u64(begin));
+    const padding = paddingOf(byteLength, this.alignment);
+    if (padding > 0) this.gaps.push({ position: begin + byteLength, length: padding });
+    this.size += byteLength + padding;
+    return begin;
+  }
+
+  /** All before the data, in pieces. `keys`: as they lie in a file. Throws ERR_VERTEXQ_FORMAT where they are too long. */
+  head(keys: readonly Uint8Array[]): Uint8Array[] {
+    const begin = [Buffer.from('GGUF'), u32(version), u64(this.names.size), u64(keys.length)];
+    const bytes = Buffer.concat([...begin, ...keys, ...this.told]);
+    if (bytes.length > maxHeaderBytes)
+      throw new VertexqError(
+        'ERR_VERTEXQ_FORMAT',
+        `the header of ${this.names.size} tensors takes ${bytes.length} bytes, and at most ${maxHeaderBytes} are allowed`,
+      );
+    return [bytes, Buffer.alloc(paddingOf(bytes.length, this.alignment))];
+  }
+}
+
+const paddingOf = (length: number, alignment: number) => Math.ceil(length / alignment) * alignment - length;
