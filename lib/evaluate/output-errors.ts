@@ -1,5 +1,6 @@
 import type { TensorLike } from '../types';
 import { convert } from '../native/tensors';
+import { inParts } from '../yielding';
 import type { OutputAxis } from './output-axis';
 import { type FloatData, isFloat, RowErrors, rowsOf } from './row-errors';
 import type { OutputEvaluation } from './types';
@@ -28,10 +29,12 @@ export class OutputErrors {
     if (!quantized || quantized.dims.join() !== float.dims.join() || (wanted === null) !== (got === null)) {
       this.otherShape++;
     } else if (wanted && got) {
-      this.errors.add(wanted, got, rowsOf(float.dims, this.axisOf(float.dims, samples)));
+      await this.errors.add(wanted, got, rowsOf(float.dims, this.axisOf(float.dims, samples)));
     } else {
       const [a, b] = [float.data as ArrayLike<unknown>, quantized.data as ArrayLike<unknown>];
-      for (let i = 0; i < a.length; i++) if (a[i] === b[i]) this.equal.elements++;
+      await inParts(a.length, (begin, end) => {
+        for (let i = begin; i < end; i++) if (a[i] === b[i]) this.equal.elements++;
+      });
       this.equal.of += a.length;
     }
   }

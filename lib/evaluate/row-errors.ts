@@ -1,4 +1,5 @@
 import { isFloatArray } from '../realms';
+import { Turns } from '../yielding';
 
 /** Numbers of a float output. */
 export type FloatData = Float32Array | Float64Array;
@@ -39,41 +40,34 @@ export class RowErrors {
   private cosines = 0;
   private counted = 0;
 
-  add(wanted: FloatData, got: FloatData, rows: Rows): void {
-    const { length, stride } = rows;
+  /** Adds a tensor's rows, and lets the event loop go on now and then. Tensors are added one after the other. */
+  async add(wanted: FloatData, got: FloatData, { length, stride }: Rows): Promise<void> {
+    const turns = new Turns();
     // Rows that are interleaved, `stride` of them, are one behind the other before the next ones.
     for (let block = 0; block < wanted.length; block += length * stride)
       for (let start = block; start < block + stride; start++) {
-        this.addRow(wanted, got, start, { length, stride });
-        if (length < 2) continue;
-        this.ranked.rows++;
-        if (argMax(wanted, start, length, stride) === argMax(got, start, length, stride))
-          this.ranked.agreeing++;
+        const row = new RowSums();
+        // A row may be as long as all of the output.
+        for (let first = 0; first < length; first += entriesAtOnce) {
+          if (turns.due) await turns.next();
+          row.add(wanted, got, start, { first, end: Math.min(length, first + entriesAtOnce), stride });
+        }
+        this.addRow(row, length);
       }
   }
 
-  private addRow(wanted: FloatData, got: FloatData, start: number, { length, stride }: Rows): void {
-    let [error, a, b, ab] = [0, 0, 0, 0];
-    for (let i = start; i < start + length * stride; i += stride) {
-      const [x, y] = [wanted[i]!, got[i]!];
-      const finite = Number.isFinite(x) && Number.isFinite(y);
-      if (!finite) {
-        if (!Number.isFinite(x)) this.notFinite.float++;
-        if (!Number.isFinite(y)) this.notFinite.quantized++;
-        // Masks leave infinities: equal ones are no error, and no signal.
-        if (!Object.is(x, y)) error = this.largest = Infinity;
-        continue;
-      }
-      const difference = Math.abs(y - x);
-      if (difference > this.largest) this.largest = difference;
-      error += difference * difference;
-      a += x * x;
-      b += y * y;
-      ab += x * y;
-    }
-    this.error += error;
+  private addRow(row: RowSums, length: number): void {
+    const { a, b, ab } = row;
+    this.error += row.error;
     this.signal += a;
     this.rows++;
+    if (row.largest > this.largest) this.largest = row.largest;
+    this.notFinite.float += row.notFinite.float;
+    this.notFinite.quantized += row.notFinite.quantized;
+    if (length >= 2) {
+      this.ranked.rows++;
+      if (row.most.wanted.at === row.most.got.at) this.ranked.agreeing++;
+    }
     if (a === 0 && b === 0) return;
     this.cosines += a === 0 || b === 0 ? 0 : ab / Math.sqrt(a * b);
     this.counted++;
@@ -90,14 +84,57 @@ export class RowErrors {
   }
 }
 
-/** Where the largest of `width` numbers is, the first of equal ones; −1 where all are NaN. */
-function argMax(data: FloatData, start: number, width: number, stride: number): number {
-  let [best, most] = [-1, NaN];
-  for (let i = 0; i < width; i++) {
-    const value = data[start + i * stride]!;
-    if (value > most || (best < 0 && !Number.isNaN(value))) [best, most] = [i, value];
+/** Entries of a row that are gone through between two looks at the clock. */
+const entriesAtOnce = 2 ** 16;
+
+/** What is summed over a row's entries x of the float network and y of the quantized one. */
+class RowSums {
+  error = 0;
+  largest = 0;
+  /** Σx², Σy², Σxy. */
+  a = 0;
+  b = 0;
+  ab = 0;
+  readonly notFinite = { float: 0, quantized: 0 };
+  readonly most = { wanted: new Largest(), got: new Largest() };
+
+  add(
+    wanted: FloatData,
+    got: FloatData,
+    start: number,
+    { first, end, stride }: { first: number; end: number; stride: number },
+  ): void {
+    let { error, largest, a, b, ab } = this;
+    for (let i = first; i < end; i++) {
+      const [x, y] = [wanted[start + i * stride]!, got[start + i * stride]!];
+      this.most.wanted.see(x, i);
+      this.most.got.see(y, i);
+      if (!(Number.isFinite(x) && Number.isFinite(y))) {
+        if (!Number.isFinite(x)) this.notFinite.float++;
+        if (!Number.isFinite(y)) this.notFinite.quantized++;
+        // Masks leave infinities: equal ones are no error, and no signal.
+        if (!Object.is(x, y)) error = largest = Infinity;
+        continue;
+      }
+      const difference = Math.abs(y - x);
+      if (difference > largest) largest = difference;
+      error += difference * difference;
+      a += x * x;
+      b += y * y;
+      ab += x * y;
+    }
+    Object.assign(this, { error, largest, a, b, ab });
   }
-  return best;
+}
+
+/** Where the largest of a row's numbers is, the first of equal ones; −1 where all are NaN. */
+class Largest {
+  at = -1;
+  private value = NaN;
+
+  see(value: number, at: number): void {
+    if (value > this.value || (this.at < 0 && !Number.isNaN(value))) [this.at, this.value] = [at, value];
+  }
 }
 
 export function isFloat(data: unknown): data is FloatData {

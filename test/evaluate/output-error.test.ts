@@ -1,5 +1,6 @@
 import test from 'ava';
 import { OutputErrorSum } from '../../lib/evaluate/output-error';
+import { holdUps } from '../event-loop';
 import type { ModelOutputs } from '../../lib/compare/types';
 
 const outputs = (
@@ -53,4 +54,25 @@ test('half precision counts as float does', async (t) => {
   t.deepEqual(await errorOf([half(one, two), half(one, two)]), { error: 0, cosine: 1, rows: 1 });
   t.is((await errorOf([half(two, 0), half(one, 0)]))!.error, 0.5);
   t.is((await errorOf([half(two), outputs(Float32Array.of(2, 0), [1, 2])]))!.error, Infinity);
+});
+
+test('large outputs leave the event loop free, be they many rows, one row or labels', async (t) => {
+  const count = 2 ** 23;
+  const data = new Float32Array(count).fill(1);
+  const labels = new BigInt64Array(2 ** 20);
+  for (const [values, dims] of [
+    [data, [count]],
+    [data, [count / 4, 4]],
+    [labels, [labels.length]],
+  ] as const) {
+    const tensor = outputs(values, [...dims]);
+    // The best of three: others have the cores now and then.
+    let [share, loops] = [1, 0];
+    for (; loops < 3 && share > 0.5; loops++) {
+      const { longest, total } = await holdUps(() => errorOf([tensor, tensor]));
+      share = Math.min(share, longest / total);
+      if (total < 60) share = 0;
+    }
+    t.true(share <= 0.5, `${dims.join(' × ')}: held up for ${share} of the time`);
+  }
 });
