@@ -42,6 +42,13 @@ export interface LayerInput {
   holdout?: FloatArray;
   /** X for the same rows; default: the same as `holdout`. */
   targetHoldout?: FloatArray;
+  /**
+   * s, [samples], finite and not negative: each row of `activations` (and `targetActivations`) counts s times, so that the fit is to XᵀSX in
+   * place of XᵀX. Rows that matter more to the network's outputs may have more (docs/methods.md).
+   */
+  rowWeights?: Float32Array;
+  /** The same of the rows of `holdout`, which then choose what a fit chooses by held-out rows. The reported error is without. */
+  holdoutWeights?: Float32Array;
   /** X̃ᵀX̃, [inFeatures, inFeatures], instead of `activations`. */
   gram?: Float64Array;
   /**
@@ -178,8 +185,16 @@ export interface LayerReport {
   rank: number;
   /** Weights per neuron that had to be rounded because they were not on the alphabet: the mean. */
   freeEntries: number;
-  /** null without such rows, and where the float layer's outputs on them are all 0. */
+  /**
+   * null without such rows, and where the float layer's outputs on them are all 0. Every row counts alike here; of weighted rows that is not
+   * known for those of the fit.
+   */
   error: { calibration: number | null; holdout: number | null; weight: number };
+  /**
+   * Where rows were weighted, else null: the errors under their weights, which the fit lowered, and as how many rows of one weight they count,
+   * (Σs)²/Σs².
+   */
+  weighted: { calibration: number | null; holdout: number | null; effectiveRows: number } | null;
   /** −20·log₁₀ of the held-out error, or of the calibration error where nothing was held out. */
   sqnrDb: number | null;
   /**

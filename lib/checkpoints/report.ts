@@ -89,6 +89,7 @@ function layerReport(weight: PlannedWeight, findings: Findings): LayerReport {
     rank: 0,
     freeEntries: shape[1],
     error: { calibration: null, holdout: null, weight: signal === 0 ? 0 : Math.sqrt(error / signal) },
+    weighted: null,
     sqnrDb: null,
     sphereGapDb: null,
     passes: null,

@@ -16,6 +16,8 @@ export function hasTarget(layer: LayerInput): boolean {
 export class Calibration {
   /** Whether products of float32 rows are summed, whose roundings small errors drown in. */
   private sumsSingles = false;
+  /** Σs and Σs² of the weights of all rows; null where none have any. */
+  private weights: { sum: number; squares: number } | null = null;
 
   private constructor(
     readonly inFeatures: number,
@@ -40,6 +42,7 @@ export class Calibration {
     const native = calling(() => this.native.group(index));
     const own = new Calibration(this.inFeatures, this.kind, 1, native);
     own.sumsSingles = this.sumsSingles;
+    own.weights = this.weights;
     return own;
   }
 
@@ -53,31 +56,63 @@ export class Calibration {
     return this.native.offered;
   }
 
+  /**
+   * As how many rows of one weight these count, (Σs)²/Σs²: `samples` without weights. A weight s stands for s equal rows, of which a fit
+   * learns no more than of one.
+   */
+  get effectiveRows(): number {
+    if (!this.weights) return this.samples;
+    const { sum, squares } = this.weights;
+    const rows = squares > 0 ? sum ** 2 / squares : 0;
+    return this.offered > 0 ? (rows * this.samples) / this.offered : rows;
+  }
+
+  get isWeighted(): boolean {
+    return this.weights !== null;
+  }
+
   /** What an output error is told to, as a part of the weights' own error: about the square root of what such sums are off by, with room. */
   get resolution(): number {
     return this.sumsSingles ? 1e-3 : 1e-8;
   }
 
   /**
-   * Adds rows, row-major [samples, inFeatures]; of kind `pairs` with what the float layer saw for them. Rejects with
-   * ERR_VERTEXQ_NOT_FINITE at a NaN or an infinity.
+   * Adds rows, row-major [samples, inFeatures]; of kind `pairs` with what the float layer saw for them. `weights`, [samples]: each row enters
+   * all sums so many times. Rejects with ERR_VERTEXQ_NOT_FINITE at a NaN or an infinity, ERR_VERTEXQ_CALIBRATION at a weight that is
+   * negative or not finite.
    */
-  async add(rows: FloatArray, targetRows?: FloatArray, signal?: AbortSignal): Promise<void> {
+  async add(
+    rows: FloatArray,
+    targetRows?: FloatArray,
+    signal?: AbortSignal,
+    weights?: Float32Array,
+  ): Promise<void> {
     this.sumsSingles ||= this.kind !== 'rows' && isFloat32Array(rows);
-    if (targetRows === undefined) await finish(() => this.native.add(rows), signal);
+    if (targetRows === undefined) await finish(() => this.native.add(rows, undefined, weights), signal);
     // The addon takes both in the same precision.
     else if (isFloat32Array(rows) === isFloat32Array(targetRows))
-      await finish(() => this.native.add(rows, targetRows), signal);
+      await finish(() => this.native.add(rows, targetRows, weights), signal);
     else {
       const [own, target] = [await wide(rows, signal), await wide(targetRows, signal)];
-      await finish(() => this.native.add(own, target), signal);
+      await finish(() => this.native.add(own, target, weights), signal);
     }
+    this.count(weights);
   }
 
   /** Adds the patches of a tensor to every group. Rejects as `add`, and with ERR_VERTEXQ_CALIBRATION where shape and attributes do not fit. */
   async addPatches(tensor: NativePatches, signal?: AbortSignal): Promise<void> {
     this.sumsSingles ||= this.kind !== 'rows';
     await finish(() => this.native.addPatches(tensor), signal);
+    this.count(tensor.weights);
+  }
+
+  private count(weights: Float32Array | undefined): void {
+    if (!weights) return;
+    this.weights ??= { sum: 0, squares: 0 };
+    for (const weight of weights) {
+      this.weights.sum += weight;
+      this.weights.squares += weight ** 2;
+    }
   }
 
   /** Takes X̃ᵀX̃, and of kind `pairs` X̃ᵀX, for all the data. Rejects with ERR_VERTEXQ_GRAM if X̃ᵀX̃ is no Gram matrix. */
@@ -96,6 +131,8 @@ const wide = async (values: FloatArray, signal: AbortSignal | undefined) =>
 export interface LayerData {
   calibration: Calibration | null;
   holdout: Calibration | null;
+  /** Of weighted data: the held-out rows without weights. */
+  plainHoldout: Calibration | null;
 }
 
 /** Reads a layer's data into what a kind keeps of it. */
@@ -108,16 +145,21 @@ export async function layerCalibration(
   const { inFeatures, activations, gram, holdout: heldOut } = layer;
   let calibration: Calibration | null = null;
   let holdout: Calibration | null = null;
-  const add = (to: Calibration, rows: FloatArray, target: FloatArray | undefined) =>
-    to.add(...inRange(kind, rows, kind === 'pairs' ? (target ?? rows) : undefined), signal);
+  let plainHoldout: Calibration | null = null;
+  const add = (to: Calibration, rows: FloatArray, target?: FloatArray, weights?: Float32Array) =>
+    to.add(...inRange(kind, rows, kind === 'pairs' ? (target ?? rows) : undefined), signal, weights);
   if (activations ?? gram) calibration = Calibration.of(inFeatures, kind, options);
-  if (activations) await add(calibration!, activations, layer.targetActivations);
+  if (activations) await add(calibration!, activations, layer.targetActivations, layer.rowWeights);
   if (gram) await calibration?.setGram(gram, layer.crossGram, signal);
   if (heldOut) {
     holdout = Calibration.of(inFeatures, kind, options);
-    await add(holdout, heldOut, layer.targetHoldout);
+    await add(holdout, heldOut, layer.targetHoldout, layer.holdoutWeights);
+    if (layer.holdoutWeights) {
+      plainHoldout = Calibration.of(inFeatures, kind, options);
+      await add(plainHoldout, heldOut, layer.targetHoldout);
+    } else if (layer.rowWeights) plainHoldout = holdout;
   }
-  return { calibration, holdout };
+  return { calibration, holdout, plainHoldout };
 }
 
 /** Squares of numbers from here on are far from the least float64 number. */

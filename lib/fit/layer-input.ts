@@ -2,7 +2,7 @@ import { types } from 'node:util';
 import type { CalibrationKind } from '../native/binding';
 import { methodsThat, traitsOf } from '../methods';
 import { describe, requireInteger, requireKnown } from '../options/messages';
-import { isFloat64Array, isFloatArray } from '../realms';
+import { isFloat32Array, isFloat64Array, isFloatArray } from '../realms';
 import { sharedCopy } from '../native/shared';
 import type { LayerInput, Method } from '../types';
 import { requireLayerMemory } from './layer-memory';
@@ -15,6 +15,8 @@ const names = [
   'targetActivations',
   'holdout',
   'targetHoldout',
+  'rowWeights',
+  'holdoutWeights',
   'gram',
   'crossGram',
 ] as const;
@@ -62,6 +64,29 @@ export function checkLayer(layer: LayerInput): void {
       );
   }
   checkTargets(layer);
+  checkWeights(layer, 'rowWeights', 'activations');
+  checkWeights(layer, 'holdoutWeights', 'holdout');
+  if (layer.holdoutWeights !== undefined && layer.rowWeights === undefined)
+    throw new RangeError('"holdoutWeights" needs "rowWeights": the fit counts all rows alike without them');
+}
+
+/** One number a row. What the numbers are is looked at where they are used. */
+function checkWeights(
+  layer: LayerInput,
+  name: 'rowWeights' | 'holdoutWeights',
+  partner: 'activations' | 'holdout',
+): void {
+  const weights: unknown = layer[name];
+  if (weights === undefined) return;
+  if (!isFloat32Array(weights))
+    throw new TypeError(`Expected "${name}" to be a Float32Array, not ${describe(weights)}`);
+  const rows = layer[partner];
+  if (rows === undefined) throw new RangeError(`"${name}" needs "${partner}", whose rows it weighs`);
+  const count = rows.length / layer.inFeatures;
+  if (weights.length !== count)
+    throw new RangeError(
+      `Expected "${name}" to have a number for each of the ${count} rows of "${partner}", not ${weights.length}`,
+    );
 }
 
 /** What the float layer saw goes with what the quantized one will see, sample by sample. */
@@ -111,12 +136,14 @@ export function refuseTargets(layer: LayerInput, method: Method): void {
  * or transferred his. The first to be read, `activations` or `gram` and its target, are copied when their job starts, at once.
  */
 export function snapshot(layer: LayerInput): LayerInput {
-  const { weight, holdout, targetHoldout } = layer;
+  const { weight, holdout, targetHoldout, rowWeights, holdoutWeights } = layer;
   return {
     ...layer,
     weight: sharedCopy(weight),
     ...(holdout && { holdout: holdout.slice() }),
     ...(targetHoldout && { targetHoldout: targetHoldout.slice() }),
+    ...(rowWeights && { rowWeights: rowWeights.slice() }),
+    ...(holdoutWeights && { holdoutWeights: holdoutWeights.slice() }),
   };
 }
 

@@ -20,7 +20,10 @@ export function reportOf(
 ): LayerReport {
   const { outFeatures, inFeatures, calibration } = layer;
   const { norms, bound } = done;
-  const error = errorsOf(done);
+  const fitted = fitErrorsOf(done);
+  const isWeighted = calibration?.isWeighted ?? false;
+  const plain = norms.plainHoldout && relative(norms.plainHoldout, norms.weight);
+  const error = isWeighted ? { ...fitted, calibration: null, holdout: plain } : fitted;
   const judged = layer.holdout ? error.holdout : error.calibration;
   const groups = Math.ceil(inFeatures / settings.groupSize);
   const hasZeroPoints = done.zeroPoints.some((zeroPoint) => zeroPoint !== 0);
@@ -38,9 +41,16 @@ export function reportOf(
     rank: done.rank,
     freeEntries: done.offAlphabet / outFeatures,
     error,
+    weighted: isWeighted
+      ? {
+          calibration: fitted.calibration,
+          holdout: layer.holdout?.isWeighted ? fitted.holdout : null,
+          effectiveRows: calibration!.effectiveRows,
+        }
+      : null,
     sqnrDb: judged === null || judged === 0 ? null : -20 * Math.log10(judged),
     // Without outputs it would be about the damping alone.
-    sphereGapDb: error.calibration === null ? null : done.sphereGapDb,
+    sphereGapDb: fitted.calibration === null ? null : done.sphereGapDb,
     passes: has('effort') ? done.passes : null,
     walked: has('effort') ? done.walked / outFeatures : null,
     damping: has('damping') ? done.damping : null,
@@ -56,11 +66,12 @@ export function reportOf(
           outFeatures * groups * (4 + (done.minima ? 4 : hasZeroPoints ? settings.bits / 8 : 0)),
       ),
     },
-    warnings: warningsFor(settings.method, layer, done.norms, error, fallenBack),
+    warnings: warningsFor(settings.method, layer, done.norms, fitted, fallenBack),
   };
 }
 
-export function errorsOf({ norms }: NativeQuantized): LayerReport['error'] {
+/** Of the rows that the fit saw, with their weights if they have any. */
+export function fitErrorsOf({ norms }: NativeQuantized): LayerReport['error'] {
   return {
     calibration: norms.calibration && relative(norms.calibration, norms.weight),
     holdout: norms.holdout && relative(norms.holdout, norms.weight),
@@ -90,8 +101,16 @@ function chunkNorms(values: Float64Array): number[] {
 
 /** Rows that are too few for a fit to be trusted. Of data that came as a Gram matrix the number is not known. */
 export function fewRows(calibration: Calibration | null, inFeatures: number): boolean {
-  const samples = calibration?.samples ?? 0;
-  return samples > 0 && samples < 2 * inFeatures;
+  return calibration !== null && calibration.samples > 0 && calibration.effectiveRows < 2 * inFeatures;
+}
+
+/** What is said of them. */
+function fewRowsWarning({ samples, effectiveRows, isWeighted }: Calibration, inFeatures: number): string {
+  const rows = `${samples} calibration ${samples === 1 ? 'row' : 'rows'}`;
+  const few = isWeighted
+    ? `${rows}, which under their weights count as ${Math.round(effectiveRows)}, are`
+    : `${rows} ${samples === 1 ? 'is' : 'are'}`;
+  return `${few} few for ${inFeatures} inputs: outputs on other data may be far worse. Give ${2 * inFeatures} rows or more.`;
 }
 
 function warningsFor(
@@ -103,9 +122,7 @@ function warningsFor(
 ): string[] {
   const warnings: string[] = [];
   if (fewRows(calibration, inFeatures) && traitsOf(fallenBack?.from ?? method).needsData)
-    warnings.push(
-      `${calibration!.samples} calibration ${calibration!.samples === 1 ? 'row is' : 'rows are'} few for ${inFeatures} inputs: outputs on other data may be far worse. Give ${2 * inFeatures} rows or more.`,
-    );
+    warnings.push(fewRowsWarning(calibration!, inFeatures));
   if (calibration && error.calibration === null)
     warnings.push(
       norms.calibration?.error

@@ -12,6 +12,10 @@ export interface WeightsInput {
   inFeatures: number;
   calibration: Calibration | null;
   holdout: Calibration | null;
+  /** Of weighted data: the held-out rows without weights, for an error besides. */
+  plainHoldout?: Calibration | null;
+  /** The part of the correction of errors before the layer that is asked for (default 1). */
+  correction?: number;
 }
 
 /** What a report tells of one: of its weight, how large it was. */

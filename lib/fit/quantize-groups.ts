@@ -70,6 +70,7 @@ async function fitsOf(
         outFeatures: neurons,
         calibration: layer.calibration?.group(group) ?? null,
         holdout: layer.holdout?.group(group) ?? null,
+        plainHoldout: layer.plainHoldout?.group(group) ?? null,
       };
       try {
         fits[group] = await fitWeights(part, settings, { threads: 1, ...(signal ? { signal } : {}) }, wary);
@@ -114,6 +115,7 @@ function merged(parts: readonly NativeQuantized[]): NativeQuantized {
       weight: norms((part) => part.norms.weight)!,
       calibration: norms((part) => part.norms.calibration),
       holdout: norms((part) => part.norms.holdout),
+      plainHoldout: norms((part) => part.norms.plainHoldout),
     },
     // One group's limit says nothing of another's.
     sphereGapDb: null,

@@ -3,7 +3,7 @@ import { binding, type NativeQuantized } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { valuesNow } from '../native/tensors';
 import type { JobOptions, LayerReport, Method, QuantizedLayer } from '../types';
-import { errorsOf, type FallenBack, fewRows, reportOf } from './layer-report';
+import { type FallenBack, fewRows, fitErrorsOf, reportOf } from './layer-report';
 import type { LayerSettings, ReportedLayer, WeightsInput } from './layer-settings';
 
 /**
@@ -35,11 +35,11 @@ export async function fitWeights(
   wary = false,
 ): Promise<Fit> {
   const done = await run(layer, settings, options, options.onProgress);
-  const error = errorsOf(done);
+  const error = fitErrorsOf(done);
   const asAsked: Fit = { done, method: settings.method, fallenBack: null };
   if (error.holdout === null || !(wary || mayMislead(layer, settings.method, error))) return asAsked;
   const rounded = await run(layer, { ...settings, method: plainMethod }, options);
-  return errorsOf(rounded).holdout! < error.holdout
+  return fitErrorsOf(rounded).holdout! < error.holdout
     ? { done: rounded, method: plainMethod, fallenBack: { from: settings.method, holdout: error.holdout } }
     : asAsked;
 }
@@ -95,7 +95,7 @@ function mayMislead(
 }
 
 async function run(
-  { weight, outFeatures, inFeatures, calibration, holdout }: WeightsInput,
+  { weight, outFeatures, inFeatures, calibration, holdout, plainHoldout, correction = 1 }: WeightsInput,
   { table, stored, ...settings }: LayerSettings,
   options: JobOptions,
   onProgress?: JobOptions['onProgress'],
@@ -108,6 +108,8 @@ async function run(
         inFeatures,
         calibration: calibration?.native ?? null,
         holdout: holdout?.native ?? null,
+        plainHoldout: plainHoldout?.native ?? null,
+        correction,
         ...settings,
         table: table ?? null,
         scaleType: stored?.scales ?? 'F32',

@@ -20,8 +20,8 @@ export type CalibrationKind = 'rows' | 'gram' | 'pairs';
 
 /** Calibration data, kept natively in O(inFeatures²) numbers whatever the number of samples. */
 export interface NativeCalibration {
-  /** `targetRows`, as long as `rows`: for `pairs` alone. */
-  add(rows: FloatArray, targetRows?: FloatArray): NativeJob<void>;
+  /** `targetRows`, as long as `rows`: for `pairs` alone. `weights`: how often each row counts. */
+  add(rows: FloatArray, targetRows?: FloatArray, weights?: Float32Array): NativeJob<void>;
   /** Adds what each output position of a convolution is computed from to every group. */
   addPatches(tensor: NativePatches): NativeJob<void>;
   /** One of the groups, which shares its data. */
@@ -38,6 +38,8 @@ export interface NativePatches {
   values: Float32Array;
   /** For `pairs` alone. */
   targets?: Float32Array;
+  /** How often the patch of each output position counts, batch by batch. */
+  weights?: Float32Array;
   shape: readonly number[];
   kernel: readonly number[];
   strides: readonly number[];
@@ -53,6 +55,8 @@ export interface NativeLayer {
   inFeatures: number;
   calibration: NativeCalibration | null;
   holdout: NativeCalibration | null;
+  /** Of weighted data: the held-out rows without weights, for an error besides. */
+  plainHoldout?: NativeCalibration | null;
   grid: AnyGrid;
   levels: number;
   /** Of `table`: the levels in units of the scale, rising. */
@@ -92,7 +96,7 @@ export interface NativeQuantized {
   offAlphabet: number;
   bound: Float64Array | null;
   /** Of `pairs`: ‖X̃Qᵀ − XWᵀ‖ and ‖XWᵀ‖, Frobenius. */
-  norms: { weight: Norms; calibration: Norms | null; holdout: Norms | null };
+  norms: { weight: Norms; calibration: Norms | null; holdout: Norms | null; plainHoldout: Norms | null };
   sphereGapDb: number | null;
   /** Passes of `vertex` after the walk. */
   passes: number;
@@ -110,6 +114,8 @@ export interface NativeMethod {
   damping: number;
   /** −1 for as many as pay. */
   passes: number;
+  /** Of `pairs`: the part of the way from the weights to those that correct the errors before, from 0 to 1. */
+  correction: number;
   /** What scales are stored in. */
   scaleType: NativeFloat;
   /** What the weights themselves are stored in, where that is not codes; F64 where it is. Errors are those of what is stored. */
@@ -334,6 +340,21 @@ export interface NativeGgmlBlocks extends NativeGgmlRows {
   referenceType?: NativeFloat;
 }
 
+/** What the numbers of an output's rows are (native/core/curvature/output_draws.h). */
+export type OutputKind = 'logits' | 'shares' | 'logarithms' | 'signs';
+
+/** Rows of an output, for each of which a cotangent is drawn by its place: `first` is that of the first. */
+export interface NativeOutputRows {
+  kind: OutputKind;
+  rows: number;
+  size: number;
+  seed: number;
+  first: number;
+  threads: number;
+  values: Float32Array;
+  cotangents: Float32Array;
+}
+
 /** A function of the addon that starts a job, or works at once. */
 type Way<Given, Result> = (given: Given) => NativeJob<Result> | Result;
 
@@ -357,6 +378,7 @@ export interface Binding {
   /** Sums of squares: of what differs from the reference, and of that; without one 0, and of the values. */
   unpackRows(rows: NativeUnpacked): NativeJob<Norms>;
   addNextTokens(panel: NativeHeadPanel): NativeJob<void>;
+  drawOutputs(rows: NativeOutputRows): NativeJob<void>;
   /** Whether all results are finite. */
   convert: Way<NativeConversion, boolean>;
   /** How many pieces the work falls into. */

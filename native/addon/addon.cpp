@@ -73,6 +73,7 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("packRows", Napi::Function::New<guarded<packRows>>(env, "packRows"));
   exports.Set("unpackRows", Napi::Function::New<guarded<unpackRows>>(env, "unpackRows"));
   exports.Set("addNextTokens", Napi::Function::New<guarded<addNextTokensOf>>(env, "addNextTokens"));
+  exports.Set("drawOutputs", Napi::Function::New<guarded<drawOutputsOf>>(env, "drawOutputs"));
   exports.Set("convert", Napi::Function::New<guarded<convertNumbers>>(env, "convert"));
   exports.Set("permute", Napi::Function::New<guarded<permuteTensor>>(env, "permute"));
   exports.Set("dequantize", Napi::Function::New<guarded<dequantizeRows>>(env, "dequantize"));

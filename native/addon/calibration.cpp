@@ -6,6 +6,7 @@
 
 #include "addon_data.h"
 #include "calibration/conv_patches.h"
+#include "calibration/row_weights.h"
 #include "error.h"
 #include "guard.h"
 #include "job.h"
@@ -25,6 +26,7 @@ constexpr std::size_t kSmallGroup = 128;
 /** The tensors of one batch whose patches are to be added. */
 struct Patches {
   std::vector<float> seen, meant;
+  std::optional<std::vector<float>> weights;  // of each output position
   std::vector<std::int64_t> shape;
   ConvAttributes attributes;
   std::size_t most = 0;  // rows to take about; 0 for all
@@ -40,13 +42,24 @@ struct Patches {
     // Before any group has rows of this batch.
     rows.requireFinite(control);
     if (targets) targets->requireFinite(control);
+    std::vector<double> scales;
+    if (weights) {
+      if (weights->size() != rows.rows())
+        throw Error("ERR_VERTEXQ_CALIBRATION", "expected a weight for each of " + std::to_string(rows.rows()) +
+                                                   " output positions, got " + std::to_string(weights->size()));
+      scales = rowScales(weights->data(), weights->size());
+    }
     const std::size_t every = most == 0 ? 1 : std::max<std::size_t>(1, rows.rowsInside() / most);
     const auto addGroup = [&](std::size_t index, unsigned within) {
       const ConvPatches::Group own = rows.group(index, every);
       std::optional<ConvPatches::Group> target;
       if (paired) target.emplace(*targets, index, every);
       groups[index]->offer(rows.rows());
-      groups[index]->add(own, target ? &*target : nullptr, within, control);
+      if (!weights) return groups[index]->add(own, target ? &*target : nullptr, within, control);
+      const WeightedPatches weighted(own, scales);
+      std::optional<WeightedPatches> weightedTarget;
+      if (target) weightedTarget.emplace(*target, scales);
+      groups[index]->add(weighted, weightedTarget ? &*weightedTarget : nullptr, within, control);
     };
     if (rows.width() < kSmallGroup) {
       ThreadPool::shared().parallelFor(groups.size(), threads,
@@ -56,6 +69,13 @@ struct Patches {
     }
   }
 };
+
+/** Multiplies rows, each with its own scale. */
+void scaleAll(Floats& rows, const std::vector<double>& scales) {
+  const std::size_t width = scales.empty() ? 0 : rows.size() / scales.size();
+  if (!rows.single.empty()) scaleRows(rows.single.data(), width, scales);
+  if (!rows.twice.empty()) scaleRows(rows.twice.data(), width, scales);
+}
 
 }  // namespace
 
@@ -187,22 +207,34 @@ void Calibration::initialize(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
-  auto batch = std::make_shared<const Floats>(copyFloats(info[0], "rows"));
+  auto batch = std::make_shared<Floats>(copyFloats(info[0], "rows"));
   const auto data = this->data();
   if (batch->size() % data->inFeatures() != 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"rows\" to be whole rows of " +
                                                std::to_string(data->inFeatures()) + " numbers, not " +
                                                std::to_string(batch->size()) + " numbers");
-  std::shared_ptr<const Floats> target;
+  std::shared_ptr<Floats> target;
   if (data->kind() == CalibrationKind::Pairs) {
-    target = std::make_shared<const Floats>(copyFloats(info[1], "targets"));
+    target = std::make_shared<Floats>(copyFloats(info[1], "targets"));
     if (target->single.size() != batch->single.size() || target->twice.size() != batch->twice.size())
       throw Napi::TypeError::New(info.Env(), "Expected \"targets\" to be of the type and length of \"rows\"");
   }
+  std::shared_ptr<const std::vector<float>> weights;
+  if (info.Length() > 2 && !info[2].IsUndefined()) {
+    Floats given = copyFloats(info[2], "weights");
+    if (!given.twice.empty() || given.single.size() != batch->size() / data->inFeatures())
+      throw Napi::TypeError::New(info.Env(), "Expected \"weights\" to be a Float32Array of one number a row");
+    weights = std::make_shared<const std::vector<float>>(std::move(given.single));
+  }
   return startJob(
       info.Env(),
-      [data, batch, target, threads = threads_](JobControl& control) {
+      [data, batch, target, weights, threads = threads_](JobControl& control) {
         requireBlasBuffer();
+        if (weights) {
+          const std::vector<double> scales = rowScales(weights->data(), weights->size());
+          scaleAll(*batch, scales);
+          if (target) scaleAll(*target, scales);
+        }
         data->add(*batch, target.get(), threads, control);
       },
       [](Napi::Env env) { return env.Undefined(); });
@@ -217,6 +249,7 @@ Napi::Value Calibration::addPatches(const Napi::CallbackInfo& info) {
   if (paired) work->meant = given.floats("targets");
   if (paired && work->meant.size() != work->seen.size())
     throw Napi::TypeError::New(info.Env(), "Expected \"targets\" to be of the length of \"values\"");
+  if (given.has("weights")) work->weights = given.floats("weights");
   work->shape = given.integers("shape");
   work->attributes = {given.integers("kernel"), given.integers("strides"), given.integers("dilations"),
                       given.integers("pads"), static_cast<std::int64_t>(groups_.size())};

@@ -57,11 +57,11 @@ class SharedData {
  * JavaScript class Calibration:
  *   new Calibration(inFeatures, kind[, groups[, threads]])  kind: 'rows', 'gram' or 'pairs'; groups: of a convolution, default 1; threads that
  *                                      sum rows and look at Gram matrices, default 1
- *   add(rows[, targets])               a job: adds samples, Float32Array or Float64Array, row-major samples × inFeatures;
- *                                      pairs need both, of one type and length
- *   addPatches({ values, targets?, shape, kernel, strides, dilations, pads, most? })  a job: adds the patches of a tensor, Float32Array
- *                                      of the shape [batch, channels, spatial…], to every group; where they are twice `most` and
- *                                      more, about so many of them, spread over all
+ *   add(rows[, targets[, weights]])    a job: adds samples, Float32Array or Float64Array, row-major samples × inFeatures;
+ *                                      pairs need both, of one type and length; weights, a Float32Array: how often each row counts
+ *   addPatches({ values, targets?, weights?, shape, kernel, strides, dilations, pads, most? })  a job: adds the patches of a tensor,
+ *                                      Float32Array of the shape [batch, channels, spatial…], to every group; where they are twice
+ *                                      `most` and more, about so many of them, spread over all; weights: of each output position
  *   group(index)                       the Calibration of one group
  *   setGram(gram[, cross])             a job: takes X̃ᵀX̃ (and for pairs X̃ᵀX) instead, Float64Array inFeatures × inFeatures
  *   samples                            rows added so far

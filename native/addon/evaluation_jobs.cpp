@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "curvature/output_draws.h"
 #include "evaluate/next_token.h"
 #include "job.h"
 #include "linalg/blas.h"
@@ -51,6 +52,28 @@ Napi::Value addNextTokensOf(const Napi::CallbackInfo& info) {
         requireBlasBuffer();
         addNextTokens(panel, threads, control);
       },
+      [](Napi::Env result) { return result.Undefined(); }, given.hold());
+}
+
+Napi::Value drawOutputsOf(const Napi::CallbackInfo& info) {
+  const Arguments given(info);
+  constexpr std::int64_t kMost = std::int64_t{1} << 52;
+  OutputRows outputs;
+  outputs.kind = given.choice<OutputKind>("kind", {{"logits", OutputKind::Logits},
+                                                   {"shares", OutputKind::Shares},
+                                                   {"logarithms", OutputKind::Logarithms},
+                                                   {"signs", OutputKind::Signs}});
+  outputs.rows = static_cast<std::size_t>(given.integer("rows", 0, kMaxFeatures));
+  outputs.size = static_cast<std::size_t>(given.integer("size", 1, kMaxFeatures));
+  outputs.seed = static_cast<std::uint64_t>(given.integer("seed", 0, kMost));
+  outputs.first = static_cast<std::uint64_t>(given.integer("first", 0, kMost));
+  const auto threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
+  const std::size_t bytes = product(info.Env(), {outputs.rows, outputs.size, sizeof(float)});
+  outputs.values = reinterpret_cast<const float*>(given.bytes("values", bytes, alignof(float)).data);
+  auto* cotangents = reinterpret_cast<float*>(given.room("cotangents", bytes, alignof(float)).data);
+  return startJob(
+      info.Env(),
+      [outputs, cotangents, threads](JobControl& control) { drawOutputs(outputs, cotangents, threads, control); },
       [](Napi::Env result) { return result.Undefined(); }, given.hold());
 }
 

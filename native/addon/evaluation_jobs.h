@@ -11,4 +11,10 @@ namespace vertexq::addon {
  */
 Napi::Value addNextTokensOf(const Napi::CallbackInfo& info);
 
+/**
+ * drawOutputs({ kind, rows, size, seed, first, threads, values, cotangents }): a job that writes what is drawn for the rows of an output, both
+ * float32, to `cotangents` (native/core/curvature/output_draws.h).
+ */
+Napi::Value drawOutputsOf(const Napi::CallbackInfo& info);
+
 }  // namespace vertexq::addon

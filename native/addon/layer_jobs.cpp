@@ -34,6 +34,7 @@ struct LayerArguments {
   unsigned threads;
   std::shared_ptr<SharedData> calibration;
   std::shared_ptr<SharedData> holdout;
+  std::shared_ptr<SharedData> plainHoldout;
 
   void load() {
     weight.resize(outFeatures * inFeatures);
@@ -77,6 +78,7 @@ std::shared_ptr<LayerArguments> layerArguments(const Napi::CallbackInfo& info, c
   layer->threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
   layer->calibration = dataOf(info, given, "calibration", layer->inFeatures);
   layer->holdout = dataOf(info, given, "holdout", layer->inFeatures);
+  layer->plainHoldout = dataOf(info, given, "plainHoldout", layer->inFeatures);
   return layer;
 }
 
@@ -128,6 +130,7 @@ Napi::Value quantizedToJs(Napi::Env env, const LayerCodesAndErrors& done, Grid g
   norms.Set("weight", normsToJs(env, done.weight));
   norms.Set("calibration", done.calibration ? normsToJs(env, *done.calibration) : env.Null());
   norms.Set("holdout", done.holdout ? normsToJs(env, *done.holdout) : env.Null());
+  norms.Set("plainHoldout", done.plainHoldout ? normsToJs(env, *done.plainHoldout) : env.Null());
   object.Set("norms", norms);
   return object;
 }
@@ -174,7 +177,7 @@ void requireData(const Napi::CallbackInfo& info, const LayerArguments& layer, bo
   std::string kinds;
   for (const CalibrationKind kind : kKinds)
     if (takes(kind)) kinds += (kinds.empty() ? "\"" : "or \"") + std::string(nameOf(kind)) + "\" ";
-  for (const auto& data : {layer.calibration, layer.holdout})
+  for (const auto& data : {layer.calibration, layer.holdout, layer.plainHoldout})
     if (data && !takes(data->kind()))
       throw Napi::TypeError::New(info.Env(), "Expected calibration data of kind " + kinds + "for this method");
   if (layer.holdout && layer.holdout->kind() != layer.calibration->kind())
@@ -190,6 +193,7 @@ struct MethodArguments {
   ScaleRule scale;
   double damping;
   std::optional<std::size_t> passes;
+  double correction;
   ScalePrecision values;  // what the weights are stored in, where codes are not
 };
 
@@ -203,6 +207,7 @@ MethodArguments methodArguments(const Arguments& given) {
   chosen.damping = damping >= 0 ? damping : FitOptions::kDefaultDamping;
   const auto passes = given.integer("passes", -1, kMaxPasses);
   if (passes >= 0) chosen.passes = static_cast<std::size_t>(passes);
+  chosen.correction = given.number("correction", 0, 1);
   chosen.values = precisionOf(given, "valueType");
   return chosen;
 }
@@ -221,7 +226,8 @@ struct HeldData {
 };
 
 LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArguments& chosen, JobControl& control) {
-  const HeldData seen(layer.calibration, layer.threads, control), held(layer.holdout, layer.threads, control);
+  const HeldData seen(layer.calibration, layer.threads, control), held(layer.holdout, layer.threads, control),
+      plain(layer.plainHoldout, layer.threads, control);
   LayerTask task;
   task.weights = layer.weights();
   task.alphabet = layer.alphabet;
@@ -235,6 +241,9 @@ LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArgum
   task.heldRows = held.rows.get();
   task.grams = seen.grams.get();
   task.heldGrams = held.grams.get();
+  task.plainHeldRows = plain.rows.get();
+  task.plainHeldGrams = plain.grams.get();
+  task.correction = chosen.correction;
   task.threads = layer.threads;
   return quantizeBy(*chosen.method, task, control);
 }

@@ -244,7 +244,7 @@ void heldOutDataDampsTheCorrection() {
     held.w = layer.w;
     const GramData data = gramData(layer, true), holdout = gramData(held, true);
     JobControl control;
-    const Correction chosen = correctedTargets(layer.weights(), data, &holdout, 2, control);
+    const Correction chosen = correctedTargets(layer.weights(), data, &holdout, 1, 2, control);
     const auto error = [&](const Matrix& v) {
       double total = 0;
       for (std::size_t k = 0; k < 6; ++k) total += outputError(held, held.meant, v.column(k), &layer.w[k * 40]);
@@ -257,6 +257,11 @@ void heldOutDataDampsTheCorrection() {
       CHECK_LE(error(chosen.targets),
                error(fitTargets(layer.weights(), data, damped(data.h, damping), 2, control)) * (1 + 1e-9));
     CHECK(chosen.damping >= (samples == 20 ? 0.1 : 0));
+    // Half of the way to the same targets.
+    const Correction half = correctedTargets(layer.weights(), data, nullptr, 0.5, 2, control),
+                     whole = correctedTargets(layer.weights(), data, nullptr, 1, 2, control);
+    for (std::size_t i = 0; i < 40 * 6; ++i)
+      CHECK(std::abs(half.targets.data()[i] - (layer.w[i] + whole.targets.data()[i]) / 2) < 1e-12);
   }
 }
 

@@ -135,6 +135,7 @@ function scenarios(folder: string): Record<string, () => Promise<unknown>> {
               scale: 'search',
               damping: -1,
               passes: -1,
+              correction: 1,
               scaleType: 'F32',
               valueType: 'F32',
             },

@@ -17,6 +17,7 @@ export function layerReport(name: string, changes: Partial<LayerReport> = {}): L
     rank: 2100,
     freeEntries: 1834.25,
     error: { calibration: 0.0123456, holdout: 0.0456, weight: 0.1 },
+    weighted: null,
     sqnrDb: 26.82,
     sphereGapDb: null,
     passes: null,

@@ -72,10 +72,10 @@ class ConvPatches {
     std::size_t width() const override { return patches_.width(); }
     void requireFinite(const JobControl& control) const override { patches_.requireFinite(group_, control); }
     void read(std::size_t first, std::size_t rows, float* out) const override;
-
-   private:
+    /** The output position of the index-th row, among all of the patches. */
     std::size_t place(std::size_t index) const;
 
+   private:
     const ConvPatches& patches_;
     std::size_t group_, every_, inside_;
   };

@@ -274,8 +274,9 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
   Matrix h = damped(times(data.h, unitScale(data.h)), options.damping);
   const double unit = unitScale(h);
   h = times(std::move(h), unit);
-  Matrix targets = data.paired() ? correctedTargets(weights, data, holdout, threads, control).targets
-                                 : fitTargets(weights, data, h, threads, control);
+  Matrix targets = data.paired()
+                       ? correctedTargets(weights, data, holdout, options.correction, threads, control).targets
+                       : fitTargets(weights, data, h, threads, control);
   control.checkpoint();
 
   LayerCodes best = options.search({weights, data, h, targets, options, threads, control}, fitted);

@@ -38,6 +38,8 @@ struct FitOptions {
    * after the first decoding (gptq.h); 0 with ScaleRule::Max is GPTQ as published and shipped: natural order and nothing else.
    */
   std::optional<std::size_t> passes = {};
+  /** How much of the correction of paired data is asked for: 1 is all of it. */
+  double correction = 1;
 
   /** Lowest held-out errors at 2, 3 and 4 bits were with 0.001 to 0.003 (docs/quality.md). */
   static constexpr double kDefaultDamping = 0.003;

@@ -8,7 +8,7 @@ namespace {
 
 template <CodeSearch search>
 Fitted fitToGrams(const LayerTask& task, JobControl& control) {
-  const FitOptions options{search, task.alphabet, task.scale, task.rank, task.damping, task.passes};
+  const FitOptions options{search, task.alphabet, task.scale, task.rank, task.damping, task.passes, task.correction};
   return fitLayer(task.weights, *task.grams, task.heldGrams, options, task.threads, control);
 }
 
@@ -113,6 +113,7 @@ LayerCodesAndErrors quantizeBy(const Method& method, const LayerTask& task, JobC
   done.weight = seen(nullptr);
   done.calibration = error(task.rows, task.grams);
   done.holdout = error(task.heldRows, task.heldGrams);
+  done.plainHoldout = error(task.plainHeldRows, task.plainHeldGrams);
   return done;
 }
 

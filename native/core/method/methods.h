@@ -29,6 +29,10 @@ struct LayerTask {
   const Matrix* heldRows = nullptr;
   const GramData* grams = nullptr;
   const GramData* heldGrams = nullptr;
+  // Of weighted data what is held out without weights, for the report alone.
+  const Matrix* plainHeldRows = nullptr;
+  const GramData* plainHeldGrams = nullptr;
+  double correction = 1;  // as FitOptions has it
   unsigned threads = 1;
 };
 
@@ -71,6 +75,7 @@ struct LayerCodesAndErrors {
   Norms weight;
   std::optional<Norms> calibration;
   std::optional<Norms> holdout;
+  std::optional<Norms> plainHoldout;
 };
 
 /** Throws what the method's fit does, and requireStored. */

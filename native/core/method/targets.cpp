@@ -93,15 +93,21 @@ double outputDistance(const Matrix& v, const Weights& weights, const GramData& d
 
 }  // namespace
 
-Correction correctedTargets(const Weights& weights, const GramData& data, const GramData* holdout, unsigned threads,
-                            const JobControl& control) {
-  if (!holdout || !holdout->paired())
-    return {fitTargets(weights, data, damped(data.h, kCorrectionDamping), threads, control), kCorrectionDamping};
+Correction correctedTargets(const Weights& weights, const GramData& data, const GramData* holdout, double strength,
+                            unsigned threads, const JobControl& control) {
+  const auto stepped = [&](double damping) {
+    Matrix targets = fitTargets(weights, data, damped(data.h, damping), threads, control);
+    const std::size_t count = weights.inFeatures * weights.outFeatures;
+    for (std::size_t i = 0; strength != 1 && i < count; ++i)
+      targets.data()[i] = weights.data[i] + strength * (targets.data()[i] - weights.data[i]);
+    return targets;
+  };
+  if (!holdout || !holdout->paired()) return {stepped(kCorrectionDamping), kCorrectionDamping};
   Correction best{Matrix(weights.inFeatures, weights.outFeatures), std::numeric_limits<double>::infinity()};
   std::copy_n(weights.data, weights.inFeatures * weights.outFeatures, best.targets.data());
   double least = outputDistance(best.targets, weights, *holdout, threads, control);
   for (const double damping : kCorrectionDampings) {
-    Matrix targets = fitTargets(weights, data, damped(data.h, damping), threads, control);
+    Matrix targets = stepped(damping);
     const double distance = outputDistance(targets, weights, *holdout, threads, control);
     if (!(distance < least)) continue;
     least = distance;

@@ -26,9 +26,10 @@ struct Correction {
 
 /**
  * The targets of paired data with the damping whose w* has the least ‖X̃w* - Xw‖ on the held-out rows, or no correction where
- * that is better still: with few samples a correction fits their noise. `holdout` may be null: then kCorrectionDamping.
+ * that is better still: with few samples a correction fits their noise. `holdout` may be null: then kCorrectionDamping. `strength`: the
+ * part of each step from w to w* that is taken, in (0, 1].
  */
-Correction correctedTargets(const Weights& weights, const GramData& data, const GramData* holdout, unsigned threads,
-                            const JobControl& control);
+Correction correctedTargets(const Weights& weights, const GramData& data, const GramData* holdout, double strength,
+                            unsigned threads, const JobControl& control);
 
 }  // namespace vertexq
