@@ -4,7 +4,7 @@ import { Workspace } from '../runs/workspace';
 import { needsOf } from '../traversal/traversal';
 import { worksOf } from '../traversal/work';
 import type { CheckpointSettings } from './checkpoint-options';
-import type { CheckpointNetwork } from './network';
+import { aliveNumbers, type CheckpointNetwork } from './network';
 import type { Plan } from './plan';
 import { forwardOf } from './run-network';
 
@@ -58,12 +58,10 @@ export async function estimateNetwork(
       ),
     0,
   );
-  const scoresAtOnce = heads * Math.max(...feeds.map(([texts, length]) => texts * length ** 2));
+  const atOnce = Math.max(...feeds.map(([texts, length]) => aliveNumbers(opened.shape, texts, length)));
   const numbers =
     // What lives between two stages, beyond `memory` in files; weights as they are read, as they are given to the runtime, and there.
-    Math.min(memory / 4, streams * tokens * (3 * hidden + 2 * widest)) +
-    3 * streams * largest +
-    3 * scoresAtOnce;
+    Math.min(memory / 4, streams * tokens * (3 * hidden + 2 * widest)) + 3 * streams * largest + atOnce;
   return { tokens, seconds, memory: 4 * numbers + fits };
 }
 

@@ -53,12 +53,29 @@ export async function openNetwork(
         }
       : {}),
     ...{ holdout, signal, inputs, vocabulary: shape.vocabulary },
+    alive: ({ input_ids }) => {
+      const [texts, length] = input_ids!.dims as [number, number];
+      return Promise.resolve({ bytes: 4 * aliveNumbers(shape, texts, length), at: 'a block' });
+    },
   });
   const feeds = [...data.fit, ...data.holdout];
   const longest = feeds.reduce((most, { input_ids }) => Math.max(most, input_ids!.dims[1]!), 1);
   const opened = openDecoder(checkpoint, reader, longest, { widens: true });
   await requireKnownTokens(feeds, opened.shape.vocabulary, config.path, new Turns(signal));
   return { opened, layers: layersIn(opened), data };
+}
+
+/** Numbers of what a block has at once for texts of `length` tokens: scores thrice, and what its layers give. */
+export function aliveNumbers(
+  { blocks, heads, hidden }: OpenDecoder['shape'],
+  texts: number,
+  length: number,
+): number {
+  const widest = blocks.reduce(
+    (most, { feedForward, experts }) => Math.max(most, feedForward * (experts?.perToken ?? 1)),
+    0,
+  );
+  return texts * length * (3 * heads * length + 4 * hidden + 3 * widest);
 }
 
 /** The layers of a decoder by the names of the tensors that hold their weights. */

@@ -205,6 +205,26 @@ test('the same bytes whatever threads and memory, and after an interruption anyw
   }
 });
 
+test('as many texts are run together as have room for what a block makes of them', async (t) => {
+  const folder = folderOf(t, goldenOf('llama'));
+  const batchesOf = async (texts: number[][]) => {
+    let batches = 0;
+    const controller = new AbortController();
+    const onProgress = ({ stage, total }: Progress) => {
+      if (stage !== 'capture') return;
+      batches = total;
+      controller.abort(new Error('seen'));
+    };
+    const options = { calibration: fed(texts), holdout: 0, onProgress, signal: controller.signal };
+    const output = join(temporaryFolder(t), 'out');
+    await t.throwsAsync(quantizeCheckpoint(folder, output, options), { message: 'seen' });
+    return batches;
+  };
+  t.is(await batchesOf(tokens(12, 14)), 1);
+  // Four heads: scores, thrice, take 50 MB for each of them.
+  t.is(await batchesOf(tokens(12, 1024)), 6);
+});
+
 test('a dry run says how many layers and tokens, how long and with how much memory, and runs nothing', async (t) => {
   const folder = folderOf(t, goldenOf('llama'));
   const output = join(temporaryFolder(t), 'out');

@@ -61,8 +61,8 @@ function inputsFor({ groupSize }: LayerSettings, inFeatures: number): number {
   return groupSize >= inputs ? inputs : inputs - (inputs % groupSize);
 }
 
-/** The runtime's, of matrices: the first run is to get ready. */
-async function timeProduct(): Promise<number> {
+/** Seconds of one of the products that the runtime sums in a product of matrices: the first run is to get ready. */
+export async function timeProduct(): Promise<number> {
   const [rows, width] = [most.rows, most.inputs];
   const graph = create(GraphProtoSchema, {
     name: 'product',
