@@ -61,6 +61,8 @@ export interface NativeLayer {
   levels: number;
   /** Of `table`: the levels in units of the scale, rising. */
   table?: Float32Array | null;
+  /** A block type of GGUF files, which tells of grid, levels and groups, which are its own, how its scales are kept. */
+  blockType?: string | null;
   groupSize: number;
   box: Box;
   rank: 'full' | 'auto' | 'limit';

@@ -18,9 +18,7 @@ struct Rows {
   unsigned threads;
 
   Rows(const Napi::CallbackInfo& info, const Arguments& given) {
-    std::vector<std::pair<const char*, const GgmlType*>> named;
-    for (const GgmlType& one : ggmlTypes()) named.emplace_back(one.name, &one);
-    type = given.choice<const GgmlType*>("type", named);
+    type = &ggmlTypeOf(given, "type");
     rows = static_cast<std::size_t>(given.integer("rows", 1, kMaxFeatures));
     cols = static_cast<std::size_t>(given.integer("cols", 1, kMaxFeatures));
     firstRow = static_cast<std::size_t>(given.integer("firstRow", 0, kMaxFeatures));
@@ -33,6 +31,12 @@ struct Rows {
 };
 
 }  // namespace
+
+const GgmlType& ggmlTypeOf(const Arguments& given, const char* name) {
+  std::vector<std::pair<const char*, const GgmlType*>> named;
+  for (const GgmlType& one : ggmlTypes()) named.emplace_back(one.name, &one);
+  return *given.choice<const GgmlType*>(name, named);
+}
 
 Napi::Value ggmlTypesToJs(Napi::Env env) {
   Napi::Array list = Napi::Array::New(env);

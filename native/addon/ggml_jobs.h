@@ -2,8 +2,12 @@
 #pragma once
 
 #include "arguments.h"
+#include "packing/ggml_types.h"
 
 namespace vertexq::addon {
+
+/** The type that a member names. */
+const GgmlType& ggmlTypeOf(const Arguments& given, const char* name);
 
 /** ggmlTypes(): a row a type, as GgmlType has it. */
 Napi::Value ggmlTypesToJs(Napi::Env env);

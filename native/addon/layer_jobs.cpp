@@ -7,6 +7,7 @@
 
 #include "alphabet_arguments.h"
 #include "calibration.h"
+#include "ggml_jobs.h"
 #include "job.h"
 #include "layer.h"
 #include "linalg/blas.h"
@@ -82,6 +83,14 @@ std::shared_ptr<LayerArguments> layerArguments(const Napi::CallbackInfo& info, c
   return layer;
 }
 
+/** The alphabets of a block type of GGUF files. */
+AlphabetOptions blockAlphabet(const Napi::CallbackInfo& info, const Arguments& given, const LayerArguments& layer) {
+  const GgmlType& type = ggmlTypeOf(given, "blockType");
+  if (layer.inFeatures % type.weights != 0 || layer.alphabet.groupSize != type.group)
+    throw Napi::TypeError::New(info.Env(), "Expected rows of whole blocks, in the groups of their type");
+  return type.alphabet();
+}
+
 std::vector<double> alphabetParts(const std::vector<Alphabet>& alphabets, double (Alphabet::*part)() const) {
   std::vector<double> values(alphabets.size());
   std::transform(alphabets.begin(), alphabets.end(), values.begin(), [&](const Alphabet& a) { return (a.*part)(); });
@@ -109,14 +118,32 @@ Napi::Object normsToJs(Napi::Env env, const Norms& norms) {
   return object;
 }
 
-Napi::Value quantizedToJs(Napi::Env env, const LayerCodesAndErrors& done, Grid grid) {
+/** Codes and steps of mirrored alphabets as a negative step has them. */
+void unmirror(const Rounded& rounded, std::size_t inFeatures, std::size_t groupSize, std::int8_t* codes,
+              std::vector<double>& steps, Offsets& offsets) {
+  const std::size_t groups = groupsOf(inFeatures, groupSize);
+  for (std::size_t k = 0; k < rounded.alphabets.size(); ++k) {
+    const Alphabet& a = rounded.alphabets[k];
+    if (!a.isMirrored()) continue;
+    steps[k] = -steps[k];
+    offsets.zeroPoints[k] = 0;
+    const std::size_t row = k / groups * inFeatures, first = k % groups * groupSize;
+    for (std::size_t i = first; i < std::min(first + groupSize, inFeatures); ++i)
+      codes[row + i] = static_cast<std::int8_t>(a.minCode() + a.maxCode() - codes[row + i]);
+  }
+}
+
+Napi::Value quantizedToJs(Napi::Env env, const LayerCodesAndErrors& done, const AlphabetOptions& alphabet,
+                          std::size_t inFeatures) {
   const Fitted& fitted = done.fitted;
   Napi::Object object = Napi::Object::New(env);
   Napi::Int8Array codes = Napi::Int8Array::New(env, fitted.rounded.codes.size());
   std::copy(fitted.rounded.codes.begin(), fitted.rounded.codes.end(), codes.Data());
   object.Set("codes", codes);
-  object.Set("scales", toJs(env, floats(alphabetParts(fitted.rounded.alphabets, &Alphabet::step))));
-  const Offsets offsets(fitted.rounded.alphabets, grid);
+  std::vector<double> steps = alphabetParts(fitted.rounded.alphabets, &Alphabet::step);
+  Offsets offsets(fitted.rounded.alphabets, alphabet.grid);
+  if (alphabet.eitherSign) unmirror(fitted.rounded, inFeatures, alphabet.groupSize, codes.Data(), steps, offsets);
+  object.Set("scales", toJs(env, floats(steps)));
   object.Set("zeroPoints", toJs(env, floats(offsets.zeroPoints)));
   object.Set("minima", offsets.minima.empty() ? env.Null() : Napi::Value(toJs(env, floats(offsets.minima))));
   object.Set("rank", static_cast<double>(fitted.rank));
@@ -271,6 +298,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   const auto layer = layerArguments(info, given);
   layer->alphabet.precision = precisionOf(given, "scaleType");
+  if (given.has("blockType")) layer->alphabet = blockAlphabet(info, given, *layer);
   const MethodArguments chosen = methodArguments(given);
   const Method& method = *chosen.method;
   requireData(info, *layer, method.needsData, [&](CalibrationKind kind) { return method.takes(kind); });
@@ -282,7 +310,8 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
         layer->load();
         *done = quantizeLayer(*layer, chosen, control);
       },
-      [layer, done](Napi::Env env) { return quantizedToJs(env, *done, layer->alphabet.grid); }, given.hold());
+      [layer, done](Napi::Env env) { return quantizedToJs(env, *done, layer->alphabet, layer->inFeatures); },
+      given.hold());
 }
 
 Napi::Value methodsToJs(Napi::Env env) {

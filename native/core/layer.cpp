@@ -186,12 +186,28 @@ void requireStored(const Rounded& rounded, std::size_t inFeatures, const Alphabe
     const std::size_t neuron = i / inFeatures;
     const Alphabet& alphabet = rounded.alphabets[neuron * groups + i % inFeatures / options.groupSize];
     const double value = rounded.stored(alphabet, i);
-    if (!std::isfinite(value) || !std::isfinite(alphabet.step()) || !alphabet.heldIn(options.precision))
+    if (!std::isfinite(value) || !std::isfinite(alphabet.step()) || !alphabet.heldIn(options.stepPrecision()))
       refuseInfinite(neuron);
     any = any || value != 0;
     if (value == 0 && alphabet.level(rounded.codes[i]) != 0) lost = std::min(lost, i);
   }
   if (!any && lost < rounded.codes.size()) refuseLost(lost / inFeatures);
+}
+
+void holdAlphabets(const AlphabetOptions& options, const double* importance, std::size_t inFeatures, int exponent,
+                   Alphabet* alphabets) {
+  if (options.factors.groups == 0) return;
+  std::vector<double> weights(groupsOf(inFeatures, options.groupSize));
+  forEachGroup(inFeatures, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
+    for (std::size_t i = first; i < last; ++i) weights[group] += importance ? importance[i] : 1;
+  });
+  roundToFactors(options.kind(), options.factors, options.precision, weights.data(), weights.size(), exponent,
+                 alphabets);
+}
+
+Alphabet coveringGroup(const AlphabetOptions& options, double low, double high) {
+  return Alphabet::covering(options.kind(), options.factors.mostMinimum > 0 ? std::min(low, 0.0) : low, high,
+                            options.stepPrecision());
 }
 
 Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions& options, Box box, const RankRule& rank,
@@ -226,14 +242,19 @@ Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions&
       std::copy_n(weights.neuron(neuron), n, w);
       Alphabet* alphabets = walked.alphabets.data() + neuron * groups;
       forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
-        const Alphabet a = coveringAlphabet(options.kind(), w + first, last - first, options.precision);
+        const auto [low, high] = std::minmax_element(w + first, w + last);
+        alphabets[group] = coveringGroup(options, *low, *high);
+      });
+      holdAlphabets(options, nullptr, n, 0, alphabets);
+      forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
+        const Alphabet& a = alphabets[group];
         for (std::size_t i = first; i < last; ++i) {
           const Alphabet::Cell cell = box == Box::Cell ? a.cell(w[i]) : Alphabet::Cell{a.lowest(), a.highest()};
           workspace.low[i] = cell.low;
           workspace.high[i] = cell.high;
-          w[i] = std::clamp(w[i], cell.low, cell.high);  // near the end of a precision's range they may not cover it
+          // Near the end of a precision's range, or of super-blocks, they may not cover it.
+          w[i] = std::clamp(w[i], cell.low, cell.high);
         }
-        alphabets[group] = a;
       });
       workspace.walk.run(w, workspace.low.data(), workspace.high.data(), control);
       forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
@@ -278,6 +299,18 @@ Rounded roundWalked(const Walked& walked, const AlphabetOptions& options) {
   return rounded;
 }
 
+void plainAlphabets(const double* w, const double* importance, std::size_t inFeatures, const AlphabetOptions& options,
+                    ScaleRule scale, Alphabet* alphabets) {
+  forEachGroup(inFeatures, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
+    const auto [low, high] = std::minmax_element(w + first, w + last);
+    alphabets[group] = scale == ScaleRule::Max
+                           ? coveringGroup(options, *low, *high)
+                           : searchAlphabet(options.kind(), w + first, importance ? importance + first : nullptr,
+                                            last - first, options.stepPrecision());
+  });
+  holdAlphabets(options, importance, inFeatures, 0, alphabets);
+}
+
 Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOptions& options, ScaleRule scale,
                    unsigned threads, JobControl& control) {
   requireFinite(weights);
@@ -298,26 +331,22 @@ Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOption
   ThreadPool::shared().parallelFor(weights.outFeatures, threads, [&](std::size_t neuron, unsigned slot) {
     control.checkpoint();
     const double* w = weights.neuron(neuron);
-    if (!r && !single[slot]) single[slot] = std::make_unique<SingleRounding>(options, scale, n);
+    const bool isPlain = !r && options.factors.groups == 0 && !options.eitherSign;
+    if (isPlain && !single[slot]) single[slot] = std::make_unique<SingleRounding>(options, scale, n);
     namingNeuron(neuron, [&] {
       std::int8_t* codes = &rounded.codes[neuron * n];
       Alphabet* alphabets = &rounded.alphabets[neuron * groups];
-      if (!r && single[slot]->round(w, codes, alphabets)) {
+      if (isPlain && single[slot]->round(w, codes, alphabets)) {
         for (std::size_t i = 0; i < n; ++i)
           off[neuron] += alphabets[i / options.groupSize].level(codes[i]) == w[i] ? 0 : 1;
         return;
       }
-      forEachGroup(n, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
-        const Alphabet a = scale == ScaleRule::Max
-                               ? coveringAlphabet(options.kind(), w + first, last - first, options.precision)
-                               : searchAlphabet(options.kind(), w + first, r ? importance.data() + first : nullptr,
-                                                last - first, options.precision);
-        for (std::size_t i = first; i < last; ++i) {
-          codes[i] = static_cast<std::int8_t>(a.nearest(w[i]));
-          off[neuron] += a.contains(w[i]) ? 0 : 1;
-        }
-        alphabets[group] = a;
-      });
+      plainAlphabets(w, r ? importance.data() : nullptr, n, options, scale, alphabets);
+      for (std::size_t i = 0; i < n; ++i) {
+        const Alphabet& a = alphabets[i / options.groupSize];
+        codes[i] = static_cast<std::int8_t>(a.nearest(w[i]));
+        off[neuron] += a.contains(w[i]) ? 0 : 1;
+      }
     });
     control.finish(1);
   });

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "alphabet/alphabet.h"
+#include "alphabet/super_blocks.h"
 #include "linalg/matrix.h"
 #include "parallel/job_control.h"
 #include "walk/tableau.h"
@@ -34,9 +35,24 @@ struct AlphabetOptions {
   std::size_t groupSize = 0;  // consecutive inputs that share a scale; the last group may be shorter
   ScalePrecision precision = ScalePrecision::Float32;  // in which scales, and minima, are stored
   const LevelTable* table = nullptr;                   // of Grid::Table
+  SuperBlocks factors = {};                            // of steps and minima that groups do not have for themselves
+  bool eitherSign = false;                             // GridKind
+  const LevelTable* mirrored = nullptr;
 
-  GridKind kind() const { return {grid, levels, table}; }
+  GridKind kind() const { return {grid, levels, table, eitherSign, mirrored}; }
+  /** In which a group's step and minimum are looked for: super-blocks round them later. */
+  ScalePrecision stepPrecision() const { return factors.groups > 0 ? ScalePrecision::Float32 : precision; }
 };
+
+/**
+ * Where super-blocks hold steps and minima, makes them what these hold: `alphabets`, of one neuron, are 2^exponent times those that are stored.
+ * `importance`: what a change of each input's weight counts, or null for the same. Else does nothing.
+ */
+void holdAlphabets(const AlphabetOptions& options, const double* importance, std::size_t inFeatures, int exponent,
+                   Alphabet* alphabets);
+
+/** The alphabet that covers the weights of a group, as Alphabet::covering; minima that super-blocks hold are never above 0. */
+Alphabet coveringGroup(const AlphabetOptions& options, double low, double high);
 
 /** How many directions of the data a walk holds. */
 struct RankRule {
@@ -94,6 +110,13 @@ struct Rounded {
 Rounded roundWalked(const Walked& walked, const AlphabetOptions& options);
 
 enum class ScaleRule { Max, Search };
+
+/**
+ * A neuron's alphabets: that cover each group's weights, or with the least rounding error, weighted by `importance`, which may be null. Throws
+ * ERR_VERTEXQ_SCALE_RANGE.
+ */
+void plainAlphabets(const double* w, const double* importance, std::size_t inFeatures, const AlphabetOptions& options,
+                    ScaleRule scale, Alphabet* alphabets);
 
 /** Memoryless scalar quantization of W itself. `r` weighs the inputs in a scale search and may be null. */
 Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOptions& options, ScaleRule scale,

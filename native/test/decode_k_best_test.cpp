@@ -153,7 +153,7 @@ void matchPlainSearch() {
                             {Grid::Minimum, 4},
                             {Grid::Table, 16, &kUnevenTable},
                             {Grid::Table, 5, &kLopsidedTable}};
-  for (const auto& [grid, levels, table] : grids)
+  for (const auto& [grid, levels, table, eitherSign, mirrored] : grids)
     for (const std::size_t size : {1u, 3u, 33u}) {
       Problem problem(random, size, grid, levels, table);
       for (std::size_t i = 0; i < size; ++i) problem.targets[i] *= i % 3 ? 0.999 : 5;  // none a level

@@ -7,7 +7,7 @@ import type { Shape } from '../safetensors/encoding';
 
 /** What a fit is told of a block type. */
 export type BlockSettings = Required<
-  Pick<LayerSettings, 'grid' | 'levels' | 'bits' | 'table' | 'groupSize' | 'stored'>
+  Pick<LayerSettings, 'grid' | 'levels' | 'bits' | 'table' | 'groupSize' | 'blockType' | 'stored'>
 >;
 
 /** A type of ggml's that weights are quantized to. */
@@ -54,7 +54,7 @@ export const ggufTypes: Readonly<Record<GgufTypeName, GgufType>> = Object.fromEn
     if (!Object.hasOwn(rows, block.name)) return [];
     const name = block.name as GgufTypeName;
     const [alphabet, groupSize, fallback] = rows[name];
-    const settings: BlockSettings = { ...alphabet, groupSize, stored: { scales: 'F16', values: null } };
+    const settings = { ...alphabet, groupSize, blockType: name, stored: { scales: 'F16', values: null } };
     return [
       [name, { ...block, name, id, bitsPerWeight: (8 * block.bytes) / block.weights, settings, fallback }],
     ];

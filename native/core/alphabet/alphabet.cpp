@@ -163,10 +163,18 @@ bool hasAlphabet(const GridKind& kind) {
 }
 
 Alphabet Alphabet::covering(const GridKind& kind, double low, double high, ScalePrecision precision) {
-  const auto [grid, levels, table] = kind;
+  const auto& [grid, levels, givenTable, eitherSign, mirrored] = kind;
   Alphabet a;
+  const LevelTable* table = givenTable;
   const double bound = std::max(std::abs(low), std::abs(high));
   a.setCodes(kind);
+  if (eitherSign) {
+    const double below = table ? -table->front() : levels / 2.0, above = table ? table->back() : levels / 2.0 - 1;
+    if (std::max(-low / above, high / below) < std::max(-low / below, high / above)) {
+      a.mirror(kind);
+      table = mirrored;
+    }
+  }
   if (grid == Grid::Minimum) {
     a.minimum_ = lower(low, precision);
     const double top = levels - 1, width = high - a.minimum_;
@@ -197,7 +205,7 @@ Alphabet Alphabet::covering(const GridKind& kind, double low, double high, Scale
     const int down = clampedWhole(ideal, 0, top - 1);
     const int up = down + 1;
     const int best = asymmetricStep(down, top, low, high) <= asymmetricStep(up, top, low, high) ? down : up;
-    const int zero = grid == Grid::FullRange ? -a.minCode_ : best;
+    const int zero = grid == Grid::FullRange ? -a.minCode_ + (a.mirrored_ ? -1 : 0) : best;
     a.step_ = roundStep(
         asymmetricStep(zero, top, low, high), precision,
         [&](double s) { return -zero * s <= low && (top - zero) * s >= high; },
@@ -234,9 +242,27 @@ Alphabet Alphabet::withStep(const GridKind& kind, double step, double zero, Scal
   a.setCodes(kind);
   if (kind.grid == Grid::Asymmetric) a.zeroPoint_ = clampedWhole(std::floor(zero), a.minCode_, a.maxCode_);
   if (kind.grid == Grid::Minimum) a.minimum_ = roundedTo(-zero * step, precision);
+  if (kind.eitherSign && zero < -0.5) a.mirror(kind);
   a.step_ = step;
   a.setEnds();
   return a;
+}
+
+Alphabet Alphabet::of(const GridKind& kind, double step, double minimum) {
+  Alphabet a;
+  a.setCodes(kind);
+  if (step < 0) a.mirror(kind);
+  a.step_ = std::abs(step);
+  a.minimum_ = minimum;
+  a.setEnds();
+  return a;
+}
+
+/** The levels of a negative step. */
+void Alphabet::mirror(const GridKind& kind) {
+  mirrored_ = true;
+  zeroPoint_ = -1;
+  if (kind.mirrored) table_ = kind.mirrored->data();
 }
 
 /** The ends, and the zero point where the minimum tells it. */

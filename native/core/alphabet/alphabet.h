@@ -24,6 +24,9 @@ struct GridKind {
   Grid grid = Grid::ZeroFree;
   int levels = 16;
   const LevelTable* table = nullptr;
+  /** Of FullRange and Table: steps may be negative, which are levels that are mirrored at 0. Of Table with the mirrored levels, rising. */
+  bool eitherSign = false;
+  const LevelTable* mirrored = nullptr;
 };
 
 /** Most levels of the grids whose codes are counted from 0: codes are kept as signed bytes. */
@@ -73,11 +76,14 @@ class Alphabet {
   /**
    * The alphabet of the kind with this step (>= 0, finite) and, for Asymmetric, the code `zero` of the level 0, one of
    * its own codes: of n bits -2^(n-1) and up. For Minimum `zero` may be anything, and the minimum is -zero·step rounded to
-   * `precision`. The other kinds ignore it. For a float32 step every level is the exact product (of Minimum: and the sum), and
+   * `precision`. With eitherSign `zero` < -1/2 asks for the mirrored levels. The other kinds ignore it. For a float32 step every level is the exact product (of Minimum: and the sum), and
    * withStep(kind, a.step(), a.zeroPoint(), Float32) is `a` for each `a` that covers something with ScalePrecision::Float32.
    */
   static Alphabet withStep(const GridKind& kind, double step, double zero,
                            ScalePrecision precision = ScalePrecision::Float64);
+
+  /** The alphabet with this step, with eitherSign of either sign, and of Minimum with this minimum, as they are. */
+  static Alphabet of(const GridKind& kind, double step, double minimum);
 
   /** The alphabet of the same codes whose levels are 2^exponent times these: exact, but for levels that become denormal. */
   Alphabet scaledBy(int exponent) const;
@@ -93,7 +99,10 @@ class Alphabet {
   bool heldIn(ScalePrecision precision) const;
 
   double step() const { return step_; }
+  /** With eitherSign, Table too, -1 of the mirrored levels. */
   double zeroPoint() const { return zeroPoint_; }
+  /** Whether its levels are those of a negative step, whose codes are counted from the other end: minCode() + maxCode() - code. */
+  bool isMirrored() const { return mirrored_; }
   /** Of Minimum; 0 of all others. */
   double minimum() const { return minimum_; }
   /** The levels in units of the step; null where they are evenly spaced. */
@@ -124,12 +133,14 @@ class Alphabet {
  private:
   int below(double value) const;
   void setCodes(const GridKind& kind);
+  void mirror(const GridKind& kind);
   void setEnds();
 
   double step_ = 0;
   double zeroPoint_ = 0;
   double minimum_ = 0;
   const float* table_ = nullptr;
+  bool mirrored_ = false;
   int minCode_ = 0;
   int maxCode_ = 0;
   double lowest_ = 0;

@@ -215,8 +215,13 @@ DescentOutcome CoordinateDescent<Real>::run(const Real* w, Real* q, Real* gradie
   s.hasMinima = hasMinima;
   if (n > 0 && alphabets.of(neuron, 0).table()) {
     const Alphabet& any = alphabets.of(neuron, 0);
-    s.table = any.table();
     s.tableLevels = any.maxCode() + 1;
+    table_.assign(any.table(), any.table() + s.tableLevels);
+    if (any.isMirrored()) {
+      std::reverse(table_.begin(), table_.end());
+      for (float& level : table_) level = -level;
+    }
+    s.table = table_.data();
     middles_.clear();
     for (int k = 0; k + 1 < s.tableLevels; ++k) middles_.push_back(s.table[k] / 2 + s.table[k + 1] / 2);
     s.middles = middles_.data();

@@ -65,7 +65,7 @@ class CoordinateDescent {
   std::vector<Real> q_, gradient_, change_, gain_;  // gain_: < 0 where the change helps
   std::vector<std::uint8_t> helps_;                 // by strip
   LevelArrays<Real> levels_;
-  std::vector<float> middles_;  // between levels of a table
+  std::vector<float> table_, middles_;  // levels that are not mirrored, and between two of them
 };
 
 /**

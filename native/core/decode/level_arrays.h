@@ -54,7 +54,9 @@ class LevelArrays {
     const auto put = [&](std::size_t f, Real value) { std::fill_n(&data_[f * lanes_ + first], count, value); };
     put(kInverse, degenerate ? 0 : regular ? inverse : std::numeric_limits<Real>::quiet_NaN());
     const bool hasNoScan = alphabet.table() && !std::isnormal(step);
-    put(kStep, degenerate ? 0 : hasNoScan ? std::numeric_limits<Real>::quiet_NaN() : step);
+    // Of a mirrored table that of the table as it was: one table does for all lanes (coordinate_descent.cpp).
+    const Real signedStep = alphabet.table() && alphabet.isMirrored() ? -step : step;
+    put(kStep, degenerate ? 0 : hasNoScan ? std::numeric_limits<Real>::quiet_NaN() : signedStep);
     // A minimum may be more steps away than float32 has numbers for.
     const double offset = std::clamp(base - alphabet.zeroPoint(), -kMostOffset, kMostOffset);
     put(kOffset, degenerate ? 0 : static_cast<Real>(offset));

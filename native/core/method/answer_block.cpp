@@ -140,16 +140,7 @@ void AnswerBlock::refit(const AlphabetOptions& kind, int exponent, std::vector<A
   updateGradients();
   for (std::size_t k = 0; k < count_; ++k) {
     Alphabet* own = &alphabets[(first_ + k) * groups];
-    const auto& changes = refit_.changes(values_.column(k), codes(k), own, kind.grid, gradient_.column(k));
-    for (std::size_t g = 0; g < groups; ++g) {
-      Alphabet& a = own[g];
-      const auto [factor, shift] = changes[g];
-      const double step = roundedTo(std::ldexp(a.step() * factor, exponent), kind.precision);
-      if (!(step > 0) || !std::isfinite(step)) continue;
-      const double zero = kind.grid == Grid::Minimum ? (a.zeroPoint() - shift) / factor : a.zeroPoint();
-      const Alphabet stored = Alphabet::withStep(kind.kind(), step, zero, kind.precision);
-      if (stored.heldIn(kind.precision)) a = stored.scaledBy(-exponent);
-    }
+    refit_.run(kind, values_.column(k), codes(k), gradient_.column(k), -exponent, own);
   }
   dequantize();
   updateGradients();

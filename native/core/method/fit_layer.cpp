@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "alphabet/scale_search.h"
 #include "decode/cholesky.h"
 #include "decode/coefficients.h"
 #include "decode/coordinate_descent.h"
@@ -68,23 +67,17 @@ void levels(const Rounded& rounded, const LayerAlphabets& alphabets, std::size_t
 }
 
 /** Alphabets that cover each group's weights, or those with the least rounding error weighted by H's diagonal. */
-std::vector<Alphabet> plainAlphabets(const Matrix& targets, const Matrix& h, const FitOptions& options) {
+std::vector<Alphabet> roundingAlphabets(const Matrix& targets, const Matrix& h, const FitOptions& options) {
   const std::size_t n = targets.rows(), groupSize = options.alphabet.groupSize;
   std::vector<double> importance(n);
   for (std::size_t i = 0; i < n; ++i) importance[i] = h(i, i);
-  std::vector<Alphabet> alphabets;
+  const std::size_t groups = groupsOf(n, groupSize);
+  std::vector<Alphabet> alphabets(targets.cols() * groups);
   for (std::size_t neuron = 0; neuron < targets.cols(); ++neuron)
-    for (std::size_t first = 0; first < n; first += groupSize) {
-      const std::size_t count = std::min(groupSize, n - first);
-      const double* w = targets.column(neuron) + first;
-      const GridKind kind = options.alphabet.kind();
-      const ScalePrecision precision = options.alphabet.precision;
-      namingNeuron(neuron, [&] {
-        alphabets.push_back(options.scale == ScaleRule::Max
-                                ? coveringAlphabet(kind, w, count, precision)
-                                : searchAlphabet(kind, w, importance.data() + first, count, precision));
-      });
-    }
+    namingNeuron(neuron, [&] {
+      plainAlphabets(targets.column(neuron), importance.data(), n, options.alphabet, options.scale,
+                     &alphabets[neuron * groups]);
+    });
   return alphabets;
 }
 
@@ -181,7 +174,7 @@ std::optional<double> sphereGap(const LayerAlphabets& alphabets, std::size_t n, 
 LayerCodes gpfqCodes(const FitProblem& problem, Fitted& fitted) {
   const auto& [weights, data, h, targets, options, threads, control] = problem;
   control.expect(targets.cols());
-  fitted.rounded.alphabets = plainAlphabets(targets, h, options);
+  fitted.rounded.alphabets = roundingAlphabets(targets, h, options);
   fitted.logDeterminant = logDeterminantOf(h, threads, control);
   return decodeWith(gpfqCoefficients(h, DecodeOrder::Natural), targets, h,
                     view(fitted.rounded.alphabets, h.cols(), options.alphabet.groupSize), false, threads, control);
@@ -202,7 +195,7 @@ LayerCodes gptqCodes(const FitProblem& problem, Fitted& fitted) {
   }
   const bool asPublished = options.passes == 0;
   control.expect(asPublished ? neurons : 6 * neurons);  // three decodings, each polished
-  fitted.rounded.alphabets = plainAlphabets(targets, h, options);
+  fitted.rounded.alphabets = roundingAlphabets(targets, h, options);
   const LayerAlphabets alphabets = view(fitted.rounded.alphabets, n, options.alphabet.groupSize);
   if (!asPublished) return gptqWithScales(targets, h, alphabets, threads, control, fitted.logDeterminant);
   const Coefficients<double> coefficients = nearestPlaneCoefficients(h, 0.0, DecodeOrder::Natural, threads, control);

@@ -70,7 +70,14 @@ class BlockGptq {
 
   void improve(const JobControl& control) {
     search_.run(best_, control);
-    tried_ = best_;
+    if (block_.options().factors.groups > 0) {
+      // Steps that suit the search's codes as far as super-blocks hold them, and codes for these.
+      refit_.run(best_, control);
+      tried_ = best_;
+      block_.decode(system_.grouped(), tried_, control);
+    } else {
+      tried_ = best_;
+    }
     settle(control);
     const bool grouped = block_.groups() > 1;
     const double part = stepChangePart(block_.options().levels, grouped);
@@ -99,6 +106,7 @@ class BlockGptq {
       Alphabet& a = tried_.alphabets[i];
       if (a.step() > 0) a = block_.withStep(i / groups, a.step() * factor, a.zeroAt(factor));
     }
+    block_.hold(tried_);
   }
 
   /** Original units, float64; leaves q - w in difference_. */

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "alphabet/alphabet.h"
+#include "alphabet/super_blocks.h"
+#include "layer.h"
 #include "linalg/matrix.h"
 
 namespace vertexq {
@@ -21,24 +23,19 @@ class StepRefit {
  public:
   StepRefit(const Matrix& h, std::size_t groupSize);
 
-  struct Change {
-    double factor = 1;  // of the step, within [1/kMostRefit, kMostRefit]
-    double shift = 0;   // of the minimum, in steps as they were
-  };
-
   /**
-   * q: N values, codes and alphabets: what they are, of one neuron; gradient: H(q - w). Returns a change a group: none for groups whose
-   * q is 0, and for all where the system has no solution.
+   * q: N values, codes and alphabets: what they are, of one neuron; gradient: H(q - w). Changes the alphabets, which are 2^exponent times
+   * those that are stored, to what is stored, super-blocks included (FactorRefit): none of groups whose q is 0 or whose levels would be infinite, and none at all where the system
+   * has no solution.
    */
-  const std::vector<Change>& changes(const double* q, const std::int8_t* codes, const Alphabet* alphabets, Grid grid,
-                                     const double* gradient);
+  void run(const AlphabetOptions& kind, const double* q, const std::int8_t* codes, const double* gradient, int exponent,
+           Alphabet* alphabets);
 
  private:
   void build(const double* direction, std::size_t own, const double* other, std::size_t others, std::size_t perGroup);
 
   const Matrix& h_;
   std::size_t groupSize_;
-  std::vector<Change> changes_;
   std::vector<double> steps_, units_, right_;
   Matrix system_;
 };

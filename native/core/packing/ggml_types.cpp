@@ -9,6 +9,22 @@ const LevelTable& ggmlTable() {
   return table;
 }
 
+AlphabetOptions GgmlType::alphabet() const {
+  static const LevelTable mirrored = [] {
+    LevelTable table(ggmlTable().rbegin(), ggmlTable().rend());
+    for (float& level : table) level = -level;
+    return table;
+  }();
+  AlphabetOptions options{grid, levels, group, ScalePrecision::Float16, nullptr, factors};
+  // An end of 256 levels is hardly further from 0 than the other.
+  options.eitherSign = grid != Grid::Minimum && levels < 256;
+  if (grid == Grid::Table) {
+    options.table = &ggmlTable();
+    options.mirrored = &mirrored;
+  }
+  return options;
+}
+
 const std::vector<GgmlType>& ggmlTypes() {
   static const std::vector<GgmlType> types{
       {"Q4_0", 32, 18, 32, Grid::FullRange, 16, {}},

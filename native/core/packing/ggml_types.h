@@ -6,15 +6,10 @@
 #include <vector>
 
 #include "alphabet/alphabet.h"
+#include "alphabet/super_blocks.h"
+#include "layer.h"
 
 namespace vertexq {
-
-/** The few-bit factors of a super-block's groups: step = d·s, minimum = -dmin·μ, d and dmin numbers of the scales' precision. */
-struct SuperBlocks {
-  std::size_t groups = 0;             // of a super-block; 0 where every group has a step of its own
-  int leastScale = 0, mostScale = 0;  // s
-  int mostMinimum = 0;                // μ, from 0; 0 where there are no minima
-};
 
 /** A type of ggml's whose weights are code·step, code·step + minimum or table[code]·step, group by group. */
 struct GgmlType {
@@ -26,6 +21,8 @@ struct GgmlType {
   SuperBlocks factors;
 
   std::size_t groups() const { return weights / group; }
+  /** What fits are told; steps are numbers of float16, alone or times few-bit factors. */
+  AlphabetOptions alphabet() const;
   /** The code of the field 0. */
   int offset() const { return grid == Grid::FullRange ? -levels / 2 : 0; }
 };

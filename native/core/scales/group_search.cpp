@@ -72,7 +72,9 @@ GroupSearch::Range GroupSearch::rangeOf(const RoundingSystem::Group& group, std:
   }
   const double mean = isShifted && weight > 0 ? sum / weight : 0;
   for (std::size_t i = 0; i < group.size; ++i) squares += pivots[i] * (c[i] - mean) * (c[i] - mean);
-  r.middle = isShifted ? (mean + (r.low + r.high) / 2) / 2 : 0;
+  // Of levels that may be mirrored the zero point of those that reach further where the weights do.
+  const bool isMirrored = block_.options().eitherSign && r.high > -r.low;
+  r.middle = isShifted ? (mean + (r.low + r.high) / 2) / 2 : isMirrored ? -1 : 0;
   const double reach = isShifted ? (r.high - r.low) / 2 : std::max(-r.low, r.high);
   r.most = 2 * reach / (block_.options().levels - 1);
   r.least = weight > 0 ? kLeastOfNormal * normalStep(block_.options().levels) * std::sqrt(squares / weight) : 0;
@@ -90,6 +92,7 @@ GroupSearch::Range GroupSearch::rangeOf(const RoundingSystem::Group& group, std:
 /** The zero point that puts the middle of the alphabet nearest to `middle`. */
 double GroupSearch::zeroFor(double step, double middle) const {
   if (!(step > 0)) return 0;
+  if (block_.options().eitherSign) return middle;
   const double code = (plain_.minCode() + plain_.maxCode()) / 2.0 - middle / step;
   if (block_.options().grid == Grid::Minimum) return code;
   return clampedWhole(std::round(code), plain_.minCode(), plain_.maxCode());
@@ -162,6 +165,12 @@ void GroupSearch::searchGroup(const RoundingSystem::Group& group, Attempt& attem
       return Candidate{start[l].step() * factor, start[l].zeroAt(factor) + shift};
     });
   };
+  if (block_.options().eitherSign)
+    for (const double change : {0.0, 0.5, -0.5})
+      tryAll(group, [&, start = best_](std::size_t l) {
+        const double width = ranges[l].least > 0 ? std::log(ranges[l].most / ranges[l].least) / rungs : 0;
+        return Candidate{start[l].step() * std::exp(change * width), start[l].isMirrored() ? 0.0 : -1.0};
+      });
   if (grid == Grid::Asymmetric || grid == Grid::Minimum)
     for (const int shift : {1, -1, -1, 1}) nearBest(shift == 1 ? 0.3 : -0.3, shift);
   double part = 1;

@@ -26,7 +26,7 @@ double normalStep(int levels);
  * where the errors of the groups before it are best compensated (the centres of successive rounding); the group is
  * then rounded successively with every candidate alphabet, and the one whose inputs add least to (q-w)ᵀH(q-w) is kept
  * (rounding_system.h). With one group a candidate is a whole GPTQ decoding of the neuron, and its error the neuron's
- * output error. Asymmetric zero points and minima follow the range at first and are then moved by one step either way, minima by parts of it too.
+ * output error. Levels that may be mirrored are tried both ways. Asymmetric zero points and minima follow the range at first and are then moved by one step either way, minima by parts of it too.
  *
  * A candidate costs about groupSize·N flops a neuron, all of them about
  * (ladder + 2·refinements + 5)·groupSize/N decodings.
@@ -40,7 +40,7 @@ class GroupSearch {
 
  private:
   struct Range {
-    double low = 0, high = 0, middle = 0;  // of the centres; where the alphabet is centred
+    double low = 0, high = 0, middle = 0;  // of the centres; where the alphabet is centred, or -1 of mirrored levels
     double least = 0, most = 0;            // steps of the ladder
   };
   struct Candidate {

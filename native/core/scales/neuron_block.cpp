@@ -39,25 +39,34 @@ void NeuronBlock::load(const Weights& weights, std::size_t firstNeuron, std::siz
     for (std::size_t first = 0; first < n; first += system_.groupSize()) {
       const auto [low, high] = std::minmax_element(w + first, w + std::min(first + system_.groupSize(), n));
       Alphabet a;
-      namingNeuron(firstNeuron + l, [&, least = *low, most = *high] {
-        a = Alphabet::covering(options_.kind(), least, most, options_.precision);
-      });
+      namingNeuron(firstNeuron + l, [&, least = *low, most = *high] { a = coveringGroup(options_, least, most); });
       covering_.push_back(a.scaledBy(exponents_[l]));
     }
+    namingNeuron(firstNeuron + l, [&] { hold(l, &covering_[l * groups()]); });
   }
 }
 
+void NeuronBlock::hold(std::size_t l, Alphabet* alphabets) const {
+  holdAlphabets(options_, system_.importance().data(), inputs(), exponents_[l], alphabets);
+}
+
+void NeuronBlock::hold(Attempt& attempt) const {
+  for (std::size_t l = 0; l < count_; ++l) hold(l, &attempt.alphabets[l * groups()]);
+}
+
 Alphabet NeuronBlock::withStep(std::size_t l, double step, double zero) const {
-  const double own = nearestStep(std::ldexp(step, -exponents_[l]), options_.precision);
-  for (const double s : {own, nextDown(own, options_.precision)}) {
-    const Alphabet a = Alphabet::withStep(options_.kind(), s, zero, options_.precision);
-    if (a.heldIn(options_.precision)) return a.scaledBy(exponents_[l]);
+  const ScalePrecision precision = options_.stepPrecision();
+  const double own = nearestStep(std::ldexp(step, -exponents_[l]), precision);
+  if (options_.factors.mostMinimum > 0) zero = std::max(zero, 0.0);
+  for (const double s : {own, nextDown(own, precision)}) {
+    const Alphabet a = Alphabet::withStep(options_.kind(), s, zero, precision);
+    if (a.heldIn(precision)) return a.scaledBy(exponents_[l]);
   }
   // The next size below whose levels are numbers: codes from -levels to levels reach no further, a table to its ends.
   const LevelTable* table = options_.table;
   const double reach = table ? std::max(-table->front(), table->back()) : options_.levels;
-  const double most = roundedDown(own / (2 * reach), options_.precision);
-  return Alphabet::withStep(options_.kind(), most, zero, options_.precision).scaledBy(exponents_[l]);
+  const double most = roundedDown(own / (2 * reach), precision);
+  return Alphabet::withStep(options_.kind(), most, zero, precision).scaledBy(exponents_[l]);
 }
 
 Alphabet NeuronBlock::original(std::size_t l, const Alphabet& alphabet) const {

@@ -46,6 +46,10 @@ class NeuronBlock {
   const std::vector<Alphabet>& covering() const { return covering_; }
   /** The alphabet of neuron l whose step, in the neuron's own units, is a positive number of the precision near `step`. */
   Alphabet withStep(std::size_t l, double step, double zero) const;
+  /** The alphabets of neuron l, which may have any steps, as super-blocks hold them (layer.h: holdAlphabets). */
+  void hold(std::size_t l, Alphabet* alphabets) const;
+  void hold(Attempt& attempt) const;
+  int exponent(std::size_t l) const { return exponents_[l]; }
   /** `alphabet` of neuron l in the neuron's own units. */
   Alphabet original(std::size_t l, const Alphabet& alphabet) const;
 

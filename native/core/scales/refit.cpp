@@ -10,6 +10,7 @@ namespace vertexq {
 ScaleRefit::ScaleRefit(NeuronBlock& block)
     : block_(block),
       perGroup_(block.options().grid == Grid::Minimum ? 2 : 1),
+      factors_(block.options().kind(), block.options().factors, block.options().precision),
       difference_(block.inputs() * kNeuronBlock),
       gradient_(block.inputs() * kNeuronBlock),
       matrix_(perGroup_ * block.groups() * perGroup_ * block.groups() * kNeuronBlock),
@@ -79,12 +80,17 @@ void ScaleRefit::solve(std::size_t l, Attempt& attempt) {
   double* t = &vector_[l * size];
   double trace = 0;
   for (std::size_t d = 0; d < size; ++d) trace += a[d * size + d];
-  if (!(trace > 0) || !std::isfinite(trace)) return;
+  if (!(trace > 0) || !std::isfinite(trace)) return block_.hold(l, &attempt.alphabets[l * groups]);
   const double ridge = kRefitRidge * trace / static_cast<double>(size);
   for (std::size_t d = 0; d < size; ++d) a[d * size + d] += ridge;
   // The ridge dwarfs float32's errors in A unless H is far worse conditioned than any damped one.
-  if (linalg::potrf('L', size, a, size) != 0) return;
+  if (linalg::potrf('L', size, a, size) != 0) return block_.hold(l, &attempt.alphabets[l * groups]);
   linalg::trsv(CblasLower, linalg::kPlain, CblasNonUnit, size, a, size, t);
+  if (block_.options().factors.groups > 0) {
+    for (std::size_t d = 0; d < size; ++d) t[d] = -t[d];
+    factors_.run(a, t, size, block_.exponent(l), &attempt.alphabets[l * groups]);
+    return;
+  }
   linalg::trsv(CblasLower, linalg::kTransposed, CblasNonUnit, size, a, size, t);
   for (std::size_t g = 0; g < groups; ++g) {
     Alphabet& alphabet = attempt.alphabets[l * groups + g];

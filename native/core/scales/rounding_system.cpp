@@ -44,6 +44,8 @@ RoundingSystem::RoundingSystem(const Matrix& h, std::size_t groupSize, unsigned 
   scale_ = unitScale(scaled);
   for (std::size_t i = 0; i < n * n; ++i) scaled.data()[i] *= scale_;
   h_ = narrowed(scaled);
+  importance_.resize(n);
+  for (std::size_t i = 0; i < n; ++i) importance_[i] = scaled(i, i);
   groupInputs(scaled);
 
   Matrix permuted(n, n);

@@ -40,6 +40,8 @@ class RoundingSystem {
   /** H times scale(), a power of two. */
   const FloatMatrix& h() const { return h_; }
   double scale() const { return scale_; }
+  /** Its diagonal. */
+  const std::vector<double>& importance() const { return importance_; }
 
   const std::vector<Group>& groups() const { return groups_; }
   /** M in grouped order, with its order. */
@@ -66,6 +68,7 @@ class RoundingSystem {
   std::size_t groupSize_;
   double scale_ = 1;
   FloatMatrix h_;
+  std::vector<double> importance_;
   std::vector<Group> groups_;
   Coefficients<float> grouped_, activation_, natural_;
   std::vector<float> pivots_;

@@ -1,0 +1,116 @@
+import test from 'ava';
+import { packed, unpacked } from '../../../lib/encodings/gguf/blocks';
+import { ggufTypeNames, ggufTypes } from '../../../lib/encodings/gguf/table';
+import { type LayerData, layerCalibration } from '../../../lib/fit/calibration';
+import { settingsOf } from '../../../lib/fit/quantize-layer';
+import { quantizeWeights } from '../../../lib/fit/quantize-weights';
+import { calibrationKind } from '../../../lib/methods';
+import { binding, type CalibrationKind } from '../../../lib/native/binding';
+import { methodTable } from '../../../lib/method-table';
+import { random as randomOf } from '../../fit/data';
+
+const [outFeatures, inFeatures, samples] = [3, 512, 400];
+
+/** Inputs that go together, weights of which some are far from the others. */
+function layer(seed: number) {
+  const uniform = randomOf(seed);
+  const random = () => uniform() + uniform() - uniform() - uniform();
+  const mixing = Float32Array.from({ length: 24 * inFeatures }, random);
+  const activations = new Float32Array(samples * inFeatures);
+  for (let s = 0; s < samples; s++)
+    for (let k = 0; k < 24; k++) {
+      const strength = random();
+      for (let i = 0; i < inFeatures; i++)
+        activations[s * inFeatures + i]! += strength * mixing[k * inFeatures + i]! + 0.2 * random();
+    }
+  const weight = Float32Array.from(
+    { length: outFeatures * inFeatures },
+    (_, i) => 0.02 * random() * (i % 97 === 0 ? 4 : 1) + 0.004,
+  );
+  return { weight, outFeatures, inFeatures, activations };
+}
+
+const given = layer(20);
+const calibrations: Partial<Record<CalibrationKind, Promise<LayerData>>> = {};
+
+const firstDifference = (a: Float32Array, b: Float32Array) => a.findIndex((value, i) => value !== b[i]);
+
+for (const name of ggufTypeNames)
+  test(`${name}: what each method fits is what its blocks hold, and errors fall from method to method`, async (t) => {
+    const type = ggufTypes[name];
+    const errors: Record<string, number> = {};
+    for (const { name: method, scales } of methodTable)
+      for (const scale of scales) {
+        const kind = calibrationKind(method, false);
+        const data = await (calibrations[kind] ??= layerCalibration(given, kind));
+        const settings = {
+          ...settingsOf(given, { method, scale }),
+          ...type.settings,
+          ...(method === 'vertex' && { passes: 2 }),
+        };
+        const quantized = await quantizeWeights({ name, kind: 'Linear', ...given, ...data }, settings, {});
+        const values = await unpacked(type, await packed(type, quantized), [outFeatures, inFeatures]);
+        t.is(firstDifference(values, quantized.dequantize()), -1, `${method}, ${scale}`);
+        errors[`${method} ${scale}`] = quantized.report.error.calibration!;
+      }
+    t.true(errors['vertex search']! <= errors['gptq search']! * 1.0001, JSON.stringify(errors));
+    t.true(errors['gptq search']! < errors['gpfq search']!, JSON.stringify(errors));
+    t.true(errors['gptq search']! < 0.8 * errors['msq search']!, JSON.stringify(errors));
+  });
+
+test('weights of 0, of one sign, huge and tiny ones are fitted and packed, or refused with the neuron', async (t) => {
+  const given = { ...layer(21), weight: new Float32Array(outFeatures * inFeatures) };
+  const data = await layerCalibration(given, 'gram');
+  for (const name of ggufTypeNames)
+    for (const unit of [0, 1, 1e-6, 1e3]) {
+      given.weight.forEach((_, i, weight) => (weight[i] = i < inFeatures ? 0 : unit * (1 + (i % 7))));
+      const settings = { ...settingsOf(given, { method: 'gptq' }), ...ggufTypes[name].settings };
+      const quantized = await quantizeWeights({ name, kind: 'Linear', ...given, ...data }, settings, {});
+      const values = await unpacked(ggufTypes[name], await packed(ggufTypes[name], quantized), [
+        outFeatures,
+        inFeatures,
+      ]);
+      t.is(firstDifference(values, quantized.dequantize()), -1, `${name} ${unit}`);
+      t.true(
+        values.subarray(0, inFeatures).every((value) => value === 0),
+        name,
+      );
+      if (unit >= 1) t.true(quantized.report.error.weight < 0.3, `${name} ${unit}`);
+    }
+  given.weight.fill(1e12);
+  for (const name of ggufTypeNames)
+    await t.throwsAsync(
+      quantizeWeights(
+        { name, kind: 'Linear', ...given, ...data },
+        { ...settingsOf(given, { method: 'gptq' }), ...ggufTypes[name].settings },
+        {},
+      ),
+      { code: 'ERR_VERTEXQ_SCALE_RANGE', message: /^neuron 0: the weights are too large/ },
+      name,
+    );
+});
+
+test('a block type with other groups, or rows that are no whole blocks, is refused by the addon', (t) => {
+  const given = {
+    ...layer(22),
+    calibration: null,
+    holdout: null,
+    box: 'cell',
+    rank: 'auto',
+    rankLimit: 0,
+    threads: 1,
+  } as const;
+  const method = {
+    method: 'msq',
+    scale: 'search',
+    damping: -1,
+    passes: -1,
+    scaleType: 'F16',
+    valueType: 'F64',
+  } as const;
+  const alphabet = { grid: 'float-minimum', levels: 16, groupSize: 64, blockType: 'Q4_K' } as const;
+  t.throws(() => binding().quantize({ ...given, ...method, ...alphabet }), { message: /whole blocks/ });
+  t.throws(() => binding().quantize({ ...given, ...method, ...alphabet, blockType: 'Q9_K' }), {
+    message: /"Q9_K"/,
+  });
+});
