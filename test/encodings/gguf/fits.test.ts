@@ -104,6 +104,7 @@ test('a block type with other groups, or rows that are no whole blocks, is refus
     method: 'msq',
     scale: 'search',
     damping: -1,
+    correction: -1,
     passes: -1,
     scaleType: 'F16',
     valueType: 'F64',
