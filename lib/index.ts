@@ -1,11 +1,13 @@
 export { inspectCheckpoint } from './checkpoints/inspect-checkpoint';
 export { planCheckpoint } from './checkpoints/plan-checkpoint';
 export { quantizeCheckpoint } from './checkpoints/quantize-checkpoint';
+export { quantizeLanguageModel, type LanguageModelOptions } from './checkpoints/quantize-language-model';
 export { verifyCheckpoint } from './checkpoints/verify-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
 export { evaluateModel } from './evaluate/evaluate-model';
 export { evaluateCheckpoint } from './evaluate/language/evaluate-checkpoint';
+export { evaluateLanguageModel } from './evaluate/language/evaluate-language-model';
 export { preprocess } from './fit/preprocess';
 export { quantizeLayer } from './fit/quantize-layer';
 export { inspectModel } from './models/inspect-model';
@@ -60,6 +62,7 @@ export type {
   DocumentMeasures,
   Estimate,
   EvaluateCheckpointOptions,
+  LanguageEvaluation,
   NextTokenMeasures,
 } from './evaluate/language/types';
 export type { CheckpointFormat, ModelFormat } from './encodings/names';

@@ -36,6 +36,9 @@ export async function prepareOutput(
     throw cannot(cause.message, cause);
   });
   if (names.length > 0 && !names.includes(workName))
-    throw cannot('there is something in it already, and no interrupted run of ours');
+    throw new VertexqError(
+      'ERR_VERTEXQ_EXISTS',
+      `${output} cannot be written: there is something in it already, and no interrupted run of ours`,
+    );
   return { work: join(output, workName), undo: nothing };
 }

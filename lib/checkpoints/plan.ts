@@ -5,6 +5,7 @@ import { isFloat } from '../containers/safetensors/dtypes';
 import type { SafetensorsFile } from '../containers/safetensors/file';
 import type { TensorFile } from '../containers/tensor-file';
 import { kindOf, FileLayout, nameTwice } from '../containers/safetensors/layout';
+import { VertexqError } from '../errors';
 import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
 import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
@@ -105,16 +106,16 @@ export async function planOf(
     plan.left.set(name, left);
     unfit.push([name, left.reason]);
   }
+  if (planned.size === 0) throw nothingFits(checkpoint.input, format, unfit);
   for (const [name, reason] of unfit) plan.warnings.push(`"${name}" is left as it is: ${reason}`);
   await turns.next();
   for (const weights of planned.values())
     for (const weight of weights) weight.index = plan.weights.push(weight) - 1;
-  if (plan.weights.length > 0)
-    plan.quantization = await encoding.config(
-      await configuredWeights(checkpoint, planned, turns),
-      groups.map(({ path, members }) => [path, members[0]!.settings]),
-      turns,
-    );
+  plan.quantization = await encoding.config(
+    await configuredWeights(checkpoint, planned, turns),
+    groups.map(({ path, members }) => [path, members[0]!.settings]),
+    turns,
+  );
   await turns.next();
   plan.untied = unties(checkpoint, identity, plan.weights);
   // Without a folder there is no config.json that could say it.
@@ -124,6 +125,27 @@ export async function planOf(
   for (const [name, source] of checkpoint.shards)
     plan.shards.push(await shardPlan(name, source, planned, metadata, turns));
   return plan;
+}
+
+/** Where no weight can be held: the reasons, each with one that has it. */
+function nothingFits(
+  input: string,
+  format: string,
+  unfit: readonly [name: string, reason: string][],
+): VertexqError {
+  const reasons = new Map<string, { first: string; others: number }>();
+  for (const [name, reason] of unfit) {
+    const known = reasons.get(reason);
+    if (known) known.others++;
+    else reasons.set(reason, { first: name, others: 0 });
+  }
+  const told = [...reasons].map(
+    ([reason, { first, others }]) => `"${first}"${others > 0 ? ` and ${others} more` : ''}: ${reason}`,
+  );
+  return new VertexqError(
+    'ERR_VERTEXQ_NO_LAYERS',
+    `${input} has no weight that can be quantized in the format "${format}" with these options: ${told.slice(0, 3).join('; ')}${told.length > 3 ? '; …' : ''}`,
+  );
 }
 
 /** All matrices of linear layers, as readers fuse them. */

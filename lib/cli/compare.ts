@@ -5,7 +5,7 @@ import { addModelPaths } from '../models/run-files';
 import { comparisonTable } from '../reports/comparison-table';
 import { errorPlot } from '../reports/error-plot';
 import { RunFiles } from '../runs/run-files';
-import { type Context, lookOf } from './context';
+import { type Context, lookOf, showResult } from './context';
 import { dataHelp } from './data-help';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
 import { refuseCheckpoint } from './inputs';
@@ -82,6 +82,5 @@ async function compare(input: string, flags: Given, context: Context): Promise<v
     display.stop();
   }
   if (plot !== undefined) await writeWhole(plot, Buffer.from(errorPlot(comparison)), context.signal);
-  if (!quiet) context.stderr.write(`${comparisonTable(comparison, look)}\n`);
-  if (json) context.stdout.write(`${JSON.stringify(comparison, null, 2)}\n`);
+  showResult(context, comparison, (own) => comparisonTable(comparison, own), { json, quiet });
 }

@@ -22,7 +22,7 @@ export interface Output {
 
 /** All that the commands touch of the world outside, so that tests can put their own in its place. */
 export interface Context {
-  /** For results: JSON, help, the version. */
+  /** For results: tables, JSON, help, the version. */
   stdout: Output;
   /** For everything else. */
   stderr: Output;
@@ -97,7 +97,7 @@ export function processContext(signal: AbortSignal): Context {
   };
 }
 
-/** How to write to a context's stderr. */
+/** How to write to one of a context's outputs. */
 export interface Look {
   /** Whether lines can be written over, as progress bars are. */
   terminal: boolean;
@@ -106,8 +106,21 @@ export interface Look {
   paint: Paint;
 }
 
-export function lookOf({ stderr, env }: Context): Look {
-  const terminal = stderr.isTTY === true && env['TERM'] !== 'dumb';
+export function lookOf(context: Context, to: 'stdout' | 'stderr' = 'stderr'): Look {
+  const { env, [to]: output } = context;
+  const terminal = output.isTTY === true && env['TERM'] !== 'dumb';
   const color = terminal && !env['NO_COLOR'];
-  return { terminal, color, width: terminal ? stderr.columns : undefined, paint: painter(color) };
+  return { terminal, color, width: terminal ? output.columns : undefined, paint: painter(color) };
+}
+
+/** Writes what a command has found: its table to stdout; with `json` all of it there, and the table to stderr. */
+export function showResult(
+  context: Context,
+  result: object,
+  table: (look: Look) => string,
+  { json = false, quiet = false }: { json?: boolean; quiet?: boolean },
+): void {
+  const to = json ? 'stderr' : 'stdout';
+  if (!quiet) context[to].write(`${table(lookOf(context, to))}\n`);
+  if (json) context.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
 }

@@ -4,7 +4,7 @@ import type { EvaluateCheckpointOptions } from '../evaluate/language/types';
 import type { EvaluateOptions } from '../evaluate/types';
 import { checkpointEvaluationTable } from '../reports/checkpoint-evaluation-table';
 import { evaluationTable } from '../reports/evaluation-table';
-import { type Context, lookOf } from './context';
+import { type Context, lookOf, showResult } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags, refuseFlags } from './flags';
 import { isCheckpoint } from './inputs';
 import { progressDisplay } from './progress';
@@ -81,17 +81,13 @@ async function evaluate(
     signal: context.signal,
     onProgress: (progress: Parameters<typeof display.show>[0]) => display.show(progress),
   };
-  const show = (evaluation: object, table: () => string) => {
-    if (!quiet) context.stderr.write(`${table()}\n`);
-    if (json) context.stdout.write(`${JSON.stringify(evaluation, null, 2)}\n`);
-  };
   if (ofCheckpoint) {
     refuseFlags('evaluateCheckpoint', 'evaluateModel', flags, true);
     const options = optionsOf(['evaluateCheckpoint'], flags) as unknown as EvaluateCheckpointOptions;
     const evaluation = await context
       .evaluateCheckpoint(float, quantized, { ...options, ...hooks })
       .finally(() => display.stop());
-    show(evaluation, () => checkpointEvaluationTable(evaluation, look));
+    showResult(context, evaluation, (own) => checkpointEvaluationTable(evaluation, own), { json, quiet });
   } else {
     refuseFlags('evaluateModel', 'evaluateCheckpoint', flags, false);
     if (quantized.length > 1)
@@ -102,7 +98,7 @@ async function evaluate(
     const evaluation = await context
       .evaluateModel(float, quantized[0]!, { ...options, ...hooks })
       .finally(() => display.stop());
-    show(evaluation, () => evaluationTable(evaluation, look));
+    showResult(context, evaluation, (own) => evaluationTable(evaluation, own), { json, quiet });
   }
 }
 

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { inspectionTable } from '../reports/table';
 import { checkpointInspectionTable } from '../reports/checkpoint-table';
 import { isCheckpoint } from './inputs';
-import { type Context, lookOf } from './context';
+import { type Context, type Look, showResult } from './context';
 
 const examples = `
 Examples:
@@ -26,18 +26,15 @@ export function addInspect(program: Command, context: Context): void {
 }
 
 async function inspect(input: string, json: boolean, context: Context): Promise<void> {
-  const look = lookOf(context);
-  const show = (inspection: object, table: string) => {
+  const show = (inspection: object, table: (look: Look) => string) => {
     context.signal.throwIfAborted();
-    if (json) context.stdout.write(`${JSON.stringify(inspection, null, 2)}\n`);
-    // The table is all there is to see without --json: it is written whether or not there is a terminal.
-    else context.stderr.write(`${table}\n`);
+    showResult(context, inspection, table, { json, quiet: json });
   };
   if (await isCheckpoint(input)) {
     const inspection = await context.inspectCheckpoint(input);
-    show(inspection, checkpointInspectionTable(inspection, look));
+    show(inspection, (look) => checkpointInspectionTable(inspection, look));
   } else {
     const inspection = await context.inspectModel(input);
-    show(inspection, inspectionTable(inspection, look));
+    show(inspection, (look) => inspectionTable(inspection, look));
   }
 }

@@ -9,16 +9,17 @@ import { type Context, processContext } from './context';
 import { addEval } from './eval';
 import { addInspect } from './inspect';
 import { addQuantize } from './quantize';
+import { exitCodeOf, exitCodes } from './exit-codes';
 import { addVerify } from './verify';
 
-export const exitCodes = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
-
 const about = `
-Results go to stdout (--json, help), progress, tables and errors to stderr. Colours and bars appear only on a terminal;
-NO_COLOR turns colours off, VERTEXQ_DEBUG=1 adds stack traces to errors. VERTEXQ_MODULES names a folder whose node_modules is looked
-in for onnxruntime-node and sharp before those beside vertexq; the working folder is not.
+Tables, --json and help go to stdout; progress, warnings, errors and the table of quantize to stderr. With --json the tables do too,
+and an error is an object on stdout besides. Colours and bars appear only on a terminal; NO_COLOR turns colours off, VERTEXQ_DEBUG=1
+adds stack traces to errors. VERTEXQ_MODULES names a folder whose node_modules is looked in for onnxruntime-node and sharp before
+those beside vertexq; the working folder is not.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 input damaged or not understood, 4 output in the way or another run's, 5 nothing to
+quantize, 6 out of memory, disk or time, 130 interrupted (SIGTERM 143, SIGHUP 129).
 `;
 
 /** Runs the command line `args`, without the program's name, and resolves to its exit code. Never rejects. */
@@ -27,7 +28,7 @@ export async function run(args: readonly string[], context: Context): Promise<nu
     await programFor(context).parseAsync(args, { from: 'user' });
     return exitCodes.done;
   } catch (error) {
-    return fail(error, context);
+    return fail(error, context, args.includes('--json'));
   }
 }
 
@@ -53,8 +54,8 @@ function programFor(context: Context): Command {
   return program;
 }
 
-/** Says what went wrong, in one line, and which exit code that is. */
-function fail(error: unknown, { stderr, signal, env }: Context): number {
+/** Says what went wrong, in one line, and which exit code that is. `json`: as an object on stdout too. */
+function fail(error: unknown, { stdout, stderr, signal, env }: Context, json: boolean): number {
   // Commander has written its message, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
   if (env['VERTEXQ_DEBUG']) stderr.write(`${inspect(error)}\n`);
@@ -63,22 +64,31 @@ function fail(error: unknown, { stderr, signal, env }: Context): number {
     return exitCodes.interrupted;
   }
   const message = error instanceof Error ? error.message || error.name : String(error);
-  const code = error instanceof VertexqError ? ` [${error.code}]` : '';
-  stderr.write(`vertexq: ${oneLine(message)}${code}\n`);
-  return error instanceof TypeError || error instanceof RangeError ? exitCodes.usage : exitCodes.failed;
+  const code = error instanceof VertexqError ? error.code : null;
+  stderr.write(`vertexq: ${oneLine(message)}${code === null ? '' : ` [${code}]`}\n`);
+  const exitCode = exitCodeOf(error);
+  if (json) stdout.write(`${JSON.stringify({ error: { code, message, exitCode } }, null, 2)}\n`);
+  return exitCode;
 }
 
 function oneLine(text: string): string {
   return visible(text.trim().replace(/\s*\n\s*/g, ' '));
 }
 
+/** The signals that end a run as Ctrl-C does, which leaves nothing behind: 128 and their numbers. */
+const signals = { SIGINT: exitCodes.interrupted, SIGTERM: 143, SIGHUP: 129 } as const;
+type Signal = keyof typeof signals;
+
 /** The program itself: sets the process's exit code. Pending writes still go out. */
 async function main(): Promise<void> {
   const controller = new AbortController();
-  process.on('SIGINT', () => {
-    if (controller.signal.aborted) process.exit(exitCodes.interrupted);
-    controller.abort();
-  });
+  let ended: Signal = 'SIGINT';
+  for (const name of Object.keys(signals) as Signal[])
+    process.on(name, () => {
+      if (controller.signal.aborted) process.exit(signals[name]);
+      ended = name;
+      controller.abort();
+    });
   // Whoever reads the output may stop early, as `head` does.
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -88,18 +98,20 @@ async function main(): Promise<void> {
         process.stderr.write(`vertexq: stdout cannot be written: ${oneLine(error.message)}\n`);
     });
   const code = await run(process.argv.slice(2), processContext(controller.signal));
-  process.exitCode ||= code;
-  if (controller.signal.aborted) endSoon();
+  process.exitCode ||= code === exitCodes.interrupted ? signals[ended] : code;
+  if (controller.signal.aborted) endSoon(ended);
 }
 
 /** How long what is still on its way may take after Ctrl-C. */
 const patience = 500;
 
-/** Ends the process as Ctrl-C does by itself, where something goes on that cannot be stopped, as the decoding of an image. */
-function endSoon(): void {
+/** Ends the process as the signal does by itself, where something goes on that cannot be stopped, as the decoding of an image. */
+function endSoon(name: Signal): void {
   setTimeout(() => {
-    process.removeAllListeners('SIGINT');
-    process.kill(process.pid, 'SIGINT');
+    process.removeAllListeners(name);
+    process.kill(process.pid, name);
+    // The first process of a container is not ended by signals.
+    setTimeout(() => process.exit(signals[name]), patience);
   }, patience).unref();
 }
 

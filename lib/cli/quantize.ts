@@ -14,7 +14,7 @@ import type { RunPlan } from '../runs/plan';
 import { RunFiles } from '../runs/run-files';
 import { workFolderOf, workName } from '../runs/work-name';
 import type { Progress } from '../types';
-import { type Context, type Look, lookOf } from './context';
+import { type Context, type Look, lookOf, showResult } from './context';
 import { dataHelp } from './data-help';
 import { addFlags, type Given, optionsOf, type OutputFlags, reading, refuseFlags } from './flags';
 import { isCheckpoint } from './inputs';
@@ -129,8 +129,9 @@ async function quantize(input: string, given: Given, context: Context): Promise<
   const say = (text: string) => quiet || context.stderr.write(`${text}\n`);
   let result: RunPlan | Report | CheckpointReport;
   if (dryRun) {
-    result = await run.plan();
-    say(planTable(result, look));
+    const plan = await run.plan();
+    showResult(context, plan, (own) => planTable(plan, own), { json, quiet });
+    result = plan;
   } else {
     const display = progressDisplay(context, look, quiet);
     try {
@@ -148,7 +149,7 @@ async function quantize(input: string, given: Given, context: Context): Promise<
   }
   const text = `${JSON.stringify(result, null, 2)}\n`;
   if (reportFile !== undefined) await writeWhole(reportFile, Buffer.from(text), context.signal);
-  if (json) context.stdout.write(text);
+  if (json && !dryRun) context.stdout.write(text);
 }
 
 /** A run on one kind of input. */

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { VertexqError } from '../errors';
 import { verificationTable } from '../reports/checkpoint-table';
 import type { JobOptions } from '../types';
-import { type Context, lookOf } from './context';
+import { type Context, lookOf, showResult } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
 import { progressDisplay } from './progress';
 
@@ -53,8 +53,7 @@ async function verify(
       onProgress: (progress) => display.show(progress),
     })
     .finally(() => display.stop());
-  if (!quiet) context.stderr.write(`${verificationTable(verification, look)}\n`);
-  if (json) context.stdout.write(`${JSON.stringify(verification, null, 2)}\n`);
+  showResult(context, verification, (own) => verificationTable(verification, own), { json, quiet });
   const { faults } = verification;
   if (faults.length > 0)
     throw new VertexqError(

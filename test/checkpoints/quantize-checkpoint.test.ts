@@ -3,7 +3,10 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   type CheckpointOptions,
+  type LanguageModelOptions,
+  planCheckpoint,
   quantizeCheckpoint,
+  quantizeLanguageModel,
   quantizeLayer,
   type WeightOverride,
 } from '../../lib/index';
@@ -238,6 +241,32 @@ test('weights that a format cannot hold stay as they are, and it says so', async
     groupSize: 32,
   });
   t.is(plain.layers.length, 2);
+});
+
+test('a run that would quantize nothing is refused before it writes, with the reasons', async (t) => {
+  const folder = temporaryFolder(t);
+  const [input, output] = [join(folder, 'in'), join(folder, 'out')];
+  writeFolder(input, [
+    {
+      ...{ 'a.weight': tensor('F32', [4, 256], 1), 'b.weight': tensor('F32', [4, 512], 2) },
+      ...{ 'c.weight': tensor('F32', [4, 256], 3), 'norm.weight': tensor('F32', [256], 4) },
+    },
+  ]);
+  for (const call of [quantizeCheckpoint, planCheckpoint])
+    await t.throwsAsync(call(input, output, { groupSize: 100 }), {
+      code: 'ERR_VERTEXQ_NO_LAYERS',
+      message:
+        /in has no weight that can be quantized in the format "compressed-tensors" with these options: "a\.weight" and 1 more: its 256 inputs .*; "b\.weight": its 512 inputs /,
+    });
+  t.deepEqual(readdirSync(folder), ['in']);
+});
+
+test('a language model needs text to be fitted to', async (t) => {
+  const options = { bits: 4 } as unknown as LanguageModelOptions;
+  await t.throwsAsync(quantizeLanguageModel('in', 'out', options), {
+    instanceOf: TypeError,
+    message: /Expected the "calibration" option to be text .*, not undefined/,
+  });
 });
 
 test('results do not depend on threads or memory', async (t) => {

@@ -193,7 +193,7 @@ test('outputs that cannot be written', async (t) => {
   await refused(join(folder, 'file'), /it exists and is no folder/);
   mkdirSync(join(folder, 'full'));
   writeFileSync(join(folder, 'full', 'mine'), '');
-  await refused(join(folder, 'full'), /there is something in it already/);
+  await refused(join(folder, 'full'), /there is something in it already/, 'ERR_VERTEXQ_EXISTS');
   const single = join(folder, 'a.safetensors');
   writeFileSync(single, fileOf({ 'a.weight': tensor('F32', [4, 8], 1) }));
   await t.throwsAsync(quantizeCheckpoint(single, single), {

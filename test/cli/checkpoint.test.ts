@@ -121,7 +121,7 @@ test('what is written where', async (t) => {
     /nothing was written\nwould be written: out\/model\.safetensors, out\/config\.json\nwarning: no data/,
   );
   const found = await runFake(['inspect', 'in.safetensors']);
-  t.regex(found.stderr, /1 weight quantized, gptq \(gptq_v2\)/);
+  t.regex(found.stdout, /1 weight quantized, gptq \(gptq_v2\)/);
   const json = await runFake(['inspect', 'in.safetensors', '--json']);
   t.deepEqual(JSON.parse(json.stdout), sampleCheckpointInspection({ input: 'in.safetensors' }));
 });

@@ -216,14 +216,14 @@ test('what is wrong in the file is told with its name, and the place in it', asy
   t.regex(stderr, /^vertexq: Expected the "bits" option/);
 });
 
-test('files that are no configuration: exit code 1', async (t) => {
+test('files that are no configuration: exit code 3', async (t) => {
   for (const [content, message] of [
     ['{"bits": 4', /config\.json is no JSON: .*\[ERR_VERTEXQ_CONFIG\]/],
     ['', /is no JSON/],
     ['{"bits": 4,}', /is no JSON/],
   ] as const) {
     const { code, stderr, calls } = await withFile(t, content).run();
-    t.deepEqual([code, calls], [1, []]);
+    t.deepEqual([code, calls], [3, []]);
     t.regex(stderr, message);
   }
   const folder = temporaryFolder(t);

@@ -90,8 +90,8 @@ test('checkpoints: flags, several side by side, the table, progress', async (t) 
 
 test('networks of two kinds, and flags of the other kind', async (t) => {
   for (const [args, code, message] of [
-    [['in.onnx', 'b.safetensors'], 1, /in\.onnx is an ONNX model, and b\.safetensors a checkpoint/],
-    [['a.safetensors', 'out.onnx'], 1, /a\.safetensors is a checkpoint, and out\.onnx an ONNX model/],
+    [['in.onnx', 'b.safetensors'], 3, /in\.onnx is an ONNX model, and b\.safetensors a checkpoint/],
+    [['a.safetensors', 'out.onnx'], 3, /a\.safetensors is a checkpoint, and out\.onnx an ONNX model/],
     [['in.onnx', 'out.onnx', 'out2.onnx'], 2, /give one ONNX file beside in\.onnx, not 2/],
     [['in.onnx', 'out.onnx', '--memory', '1G'], 2, /--memory is for checkpoints/],
     [['a.safetensors', 'b.safetensors', '--runs', '2'], 2, /--runs is for ONNX models/],

@@ -16,7 +16,10 @@ test('--version and --help go to stdout', async (t) => {
     t.deepEqual([code, stderr], [0, '']);
     t.regex(stdout, /^Usage: vertexq/);
     t.regex(stdout, /quantize .*\n +compare .*\n +eval .*\n +inspect /);
-    t.regex(stdout, /Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted/);
+    t.regex(
+      stdout,
+      /Exit codes: 0 done, 1 failed, 2 wrong usage, 3 .*, 4 .*, 5 nothing to\nquantize, 6 .*, 130 interrupted/,
+    );
   }
 });
 
@@ -66,10 +69,10 @@ test('wrong usage is exit code 2', async (t) => {
   }
 });
 
-test('inspect: a table on stderr, or JSON on stdout', async (t) => {
+test('inspect: a table or JSON on stdout', async (t) => {
   const table = await runFake(['inspect', 'in.onnx']);
-  t.like(table, { code: 0, stdout: '', calls: [{ input: 'in.onnx' }] });
-  t.regex(table.stderr, /1 layer can be quantized/);
+  t.like(table, { code: 0, stderr: '', calls: [{ input: 'in.onnx' }] });
+  t.regex(table.stdout, /1 layer can be quantized/);
   const json = await runFake(['inspect', 'in.onnx', '--json']);
   t.is(json.stderr, '');
   t.deepEqual(JSON.parse(json.stdout), sampleInspection());
@@ -79,7 +82,10 @@ test('inspect: errors', async (t) => {
   const failing = await runFake(['inspect', 'in.onnx', '--json'], {
     inspectModel: () => Promise.reject(new VertexqError('ERR_VERTEXQ_FILE', 'in.onnx cannot be read')),
   });
-  t.like(failing, { code: 1, stdout: '', stderr: 'vertexq: in.onnx cannot be read [ERR_VERTEXQ_FILE]\n' });
+  t.like(failing, { code: 1, stderr: 'vertexq: in.onnx cannot be read [ERR_VERTEXQ_FILE]\n' });
+  t.deepEqual(JSON.parse(failing.stdout), {
+    error: { code: 'ERR_VERTEXQ_FILE', message: 'in.onnx cannot be read', exitCode: 1 },
+  });
   const controller = new AbortController();
   const aborted = await runFake(['inspect', 'in.onnx'], {
     signal: controller.signal,
@@ -89,4 +95,25 @@ test('inspect: errors', async (t) => {
     },
   });
   t.is(aborted.code, 130);
+});
+
+test('exit codes tell the cause', async (t) => {
+  const full = Object.assign(new Error('no room'), { code: 'ENOSPC' });
+  const failing = async (error: Error) =>
+    (await runFake(['inspect', 'in.onnx'], { inspectModel: () => Promise.reject(error) })).code;
+  for (const [code, cause, expected] of [
+    ['ONNX', undefined, 3],
+    ['GGUF', undefined, 3],
+    ['UNSUPPORTED', undefined, 3],
+    ['EXISTS', undefined, 4],
+    ['LOCKED', undefined, 4],
+    ['NO_LAYERS', undefined, 5],
+    ['MEMORY', undefined, 6],
+    ['FILE', full, 6],
+    ['FILE', new Error('gone'), 1],
+    ['RUNTIME', undefined, 1],
+  ] as const)
+    t.is(await failing(new VertexqError(`ERR_VERTEXQ_${code}`, 'x', { cause })), expected, code);
+  t.is(await failing(new TypeError('x')), 2);
+  t.is(await failing(new Error('x')), 1);
 });

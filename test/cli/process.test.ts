@@ -127,7 +127,7 @@ test('data that does not fit is told by its file', (t) => {
     '--calibration',
     data,
   );
-  t.is(status, 1);
+  t.is(status, 3);
   t.regex(
     stderr,
     /data\.npz: the network has no input "images": did you mean "image"\?.*\[ERR_VERTEXQ_CALIBRATION\]\n$/,
@@ -135,29 +135,31 @@ test('data that does not fit is told by its file', (t) => {
   t.deepEqual(readdirSync(folder), ['data.npz']);
 });
 
-test('Ctrl-C: exit code 130 and no output', async (t) => {
-  if (process.platform === 'win32') {
-    t.pass();
-    return;
-  }
-  const folder = temporaryFolder(t);
-  const [data, output] = ['data.npz', 'out.onnx'].map((name) => join(folder, name)) as [string, string];
-  writeFileSync(data, noise(3000));
-  const child = spawn(
-    process.execPath,
-    [...program, 'quantize', network, '-o', output, '--calibration', data],
-    { cwd: root },
-  );
-  let stderr = '';
-  child.stderr.on('data', (text: Buffer) => {
-    if (stderr === '') child.kill('SIGINT');
-    stderr += text.toString();
+const endings = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+for (const [name, expected] of Object.entries(endings) as [keyof typeof endings, number][])
+  test(`${name}: exit code ${expected}, and nothing is left`, async (t) => {
+    if (process.platform === 'win32') {
+      t.pass();
+      return;
+    }
+    const folder = temporaryFolder(t);
+    const [data, output] = ['data.npz', 'out.onnx'].map((name) => join(folder, name)) as [string, string];
+    writeFileSync(data, noise(3000));
+    const child = spawn(
+      process.execPath,
+      [...program, 'quantize', network, '-o', output, '--calibration', data],
+      { cwd: root },
+    );
+    let stderr = '';
+    child.stderr.on('data', (text: Buffer) => {
+      if (stderr === '') child.kill(name);
+      stderr += text.toString();
+    });
+    const code = await new Promise((resolve) =>
+      child.on('close', (status, signal) => resolve(status ?? signal)),
+    );
+    t.is(code, expected, stderr);
+    t.true(stderr.endsWith('vertexq: interrupted\n'), stderr);
+    t.false(existsSync(output));
+    t.deepEqual(readdirSync(folder), ['data.npz']);
   });
-  const code = await new Promise((resolve) =>
-    child.on('close', (status, signal) => resolve(status ?? signal)),
-  );
-  t.is(code, 130, stderr);
-  t.true(stderr.endsWith('vertexq: interrupted\n'), stderr);
-  t.false(existsSync(output));
-  t.deepEqual(readdirSync(folder), ['data.npz']);
-});

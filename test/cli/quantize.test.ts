@@ -136,7 +136,7 @@ test('wrong usage: exit code 2, one line, no work', async (t) => {
   }
 });
 
-test('errors of the library: exit code 1, or 2 for arguments', async (t) => {
+test('errors of the library: exit codes and one line', async (t) => {
   const failing = (error: unknown) =>
     runFake(base, {
       quantizeModel: () => Promise.reject(error),
@@ -144,7 +144,7 @@ test('errors of the library: exit code 1, or 2 for arguments', async (t) => {
   const cases = [
     [
       new VertexqError('ERR_VERTEXQ_ONNX', 'in.onnx is\n  no\x1b model'),
-      1,
+      3,
       'vertexq: in.onnx is no\\x1b model [ERR_VERTEXQ_ONNX]\n',
     ],
     [new RangeError('too many bits'), 2, 'vertexq: too many bits\n'],

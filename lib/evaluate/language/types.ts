@@ -64,3 +64,16 @@ export interface CheckpointEvaluation {
   warnings: string[];
   environment: Environment;
 }
+
+/** What `evaluateLanguageModel` found, as means over the tokens. */
+export interface LanguageEvaluation {
+  /** Places at which the next token is known. */
+  tokens: number;
+  /** The exponential of the mean cross entropy of the next token. */
+  perplexity: { float: number; quantized: number };
+  /** KL divergence of the next token's distribution from the float model's, in nats: mean, and 99.9th percentile. */
+  kl: { mean: number; p999: number };
+  /** The share of tokens at which both hold the same next token for the most likely one. */
+  sameToken: number;
+  warnings: string[];
+}

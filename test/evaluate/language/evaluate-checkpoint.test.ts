@@ -8,6 +8,7 @@ import {
   type CheckpointFormat,
   type CheckpointOptions,
   evaluateCheckpoint,
+  evaluateLanguageModel,
   type EvaluateCheckpointOptions,
   quantizeCheckpoint,
 } from '../../../lib/index';
@@ -182,10 +183,19 @@ test('the same numbers whatever threads, memory and others beside', async (t) =>
     const { checkpoints } = await evaluateCheckpoint(folder, list, { data, ...options });
     return checkpoints.at(-1)!;
   };
+  const { warnings } = await evaluateCheckpoint(folder, other, { data });
   const wanted = await evaluate({});
   t.deepEqual(await evaluate({ threads: 1 }), wanted);
   t.deepEqual(await evaluate({ memory: 0 }), wanted);
   t.deepEqual(await evaluate({}, [folder, other]), wanted);
+  const { tokens: count, perplexity, klDivergence, klDivergence999, sameNextToken } = wanted;
+  t.deepEqual(await evaluateLanguageModel(folder, other, { data }), {
+    tokens: count,
+    perplexity: { float: perplexity.float.mean, quantized: perplexity.quantized.mean },
+    kl: { mean: klDivergence.mean, p999: klDivergence999 },
+    sameToken: sameNextToken.mean,
+    warnings,
+  });
 });
 
 test('what does not belong together is refused, with its name', async (t) => {
