@@ -55,6 +55,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
       ['activations', 'format'],
       `The "activations" option is not for the format "${format}", whose weights are fitted by running the network: give "calibration" data`,
     );
+  if (checkpointEncodings[format].mix) refuseGrids(options, format);
   if (isRun && options.activations !== undefined)
     refuse(
       ['calibration', 'activations'],
@@ -93,6 +94,27 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
     weightSettings(settings, [override], anyInputs, hasData);
   };
   return { ...settings, overrides: overridesOf(options.overrides, check, eitherName) };
+}
+
+/** Throws a RangeError at what the block types of GGUF files leave no choice of. */
+function refuseGrids(options: CheckpointOptions, format: CheckpointFormat): void {
+  const fixed = ['bits', 'levels', 'grid', 'groupSize'] as const;
+  const all = [
+    ['', options] as const,
+    ...(options.overrides ?? []).map((own, i) => [`overrides[${i}].`, own] as const),
+  ];
+  for (const [place, own] of all)
+    for (const name of fixed)
+      if (own[name] !== undefined)
+        refuse(
+          [`${place}${name}`, 'format'],
+          `The "${place}${name}" option is not for the format "${format}": a block type has its own grid and groups. Use another format, as "gguf:q8_0"`,
+        );
+  if (options.activations !== undefined)
+    refuse(
+      ['activations', 'format'],
+      `The "activations" option is not for the format "${format}" yet: give "calibration" data, text on which the network is run`,
+    );
 }
 
 /** The settings of a weight with such overrides. Without data its method is the plain one, whatever the options say. */

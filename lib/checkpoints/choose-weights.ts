@@ -158,7 +158,8 @@ export function requireReadable(
   }
 }
 
-function requireMatch(option: string, pattern: string, names: readonly string[], input: string): void {
+/** Throws a RangeError where a pattern matches none of the names. */
+export function requireMatch(option: string, pattern: string, names: readonly string[], input: string): void {
   if (names.some(eitherName([pattern]))) return;
   throw new RangeError(
     `The pattern "${pattern}" of the "${option}" option matches no tensor of ${input}: "vertexq inspect" lists them`,

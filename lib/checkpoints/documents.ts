@@ -43,7 +43,6 @@ export async function documentsOf(
       );
     }
   };
-  if (checkpoint.folder === null) return documents;
   const { quantization } = plan;
   if (config)
     await add(configName, () =>

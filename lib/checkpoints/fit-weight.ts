@@ -1,5 +1,6 @@
 import { located } from '../errors';
 import { floatBytes } from '../containers/safetensors/dtypes';
+import { packed, unpacked } from '../encodings/gguf/blocks';
 import type { TensorFile } from '../containers/tensor-file';
 import { quantizeWeights } from '../fit/quantize-weights';
 import { calibrationKind } from '../methods';
@@ -11,6 +12,7 @@ import type { JobOptions, LayerReport, QuantizedLayer } from '../types';
 import type { CheckpointSettings } from './checkpoint-options';
 import { convert, transposed } from '../native/tensors';
 import { layerName, type PlannedWeight } from './planned-weight';
+import { inPairs } from './gguf/rows';
 import { lieAsBefore, readWeight, turned, turns } from './transposed';
 import { readRecorded, type RecordedData, type RecordedInput } from './recorded-inputs';
 
@@ -73,14 +75,20 @@ export async function fitWeight(
 
 /** Packs what has become of a weight into `parts`. */
 export async function pack(
-  { codes, scales, zeroPoints }: QuantizedLayer,
+  layer: QuantizedLayer,
   weight: PlannedWeight,
   [codesTo, scalesTo, zeroPointsTo]: readonly (Uint8Array | null)[],
   threads: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { shape, settings, layout } = weight;
+  const { shape, settings, layout, heads } = weight;
   const [rows, cols] = shape;
+  if (layout.block) {
+    const blocks = await packed(layout.block, layer, { threads, ...(signal && { signal }) });
+    codesTo!.set(heads === null ? blocks : await inPairs(blocks, heads, blocks.length / rows, true, signal));
+    return;
+  }
+  const { codes, scales, zeroPoints } = layer;
   await finish(
     () =>
       binding().packRows({
@@ -102,8 +110,14 @@ export async function unpack(
   threads: number,
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
-  const { shape, dtype, settings, layout } = weight;
+  const { shape, dtype, settings, layout, heads } = weight;
   const [rows, cols] = shape;
+  if (layout.block) {
+    const values = await unpacked(layout.block, codes!, shape, { threads, ...(signal && { signal }) });
+    if (heads === null) return values;
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    return new Float32Array((await inPairs(bytes, heads, 4 * cols, false, signal)).buffer);
+  }
   const given = turns(weight) ? await turned(codes!, dtype, cols, rows, signal) : codes!;
   const valuesTo = new Float32Array(sharedBytes(4 * rows * cols).buffer);
   await finish(

@@ -5,10 +5,10 @@ import type { Prepared } from './prepare';
 
 /** Notes what is known once the input is open: shards may be links to elsewhere, and are written by their names. */
 export function addCheckpointFiles(files: RunFiles, output: string, prepared: Prepared): void {
-  const { checkpoint, companions, identity } = prepared;
-  for (const { path } of checkpoint.shards.values()) files.reads("input's shard", path);
+  const { inputs, companions, identity, isFile } = prepared;
+  for (const { path } of inputs) files.reads("input's shard", path);
   if (identity.config) files.reads("input's file", identity.config.path);
-  if (checkpoint.folder === null) return;
+  if (isFile) return;
   for (const path of companions.files.values()) files.reads("input's file", path);
   for (const name of new Set(fileNames(prepared))) files.writesInside("output's file", join(output, name));
 }

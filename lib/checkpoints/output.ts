@@ -1,7 +1,6 @@
 import { lstat, mkdir, readdir, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { VertexqError } from '../errors';
-import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { requireWritable } from '../runs/run-files';
 import { workFolderOf, workName } from '../runs/work-name';
 
@@ -10,13 +9,13 @@ import { workFolderOf, workName } from '../runs/work-name';
  * is, and how to undo it.
  */
 export async function prepareOutput(
-  { folder }: Checkpoint,
+  isFile: boolean,
   output: string,
 ): Promise<{ work: string; undo: () => Promise<void> }> {
   const nothing = () => Promise.resolve();
   const cannot = (why: string, cause?: unknown) =>
     new VertexqError('ERR_VERTEXQ_FILE', `${output} cannot be written: ${why}`, { cause });
-  if (folder === null) {
+  if (isFile) {
     await requireWritable(output);
     return { work: workFolderOf(output), undo: nothing };
   }

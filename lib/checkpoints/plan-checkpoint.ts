@@ -10,6 +10,7 @@ import { RunFiles } from '../runs/run-files';
 import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
 import { estimateNetwork } from './estimate-network';
 import type { Plan } from './plan';
+import { roundBlocks } from './gguf/round-blocks';
 import { skippedOf, weightBytes } from './plan-views';
 import type { PlannedWeight } from './planned-weight';
 import { withPrepared } from './prepare';
@@ -48,7 +49,7 @@ export async function planCheckpointWith(
   const settings = checkCheckpointOptions(given);
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {
-    const { plan, checkpoint, network } = prepared;
+    const { plan, isFile, network } = prepared;
     await addCheckpointPaths(files, input, output, settings.options);
     addCheckpointFiles(files, output, prepared);
     await files.check();
@@ -58,7 +59,7 @@ export async function planCheckpointWith(
     const estimate = network && (await estimateNetwork(network, plan, settings));
     const found: Omit<RunPlan, 'bitsPerWeight'> = {
       ...{ input, output, format: settings.format, warnings: plan.warnings },
-      files: checkpoint.folder === null ? [output] : fileNames(prepared).map((name) => join(output, name)),
+      files: isFile ? [output] : fileNames(prepared).map((name) => join(output, name)),
       tensors: await tensorsOf(plan, turns),
       skipped: await skippedOf(plan, turns),
       bytes: {
@@ -114,7 +115,7 @@ async function estimateSeconds(
   for (const weight of weights) {
     if (weight.inNetwork) continue;
     const { bits, grid, groupSize, scale } = weight.settings;
-    const key = [bits, grid, groupSize, scale, weight.dtype].join();
+    const key = [weight.layout.block?.name, bits, grid, groupSize, scale, weight.dtype].join();
     const rate = rates.get(key) ?? (await trial(weight, threadsFor(options)));
     rates.set(key, rate);
     compute += rate * weight.shape[0] * weight.shape[1];
@@ -124,7 +125,10 @@ async function estimateSeconds(
 }
 
 /** Seconds a weight, of rounding pseudo-random ones on all threads. */
-async function trial({ dtype, shape, settings, layout }: PlannedWeight, threads: number): Promise<number> {
+async function trial(
+  { name, dtype, shape, settings, layout }: PlannedWeight,
+  threads: number,
+): Promise<number> {
   const cols = Math.max(settings.groupSize, Math.min(shape[1], 4096));
   const input = new Uint8Array(trialRows * cols * floatBytes[dtype]);
   const words = new Uint16Array(input.buffer);
@@ -137,6 +141,12 @@ async function trial({ dtype, shape, settings, layout }: PlannedWeight, threads:
   const room = () => new Uint8Array(trialRows * cols * 8);
   const [codes, scales, zeroPoints] = [room(), room(), room()];
   const started = performance.now();
+  const rate = () => (performance.now() - started) / 1000 / (trialRows * cols);
+  if (layout.block) {
+    const rows = { name, data: input, dtype, rows: trialRows, cols, firstRow: 0 };
+    await roundBlocks(layout.block, rows, settings, { threads });
+    return rate();
+  }
   await finish(
     () =>
       binding().roundRows({
@@ -152,7 +162,7 @@ async function trial({ dtype, shape, settings, layout }: PlannedWeight, threads:
       }),
     undefined,
   );
-  return (performance.now() - started) / 1000 / (trialRows * cols);
+  return rate();
 }
 
 function estimateMemory({ shards }: Plan, { memory, options }: CheckpointSettings): number {

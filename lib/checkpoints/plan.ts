@@ -15,7 +15,7 @@ import { type PlannedWeight, staysOne, WeightPlanner } from './planned-weight';
 import type { RecordedInputs } from './recorded-inputs';
 import type { CheckpointNetwork } from './network';
 import { isWeightName, splitName } from '../encodings/safetensors/tensor-names';
-import { type Unit, UnitList } from './units';
+import { type Target, type Unit, UnitList } from './units';
 
 export interface ShardPlan {
   name: string;
@@ -27,6 +27,8 @@ export interface ShardPlan {
   /** Bytes of the output. */
   size: number;
   units: Unit[];
+  /** What lies between tensors, after the header: bytes that are 0. */
+  gaps?: readonly Target[];
 }
 
 /** What a journal calls a unit. */

@@ -1,3 +1,5 @@
+import { blockLayout } from '../encodings/gguf/encoding';
+import type { GgufType } from '../encodings/gguf/table';
 import type { WeightLayout } from '../encodings/safetensors/layout';
 import type { FloatDtype } from '../containers/safetensors/dtypes';
 import type { LayerSettings } from '../fit/layer-settings';
@@ -26,6 +28,8 @@ export interface WeightScheme {
 export class PlannedWeight {
   /** Among all weights of the plan. */
   index = -1;
+  /** Heads of whose rows a GGUF file has pairs, and the network halves; null where both have the same order. */
+  heads: number | null = null;
 
   constructor(
     readonly name: string,
@@ -84,21 +88,23 @@ export class WeightPlanner {
     private readonly inNetwork: (name: string) => boolean,
   ) {}
 
-  /** A weight in a tensor. Throws a TypeError or RangeError where its overrides do not fit. */
-  of({ name, dtype, shape, position, stride }: Matrix, tensor: string): PlannedWeight {
+  /** A weight in a tensor; `block`: what it becomes in a GGUF file. Throws a TypeError or RangeError where its overrides do not fit. */
+  of({ name, dtype, shape, position, stride }: Matrix, tensor: string, block?: GgufType): PlannedWeight {
     const [outFeatures, inFeatures] = shape;
     const input = this.recorded?.of(name, inFeatures) ?? null;
     const own = this.settings.overrides.filter(({ matches }) => matches(tensor));
     const inNetwork = this.inNetwork(name);
     const hasData = input !== null || inNetwork;
-    const fitted = [hasData, ...own.map(({ place }) => place)].join();
+    const fitted = [hasData, block?.name, ...own.map(({ place }) => place)].join();
     const key = `${dtype} ${outFeatures} ${inFeatures} ${stride} ${fitted}`;
     let scheme = this.schemes.get(key);
     if (!scheme) {
       const { settings, told } = fitOverridden(`tensor "${tensor}"`, own, () =>
-        this.settingsOf(own, inFeatures, hasData, fitted),
+        this.settingsOf(own, inFeatures, hasData, fitted, block),
       );
-      const layout = this.settings.encoding.layout(shape, dtype as FloatDtype, settings);
+      const layout = block
+        ? blockLayout(block, shape)
+        : this.settings.encoding.layout(shape, dtype as FloatDtype, settings);
       const kind = `${dtype} ${fitted}`;
       scheme = { dtype: dtype as FloatDtype, shape, stride, settings, told, layout, kind };
       this.schemes.set(key, scheme);
@@ -112,11 +118,12 @@ export class WeightPlanner {
     inFeatures: number,
     hasData: boolean,
     fitted: string,
+    block: GgufType | undefined,
   ): Pick<WeightScheme, 'settings' | 'told'> {
     const key = `${inFeatures} ${fitted}`;
     const known = this.known.get(key);
     if (known) return known;
-    const settings = weightSettings(this.settings, own, inFeatures, hasData);
+    const settings = { ...weightSettings(this.settings, own, inFeatures, hasData), ...block?.settings };
     const told = settings.groupSize === inFeatures ? { ...settings, groupSize: Infinity } : settings;
     this.known.set(key, { settings, told });
     return { settings, told };

@@ -15,6 +15,9 @@ import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
 import { type Companions, companionsOf } from './companions';
 import { type Document, documentsOf } from './documents';
+import { modelOfFolder } from './gguf/model';
+import { namedAs } from './gguf/network';
+import { planGguf } from './gguf/plan';
 import { identityOf, type ModelIdentity, requireFloat } from './model-identity';
 import type { OpenDecoder } from '../decoders/open';
 import { type CheckpointNetwork, openNetwork } from './network';
@@ -28,6 +31,10 @@ import type { Manifest } from '../runs/work-folder';
 /** A checkpoint with all that is decided about it. */
 export interface Prepared {
   checkpoint: Checkpoint;
+  /** Its files. */
+  inputs: readonly TensorFile[];
+  /** Whether the output is one file, not a folder. */
+  isFile: boolean;
   identity: ModelIdentity;
   companions: Companions;
   recorded: RecordedInputs | null;
@@ -51,25 +58,27 @@ export async function withPrepared<Result>(
   try {
     const identity = await identityOf(checkpoint);
     requireFloat(identity, input, settings.allowQuantized, settings.encoding.isPlain);
-    const companions =
-      checkpoint.folder === null ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder);
+    const model = settings.encoding.mix ? await modelOfFolder(checkpoint, identity) : null;
+    const isFile = checkpoint.folder === null || model !== null;
+    const companions = isFile ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder!);
     if (settings.activations.length > 0)
       recorded = await RecordedInputs.open(settings.activations, settings.options.signal);
     const generator = settings.encoding.network ? openGenerator(checkpoint, identity) : null;
-    const network = runsNetwork(settings) ? await openNetwork(checkpoint, identity, settings) : null;
-    const plan = await planOf(checkpoint, settings, recorded, network, identity);
+    const opened = runsNetwork(settings) ? await openNetwork(checkpoint, identity, settings) : null;
+    const network = opened && model ? namedAs(opened, model) : opened;
+    const plan = model
+      ? await planGguf(model, settings, network, new Turns(settings.options.signal))
+      : await planOf(checkpoint, settings, recorded, network, identity);
     requireRoom(plan, settings);
     requireFits(plan, settings);
     await addWarnings(plan, settings, recorded, network, checkpoint, identity);
     plan.warnings.push(...companions.warnings);
-    const documents = await documentsOf(
-      checkpoint,
-      identity,
-      plan,
-      settings.encoding,
-      new Turns(settings.options.signal),
-    );
-    return await use({ checkpoint, identity, companions, recorded, network, generator, plan, documents });
+    const turns = new Turns(settings.options.signal);
+    const documents = isFile ? [] : await documentsOf(checkpoint, identity, plan, settings.encoding, turns);
+    const inputs = [...checkpoint.shards.values()];
+    return await use({
+      ...{ checkpoint, inputs, isFile, identity, companions, recorded, network, generator, plan, documents },
+    });
   } finally {
     await recorded?.close();
     await checkpoint.close();
@@ -154,7 +163,7 @@ async function addWarnings(
     );
   if (recorded && recorded.unused.length > 0)
     plan.warnings.push(`Recorded inputs that belong to no weight: ${fewOf(recorded.unused, 4)}.`);
-  if (!encoding.isPlain && folder === null)
+  if (!encoding.isPlain && !encoding.mix && folder === null)
     plan.warnings.push(
       `${input} ${identity.config ? 'is given without its folder, whose config.json stays as it is' : 'has no config.json with it'}: what loaders need to know is in the output's metadata, "quantization_config". Give the folder to have a config.json written.`,
     );
@@ -164,7 +173,7 @@ async function addWarnings(
 /** What the bytes of the output depend on. */
 export async function manifestOf(
   settings: CheckpointSettings,
-  { checkpoint, recorded, network }: Prepared,
+  { inputs, recorded, network }: Prepared,
 ): Promise<Manifest> {
   const chosen = { ...settings.options };
   // These change how the work is done, not what comes of it; recorded inputs are told by their files.
@@ -186,7 +195,7 @@ export async function manifestOf(
   return {
     vertexq: version,
     units: unitVersion,
-    input: files(checkpoint.shards.values()),
+    input: files(inputs),
     activations: recorded ? files(recorded.paths) : {},
     data: network && (await digestsOf(network.data)),
     options: chosen,

@@ -49,12 +49,12 @@ export async function quantizeCheckpointWith(
   const settings = checkCheckpointOptions(given);
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {
-    const { plan, checkpoint } = prepared;
+    const { plan, isFile } = prepared;
     await addCheckpointPaths(files, input, output, settings.options);
     addCheckpointFiles(files, output, prepared);
     await files.check();
     const manifest = await manifestOf(settings, prepared);
-    const { work: path, undo } = await prepareOutput(checkpoint, output);
+    const { work: path, undo } = await prepareOutput(isFile, output);
     const work = await WorkFolder.open(path, manifest, settings).catch(async (error: unknown) => {
       await undo();
       throw error;
@@ -63,7 +63,7 @@ export async function quantizeCheckpointWith(
     try {
       const make = prepared.generator ? writeNetwork : runShards;
       made = await make(prepared, output, work, settings);
-      if (checkpoint.folder !== null) await finishFolder(output, work, prepared, settings);
+      if (!isFile) await finishFolder(output, work, prepared, settings);
     } catch (error) {
       if (work.isEmpty) await work.remove().then(undo);
       else await work.close();
@@ -84,7 +84,7 @@ export async function quantizeCheckpointWith(
 }
 
 async function runShards(
-  { plan, checkpoint, recorded, network }: Prepared,
+  { plan, isFile, recorded, network }: Prepared,
   output: string,
   work: WorkFolder,
   settings: CheckpointSettings,
@@ -101,7 +101,7 @@ async function runShards(
       new ShardRun(
         shard,
         [shard.source, ...(recorded?.paths ?? [])],
-        checkpoint.folder === null ? output : join(output, shard.name),
+        isFile ? output : join(output, shard.name),
         work.partial(shard.name),
         shard.units.every((_, i) => work.done.has(unitKey(shard, i))),
       ),

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { plainPath } from '../files/plain-path';
 import type { RunFiles } from '../runs/run-files';
+import { isGguf } from '../encodings/names';
 import { workFolderOf, workName } from '../runs/work-name';
 import { addDataPaths } from '../models/run-files';
 import type { CheckpointOptions } from './types';
@@ -13,8 +14,9 @@ export async function addCheckpointPaths(
   to: string,
   {
     activations = [],
+    format,
     ...data
-  }: Pick<CheckpointOptions, 'activations' | 'calibration' | 'holdout' | 'tokenizer'>,
+  }: Pick<CheckpointOptions, 'activations' | 'calibration' | 'format' | 'holdout' | 'tokenizer'>,
 ): Promise<void> {
   const output = plainPath(to);
   for (const path of [activations].flat()) files.reads('recorded inputs', path);
@@ -25,7 +27,7 @@ export async function addCheckpointPaths(
   );
   // Of an index, the folder it is in is often the one that outputs go to: its files are noted by themselves.
   files.reads('input', input, { only: true });
-  if (isFolder || input.endsWith('.index.json')) {
+  if (!isGguf(format) && (isFolder || input.endsWith('.index.json'))) {
     files.writesTo('output', output, { only: true });
     files.worksIn('work folder', join(output, workName));
   } else {

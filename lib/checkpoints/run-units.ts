@@ -10,6 +10,7 @@ import { Buffers, sizeFor } from '../native/buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { Findings, type BatchFacts, type RowFacts, type UnitFacts } from './findings';
 import { type FittedFacts, fitWeight, pack, RecordedCache, unpack } from './fit-weight';
+import { roundBlocks } from './gguf/round-blocks';
 import { lieAsBefore, readWeight, turns } from './transposed';
 import { type ShardPlan, unitKey } from './plan';
 import { layerName, type PlannedWeight } from './planned-weight';
@@ -240,6 +241,17 @@ export class UnitRunner {
       else await source.fill(input, weight.position + row * rowBytes);
       const norms = await this.compute.with(1, async () => {
         const started = performance.now();
+        if (layout.block) {
+          const own = { name: layerName(weight), data: input, dtype, rows, cols, firstRow: row };
+          const { blocks, norms } = await roundBlocks(layout.block, own, settings, this.options).catch(
+            (error: unknown) => {
+              throw located(`${source.path}: tensor ${describe(weight.name)}`, error);
+            },
+          );
+          codes.set(blocks, ((row - begin) * blocks.length) / rows);
+          facts.seconds += (performance.now() - started) / 1000;
+          return norms;
+        }
         const found = await finish(
           () =>
             binding().roundRows({

@@ -47,6 +47,8 @@ export class ShardRun {
       await this.making.write(piece, at);
       at += piece.length;
     }
+    for (const { position, length } of this.plan.gaps ?? [])
+      await this.making.write(new Uint8Array(length), this.plan.dataStart + position);
   }
 
   /** Whether the interrupted run completed the file. */

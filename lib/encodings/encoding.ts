@@ -1,6 +1,9 @@
 import type { AlphabetKind } from '../options';
 import type { Grid } from '../types';
 
+/** [outFeatures, inFeatures]. */
+export type Shape = readonly [number, number];
+
 /** How a weight becomes codes: what an encoding has to hold. */
 export interface Scheme extends AlphabetKind {
   /** Inputs that share a scale. */

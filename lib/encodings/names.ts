@@ -15,8 +15,18 @@ export const checkpointFormats = {
   gptq: 'version 1: zero points less 1',
   gptq_v2: 'version 2: zero points as they are',
   float: modelFormats.float,
+  'gguf:q4_0': 'a GGUF file, as the others behind it, for llama.cpp and node-llama-cpp',
+  'gguf:q4_1': 'with minima',
+  'gguf:q5_0': '5 bits',
+  'gguf:q5_1': '5 bits with minima',
+  'gguf:q8_0': '8 bits',
+  'gguf:f16': 'not quantized',
+  'gguf:bf16': 'not quantized',
   onnx: 'a language model as a network with a cache, for transformers.js',
 } as const;
+/** Whether a format writes a GGUF file. */
+export const isGguf = (format: unknown): boolean => typeof format === 'string' && format.startsWith('gguf:');
+
 export type CheckpointFormat = keyof typeof checkpointFormats;
 
 /** What help says of some formats. */

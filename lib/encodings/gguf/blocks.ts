@@ -4,7 +4,7 @@ import { finish, threadsFor } from '../../native/jobs';
 import { type Shared, sharedBytes } from '../../native/shared';
 import type { Coded } from '../../native/tensors';
 import type { JobOptions } from '../../types';
-import type { Shape } from '../safetensors/encoding';
+import type { Shape } from '../encoding';
 import { bytesOf, type GgufType, unfit } from './table';
 
 /** A layer that was fitted with the type's settings. */

@@ -1,6 +1,6 @@
 import { type BlockType, blockTypes } from '../../containers/gguf/block-types';
 import type { LayerSettings } from '../../fit/layer-settings';
-import type { Shape } from '../safetensors/encoding';
+import type { Shape } from '../encoding';
 
 // The block types of GGUF files that weights become, a row each: what they hold, and how the fits are told. How their bits lie is known to
 // the addon (native/core/packing/ggml_types.h); lib/encodings/gguf/blocks.ts packs and unpacks them.

@@ -1,13 +1,11 @@
 import type { Checkpoint } from '../../containers/safetensors/checkpoint';
 import type { FloatDtype } from '../../containers/safetensors/dtypes';
-import type { Encoding, Scheme } from '../encoding';
+import type { Encoding, Scheme, Shape } from '../encoding';
+import type { Mix } from '../gguf/mixes';
 import type { ModelEncoding } from '../onnx/encoding';
 import type { Turns } from '../../yielding';
 import type { WeightLayout } from './layout';
 import type { FoundWeight } from './unpack';
-
-/** [outFeatures, inFeatures]. */
-export type Shape = readonly [number, number];
 
 /** A weight with how it is quantized, or null where it stays as it was. The group size is Infinity for a scale per channel. */
 export type ConfiguredWeight = readonly [name: string, scheme: Scheme | null];
@@ -38,6 +36,8 @@ export interface CheckpointEncoding extends Encoding {
   warnings(weights: readonly ConfiguredWeight[]): string[];
   /** Where the output is the checkpoint's network, and no checkpoint: what that holds weights in. */
   network?: ModelEncoding;
+  /** Where the output is a GGUF file: the types that its tensors get. */
+  mix?: Mix;
   /** How its weights are found in files of others; null where nothing tells them from floats. */
   found: FoundWeights | null;
 }

@@ -3,6 +3,7 @@ import { byteLengthOf } from '../../containers/safetensors/dtypes';
 import { kindOf, type TensorKind } from '../../containers/safetensors/layout';
 import type { StoredTypes } from '../../fit/layer-settings';
 import type { NativePacking } from '../../native/binding';
+import type { GgufType } from '../gguf/table';
 
 /** One of the tensors that a weight becomes. */
 export interface Part extends TensorKind {
@@ -17,6 +18,8 @@ export interface Part extends TensorKind {
 export interface WeightLayout {
   /** How the addon packs it. */
   packing: NativePacking;
+  /** Where it becomes blocks of a GGUF file, their type, which says all. */
+  block?: GgufType;
   /** What scales and values are rounded to. */
   stored: StoredTypes;
   codes: Part;

@@ -1,7 +1,7 @@
 import type { Turns } from '../../yielding';
 import { isWeightName, moduleOf } from './tensor-names';
-import { refuseUneven, type Scheme } from '../encoding';
-import type { ConfiguredWeight, Shape } from './encoding';
+import { refuseUneven, type Scheme, type Shape } from '../encoding';
+import type { ConfiguredWeight } from './encoding';
 
 // What the encodings that pack codes into words have in common.
 

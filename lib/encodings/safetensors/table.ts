@@ -1,3 +1,4 @@
+import { ggufEncodings } from '../gguf/encoding';
 import type { CheckpointFormat } from '../names';
 import { compressedTensors } from './compressed-tensors';
 import type { CheckpointEncoding, FoundWeights } from './encoding';
@@ -12,6 +13,7 @@ export const checkpointEncodings: Readonly<Record<CheckpointFormat, CheckpointEn
   gptq_v2: gptqV2,
   float,
   onnx,
+  ...ggufEncodings,
 };
 
 /** How weights that are quantized already are found: once for versions of one encoding. */

@@ -1,0 +1,135 @@
+import { stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { type GgufValue, keyBytes } from '../../containers/gguf/values';
+import type { Checkpoint } from '../../containers/safetensors/checkpoint';
+import { isFloat } from '../../containers/safetensors/dtypes';
+import type { TensorFile } from '../../containers/tensor-file';
+import { ConfigReader } from '../../decoders/config';
+import { GgufNames } from '../../decoders/gguf/architectures';
+import { networkKeys } from '../../decoders/gguf/metadata';
+import { type TokenizerFiles, tokenizerKeys } from '../../decoders/gguf/tokenizer';
+import { openDecoder } from '../../decoders/open';
+import { embeddingOf, headOf } from '../../decoders/decoder';
+import { noForward } from '../../decoders/shape';
+import { VertexqError } from '../../errors';
+import { readJson, readText } from '../../models/data/tokenizer';
+import { describe } from '../../options/messages';
+import type { ModelIdentity } from '../model-identity';
+import { converted, permutedRows, requireHeads, type Rows, rowsIn } from './rows';
+
+/** A tensor of a model as a GGUF file has it: its rows in that order, its numbers of the type that they had. */
+export interface GgufTensor {
+  name: string;
+  /** What the network calls it. */
+  tensor: string;
+  shape: readonly number[];
+  rows: Rows;
+  file: TensorFile;
+  /** Heads whose rows the network has in another order; null where it is the same. */
+  heads: number | null;
+  /** Whether logits are made with it. */
+  isHead: boolean;
+  /** Whether tokens are looked up in it. */
+  isEmbedding: boolean;
+}
+
+/** A model on its way into a GGUF file. */
+export interface GgufModel {
+  input: string;
+  /** In the order in which they will lie. */
+  tensors: readonly GgufTensor[];
+  /** All keys, as they lie in a file, but those that tell of types. */
+  keys: readonly Uint8Array[];
+  files: readonly TensorFile[];
+  warnings: string[];
+}
+
+/** The model of a Hugging Face folder. Rejects with ERR_VERTEXQ_DECODER, ERR_VERTEXQ_TOKENIZER where it has what GGUF files do not tell. */
+export async function modelOfFolder(checkpoint: Checkpoint, { config }: ModelIdentity): Promise<GgufModel> {
+  const { folder, input, shards } = checkpoint;
+  if (folder === null || !config)
+    throw new VertexqError(
+      'ERR_VERTEXQ_DECODER',
+      `${input}: a GGUF file tells of the network and its tokenizer too: give the folder that has config.json and tokenizer.json`,
+    );
+  const reader = new ConfigReader(config.path, config.fields);
+  const { shape } = describedAs(() => openDecoder(checkpoint, reader, 1));
+  const names = new GgufNames(shape.name);
+  const { keys, frequencyDivisors, warnings } = networkKeys(reader, shape, names);
+  const [embedding, head] = [embeddingOf(shape), headOf(shape)];
+  const tensors: GgufTensor[] = [];
+  for (const file of shards.values())
+    for (const [tensor, entry] of file.tensors) {
+      const found = names.ofTensor(tensor);
+      // What openDecoder took for known: buffers, and a head that is the embedding.
+      if (!found || (shape.tied && tensor === `${shape.architecture.modules.head}.weight`)) continue;
+      if (!isFloat(entry.dtype)) throw new VertexqError('ERR_VERTEXQ_DECODER', `${file.path}: tensor ${describe(tensor)} is ${entry.dtype}, not a float type`); // prettier-ignore
+      let rows = rowsIn(file, entry);
+      if (found.plusOne) rows = converted(rows, `tensor ${describe(tensor)}`, 'F32', 1);
+      const heads = { queries: shape.heads, keys: shape.keyValueHeads, none: null }[found.permuted ?? 'none'];
+      if (heads !== null) {
+        const own = entry.shape.length === 1 ? asColumn(rows, entry.shape[0]!) : rows;
+        requireHeads(tensor, own.rows, heads);
+        rows = permutedRows(own, heads, true);
+      }
+      const { name } = found;
+      tensors.push({ name, tensor, shape: entry.shape, rows, file, heads, isHead: tensor === head, isEmbedding: tensor === embedding }); // prettier-ignore
+    }
+  if (frequencyDivisors) tensors.push(divisorsOf(frequencyDivisors, tensors[0]!.file));
+  const name = basename(folder);
+  const all = new Map<string, GgufValue>([...keys, ['general.name', { type: 'text', value: name }], ...tokenizerKeys(await tokenizerOf(folder), shape.vocabulary)]); // prettier-ignore
+  return {
+    ...{ input, tensors, warnings, files: [...shards.values()] },
+    keys: [...all].map(([key, value]) => keyBytes(key, value)),
+  };
+}
+
+/** Entries of a vector as rows of one. */
+const asColumn = (rows: Rows, size: number): Rows => {
+  const rowBytes = rows.rowBytes / size;
+  const read = async (begin: number, end: number) => {
+    const bytes = await rows.read(0, 1);
+    return bytes.slice(begin * rowBytes, end * rowBytes);
+  };
+  return { dtype: rows.dtype, rows: size, rowBytes, read };
+};
+
+function divisorsOf(values: Float32Array, file: TensorFile): GgufTensor {
+  const read = () => Promise.resolve(new Uint8Array(values.buffer));
+  const rows: Rows = { dtype: 'F32', rows: 1, rowBytes: values.byteLength, read };
+  const name = 'rope_freqs.weight';
+  return {
+    name,
+    tensor: name,
+    shape: [values.length],
+    rows,
+    file,
+    heads: null,
+    isHead: false,
+    isEmbedding: false,
+  };
+}
+
+/** Runs `open`; what is wrong is told without a way out that others have. */
+function describedAs<Result>(open: () => Result): Result {
+  try {
+    return open();
+  } catch (error) {
+    if (!(error instanceof VertexqError)) throw error;
+    throw new VertexqError('ERR_VERTEXQ_DECODER', error.message.replace(noForward, ''), { cause: error });
+  }
+}
+
+async function tokenizerOf(folder: string): Promise<TokenizerFiles> {
+  const path = join(folder, 'tokenizer.json');
+  const isThere = (name: string) => stat(join(folder, name)).then(() => true, () => false); // prettier-ignore
+  const template = 'chat_template.jinja';
+  return {
+    path,
+    tokenizer: await readJson(path),
+    config: (await isThere('tokenizer_config.json'))
+      ? await readJson(join(folder, 'tokenizer_config.json'))
+      : {},
+    template: (await isThere(template)) ? await readText(join(folder, template)) : undefined,
+  };
+}

@@ -1,0 +1,160 @@
+import { GgufLayout } from '../../containers/gguf/layout';
+import { keyBytes } from '../../containers/gguf/values';
+import { isFloat } from '../../containers/safetensors/dtypes';
+import { blockTypeNamed } from '../../containers/gguf/block-types';
+import { type FloatTypeName, isFloatType, type Mix, typeIn, type TypeName } from '../../encodings/gguf/mixes';
+import { ggufTypes } from '../../encodings/gguf/table';
+import { eitherName } from '../../encodings/safetensors/tensor-names';
+import { VertexqError } from '../../errors';
+import { describe } from '../../options/messages';
+import { fewOf } from '../../reports/text';
+import { plural } from '../../reports/units';
+import type { Turns } from '../../yielding';
+import type { CheckpointSettings } from '../checkpoint-options';
+import { type Left, requireMatch } from '../choose-weights';
+import type { CheckpointNetwork } from '../network';
+import type { Plan } from '../plan';
+import { WeightPlanner } from '../planned-weight';
+import { UnitList } from '../units';
+import type { GgufModel, GgufTensor } from './model';
+import { converted } from './rows';
+import { ViewFile } from './view';
+
+/** What becomes of a tensor. */
+interface Choice {
+  tensor: GgufTensor;
+  /** What it is written as. */
+  type: TypeName;
+  /** Why it is not quantized. */
+  left: Left | undefined;
+}
+
+const skipped: Left = { reason: 'skipped', choice: true };
+const notAmong: Left = { reason: 'not among "layers"', choice: true };
+const vector: Left = { reason: 'a vector', choice: true };
+
+/** What the journal calls the output. */
+const outputName = 'model.gguf';
+/** Which version of block types a file has. */
+const quantizationVersion = 2;
+
+/** Decides what becomes of each tensor, and where it will lie: from names, shapes and options alone. */
+export async function planGguf(
+  model: GgufModel,
+  settings: CheckpointSettings,
+  network: CheckpointNetwork | null,
+  turns: Turns,
+): Promise<Plan> {
+  const mix = settings.encoding.mix!;
+  const choices = chosen(model, mix, settings);
+  const view = viewOf(model, choices);
+  const planner = new WeightPlanner(settings, null, (name) => network?.layers.has(name) ?? false);
+  const layout = new GgufLayout();
+  const list = new UnitList(false);
+  const plan: Plan = {
+    shards: [],
+    left: new Map(),
+    weights: [],
+    quantization: null,
+    untied: false,
+    warnings: [],
+  };
+  for (const { tensor, type, left } of choices) {
+    if (turns.due) await turns.next();
+    const { name, shape, heads } = tensor;
+    const entry = view.tensor(name);
+    if (isFloatType(type) || left) {
+      plan.left.set(name, left ?? { reason: `kept as ${entry.dtype}`, choice: true });
+      list.copy(entry, layout.place(name, entry.dtype, shape, entry.byteLength));
+      continue;
+    }
+    const matrix = {
+      name,
+      dtype: entry.dtype,
+      shape: shape as [number, number],
+      position: entry.position,
+      stride: 0,
+    };
+    const weight = planner.of(matrix, name, ggufTypes[type]);
+    weight.heads = heads;
+    weight.index = plan.weights.push(weight) - 1;
+    list.weight(weight, [layout.place(name, type, shape, weight.layout.byteLength)]);
+  }
+  if (plan.weights.length === 0 && settings.encoding.mix !== undefined && !isFloatType(askedOf(mix)))
+    throw new VertexqError('ERR_VERTEXQ_NO_LAYERS', `${model.input} has no weight to quantize`);
+  plan.warnings.push(...model.warnings, ...fallbacks(choices, mix));
+  const told = [
+    keyBytes('general.file_type', { type: 'u32', value: mix.fileType }),
+    keyBytes('general.quantization_version', { type: 'u32', value: quantizationVersion }),
+  ];
+  const head = layout.head([...model.keys, ...told]);
+  const dataStart = head.reduce((sum, { length }) => sum + length, 0);
+  const { gaps } = layout;
+  plan.shards.push({ name: outputName, source: view, head, dataStart, size: dataStart + layout.size, units: list.finish(), gaps }); // prettier-ignore
+  return plan;
+}
+
+/** What a mix makes of a matrix that nothing is special about. */
+const askedOf = (mix: Mix): TypeName =>
+  mix.typeOf({ name: 'blk.0.ffn_up.weight', shape: [256, 256], isHead: false });
+
+function chosen(
+  { tensors, input }: GgufModel,
+  mix: Mix,
+  { layers, skip, overrides }: CheckpointSettings,
+): Choice[] {
+  const names = tensors.flatMap(({ name, tensor }) => [name, tensor]);
+  for (const [option, patterns] of [
+    ['layers', layers ?? []],
+    ['skip', skip],
+    ...overrides.map(({ place, globs }) => [`${place}.layers`, globs] as const),
+  ] as const)
+    for (const pattern of patterns) requireMatch(option, pattern, names, input);
+  const [wanted, unwanted] = [layers && eitherName(layers), eitherName(skip)];
+  return tensors.map((tensor) => {
+    const { name, shape, rows } = tensor;
+    const { type, asked } = typeIn(mix, { name, shape: shape as [number, number], isHead: tensor.isHead });
+    const either = (matches: (own: string) => boolean) => matches(name) || matches(tensor.tensor);
+    if (shape.length !== 2) return { tensor, type: 'F32' as const, left: vector };
+    const kept = isFloatType(type) ? type : floatTypeOf(rows.dtype);
+    if (wanted && !either(wanted)) return { tensor, type: kept, left: notAmong };
+    if (either(unwanted)) return { tensor, type: kept, left: skipped };
+    return { tensor, type, left: type === 'F16' && asked !== type ? unfitFor(asked, shape) : undefined };
+  });
+}
+
+const unfitFor = (asked: TypeName, shape: readonly number[]): Left => ({
+  reason: `its ${shape[1]} inputs are no whole blocks of ${blockTypeNamed(asked).weights} (${asked})`,
+  choice: false,
+});
+
+/** What a tensor that is not quantized is kept as. */
+const floatTypeOf = (dtype: string): FloatTypeName => (dtype === 'F16' || dtype === 'BF16' ? dtype : 'F32');
+
+/** The tensors as the file will have them, but for those that are quantized on the way. */
+function viewOf({ input, files }: GgufModel, choices: readonly Choice[]): ViewFile {
+  const seen = choices.map(({ tensor, type }) => {
+    const { name, shape, rows, file } = tensor;
+    const isKept = isFloatType(type) && isFloat(rows.dtype);
+    return { name, shape, file, rows: isKept ? converted(rows, `tensor ${describe(name)}`, type) : rows };
+  });
+  return new ViewFile(input, seen, files);
+}
+
+/** What other types take over, said beforehand. */
+function fallbacks(choices: readonly Choice[], mix: Mix): string[] {
+  const lists = new Map<string, string[]>();
+  for (const { tensor, type, left } of choices) {
+    const { name, shape, isHead } = tensor;
+    const asked = mix.typeOf({ name, shape: shape as [number, number], isHead });
+    if (shape.length !== 2 || (left && left.choice) || asked === type) continue;
+    const key = `${shape[1]} inputs are no whole blocks of ${asked}: ${type} instead, ${bitsOf(type)} bits a weight and not ${bitsOf(asked)}`;
+    lists.set(key, [...(lists.get(key) ?? []), name]);
+  }
+  return [...lists].map(([key, names]) => `${plural(names.length, 'tensor')} (${fewOf(names, 2)}): ${key}.`);
+}
+
+function bitsOf(type: TypeName): string {
+  const { weights, bytes } = blockTypeNamed(type);
+  return String((8 * bytes) / weights);
+}

@@ -1,0 +1,128 @@
+import { VertexqError } from '../../errors';
+import { type Architecture, architectures } from '../architectures';
+
+/** How GGUF files have an architecture of ours: what tensors are called follows from the architecture's own row. */
+export interface GgufArchitecture {
+  /** `general.architecture`. */
+  name: string;
+  /** Whether the rows of queries and keys are permuted: entries that are rotated together lie beside each other. */
+  permutes?: boolean;
+  /** Whether a window of blocks is told: `dropped` where llama.cpp has every block see all tokens. */
+  window: 'told' | 'dropped';
+  /** Every how many-th block sees all tokens, where that is fixed. */
+  every?: number;
+  /** The base of rotations of blocks with a window, where that is fixed. */
+  localTheta?: number;
+  /** With so many blocks scores are divided by the root of hidden/heads, not of a head's size. */
+  blocksOfWideScores?: number;
+}
+
+/** By our names: the others are not known in GGUF files. */
+export const ggufArchitectures: Readonly<Record<string, GgufArchitecture>> = {
+  LlamaForCausalLM: { name: 'llama', permutes: true, window: 'dropped' },
+  MistralForCausalLM: { name: 'llama', permutes: true, window: 'dropped' },
+  Qwen2ForCausalLM: { name: 'qwen2', window: 'dropped' },
+  Qwen3ForCausalLM: { name: 'qwen3', window: 'dropped' },
+  Gemma2ForCausalLM: { name: 'gemma2', window: 'told', every: 2, blocksOfWideScores: 46 },
+  Gemma3ForCausalLM: { name: 'gemma3', window: 'told', every: 6, localTheta: 1e4, blocksOfWideScores: 62 },
+  Phi3ForCausalLM: { name: 'phi3', window: 'dropped' },
+};
+
+/** What becomes of a tensor on its way from one naming to the other. */
+export interface GgufName {
+  name: string;
+  /** Whose heads' rows are permuted. */
+  permuted?: 'queries' | 'keys';
+  /** Whether 1 is added to what it is here. */
+  plusOne?: boolean;
+}
+
+/** The modules of a block, by what they are called in GGUF files. */
+function blockModules({ norms, attention, feedForward }: Architecture): Map<string, string> {
+  const { projections, output } = attention;
+  const list: [string, string | undefined][] = [
+    ['attn_norm', norms.beforeAttention],
+    ['post_attention_norm', norms.afterAttention],
+    ['ffn_norm', norms.beforeFeedForward],
+    ['post_ffw_norm', norms.afterFeedForward],
+    ['attn_q_norm', attention.norms?.query],
+    ['attn_k_norm', attention.norms?.key],
+    ['attn_output', output.module],
+    ['ffn_down', feedForward.down.module],
+  ];
+  if ('fused' in projections) list.push(['attn_qkv', projections.fused.module]);
+  else
+    list.push(
+      ['attn_q', projections.query.module],
+      ['attn_k', projections.key.module],
+      ['attn_v', projections.value.module],
+    );
+  if (feedForward.kind === 'gated') list.push(['ffn_gate', feedForward.gate.module]);
+  list.push([
+    'ffn_up',
+    feedForward.kind === 'gated-fused' ? feedForward.gateUp.module : feedForward.up.module,
+  ]);
+  return new Map(list.flatMap(([own, module]) => (module === undefined ? [] : [[own, module]])));
+}
+
+const others = { token_embd: 'embedding', output_norm: 'norm', output: 'head' } as const;
+const isNorm = (own: string) => own.endsWith('_norm');
+
+/** The names of an architecture's tensors in GGUF files, and back. */
+export class GgufNames {
+  readonly gguf: GgufArchitecture;
+  private readonly architecture: Architecture;
+  private readonly block: ReadonlyMap<string, string>;
+  private readonly byModule: ReadonlyMap<string, string>;
+
+  /** `name`: ours. Throws ERR_VERTEXQ_DECODER at an architecture that is not known in GGUF files. */
+  constructor(name: string) {
+    if (!Object.hasOwn(ggufArchitectures, name))
+      throw new VertexqError(
+        'ERR_VERTEXQ_DECODER',
+        `The architecture "${name}" is not known in GGUF files here: known are ${Object.keys(ggufArchitectures).join(', ')}`,
+      );
+    this.gguf = ggufArchitectures[name]!;
+    this.architecture = architectures[name]!;
+    this.block = blockModules(this.architecture);
+    this.byModule = new Map([...this.block].map(([own, module]) => [module, own]));
+  }
+
+  /** What a tensor of a checkpoint is called there; undefined where there is none of the kind. */
+  ofTensor(tensor: string): GgufName | undefined {
+    const [, module = '', end] = /^(.*)\.(weight|bias)$/.exec(tensor) ?? [];
+    const { modules } = this.architecture;
+    for (const [own, which] of Object.entries(others))
+      if (module === modules[which]) return this.described(`${own}.${end}`, own);
+    const [, index, inBlock = ''] =
+      module.startsWith(`${modules.blocks}.`) ? (/^(\d+)\.(.*)$/.exec(module.slice(modules.blocks.length + 1)) ?? []) : []; // prettier-ignore
+    const own = this.byModule.get(inBlock);
+    return index === undefined || own === undefined
+      ? undefined
+      : this.described(`blk.${index}.${own}.${end}`, own);
+  }
+
+  /** What a tensor of a GGUF file is called in a checkpoint; undefined where there is none of the kind. */
+  ofGguf(name: string): (GgufName & { tensor: string }) | undefined {
+    const [, index, own = '', end] = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(name) ?? [];
+    const { modules } = this.architecture;
+    if (end === undefined) return undefined;
+    if (index === undefined)
+      return Object.hasOwn(others, own)
+        ? { ...this.described(name, own), tensor: `${modules[others[own as keyof typeof others]]}.${end}` }
+        : undefined;
+    const module = this.block.get(own);
+    return module === undefined
+      ? undefined
+      : { ...this.described(name, own), tensor: `${modules.blocks}.${index}.${module}.${end}` };
+  }
+
+  private described(name: string, own: string): GgufName {
+    const permuted = { attn_q: 'queries', attn_k: 'keys' } as const;
+    return {
+      name,
+      ...(this.gguf.permutes && own in permuted && { permuted: permuted[own as keyof typeof permuted] }),
+      ...(this.architecture.norm === 'rms-plus-one' && isNorm(own) && { plusOne: true }),
+    };
+  }
+}
