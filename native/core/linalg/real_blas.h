@@ -4,7 +4,9 @@
 #include <cblas.h>
 #include <lapacke.h>
 
+#include <cmath>
 #include <cstddef>
+#include <cstdlib>
 #include <new>
 
 namespace vertexq::linalg {
@@ -74,6 +76,18 @@ inline void syrk(CBLAS_UPLO uplo, CBLAS_TRANSPOSE op, std::size_t n, std::size_t
 
 inline void axpy(std::size_t n, double alpha, const double* x, double* y) { cblas_daxpy(dim(n), alpha, x, 1, y, 1); }
 inline void axpy(std::size_t n, float alpha, const float* x, float* y) { cblas_saxpy(dim(n), alpha, x, 1, y, 1); }
+
+/** x ← 2^exponent·x, rounded once; |exponent| < 4000. */
+inline void timesPower(std::size_t n, int exponent, double* x) {
+  if (exponent == 0) return;
+  if (std::abs(exponent) < 1022) {
+    // A number of full precision: a product is what ldexp, a call for each, gives.
+    const double factor = std::ldexp(1.0, exponent);
+    for (std::size_t i = 0; i < n; ++i) x[i] *= factor;
+  } else {
+    for (std::size_t i = 0; i < n; ++i) x[i] = std::ldexp(x[i], exponent);
+  }
+}
 
 inline double dot(std::size_t n, const double* x, const double* y) { return cblas_ddot(dim(n), x, 1, y, 1); }
 inline float dot(std::size_t n, const float* x, const float* y) { return cblas_sdot(dim(n), x, 1, y, 1); }

@@ -315,9 +315,7 @@ Norms gramError(const Weights& weights, const Rounded& rounded, std::size_t grou
     const auto norm = [&](double square) { return std::ldexp(std::sqrt(std::max(square, 0.0)), exponent - half); };
     return Norms{norm(error), norm(signal)};
   };
-  const auto scaled = [&](double* v) {
-    for (std::size_t i = 0; i < n; ++i) v[i] = std::ldexp(v[i], -exponent);
-  };
+  const auto scaled = [&](double* v) { linalg::timesPower(n, -exponent, v); };
   const auto codes = [&](std::size_t neuron, double* v) {
     levels(rounded, alphabets, neuron, v);
     scaled(v);

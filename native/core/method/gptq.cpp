@@ -28,6 +28,9 @@ double stepChangePart(int levels, bool grouped) {
   return std::min(1.0, 2 / std::log2(static_cast<double>(levels))) * (grouped ? kGroupStepChange : 1);
 }
 
+/** Errors in float32 that are apart by more are so in float64: they are sums of squares, good to 1e-5 or so. */
+constexpr double kClearlyWorse = 1.5;
+
 /** Refits of the best answers at the end, each followed by a descent. */
 constexpr int kLastRefits = 2;
 
@@ -50,6 +53,7 @@ class BlockGptq {
     double* errors = &result.errors[first];
     evaluate(weights, first, best_, errors);
     // What must not be better, in float64: plain rounding with the same scales, GPTQ as shipped, plain rounding with its.
+    known_ = best_.errors;
     tried_ = best_;
     block_.roundToNearest(tried_);
     Attempt covering = block_.blank();
@@ -121,7 +125,16 @@ class BlockGptq {
     for (std::size_t l = 0; l < count; ++l) errors[l] = linalg::dot(n, &difference_[l * n], &product_[l * n]);
   }
 
+  /** Whether the errors in float32 leave open that an attempt is better than the best for some neuron. */
+  bool mayBeBetter(const Attempt& other) const {
+    if (system_.grouped().damping > 0) return true;  // they are of another H
+    for (std::size_t l = 0; l < block_.count(); ++l)
+      if (!(other.errors[l] > kClearlyWorse * known_[l])) return true;
+    return false;
+  }
+
   void takeBetter(const Weights& weights, std::size_t first, const Attempt& other, double* errors) {
+    if (!mayBeBetter(other)) return;
     const std::size_t n = system_.inputs(), groups = block_.groups();
     std::vector<double> otherErrors(block_.count());
     evaluate(weights, first, other, otherErrors.data());
@@ -161,6 +174,7 @@ class BlockGptq {
   ScaleRefit refit_;
   Attempt best_, tried_;
   std::vector<double> difference_, product_;
+  std::vector<double> known_;  // of best_ as it was found, in float32
 };
 
 }  // namespace
