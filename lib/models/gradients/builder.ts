@@ -1,6 +1,9 @@
 import { type AttributeValue, node, tensor } from '../onnx/make';
+import { shallowCopy } from '../onnx/shallow-copy';
 import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from '../onnx/onnx_pb';
-import type { Known } from './rule';
+import { type Dim, product, quotient } from './dims';
+import type { Known } from './known';
+import { type Shape, Shapes } from './shapes';
 
 /** A value by its name, or a number of the type of the value beside it. */
 export type Operand = string | number;
@@ -15,50 +18,65 @@ export class Builder {
   private readonly made = new Map<string, string[]>();
   private readonly types = new Map<string, number>();
 
+  private readonly shapes: Shapes;
+
   /** `prefix` begins every new name. */
   constructor(
     private readonly known: Known,
     private readonly prefix: string,
-  ) {}
+  ) {
+    this.shapes = new Shapes(known.graph, known.shapes);
+  }
 
   typeOf(name: string): number {
     return this.types.get(name) ?? this.known.typeOf(name);
   }
 
+  /** Dimensions of a value as far as they are known. */
+  dimsOf(name: string): Shape | undefined {
+    return this.shapes.shapeOf(name);
+  }
+
   rankOf(name: string): number | undefined {
-    return this.known.rankOf(name);
+    return this.dimsOf(name)?.length;
   }
 
+  /** The numbers of a list of integers, where they are known. */
   integersOf(name: string): number[] | undefined {
-    return this.known.integers(name);
+    return numbersOf(this.shapes.listOf(name));
   }
 
-  /** An input of the gradient's own. */
-  input(name: string, type: number): string {
-    const own = `${this.prefix}cotangent/${name}`;
-    this.types.set(own, type);
+  /** An input of the gradient's own, the cotangent of a value. */
+  input(value: string): string {
+    const own = `${this.prefix}cotangent/${value}`;
+    this.types.set(own, this.typeOf(value));
+    const dims = this.dimsOf(value);
+    if (dims) this.shapes.set(own, dims);
     return own;
   }
 
-  /** A node of the standard domain with one output, of the type of its first input unless `type` says another. */
+  /** A node with one output, of the type of its first input unless `type` says another. */
   op(
-    opType: string,
+    operator: string,
     inputs: readonly string[],
     attributes: Record<string, AttributeValue> = {},
     type?: number,
   ): string {
-    return this.several(opType, inputs, 1, attributes, type)[0]!;
+    return this.several(operator, inputs, 1, attributes, type)[0]!;
   }
 
   /** The same with several outputs of one type. */
   several(
-    opType: string,
+    operator: string,
     inputs: readonly string[],
     outputs: number,
     attributes: Record<string, AttributeValue> = {},
     type = this.typeOf(inputs[0]!),
   ): string[] {
-    const key = JSON.stringify([opType, inputs, outputs, attributes], (_, value: unknown) =>
+    const [domain, opType] = operator.includes('.')
+      ? [operator.replace(/\.[^.]*$/, ''), operator.replace(/^.*\./, '')]
+      : ['', operator];
+    const key = JSON.stringify([operator, inputs, outputs, attributes], (_, value: unknown) =>
       typeof value === 'bigint' ? `${value}n` : value,
     );
     const before = this.made.get(key);
@@ -66,21 +84,43 @@ export class Builder {
     const at = `${this.prefix}${this.nodes.length}/${opType}`;
     const names = Array.from({ length: outputs }, (_, i) => (i === 0 ? at : `${at}:${i}`));
     for (const name of names) this.types.set(name, type);
-    this.nodes.push(node(opType, [...inputs], names, { name: at, attributes }));
+    const made = node(opType, [...inputs], names, { name: at, attributes, ...(domain ? { domain } : {}) });
+    this.nodes.push(made);
+    this.shapes.add(made);
     this.made.set(key, names);
     return names;
   }
 
+  /** The operator of a node, with its attributes, of other values: its last output, if it has several. */
+  again(of: NodeProto, inputs: readonly string[], type: number, outputs = 1): string {
+    const at = `${this.prefix}${this.nodes.length}/${of.opType}`;
+    const names = Array.from({ length: outputs }, (_, i) => (i === outputs - 1 ? at : `${at}:${i}`));
+    const made = shallowCopy(of);
+    Object.assign(made, { name: at, input: [...inputs], output: names });
+    this.nodes.push(made);
+    this.types.set(at, type);
+    this.shapes.add(made);
+    return at;
+  }
+
   /** A list of int64: a shape, axes, sizes. */
   integers(values: readonly number[]): string {
-    return this.constant(`integers ${values.join(' ')}`, DataType.INT64, (name) =>
-      tensor(name, [values.length], BigInt64Array.from(values, BigInt)),
+    return this.constant(
+      `integers ${values.join(' ')}`,
+      DataType.INT64,
+      [values.length],
+      (name) => tensor(name, [values.length], BigInt64Array.from(values, BigInt)),
+      values,
     );
   }
 
   integer(value: number): string {
-    return this.constant(`integer ${value}`, DataType.INT64, (name) =>
-      tensor(name, [], BigInt64Array.of(BigInt(value))),
+    return this.constant(
+      `integer ${value}`,
+      DataType.INT64,
+      [],
+      (name) => tensor(name, [], BigInt64Array.of(BigInt(value))),
+      [value],
     );
   }
 
@@ -88,19 +128,29 @@ export class Builder {
   scalar(value: number, like: string): string {
     const type = this.typeOf(like);
     if (type === DataType.DOUBLE)
-      return this.constant(`double ${value}`, type, (name) => tensor(name, [], Float64Array.of(value)));
-    const float = this.constant(`float ${value}`, DataType.FLOAT, (name) =>
+      return this.constant(`double ${value}`, type, [], (name) => tensor(name, [], Float64Array.of(value)));
+    const float = this.constant(`float ${value}`, DataType.FLOAT, [], (name) =>
       tensor(name, [], Float32Array.of(value)),
     );
     return this.cast(float, type);
   }
 
-  private constant(what: string, type: number, make: (name: string) => TensorProto): string {
+  private constant(
+    what: string,
+    type: number,
+    dims: readonly number[],
+    make: (name: string) => TensorProto,
+    list?: readonly number[],
+  ): string {
     const name = `${this.prefix}${what}`;
-    if (!this.constants.has(name)) this.constants.set(name, make(name));
+    if (this.constants.has(name)) return name;
+    this.constants.set(name, make(name));
     this.types.set(name, type);
+    this.shapes.set(name, dims, list);
     return name;
   }
+
+  neg = (value: string) => this.op('Neg', [value]);
 
   private pair(opType: string, a: Operand, b: Operand, type?: number): string {
     const [left, right] = [
@@ -138,7 +188,11 @@ export class Builder {
 
   // Shapes
 
-  shapeOf = (value: string) => this.op('Shape', [value], {}, DataType.INT64);
+  /** As a list of int64. */
+  shapeOf(value: string): string {
+    const dims = numbersOf(this.dimsOf(value));
+    return dims ? this.integers(dims) : this.op('Shape', [value], {}, DataType.INT64);
+  }
 
   reshape = (value: string, shape: readonly number[]) => this.op('Reshape', [value, this.integers(shape)]);
 
@@ -149,7 +203,14 @@ export class Builder {
   /** Repeated to the shape of `like`. */
   expandLike = (value: string, like: string) => this.op('Expand', [value, this.shapeOf(like)]);
 
+  /** A tensor of one number, of the type of `like`. */
+  filled = (value: number, dims: readonly number[], like: string) =>
+    this.op('Expand', [this.scalar(value, like), this.integers(dims)]);
+
   zerosLike = (like: string) => this.expandLike(this.scalar(0, like), like);
+
+  /** As one list. */
+  flat = (value: string) => this.reshape(value, [-1]);
 
   unsqueeze = (value: string, axes: readonly number[]) => this.op('Unsqueeze', [value, this.integers(axes)]);
 
@@ -184,8 +245,38 @@ export class Builder {
     return own;
   }
 
-  /** How many times more entries `all` has than `one`, as a number of its type. */
-  ratioOfSizes(all: string, one: string): string {
+  /** The mean over axes, which stay with length 1. */
+  mean = (value: string, axes: readonly number[] | undefined) => {
+    const sum = this.sum(value, axes);
+    return this.overCount(sum, value, sum);
+  };
+
+  /** A value divided by how many times more entries `all` has than `one`. */
+  overCount(value: string, all: string, one: string): string {
+    const sizes = [all, one].map((name) => this.dimsOf(name));
+    const count = sizes[0] && sizes[1] && quotient(product(sizes[0]), product(sizes[1]));
+    return typeof count === 'number'
+      ? this.mul(value, 1 / count)
+      : this.div(value, this.ratioOfSizes(all, one));
+  }
+
+  /** How long a value is along an axis, as a list of one. */
+  lengthOf(value: string, axis: number): string {
+    const dim = this.dimsOf(value)?.at(axis);
+    return typeof dim === 'number'
+      ? this.integers([dim])
+      : this.op('Gather', [this.shapeOf(value), this.integers([axis])]);
+  }
+
+  /** Lists behind each other. */
+  joined(...lists: string[]): string {
+    const numbers = lists.map((list) => this.integersOf(list));
+    return numbers.every((known) => known !== undefined)
+      ? this.integers(numbers.flat())
+      : this.op('Concat', lists, { axis: 0n });
+  }
+
+  private ratioOfSizes(all: string, one: string): string {
     const [more, less] = [all, one].map((value) => {
       const size = this.op('Size', [value], {}, DataType.INT64);
       return this.cast(size, this.typeOf(all));
@@ -195,6 +286,12 @@ export class Builder {
 
   /** Undoes the repetition of `input` to the shape of `output`: sums `value`, which has that shape, over what was repeated. */
   reducedTo(input: string, output: string, value: string): string {
+    const known = repeatedAxes(this.dimsOf(input), this.dimsOf(output));
+    if (known) {
+      const { axes, before } = known;
+      const summed = axes.length === 0 ? value : this.sum(value, axes);
+      return before === 0 ? summed : this.squeeze(summed, axes.slice(0, before));
+    }
     const [own, whole] = [this.shapeOf(input), this.shapeOf(output)];
     const lengthOf = (shape: string) => this.op('Shape', [shape], {}, DataType.INT64);
     const ones = this.op('ConstantOfShape', [this.sub(lengthOf(whole), lengthOf(own))], {
@@ -206,4 +303,25 @@ export class Builder {
     const summed = this.op('ReduceSum', [value, axes], { keepdims: 1n, noop_with_empty_axes: 1n });
     return this.reshapeLike(summed, input);
   }
+}
+
+const numbersOf = (dims: Shape | undefined): number[] | undefined =>
+  dims?.every((dim) => typeof dim === 'number') ? (dims as number[]) : undefined;
+
+/** Axes of `whole` that `own` was repeated along, the first `before` of which it does not have; undefined where that is not known. */
+function repeatedAxes(
+  own: Shape | undefined,
+  whole: Shape | undefined,
+): { axes: number[]; before: number } | undefined {
+  if (!own || !whole) return undefined;
+  const before = whole.length - own.length;
+  const axes = Array.from({ length: before }, (_, axis) => axis);
+  for (const [i, dim] of own.entries()) {
+    const other: Dim = whole[before + i]!;
+    if (dim === other) continue;
+    if (dim === 1) axes.push(before + i);
+    // Of a length that may be 1 nothing is known.
+    else if (typeof dim === 'string') return undefined;
+  }
+  return { axes, before };
 }

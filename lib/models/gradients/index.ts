@@ -3,9 +3,9 @@ import { floatTypes } from '../onnx/element-types';
 import { type Graph, usedBy } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import { Builder } from './builder';
+import { Known } from './known';
 import { isFlat, operatorOf, ruleOf } from './registry';
-import type { Known, Rule } from './rule';
-import { typeOf } from './types';
+import type { Rule } from './rule';
 
 /** A part of a graph, and what of its derivatives is asked for. */
 export interface Part {
@@ -80,12 +80,7 @@ class Sweep {
   private readonly sums = new Map<string, string[]>();
 
   constructor(private readonly part: Part) {
-    const { graph } = part;
-    this.known = {
-      typeOf: (name) => typeOf(graph, name),
-      integers: (name) => graph.integers(name),
-      rankOf: (name) => graph.initializer(name)?.dims.length,
-    };
+    this.known = new Known(part.graph);
     this.build = new Builder(this.known, part.prefix);
     this.steps = part.nodes.map((node) => this.stepOf(node));
   }
@@ -99,7 +94,7 @@ class Sweep {
     const cotangents = new Map<string, string>();
     for (const name of new Set(part.outputs)) {
       if (!active.has(name)) continue;
-      cotangents.set(name, build.input(name, this.known.typeOf(name)));
+      cotangents.set(name, build.input(name));
       this.sums.set(name, [cotangents.get(name)!]);
     }
     for (const step of [...this.steps].reverse()) this.pull(step, active);

@@ -1,12 +1,24 @@
 import { isStandard } from '../onnx/graph';
 import type { NodeProto } from '../onnx/onnx_pb';
 import type { Rule } from './rule';
+import { attention } from './rules/attention';
 import { elementwise } from './rules/elementwise';
 import { movement } from './rules/movement';
+import { normalisations } from './rules/normalisations';
 import { products } from './rules/products';
+import { reductions } from './rules/reductions';
+import { windows } from './rules/windows';
 
 /** By operator: its name, behind its domain where that is not ONNX's own. */
-export const rules: Readonly<Record<string, Rule>> = { ...products, ...elementwise, ...movement };
+export const rules: Readonly<Record<string, Rule>> = {
+  ...products,
+  ...elementwise,
+  ...reductions,
+  ...movement,
+  ...normalisations,
+  ...windows,
+  ...attention,
+};
 
 /** Operators whose outputs are integers, conditions or the same for almost all numbers around: nothing flows back through them. */
 const flat: ReadonlySet<string> = new Set([

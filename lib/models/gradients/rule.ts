@@ -1,5 +1,6 @@
 import type { NodeProto } from '../onnx/onnx_pb';
 import type { Builder } from './builder';
+import type { Known } from './known';
 
 /** One node whose cotangents are to be pulled back. */
 export interface Pull {
@@ -12,16 +13,6 @@ export interface Pull {
   /** The cotangents of all outputs; undefined where nothing flows back to one. */
   cotangents: readonly (string | undefined)[];
   build: Builder;
-}
-
-/** What a rule may ask before anything is built. */
-export interface Known {
-  /** The ONNX element type of a value. */
-  typeOf(name: string): number;
-  /** The numbers of an int64 constant; undefined where it is none, or not in the file. */
-  integers(name: string): number[] | undefined;
-  /** How many dimensions a value has, where that is known. */
-  rankOf(name: string): number | undefined;
 }
 
 /** How an operator's cotangents are pulled back. */

@@ -14,23 +14,27 @@ const typeFrom: Readonly<Record<string, number>> = {
   ...{ Where: 1, OneHot: 2, CastLike: 1, DequantizeLinear: 1 },
 };
 
-/** The element type of a value: what the graph says, and else that of what it is computed from. FLOAT where nothing says it. */
+const ofGraphs = new WeakMap<Graph, Map<string, number>>();
+
+/** The element types of a graph's values: what it says, and else that of what they are computed from. FLOAT where nothing says it. */
 export function typeOf(graph: Graph, name: string): number {
-  let output = 0;
-  for (let at = name; ;) {
-    const tensor = graph.initializer(at);
-    if (tensor) return tensor.dataType;
-    const node = graph.producerOf(at);
-    const info = [...graph.proto.input, ...graph.proto.valueInfo].find((given) => given.name === at);
-    if (info?.type?.value.case === 'tensorType') return info.type.value.value.elemType;
-    if (!node) return DataType.FLOAT;
-    output = node.output.indexOf(at);
-    const own = ownType(node, output);
-    if (own !== undefined) return own;
-    const from = node.input[isStandard(node) ? (typeFrom[node.opType] ?? 0) : 0];
-    if (!from) return DataType.FLOAT;
-    at = from;
-  }
+  const types = ofGraphs.get(graph) ?? inferred(graph);
+  ofGraphs.set(graph, types);
+  return types.get(name) ?? DataType.FLOAT;
+}
+
+function inferred({ proto, order }: Graph): Map<string, number> {
+  const types = new Map<string, number>();
+  for (const { name, type } of [...proto.input, ...proto.valueInfo])
+    if (type?.value.case === 'tensorType') types.set(name, type.value.value.elemType);
+  for (const { name, dataType } of proto.initializer) types.set(name, dataType);
+  for (const node of order)
+    for (const [i, name] of node.output.entries()) {
+      const from = node.input[isStandard(node) ? (typeFrom[node.opType] ?? 0) : 0];
+      const type = ownType(node, i) ?? (from ? types.get(from) : undefined);
+      if (name && type !== undefined && !types.has(name)) types.set(name, type);
+    }
+  return types;
 }
 
 /** A type that does not follow from an input's. */

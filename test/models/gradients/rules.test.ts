@@ -1,8 +1,14 @@
 import test from 'ava';
+import { operatorOf, rules } from '../../../lib/models/gradients/registry';
+import { cases } from './cases';
 import { check } from './check';
-import { elementwise } from './cases/elementwise';
-import { products } from './cases/products';
 
-const cases = [...products, ...elementwise];
+for (const [i, given] of cases.entries()) test(`${i}: ${given.name}`, (t) => check(t, given));
 
-for (const given of cases) test(given.name, (t) => check(t, given));
+test('every rule has its case', (t) => {
+  const tried = new Set(cases.flatMap(({ nodes }) => nodes.map(operatorOf)));
+  t.deepEqual(
+    Object.keys(rules).filter((operator) => !tried.has(operator)),
+    [],
+  );
+});

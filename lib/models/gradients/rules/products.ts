@@ -1,4 +1,5 @@
-import { floatAttribute, intAttribute } from '../../onnx/graph';
+import { floatAttribute, intAttribute, textAttribute } from '../../onnx/graph';
+import type { NodeProto } from '../../onnx/onnx_pb';
 import type { Builder } from '../builder';
 import { inputsOf, type Rule } from '../rule';
 
@@ -79,8 +80,44 @@ const gemm: Rule = {
   },
 };
 
+const equationOf = (node: NodeProto) => {
+  const [left, right] = textAttribute(node, 'equation', '').replaceAll(' ', '').split('->');
+  return { operands: left!.split(','), result: right };
+};
+
+/** Where each index is in two of result and operands, and in none twice, cotangents are such sums too. */
+const einsum: Rule = {
+  inputs: inputsOf,
+  unfit(node) {
+    const { operands, result } = equationOf(node);
+    const all = [...operands, result ?? ''];
+    const isPlain = all.every(
+      (letters) => /^[a-zA-Z]*$/.test(letters) && new Set(letters).size === letters.length,
+    );
+    const isShared = operands.every((letters, i) =>
+      [...letters].every((letter) => all.some((others, j) => j !== i && others.includes(letter))),
+    );
+    return isPlain && isShared && result !== undefined
+      ? undefined
+      : 'its equation is of a kind without a rule';
+  },
+  pull({ node, inputs, cotangent, build }) {
+    const { operands, result } = equationOf(node);
+    return operands.map((own, i) => () => {
+      const others = operands.flatMap((letters, j) => (j === i ? [] : [{ letters, value: inputs[j]! }]));
+      const given = [{ letters: result!, value: cotangent }, ...others];
+      return build.op(
+        'Einsum',
+        given.map(({ value }) => value),
+        { equation: `${given.map(({ letters }) => letters).join()}->${own}` },
+      );
+    });
+  },
+};
+
 export const products: Readonly<Record<string, Rule>> = {
   MatMul: matMul,
   Gemm: gemm,
+  Einsum: einsum,
   'com.microsoft.FusedMatMul': fusedMatMul,
 };
