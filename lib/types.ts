@@ -62,9 +62,9 @@ export interface LayerInput {
 export interface Progress {
   /**
    * `capture` runs the network (units: runs, each of a batch of samples), `quantize` fits a layer (neurons), `write` writes the file;
-   * `evaluate` runs both networks (batches), `time` times them (runs), `judge` runs language models (shares of the work); `verify` reads back (bytes).
+   * `weigh` tells how much the network's outputs feel of each row (parts, forward and back); `evaluate` runs both networks (batches), `time` times them (runs), `judge` runs language models (shares of the work); `verify` reads back (bytes).
    */
-  stage: 'capture' | 'quantize' | 'write' | 'evaluate' | 'time' | 'judge' | 'verify';
+  stage: 'weigh' | 'capture' | 'quantize' | 'write' | 'evaluate' | 'time' | 'judge' | 'verify';
   done: number;
   total: number;
   /** For checkpoints, of weights that are fitted to nothing: that `done` and `total` are bytes of the input. */

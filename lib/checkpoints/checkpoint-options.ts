@@ -63,7 +63,16 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
     );
   requireDataFor(options.holdout, 'calibration" or "activations', isRun || options.activations !== undefined);
   for (const name of [
-    ...['batchSize', 'tokenizer', 'sequenceLength', 'samples', 'maxLength', 'textField', 'errorCorrection'],
+    ...[
+      'batchSize',
+      'tokenizer',
+      'sequenceLength',
+      'samples',
+      'maxLength',
+      'textField',
+      'errorCorrection',
+      'weighting',
+    ],
   ] as (keyof CheckpointOptions)[])
     if (options[name] !== undefined && !isRun)
       refuse([name], `The "${name}" option is about "calibration" data, which is not given`);

@@ -1,3 +1,4 @@
+import { outputWeights } from '../models/curvature/output-weights';
 import { ModelForward } from '../models/forward/model-forward';
 import type { ModelLayer } from '../models/layers/model-layers';
 import { storageOf } from '../models/layers/layer';
@@ -7,6 +8,7 @@ import { Workspace } from '../runs/workspace';
 import { defaults } from '../options/table';
 import type { WorkFolder } from '../runs/work-folder';
 import type { WeightSource } from '../traversal/layer';
+import type { RowWeights } from '../traversal/row-weights';
 import type { Sink, Stored } from '../traversal/sink';
 import { Traversal } from '../traversal/traversal';
 import type { CheckpointSettings } from './checkpoint-options';
@@ -46,7 +48,8 @@ export async function runNetwork(
         stored: stored(layer),
       }),
     };
-    await new Traversal(fitted, forward, sink, settings.options).run();
+    const rowWeights = await rowWeightsOf(network, fitted, workspace, settings);
+    await new Traversal(fitted, forward, sink, settings.options, null, rowWeights).run();
   } finally {
     await workspace.end();
   }
@@ -67,6 +70,20 @@ export function forwardOf(
   );
   const memory = Math.min(settings.memory, defaults.modelMemory);
   return { fitted, forward: new ModelForward(opened, fitted, data, workspace, memory), memory };
+}
+
+/** How much the rows of layers count where that is by the logits; null where they all count alike. */
+export async function rowWeightsOf(
+  { opened, data }: CheckpointNetwork,
+  fitted: readonly CheckpointLayer[],
+  workspace: Workspace,
+  { memory, options }: CheckpointSettings,
+): Promise<RowWeights<ModelLayer> | null> {
+  if (options.weighting !== 'outputs') return null;
+  const { ends, shape } = opened;
+  const cuts = { ends, head: { from: ends.at(-1)!, vocabulary: shape.vocabulary } };
+  const least = Math.min(memory, defaults.modelMemory);
+  return outputWeights(opened, fitted, data, cuts, workspace, least, options);
 }
 
 /** The layers of these weights, in the order of the network. */

@@ -15,7 +15,7 @@ import { layersIn } from './network';
 import type { Plan } from './plan';
 import type { Prepared } from './prepare';
 import type { Made } from './report';
-import { type CheckpointLayer, forwardOf, layersOf } from './run-network';
+import { type CheckpointLayer, forwardOf, layersOf, rowWeightsOf } from './run-network';
 
 /**
  * Quantizes the weights of a plan and writes the network, in the form with a cache, with them in it. They are fitted in the form without, which
@@ -46,7 +46,8 @@ export async function writeNetwork(
       store: (layer: CheckpointLayer, ...of: [Parameters<typeof stores.store>[1], AbortSignal?]) =>
         stores.store(twinOf(layer), ...of),
     };
-    const done = await new Traversal(layers, run?.forward ?? null, sink, options, journal).run();
+    const rowWeights = network && (await rowWeightsOf(network, layers, workspace, settings));
+    const done = await new Traversal(layers, run?.forward ?? null, sink, options, journal, rowWeights).run();
     onProgress?.({ stage: 'write', done: 0, total: 1 });
     // What experts would see of all tokens is in the network that is fitted alone.
     const replacements = done

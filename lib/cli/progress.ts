@@ -12,6 +12,7 @@ export interface ProgressDisplay {
 }
 
 const stages = {
+  weigh: 'running the network forward and back',
   capture: 'running the network',
   quantize: 'fitting',
   write: 'writing',
@@ -114,9 +115,11 @@ function progressBar({ stderr }: Pick<Context, 'stderr'>, { width = 80 }: Look):
       // Writing is about no layer, and comes after all of them.
       layerCount = progress.layerCount ?? layerCount;
       const ofRun =
-        progress.stage === 'write'
-          ? 1
-          : (progress.share ?? (layerIndex + shareOfLayer(progress)) / layerCount);
+        progress.stage === 'weigh'
+          ? 0
+          : progress.stage === 'write'
+            ? 1
+            : (progress.share ?? (layerIndex + shareOfLayer(progress)) / layerCount);
       const stage = stages[progress.stage];
       const where = [
         run === undefined ? '' : `${run} `,

@@ -15,6 +15,8 @@ export interface LayerNeeds {
   /** Rows that are known to come; of `rows`, few need little. */
   rows: number;
   holdoutRows: number;
+  /** Whether rows have weights: what is held out is then kept without them too. */
+  isWeighted?: boolean;
 }
 
 /** Of the sums alone: for every group, and for held-out rows. */
@@ -22,10 +24,19 @@ const sums: Record<CalibrationKind, number> = { rows: 16, gram: 4, pairs: 16 };
 
 /** Bytes that quantizing a layer by its data takes beside the data and the weight themselves. */
 export function layerMemory(needs: LayerNeeds): number {
-  const { outFeatures, inFeatures: n, groups = 1, method, kind, rows, holdoutRows } = needs;
+  const {
+    outFeatures,
+    inFeatures: n,
+    groups = 1,
+    method,
+    kind,
+    rows,
+    holdoutRows,
+    isWeighted = false,
+  } = needs;
   // R has no more rows than there are, and a Gram matrix always N.
   const numbers = (count: number) => n * (kind === 'rows' ? Math.min(n, count) : n);
-  const held = holdoutRows > 0 ? groups * numbers(holdoutRows) * sums[kind] : 0;
+  const held = holdoutRows > 0 ? (isWeighted ? 2 : 1) * groups * numbers(holdoutRows) * sums[kind] : 0;
   return (
     traitsOf(method).memory[kind] * numbers(rows) +
     (groups - 1) * numbers(rows) * sums[kind] +

@@ -4,14 +4,14 @@ import { modelEncodings } from '../encodings/onnx/table';
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../fit/layer-settings';
 import { groupSizeFor, rankRule } from '../options';
-import { about, describe, requireOneOf } from '../options/messages';
+import { about, describe, refuse, requireOneOf } from '../options/messages';
 import { checkTextOptions, requireDataFor } from '../options/relations';
 import { checkOptions, defaults } from '../options/table';
 import { type FitSettings, fitSettings } from './fit-settings';
 import { knownOperators } from './layers/kinds';
 import type { Layer } from './layers/layer';
 import { Overrides } from './overrides';
-import type { ModelOptions } from './types';
+import type { ModelOptions, Weighting } from './types';
 
 /** The options of a model with defaults filled in; what depends on a layer's size is left for layerSettings. */
 export interface ModelSettings extends FitSettings {
@@ -27,6 +27,7 @@ export interface ModelSettings extends FitSettings {
   otherKernels: boolean;
   /** Bytes of activations that may be kept in memory between layers. */
   memory: number;
+  weighting: Weighting;
 }
 
 export function checkPath(what: 'input' | 'output', path: unknown): void {
@@ -43,6 +44,8 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
   const fit = fitSettings(options, hasData, encoding);
   checkTextOptions(options);
   requireDataFor(options.holdout, 'calibration', hasData);
+  if (options.weighting === 'outputs' && !hasData)
+    refuse(['weighting'], 'The "weighting" option is about "calibration" data, which is not given');
   for (const operator of operators ?? [])
     about(['operators'], () => requireOneOf('operators', operator, knownOperators));
   return {
@@ -55,6 +58,7 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
     operators: operators && [...operators],
     externalData: options.externalData,
     memory: options.memory ?? defaults.modelMemory,
+    weighting: options.weighting ?? 'none',
     resume: options.resume ?? false,
     otherKernels: options.otherKernels ?? false,
   };

@@ -1,5 +1,6 @@
 import { Traversal } from '../traversal/traversal';
 import type { CalibrationSet } from './calibration-set';
+import { outputWeights } from './curvature/output-weights';
 import { ModelForward } from './forward/model-forward';
 import type { LayerJournal } from './layer-journal';
 import type { Layer } from './layers/layer';
@@ -25,7 +26,11 @@ export async function quantizeInto(
   const layers = modelLayers(chosen, opened.weights, settings);
   const forward = data && new ModelForward(opened, layers, data, workspace, settings.memory);
   const stores = new WeightStores(opened, layers, settings.encoding, data !== null, workspace);
-  const replacements = await new Traversal(layers, forward, stores, options, journal).run();
+  const rowWeights =
+    data && settings.weighting === 'outputs'
+      ? await outputWeights(opened, layers, data, {}, workspace, settings.memory, options)
+      : null;
+  const replacements = await new Traversal(layers, forward, stores, options, journal, rowWeights).run();
   options.onProgress?.({ stage: 'write', done: 0, total: 1 });
   return writeModel(opened, replacements, stores, name, workspace, settings, options.signal);
 }

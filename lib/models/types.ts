@@ -4,6 +4,9 @@ import type { FitOptions } from '../overrides';
 import type { LayerReport, QuantizeOptions, SkippedWeight, TensorLike } from '../types';
 import type { DescribedValue } from './onnx/value-info';
 
+/** How much rows count in fits. */
+export type Weighting = 'none' | 'outputs';
+
 /** One run of a network: input name → tensor. */
 export type Feeds = Record<string, TensorLike>;
 
@@ -72,6 +75,12 @@ export interface ModelOptions extends QuantizeOptions, DataOptions {
    * before it. Takes a second run of the network for each layer. Default: true for `vertex`, `gptq` and `gpfq`, the methods that can.
    */
   errorCorrection?: boolean;
+  /**
+   * How much each row of what layers see counts in their fits. `outputs`: by the mean square gradient of the log likelihood of the network's own
+   * answers (of other outputs: of random signs on them) at the layer's output, for which the float network is run forward and back; layers that no gradient reaches
+   * count all rows alike, and warnings say why. `none` (default): all alike.
+   */
+  weighting?: Weighting;
   /**
    * `matmulnbits` (default): com.microsoft.MatMulNBits nodes for MatMul and Gemm, DequantizeLinear for other operators; `qdq`:
    * DequantizeLinear for all; `float`: values on the grid, in the original layout.

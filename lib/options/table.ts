@@ -223,6 +223,13 @@ const errorCorrection: Option = {
   group: 'Method',
 };
 
+const weighting: Option = {
+  kind: kinds.choice(['none', 'outputs']),
+  argument: '<by>',
+  help: "how much rows of what layers see count: outputs, by what the network's outputs feel of an error there, for which it is run forward and back; none, all alike (default: none)",
+  group: 'Method',
+};
+
 /** What may differ from layer to layer of a network. */
 const ofLayers = { ...without(layer, 'threads', 'signal', 'onProgress'), errorCorrection };
 const ofWeights = only(layer, 'bits', 'levels', 'grid', 'groupSize', 'method');
@@ -252,6 +259,7 @@ const model = {
   },
   ...data,
   errorCorrection,
+  weighting,
   operators: {
     kind: kinds.words('operators'),
     help: 'only weights of these operators, with commas between them, such as MatMul,Gemm (default: all that are known but Gather, which holds embeddings)',
@@ -296,6 +304,7 @@ const checkpoint = {
   holdout: { kind: dataKinds.samplesOrFraction },
   ...without(data, 'batchAxis', 'image'),
   errorCorrection,
+  weighting,
   format: {
     kind: kinds.choiceOf(() => namesOf(checkpointFormats)),
     get help() {

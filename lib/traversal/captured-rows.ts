@@ -10,6 +10,8 @@ import type { ConvGeometry, FitLayer, RowsOf } from './layer';
 export interface CapturedRows {
   calibration: Calibration;
   holdout: Calibration | null;
+  /** Of a weighted layer: the held-out rows without weights. */
+  plainHoldout: Calibration | null;
 }
 
 /**
@@ -20,9 +22,13 @@ export function enoughPatches(inFeatures: number): number {
   return Math.max(64 * inFeatures, Math.ceil(2 ** 28 / inFeatures ** 2));
 }
 
-/** Collects what layers see of one value, once for those that see the same. */
+/** Gives the weights of a layer's rows in a batch; null where they all count alike. */
+export type WeightsOfRows = (layer: FitLayer) => Promise<Float32Array | null>;
+
+/** Collects what layers see of one value, once for those that see the same: with weights each layer for itself. */
 export class RowCapture {
-  private readonly captured = new Map<string, CapturedRows & { layer: FitLayer }>();
+  private readonly captured = new Map<string, Omit<CapturedRows, 'plainHoldout'> & { layer: FitLayer }>();
+  private readonly plain = new Map<string, { layer: FitLayer; holdout: Calibration }>();
 
   constructor(
     private readonly value: string,
@@ -30,14 +36,26 @@ export class RowCapture {
     private readonly kindOf: (layer: FitLayer) => CalibrationKind,
     withHoldout: boolean,
     options: JobOptions,
+    isWeighted: (layer: FitLayer) => boolean = () => false,
   ) {
+    this.weighted = layers.filter(isWeighted);
     for (const layer of layers) {
       const kind = kindOf(layer);
-      const key = keyOf(layer, kind);
-      if (this.captured.has(key)) continue;
       const make = () => Calibration.of(layer.inFeatures, kind, options, layer.groups);
+      const plainKey = keyOf(layer, kind);
+      if (withHoldout && this.weighted.includes(layer) && !this.plain.has(plainKey))
+        this.plain.set(plainKey, { layer, holdout: make() });
+      const key = this.keyOf(layer);
+      if (this.captured.has(key)) continue;
       this.captured.set(key, { layer, calibration: make(), holdout: withHoldout ? make() : null });
     }
+  }
+
+  private readonly weighted: readonly FitLayer[];
+
+  private keyOf(layer: FitLayer): string {
+    const place = this.weighted.indexOf(layer);
+    return `${place < 0 ? '' : place} ${keyOf(layer, this.kindOf(layer))}`;
   }
 
   /**
@@ -47,32 +65,42 @@ export class RowCapture {
   async add(
     seen: TensorLike,
     float: TensorLike | undefined,
-    to: keyof CapturedRows,
+    to: 'calibration' | 'holdout',
     share: number,
     signal: AbortSignal | undefined,
+    weightsOf: WeightsOfRows = () => Promise.resolve(null),
   ): Promise<void> {
     if (float) this.requirePair(seen, float);
     const values = await floatsOf(seen, this.value, signal);
     const targets = float && (await floatsOf(float, this.value, signal));
-    for (const { layer, ...captured } of this.captured.values()) {
-      const into = captured[to]!;
+    const addTo = async (into: Calibration, layer: FitLayer, weights: Float32Array | null) => {
       const most = Math.max(1, Math.ceil(share * enoughPatches(layer.inFeatures)));
-      const batch = { values, targets: into.kind === 'pairs' ? targets : undefined, dims: seen.dims, most };
+      const paired = into.kind === 'pairs' ? targets : undefined;
+      const batch = { values, targets: paired, weights: weights ?? undefined, dims: seen.dims, most };
       await addRows(into, layer, batch, this.value, signal);
-    }
+    };
+    for (const { layer, ...captured } of this.captured.values())
+      await addTo(captured[to]!, layer, this.weighted.includes(layer) ? await weightsOf(layer) : null);
+    if (to === 'holdout')
+      for (const { layer, holdout } of this.plain.values()) await addTo(holdout, layer, null);
   }
 
   /** How many rows of the calibration data a layer sees. */
   countOf(layer: FitLayer): number {
-    return this.captured.get(keyOf(layer, this.kindOf(layer)))!.calibration.samples;
+    return this.captured.get(this.keyOf(layer))!.calibration.samples;
   }
 
   /** Throws ERR_VERTEXQ_CALIBRATION where no rows came. */
   rowsOf(layer: FitLayer): CapturedRows | null {
-    const { calibration, holdout } = this.captured.get(keyOf(layer, this.kindOf(layer)))!;
+    const { calibration, holdout } = this.captured.get(this.keyOf(layer))!;
     if (calibration.samples === 0)
       throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data gives "${this.value}" no rows`);
-    return { calibration, holdout: holdout && holdout.samples > 0 ? holdout : null };
+    const plain = this.weighted.includes(layer) && this.plain.get(keyOf(layer, this.kindOf(layer)));
+    const isHeldOut = holdout !== null && holdout.samples > 0;
+    return {
+      calibration,
+      ...{ holdout: isHeldOut ? holdout : null, plainHoldout: plain && isHeldOut ? plain.holdout : null },
+    };
   }
 
   /** Where a network picks rows by their values, those of the float network may be others. */
@@ -107,6 +135,7 @@ async function floatsOf(
 interface Batch {
   values: FloatArray;
   targets: FloatArray | undefined;
+  weights: Float32Array | undefined;
   dims: readonly number[];
   /** Patches that do. */
   most: number;
@@ -115,7 +144,7 @@ interface Batch {
 async function addRows(
   to: Calibration,
   { input, inFeatures, groups }: FitLayer,
-  { values, targets, dims, most }: Batch,
+  { values, targets, weights, dims, most }: Batch,
   value: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
@@ -125,12 +154,14 @@ async function addRows(
   if (rows.kind === 'axis') requireWidth(rows, dims, inFeatures * groups, value);
   if (values.length === 0) return;
   const axis = rows.kind === 'axis' ? axisOf(rows, dims.length) : null;
-  if (axis === dims.length - 1 && groups === 1) return to.add(values, targets, signal);
+  if (rows.kind === 'axis') requireWeights(weights, values.length / (inFeatures * groups), value);
+  if (axis === dims.length - 1 && groups === 1) return to.add(values, targets, signal, weights);
   const geometry = rows.kind === 'patches' ? resolved(rows.geometry, dims) : pointwise;
   await to.addPatches(
     {
       values: await single(values, signal),
       ...(targets ? { targets: await single(targets, signal) } : {}),
+      ...(weights ? { weights } : {}),
       // A line along an axis is a patch of one position, with all before the axis for batch and all behind it for space.
       shape: axis === null ? dims : [count(dims.slice(0, axis)), dims[axis]!, count(dims.slice(axis + 1))],
       ...geometry,
@@ -146,6 +177,15 @@ const count = (dims: readonly number[]) => dims.reduce((product, dim) => product
 
 const single = async (values: FloatArray, signal: AbortSignal | undefined) =>
   isFloat32Array(values) ? values : (await convert(values, 'F64', 'F32', signal)).data;
+
+/** Where a network picks rows by their values, the quantized one may pick others than the float one, which the weights are of. */
+function requireWeights(weights: Float32Array | undefined, rows: number, value: string): void {
+  if (!weights || weights.length === rows) return;
+  throw new VertexqError(
+    'ERR_VERTEXQ_UNSUPPORTED',
+    `the value "${value}" has ${rows} rows in the quantized network, and the float one gives weights of ${weights.length}: turn "weighting" off ("none")`,
+  );
+}
 
 /** The axis as an index. A vector is one row, whichever side the weight is on. */
 function axisOf({ axis }: RowsOf & { kind: 'axis' }, rank: number): number {

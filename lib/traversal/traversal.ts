@@ -9,6 +9,7 @@ import type { Forward, Stage } from './forward';
 import { kindOf } from './kind-of';
 import type { FitLayer, WeightSource } from './layer';
 import { RoundedWeights } from './rounded-weights';
+import type { RowWeights } from './row-weights';
 import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
 import { type LayerWork, secondsBefore, secondsOfFit, worksOf } from './work';
 
@@ -44,6 +45,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     private readonly sink: Sink<Layer, Made>,
     private readonly options: JobOptions,
     private readonly journal: FitJournal | null = null,
+    /** null: all rows count alike. */
+    private readonly rowWeights: RowWeights<Layer> | null = null,
   ) {
     this.rounded = new RoundedWeights(forward ? [] : layers, options);
     this.works = new Map((forward ? worksOf(forward) : []).map((work) => [work.layer, work]));
@@ -64,7 +67,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       for (const layer of layers) await this.quantize(layer, null, undefined);
       return this.finished;
     }
-    for (const needs of needsOf(forward)) requireLayerMemory(needs);
+    for (const needs of needsOf(forward, this.rowWeights !== null)) requireLayerMemory(needs);
     const own = new Set([...forward.first, ...forward.stages.flatMap((stage) => stage.layers)]);
     const followers = new Set(layers.filter((layer) => !own.has(layer)));
     for (const layer of forward.first) await this.quantize(layer, null, undefined);
@@ -112,7 +115,9 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       return { rows: null, rank };
     }
     const kind = (layer: FitLayer) => kindOf(layer, stage);
-    const rows = new RowCapture(target, layers, kind, forward.samples.holdout > 0, this.options);
+    const { rowWeights } = this;
+    const isWeighted = (layer: FitLayer) => rowWeights?.reasonOf(layer as Layer) === null;
+    const rows = new RowCapture(target, layers, kind, forward.samples.holdout > 0, this.options, isWeighted);
     const pairs = layers.some((layer) => kind(layer) === 'pairs');
     try {
       const rank = await forward.run(
@@ -120,7 +125,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
         pairs,
         async (batch, { seen, float }) => {
           const { heldOut, share } = batches[batch]!;
-          await rows.add(seen, float, heldOut ? 'holdout' : 'calibration', share, signal);
+          const weightsOf = (layer: FitLayer) => rowWeights!.of(layer as Layer, batch);
+          await rows.add(seen, float, heldOut ? 'holdout' : 'calibration', share, signal, weightsOf);
           told(batch);
         },
         signal,
@@ -193,10 +199,13 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const onProgress = this.progressOf(layer, this.secondsToFit(layer));
     const rounded = rows ? undefined : await this.rounded.take(layer, onProgress);
     if (rounded) return rounded;
-    const { calibration, holdout } = rows ?? { calibration: null, holdout: null };
+    const { calibration, holdout, plainHoldout } = rows ?? none;
     const weight = await source.read(signal);
     const quantized = await quantizeGroups(
-      { name, kind, weight, outFeatures, inFeatures, calibration, holdout },
+      {
+        ...{ name, kind, weight, outFeatures, inFeatures, calibration, holdout, plainHoldout },
+        ...(calibration && this.rowWeights && { correction: this.rowWeights.correctionOf(calibration) }),
+      },
       groups,
       // A weight that sees no rows is rounded, whatever the others get.
       rows === null ? { ...settings, method: plainMethod } : settings,
@@ -210,6 +219,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       quantized.report.warnings.push(
         `fitted to ${calibration.samples} of ${calibration.offered} patches, spread over all samples: more would change little`,
       );
+    const unweighted = rows && this.rowWeights?.reasonOf(layer);
+    if (unweighted) quantized.report.warnings.push(`all of its rows count alike: ${unweighted}`);
     return quantized;
   }
 
@@ -235,8 +246,13 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   }
 }
 
+const none = { calibration: null, holdout: null, plainHoldout: null };
+
 /** What the fits to a forward's data take. */
-export const needsOf = <Layer extends FitLayer>({ stages, samples }: Forward<Layer>): LayerNeeds[] =>
+export const needsOf = <Layer extends FitLayer>(
+  { stages, samples }: Forward<Layer>,
+  isWeighted: boolean,
+): LayerNeeds[] =>
   stages.flatMap((stage) =>
     stage.layers.map((layer) => ({
       name: `layer "${layer.name}"`,
@@ -246,5 +262,6 @@ export const needsOf = <Layer extends FitLayer>({ stages, samples }: Forward<Lay
       // How many rows a sample gives is known only when its turn comes.
       rows: samples.fit,
       holdoutRows: samples.holdout,
+      isWeighted,
     })),
   );

@@ -31,6 +31,8 @@ export interface StageParts {
   nodes: readonly NodeProto[];
   inputs: readonly { name: string; type: string }[];
   outputs: readonly string[];
+  /** Initializers that are not the graph's. */
+  constants?: readonly TensorProto[];
   /** By node. */
   substitutes: ReadonlyMap<NodeProto, readonly Substitute[]>;
 }
@@ -48,7 +50,7 @@ export async function loadStage(parts: StageParts, what: string): Promise<Infere
 
 async function stageModel(parts: StageParts): Promise<ModelProto> {
   const { graph, weights, outputs } = parts;
-  const own: TensorProto[] = [];
+  const own: TensorProto[] = [...(parts.constants ?? [])];
   const nodes = needed(
     parts.nodes.map((node) => seeded(substituted(node, parts.substitutes, own), graph.placeOf(node))),
     outputs,

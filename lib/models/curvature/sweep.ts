@@ -1,0 +1,475 @@
+import type { InferenceSession } from 'onnxruntime-node';
+import { VertexqError } from '../../errors';
+import { binding } from '../../native/binding';
+import { finish, threadsFor } from '../../native/jobs';
+import { sharedBytes } from '../../native/shared';
+import { convert } from '../../native/tensors';
+import { describe } from '../../options/messages';
+import type { Workspace } from '../../runs/workspace';
+import type { JobOptions, TensorLike } from '../../types';
+import { changedValues } from '../forward/changed-values';
+import { loadStage } from '../forward/stage-network';
+import type { GraphStage } from '../forward/stages';
+import { ValueStore } from '../forward/value-store';
+import { gradientOf, type Part } from '../gradients/index';
+import { typeOf } from '../gradients/types';
+import type { Layer } from '../layers/layer';
+import { floatTypes, runtimeNameOf } from '../onnx/element-types';
+import { namesOf } from '../onnx/graph';
+import { node } from '../onnx/make';
+import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
+import { opsetOf } from '../onnx/opset';
+import type { OpenModel } from '../open-model';
+import { runSession } from '../runtime';
+import type { Feeds } from '../types';
+import { type Asked, askedOf } from './asked';
+import { partsOf } from './parts';
+import { channelsOf, hiddenProducts, rowSquares } from './row-squares';
+
+/** What is gone back through. */
+export interface SweepTask<Own extends Layer> {
+  opened: OpenModel;
+  /** Those that see a value of the network. */
+  layers: readonly Own[];
+  feeds: readonly Feeds[];
+  /** Values that the network is cut at, such as the ends of its blocks; chosen by the layers where there are none. */
+  ends?: readonly string[];
+  /** Of a language model: what the head takes, token by token, and its logits. */
+  head?: { from: string; vocabulary: number };
+  workspace: Workspace;
+  /** Bytes of what lives between parts that stay out of files. */
+  memory: number;
+}
+
+/** How many answers are drawn for each number of an output that is no distribution; of distributions one. */
+const signDraws = 4;
+/** Bytes of logits that are there at once. */
+const logitBytes = 2 ** 25;
+
+/** What nodes take of a batch's values, and give. */
+interface PartNetwork {
+  session: InferenceSession;
+  outputs: string[];
+  what: string;
+}
+
+/** The cotangent of a value: what is drawn for it, or what has come of the parts behind. */
+interface CotangentInput {
+  value: string;
+  from: 'draw' | 'later';
+}
+
+/** A layer that weights are made for, and the value that its rows' products are. */
+interface Watched<Own> {
+  layer: Own;
+  value: string;
+}
+
+/**
+ * Mean squares of gradients at the outputs of layers, row by row, of a float network: how much its outputs feel of an error there (docs/curvature.md). Forward
+ * part by part, keeping what passes between them, then back part by part, each computed again together with its vector-Jacobian product. Time:
+ * about three runs of the network, and more where several answers are drawn. Memory: as the traversal's, and one number a row and layer, all of it in files
+ * beyond `memory`.
+ */
+export class Sweep<Own extends Layer> {
+  /** Why a layer has none. */
+  readonly reasons = new Map<Own, string>();
+  private readonly graph;
+  private readonly asked: readonly Asked[];
+  private readonly parts: readonly GraphStage[];
+  private readonly watched: Watched<Own>[] = [];
+  /** Values that some layer's outputs flow into. */
+  private readonly behind: ReadonlySet<string>;
+  private readonly draws: number;
+  private readonly prefix: string;
+  private readonly values: ValueStore;
+  private readonly cotangents: ValueStore;
+  private readonly squares: ValueStore;
+  /** Values of parts before that cotangents have been put for. */
+  private readonly pending = new Set<string>();
+  /** Values that an operator without a rule keeps from having all of theirs, and why. */
+  private readonly blocked = new Map<string, string>();
+  /** Rows of each value that is asked, so far: the place of the next. */
+  private readonly drawn = new Map<string, number>();
+  private readonly sums = new Map<Own, Map<number, Float32Array>>();
+  private done = 0;
+
+  constructor(
+    private readonly task: SweepTask<Own>,
+    private readonly options: JobOptions,
+  ) {
+    const { opened, layers, ends = [], workspace, memory } = task;
+    this.graph = opened.graph;
+    this.asked = askedOf(this.graph);
+    this.draws = this.asked.some(({ kind }) => kind === 'signs') ? signDraws : 1;
+    this.parts = partsOf(
+      this.graph,
+      layers,
+      ends,
+      this.asked.map(({ value }) => value),
+    );
+    this.behind = changedValues(this.graph, layers);
+    for (const layer of layers) {
+      const reason = hiddenProducts(layer);
+      if (reason !== undefined) this.reasons.set(layer, reason);
+      else this.watched.push({ layer, value: layer.node.output[0]! });
+    }
+    const taken = [...namesOf(opened.model.graph!)];
+    let prefix = 'curvature/';
+    while (taken.some((name) => name.startsWith(prefix))) prefix += '_';
+    this.prefix = prefix;
+    this.values = new ValueStore(workspace, memory / 2, 'forward');
+    this.cotangents = new ValueStore(workspace, memory / 4, 'back');
+    this.squares = new ValueStore(workspace, memory / 4, 'rows');
+  }
+
+  /** Rejects with what running the network brings; with the signal's reason. */
+  async run(): Promise<void> {
+    if (this.watched.length > 0) {
+      for (const [index, part] of this.parts.entries()) await this.forward(part, index);
+      for (const [index, part] of [...this.parts.entries()].reverse()) await this.back(part, index);
+    }
+    for (const { layer } of this.watched)
+      if (!this.reasons.has(layer) && !this.sums.has(layer))
+        this.reasons.set(layer, 'no output of the network depends on it');
+  }
+
+  /** Of each row of a layer in a batch; undefined where there are none, as `reasons` tells. */
+  async squaresOf(layer: Own, batch: number): Promise<Float32Array | undefined> {
+    if (this.reasons.has(layer)) return undefined;
+    return (await this.squares.get('float', this.nameOf(layer), batch)).data as Float32Array;
+  }
+
+  private nameOf = (layer: Own) => `${this.task.layers.indexOf(layer)}`;
+
+  private isMadeIn(part: GraphStage, value: string): boolean {
+    return part.nodes.some(({ output }) => output.includes(value)) && !part.inputs.includes(value);
+  }
+
+  private askedIn = (part: GraphStage) => this.asked.filter(({ value }) => this.isMadeIn(part, value));
+
+  private async forward(part: GraphStage, index: number): Promise<void> {
+    if (part.kept.length > 0) {
+      const network = await this.load(part, part.nodes, [], part.kept, index);
+      await this.each(network, async (batch) => {
+        const made = await this.runOne(network, await this.inputsOf(part, batch));
+        for (const name of part.kept) await this.values.put('float', name, batch, made[name]!);
+      });
+    }
+    this.step();
+  }
+
+  private async back(part: GraphStage, index: number): Promise<void> {
+    const asked = this.askedIn(part);
+    const made = new Set(
+      part.nodes.flatMap(({ output }) => output).filter((name) => !part.inputs.includes(name)),
+    );
+    const known = [...made].filter(
+      (name) => this.pending.has(name) || asked.some(({ value }) => value === name),
+    );
+    const gradient = this.gradient(part, known, made);
+    if (gradient) {
+      const forward =
+        asked.length > 0
+          ? await this.load(
+              part,
+              part.nodes,
+              [],
+              asked.map(({ value }) => value),
+              index,
+            )
+          : null;
+      try {
+        const network = await this.load(
+          part,
+          [...part.nodes, ...gradient.nodes],
+          gradient.constants,
+          [...gradient.results.values(), ...[...gradient.rows.values()].map(({ result }) => result)],
+          index,
+          gradient.inputs,
+        );
+        await this.each(network, async (batch) => {
+          const values = await this.inputsOf(part, batch);
+          for (let draw = 0; draw < this.draws; draw++)
+            await this.backOne(part, { batch, draw, values, asked, forward, network, gradient });
+          await this.keepSquares(gradient.rows, batch);
+        });
+      } finally {
+        await forward?.session.release();
+      }
+      for (const name of gradient.results.keys()) this.pending.add(name);
+    }
+    for (const name of known) await this.cotangents.drop(name);
+    // None of the parts before takes what is first taken here.
+    const before = new Set(this.parts.slice(0, index).flatMap(({ inputs }) => inputs));
+    for (const name of part.inputs) if (!before.has(name)) await this.values.drop(name);
+    this.step();
+  }
+
+  /** The nodes that take cotangents back through a part; null where nothing is asked of it. */
+  private gradient(part: GraphStage, known: readonly string[], made: ReadonlySet<string>) {
+    const own = this.watched.filter(({ value, layer }) => made.has(value) && !this.reasons.has(layer));
+    const wanted = [
+      ...new Set([
+        ...part.inputs.filter((name) => this.behind.has(name) && floatTypes.has(typeOf(this.graph, name))),
+        ...own.map(({ value }) => value),
+      ]),
+    ];
+    const whole: Omit<Part, 'outputs'> = {
+      ...{ graph: this.graph, opset: opsetOf(this.task.opened.model), nodes: part.nodes },
+      ...{ wanted, prefix: this.prefix },
+    };
+    // What flows into a value that lacks some of its cotangents lacks some too.
+    for (const [value, reason] of [...this.blocked]) {
+      if (!made.has(value)) continue;
+      const through = gradientOf({ ...whole, outputs: [value] });
+      for (const name of [...through.results.keys(), ...through.missing.flatMap(({ values }) => values)])
+        this.block(name, reason);
+    }
+    const free = wanted.filter((name) => !this.blocked.has(name));
+    const outputs = known.filter((name) => !this.blocked.has(name));
+    const { nodes, constants, cotangents, results, missing } = gradientOf({
+      ...whole,
+      outputs,
+      wanted: free,
+    });
+    for (const { operator, node: place, reason, values } of missing)
+      for (const name of values)
+        this.block(
+          name,
+          reason === undefined
+            ? `no gradient passes the operator ${operator} (${describe(place)})`
+            : `no gradient passes the operator ${operator} (${describe(place)}): ${reason}`,
+        );
+    const rows = new Map<Own, { result: string }>();
+    const all = [...nodes];
+    const others: TensorProto[] = [...constants];
+    for (const { layer, value } of own) {
+      const blockedBy = this.blocked.get(value);
+      const cotangent = results.get(value);
+      if (blockedBy !== undefined) this.reasons.set(layer, blockedBy);
+      else if (cotangent !== undefined) {
+        const squares = rowSquares(layer, cotangent, this.prefix);
+        all.push(...squares.nodes);
+        others.push(...squares.constants);
+        rows.set(layer, squares);
+      }
+    }
+    const inputs = new Map<string, CotangentInput>();
+    const isAsked = (name: string) => this.asked.some(({ value }) => value === name);
+    for (const [value, input] of cotangents)
+      if (!isAsked(value) || !this.pending.has(value))
+        inputs.set(input, { value, from: isAsked(value) ? 'draw' : 'later' });
+      else {
+        // What is given out is used besides.
+        const [drawn, later] = [`${this.prefix}drawn/${value}`, `${this.prefix}later/${value}`];
+        inputs.set(drawn, { value, from: 'draw' }).set(later, { value, from: 'later' });
+        all.unshift(node('Add', [drawn, later], [input]));
+      }
+    const back = new Map<string, string>();
+    for (const name of part.inputs) {
+      const result = results.get(name);
+      if (result === undefined) continue;
+      back.set(name, result);
+      if (!this.pending.has(name)) continue;
+      // Of parts behind this one, too.
+      const [later, sum] = [`${this.prefix}later/${name}`, `${this.prefix}all/${name}`];
+      all.push(node('Add', [result, later], [sum]));
+      inputs.set(later, { value: name, from: 'later' });
+      back.set(name, sum);
+    }
+    if (back.size === 0 && rows.size === 0) return null;
+    return { nodes: all, constants: others, inputs, results: back, rows };
+  }
+
+  private block(value: string, reason: string): void {
+    if (!this.blocked.has(value)) this.blocked.set(value, reason);
+  }
+
+  private async backOne(
+    part: GraphStage,
+    at: {
+      batch: number;
+      draw: number;
+      values: Feeds;
+      asked: readonly Asked[];
+      forward: PartNetwork | null;
+      network: PartNetwork;
+      gradient: NonNullable<ReturnType<Sweep<Own>['gradient']>>;
+    },
+  ): Promise<void> {
+    const { batch, draw, values, asked, forward, network, gradient } = at;
+    const place = batch * this.draws + draw;
+    const pieces = this.piecesOf(part, values);
+    const collected = new Map<string, TensorLike[]>();
+    for (const piece of pieces) {
+      const feeds: Feeds = { ...piece };
+      const outputs = forward ? await this.runOne(forward, piece) : {};
+      const drawn = new Map<string, TensorLike>();
+      for (const one of asked) drawn.set(one.value, await this.draw(one, outputs[one.value]!, draw, batch));
+      for (const [input, { value, from }] of gradient.inputs)
+        feeds[input] = from === 'draw' ? drawn.get(value)! : await this.cotangents.get('float', value, place);
+      const made = await this.runOne(network, feeds);
+      for (const name of network.outputs) collected.set(name, [...(collected.get(name) ?? []), made[name]!]);
+    }
+    for (const [name, result] of gradient.results) {
+      await this.cotangents.put('float', name, place, joined(collected.get(result)!, values[name]!.dims));
+    }
+    for (const [layer, { result }] of gradient.rows) {
+      const own = joined(collected.get(result)!).data as Float32Array;
+      const batches = this.sums.get(layer) ?? new Map<number, Float32Array>();
+      this.sums.set(layer, batches);
+      const before = batches.get(batch);
+      if (before) for (const [i, value] of own.entries()) before[i]! += value;
+      else batches.set(batch, own);
+    }
+  }
+
+  /** A head's tokens do not depend on each other: of a large vocabulary only some are there at once. */
+  private piecesOf(part: GraphStage, values: Feeds): Feeds[] {
+    const { head } = this.task;
+    const names = part.inputs;
+    if (!head || names.length !== 1 || names[0] !== head.from) return [values];
+    const { data, dims, type } = values[head.from]!;
+    const size = dims.at(-1)!;
+    const rows = dims.slice(0, -1).reduce((product, dim) => product * dim, 1);
+    const step = Math.max(1, Math.floor(logitBytes / (4 * head.vocabulary)));
+    const pieces: Feeds[] = [];
+    for (let begin = 0; begin < rows; begin += step) {
+      const end = Math.min(rows, begin + step);
+      const own = (data as Float32Array).subarray(begin * size, end * size);
+      pieces.push({ [head.from]: { data: own, dims: [1, end - begin, size], ...(type && { type }) } });
+    }
+    return pieces;
+  }
+
+  /** Cotangents of an output that are drawn by the place of each row among all. */
+  private async draw(
+    { value, kind }: Asked,
+    output: TensorLike,
+    draw: number,
+    batch: number,
+  ): Promise<TensorLike> {
+    const { signal } = this.options;
+    const type = output.type ?? 'float32';
+    const given =
+      type === 'float32'
+        ? (output.data as Float32Array)
+        : (await convert(output.data as Uint16Array, type === 'float64' ? 'F64' : 'F16', 'F32', signal)).data;
+    const size = output.dims.at(-1) ?? 1;
+    const rows = size === 0 ? 0 : given.length / size;
+    const key = `${value} ${draw}`;
+    const first = this.drawn.get(key) ?? 0;
+    this.drawn.set(key, first + rows);
+    const cotangents = new Float32Array(sharedBytes(4 * given.length).buffer);
+    if (rows > 0)
+      await finish(
+        () =>
+          binding().drawOutputs({
+            ...{ kind, rows, size, first, seed: draw, threads: threadsFor(this.options) },
+            ...{ values: given as Float32Array, cotangents },
+          }),
+        signal,
+      );
+    this.mask(cotangents, output.dims, batch);
+    const own = { dims: output.dims, type };
+    if (type === 'float32') return { ...own, data: cotangents.slice() };
+    if (type === 'float64') return { ...own, data: Float64Array.from(cotangents) };
+    return { ...own, data: (await convert(cotangents, 'F32', 'F16', signal)).data as Uint16Array };
+  }
+
+  /** Nobody asks what a network gives at padding. */
+  private mask(cotangents: Float32Array, dims: readonly number[], batch: number): void {
+    const mask = this.task.feeds[batch]!['attention_mask'];
+    if (!mask || mask.dims.length !== 2 || mask.dims.some((dim, i) => dim !== dims[i]) || dims.length < 3)
+      return;
+    const flags = mask.data as BigInt64Array;
+    const size = cotangents.length / Math.max(1, flags.length);
+    for (const [i, flag] of flags.entries())
+      if (Number(flag) === 0) cotangents.fill(0, i * size, (i + 1) * size);
+  }
+
+  /** Keeps the means of all draws. */
+  private async keepSquares(rows: ReadonlyMap<Own, unknown>, batch: number): Promise<void> {
+    for (const layer of rows.keys()) {
+      const batches = this.sums.get(layer)!;
+      const sums = batches.get(batch)!;
+      const count = this.draws * channelsOf(layer);
+      const data = sums.map((sum) => sum / count);
+      batches.delete(batch);
+      await this.squares.put('float', this.nameOf(layer), batch, {
+        data,
+        dims: [data.length],
+        type: 'float32',
+      });
+    }
+  }
+
+  private async load(
+    part: GraphStage,
+    nodes: readonly NodeProto[],
+    constants: readonly TensorProto[],
+    outputs: readonly string[],
+    index: number,
+    cotangents: ReadonlyMap<string, CotangentInput> = new Map(),
+  ): Promise<PartNetwork> {
+    const inputs: { name: string; type: string }[] = [];
+    for (const name of part.inputs) inputs.push({ name, type: (await this.value(name, 0)).type! });
+    for (const [input, { value }] of cotangents)
+      inputs.push({ name: input, type: runtimeNameOf(typeOf(this.graph, value)) });
+    const what = `part ${index + 1} of ${this.parts.length} of the float network, up to "${part.target}"${cotangents.size > 0 ? ', and its gradients' : ''}`;
+    const substitutes = new Map<NodeProto, never[]>();
+    const session = await loadStage(
+      { ...this.task.opened, nodes, constants, inputs, outputs, substitutes },
+      what,
+    );
+    return { session, outputs: [...outputs], what };
+  }
+
+  private async runOne({ session, outputs, what }: PartNetwork, feeds: Feeds): Promise<Feeds> {
+    return (await runSession(session, feeds, outputs, what)) as Feeds;
+  }
+
+  private async each(network: PartNetwork, visit: (batch: number) => Promise<void>): Promise<void> {
+    try {
+      for (const batch of this.task.feeds.keys()) {
+        this.options.signal?.throwIfAborted();
+        await visit(batch);
+      }
+    } finally {
+      await network.session.release();
+    }
+  }
+
+  private async inputsOf(part: GraphStage, batch: number): Promise<Feeds> {
+    const feeds: Feeds = {};
+    for (const name of part.inputs) feeds[name] = await this.value(name, batch);
+    return feeds;
+  }
+
+  /** A value from the feeds or from a part before. */
+  private async value(name: string, batch: number): Promise<TensorLike> {
+    if (this.graph.producerOf(name) !== undefined) return this.values.get('float', name, batch);
+    const feeds = this.task.feeds[batch]!;
+    if (Object.hasOwn(feeds, name)) return feeds[name]!;
+    throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data has no input "${name}"`);
+  }
+
+  private step(): void {
+    this.options.onProgress?.({ stage: 'weigh', done: ++this.done, total: 2 * this.parts.length });
+  }
+}
+
+/** Tensors one behind the other, of these dimensions in all. */
+function joined(parts: readonly TensorLike[], dims?: readonly number[]): TensorLike {
+  const [first] = parts;
+  if (parts.length === 1) return dims ? { data: first!.data, dims, type: first!.type! } : first!;
+  const all = parts.map(({ data }) => data as Float32Array);
+  const data = new Float32Array(all.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of all) {
+    data.set(part, at);
+    at += part.length;
+  }
+  return { data, dims: dims ?? [data.length], type: first!.type! };
+}
