@@ -48,7 +48,10 @@ export async function estimateNetwork(
       perNumber *
       (visits.hidden * hidden + visits.feedForward * feedForward * (experts?.perToken ?? 1));
   const seconds = await estimateSeconds(works, streams * products, settings.options);
-  const fits = needsOf(forward, settings.options.weighting === 'outputs').reduce((most, needs) => Math.max(most, layerMemory(needs)), 0);
+  const fits = needsOf(forward, settings.options.weighting === 'outputs').reduce(
+    (most, needs) => Math.max(most, layerMemory(needs)),
+    0,
+  );
   const widest = Math.max(...blocks.map(({ feedForward }) => feedForward));
   const largest = forward.stages.reduce(
     (most, { layers }) =>

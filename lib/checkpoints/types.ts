@@ -13,7 +13,10 @@ export interface WeightOverride extends Pick<
 }
 
 export interface CheckpointOptions
-  extends QuantizeOptions, Pick<ModelOptions, 'errorCorrection' | 'weighting'>, Omit<DataOptions, 'batchAxis' | 'image'> {
+  extends
+    QuantizeOptions,
+    Pick<ModelOptions, 'errorCorrection' | 'weighting'>,
+    Omit<DataOptions, 'batchAxis' | 'image'> {
   /**
    * Text, or tokens as the input `input_ids`, that a language model is run on to see what its layers see: each is then fitted to what the
    * quantized layers before it produce. The option `tokenizer` is by default the folder's own.

@@ -46,7 +46,9 @@ export async function planModelWith(
   const { output, settings, opened, found, data } = await prepareModel(runFiles, input, to, given, true);
   const layers = modelLayers(found.layers, opened.weights, settings);
   // Nothing is made of its workspace while it does not run.
-  const needs = data ? needsOf(new ModelForward(opened, layers, data, new Workspace(output), 0), settings.weighting !== 'none') : [];
+  const needs = data
+    ? needsOf(new ModelForward(opened, layers, data, new Workspace(output), 0), settings.weighting !== 'none')
+    : [];
   let fits = 0;
   for (const fit of needs) {
     requireLayerMemory(fit);

@@ -367,7 +367,7 @@ export class Sweep<Own extends Layer> {
         () =>
           binding().drawOutputs({
             ...{ kind, rows, size, first, seed: draw, threads: threadsFor(this.options) },
-            ...{ values: given as Float32Array, cotangents },
+            ...{ values: given, cotangents },
           }),
         signal,
       );
@@ -427,7 +427,7 @@ export class Sweep<Own extends Layer> {
   }
 
   private async runOne({ session, outputs, what }: PartNetwork, feeds: Feeds): Promise<Feeds> {
-    return (await runSession(session, feeds, outputs, what)) as Feeds;
+    return await runSession(session, feeds, outputs, what);
   }
 
   private async each(network: PartNetwork, visit: (batch: number) => Promise<void>): Promise<void> {
