@@ -8,6 +8,9 @@ import { calibrationKind, defaultMethod, plainMethod } from '../methods';
 import { requireLayerMemory } from '../fit/layer-memory';
 import { digestsOf } from '../models/manifest';
 import { runtimeVersion } from '../models/runtime';
+import type { Scheme } from '../encodings/encoding';
+import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
+import { mostBits, widerWarnings } from '../encodings/wider-codes';
 import { fewOf } from '../reports/text';
 import { plural } from '../reports/units';
 import { version } from '../version';
@@ -23,6 +26,7 @@ import type { OpenDecoder } from '../decoders/open';
 import { type CheckpointNetwork, openNetwork } from './network';
 import { memoryOf } from './run-units';
 import { type Plan, planOf, unitVersion } from './plan';
+import type { PlannedWeight, WeightScheme } from './planned-weight';
 import { readerWarnings } from './reader-warnings';
 import { RecordedInputs } from './recorded-inputs';
 import { openGenerator } from './generator';
@@ -128,7 +132,7 @@ function requireFits({ weights }: Plan, { holdout }: CheckpointSettings): void {
 
 async function addWarnings(
   plan: Plan,
-  { encoding, options }: CheckpointSettings,
+  { encoding, format, options }: CheckpointSettings,
   recorded: RecordedInputs | null,
   network: CheckpointNetwork | null,
   { folder, input }: Checkpoint,
@@ -167,7 +171,39 @@ async function addWarnings(
     plan.warnings.push(
       `${input} ${identity.config ? 'is given without its folder, whose config.json stays as it is' : 'has no config.json with it'}: what loaders need to know is in the output's metadata, "quantization_config". Give the folder to have a config.json written.`,
     );
+  plan.warnings.push(...widerOf(plan, encoding, format));
   plan.warnings.push(...(await readerWarnings(plan, encoding, identity, new Turns(options.signal))));
+}
+
+/** Which weights could have more bits in the same bytes. */
+function widerOf({ weights }: Plan, encoding: CheckpointEncoding, format: string): string[] {
+  if (encoding.isPlain) return [];
+  const known = new Map<WeightScheme, number>();
+  const most = ({ scheme }: PlannedWeight) => {
+    const { shape, dtype, settings, layout } = scheme;
+    const found =
+      known.get(scheme) ??
+      mostBits(settings, (other) => {
+        if (other.bits === settings.bits) return layout.byteLength;
+        const isHeld = isHeldBy(encoding, other) && encoding.unfit(shape, other) === undefined;
+        return isHeld ? encoding.layout(shape, dtype, other).byteLength : undefined;
+      });
+    known.set(scheme, found);
+    return found;
+  };
+  return widerWarnings(
+    format,
+    weights.map((weight) => ({ name: weight.name, bits: weight.settings.bits, most: most(weight) })),
+  );
+}
+
+function isHeldBy(encoding: CheckpointEncoding, scheme: Scheme): boolean {
+  try {
+    encoding.check(scheme);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** What the bytes of the output depend on. */

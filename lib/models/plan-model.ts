@@ -8,13 +8,12 @@ import type { CalibrationSet } from './calibration-set';
 import { ModelForward } from './forward/model-forward';
 import { isSeen } from './layers/layer';
 import { type ModelLayer, modelLayers } from './layers/model-layers';
-import type { ModelSettings } from './model-options';
 import type { SelectedLayers } from './model-steps';
 import { maxMessageBytes } from './onnx/codec';
 import { typeNameOf } from './onnx/element-types';
 import { dataNames } from './onnx/serialize';
 import { dataLength, dimsOf } from './onnx/tensor';
-import type { OpenModel } from './open-model';
+import { PlannedBytes } from './planned-bytes';
 import { prepareModel } from './prepare';
 import type { ModelOptions } from './types';
 import { Workspace } from '../runs/workspace';
@@ -54,7 +53,7 @@ export async function planModelWith(
     requireLayerMemory(fit);
     fits = Math.max(fits, layerMemory(fit));
   }
-  const planned = plannedLayers(opened, layers, settings, data !== null);
+  const planned = plannedLayers(layers, new PlannedBytes(opened, layers, settings, data !== null));
   const sum = (of: (layer: PlannedLayer) => number) =>
     planned.reduce((total, layer) => total + (layer.isFirst ? of(layer) : 0), 0);
   const weightsBefore = sum(({ bytes }) => bytes.before);
@@ -76,23 +75,16 @@ export async function planModelWith(
   );
 }
 
-function plannedLayers(
-  { model }: OpenModel,
-  layers: readonly ModelLayer[],
-  settings: ModelSettings,
-  hasData: boolean,
-): PlannedLayer[] {
+function plannedLayers(layers: readonly ModelLayer[], planned: PlannedBytes): PlannedLayer[] {
   return layers.map((layer) => {
     const { name, constant, outFeatures, inFeatures } = layer;
-    const { method, bits, grid, levels, groupSize } = layer.settings;
+    const { method, bits, groupSize } = layer.settings;
     const { tensor } = constant;
-    const alike = layers.filter(({ source }) => source === layer.source);
-    const codes = { grid, levels, groupSize, outFeatures, inFeatures };
-    const after = settings.encoding.lengthOf(layer, { model, alike, hasData }, codes);
+    const after = planned.of(layer);
     return {
       ...{ name, dtype: typeNameOf(tensor.dataType), shape: [outFeatures, inFeatures] as const },
       ...{ action: 'quantize', reason: null, method: isSeen(layer) ? method : plainMethod, bits, groupSize },
-      ...{ bytes: { before: dataLength(tensor), after }, isFirst: alike[0] === layer },
+      ...{ bytes: { before: dataLength(tensor), after }, isFirst: planned.alikeOf(layer)[0] === layer },
     };
   });
 }

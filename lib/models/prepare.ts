@@ -3,7 +3,9 @@ import type { RunFiles } from '../runs/run-files';
 import type { CalibrationSet } from './calibration-set';
 import { checkModelOptions, checkPath, type ModelSettings } from './model-options';
 import { prepareData, type SelectedLayers, selectLayers } from './model-steps';
+import { modelLayers } from './layers/model-layers';
 import { openModel, type OpenModel } from './open-model';
+import { PlannedBytes } from './planned-bytes';
 import { addModelPaths } from './run-files';
 import type { ModelOptions } from './types';
 
@@ -42,5 +44,7 @@ export async function prepareModel(
   const found = await selectLayers(opened, settings);
   const data =
     options.calibration === undefined ? null : await prepareData(opened, found.layers, options, !isDry);
+  const layers = modelLayers(found.layers, opened.weights, settings);
+  found.warnings.push(...new PlannedBytes(opened, layers, settings, data !== null).warnings());
   return { output, settings, options, opened, found, data };
 }

@@ -1,0 +1,36 @@
+import { fewOf } from '../reports/text';
+import type { Scheme } from './encoding';
+
+/** A weight whose codes could have more bits in the same bytes. */
+export interface Widenable {
+  name: string;
+  bits: number;
+  most: number;
+}
+
+/** The most bits, up to 8, that take no more bytes than those of a scheme do; its own where no more are free, or its levels are of another kind. */
+export function mostBits(scheme: Scheme, bytesOf: (scheme: Scheme) => number | undefined): number {
+  const { bits, levels } = scheme;
+  const missing = 2 ** bits - levels;
+  const own = missing > 1 || scheme.table ? undefined : bytesOf(scheme);
+  let most = bits;
+  for (let more = bits + 1; own !== undefined && more <= 8; more++)
+    if ((bytesOf({ ...scheme, bits: more, levels: 2 ** more - missing }) ?? Infinity) <= own) most = more;
+  return most;
+}
+
+/** What is said of weights that could have more bits for nothing: a line for each pair of widths. */
+export function widerWarnings(format: string, weights: Iterable<Widenable>): string[] {
+  const found = new Map<string, Widenable & { names: string[] }>();
+  for (const weight of weights) {
+    if (weight.most === weight.bits) continue;
+    const key = `${weight.bits} ${weight.most}`;
+    const known = found.get(key);
+    if (known) known.names.push(weight.name);
+    else found.set(key, { ...weight, names: [weight.name] });
+  }
+  return [...found.values()].map(
+    ({ bits, most, names }) =>
+      `${bits} bits take as many bytes as ${most} in the format "${format}", and are further from the float weights: give "bits" ${most} (${fewOf(names, 2)})`,
+  );
+}
