@@ -357,6 +357,15 @@ export interface NativeOutputRows {
   cotangents: Float32Array;
 }
 
+/** Rows of numbers to be rounded. */
+export interface NativeGgmlWeights extends NativeGgmlRows {
+  input: Uint8Array;
+  inputType: NativeFloat;
+  /** What the square of each input's error counts. */
+  importance: Float32Array | null;
+  output: Uint8Array;
+}
+
 /** A function of the addon that starts a job, or works at once. */
 type Way<Given, Result> = (given: Given) => NativeJob<Result> | Result;
 
@@ -390,6 +399,8 @@ export interface Binding {
   packIntegers: Way<NativeIntegers, void>;
   ggmlTypes: readonly NativeGgmlType[];
   packGgml(codes: NativeGgmlCodes): NativeJob<void>;
+  /** Sums of squares: of what rounding changed, and of the weights. */
+  roundGgml(weights: NativeGgmlWeights): NativeJob<Norms>;
   /** As unpackRows. */
   unpackGgml(blocks: NativeGgmlBlocks): NativeJob<Norms>;
   checksum(bytes: { input: Uint8Array }): NativeJob<string>;

@@ -82,6 +82,7 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("ggmlTypes", ggmlTypesToJs(env));
   exports.Set("packGgml", Napi::Function::New<guarded<packGgmlRows>>(env, "packGgml"));
   exports.Set("unpackGgml", Napi::Function::New<guarded<unpackGgmlRows>>(env, "unpackGgml"));
+  exports.Set("roundGgml", Napi::Function::New<guarded<roundGgmlRows>>(env, "roundGgml"));
   exports.Set("checksum", Napi::Function::New<guarded<checksumOf>>(env, "checksum"));
   exports.Set("lockFile", Napi::Function::New<guarded<lockFile>>(env, "lockFile"));
   exports.Set("blasInfo", Napi::Function::New<guarded<blasInfo>>(env, "blasInfo"));

@@ -30,6 +30,20 @@ struct Rows {
   std::size_t groups(Napi::Env env) const { return product(env, {rows, cols / type->group, sizeof(float)}); }
 };
 
+NumberType floatTypeOf(const Arguments& given, const char* name) {
+  return given.choice<NumberType>(name, {{"F64", NumberType::Float64},
+                                         {"F32", NumberType::Float32},
+                                         {"F16", NumberType::Float16},
+                                         {"BF16", NumberType::BFloat16}});
+}
+
+Napi::Value sumsToJs(Napi::Env env, const RowSums& sums) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("error", sums.error);
+  object.Set("signal", sums.signal);
+  return object;
+}
+
 }  // namespace
 
 const GgmlType& ggmlTypeOf(const Arguments& given, const char* name) {
@@ -92,10 +106,7 @@ Napi::Value unpackGgmlRows(const Napi::CallbackInfo& info) {
       reinterpret_cast<float*>(room("valuesTo", product(env, {job.rows, job.cols, sizeof(float)}), sizeof(float)));
   RawRows reference{nullptr, NumberType::Float32, job.rows, job.cols};
   if (given.has("reference")) {
-    reference.type = given.choice<NumberType>("referenceType", {{"F64", NumberType::Float64},
-                                                                {"F32", NumberType::Float32},
-                                                                {"F16", NumberType::Float16},
-                                                                {"BF16", NumberType::BFloat16}});
+    reference.type = floatTypeOf(given, "referenceType");
     reference.data = given.bytes("reference", product(env, {job.rows, job.cols, bytesOf(reference.type)})).data;
   }
   auto sums = std::make_shared<RowSums>();
@@ -105,13 +116,28 @@ Napi::Value unpackGgmlRows(const Napi::CallbackInfo& info) {
         *sums = unpackGgml(*job.type, input, job.rows, job.cols, job.firstRow, to,
                            reference.data ? &reference : nullptr, job.threads, control);
       },
-      [sums](Napi::Env result) {
-        Napi::Object object = Napi::Object::New(result);
-        object.Set("error", sums->error);
-        object.Set("signal", sums->signal);
-        return object;
+      [sums](Napi::Env result) { return sumsToJs(result, *sums); }, given.hold());
+}
+
+Napi::Value roundGgmlRows(const Napi::CallbackInfo& info) {
+  const Arguments given(info);
+  const Rows job(info, given);
+  const Napi::Env env = info.Env();
+  RawRows weights{nullptr, floatTypeOf(given, "inputType"), job.rows, job.cols};
+  weights.data = given.bytes("input", product(env, {job.rows, job.cols, bytesOf(weights.type)})).data;
+  const auto* importance =
+      given.has("importance")
+          ? reinterpret_cast<const float*>(
+                given.bytes("importance", product(env, {job.cols, sizeof(float)}), alignof(float)).data)
+          : nullptr;
+  unsigned char* output = given.room("output", job.bytes(env)).data;
+  auto sums = std::make_shared<RowSums>();
+  return startJob(
+      env,
+      [=](JobControl& control) {
+        *sums = roundGgml(*job.type, weights, importance, job.firstRow, output, job.threads, control);
       },
-      given.hold());
+      [sums](Napi::Env result) { return sumsToJs(result, *sums); }, given.hold());
 }
 
 }  // namespace vertexq::addon

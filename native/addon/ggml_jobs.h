@@ -21,4 +21,7 @@ Napi::Value packGgmlRows(const Napi::CallbackInfo& info);
  */
 Napi::Value unpackGgmlRows(const Napi::CallbackInfo& info);
 
+/** roundGgml({ type, input, inputType, importance?, rows, cols, firstRow, threads, output }): a job with { error, signal }, sums of squares. */
+Napi::Value roundGgmlRows(const Napi::CallbackInfo& info);
+
 }  // namespace vertexq::addon

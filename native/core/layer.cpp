@@ -13,6 +13,7 @@
 #include "error.h"
 #include "packing/plain_rounding.h"
 #include "parallel/thread_pool.h"
+#include "scales/block_search.h"
 #include "walk/blocked_walk.h"
 
 namespace vertexq {
@@ -299,8 +300,30 @@ Rounded roundWalked(const Walked& walked, const AlphabetOptions& options) {
   return rounded;
 }
 
+/** Those that the search by blocks gives. */
+static void blockAlphabets(const double* w, const double* importance, std::size_t inFeatures,
+                           const AlphabetOptions& options, Alphabet* alphabets) {
+  BlockSearch search(options);
+  const std::size_t size = search.size(), groups = size / options.groupSize;
+  std::vector<float> weights(size), counts(size), scales(groups), minima(groups);
+  std::vector<std::int8_t> codes(size);
+  for (std::size_t first = 0; first < inFeatures; first += size) {
+    std::copy_n(w + first, size, weights.begin());
+    for (const float weight : weights)
+      if (!std::isfinite(weight))
+        throw Error("ERR_VERTEXQ_SCALE_RANGE", "the weights are too large: float32 overflows");
+    if (importance) std::copy_n(importance + first, size, counts.begin());
+    search.run(weights.data(), importance ? counts.data() : nullptr, codes.data(), scales.data(), minima.data());
+    for (std::size_t g = 0; g < groups; ++g)
+      alphabets[first / options.groupSize + g] =
+          Alphabet::of(options.kind(), scales[g], options.grid == Grid::Minimum ? minima[g] : 0);
+  }
+}
+
 void plainAlphabets(const double* w, const double* importance, std::size_t inFeatures, const AlphabetOptions& options,
                     ScaleRule scale, Alphabet* alphabets) {
+  if (options.isBlock && scale == ScaleRule::Search)
+    return blockAlphabets(w, importance, inFeatures, options, alphabets);
   forEachGroup(inFeatures, options.groupSize, [&](std::size_t group, std::size_t first, std::size_t last) {
     const auto [low, high] = std::minmax_element(w + first, w + last);
     alphabets[group] = scale == ScaleRule::Max
@@ -331,7 +354,7 @@ Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOption
   ThreadPool::shared().parallelFor(weights.outFeatures, threads, [&](std::size_t neuron, unsigned slot) {
     control.checkpoint();
     const double* w = weights.neuron(neuron);
-    const bool isPlain = !r && options.factors.groups == 0 && !options.eitherSign;
+    const bool isPlain = !r && !options.isBlock;
     if (isPlain && !single[slot]) single[slot] = std::make_unique<SingleRounding>(options, scale, n);
     namingNeuron(neuron, [&] {
       std::int8_t* codes = &rounded.codes[neuron * n];

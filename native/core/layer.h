@@ -38,6 +38,7 @@ struct AlphabetOptions {
   SuperBlocks factors = {};                            // of steps and minima that groups do not have for themselves
   bool eitherSign = false;                             // GridKind
   const LevelTable* mirrored = nullptr;
+  bool isBlock = false;  // whether the inputs are whole blocks, whose scales block_search.h looks for
 
   GridKind kind() const { return {grid, levels, table, eitherSign, mirrored}; }
   /** In which a group's step and minimum are looked for: super-blocks round them later. */

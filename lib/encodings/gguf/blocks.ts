@@ -32,6 +32,37 @@ export async function packed(
   return output;
 }
 
+/** Rows of a float weight as they lie in a file, and the number that messages have for the first. */
+export interface FloatRows {
+  data: Uint8Array;
+  type: NativeFloat;
+  firstRow?: number;
+}
+
+/**
+ * Blocks of rows of numbers, each rounded to the nearest level of scales that suit the rows best; `importance`: what the square of each
+ * input's error counts, the mean square of what the layer sees. With sums of squares: of what that changed, and of the weights. Rejects with
+ * ERR_VERTEXQ_NOT_FINITE or ERR_VERTEXQ_SCALE_RANGE, with the signal's reason.
+ */
+export async function rounded(
+  type: GgufType,
+  { data, type: inputType, firstRow = 0 }: FloatRows,
+  shape: Shape,
+  options: JobOptions = {},
+  importance: Float32Array | null = null,
+): Promise<{ blocks: Shared; norms: Norms }> {
+  const output = roomFor(type, shape);
+  const norms = await finish(
+    () =>
+      binding().roundGgml({
+        ...{ type: type.name, rows: shape[0], cols: shape[1], firstRow, threads: threadsFor(options) },
+        ...{ input: data, inputType, importance, output },
+      }),
+    options.signal,
+  );
+  return { blocks: output, norms };
+}
+
 /**
  * The float32 numbers that blocks of whole rows stand for, bit for bit as ggml computes them. Rejects with ERR_VERTEXQ_NOT_FINITE at one that
  * is not finite, naming neuron and input; with the signal's reason.
@@ -60,14 +91,14 @@ export function blockError(
   type: GgufType,
   blocks: Uint8Array,
   [outFeatures, inFeatures]: Shape,
-  reference: { data: Uint8Array; type: NativeFloat },
+  reference: FloatRows,
   options: JobOptions = {},
-  firstRow = 0,
 ): Promise<Norms> {
   return finish(
     () =>
       binding().unpackGgml({
-        ...{ type: type.name, rows: outFeatures, cols: inFeatures, firstRow, threads: threadsFor(options) },
+        ...{ type: type.name, rows: outFeatures, cols: inFeatures, threads: threadsFor(options) },
+        firstRow: reference.firstRow ?? 0,
         ...{ input: blocks, reference: reference.data, referenceType: reference.type },
       }),
     options.signal,

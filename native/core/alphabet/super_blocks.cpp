@@ -74,6 +74,10 @@ double sharedUnit(const double* values, const double* weights, std::size_t count
       if (better != 0) tryUnit(better);
     }
   }
+  for (double before = 0; best != before;) {
+    before = best;
+    tryUnit(judge(values, weights, count, least, most, best).better);
+  }
   return best;
 }
 

@@ -155,6 +155,15 @@ void layOut(const GgmlType& type, typename Way::Bytes at, F& f, S* s) {
 /** What the bits of a scale are more than it: Q6_K's are a signed byte. */
 int biasOf(const GgmlType& type) { return type.bytes == 210 ? 0 : type.factors.leastScale; }
 
+/** Whether a number > 0 is one of float16. */
+bool isHalf(double value) {
+  if (value > 65504) return false;
+  if (value < 0x1p-14) return value * 0x1p24 == std::floor(value * 0x1p24);
+  std::uint64_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return (bits & ((std::uint64_t{1} << 42) - 1)) == 0;
+}
+
 /** d, a number of float16 or 0, with value = d·factor for whole factors in [least, most]. False where there is none. */
 bool factored(const float* values, std::size_t count, int least, int most, float& d, std::int16_t* factors) {
   const float* largest =
@@ -164,10 +173,10 @@ bool factored(const float* values, std::size_t count, int least, int most, float
   if (!std::all_of(values, values + count, [](float v) { return std::isfinite(v); })) return false;
   if (*largest == 0) return true;
   const int reach = std::max(-least, most);
-  for (int whole = 1; whole <= reach; ++whole)
+  for (int whole = 1; whole <= reach; ++whole) {
+    const double unit = std::abs(static_cast<double>(*largest)) / whole;
+    if (!isHalf(unit)) continue;
     for (const int sign : {1, -1}) {
-      const double unit = std::abs(static_cast<double>(*largest)) / whole;
-      if (roundedTo(unit, ScalePrecision::Float16) != unit) break;
       std::size_t k = 0;
       for (; k < count; ++k) {
         const double factor = sign * static_cast<double>(values[k]) / unit;
@@ -178,6 +187,7 @@ bool factored(const float* values, std::size_t count, int least, int most, float
       d = static_cast<float>(sign * unit);
       return true;
     }
+  }
   return false;
 }
 

@@ -2,26 +2,37 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "error.h"
 #include "parallel/thread_pool.h"
+#include "scales/block_search.h"
 
 namespace vertexq {
 
 namespace {
 
-/** Calls visit(row) for all rows, some of them a task. */
+/** Calls visit(row, slot) for all rows, some of them a task. */
 template <typename Visit>
 void forEachRow(std::size_t rows, unsigned threads, JobControl& control, Visit visit) {
   control.expect(rows);
-  ThreadPool::shared().parallelFor((rows + kRowBlock - 1) / kRowBlock, threads, [&](std::size_t task, unsigned) {
+  ThreadPool::shared().parallelFor((rows + kRowBlock - 1) / kRowBlock, threads, [&](std::size_t task, unsigned slot) {
     control.checkpoint();
     const std::size_t first = task * kRowBlock, last = std::min(rows, first + kRowBlock);
-    for (std::size_t row = first; row < last; ++row) visit(row);
+    for (std::size_t row = first; row < last; ++row) visit(row, slot);
     control.finish(last - first);
   });
+}
+
+RowSums totalOf(const std::vector<RowSums>& sums) {
+  RowSums total;
+  for (const RowSums& row : sums) {
+    total.error += row.error;
+    total.signal += row.signal;
+  }
+  return total;
 }
 
 [[noreturn]] void refuseValue(std::size_t neuron, std::size_t input, double value) {
@@ -36,7 +47,7 @@ RowSums unpackGgml(const GgmlType& type, const unsigned char* from, std::size_t 
                    JobControl& control) {
   const std::size_t blocks = cols / type.weights, groups = type.groups();
   std::vector<RowSums> sums(rows);
-  forEachRow(rows, threads, control, [&](std::size_t row) {
+  forEachRow(rows, threads, control, [&](std::size_t row, unsigned) {
     GgmlBlock block;
     float values[kMostBlock], weights[kMostBlock];
     for (std::size_t b = 0; b < blocks; ++b) {
@@ -64,18 +75,13 @@ RowSums unpackGgml(const GgmlType& type, const unsigned char* from, std::size_t 
         if (!std::isfinite(values[i])) refuseValue(firstRow + row, b * type.weights + i, values[i]);
     }
   });
-  RowSums total;
-  for (const RowSums& row : sums) {
-    total.error += row.error;
-    total.signal += row.signal;
-  }
-  return total;
+  return totalOf(sums);
 }
 
 void packGgml(const GgmlType& type, const GgmlCodes& from, std::size_t rows, std::size_t cols, std::size_t firstRow,
               unsigned char* to, unsigned threads, JobControl& control) {
   const std::size_t blocks = cols / type.weights, groups = type.groups();
-  forEachRow(rows, threads, control, [&](std::size_t row) {
+  forEachRow(rows, threads, control, [&](std::size_t row, unsigned) {
     GgmlBlock block{};
     namingNeuron(firstRow + row, [&] {
       for (std::size_t b = 0; b < blocks; ++b) {
@@ -87,6 +93,36 @@ void packGgml(const GgmlType& type, const GgmlCodes& from, std::size_t rows, std
       }
     });
   });
+}
+
+RowSums roundGgml(const GgmlType& type, const RawRows& weights, const float* importance, std::size_t firstRow,
+                  unsigned char* to, unsigned threads, JobControl& control) {
+  const std::size_t cols = weights.cols, blocks = cols / type.weights, size = bytesOf(weights.type);
+  std::vector<RowSums> sums(weights.rows);
+  std::vector<std::unique_ptr<BlockSearch>> searches(std::max(threads, 1U));
+  forEachRow(weights.rows, threads, control, [&](std::size_t row, unsigned slot) {
+    if (!searches[slot]) searches[slot] = std::make_unique<BlockSearch>(type.alphabet());
+    GgmlBlock block{};
+    float values[kMostBlock], given[kMostBlock];
+    for (std::size_t b = 0; b < blocks; ++b) {
+      const std::size_t at = row * cols + b * type.weights;
+      if (!widen(weights.type, weights.data + at * size, type.weights, given))
+        for (std::size_t i = 0; i < type.weights; ++i)
+          if (!std::isfinite(given[i])) refuseValue(firstRow + row, b * type.weights + i, given[i]);
+      namingNeuron(firstRow + row, [&] {
+        searches[slot]->run(given, importance ? importance + b * type.weights : nullptr, block.codes, block.scales,
+                            block.minima);
+        packBlock(type, block, to + (row * blocks + b) * type.bytes);
+      });
+      blockValues(type, block, values);
+      for (std::size_t i = 0; i < type.weights; ++i) {
+        const double w = given[i], rest = w - values[i];
+        sums[row].error += rest * rest;
+        sums[row].signal += w * w;
+      }
+    }
+  });
+  return totalOf(sums);
 }
 
 }  // namespace vertexq

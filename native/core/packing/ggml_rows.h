@@ -38,4 +38,12 @@ struct GgmlCodes {
 void packGgml(const GgmlType& type, const GgmlCodes& from, std::size_t rows, std::size_t cols, std::size_t firstRow,
               unsigned char* to, unsigned threads, JobControl& control);
 
+/**
+ * Rounds rows of numbers to the nearest levels of scales that block_search.h finds, packed as they are made. `importance`: what the square of
+ * each input's error counts, cols numbers, or null. Gives the sums of (w - q)² and w². Progress: one unit a row. Throws
+ * ERR_VERTEXQ_NOT_FINITE, naming neuron and input; ERR_VERTEXQ_SCALE_RANGE, naming the neuron; Cancelled.
+ */
+RowSums roundGgml(const GgmlType& type, const RawRows& weights, const float* importance, std::size_t firstRow,
+                  unsigned char* to, unsigned threads, JobControl& control);
+
 }  // namespace vertexq

@@ -18,6 +18,7 @@ AlphabetOptions GgmlType::alphabet() const {
   AlphabetOptions options{grid, levels, group, ScalePrecision::Float16, nullptr, factors};
   // An end of 256 levels is hardly further from 0 than the other.
   options.eitherSign = grid != Grid::Minimum && levels < 256;
+  options.isBlock = true;
   if (grid == Grid::Table) {
     options.table = &ggmlTable();
     options.mirrored = &mirrored;

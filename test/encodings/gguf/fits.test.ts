@@ -1,5 +1,5 @@
 import test from 'ava';
-import { packed, unpacked } from '../../../lib/encodings/gguf/blocks';
+import { blockError, packed, rounded, unpacked } from '../../../lib/encodings/gguf/blocks';
 import { ggufTypeNames, ggufTypes } from '../../../lib/encodings/gguf/table';
 import { type LayerData, layerCalibration } from '../../../lib/fit/calibration';
 import { settingsOf } from '../../../lib/fit/quantize-layer';
@@ -8,6 +8,7 @@ import { calibrationKind } from '../../../lib/methods';
 import { binding, type CalibrationKind } from '../../../lib/native/binding';
 import { methodTable } from '../../../lib/method-table';
 import { random as randomOf } from '../../fit/data';
+import { floatToHalf, halfToFloat } from '../../numbers';
 
 const [outFeatures, inFeatures, samples] = [3, 512, 400];
 
@@ -90,6 +91,36 @@ test('weights of 0, of one sign, huge and tiny ones are fitted and packed, or re
     );
 });
 
+for (const name of ggufTypeNames)
+  test(`${name}: rows of a file are rounded as a fit without data rounds them`, async (t) => {
+    const [type, shape] = [ggufTypes[name], [outFeatures, inFeatures] as const];
+    const halves = floatToHalf(given.weight);
+    const weight = halfToFloat(halves);
+    const settings = {
+      ...settingsOf(given, { method: 'msq' }),
+      ...type.settings,
+    };
+    const none = { calibration: null, holdout: null };
+    const { report } = await quantizeWeights(
+      { name, kind: 'Linear', ...given, weight, ...none },
+      settings,
+      {},
+    );
+    const data = { data: new Uint8Array(halves.buffer), type: 'F16' } as const;
+    const { blocks, norms } = await rounded(type, data, shape);
+    const own = await blockError(type, blocks, shape, data);
+    t.true(Math.abs(own.error / norms.error - 1) < 1e-6 && own.signal === norms.signal);
+    t.true(Math.abs(Math.sqrt(norms.error / norms.signal) / report.error.weight - 1) < 1e-3);
+    t.deepEqual(blocks, (await rounded(type, data, shape, { threads: 1 })).blocks);
+    // Inputs that alone count are rounded best.
+    const importance = Float32Array.from({ length: inFeatures }, (_, i) => (i % 4 === 0 ? 1 : 1e-4));
+    const weighted = await unpacked(type, (await rounded(type, data, shape, {}, importance)).blocks, shape);
+    const values = await unpacked(type, blocks, shape);
+    const error = (of: Float32Array) =>
+      of.reduce((sum, value, i) => sum + (i % 4 === 0 ? (value - weight[i]!) ** 2 : 0), 0);
+    t.true(error(weighted) < 0.95 * error(values), `${error(weighted)} ${error(values)}`);
+  });
+
 test('a block type with other groups, or rows that are no whole blocks, is refused by the addon', (t) => {
   const given = {
     ...layer(22),
@@ -104,7 +135,7 @@ test('a block type with other groups, or rows that are no whole blocks, is refus
     method: 'msq',
     scale: 'search',
     damping: -1,
-    correction: -1,
+    correction: 1,
     passes: -1,
     scaleType: 'F16',
     valueType: 'F64',
