@@ -1,5 +1,5 @@
 import type { FloatDtype } from '../../containers/safetensors/dtypes';
-import { blockError, packed } from '../../encodings/gguf/blocks';
+import { blockError, packed, rounded } from '../../encodings/gguf/blocks';
 import type { GgufType } from '../../encodings/gguf/table';
 import { quantizeWeights } from '../../fit/quantize-weights';
 import type { LayerSettings } from '../../fit/layer-settings';
@@ -25,22 +25,13 @@ export async function roundBlocks(
   settings: LayerSettings,
   options: JobOptions,
 ): Promise<{ blocks: Shared; norms: Norms }> {
-  const { data: weight } = await convert(data, dtype, 'F32', options.signal);
-  const layer = {
-    name,
-    kind: 'Linear',
-    weight,
-    outFeatures: rows,
-    inFeatures: cols,
-    calibration: null,
-    holdout: null,
-  };
   const job = { ...options };
   delete job.onProgress;
-  const quantized = await quantizeWeights(layer, settings, job);
-  const blocks = await packed(type, quantized, job, firstRow);
-  return {
-    blocks,
-    norms: await blockError(type, blocks, [rows, cols], { data, type: dtype }, job, firstRow),
-  };
+  const rounding = { data, type: dtype, firstRow };
+  if (settings.scale === 'search') return rounded(type, rounding, [rows, cols], job);
+  const { data: weight } = await convert(data, dtype, 'F32', options.signal);
+  const none = { calibration: null, holdout: null };
+  const layer = { name, kind: 'Linear', weight, outFeatures: rows, inFeatures: cols, ...none };
+  const blocks = await packed(type, await quantizeWeights(layer, settings, job), job, firstRow);
+  return { blocks, norms: await blockError(type, blocks, [rows, cols], rounding, job) };
 }
