@@ -177,7 +177,7 @@ async function addWarnings(
 
 /** Which weights could have more bits in the same bytes. */
 function widerOf({ weights }: Plan, encoding: CheckpointEncoding, format: string): string[] {
-  if (encoding.isPlain) return [];
+  if (encoding.isPlain || encoding.mix) return [];
   const known = new Map<WeightScheme, number>();
   const most = ({ scheme }: PlannedWeight) => {
     const { shape, dtype, settings, layout } = scheme;
