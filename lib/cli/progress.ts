@@ -178,7 +178,8 @@ export class ByteCount {
   describe(done: number, total: number, now = performance.now()): string {
     const rate = this.pace.of(done, now);
     const share = total > 0 ? Math.floor((100 * done) / total) : 100;
-    const speed = rate > 0 ? `, ${formatBytes(rate)}/s, ${formatSeconds((total - done) / rate)} left` : '';
+    const left = done < total ? `, ${formatSeconds((total - done) / rate)} left` : '';
+    const speed = rate > 0 ? `, ${formatBytes(rate)}/s${left}` : '';
     return `${formatBytes(done)} of ${formatBytes(total)} (${share} %)${speed}`;
   }
 }

@@ -130,6 +130,7 @@ test('progress', async (t) => {
   const bytes = new ByteCount();
   t.is(bytes.describe(5e8, 2e9, 1000), '500 MB of 2.00 GB (25 %)');
   t.is(bytes.describe(1e9, 2e9, 3000), '1.00 GB of 2.00 GB (50 %), 250 MB/s, 4.0 s left');
+  t.regex(bytes.describe(2e9, 2e9, 4000), /^2\.00 GB of 2\.00 GB \(100 %\), \d+ MB\/s$/);
   t.is(new ByteCount().describe(0, 0), '0 B of 0 B (100 %)');
   const shown = async (terminal: boolean) =>
     runFake(base, {
