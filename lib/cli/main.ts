@@ -24,11 +24,23 @@ quantize, 6 out of memory, disk or time, 130 interrupted (SIGTERM 143, SIGHUP 12
 
 /** Runs the command line `args`, without the program's name, and resolves to its exit code. Never rejects. */
 export async function run(args: readonly string[], context: Context): Promise<number> {
+  const { isTTY, columns } = context.stdout;
+  let told = false;
+  const write = (text: string) => {
+    told = true;
+    return context.stdout.write(text);
+  };
   try {
-    await programFor(context).parseAsync(args, { from: 'user' });
+    const stdout = {
+      write,
+      ...(isTTY !== undefined && { isTTY }),
+      ...(columns !== undefined && { columns }),
+    };
+    await programFor({ ...context, stdout }).parseAsync(args, { from: 'user' });
     return exitCodes.done;
   } catch (error) {
-    return fail(error, context, args.includes('--json'));
+    // A result that says what is wrong is told already.
+    return fail(error, context, args.includes('--json') && !told);
   }
 }
 

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { addCheckpointPaths } from '../checkpoints/run-files';
+import { VertexqError } from '../errors';
 import { writeWhole } from '../files/output-file';
 import { plainPath } from '../files/plain-path';
 import { addModelPaths } from '../models/run-files';
@@ -11,6 +12,7 @@ import { checkpointSummary, checkpointTable } from '../reports/checkpoint-table'
 import { planTable } from '../reports/plan-table';
 import { layerSummary, layerTable } from '../reports/table';
 import type { RunPlan } from '../runs/plan';
+import { plural } from '../reports/units';
 import { RunFiles } from '../runs/run-files';
 import { workFolderOf, workName } from '../runs/work-name';
 import type { Progress } from '../types';
@@ -28,6 +30,8 @@ interface Flags extends OutputFlags {
   override?: LayerOverride[];
   report?: string;
   dryRun?: boolean;
+  strict?: boolean;
+  skipExisting?: boolean;
 }
 
 const both = ['quantizeModel', 'quantizeCheckpoint'] as const;
@@ -103,7 +107,9 @@ export function addQuantize(program: Command, context: Context): void {
         .option('--report <file.json>', 'write all that is known about each layer to a file')
         .option('--json', 'write the report to stdout')
         .option('-q, --quiet', 'no progress, table and warnings')
-        .option('--dry-run', 'say what would be done; run and write nothing'),
+        .option('--dry-run', 'say what would be done; run and write nothing')
+        .option('--skip-existing', 'do nothing, with success, where the output is there already')
+        .option('--strict', 'warnings make the run fail (exit code 1), after all is written'),
   })
     .addHelpText('after', examples)
     .action((model: string, flags: Given) => quantize(model, flags, context));
@@ -112,6 +118,7 @@ export function addQuantize(program: Command, context: Context): void {
 async function quantize(input: string, given: Given, context: Context): Promise<void> {
   const flags = given as unknown as Flags;
   const { output, report: reportFile, dryRun, json = false, quiet = false, override: overrides } = flags;
+  const say = (text: string) => quiet || context.stderr.write(`${text}\n`);
   const isForCheckpoint = await isCheckpoint(input);
   refuseOthers(given, isForCheckpoint);
   if (reportFile !== undefined && /\.html?$/i.test(reportFile))
@@ -125,8 +132,8 @@ async function quantize(input: string, given: Given, context: Context): Promise<
   const kind = isForCheckpoint ? checkpointRun : modelRun;
   const run = await kind(input, output, own, flags.config, context, files);
   await files.check();
+  if (flags.skipExisting && isThere(output)) return void say(`${output} is there already: skipped`);
   const look = lookOf(context);
-  const say = (text: string) => quiet || context.stderr.write(`${text}\n`);
   let result: RunPlan | Report | CheckpointReport;
   if (dryRun) {
     const plan = await run.plan();
@@ -150,6 +157,24 @@ async function quantize(input: string, given: Given, context: Context): Promise<
   const text = `${JSON.stringify(result, null, 2)}\n`;
   if (reportFile !== undefined) await writeWhole(reportFile, Buffer.from(text), context.signal);
   if (json && !dryRun) context.stdout.write(text);
+  if (flags.strict) requireNoWarnings(result);
+}
+
+/** Outputs get their names when they are whole; a folder that an unfinished run of ours is in is none yet. */
+const isThere = (output: string) => existsSync(output) && !existsSync(join(plainPath(output), workName));
+
+/** Throws ERR_VERTEXQ_STRICT at the warnings of a run or a plan, and of its layers. */
+function requireNoWarnings(result: RunPlan | Report | CheckpointReport): void {
+  const layers = 'layers' in result ? result.layers : [];
+  const all = [
+    ...result.warnings,
+    ...layers.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`)),
+  ];
+  if (all.length > 0)
+    throw new VertexqError(
+      'ERR_VERTEXQ_STRICT',
+      `--strict: ${plural(all.length, 'warning')}, the first: ${all[0]}`,
+    );
 }
 
 /** A run on one kind of input. */

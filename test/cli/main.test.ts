@@ -31,7 +31,7 @@ test('the help of a command says what every option means, with examples', async 
     const { code, stdout } = await runFake(args);
     t.is(code, 0);
     const options =
-      'output config calibration holdout method bits levels grid group-size box rank scale effort damping error-correction no-error-correction format layers skip override activations resume dry-run batch-size tokenizer max-length text-field image-size image-mean image-std image-order image-fit threads report json quiet';
+      'output config calibration holdout method bits levels grid group-size box rank scale effort damping error-correction no-error-correction format layers skip override activations resume dry-run strict skip-existing batch-size tokenizer max-length text-field image-size image-mean image-std image-order image-fit threads report json quiet';
     for (const name of options.split(' '))
       t.regex(stdout, new RegExp(`^ +(-\\w, )?--${name}( <.*>)? {2,}\\S`, 'm'), name);
     t.regex(stdout, /\n {2}\$ vertexq quantize model\.onnx -o .* --calibration samples\.npz\n/);

@@ -1,5 +1,13 @@
 import test from 'ava';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync, symlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../../lib/errors';
 import type { ModelOptions } from '../../lib/models/types';
@@ -295,4 +303,33 @@ test('a bar ends with an error', async (t) => {
   });
   t.is(code, 1);
   t.true(stderr.endsWith('vertexq: broken\n'));
+});
+
+test('--strict: warnings of the run, its plan and its layers fail it when all is written', async (t) => {
+  const warned = () => Promise.resolve({ ...sampleReport(), warnings: ['few rows'] });
+  const quiet = () =>
+    Promise.resolve({
+      ...sampleReport(),
+      warnings: [],
+      layers: sampleReport().layers.map((layer) => ({ ...layer, warnings: [] })),
+    });
+  t.is((await runFake([...base, '--strict'], { quantizeModel: quiet })).code, 0);
+  t.is((await runFake(base, { quantizeModel: warned })).code, 0);
+  const { code, stdout, stderr } = await runFake([...base, '--strict', '--json'], { quantizeModel: warned });
+  t.is(code, 1);
+  t.regex(stderr, /vertexq: --strict: \d+ warnings?, the first: few rows \[ERR_VERTEXQ_STRICT\]\n$/);
+  // One document: the report, which has them all.
+  t.deepEqual((JSON.parse(stdout) as { warnings: string[] }).warnings, ['few rows']);
+});
+
+test('--skip-existing: an output that is there is left alone, an unfinished one is not', async (t) => {
+  const folder = temporaryFolder(t);
+  const output = join(folder, 'out');
+  const args = ['quantize', 'in.onnx', '-o', output, '--skip-existing'];
+  t.is((await runFake(args)).calls.length, 1);
+  mkdirSync(join(output, '.vertexq'), { recursive: true });
+  t.is((await runFake(args)).calls.length, 1);
+  rmSync(join(output, '.vertexq'), { recursive: true });
+  const skipped = await runFake(args);
+  t.like(skipped, { code: 0, stdout: '', stderr: `${output} is there already: skipped\n`, calls: [] });
 });
