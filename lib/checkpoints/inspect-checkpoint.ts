@@ -2,13 +2,15 @@ import { foundWeights } from '../encodings/safetensors/table';
 import { type Checkpoint, openCheckpoint } from '../containers/safetensors/checkpoint';
 import { describe } from '../options/messages';
 import { leftByDefault, unsuitable } from './choose-weights';
+import { inspectGguf } from './gguf/inspect';
+import { isGgufPath } from './gguf/open';
 import { identityOf } from './model-identity';
 import { packedWeights, quantizationConfig } from './packed-weights';
 import type { CheckpointInspection, InspectedTensor } from './types';
 
 /**
- * What a safetensors file or a folder of them holds: matrices that can be quantized, other tensors, weights that are quantized already.
- * Rejects with VertexqError ERR_VERTEXQ_FILE or ERR_VERTEXQ_SAFETENSORS; with the signal's reason when aborted.
+ * What a safetensors file, a folder of them or a GGUF file holds: matrices that can be quantized, other tensors, weights that are quantized already.
+ * Rejects with VertexqError ERR_VERTEXQ_FILE, ERR_VERTEXQ_SAFETENSORS or ERR_VERTEXQ_GGUF; with the signal's reason when aborted.
  */
 export async function inspectCheckpoint(
   input: string,
@@ -18,6 +20,7 @@ export async function inspectCheckpoint(
     throw new TypeError(
       `Expected the input to be the path of a safetensors file or a folder of them, not ${describe(input)}`,
     );
+  if (isGgufPath(input)) return inspectGguf(input, signal);
   const checkpoint = await openCheckpoint(input, signal);
   try {
     const identity = await identityOf(checkpoint);

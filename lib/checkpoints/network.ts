@@ -24,13 +24,14 @@ export interface CheckpointNetwork {
 const inputs = [{ name: 'input_ids', type: 'int64', dims: ['batch', 'sequence'] }];
 
 /**
- * Builds the network that a checkpoint's config describes and reads the data that it is to be run on. Rejects with ERR_VERTEXQ_DECODER where
+ * Builds the network that a checkpoint's config describes and reads the data that it is to be run on; `tokenizer`: the folder of its own. Rejects with ERR_VERTEXQ_DECODER where
  * it is none that is known; as `prepareCalibrationSet`.
  */
 export async function openNetwork(
   checkpoint: Checkpoint,
   { config }: ModelIdentity,
   { options }: CheckpointSettings,
+  tokenizer: string | null = checkpoint.folder,
 ): Promise<CheckpointNetwork> {
   const { calibration, holdout, signal } = options;
   if (!config)
@@ -43,9 +44,7 @@ export async function openNetwork(
   const { shape } = openDecoder(checkpoint, reader, 1);
   const data = await prepareCalibrationSet(calibration!, {
     ...dataOptionsOf(options),
-    ...(isText(calibration) && checkpoint.folder !== null && options.tokenizer === undefined
-      ? { tokenizer: checkpoint.folder }
-      : {}),
+    ...(isText(calibration) && tokenizer !== null && options.tokenizer === undefined ? { tokenizer } : {}),
     ...(isText(calibration) && options.maxLength === undefined
       ? {
           sequenceLength:

@@ -1,8 +1,7 @@
 import type { ConfiguredWeight } from '../encodings/safetensors/encoding';
 import { partName } from '../encodings/safetensors/layout';
-import type { Checkpoint } from '../containers/safetensors/checkpoint';
+import type { Checkpoint, Shard } from '../containers/safetensors/checkpoint';
 import { isFloat } from '../containers/safetensors/dtypes';
-import type { SafetensorsFile } from '../containers/safetensors/file';
 import type { TensorFile } from '../containers/tensor-file';
 import { kindOf, FileLayout, nameTwice } from '../containers/safetensors/layout';
 import { VertexqError } from '../errors';
@@ -200,7 +199,7 @@ function requireOwnName(tensor: string, weights: PlannedTensors): void {
 
 async function shardPlan(
   name: string,
-  source: SafetensorsFile,
+  source: Shard,
   planned: PlannedTensors,
   metadata: ReadonlyMap<string, string>,
   turns: Turns,

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { kernels } from '../environment';
 import { VertexqError } from '../errors';
 import { timeOf } from '../files/output-file';
-import { type Checkpoint, openCheckpoint } from '../containers/safetensors/checkpoint';
+import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import type { TensorFile } from '../containers/tensor-file';
 import { calibrationKind, defaultMethod, plainMethod } from '../methods';
 import { requireLayerMemory } from '../fit/layer-memory';
@@ -18,18 +18,17 @@ import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
 import { type Companions, companionsOf } from './companions';
 import { type Document, documentsOf } from './documents';
-import { modelOfFolder } from './gguf/model';
-import { namedAs } from './gguf/network';
 import { planGguf } from './gguf/plan';
-import { identityOf, type ModelIdentity, requireFloat } from './model-identity';
+import type { ModelIdentity } from './model-identity';
 import type { OpenDecoder } from '../decoders/open';
-import { type CheckpointNetwork, openNetwork } from './network';
+import type { CheckpointNetwork } from './network';
 import { memoryOf } from './run-units';
 import { type Plan, planOf, unitVersion } from './plan';
 import type { PlannedWeight, WeightScheme } from './planned-weight';
 import { readerWarnings } from './reader-warnings';
 import { RecordedInputs } from './recorded-inputs';
 import { openGenerator } from './generator';
+import { openSource } from './source';
 import type { Manifest } from '../runs/work-folder';
 
 /** A checkpoint with all that is decided about it. */
@@ -57,19 +56,16 @@ export async function withPrepared<Result>(
   settings: CheckpointSettings,
   use: (prepared: Prepared) => Promise<Result>,
 ): Promise<Result> {
-  const checkpoint = await openCheckpoint(input, settings.options.signal);
+  const source = await openSource(input, settings);
   let recorded: RecordedInputs | null = null;
   try {
-    const identity = await identityOf(checkpoint);
-    requireFloat(identity, input, settings.allowQuantized, settings.encoding.isPlain);
-    const model = settings.encoding.mix ? await modelOfFolder(checkpoint, identity) : null;
+    const { checkpoint, identity, inputs, model } = source;
     const isFile = checkpoint.folder === null || model !== null;
     const companions = isFile ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder!);
     if (settings.activations.length > 0)
       recorded = await RecordedInputs.open(settings.activations, settings.options.signal);
     const generator = settings.encoding.network ? openGenerator(checkpoint, identity) : null;
-    const opened = runsNetwork(settings) ? await openNetwork(checkpoint, identity, settings) : null;
-    const network = opened && model ? namedAs(opened, model) : opened;
+    const network = runsNetwork(settings) ? await source.network() : null;
     const plan = model
       ? await planGguf(model, settings, network, new Turns(settings.options.signal))
       : await planOf(checkpoint, settings, recorded, network, identity);
@@ -79,13 +75,12 @@ export async function withPrepared<Result>(
     plan.warnings.push(...companions.warnings);
     const turns = new Turns(settings.options.signal);
     const documents = isFile ? [] : await documentsOf(checkpoint, identity, plan, settings.encoding, turns);
-    const inputs = [...checkpoint.shards.values()];
     return await use({
       ...{ checkpoint, inputs, isFile, identity, companions, recorded, network, generator, plan, documents },
     });
   } finally {
     await recorded?.close();
-    await checkpoint.close();
+    await source.close();
   }
 }
 

@@ -9,14 +9,14 @@ const isFolder = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Whether a path is that of a checkpoint: a folder, a safetensors file or an index. */
+/** Whether a path is that of a checkpoint: a folder, a safetensors file or an index, a GGUF file. */
 export const isCheckpoint = async (input: string): Promise<boolean> =>
-  /\.safetensors(\.index\.json)?$/i.test(input) || isFolder(input);
+  /\.(safetensors(\.index\.json)?|gguf)$/i.test(input) || isFolder(input);
 
 /** Throws ERR_VERTEXQ_UNSUPPORTED at a checkpoint, a folder or a safetensors file. */
 export async function refuseCheckpoint(input: string): Promise<void> {
   if (!(await isCheckpoint(input))) return;
-  const what = (await isFolder(input)) ? 'folder' : 'safetensors file';
+  const what = (await isFolder(input)) ? 'folder' : /\.gguf$/i.test(input) ? 'GGUF file' : 'safetensors file';
   throw new VertexqError(
     'ERR_VERTEXQ_UNSUPPORTED',
     `${input} is a ${what}: checkpoints are not supported in this version, give an ONNX file`,

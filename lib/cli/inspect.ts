@@ -17,9 +17,9 @@ export function addInspect(program: Command, context: Context): void {
     .command('inspect')
     .summary('list the layers of an ONNX model or a checkpoint that can be quantized')
     .description(
-      'Lists the layers of an ONNX model that can be quantized, its other weights, inputs and outputs; of a safetensors file or folder its tensors, quantized ones too.',
+      'Lists the layers of an ONNX model that can be quantized, its other weights, inputs and outputs; of a safetensors file or folder, or a GGUF file, its tensors, quantized ones too, and the keys of the latter.',
     )
-    .argument('<model>', 'an ONNX file, a safetensors file, or a folder of them')
+    .argument('<model>', 'an ONNX file, a GGUF file, a safetensors file, or a folder of them')
     .option('--json', 'write the list to stdout')
     .addHelpText('after', examples)
     .action((model: string, flags: { json?: boolean }) => inspect(model, flags.json === true, context));

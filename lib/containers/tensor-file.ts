@@ -26,6 +26,9 @@ export abstract class TensorFile {
     readonly headerBytes: Uint8Array,
   ) {}
 
+  /** Whether it is made of others as it is read: what it says of places is true of no file. */
+  readonly isMade: boolean = false;
+
   get path(): string {
     return this.file.path;
   }

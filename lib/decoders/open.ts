@@ -55,7 +55,9 @@ export function openDecoder(
   for (const { path, identity } of others) weights.know(path, identity);
   for (const [tensor, place] of decoder.origins) {
     const made = unpacked.get(place.tensor);
+    const shard = files.find(({ path }) => path === place.path)!;
     if (made) weights.make(tensor, made.data);
+    else if (shard.isMade) weights.make(tensor, () => shard.read(place.tensor));
     else weights.locate(tensor, place);
   }
   const dataFiles = files.map(({ path }) => path);

@@ -86,7 +86,7 @@ export function checkpointInspectionTable(
   { color, width }: TableOptions,
 ): string {
   const paint = painter(color);
-  const { files, layers, others, quantization, quantizedAlready, bytes, input } = found;
+  const { files, layers, others, quantization, quantizedAlready, bytes, input, metadata } = found;
   const lines = [
     paint('bold', `${visible(input)}: ${plural(files.length, 'file')}, ${formatBytes(bytes.files)}`),
     '',
@@ -103,6 +103,8 @@ export function checkpointInspectionTable(
     paint('bold', `${plural(layers.length, 'weight')} can be quantized: ${formatBytes(bytes.quantizable)}`),
     `${plural(others.length, 'other tensor')}: ${formatBytes(bytes.others)}`,
   );
+  if (/\.gguf$/i.test(input))
+    lines.push('', ...Object.entries(metadata).map(([key, value]) => visible(`${key} = ${value}`)));
   if (quantizedAlready.length > 0)
     lines.push(
       `quantized already: ${visible(fewOf(quantizedAlready, 3))} (quantize stops there; --allow-quantized leaves such weights as they are)`,

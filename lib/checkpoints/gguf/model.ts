@@ -6,6 +6,7 @@ import { isFloat } from '../../containers/safetensors/dtypes';
 import type { TensorFile } from '../../containers/tensor-file';
 import { ConfigReader } from '../../decoders/config';
 import { GgufNames } from '../../decoders/gguf/architectures';
+import { divisorsName } from '../../decoders/gguf/config';
 import { networkKeys } from '../../decoders/gguf/metadata';
 import { type TokenizerFiles, tokenizerKeys } from '../../decoders/gguf/tokenizer';
 import { openDecoder } from '../../decoders/open';
@@ -15,13 +16,15 @@ import { VertexqError } from '../../errors';
 import { readJson, readText } from '../../models/data/tokenizer';
 import { describe } from '../../options/messages';
 import type { ModelIdentity } from '../model-identity';
-import { converted, permutedRows, requireHeads, type Rows, rowsIn } from './rows';
+import { asColumn, converted, permutedRows, requireHeads, type Rows, rowsIn } from './rows';
 
 /** A tensor of a model as a GGUF file has it: its rows in that order, its numbers of the type that they had. */
 export interface GgufTensor {
   name: string;
   /** What the network calls it. */
   tensor: string;
+  /** As a GGUF file had it: what is not quantized is copied; null where it comes from elsewhere. */
+  raw: Rows | null;
   shape: readonly number[];
   rows: Rows;
   file: TensorFile;
@@ -73,7 +76,7 @@ export async function modelOfFolder(checkpoint: Checkpoint, { config }: ModelIde
         rows = permutedRows(own, heads, true);
       }
       const { name } = found;
-      tensors.push({ name, tensor, shape: entry.shape, rows, file, heads, isHead: tensor === head, isEmbedding: tensor === embedding }); // prettier-ignore
+      tensors.push({ name, tensor, raw: null, shape: entry.shape, rows, file, heads, isHead: tensor === head, isEmbedding: tensor === embedding }); // prettier-ignore
     }
   if (frequencyDivisors) tensors.push(divisorsOf(frequencyDivisors, tensors[0]!.file));
   const name = basename(folder);
@@ -84,23 +87,14 @@ export async function modelOfFolder(checkpoint: Checkpoint, { config }: ModelIde
   };
 }
 
-/** Entries of a vector as rows of one. */
-const asColumn = (rows: Rows, size: number): Rows => {
-  const rowBytes = rows.rowBytes / size;
-  const read = async (begin: number, end: number) => {
-    const bytes = await rows.read(0, 1);
-    return bytes.slice(begin * rowBytes, end * rowBytes);
-  };
-  return { dtype: rows.dtype, rows: size, rowBytes, read };
-};
-
 function divisorsOf(values: Float32Array, file: TensorFile): GgufTensor {
   const read = () => Promise.resolve(new Uint8Array(values.buffer));
   const rows: Rows = { dtype: 'F32', rows: 1, rowBytes: values.byteLength, read };
-  const name = 'rope_freqs.weight';
+  const name = divisorsName;
   return {
     name,
     tensor: name,
+    raw: null,
     shape: [values.length],
     rows,
     file,

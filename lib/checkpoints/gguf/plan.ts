@@ -23,8 +23,8 @@ import { ViewFile } from './view';
 /** What becomes of a tensor. */
 interface Choice {
   tensor: GgufTensor;
-  /** What it is written as. */
-  type: TypeName;
+  /** What it is written as; null: as it is. */
+  type: TypeName | null;
   /** Why it is not quantized. */
   left: Left | undefined;
 }
@@ -35,6 +35,9 @@ const vector: Left = { reason: 'a vector', choice: true };
 
 /** What the journal calls the output. */
 const outputName = 'model.gguf';
+/** Small matrices that readers take only as floats. */
+const wideNames =
+  /(_norm|ffn_gate_inp|pos(ition)?_embd|token_types|ssm_\w+|shortconv\w*|time_mix\w*|attn_rel_b)\.weight$/;
 /** Which version of block types a file has. */
 const quantizationVersion = 2;
 
@@ -63,7 +66,7 @@ export async function planGguf(
     if (turns.due) await turns.next();
     const { name, shape, heads } = tensor;
     const entry = view.tensor(name);
-    if (isFloatType(type) || left) {
+    if (type === null || isFloatType(type)) {
       plan.left.set(name, left ?? { reason: `kept as ${entry.dtype}`, choice: true });
       list.copy(entry, layout.place(name, entry.dtype, shape, entry.byteLength));
       continue;
@@ -71,7 +74,7 @@ export async function planGguf(
     const matrix = {
       name,
       dtype: entry.dtype,
-      shape: shape as [number, number],
+      shape: matrixShape(shape),
       position: entry.position,
       stride: 0,
     };
@@ -112,31 +115,52 @@ function chosen(
     for (const pattern of patterns) requireMatch(option, pattern, names, input);
   const [wanted, unwanted] = [layers && eitherName(layers), eitherName(skip)];
   return tensors.map((tensor) => {
-    const { name, shape, rows } = tensor;
-    const { type, asked } = typeIn(mix, { name, shape: shape as [number, number], isHead: tensor.isHead });
-    const either = (matches: (own: string) => boolean) => matches(name) || matches(tensor.tensor);
-    if (shape.length !== 2) return { tensor, type: 'F32' as const, left: vector };
-    const kept = isFloatType(type) ? type : floatTypeOf(rows.dtype);
-    if (wanted && !either(wanted)) return { tensor, type: kept, left: notAmong };
-    if (either(unwanted)) return { tensor, type: kept, left: skipped };
-    return { tensor, type, left: type === 'F16' && asked !== type ? unfitFor(asked, shape) : undefined };
+    const either = (matches: (own: string) => boolean) => matches(tensor.name) || matches(tensor.tensor);
+    const left =
+      leftAs(tensor) ?? (wanted && !either(wanted) ? notAmong : either(unwanted) ? skipped : undefined);
+    return { tensor, ...(left ? { type: asItIs(tensor, left), left } : typeFor(tensor, mix)) };
   });
 }
 
-const unfitFor = (asked: TypeName, shape: readonly number[]): Left => ({
-  reason: `its ${shape[1]} inputs are no whole blocks of ${blockTypeNamed(asked).weights} (${asked})`,
-  choice: false,
-});
+/** Why a tensor is none that could be quantized. */
+function leftAs({ name, shape, raw, rows }: GgufTensor): Left | undefined {
+  if (!isFloat(rows.dtype))
+    return { reason: `${raw?.dtype ?? rows.dtype}, which is copied byte for byte`, choice: false };
+  if (shape.length < 2) return vector;
+  if (!name.endsWith('.weight') || wideNames.test(name))
+    return { reason: 'kept wide by readers', choice: true };
+  return undefined;
+}
 
 /** What a tensor that is not quantized is kept as. */
-const floatTypeOf = (dtype: string): FloatTypeName => (dtype === 'F16' || dtype === 'BF16' ? dtype : 'F32');
+const asItIs = ({ raw, rows }: GgufTensor, left: Left): TypeName | null =>
+  raw ? null : left === vector ? 'F32' : rows.dtype === 'F64' ? 'F32' : (rows.dtype as FloatTypeName);
+
+function typeFor({ name, shape, isHead, raw }: GgufTensor, mix: Mix): Omit<Choice, 'tensor'> {
+  const { type, asked } = typeIn(mix, { name, shape: matrixShape(shape), isHead });
+  if (raw?.dtype === type) return { type: null, left: { reason: `${type} already`, choice: true } };
+  if (isFloatType(type) && !isFloatType(asked)) return { type, left: unfitFor(asked, shape) };
+  return { type, left: undefined };
+}
+
+/** A tensor of several matrices is one below the other. */
+const matrixShape = (shape: readonly number[]): [number, number] => [
+  shape.slice(0, -1).reduce((product, size) => product * size, 1),
+  shape.at(-1)!,
+];
+
+const unfitFor = (asked: TypeName, shape: readonly number[]): Left => ({
+  reason: `its ${shape.at(-1)} inputs are no whole blocks of ${blockTypeNamed(asked).weights} (${asked})`,
+  choice: false,
+});
 
 /** The tensors as the file will have them, but for those that are quantized on the way. */
 function viewOf({ input, files }: GgufModel, choices: readonly Choice[]): ViewFile {
   const seen = choices.map(({ tensor, type }) => {
-    const { name, shape, rows, file } = tensor;
-    const isKept = isFloatType(type) && isFloat(rows.dtype);
-    return { name, shape, file, rows: isKept ? converted(rows, `tensor ${describe(name)}`, type) : rows };
+    const { name, shape, rows, raw, file } = tensor;
+    const seen =
+      type === null ? raw! : isFloatType(type) ? converted(rows, `tensor ${describe(name)}`, type) : rows;
+    return { name, shape, file, rows: seen };
   });
   return new ViewFile(input, seen, files);
 }
@@ -146,9 +170,10 @@ function fallbacks(choices: readonly Choice[], mix: Mix): string[] {
   const lists = new Map<string, string[]>();
   for (const { tensor, type, left } of choices) {
     const { name, shape, isHead } = tensor;
-    const asked = mix.typeOf({ name, shape: shape as [number, number], isHead });
-    if (shape.length !== 2 || (left && left.choice) || asked === type) continue;
-    const key = `${shape[1]} inputs are no whole blocks of ${asked}: ${type} instead, ${bitsOf(type)} bits a weight and not ${bitsOf(asked)}`;
+    if (type === null || left?.choice === true) continue;
+    const asked = mix.typeOf({ name, shape: matrixShape(shape), isHead });
+    if (asked === type) continue;
+    const key = `${shape.at(-1)} inputs are no whole blocks of ${asked}: ${type} instead, ${bitsOf(type)} bits a weight and not ${bitsOf(asked)}`;
     lists.set(key, [...(lists.get(key) ?? []), name]);
   }
   return [...lists].map(([key, names]) => `${plural(names.length, 'tensor')} (${fewOf(names, 2)}): ${key}.`);

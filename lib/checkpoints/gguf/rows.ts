@@ -61,6 +61,14 @@ export function inPairs(
   );
 }
 
+/** Entries of a vector as rows of one. */
+export const asColumn = (rows: Rows, size: number): Rows => {
+  const rowBytes = rows.rowBytes / size;
+  const read = async (begin: number, end: number) =>
+    (await rows.read(0, 1)).slice(begin * rowBytes, end * rowBytes);
+  return { dtype: rows.dtype, rows: size, rowBytes, read };
+};
+
 /** The same numbers as another type; `added`: to each of them. Reading rejects with ERR_VERTEXQ_NOT_FINITE where one is none of the type's. */
 export function converted(from: Rows, what: string, to: 'F32' | 'F16' | 'BF16', added = 0): Rows {
   const dtype = from.dtype as FloatDtype;

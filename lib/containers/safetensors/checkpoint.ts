@@ -5,8 +5,11 @@ import { describe } from '../../options/messages';
 import { plainPath } from '../../files/plain-path';
 import { Turns } from '../../yielding';
 import { SafetensorsFile } from './file';
-import type { TensorEntry } from '../tensor-file';
+import type { TensorEntry, TensorFile } from '../tensor-file';
 import { indexName, readIndex, type ShardIndex, shardPath } from './index-file';
+
+/** A file of a checkpoint. */
+export type Shard = TensorFile & Pick<SafetensorsFile, 'metadata'>;
 
 /** A safetensors file, or a folder of them with an index, open for reading. */
 export interface Checkpoint {
@@ -15,7 +18,7 @@ export interface Checkpoint {
   /** null for a single file. */
   folder: string | null;
   /** By their names in the folder, in the order of the names. */
-  shards: ReadonlyMap<string, SafetensorsFile>;
+  shards: ReadonlyMap<string, Shard>;
   /** Which shard has a tensor, by the order of the shards. */
   places: ReadonlyMap<string, string>;
   /** The index; null without one. */
@@ -34,6 +37,11 @@ export function entryOf({ shards, places }: Checkpoint, name: string): TensorEnt
  */
 export async function openCheckpoint(given: string, signal?: AbortSignal): Promise<Checkpoint> {
   const input = plainPath(given);
+  if (/\.gguf$/i.test(input))
+    throw new VertexqError(
+      'ERR_VERTEXQ_UNSUPPORTED',
+      `${input} is a GGUF file, which only "quantize" (with a format "gguf:…") and "inspect" read: give a safetensors file or a folder`,
+    );
   const found = await stat(input).catch((cause: Error) => {
     throw new VertexqError('ERR_VERTEXQ_FILE', `${input} cannot be read: ${cause.message}`, { cause });
   });

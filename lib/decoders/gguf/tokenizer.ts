@@ -136,7 +136,7 @@ function bytes({ tokenizer }: TokenizerFiles, model: Fields, merges: readonly st
 }
 
 /** What stands for a space. */
-const spaceMark = '▁';
+export const spaceMark = '▁';
 
 /**
  * Pieces with bytes for what is none of them, as SentencePiece has them: of two neighbours those are joined first whose piece has the highest

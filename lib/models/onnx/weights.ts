@@ -132,7 +132,7 @@ export class Weights {
         'ERR_VERTEXQ_UNSUPPORTED',
         `tensor "${tensor.name}": expected a floating-point type, not ${typeNameOf(tensor.dataType)}`,
       );
-    const place = await this.checked(tensor);
+    const place = this.made.has(tensor) ? null : await this.checked(tensor);
     const bytes = place
       ? await this.read(place.path, (file) => file.readShared(place.position, place.length, room))
       : await sharedInTurns(await this.raw(tensor), signal);

@@ -4,7 +4,14 @@ import { join } from 'node:path';
 import { GgufFile } from '../../../lib/containers/gguf/file';
 import { unpacked } from '../../../lib/encodings/gguf/blocks';
 import { ggufTypes } from '../../../lib/encodings/gguf/table';
-import { planCheckpoint, type Progress, quantizeCheckpoint } from '../../../lib/index';
+import {
+  inspectCheckpoint,
+  planCheckpoint,
+  type Progress,
+  quantizeCheckpoint,
+  verifyCheckpoint,
+} from '../../../lib/index';
+import { checkpointInspectionTable } from '../../../lib/reports/checkpoint-table';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { bytesOf } from '../make';
 import { type KindName, smallModel, vocabulary, writeSmall } from './models';
@@ -167,4 +174,25 @@ test('what GGUF files do not tell is refused with what it is', async (t) => {
   );
   for (const options of [{ bits: 4 }, { groupSize: 32 }, { overrides: [{ layers: '*', bits: 2 }] }, { activations: 'x' }] as const) // prettier-ignore
     await t.throwsAsync(quantizeCheckpoint('none', output, { format: 'gguf:q8_0', ...options }), { instanceOf: RangeError, message: /is not for the format "gguf:q8_0"/ }); // prettier-ignore
+});
+
+test('inspect shows keys and tensors, in few bits and others', async (t) => {
+  const folder = join(temporaryFolder(t), 'in');
+  const output = join(temporaryFolder(t), 'out.gguf');
+  writeSmall(folder, 'qwen3');
+  await quantizeCheckpoint(folder, output, { format: 'gguf:q8_0', skip: 'blk.0.ffn_down' });
+  const found = await inspectCheckpoint(output);
+  t.deepEqual(found.layers.map(({ name, dtype }) => [name, dtype]), [['blk.0.ffn_down.weight', 'F16']]); // prettier-ignore
+  t.is(found.quantization?.format, 'Q8_0');
+  t.like(found.quantization?.weights.find(({ name }) => name === 'blk.1.ffn_up.weight'), { shape: [96, 64], bits: 8, groupSize: 32, bytes: 6528 }); // prettier-ignore
+  t.is(found.metadata['qwen3.block_count'], '2');
+  t.true(found.metadata['tokenizer.ggml.merges']?.startsWith('8 entries: "t h", "th e"'));
+  t.is(found.bytes.files, readFileSync(output).length);
+  const table = checkpointInspectionTable(found, { color: false, width: 120, terminal: false } as never);
+  for (const part of ['blk.1.attn_q.weight', 'general.architecture = qwen3', 'quantized, gguf (Q8_0)'])
+    t.true(table.includes(part), part);
+  await t.throwsAsync(verifyCheckpoint(output), {
+    code: 'ERR_VERTEXQ_UNSUPPORTED',
+    message: /is a GGUF file/,
+  });
 });

@@ -1,0 +1,119 @@
+import { VertexqError } from '../../errors';
+import type { GgufFile } from '../../containers/gguf/file';
+import { describe } from '../../options/messages';
+import { architectures } from '../architectures';
+import { ConfigReader } from '../config';
+import { ggufArchitectures } from './architectures';
+
+type Fields = Record<string, unknown>;
+
+/** What else may be told under an architecture's name and changes nothing that is computed here. */
+const known = [
+  ...['context_length', 'embedding_length', 'block_count', 'feed_forward_length', 'vocab_size'],
+  ...['attention.head_count', 'attention.head_count_kv', 'attention.layer_norm_rms_epsilon'],
+  ...['attention.key_length', 'attention.value_length', 'attention.sliding_window'],
+  ...['attn_logit_softcapping', 'final_logit_softcapping', 'rope.freq_base', 'rope.dimension_count'],
+  ...['rope.scaling.type', 'rope.scaling.factor', 'rope.scaling.finetuned'],
+];
+
+/** A frequency's divisors, where a file has some. */
+export const divisorsName = 'rope_freqs.weight';
+
+/**
+ * What config.json would say of the network in a GGUF file; `divisors`: those of the frequencies, where the file has them. Throws ERR_VERTEXQ_DECODER
+ * where the network is none that is known, or its keys tell of what is not.
+ */
+export function configOf(file: GgufFile, divisors: Float32Array | null): Fields {
+  const { metadata } = file.header;
+  const keys = Object.fromEntries(
+    [...metadata].map(([key, value]) => [key, typeof value === 'bigint' ? Number(value) : value]),
+  );
+  const reader = new ConfigReader(file.path, keys);
+  const name = nameOf(reader);
+  const row = ggufArchitectures[name]!;
+  const of = (key: string) => `${row.name}.${key}`;
+  const unknown = [...metadata.keys()].find((key) => key.startsWith(`${row.name}.`) && !known.some((own) => key === of(own))); // prettier-ignore
+  if (unknown !== undefined)
+    throw new VertexqError('ERR_VERTEXQ_DECODER', `${file.path}: the key ${describe(unknown)} is not known here, and may change what the network computes (--method msq runs no network)`); // prettier-ignore
+  const [hidden, heads] = [reader.count(of('embedding_length')), reader.count(of('attention.head_count'))];
+  const headSize = reader.count(of('attention.key_length'), hidden / heads);
+  if (reader.count(of('attention.value_length'), headSize) !== headSize)
+    throw reader.wrong(of('attention.value_length'), `${headSize}, as "${of('attention.key_length')}"`);
+  const blocks = reader.count(of('block_count'));
+  const rotated = reader.count(of('rope.dimension_count'), headSize);
+  const vocabulary = file.tensor('token_embd.weight').shape[0];
+  const isGemma = architectures[name]!.norm === 'rms-plus-one';
+  const optional = (key: string, as: string) => (reader.has(of(key)) ? { [as]: reader.number(of(key)) } : {});
+  const has = (tensor: string) => file.tensors.has(tensor);
+  return {
+    architectures: [name],
+    model_type: row.name === 'gemma3' ? 'gemma3_text' : row.name,
+    hidden_size: hidden,
+    intermediate_size: reader.count(of('feed_forward_length')),
+    num_hidden_layers: blocks,
+    num_attention_heads: heads,
+    num_key_value_heads: reader.count(of('attention.head_count_kv'), heads),
+    head_dim: headSize,
+    [isGemma ? 'hidden_activation' : 'hidden_act']: isGemma ? 'gelu_pytorch_tanh' : 'silu',
+    rms_norm_eps: rounded(reader.number(of('attention.layer_norm_rms_epsilon'))),
+    rope_theta: rounded(reader.number(of('rope.freq_base'), 1e4)),
+    max_position_embeddings: reader.count(of('context_length')),
+    vocab_size: vocabulary,
+    tie_word_embeddings: !has('output.weight'),
+    ...(rotated !== headSize && { partial_rotary_factor: rotated / headSize }),
+    ...(has('blk.0.attn_output.bias') && { attention_bias: true }),
+    ...(has('blk.0.ffn_down.bias') && { mlp_bias: true }),
+    ...optional('attn_logit_softcapping', 'attn_logit_softcapping'),
+    ...optional('final_logit_softcapping', 'final_logit_softcapping'),
+    ...(row.window === 'told' && optional('attention.sliding_window', 'sliding_window')),
+    ...(row.blocksOfWideScores !== undefined && {
+      query_pre_attn_scalar: blocks === row.blocksOfWideScores ? hidden / heads : headSize,
+    }),
+    ...(row.localTheta !== undefined && {
+      sliding_window_pattern: row.every,
+      rope_local_base_freq: row.localTheta,
+    }),
+    ...scalingOf(reader, of, divisors),
+    ...tokenIds(reader),
+  };
+}
+
+/** A float32 as it was written before it was one. */
+const rounded = (value: number) => Number(value.toPrecision(7));
+
+function nameOf(reader: ConfigReader): string {
+  const given = reader.text('general.architecture');
+  const found = Object.entries(ggufArchitectures).find(([, { name }]) => name === given);
+  if (found) return found[0];
+  const names = [...new Set(Object.values(ggufArchitectures).map(({ name }) => name))];
+  throw reader.wrong('general.architecture', `one of ${names.join(', ')}: no other network is known here (--method msq runs none)`); // prettier-ignore
+}
+
+function scalingOf(reader: ConfigReader, of: (key: string) => string, divisors: Float32Array | null): Fields {
+  const kind = reader.text(of('rope.scaling.type'), 'none');
+  if (kind !== 'none' && kind !== 'linear') throw reader.wrong(of('rope.scaling.type'), '"none" or "linear"');
+  if (kind === 'linear') return { rope_scaling: { rope_type: 'linear', factor: reader.number(of('rope.scaling.factor')) } }; // prettier-ignore
+  if (!divisors) return {};
+  const list = [...divisors];
+  const positions = reader.count(of('context_length'));
+  return {
+    rope_scaling: {
+      ...{ rope_type: 'longrope', short_factor: list, long_factor: list, factor: 1, attention_factor: 1 },
+      original_max_position_embeddings: positions,
+    },
+  };
+}
+
+function tokenIds(reader: ConfigReader): Fields {
+  const found: Fields = {};
+  for (const [own, key] of [
+    ['bos', 'bos'],
+    ['eos', 'eos'],
+    ['pad', 'padding'],
+  ] as const) {
+    // prettier-ignore
+    const name = `tokenizer.ggml.${key}_token_id`;
+    if (reader.has(name)) found[`${own}_token_id`] = reader.count(name, undefined, 0);
+  }
+  return found;
+}
