@@ -1,4 +1,5 @@
 import type { Workspace } from '../../runs/workspace';
+import { enoughPatches } from '../../traversal/captured-rows';
 import type { RowWeights } from '../../traversal/row-weights';
 import type { JobOptions } from '../../types';
 import type { CalibrationSet } from '../calibration-set';
@@ -10,7 +11,7 @@ import { opsetOf } from '../onnx/opset';
 import { shallowCopy } from '../onnx/shallow-copy';
 import type { OpenModel } from '../open-model';
 import { raiseOpset } from '../write/raise-opset';
-import { correctionOf, weightOf } from './strength';
+import { correctionOf, PowerSums, type RowScale, weightsOf } from './strength';
 import { Sweep, type SweepTask } from './sweep';
 
 /** What of a network is known beside its graph. */
@@ -51,10 +52,10 @@ export async function outputWeights(
   const task = { opened: raised, layers: [...twins.values()], feeds, ...cuts, workspace, memory };
   const sweep = new Sweep<ModelLayer>(task, options);
   await sweep.run();
-  const scales = new Map<ModelLayer, Scales>();
+  const scales = new Map<ModelLayer, RowScale>();
   for (const [layer, twin] of twins) {
     const reason = sweep.reasons.get(twin);
-    const found = reason ?? (await scalesOf(sweep, twin, data.fit.length));
+    const found = reason ?? (await scaleOf(sweep, twin, data.fit.length));
     if (typeof found === 'string') reasons.set(layer, found);
     else scales.set(layer, found);
   }
@@ -88,18 +89,12 @@ function withGradients(opened: OpenModel): OpenModel | string {
   return raiseOpset(copy) ? { ...opened, model: copy, graph: new Graph(copy, file) } : why;
 }
 
-/** What mean squares are divided by, before and after the power. */
-interface Scales {
-  mean: number;
-  weight: number;
-}
-
-/** Of the rows that are fitted to; or why there are none. */
-async function scalesOf(
+/** How the rows of a layer are weighted; or why they are not. The mean is that of those that are fitted to, in so many batches. */
+async function scaleOf(
   sweep: Sweep<ModelLayer>,
   layer: ModelLayer,
   batches: number,
-): Promise<Scales | string> {
+): Promise<RowScale | string> {
   let [sum, rows] = [0, 0];
   for (let batch = 0; batch < batches; batch++) {
     const squares = (await sweep.squaresOf(layer, batch))!;
@@ -109,12 +104,10 @@ async function scalesOf(
   if (rows === 0) return 'it sees no rows';
   if (!Number.isFinite(sum)) return 'its gradients are not finite numbers';
   if (sum === 0) return 'its gradients are all 0';
-  const mean = sum / rows;
-  let weights = 0;
-  for (let batch = 0; batch < batches; batch++)
-    for (const square of (await sweep.squaresOf(layer, batch))!)
-      weights += weightOf(square / mean, layer.errorCorrection);
-  return { mean, weight: weights / rows };
+  const sums = new PowerSums(sum / rows, layer.errorCorrection);
+  for (let batch = 0; batch < batches; batch++) sums.add((await sweep.squaresOf(layer, batch))!);
+  const isConv = layer.input!.rows.kind === 'patches';
+  return sums.choose(layer.inFeatures, isConv ? enoughPatches(layer.inFeatures) : rows);
 }
 
 class OutputWeights implements RowWeights<ModelLayer> {
@@ -123,7 +116,7 @@ class OutputWeights implements RowWeights<ModelLayer> {
   constructor(
     private readonly swept: { sweep: Sweep<ModelLayer>; twins: ReadonlyMap<ModelLayer, ModelLayer> } | null,
     private readonly reasons: ReadonlyMap<ModelLayer, string>,
-    private readonly scales: ReadonlyMap<ModelLayer, Scales>,
+    private readonly scales: ReadonlyMap<ModelLayer, RowScale>,
   ) {}
 
   reasonOf(layer: ModelLayer): string | null {
@@ -131,10 +124,9 @@ class OutputWeights implements RowWeights<ModelLayer> {
   }
 
   async of(layer: ModelLayer, batch: number): Promise<Float32Array | null> {
-    const scales = this.scales.get(layer);
-    if (!scales || !this.swept) return null;
+    const scale = this.scales.get(layer);
+    if (!scale || !this.swept) return null;
     const { sweep, twins } = this.swept;
-    const squares = (await sweep.squaresOf(twins.get(layer)!, batch))!;
-    return squares.map((square) => weightOf(square / scales.mean, layer.errorCorrection) / scales.weight);
+    return weightsOf((await sweep.squaresOf(twins.get(layer)!, batch))!, scale);
   }
 }

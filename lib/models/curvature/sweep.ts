@@ -41,8 +41,10 @@ export interface SweepTask<Own extends Layer> {
   memory: number;
 }
 
-/** How many answers are drawn for each number of an output that is no distribution; of distributions one. */
-const signDraws = 4;
+/** How many answers are drawn for each row of an output: signs, and classes where these are few; of the tokens of a vocabulary one. */
+const draws = { signs: 4, classes: 8, tokens: 1 };
+const fewClasses = 256;
+const mostDraws = Math.max(...Object.values(draws));
 /** Bytes of logits that are there at once. */
 const logitBytes = 2 ** 25;
 
@@ -80,7 +82,8 @@ export class Sweep<Own extends Layer> {
   private readonly watched: Watched<Own>[] = [];
   /** Values that some layer's outputs flow into. */
   private readonly behind: ReadonlySet<string>;
-  private readonly draws: number;
+  /** Known once there is an output. */
+  private draws: number | undefined;
   private readonly prefix: string;
   private readonly values: ValueStore;
   private readonly cotangents: ValueStore;
@@ -91,7 +94,7 @@ export class Sweep<Own extends Layer> {
   private readonly blocked = new Map<string, string>();
   /** Rows of each value that is asked, so far: the place of the next. */
   private readonly drawn = new Map<string, number>();
-  private readonly sums = new Map<Own, Map<number, Float32Array>>();
+  private readonly found = new Set<Own>();
   private done = 0;
 
   constructor(
@@ -101,7 +104,6 @@ export class Sweep<Own extends Layer> {
     const { opened, layers, ends = [], workspace, memory } = task;
     this.graph = opened.graph;
     this.asked = askedOf(this.graph);
-    this.draws = this.asked.some(({ kind }) => kind === 'signs') ? signDraws : 1;
     this.parts = partsOf(
       this.graph,
       layers,
@@ -130,7 +132,7 @@ export class Sweep<Own extends Layer> {
       for (const [index, part] of [...this.parts.entries()].reverse()) await this.back(part, index);
     }
     for (const { layer } of this.watched)
-      if (!this.reasons.has(layer) && !this.sums.has(layer))
+      if (!this.reasons.has(layer) && !this.found.has(layer))
         this.reasons.set(layer, 'no output of the network depends on it');
   }
 
@@ -188,12 +190,7 @@ export class Sweep<Own extends Layer> {
           index,
           gradient.inputs,
         );
-        await this.each(network, async (batch) => {
-          const values = await this.inputsOf(part, batch);
-          for (let draw = 0; draw < this.draws; draw++)
-            await this.backOne(part, { batch, draw, values, asked, forward, network, gradient });
-          await this.keepSquares(gradient.rows, batch);
-        });
+        await this.each(network, (batch) => this.backOne(part, batch, asked, forward, network, gradient));
       } finally {
         await forward?.session.release();
       }
@@ -286,42 +283,53 @@ export class Sweep<Own extends Layer> {
     if (!this.blocked.has(value)) this.blocked.set(value, reason);
   }
 
+  /** Goes back through a part with what is drawn for its outputs and what has come of the parts behind. */
   private async backOne(
     part: GraphStage,
-    at: {
-      batch: number;
-      draw: number;
-      values: Feeds;
-      asked: readonly Asked[];
-      forward: PartNetwork | null;
-      network: PartNetwork;
-      gradient: NonNullable<ReturnType<Sweep<Own>['gradient']>>;
-    },
+    batch: number,
+    asked: readonly Asked[],
+    forward: PartNetwork | null,
+    network: PartNetwork,
+    gradient: NonNullable<ReturnType<Sweep<Own>['gradient']>>,
   ): Promise<void> {
-    const { batch, draw, values, asked, forward, network, gradient } = at;
-    const place = batch * this.draws + draw;
-    const pieces = this.piecesOf(part, values);
-    const collected = new Map<string, TensorLike[]>();
-    for (const piece of pieces) {
-      const feeds: Feeds = { ...piece };
+    const values = await this.inputsOf(part, batch);
+    // By draw and result, of the pieces one behind the other.
+    const made: Map<string, TensorLike[]>[] = [];
+    for (const piece of this.piecesOf(part, values)) {
       const outputs = forward ? await this.runOne(forward, piece) : {};
-      const drawn = new Map<string, TensorLike>();
-      for (const one of asked) drawn.set(one.value, await this.draw(one, outputs[one.value]!, draw, batch));
-      for (const [input, { value, from }] of gradient.inputs)
-        feeds[input] = from === 'draw' ? drawn.get(value)! : await this.cotangents.get('float', value, place);
-      const made = await this.runOne(network, feeds);
-      for (const name of network.outputs) collected.set(name, [...(collected.get(name) ?? []), made[name]!]);
+      for (const { value, kind } of asked) this.draws ??= drawsOf(kind, outputs[value]!);
+      for (let draw = 0; draw < (this.draws ?? 1); draw++) {
+        const drawn = new Map<string, TensorLike>();
+        for (const one of asked) drawn.set(one.value, await this.draw(one, outputs[one.value]!, draw, batch));
+        const feeds: Feeds = { ...piece };
+        for (const [input, { value, from }] of gradient.inputs)
+          feeds[input] =
+            from === 'draw'
+              ? drawn.get(value)!
+              : await this.cotangents.get('float', value, batch * mostDraws + draw);
+        const results = await this.runOne(network, feeds);
+        const own = (made[draw] ??= new Map<string, TensorLike[]>());
+        for (const name of network.outputs) own.set(name, [...(own.get(name) ?? []), results[name]!]);
+      }
     }
-    for (const [name, result] of gradient.results) {
-      await this.cotangents.put('float', name, place, joined(collected.get(result)!, values[name]!.dims));
-    }
+    for (const [draw, own] of made.entries())
+      for (const [name, result] of gradient.results)
+        await this.cotangents.put(
+          'float',
+          name,
+          batch * mostDraws + draw,
+          joined(own.get(result)!, values[name]!.dims),
+        );
     for (const [layer, { result }] of gradient.rows) {
-      const own = joined(collected.get(result)!).data as Float32Array;
-      const batches = this.sums.get(layer) ?? new Map<number, Float32Array>();
-      this.sums.set(layer, batches);
-      const before = batches.get(batch);
-      if (before) for (const [i, value] of own.entries()) before[i]! += value;
-      else batches.set(batch, own);
+      const all = made.map((own) => joined(own.get(result)!).data as Float32Array);
+      const count = all.length * channelsOf(layer);
+      const data = all[0]!.map((_, i) => all.reduce((sum, own) => sum + own[i]!, 0) / count);
+      await this.squares.put('float', this.nameOf(layer), batch, {
+        data,
+        dims: [data.length],
+        type: 'float32',
+      });
+      this.found.add(layer);
     }
   }
 
@@ -389,22 +397,6 @@ export class Sweep<Own extends Layer> {
       if (Number(flag) === 0) cotangents.fill(0, i * size, (i + 1) * size);
   }
 
-  /** Keeps the means of all draws. */
-  private async keepSquares(rows: ReadonlyMap<Own, unknown>, batch: number): Promise<void> {
-    for (const layer of rows.keys()) {
-      const batches = this.sums.get(layer)!;
-      const sums = batches.get(batch)!;
-      const count = this.draws * channelsOf(layer);
-      const data = sums.map((sum) => sum / count);
-      batches.delete(batch);
-      await this.squares.put('float', this.nameOf(layer), batch, {
-        data,
-        dims: [data.length],
-        type: 'float32',
-      });
-    }
-  }
-
   private async load(
     part: GraphStage,
     nodes: readonly NodeProto[],
@@ -458,6 +450,11 @@ export class Sweep<Own extends Layer> {
   private step(): void {
     this.options.onProgress?.({ stage: 'weigh', done: ++this.done, total: 2 * this.parts.length });
   }
+}
+
+function drawsOf(kind: Asked['kind'], { dims }: TensorLike): number {
+  if (kind === 'signs') return draws.signs;
+  return (dims.at(-1) ?? 1) <= fewClasses ? draws.classes : draws.tokens;
 }
 
 /** Tensors one behind the other, of these dimensions in all. */

@@ -76,7 +76,7 @@ test('of classes: two batches, a weight on each side of a product, a value that 
       [7, 3],
     );
     // What Gemm multiplies with 0.5 is felt half as much: weights are to each other what they were.
-    const wanted = await byDifferences(model, layer, feeds[1]!, { before, rows: all }, entries);
+    const wanted = await byDifferences(model, layer, feeds[1]!, { before, draws: 8, rows: all }, entries);
     close(t, found[1]!, all, wanted, layer.name);
   }
 });
@@ -160,7 +160,7 @@ test('of a language model, block by block and its head some tokens at a time', a
       // Products of other sizes are summed in other orders.
       close(t, own!, [...ids.keys()], [...atOnce.squares.get(layer.name)![0]!], layer.name);
       if (i % 4 > 0) continue;
-      const wanted = await byDifferences(whole, layer, feeds[0]!, { rows }, lastAxis, 0.01);
+      const wanted = await byDifferences(whole, layer, feeds[0]!, { draws: 8, rows }, lastAxis, 0.01);
       close(t, own!, rows, wanted, layer.name);
     }
   });
