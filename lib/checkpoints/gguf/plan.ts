@@ -2,7 +2,14 @@ import { GgufLayout } from '../../containers/gguf/layout';
 import { keyBytes } from '../../containers/gguf/values';
 import { isFloat } from '../../containers/safetensors/dtypes';
 import { blockTypeNamed } from '../../containers/gguf/block-types';
-import { type FloatTypeName, isFloatType, type Mix, typeIn, type TypeName } from '../../encodings/gguf/mixes';
+import {
+  blocksIn,
+  type FloatTypeName,
+  isFloatType,
+  type Mix,
+  typeIn,
+  type TypeName,
+} from '../../encodings/gguf/mixes';
 import { ggufTypes } from '../../encodings/gguf/table';
 import { eitherName } from '../../encodings/safetensors/tensor-names';
 import { VertexqError } from '../../errors';
@@ -99,7 +106,7 @@ export async function planGguf(
 
 /** What a mix makes of a matrix that nothing is special about. */
 const askedOf = (mix: Mix): TypeName =>
-  mix.typeOf({ name: 'blk.0.ffn_up.weight', shape: [256, 256], isHead: false });
+  mix.typeOf({ name: 'blk.0.ffn_up.weight', shape: [256, 256], isHead: false, blocks: 1 });
 
 function chosen(
   { tensors, input }: GgufModel,
@@ -114,11 +121,12 @@ function chosen(
   ] as const)
     for (const pattern of patterns) requireMatch(option, pattern, names, input);
   const [wanted, unwanted] = [layers && eitherName(layers), eitherName(skip)];
+  const blocks = blocksIn(tensors.map(({ name }) => name));
   return tensors.map((tensor) => {
     const either = (matches: (own: string) => boolean) => matches(tensor.name) || matches(tensor.tensor);
     const left =
       leftAs(tensor) ?? (wanted && !either(wanted) ? notAmong : either(unwanted) ? skipped : undefined);
-    return { tensor, ...(left ? { type: asItIs(tensor, left), left } : typeFor(tensor, mix)) };
+    return { tensor, ...(left ? { type: asItIs(tensor, left), left } : typeFor(tensor, mix, blocks)) };
   });
 }
 
@@ -136,8 +144,8 @@ function leftAs({ name, shape, raw, rows }: GgufTensor): Left | undefined {
 const asItIs = ({ raw, rows }: GgufTensor, left: Left): TypeName | null =>
   raw ? null : left === vector ? 'F32' : rows.dtype === 'F64' ? 'F32' : (rows.dtype as FloatTypeName);
 
-function typeFor({ name, shape, isHead, raw }: GgufTensor, mix: Mix): Omit<Choice, 'tensor'> {
-  const { type, asked } = typeIn(mix, { name, shape: matrixShape(shape), isHead });
+function typeFor({ name, shape, isHead, raw }: GgufTensor, mix: Mix, blocks: number): Omit<Choice, 'tensor'> {
+  const { type, asked } = typeIn(mix, { name, shape: matrixShape(shape), isHead, blocks });
   if (raw?.dtype === type) return { type: null, left: { reason: `${type} already`, choice: true } };
   if (isFloatType(type) && !isFloatType(asked)) return { type, left: unfitFor(asked, shape) };
   return { type, left: undefined };
@@ -168,10 +176,11 @@ function viewOf({ input, files }: GgufModel, choices: readonly Choice[]): ViewFi
 /** What other types take over, said beforehand. */
 function fallbacks(choices: readonly Choice[], mix: Mix): string[] {
   const lists = new Map<string, string[]>();
+  const blocks = blocksIn(choices.map(({ tensor }) => tensor.name));
   for (const { tensor, type, left } of choices) {
     const { name, shape, isHead } = tensor;
     if (type === null || left?.choice === true) continue;
-    const asked = mix.typeOf({ name, shape: matrixShape(shape), isHead });
+    const asked = mix.typeOf({ name, shape: matrixShape(shape), isHead, blocks });
     if (asked === type) continue;
     const key = `${shape.at(-1)} inputs are no whole blocks of ${asked}: ${type} instead, ${bitsOf(type)} bits a weight and not ${bitsOf(asked)}`;
     lists.set(key, [...(lists.get(key) ?? []), name]);
