@@ -3,6 +3,7 @@ import { attribute, tensor } from '../onnx/make';
 import type { ModelProto, NodeProto } from '../onnx/onnx_pb';
 import { raiseIrVersion } from '../onnx/opset';
 import { Names } from './names';
+import { type Change, oldChanges, oldestOpset } from './raise-old';
 
 // What versions 14 to 21 of the standard operators changed, from the operators' changelog (Changelog.md of github.com/onnx/onnx).
 
@@ -96,16 +97,6 @@ const unchanged: ReadonlySet<string> = new Set([
   ...['Tile', 'TopK', 'Transpose', 'Trilu', 'Unique', 'Unsqueeze', 'Where', 'Xor'],
 ]);
 
-/** A change of an operator's meaning. */
-interface Change {
-  /** The version that made it. */
-  version: number;
-  /** Whether a node of an earlier version can be written in the new one. */
-  fits?: (node: NodeProto) => boolean;
-  /** Does so. */
-  adapt?: (node: NodeProto, context: { model: ModelProto; names: Names }) => void;
-}
-
 /** The axes of a reduction became an input. */
 const reduction: Change = {
   version: 18,
@@ -166,25 +157,38 @@ const changes: Record<string, Change> = {
 export const blocksOpset = 21;
 
 /**
- * Raises the standard operators of a model from version 13 to 20 to version 21, which has DequantizeLinear with blocks, so that
- * the model computes the same. Returns whether it is of that version, or a later one, now; false, with the model as it was, where that
+ * Raises the standard operators of a model from version `least` to 20, 13 by default and at least 7, to version 21, which has DequantizeLinear
+ * with blocks, so that the model computes the same. Returns whether it is of that version, or a later one, now; false, with the model as it was, where that
  * cannot be said: it is older, or has operators that changed in a way that is not provided for, that are not known, or functions.
  */
-export function raiseOpset(model: ModelProto): boolean {
+export function raiseOpset(model: ModelProto, least = 13): boolean {
   const imports = model.opsetImport.filter(({ domain }) => domain === '' || domain === 'ai.onnx');
   const from = Number(imports[0]?.version ?? 1);
   if (imports.length === 1 && from >= blocksOpset) return true;
-  if (imports.length !== 1 || from < 13 || model.irVersion < 4n || hasFunctions(model)) return false;
+  if (imports.length !== 1 || from < Math.max(least, oldestOpset) || hasFunctions(model)) return false;
+  if (from >= 13 && model.irVersion < 4n) return false;
 
   const graphs = [...withSubgraphs(model.graph!)];
   const nodes = graphs.flatMap((graph) => graph.node.filter(isStandard));
-  const changed = nodes.flatMap((node) => {
-    const change = Object.hasOwn(changes, node.opType) ? changes[node.opType]! : undefined;
-    return change && change.version > from ? [{ node, change }] : [];
-  });
-  const known = ({ opType }: NodeProto) => unchanged.has(opType) || Object.hasOwn(changes, opType);
-  if (!nodes.every(known) || changed.some(({ node, change }) => change.fits?.(node) === false)) return false;
+  const changed = [oldChanges, changes].flatMap((list) =>
+    nodes.flatMap((node) => {
+      const change = Object.hasOwn(list, node.opType) ? list[node.opType]! : undefined;
+      return change && change.version > from ? [{ node, change }] : [];
+    }),
+  );
+  const known = ({ opType }: NodeProto) =>
+    unchanged.has(opType) ||
+    Object.hasOwn(changes, opType) ||
+    (from < 13 && Object.hasOwn(oldChanges, opType));
+  if (!nodes.every(known) || changed.some(({ node, change }) => change.fits?.(node, model) === false))
+    return false;
 
+  // Before version 4 of the format, initializers had to be listed as inputs.
+  if (model.irVersion < 4n) {
+    model.irVersion = 4n;
+    const own = new Set(model.graph!.initializer.map(({ name }) => name));
+    model.graph!.input = model.graph!.input.filter(({ name }) => !own.has(name));
+  }
   const context = { model, names: new Names(model) };
   for (const { node, change } of changed) change.adapt?.(node, context);
   imports[0]!.version = BigInt(blocksOpset);
