@@ -10,6 +10,7 @@ import { Graph, subgraphsOf } from '../onnx/graph';
 import { opsetOf } from '../onnx/opset';
 import { shallowCopy } from '../onnx/shallow-copy';
 import type { OpenModel } from '../open-model';
+import { oldestOpset } from '../write/raise-old';
 import { raiseOpset } from '../write/raise-opset';
 import { correctionOf, PowerSums, type RowScale, weightsOf } from './strength';
 import { Sweep, type SweepTask } from './sweep';
@@ -86,7 +87,7 @@ function withGradients(opened: OpenModel): OpenModel | string {
     own.attribute = node.attribute.map(shallowCopy);
     return own;
   });
-  return raiseOpset(copy) ? { ...opened, model: copy, graph: new Graph(copy, file) } : why;
+  return raiseOpset(copy, oldestOpset) ? { ...opened, model: copy, graph: new Graph(copy, file) } : why;
 }
 
 /** How the rows of a layer are weighted; or why they are not. The mean is that of those that are fitted to, in so many batches. */

@@ -13,8 +13,8 @@ export type Operand = string | number;
  * All that is emitted means the same in versions 16 and later of the standard operators.
  */
 export class Builder {
-  readonly nodes: NodeProto[] = [];
-  readonly constants = new Map<string, TensorProto>();
+  private readonly nodes: NodeProto[] = [];
+  private readonly constants = new Map<string, TensorProto>();
   private readonly made = new Map<string, string[]>();
   private readonly types = new Map<string, number>();
 
@@ -26,6 +26,20 @@ export class Builder {
     private readonly prefix: string,
   ) {
     this.shapes = new Shapes(known.graph, known.shapes);
+  }
+
+  /** What has been emitted, as far as `values` depend on it. */
+  needed(values: readonly string[]): { nodes: NodeProto[]; constants: TensorProto[] } {
+    const used = new Set(values);
+    const nodes = [...this.nodes].reverse().filter(({ input, output }) => {
+      if (!output.some((name) => used.has(name))) return false;
+      for (const name of input) used.add(name);
+      return true;
+    });
+    return {
+      nodes: nodes.reverse(),
+      constants: [...this.constants.values()].filter(({ name }) => used.has(name)),
+    };
   }
 
   typeOf(name: string): number {
@@ -234,9 +248,6 @@ export class Builder {
   sum(value: string, axes: readonly number[] | undefined, keep = true): string {
     return this.op('ReduceSum', axes ? [value, this.integers(axes)] : [value], { keepdims: keep ? 1n : 0n });
   }
-
-  /** The last number of a list, as a list. */
-  lastOf = (list: string) => this.op('Gather', [list, this.integers([-1])]);
 
   /** The same numbers under a new name. */
   copy(value: string): string {

@@ -107,7 +107,7 @@ class Sweep {
       taken.add(held);
       results.set(name, held);
     }
-    return { nodes: build.nodes, constants: [...build.constants.values()], cotangents, results, missing };
+    return { ...build.needed([...results.values()]), cotangents, results, missing };
   }
 
   private stepOf(node: NodeProto): Step {

@@ -3,12 +3,8 @@ import type { NodeProto } from '../../onnx/onnx_pb';
 import type { Builder } from '../builder';
 import { inputsOf, type Rule } from '../rule';
 
-/** Rows below each other: [rows, columns], the columns being the last dimension of `like`, which has the rank of the value. */
-const stacked = (build: Builder, value: string) =>
-  build.op('Reshape', [
-    value,
-    build.op('Concat', [build.integers([-1]), build.lastOf(build.shapeOf(value))], { axis: 0n }),
-  ]);
+/** Rows of a stack below each other. */
+const stacked = (build: Builder, value: string) => build.op('Flatten', [value], { axis: -1n });
 
 /** Cotangents of a product of matrices of ranks 2 and more; g is that of the product. */
 function ofMatrices(build: Builder, a: string, b: string, g: string) {

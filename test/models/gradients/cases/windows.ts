@@ -33,6 +33,12 @@ export const windows: Case[] = [
   of('Conv', { x: [1, 2, 6], w: [2, 1, 3] }, { ...kernel(3), group: 2n, auto_pad: 'SAME_UPPER' }),
   of(
     'Conv',
+    { x: [1, 4, 5, 4], w: [6, 2, 2, 3] },
+    { ...kernel(2, 3), group: 2n, dilations: [2n, 1n], pads: [1n, 0n, 0n, 2n] },
+  ),
+  of('Conv', { x: [1, 2, 3], w: [2, 2, 1] }, { ...kernel(1), pads: [1n, 1n] }),
+  of(
+    'Conv',
     { x: [1, 1, 6], w: [1, 1, 3] },
     { ...kernel(3), strides: [2n], auto_pad: 'SAME_LOWER' },
     { needs: 'sizes' },
