@@ -2,7 +2,7 @@ import { estimateSeconds } from '../models/forward/trial';
 import { layerMemory } from '../fit/layer-memory';
 import { Workspace } from '../runs/workspace';
 import { needsOf } from '../traversal/traversal';
-import { worksOf } from '../traversal/work';
+import { sweepRuns, worksOf } from '../traversal/work';
 import type { CheckpointSettings } from './checkpoint-options';
 import { aliveNumbers, type CheckpointNetwork } from './network';
 import type { Plan } from './plan';
@@ -31,7 +31,8 @@ export async function estimateNetwork(
   const { forward, memory } = forwardOf(network, plan, new Workspace('', ''), settings);
   const { blocks, heads, headSize, hidden } = opened.shape;
   const shared = blocks.map(({ experts }) => (experts ? experts.perToken / experts.count : 1));
-  const works = worksOf(forward).map((work) => {
+  const isWeighted = settings.options.weighting === 'outputs';
+  const works = worksOf(forward, isWeighted).map((work) => {
     if (!work.layer.routed) return work;
     const share = Math.min(...shared);
     return { ...work, products: work.products * share, sums: work.sums * share };
@@ -47,11 +48,11 @@ export async function estimateNetwork(
       tokens *
       perNumber *
       (visits.hidden * hidden + visits.feedForward * feedForward * (experts?.perToken ?? 1));
-  const seconds = await estimateSeconds(works, streams * products, settings.options);
-  const fits = needsOf(forward, settings.options.weighting === 'outputs').reduce(
-    (most, needs) => Math.max(most, layerMemory(needs)),
-    0,
-  );
+  const runs = streams + (isWeighted ? sweepRuns : 0);
+  // Forward to draw from, and back.
+  const head = isWeighted ? 2 * tokens * hidden * opened.shape.vocabulary : 0;
+  const seconds = await estimateSeconds(works, runs * products + head, settings.options);
+  const fits = needsOf(forward, isWeighted).reduce((most, needs) => Math.max(most, layerMemory(needs)), 0);
   const widest = Math.max(...blocks.map(({ feedForward }) => feedForward));
   const largest = forward.stages.reduce(
     (most, { layers }) =>

@@ -49,7 +49,9 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     private readonly rowWeights: RowWeights<Layer> | null = null,
   ) {
     this.rounded = new RoundedWeights(forward ? [] : layers, options);
-    this.works = new Map((forward ? worksOf(forward) : []).map((work) => [work.layer, work]));
+    this.works = new Map(
+      (forward ? worksOf(forward, rowWeights !== null) : []).map((work) => [work.layer, work]),
+    );
     this.seconds = [...this.works.values()].reduce(
       (sum, work) => sum + secondsBefore(work) + secondsOfFit(work),
       0,

@@ -10,7 +10,7 @@ export interface LayerWork {
   kind: CalibrationKind;
   /** Products of the layer's value and weight, in all networks that are run. */
   products: number;
-  /** Sums of products of what it sees: of those that see the same, for the first alone. */
+  /** Sums of products of what it sees: of those that see the same, for the first alone, but where their rows have weights. */
   sums: number;
   /** Its fit but for passes, and these. */
   fit: number;
@@ -41,8 +41,14 @@ export function fitWork({ outFeatures, inFeatures: n, groups, settings }: FitLay
   return n * n * (passPerNeuron * outFeatures + n * groups);
 }
 
-/** The work of a run over a forward, by layers in their order. */
-export function worksOf<Layer extends FitLayer>({ stages, rows, samples }: Forward<Layer>): LayerWork[] {
+/** Runs of the network that weights of rows take: forward, and back with all computed again. */
+export const sweepRuns = 3;
+
+/** The work of a run over a forward, by layers in their order; `isWeighted`: with weights of rows, and all that these take. */
+export function worksOf<Layer extends FitLayer>(
+  { stages, rows, samples }: Forward<Layer>,
+  isWeighted = false,
+): LayerWork[] {
   const both = stages.some(({ layers }) => layers.some(({ errorCorrection }) => errorCorrection));
   const count = rows ?? samples.fit + samples.holdout;
   const needed = stages.filter(({ ofAll }) => !ofAll);
@@ -50,8 +56,9 @@ export function worksOf<Layer extends FitLayer>({ stages, rows, samples }: Forwa
     stage.layers.map((layer, i) => ({
       layer,
       kind: kindOf(layer, stage),
-      products: (both ? 2 : 1) * count * layer.inFeatures * layer.outFeatures,
-      sums: i === 0 ? count * layer.inFeatures ** 2 : 0,
+      products:
+        ((both ? 2 : 1) + (isWeighted ? sweepRuns : 0)) * count * layer.inFeatures * layer.outFeatures,
+      sums: i === 0 || isWeighted ? count * layer.inFeatures ** 2 : 0,
       fit: fitWork(layer),
       passes: passesOf(layer) * fitWork(layer),
     })),

@@ -33,14 +33,19 @@ test('the passes of a fit are those that the addon makes', (t) => {
 test('work is counted for each layer, sums once for those that see the same', (t) => {
   const rows = random(5 * width, 3);
   const forward = new MemoryForward([layer, layer], [], [{ rows, heldOut: false, share: 1 }]);
-  const [first, second] = worksOf({
+  const shared = {
     ...forward,
     batches: forward.batches,
     stages: [{ ...forward.stages[0]!, layers: [layer, layer] }],
     rows: 7,
-  } as never);
+  } as never;
+  const [first, second] = worksOf(shared);
   t.is(first!.products, 2 * 7 * width * width);
   t.is(first!.sums, 7 * width * width);
   t.is(second!.sums, 0);
   t.is(first!.passes, passesOf(layer) * first!.fit);
+  // Rows with weights are summed for each layer, and the network is run three times more.
+  const [, weighted] = worksOf(shared, true);
+  t.is(weighted!.sums, first!.sums);
+  t.is(weighted!.products, 5 * 7 * width * width);
 });

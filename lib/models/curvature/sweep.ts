@@ -1,9 +1,5 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import { VertexqError } from '../../errors';
-import { binding } from '../../native/binding';
-import { finish, threadsFor } from '../../native/jobs';
-import { sharedBytes } from '../../native/shared';
-import { convert } from '../../native/tensors';
 import { describe } from '../../options/messages';
 import type { Workspace } from '../../runs/workspace';
 import type { JobOptions, TensorLike } from '../../types';
@@ -22,6 +18,7 @@ import { opsetOf } from '../onnx/opset';
 import type { OpenModel } from '../open-model';
 import { runSession } from '../runtime';
 import type { Feeds } from '../types';
+import { Answers, drawsOf, mostDraws } from './answers';
 import { type Asked, askedOf } from './asked';
 import { partsOf } from './parts';
 import { channelsOf, hiddenProducts, rowSquares } from './row-squares';
@@ -41,10 +38,6 @@ export interface SweepTask<Own extends Layer> {
   memory: number;
 }
 
-/** How many answers are drawn for each row of an output: signs, and classes where these are few; of the tokens of a vocabulary one. */
-const draws = { signs: 4, classes: 8, tokens: 1 };
-const fewClasses = 256;
-const mostDraws = Math.max(...Object.values(draws));
 /** Bytes of logits that are there at once. */
 const logitBytes = 2 ** 25;
 
@@ -92,8 +85,7 @@ export class Sweep<Own extends Layer> {
   private readonly pending = new Set<string>();
   /** Values that an operator without a rule keeps from having all of theirs, and why. */
   private readonly blocked = new Map<string, string>();
-  /** Rows of each value that is asked, so far: the place of the next. */
-  private readonly drawn = new Map<string, number>();
+  private readonly answers: Answers;
   private readonly found = new Set<Own>();
   private done = 0;
 
@@ -120,6 +112,7 @@ export class Sweep<Own extends Layer> {
     let prefix = 'curvature/';
     while (taken.some((name) => name.startsWith(prefix))) prefix += '_';
     this.prefix = prefix;
+    this.answers = new Answers(task.feeds, options);
     this.values = new ValueStore(workspace, memory / 2, 'forward');
     this.cotangents = new ValueStore(workspace, memory / 4, 'back');
     this.squares = new ValueStore(workspace, memory / 4, 'rows');
@@ -297,10 +290,11 @@ export class Sweep<Own extends Layer> {
     const made: Map<string, TensorLike[]>[] = [];
     for (const piece of this.piecesOf(part, values)) {
       const outputs = forward ? await this.runOne(forward, piece) : {};
-      for (const { value, kind } of asked) this.draws ??= drawsOf(kind, outputs[value]!);
+      for (const one of asked) this.draws ??= drawsOf(one, outputs[one.value]!);
       for (let draw = 0; draw < (this.draws ?? 1); draw++) {
         const drawn = new Map<string, TensorLike>();
-        for (const one of asked) drawn.set(one.value, await this.draw(one, outputs[one.value]!, draw, batch));
+        for (const one of asked)
+          drawn.set(one.value, await this.answers.cotangents(one, outputs[one.value]!, draw, batch));
         const feeds: Feeds = { ...piece };
         for (const [input, { value, from }] of gradient.inputs)
           feeds[input] =
@@ -351,52 +345,6 @@ export class Sweep<Own extends Layer> {
     return pieces;
   }
 
-  /** Cotangents of an output that are drawn by the place of each row among all. */
-  private async draw(
-    { value, kind }: Asked,
-    output: TensorLike,
-    draw: number,
-    batch: number,
-  ): Promise<TensorLike> {
-    const { signal } = this.options;
-    const type = output.type ?? 'float32';
-    const given =
-      type === 'float32'
-        ? (output.data as Float32Array)
-        : (await convert(output.data as Uint16Array, type === 'float64' ? 'F64' : 'F16', 'F32', signal)).data;
-    const size = output.dims.at(-1) ?? 1;
-    const rows = size === 0 ? 0 : given.length / size;
-    const key = `${value} ${draw}`;
-    const first = this.drawn.get(key) ?? 0;
-    this.drawn.set(key, first + rows);
-    const cotangents = new Float32Array(sharedBytes(4 * given.length).buffer);
-    if (rows > 0)
-      await finish(
-        () =>
-          binding().drawOutputs({
-            ...{ kind, rows, size, first, seed: draw, threads: threadsFor(this.options) },
-            ...{ values: given, cotangents },
-          }),
-        signal,
-      );
-    this.mask(cotangents, output.dims, batch);
-    const own = { dims: output.dims, type };
-    if (type === 'float32') return { ...own, data: cotangents.slice() };
-    if (type === 'float64') return { ...own, data: Float64Array.from(cotangents) };
-    return { ...own, data: (await convert(cotangents, 'F32', 'F16', signal)).data as Uint16Array };
-  }
-
-  /** Nobody asks what a network gives at padding. */
-  private mask(cotangents: Float32Array, dims: readonly number[], batch: number): void {
-    const mask = this.task.feeds[batch]!['attention_mask'];
-    if (!mask || mask.dims.length !== 2 || mask.dims.some((dim, i) => dim !== dims[i]) || dims.length < 3)
-      return;
-    const flags = mask.data as BigInt64Array;
-    const size = cotangents.length / Math.max(1, flags.length);
-    for (const [i, flag] of flags.entries())
-      if (Number(flag) === 0) cotangents.fill(0, i * size, (i + 1) * size);
-  }
-
   private async load(
     part: GraphStage,
     nodes: readonly NodeProto[],
@@ -407,9 +355,11 @@ export class Sweep<Own extends Layer> {
   ): Promise<PartNetwork> {
     const inputs: { name: string; type: string }[] = [];
     for (const name of part.inputs) inputs.push({ name, type: (await this.value(name, 0)).type! });
-    for (const [input, { value }] of cotangents)
-      inputs.push({ name: input, type: runtimeNameOf(typeOf(this.graph, value)) });
-    const what = `part ${index + 1} of ${this.parts.length} of the float network, up to "${part.target}"${cotangents.size > 0 ? ', and its gradients' : ''}`;
+    for (const [input, { value, from }] of cotangents) {
+      const later = from === 'later' ? (await this.cotangents.get('float', value, 0)).type : undefined;
+      inputs.push({ name: input, type: later ?? runtimeNameOf(typeOf(this.graph, value)) });
+    }
+    const what = `part ${index + 1} of ${this.parts.length} of the float network, up to "${part.target}"${cotangents.size > 0 ? ', and its gradients ("weighting")' : ''}`;
     const substitutes = new Map<NodeProto, never[]>();
     const session = await loadStage(
       { ...this.task.opened, nodes, constants, inputs, outputs, substitutes },
@@ -450,11 +400,6 @@ export class Sweep<Own extends Layer> {
   private step(): void {
     this.options.onProgress?.({ stage: 'weigh', done: ++this.done, total: 2 * this.parts.length });
   }
-}
-
-function drawsOf(kind: Asked['kind'], { dims }: TensorLike): number {
-  if (kind === 'signs') return draws.signs;
-  return (dims.at(-1) ?? 1) <= fewClasses ? draws.classes : draws.tokens;
 }
 
 /** Tensors one behind the other, of these dimensions in all. */

@@ -1,0 +1,64 @@
+import test, { type ExecutionContext } from 'ava';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { type CheckpointOptions, planCheckpoint, quantizeCheckpoint } from '../../lib/index';
+import { readAll } from '../checkpoints/unpack';
+import { temporaryFolder } from '../files/temporary-folder';
+import { cases, weightsIn, writeModel } from './tiny';
+
+// Language models whose rows are weighted by their own next tokens.
+
+const ids = (count: number, length: number) => {
+  const numbers = Array.from({ length: count * length }, (_, i) => BigInt((i * i * 7 + 13 * i) % 40));
+  return { input_ids: { data: BigInt64Array.from(numbers), dims: [count, length], type: 'int64' } };
+};
+
+function folderOf(t: ExecutionContext, name: string): string {
+  const golden = cases.find((own) => own.name === name)!;
+  const folder = join(temporaryFolder(t), 'model');
+  mkdirSync(folder);
+  writeModel(folder, golden.config, weightsIn(golden), 'BF16');
+  return folder;
+}
+
+const options: CheckpointOptions = {
+  ...{ calibration: ids(40, 14), method: 'gptq', bits: 3, weighting: 'outputs' },
+};
+
+test('every weight of a block has weights of its own, whatever the threads, and the plan takes the time into account', async (t) => {
+  const folder = folderOf(t, 'llama');
+  const [one, three] = [`${folder}-1`, `${folder}-3`];
+  const report = await quantizeCheckpoint(folder, one, { ...options, threads: 1 });
+  await quantizeCheckpoint(folder, three, { ...options, threads: 3 });
+  t.deepEqual((await readAll(one)).tensors, (await readAll(three)).tensors);
+  const effective = new Map(report.layers.map(({ name, weighted }) => [name, weighted?.effectiveRows]));
+  const ofBlock = ['q', 'k', 'v'].map((part) => effective.get(`model.layers.1.self_attn.${part}_proj`));
+  t.is(new Set(ofBlock).size, 3);
+  for (const { name, weighted, error, warnings } of report.layers) {
+    t.true(
+      weighted !== null || warnings.some((text) => /rows count alike: weighted, its rows/.test(text)),
+      name,
+    );
+    t.true(error.holdout! > 0, name);
+  }
+  const [plain, weighed] = [
+    await planCheckpoint(folder, `${folder}-p`, { ...options, weighting: 'none' }),
+    await planCheckpoint(folder, `${folder}-p`, options),
+  ];
+  t.is(plain.tokens, weighed.tokens);
+  t.true(weighed.memory >= plain.memory);
+});
+
+test('experts, whose tokens the network picks, count all of them alike and say so', async (t) => {
+  const folder = folderOf(t, 'mixtral');
+  const { layers } = await quantizeCheckpoint(folder, `${folder}-out`, options);
+  for (const { name, weighted, warnings } of layers) {
+    if (!name.includes('.experts.')) continue;
+    t.is(weighted, null);
+    t.true(
+      warnings.some((text) => /rows count alike: the network picks its rows/.test(text)),
+      name,
+    );
+  }
+  t.true(layers.some(({ weighted }) => weighted !== null));
+});
