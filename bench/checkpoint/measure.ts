@@ -22,6 +22,8 @@ export interface Run {
   rssBefore: number;
   /** Longest time for which the event loop stood still, seconds. */
   delay: number;
+  /** Longest time on a core that the main thread took between two of its turns, seconds. */
+  busy: number;
   fits: { name: string; seconds: number }[];
 }
 

@@ -58,6 +58,7 @@ async function main(): Promise<void> {
     'outside, of its flops',
     'peak, MiB',
     'event loop, ms',
+    'of its own, ms',
   ];
   const lines: string[][] = [];
   try {
@@ -75,7 +76,7 @@ async function main(): Promise<void> {
         lines.push([
           ...[String(blocks), String(threads), run.seconds.toFixed(1), fits.toFixed(1), run.cpu.toFixed(1)],
           ((run.seconds - fits) / (flopsOutside(blocks) * perFlop)).toFixed(2),
-          ...[(run.rss / 2 ** 20).toFixed(0), (1000 * run.delay).toFixed(0)],
+          ...[(run.rss / 2 ** 20).toFixed(0), (1000 * run.delay).toFixed(0), (1000 * run.busy).toFixed(0)],
         ]);
         console.error(lines.at(-1)!.join('  '), `${(1e-9 / perFlop).toFixed(0)} GF/s`);
       }

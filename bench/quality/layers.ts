@@ -5,7 +5,6 @@ import type { Layer } from '../../lib/models/layers/layer';
 import { weightOf } from '../../lib/models/layers/weight-values';
 import { openModel, type OpenModel } from '../../lib/models/open-model';
 import { describeValue } from '../../lib/models/onnx/value-info';
-import { runSession } from '../../lib/models/runtime';
 import { loadStage } from '../../lib/models/forward/stage-network';
 import { stagesOf } from '../../lib/models/forward/stages';
 import { brownSentences } from '../../scripts/models/brown-corpus';
@@ -35,7 +34,7 @@ async function rows(opened: OpenModel, layer: Layer, sentences: string[], most: 
   const all = new Float32Array(most * width);
   let filled = 0;
   for (const feed of sentenceBatches(sentences, 32)) {
-    const { data } = (await runSession(session, feed, [target], target))[target]!;
+    const { data } = (await session.run(feed, [target]))[target]!;
     const part = (data as Float32Array).subarray(0, all.length - filled);
     all.set(part, filled);
     filled += part.length;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { Worker, type WorkerOptions } from 'node:worker_threads';
 import { type Answer, type Job, plainError, type Unit } from './protocol';
+import { startThread } from './start-thread';
 
 // The main thread of an isolated task's process. It only watches: whatever the task's thread is stuck in, it sees the caller go
 // and the time run out.
@@ -15,7 +15,7 @@ function answer(message: Answer): void {
 
 function run({ task, input, seconds, heap }: Job): void {
   const unit = new Int32Array(new SharedArrayBuffer(12)).fill(-1);
-  const worker = start({
+  const worker = startThread(join(__dirname, 'thread'), {
     workerData: { task, input, unit },
     resourceLimits: { maxOldGenerationSizeMb: heap },
     stdout: true,
@@ -48,15 +48,6 @@ function watch(unit: Int32Array, seconds: number): void {
       answer({ kind: 'slow', unit: at });
     }
   }, interval);
-}
-
-function start(options: WorkerOptions): Worker {
-  const [folder, extension] = [__dirname, __filename.slice(-3)];
-  const file = join(folder, `thread${extension}`);
-  if (extension !== '.ts') return new Worker(file, options);
-  // A worker's own file does not go through tsx, what it requires does.
-  const script = `require(${JSON.stringify(require.resolve('tsx/cjs'))}); require(${JSON.stringify(file)})`;
-  return new Worker(script, { ...options, eval: true, execArgv: [] });
 }
 
 process.once('message', run);

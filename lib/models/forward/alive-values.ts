@@ -5,7 +5,6 @@ import { namesOf, usedBy } from '../onnx/graph';
 import { node } from '../onnx/make';
 import type { NodeProto } from '../onnx/onnx_pb';
 import type { OpenModel } from '../open-model';
-import { runSession } from '../runtime';
 import type { Feeds } from '../types';
 import { loadStage } from './stage-network';
 import { type GraphStage, stagesOf, valuesOfOtherKinds } from './stages';
@@ -67,19 +66,19 @@ async function numbersIn(
   let prefix = 'shape/';
   while (made.some((_, i) => taken.has(`${prefix}${i}`))) prefix += '_';
   const shapes = made.map((name, i) => node('Shape', [name], [`${prefix}${i}`]));
-  const what = `the network up to "${stage.target}"`;
+  const outputs = [...stage.kept, ...shapes.map(({ output }) => output[0]!)];
   const session = await loadStage(
     {
       ...opened,
       nodes: [...stage.nodes, ...shapes],
       inputs: inputs.flatMap(({ name, value }) => (value?.type ? [{ name, type: value.type }] : [])),
-      outputs: [...stage.kept, ...shapes.map(({ output }) => output[0]!)],
+      outputs,
       substitutes: new Map(),
     },
-    what,
+    `the network up to "${stage.target}"`,
   );
   try {
-    const results = await runSession(session, Object.fromEntries(values), [...session.outputNames], what);
+    const results = await session.run(feedsOf(stage.inputs, values), outputs);
     for (const name of stage.kept) values.set(name, results[name]!);
     for (const [i, name] of made.entries())
       numbers.set(name, count(results[`${prefix}${i}`]!.data as BigInt64Array));
@@ -88,6 +87,9 @@ async function numbersIn(
   }
   return numbers;
 }
+
+const feedsOf = (names: readonly string[], values: ReadonlyMap<string, TensorLike>) =>
+  Object.fromEntries(names.flatMap((name) => (values.has(name) ? [[name, values.get(name)!]] : [])));
 
 /** Goes through a stage's nodes as they are run, each value there until its last use. */
 function mostIn(

@@ -1,4 +1,3 @@
-import type { InferenceSession } from 'onnxruntime-node';
 import { VertexqError } from '../../errors';
 import { convert, valuesOf } from '../../native/tensors';
 import type { Batch, Forward, Outcome, Seen } from '../../traversal/forward';
@@ -11,7 +10,7 @@ import { roundedTensor } from '../onnx/float-tensor';
 import { namesOf, subgraphsOf } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import type { OpenModel } from '../open-model';
-import { runSession } from '../runtime';
+import type { ThreadedSession } from '../threaded-session';
 import type { Feeds } from '../types';
 import type { Workspace } from '../../runs/workspace';
 import { changedValues } from './changed-values';
@@ -20,9 +19,8 @@ import { type GraphStage, stagesOf } from './stages';
 import { type Stream, ValueStore } from './value-store';
 
 interface Session {
-  session: InferenceSession;
+  session: ThreadedSession;
   outputs: string[];
-  what: string;
 }
 
 interface ModelStage extends GraphStage<ModelLayer> {
@@ -203,7 +201,7 @@ export class ModelForward implements Forward<ModelLayer> {
         },
         what,
       );
-      sessions.set(stream, { session, outputs: wanted[stream], what });
+      sessions.set(stream, { session, outputs: wanted[stream] });
     }
   }
 
@@ -217,8 +215,8 @@ export class ModelForward implements Forward<ModelLayer> {
     if (!loaded) return new Map();
     const feeds = new Map<string, TensorLike>();
     for (const name of stage.inputs) feeds.set(name, await this.value(stream, name, batch));
-    const { session, outputs, what } = loaded;
-    return new Map(Object.entries(await runSession(session, Object.fromEntries(feeds), outputs, what)));
+    const { session, outputs } = loaded;
+    return new Map(Object.entries(await session.run(Object.fromEntries(feeds), outputs)));
   }
 
   /** A value from the feeds or from a stage before. */

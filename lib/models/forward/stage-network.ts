@@ -1,4 +1,3 @@
-import type { InferenceSession } from 'onnxruntime-node';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { maxMessageBytes } from '../onnx/codec';
@@ -14,7 +13,7 @@ import {
 } from '../onnx/onnx_pb';
 import { shallowCopy } from '../onnx/shallow-copy';
 import type { Weights } from '../onnx/weights';
-import { loadSession } from '../runtime';
+import { ThreadedSession } from '../threaded-session';
 import { seeded } from './random-operators';
 
 /** A weight to put in place of a node's own. */
@@ -38,14 +37,14 @@ export interface StageParts {
 }
 
 /** Loads a part of a network with the weights that it needs. `what` names it in messages. */
-export async function loadStage(parts: StageParts, what: string): Promise<InferenceSession> {
+export async function loadStage(parts: StageParts, what: string): Promise<ThreadedSession> {
   const bytes = toBinary(ModelProtoSchema, await stageModel(parts));
   if (bytes.length > maxMessageBytes)
     throw new VertexqError(
       'ERR_VERTEXQ_UNSUPPORTED',
       `${what} has weights of ${bytes.length} bytes between two layers: this version runs at most 2 GiB at once`,
     );
-  return loadSession(bytes, what);
+  return ThreadedSession.load(bytes, what);
 }
 
 async function stageModel(parts: StageParts): Promise<ModelProto> {

@@ -1,0 +1,111 @@
+import { join } from 'node:path';
+import { SHARE_ENV, type Worker } from 'node:worker_threads';
+import { VertexqError } from '../errors';
+import type { TensorLike } from '../types';
+import { errorOf, type PlainError } from '../workers/protocol';
+import { startThread } from '../workers/start-thread';
+import type { Feeds } from './types';
+
+/** What the thread is asked for: one of three things. */
+export interface Asked {
+  id: number;
+  /** What messages call the network. */
+  what: string;
+  load?: Uint8Array<ArrayBuffer>;
+  run?: { session: number; feeds: Feeds; outputs: string[] };
+  release?: number;
+}
+
+export type Told = { id: number } & ({ result: Feeds } | { error: PlainError });
+
+interface Waiting {
+  resolve: (result: Feeds) => void;
+  reject: (error: unknown) => void;
+}
+
+/**
+ * The thread that sessions run in, one for all: the runtime has its own threads for what it computes, and holds the one that calls it meanwhile.
+ * It ends with the process, which it does not keep from ending.
+ */
+class SessionThread {
+  private readonly waiting = new Map<number, Waiting>();
+  private worker: Worker | undefined;
+  private count = 0;
+
+  ask(asked: Omit<Asked, 'id'>, transferred: ArrayBuffer[]): { id: number; result: Promise<Feeds> } {
+    const id = ++this.count;
+    const result = new Promise<Feeds>((resolve, reject) => {
+      const worker = (this.worker ??= this.start());
+      this.waiting.set(id, { resolve, reject });
+      worker.ref();
+      worker.postMessage({ ...asked, id } satisfies Asked, transferred);
+    });
+    return { id, result };
+  }
+
+  private start(): Worker {
+    const worker = startThread(join(__dirname, 'session-thread'), { env: SHARE_ENV });
+    worker.on('message', (told: Told) => {
+      const { resolve, reject } = this.waiting.get(told.id)!;
+      this.waiting.delete(told.id);
+      if (this.waiting.size === 0) worker.unref();
+      if ('error' in told) reject(errorOf(told.error));
+      else resolve(told.result);
+    });
+    const end = (cause: unknown) => {
+      if (this.worker === worker) this.worker = undefined;
+      for (const { reject } of this.waiting.values())
+        reject(
+          new VertexqError(
+            'ERR_VERTEXQ_WORKER',
+            `The thread that runs networks has ended: ${String(cause)}`,
+            { cause },
+          ),
+        );
+      this.waiting.clear();
+    };
+    worker.on('error', end);
+    worker.on('exit', end);
+    return worker;
+  }
+}
+
+const thread = new SessionThread();
+
+/** A network that runs in a thread of its own: the event loop goes on meanwhile. */
+export class ThreadedSession {
+  private constructor(
+    private readonly id: number,
+    private readonly what: string,
+  ) {}
+
+  /** `network`: a model, which is taken away from the caller. Messages call it `what`. Rejects with ERR_VERTEXQ_RUNTIME where it does not load. */
+  static async load(network: Uint8Array<ArrayBuffer>, what: string): Promise<ThreadedSession> {
+    const { id, result } = thread.ask({ load: network, what }, [network.buffer]);
+    await result;
+    return new ThreadedSession(id, what);
+  }
+
+  /** Rejects with ERR_VERTEXQ_RUNTIME; ERR_VERTEXQ_MEMORY where the runtime gets none. */
+  async run(feeds: Feeds, outputs: string[]): Promise<Feeds> {
+    const copies = Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, copyOf(tensor)]));
+    const buffers = Object.values(copies).flatMap(({ data }) =>
+      ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : [],
+    );
+    const run = { session: this.id, feeds: copies, outputs };
+    return thread.ask({ run, what: this.what }, buffers).result;
+  }
+
+  async release(): Promise<void> {
+    await thread.ask({ release: this.id, what: this.what }, []).result;
+  }
+}
+
+/** Of its own numbers alone: a view's buffer may hold much more. */
+function copyOf({ data, dims, type }: TensorLike): TensorLike {
+  return {
+    data: ArrayBuffer.isView(data) ? (data as Float32Array).slice() : data,
+    dims: [...dims],
+    ...(type === undefined ? {} : { type }),
+  };
+}
