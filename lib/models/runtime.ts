@@ -115,11 +115,14 @@ function tensorOf(name: string, tensor: TensorLike | undefined): Ort.Tensor {
       ? new Tensor(tensor.data as Float32Array, tensor.dims)
       : new Tensor(tensor.type as 'float32', tensor.data as Float32Array, tensor.dims);
   } catch (cause) {
-    // It was sound when it was checked.
-    throw new VertexqError(
-      'ERR_VERTEXQ_CALIBRATION',
-      `the calibration data of the input "${name}" cannot be fed: ${(cause as Error).message} Was its ArrayBuffer transferred meanwhile?`,
-      { cause },
-    );
+    throw cannotFeed(name, cause);
   }
 }
+
+/** Of data that was sound when it was checked. */
+export const cannotFeed = (name: string, cause: unknown) =>
+  new VertexqError(
+    'ERR_VERTEXQ_CALIBRATION',
+    `the calibration data of the input "${name}" cannot be fed: ${(cause as Error).message.replace(/\.?$/, '.')} Was its ArrayBuffer transferred meanwhile?`,
+    { cause },
+  );

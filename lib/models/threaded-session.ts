@@ -4,6 +4,7 @@ import { VertexqError } from '../errors';
 import type { TensorLike } from '../types';
 import { errorOf, type PlainError } from '../workers/protocol';
 import { startThread } from '../workers/start-thread';
+import { cannotFeed } from './runtime';
 import type { Feeds } from './types';
 
 /** What the thread is asked for: one of three things. */
@@ -88,7 +89,9 @@ export class ThreadedSession {
 
   /** Rejects with ERR_VERTEXQ_RUNTIME; ERR_VERTEXQ_MEMORY where the runtime gets none. */
   async run(feeds: Feeds, outputs: string[]): Promise<Feeds> {
-    const copies = Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, copyOf(tensor)]));
+    const copies = Object.fromEntries(
+      Object.entries(feeds).map(([name, tensor]) => [name, copyOf(name, tensor)]),
+    );
     const buffers = Object.values(copies).flatMap(({ data }) =>
       ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : [],
     );
@@ -102,10 +105,12 @@ export class ThreadedSession {
 }
 
 /** Of its own numbers alone: a view's buffer may hold much more. */
-function copyOf({ data, dims, type }: TensorLike): TensorLike {
-  return {
-    data: ArrayBuffer.isView(data) ? (data as Float32Array).slice() : data,
-    dims: [...dims],
-    ...(type === undefined ? {} : { type }),
-  };
+function copyOf(name: string, { data, dims, type }: TensorLike): TensorLike {
+  const copy = { data, dims: [...dims], ...(type === undefined ? {} : { type }) };
+  try {
+    if (ArrayBuffer.isView(data)) copy.data = (data as Float32Array).slice();
+    return copy;
+  } catch (cause) {
+    throw cannotFeed(name, cause);
+  }
 }

@@ -1,17 +1,12 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { maxMessageBytes } from '../onnx/codec';
 import { typeOfRuntimeName } from '../onnx/element-types';
 import { type Graph, usedBy } from '../onnx/graph';
 import { valueInfo } from '../onnx/make';
-import {
-  ModelProtoSchema,
-  ValueInfoProtoSchema,
-  type ModelProto,
-  type NodeProto,
-  type TensorProto,
-} from '../onnx/onnx_pb';
+import { ValueInfoProtoSchema, type ModelProto, type NodeProto, type TensorProto } from '../onnx/onnx_pb';
 import { shallowCopy } from '../onnx/shallow-copy';
+import { modelInMemory } from '../onnx/serialize';
 import type { Weights } from '../onnx/weights';
 import { ThreadedSession } from '../threaded-session';
 import { seeded } from './random-operators';
@@ -38,17 +33,18 @@ export interface StageParts {
 
 /** Loads a part of a network with the weights that it needs. `what` names it in messages. */
 export async function loadStage(parts: StageParts, what: string): Promise<ThreadedSession> {
-  const bytes = toBinary(ModelProtoSchema, await stageModel(parts));
-  if (bytes.length > maxMessageBytes)
-    throw new VertexqError(
-      'ERR_VERTEXQ_UNSUPPORTED',
-      `${what} has weights of ${bytes.length} bytes between two layers: this version runs at most 2 GiB at once`,
-    );
+  const bytes = await modelInMemory(stageModel(parts), parts.weights, (length) => {
+    if (length > maxMessageBytes)
+      throw new VertexqError(
+        'ERR_VERTEXQ_UNSUPPORTED',
+        `${what} has weights of ${length} bytes between two layers: this version runs at most 2 GiB at once`,
+      );
+  });
   return ThreadedSession.load(bytes, what);
 }
 
-async function stageModel(parts: StageParts): Promise<ModelProto> {
-  const { graph, weights, outputs } = parts;
+function stageModel(parts: StageParts): ModelProto {
+  const { graph, outputs } = parts;
   const own: TensorProto[] = [...(parts.constants ?? [])];
   const nodes = needed(
     parts.nodes.map((node) => seeded(substituted(node, parts.substitutes, own), graph.placeOf(node))),
@@ -66,7 +62,7 @@ async function stageModel(parts: StageParts): Promise<ModelProto> {
   part.valueInfo = [];
   // Functions of the model's own, and whatever else the schema does not know, stay.
   const model = shallowCopy(parts.model);
-  model.graph = await weights.inlinedGraph(part);
+  model.graph = part;
   return model;
 }
 

@@ -1,6 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
-import type { InputFile } from '../../files/input-file';
+import { allocate, type InputFile } from '../../files/input-file';
 import type { OutputFile } from '../../files/output-file';
 import { maxMessageBytes } from './codec';
 import { tensorsOf } from './graph';
@@ -17,7 +17,7 @@ import {
 import { shallowCopy } from './shallow-copy';
 import { header } from './skeleton';
 import { isExternal, typedData } from './tensor';
-import type { Located, Weights } from './weights';
+import type { Fillable, Located, Weights } from './weights';
 
 // Models are written without all of their weights in memory: each is read when its turn comes.
 
@@ -82,6 +82,54 @@ export async function serializeModel(
   return new ExternalWriter(weights, name, options).write(model);
 }
 
+/**
+ * A model's bytes with the data of all tensors in them, each copied or read straight to its place: protobuf's own way copies data for every message
+ * around it. `requireFit` is told their number before there is memory for them.
+ */
+export async function modelInMemory(
+  model: ModelProto,
+  weights: Weights,
+  requireFit: (length: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const tensors: { before: Uint8Array; data: Fillable | null }[] = [];
+  let data = 0;
+  for (const tensor of model.graph!.initializer) {
+    const own = await weights.toFill(tensor);
+    tensors.push({ before: frameOf(tensor, own?.length ?? null), data: own });
+    data += own?.length ?? 0;
+  }
+  const head = await headOf(
+    model,
+    weights,
+    tensors.reduce((sum, { before }) => sum + before.length, data),
+  );
+  const length = [...head, ...tensors.map(({ before }) => before)].reduce(
+    (sum, part) => sum + part.length,
+    data,
+  );
+  requireFit(length);
+  const bytes = allocate(length, 'a part of the network');
+  let at = 0;
+  const put = (part: Uint8Array) => {
+    bytes.set(part, at);
+    at += part.length;
+  };
+  for (const part of head) put(part);
+  for (const { before, data: own } of tensors) {
+    put(before);
+    if (own) await own.into(bytes.subarray(at, (at += own.length)));
+  }
+  return bytes;
+}
+
+/** What comes before a model's initializers, which take so many bytes. */
+async function headOf(model: ModelProto, weights: Weights, initializers: number): Promise<Uint8Array[]> {
+  const rest = toBinary(GraphProtoSchema, await weights.inlinedGraph(withoutInitializers(model).graph!));
+  const envelope = shallowCopy(model);
+  delete (envelope as Partial<ModelProto>).graph;
+  return [toBinary(ModelProtoSchema, envelope), header(graphOfModel, rest.length + initializers), rest];
+}
+
 function withoutInitializers(model: ModelProto): ModelProto {
   const copy = shallowCopy(model);
   copy.graph = shallowCopy(model.graph!);
@@ -102,17 +150,17 @@ async function partsInOne(model: ModelProto, weights: Weights): Promise<PartsInO
   let data = 0;
   for (const tensor of tensorsOf(model.graph!)) data += (await weights.placeOf(tensor))?.length ?? 0;
   if (data > maxMessageBytes) return null;
-  const rest = toBinary(GraphProtoSchema, await weights.inlinedGraph(withoutInitializers(model).graph!));
-  const envelope = shallowCopy(model);
-  delete (envelope as Partial<ModelProto>).graph;
   const tensors: Framed[] = [];
-  for (const tensor of model.graph!.initializer) tensors.push(await framed(tensor, weights));
-  const graphLength = tensors.reduce(
+  for (const tensor of model.graph!.initializer) {
+    const place = await weights.placeOf(tensor);
+    tensors.push({ before: frameOf(tensor, place?.length ?? null), place });
+  }
+  const initializers = tensors.reduce(
     (sum, { before, place }) => sum + before.length + (place?.length ?? 0),
-    rest.length,
+    0,
   );
-  const head = [toBinary(ModelProtoSchema, envelope), header(graphOfModel, graphLength), rest];
-  return { head, tensors, length: head[0]!.length + head[1]!.length + graphLength };
+  const head = await headOf(model, weights, initializers);
+  return { head, tensors, length: head.reduce((sum, part) => sum + part.length, initializers) };
 }
 
 async function writeInOne(
@@ -147,13 +195,11 @@ interface Framed {
   place: Located | null;
 }
 
-/** A tensor's field of the graph up to its data, which comes from a file; all of it where the data is in the message. */
-async function framed(tensor: TensorProto, weights: Weights): Promise<Framed> {
-  const place = await weights.placeOf(tensor);
-  const own = toBinary(TensorProtoSchema, place ? withoutData(tensor) : tensor);
-  const data = place ? header(rawDataOfTensor, place.length) : new Uint8Array(0);
-  const length = own.length + data.length + (place?.length ?? 0);
-  return { before: Buffer.concat([header(initializerOfGraph, length), own, data]), place };
+/** A tensor's field of the graph up to its data of `length` bytes; all of it where that is null, the data being in the message. */
+function frameOf(tensor: TensorProto, length: number | null): Uint8Array {
+  const own = toBinary(TensorProtoSchema, length === null ? tensor : withoutData(tensor));
+  const data = length === null ? new Uint8Array(0) : header(rawDataOfTensor, length);
+  return Buffer.concat([header(initializerOfGraph, own.length + data.length + (length ?? 0)), own, data]);
 }
 
 function withoutData(tensor: TensorProto): TensorProto {

@@ -27,6 +27,12 @@ export interface Located extends Place {
   path: string;
 }
 
+/** Data that is yet to be put somewhere. */
+export interface Fillable {
+  length: number;
+  into: (target: Uint8Array) => Promise<void>;
+}
+
 /**
  * The data of a model's tensors, wherever it is: in the message, in the model's file, or in another file beside it. What is in
  * files is read when it is asked for, and not kept.
@@ -100,6 +106,18 @@ export class Weights {
     const place = await this.checked(tensor);
     if (place) return this.read(place.path, (file) => file.read(place.position, place.length));
     return tensor.rawData.length > 0 ? tensor.rawData : rawOfTyped(tensor);
+  }
+
+  /** The data as `raw` gives it, to be put where there is room for it; null where it is in the message in another form. Rejects as `raw`. */
+  async toFill(tensor: TensorProto): Promise<Fillable | null> {
+    const place = this.made.has(tensor) ? null : await this.checked(tensor);
+    if (place) {
+      const { path, position, length } = place;
+      return { length, into: (target) => this.read(path, (file) => file.fill(target, position)) };
+    }
+    const bytes = (await this.made.get(tensor)?.()) ?? tensor.rawData;
+    if (bytes.length === 0) return null;
+    return { length: bytes.length, into: (target) => Promise.resolve(target.set(bytes)) };
   }
 
   /** Rejects as `raw`, without reading the data. */
