@@ -1,4 +1,3 @@
-import type { InferenceSession } from 'onnxruntime-node';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import type { Workspace } from '../../runs/workspace';
@@ -16,7 +15,7 @@ import { node } from '../onnx/make';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import { opsetOf } from '../onnx/opset';
 import type { OpenModel } from '../open-model';
-import { runSession } from '../runtime';
+import type { ThreadedSession } from '../threaded-session';
 import type { Feeds } from '../types';
 import { Answers, drawsOf, mostDraws } from './answers';
 import { type Asked, askedOf } from './asked';
@@ -43,9 +42,8 @@ const logitBytes = 2 ** 25;
 
 /** What nodes take of a batch's values, and give. */
 interface PartNetwork {
-  session: InferenceSession;
+  session: ThreadedSession;
   outputs: string[];
-  what: string;
 }
 
 /** The cotangent of a value: what is drawn for it, or what has come of the parts behind. */
@@ -365,11 +363,11 @@ export class Sweep<Own extends Layer> {
       { ...this.task.opened, nodes, constants, inputs, outputs, substitutes },
       what,
     );
-    return { session, outputs: [...outputs], what };
+    return { session, outputs: [...outputs] };
   }
 
-  private async runOne({ session, outputs, what }: PartNetwork, feeds: Feeds): Promise<Feeds> {
-    return await runSession(session, feeds, outputs, what);
+  private async runOne({ session, outputs }: PartNetwork, feeds: Feeds): Promise<Feeds> {
+    return await session.run(feeds, outputs);
   }
 
   private async each(network: PartNetwork, visit: (batch: number) => Promise<void>): Promise<void> {
