@@ -28,6 +28,7 @@ export type {
   PreprocessOptions,
   Progress,
   QuantizedLayer,
+  QuantizeLayerOptions,
   QuantizeOptions,
   SkippedWeight,
   TensorLike,

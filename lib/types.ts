@@ -1,3 +1,4 @@
+import type { GgufTypeName } from './encodings/names';
 import type { methodTable } from './method-table';
 
 /** How a layer's weights become codes: `vertex`, `gptq`, `gpfq`, `maly-saab` or `msq`. See docs/methods.md. */
@@ -124,6 +125,15 @@ export interface QuantizeOptions extends AlphabetOptions, JobOptions {
   effort?: number | 'auto';
   /** For `vertex` and `gptq`: λ of X̃ᵀX̃ + λI, over the mean of the diagonal; 0 or more. More of it fits the samples less closely. */
   damping?: number;
+}
+
+/** Options of `quantizeLayer`. */
+export interface QuantizeLayerOptions extends QuantizeOptions {
+  /**
+   * A block type of GGUF files, by ggml's name, in place of `bits`, `levels`, `grid` and `groupSize`, which it tells: scales and minima are
+   * what its blocks hold, float16 numbers, of super-blocks few-bit multiples of such; scales may be negative. The inputs are whole blocks.
+   */
+  blockType?: GgufTypeName;
 }
 
 export interface PreprocessOptions extends AlphabetOptions, JobOptions {}

@@ -35,6 +35,13 @@ export const checkpointFormats = {
   'gguf:bf16': 'not quantized',
   onnx: 'a language model as a network with a cache, for transformers.js',
 } as const;
+/** Block types of GGUF files that weights become, as ggml has them: lib/encodings/gguf/table.ts has a row each. */
+export const ggufTypeNames = [
+  ...(['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0'] as const),
+  ...(['Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K', 'IQ4_NL', 'IQ4_XS'] as const),
+] as const;
+export type GgufTypeName = (typeof ggufTypeNames)[number];
+
 /** Whether a format writes a GGUF file. */
 export const isGguf = (format: unknown): boolean => typeof format === 'string' && format.startsWith('gguf:');
 

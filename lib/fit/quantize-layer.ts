@@ -1,7 +1,9 @@
 import { alphabetKind, groupSizeFor, layerGrid, methodSettings, rankRule } from '../options';
 import { checkOptions } from '../options/table';
 import { calibrationKind } from '../methods';
-import type { LayerInput, QuantizedLayer, QuantizeOptions } from '../types';
+import { ggufTypes, unfit } from '../encodings/gguf/table';
+import { refuse } from '../options/messages';
+import type { LayerInput, QuantizedLayer, QuantizeLayerOptions } from '../types';
 import { hasTarget, layerCalibration } from './calibration';
 import { checkLayer, refuseTargets, requireRoom, snapshot } from './layer-input';
 import type { LayerSettings } from './layer-settings';
@@ -16,7 +18,7 @@ import { quantizeWeights } from './quantize-weights';
  */
 export async function quantizeLayer(
   layer: LayerInput,
-  options: QuantizeOptions = {},
+  options: QuantizeLayerOptions = {},
 ): Promise<QuantizedLayer> {
   checkOptions('quantizeLayer', options);
   checkLayer(layer);
@@ -36,13 +38,31 @@ export async function quantizeLayer(
 }
 
 /** Checks a layer's options together and fills in the defaults. The layer, and each option by itself, must have been checked. */
-export function settingsOf(layer: LayerInput, options: QuantizeOptions): LayerSettings {
+export function settingsOf(layer: LayerInput, options: QuantizeLayerOptions): LayerSettings {
   const method = methodSettings(options, layer.activations !== undefined || layer.gram !== undefined);
   refuseTargets(layer, method.method);
   return {
-    ...alphabetKind(options, layerGrid),
+    ...(blockSettings(layer, options) ?? {
+      ...alphabetKind(options, layerGrid),
+      groupSize: groupSizeFor(options, layer.inFeatures),
+    }),
     ...method,
-    groupSize: groupSizeFor(options, layer.inFeatures),
     ...rankRule(options, layer.inFeatures, 'auto'),
   };
+}
+
+/** What a block type tells; undefined without one. */
+function blockSettings({ outFeatures, inFeatures }: LayerInput, options: QuantizeLayerOptions) {
+  if (options.blockType === undefined) return undefined;
+  const type = ggufTypes[options.blockType];
+  for (const name of ['bits', 'levels', 'grid', 'groupSize'] as const)
+    if (options[name] !== undefined)
+      refuse([name, 'blockType'], `The "blockType" option tells what "${name}" would: leave one of them out`);
+  const reason = unfit(type, [outFeatures, inFeatures]);
+  if (reason !== undefined)
+    refuse(
+      ['blockType'],
+      `The layer cannot be ${type.name}: ${reason}${type.fallback ? `. Use "${type.fallback}"` : ''}`,
+    );
+  return type.settings;
 }

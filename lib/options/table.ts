@@ -1,6 +1,6 @@
 import type { CheckpointOptions } from '../checkpoints/types';
 import type { CompareOptions } from '../compare/types';
-import { checkpointFormats, helpOf, modelFormats, namesOf } from '../encodings/names';
+import { checkpointFormats, ggufTypeNames, helpOf, modelFormats, namesOf } from '../encodings/names';
 import type { EvaluateCheckpointOptions } from '../evaluate/language/types';
 import type { EvaluateOptions } from '../evaluate/types';
 import {
@@ -12,7 +12,7 @@ import {
   takersOf,
 } from '../methods';
 import type { DataOptions, ImageOptions, ModelOptions } from '../models/types';
-import type { JobOptions, QuantizeOptions } from '../types';
+import type { JobOptions, QuantizeLayerOptions, QuantizeOptions } from '../types';
 import * as dataKinds from './data-kinds';
 import * as kinds from './kinds';
 import type { Option } from './kinds';
@@ -386,9 +386,18 @@ const evaluateCheckpoint = {
   ...job,
 } satisfies Options<EvaluateCheckpointOptions>;
 
+const quantizeLayer = {
+  ...layer,
+  blockType: {
+    kind: kinds.choice(ggufTypeNames),
+    help: 'a block type of GGUF files, which tells bits, grid and groups: scales and minima are what its blocks hold',
+    group: 'Alphabet',
+  },
+} satisfies Options<QuantizeLayerOptions>;
+
 /** The options of each call. */
 export const calls = {
-  quantizeLayer: layer,
+  quantizeLayer,
   preprocess: without(layer, 'method', 'scale', 'effort', 'damping'),
   quantizeModel: model,
   quantizeCheckpoint: checkpoint,

@@ -1,5 +1,6 @@
 import type { Shape } from '../encoding';
-import { type GgufTypeName, ggufTypes, heldBy } from './table';
+import type { GgufTypeName } from '../names';
+import { ggufTypes, heldBy } from './table';
 
 // What formats of GGUF files are called, and which type each tensor gets there.
 

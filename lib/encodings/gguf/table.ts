@@ -1,5 +1,6 @@
 import { type BlockType, blockTypes } from '../../containers/gguf/block-types';
 import type { LayerSettings } from '../../fit/layer-settings';
+import type { GgufTypeName } from '../names';
 import type { Shape } from '../encoding';
 
 // The block types of GGUF files that weights become, a row each: what they hold, and how the fits are told. How their bits lie is known to
@@ -42,11 +43,7 @@ const rows = {
   Q6_K: [fullRange(6), 16, 'Q8_0'],
   IQ4_NL: [table(), 32, null],
   IQ4_XS: [table(), 32, 'IQ4_NL'],
-} as const;
-
-export type GgufTypeName = keyof typeof rows;
-
-export const ggufTypeNames = Object.keys(rows) as GgufTypeName[];
+} as const satisfies Record<GgufTypeName, unknown>;
 
 /** By name. */
 export const ggufTypes: Readonly<Record<GgufTypeName, GgufType>> = Object.fromEntries(

@@ -4,7 +4,8 @@ import test from 'ava';
 import fc from 'fast-check';
 import { dequantized } from '../../../lib/containers/gguf/dequantize';
 import { blockError, packed, unpacked } from '../../../lib/encodings/gguf/blocks';
-import { ggufTypeNames, ggufTypes, heldBy, type GgufType } from '../../../lib/encodings/gguf/table';
+import { ggufTypes, heldBy, type GgufType } from '../../../lib/encodings/gguf/table';
+import { ggufTypeNames } from '../../../lib/encodings/names';
 import { binding } from '../../../lib/native/binding';
 import { finish } from '../../../lib/native/jobs';
 

@@ -1,8 +1,9 @@
 import test from 'ava';
 import { blockError, packed, rounded, unpacked } from '../../../lib/encodings/gguf/blocks';
-import { ggufTypeNames, ggufTypes } from '../../../lib/encodings/gguf/table';
+import { ggufTypes } from '../../../lib/encodings/gguf/table';
+import { ggufTypeNames } from '../../../lib/encodings/names';
 import { type LayerData, layerCalibration } from '../../../lib/fit/calibration';
-import { settingsOf } from '../../../lib/fit/quantize-layer';
+import { quantizeLayer, settingsOf } from '../../../lib/fit/quantize-layer';
 import { quantizeWeights } from '../../../lib/fit/quantize-weights';
 import { calibrationKind } from '../../../lib/methods';
 import { binding, type CalibrationKind } from '../../../lib/native/binding';
@@ -145,4 +146,28 @@ test('a block type with other groups, or rows that are no whole blocks, is refus
   t.throws(() => binding().quantize({ ...given, ...method, ...alphabet, blockType: 'Q9_K' }), {
     message: /"Q9_K"/,
   });
+});
+
+test('quantizeLayer takes a block type, and nothing beside it that it tells', async (t) => {
+  const quantized = await quantizeLayer(given, { blockType: 'Q4_K', method: 'gptq' });
+  const { bits, levels, groupSize, minima, outFeatures } = quantized;
+  t.deepEqual({ bits, levels, groupSize }, { bits: 4, levels: 16, groupSize: 32 });
+  t.is(minima!.length, (outFeatures * inFeatures) / 32);
+  const values = await unpacked(ggufTypes.Q4_K, await packed(ggufTypes.Q4_K, quantized), [
+    outFeatures,
+    inFeatures,
+  ]);
+  t.is(firstDifference(values, quantized.dequantize()), -1);
+  await t.throwsAsync(quantizeLayer(given, { blockType: 'Q4_K', groupSize: 64 }), {
+    instanceOf: RangeError,
+    message: 'The "blockType" option tells what "groupSize" would: leave one of them out',
+  });
+  await t.throwsAsync(
+    quantizeLayer({ weight: new Float32Array(96), outFeatures: 1, inFeatures: 96 }, { blockType: 'Q2_K' }),
+    {
+      message:
+        'The layer cannot be Q2_K: its 96 inputs are no whole blocks of 256, of which Q2_K consists. Use "IQ4_NL"',
+    },
+  );
+  await t.throwsAsync(quantizeLayer(given, { blockType: 'Q7_K' as 'Q6_K' }), { message: /"blockType"/ });
 });
