@@ -31,6 +31,9 @@ double stepChangePart(int levels, bool grouped) {
 /** Errors in float32 that are apart by more are so in float64: they are sums of squares, good to 1e-5 or so. */
 constexpr double kClearlyWorse = 1.5;
 
+/** Searches among the steps that super-blocks hold. */
+constexpr int kHeldSearches = 2;
+
 /** Refits of the best answers at the end, each followed by a descent. */
 constexpr int kLastRefits = 2;
 
@@ -75,10 +78,16 @@ class BlockGptq {
   void improve(const JobControl& control) {
     search_.run(best_, control);
     if (block_.options().factors.groups > 0) {
-      // Steps that suit the search's codes as far as super-blocks hold them, and codes for these.
+      // Steps that suit the search's codes as far as super-blocks hold them; then the search among what these hold.
       refit_.run(best_, control);
+      for (int k = 0; k < kHeldSearches; ++k) {
+        tried_ = best_;
+        search_.runHeld(tried_, control);
+        block_.keepBetter(best_, tried_);
+        refit_.run(tried_, control);
+        block_.keepBetter(best_, tried_);
+      }
       tried_ = best_;
-      block_.decode(system_.grouped(), tried_, control);
     } else {
       tried_ = best_;
     }

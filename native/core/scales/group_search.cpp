@@ -37,6 +37,49 @@ GroupSearch::GroupSearch(NeuronBlock& block, const GroupSearchOptions& options)
 }
 
 void GroupSearch::run(Attempt& attempt, const JobControl& control) {
+  units_.clear();
+  searchAll(attempt, control);
+}
+
+void GroupSearch::runHeld(Attempt& attempt, const JobControl& control) {
+  const SuperBlocks& factors = block_.options().factors;
+  const std::size_t groups = block_.groups(), size = factors.groups;
+  units_.clear();
+  std::vector<double> steps, minima;
+  const std::vector<double> ones(size, 1.0);
+  for (std::size_t l = 0; l < block_.count(); ++l)
+    for (std::size_t first = 0; first < groups; first += size) {
+      const std::size_t count = std::min(size, groups - first);
+      steps.clear();
+      minima.clear();
+      for (std::size_t g = first; g < first + count; ++g) {
+        const Alphabet a = block_.original(l, attempt.alphabets[l * groups + g]);
+        steps.push_back(a.isMirrored() ? -a.step() : a.step());
+        minima.push_back(a.minimum());
+      }
+      const ScalePrecision precision = block_.options().precision;
+      units_.push_back({sharedUnit(steps.data(), ones.data(), count, factors.leastScale, factors.mostScale, precision),
+                        factors.mostMinimum > 0
+                            ? sharedUnit(minima.data(), ones.data(), count, -factors.mostMinimum, 0, precision)
+                            : 0});
+    }
+  searchAll(attempt, control);
+}
+
+/** The alphabet nearest to this one that the group's super-block holds. */
+Alphabet GroupSearch::held(std::size_t l, std::size_t group, const Alphabet& alphabet) const {
+  if (units_.empty()) return alphabet;
+  const SuperBlocks& factors = block_.options().factors;
+  const std::size_t blocks = (block_.groups() + factors.groups - 1) / factors.groups;
+  const Units& unit = units_[l * blocks + group / factors.groups];
+  const Alphabet a = block_.original(l, alphabet);
+  const int scale =
+      nearestFactor(a.isMirrored() ? -a.step() : a.step(), unit.step, factors.leastScale, factors.mostScale);
+  const int minimum = nearestFactor(a.minimum(), unit.minimum, -factors.mostMinimum, 0);
+  return Alphabet::of(block_.options().kind(), unit.step * scale, unit.minimum * minimum).scaledBy(block_.exponent(l));
+}
+
+void GroupSearch::searchAll(Attempt& attempt, const JobControl& control) {
   attempt = block_.blank();
   std::fill(attempt.errors.begin(), attempt.errors.end(), 0.0);
   for (const RoundingSystem::Group& group : block_.system().groups()) searchGroup(group, attempt, control);
@@ -128,7 +171,7 @@ void GroupSearch::tryAll(const RoundingSystem::Group& group, CandidateOf candida
   for (std::size_t l = 0; l < block_.count(); ++l) {
     const Candidate c = candidateOf(l);
     // Only zeros to round, and nothing to compensate: the covering alphabet's one level is exact.
-    tried_[l] = c.step > 0 ? block_.withStep(l, c.step, c.zero) : best_[l];
+    tried_[l] = c.step > 0 ? held(l, group.group, block_.withStep(l, c.step, c.zero)) : best_[l];
   }
   tryAlphabets(group);
 }
@@ -143,7 +186,8 @@ void GroupSearch::searchGroup(const RoundingSystem::Group& group, Attempt& attem
 
   bestErrors_.assign(count, std::numeric_limits<double>::infinity());
   tried_.clear();
-  for (std::size_t l = 0; l < count; ++l) tried_.push_back(block_.covering()[l * groups + group.group]);
+  for (std::size_t l = 0; l < count; ++l)
+    tried_.push_back(held(l, group.group, block_.covering()[l * groups + group.group]));
   best_ = tried_;
   tryAlphabets(group);
 

@@ -37,6 +37,8 @@ class GroupSearch {
 
   /** The loaded block's alphabets, codes, values and errors. */
   void run(Attempt& attempt, const JobControl& control);
+  /** The same among the alphabets that super-blocks hold with the units of the attempt's, which they hold. */
+  void runHeld(Attempt& attempt, const JobControl& control);
 
  private:
   struct Range {
@@ -48,6 +50,13 @@ class GroupSearch {
     double zero;
   };
 
+  /** What all groups of a super-block have multiples of. */
+  struct Units {
+    double step = 0, minimum = 0;
+  };
+
+  void searchAll(Attempt& attempt, const JobControl& control);
+  Alphabet held(std::size_t l, std::size_t group, const Alphabet& alphabet) const;
   void searchGroup(const RoundingSystem::Group& group, Attempt& attempt, const JobControl& control);
   void centreGroup(const RoundingSystem::Group& group);
   Range rangeOf(const RoundingSystem::Group& group, std::size_t l) const;
@@ -58,6 +67,7 @@ class GroupSearch {
 
   NeuronBlock& block_;
   GroupSearchOptions options_;
+  std::vector<Units> units_;   // neurons × super-blocks; empty where steps are free
   Alphabet plain_;             // for the codes of the kind
   std::vector<float> errors_;  // q - w of the groups so far, position by position, neurons N apart
   std::vector<float> weights_, centres_, shift_, values_, difference_, bestValues_, residual_;  // of the group
