@@ -8,7 +8,7 @@ import type {
 import type { InspectedWeight } from '../types';
 import type { LayerReport } from '../types';
 import { type Column, formatTable, numberCell } from './columns';
-import { runSummary, type TableOptions } from './table';
+import { columnsFor, runSummary, type TableOptions, weightedError } from './table';
 import { fewOf, painter, visible } from './text';
 import { formatBytes, formatPercent, formatSeconds, plural } from './units';
 
@@ -23,13 +23,17 @@ const layerColumns: Column<LayerReport>[] = [
   { title: 'weight error', cell: ({ error }) => formatPercent(error.weight), align: 'right' },
   { title: 'error', cell: ({ error }) => formatPercent(error.calibration), align: 'right', dispensable: 3 },
   { title: 'held out', cell: ({ error }) => formatPercent(error.holdout), align: 'right', dispensable: 3 },
+  { title: 'weighted', cell: weightedError, align: 'right', dispensable: 3 },
   { title: 'size', cell: ({ bytes }) => formatBytes(bytes.after), align: 'right', dispensable: 5 },
 ];
 
 /** A report on a checkpoint: totals, a weight a line, what became of all bytes. */
 export function checkpointTable(report: CheckpointReport, { color, width }: TableOptions): string {
   const { layers } = report;
-  const rows = layers.length === 0 ? '' : formatTable(layers, layerColumns, { paint: painter(color), width });
+  const rows =
+    layers.length === 0
+      ? ''
+      : formatTable(layers, columnsFor(layerColumns, layers), { paint: painter(color), width });
   return summary(report, rows, { color, width });
 }
 

@@ -28,6 +28,8 @@ const layerColumns: Column<LayerReport>[] = [
   { title: 'off alphabet', cell: offAlphabet, align: 'right', dispensable: 2 },
   { title: 'error', cell: ({ error }) => formatPercent(error.calibration), align: 'right' },
   { title: 'held out', cell: ({ error }) => formatPercent(error.holdout), align: 'right' },
+  { title: 'weighted', cell: weightedError, align: 'right', dispensable: 3 },
+  { title: 'effective', cell: effectiveRows, align: 'right', dispensable: 7 },
   { title: 'SQNR', cell: ({ sqnrDb }) => formatDecibels(sqnrDb), align: 'right', dispensable: 3 },
   { title: 'size', cell: ({ bytes }) => change(bytes), align: 'right', dispensable: 3 },
   { title: 'time', cell: ({ seconds }) => formatSeconds(seconds), align: 'right', dispensable: 8 },
@@ -36,6 +38,25 @@ const layerColumns: Column<LayerReport>[] = [
 /** The method, and the one that was asked for where it was not kept. */
 function methodOf({ method, fellBackFrom }: LayerReport): string {
   return fellBackFrom === null ? method : `${method}, not ${fellBackFrom}`;
+}
+
+/** Under the weights of rows: on those held out, or where there are none on those of the fit. */
+export function weightedError({ weighted }: LayerReport): string {
+  return formatPercent(weighted && (weighted.holdout ?? weighted.calibration));
+}
+
+/** As how many rows of one weight these count. */
+function effectiveRows({ weighted }: LayerReport): string {
+  return formatCount(weighted && Math.round(weighted.effectiveRows));
+}
+
+/** Without what is told of weighted rows alone where there are none. */
+export function columnsFor(
+  columns: readonly Column<LayerReport>[],
+  layers: readonly LayerReport[],
+): Column<LayerReport>[] {
+  const isWeighted = layers.some(({ weighted }) => weighted !== null);
+  return columns.filter(({ cell }) => isWeighted || (cell !== weightedError && cell !== effectiveRows));
 }
 
 /** Whether the walk alone decides which weights are left to be rounded; other methods move nearly all of them. */
@@ -55,7 +76,9 @@ function offAlphabet(layer: LayerReport): string {
  */
 export function layerTable(report: Omit<Report, 'files'>, { color, width }: TableOptions): string {
   const { layers } = report;
-  const columns = layerColumns.filter(({ cell }) => cell !== offAlphabet || layers.some(walksOnly));
+  const columns = columnsFor(layerColumns, layers).filter(
+    ({ cell }) => cell !== offAlphabet || layers.some(walksOnly),
+  );
   const rows = layers.length === 0 ? '' : formatTable(layers, columns, { paint: painter(color), width });
   return runSummary(report, runOf(report), rows, { color, width });
 }

@@ -176,3 +176,12 @@ Other weights, 4.10 kB: 2 of Gather (4.10 kB)`,
   t.regex(none, /0 layers can be quantized/);
   t.notRegex(none, /Other weights|from/);
 });
+
+test('errors under weights of rows are a column where rows have some', (t) => {
+  const weighted = { calibration: 0.02, holdout: 0.0345, effectiveRows: 1234.4 };
+  const layers = [layerReport('x', { weighted }), layerReport('y')];
+  const table = layerTable(sampleReport({ layers }), { color: false });
+  t.regex(table, /held out +weighted +effective/);
+  t.regex(table, /^x .*3\.45 % +1,?234/m);
+  t.notRegex(layerTable(sampleReport({}), { color: false }), /weighted/);
+});

@@ -1,7 +1,9 @@
+import { located } from '../../errors';
 import { binding } from '../../native/binding';
 import { finish, threadsFor } from '../../native/jobs';
 import { sharedBytes } from '../../native/shared';
 import { convert } from '../../native/tensors';
+import { describe } from '../../options/messages';
 import type { JobOptions, TensorLike } from '../../types';
 import type { Feeds } from '../types';
 import type { Asked } from './asked';
@@ -55,7 +57,10 @@ export class Answers {
       values,
       cotangents,
     };
-    if (rows > 0) await finish(() => binding().drawOutputs(given), signal);
+    if (rows > 0)
+      await finish(() => binding().drawOutputs(given), signal).catch((error: unknown) => {
+        throw located(`the output ${describe(value)} of the float network`, error);
+      });
     this.mask(cotangents, output.dims, batch);
     const own = { dims: output.dims, type };
     if (type === 'float32') return { ...own, data: cotangents.slice() };
