@@ -4,7 +4,7 @@ import type { Builder } from '../builder';
 /** Adds each number of `values` to where it came from, given by places in the list of all numbers of `like`. */
 export function putBack(build: Builder, like: string, places: string, values: string): string {
   const zeros = build.flat(build.zerosLike(like));
-  // Not ScatterND, whose sums over equal places depend on the number of threads, and lose some (onnxruntime 1.30).
+  // Not ScatterND, whose threads add at equal places at once: sums differ between runs, and some are lost (onnxruntime 1.30).
   const sums = build.op('ScatterElements', [zeros, build.flat(places), build.flat(values)], {
     axis: 0n,
     reduction: 'add',
