@@ -404,6 +404,8 @@ export interface Binding {
   /** As unpackRows. */
   unpackGgml(blocks: NativeGgmlBlocks): NativeJob<Norms>;
   checksum(bytes: { input: Uint8Array }): NativeJob<string>;
+  /** Gives the system what malloc keeps of freed memory. */
+  giveBackMemory(): NativeJob<void>;
   /** Whether this open file is now locked for us, until it is closed or the process ends. */
   lockFile(descriptor: number): boolean;
   /** `simd`: the instruction set of our own kernels. */

@@ -2,7 +2,8 @@ import { located } from '../errors';
 import { type LayerNeeds, requireLayerMemory } from '../fit/layer-memory';
 import { quantizeGroups } from '../fit/quantize-groups';
 import { plainMethod } from '../methods';
-import { threadsFor } from '../native/jobs';
+import { binding } from '../native/binding';
+import { finish, threadsFor } from '../native/jobs';
 import type { JobOptions, LayerReport, Progress, QuantizedLayer } from '../types';
 import { type CapturedRows, RowCapture } from './captured-rows';
 import type { Forward, Stage } from './forward';
@@ -77,8 +78,10 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       if (stage.ofAll) continue;
       const next = forward.stages[i + 1];
       const { rows, rank, expert } = await this.captureEnough(stage, next?.ofAll ? next : undefined, forward);
+      await this.giveBackMemory();
       for (const layer of stage.layers) {
         await this.quantize(layer, rows, rank, expert);
+        await this.giveBackMemory();
         for (const follower of followers)
           if (follower.source === layer.source) {
             followers.delete(follower);
@@ -87,6 +90,11 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       }
     }
     return this.finished;
+  }
+
+  /** Of the runtime and of fits: what they leave would grow from layer to layer. */
+  private async giveBackMemory(): Promise<void> {
+    await finish(() => binding().giveBackMemory(), this.options.signal);
   }
 
   /** What a stage's layers see; of experts that see too little, what they would see of all rows. */

@@ -13,6 +13,7 @@
 #include "linalg/blas.h"
 #include "linalg/simd.h"
 #include "packing_jobs.h"
+#include "parallel/freed_memory.h"
 #include "parallel/thread_pool.h"
 #include "tensor_jobs.h"
 #ifdef VERTEXQ_FAULTS
@@ -30,6 +31,11 @@ Napi::Value blasInfo(const Napi::CallbackInfo& info) {
   object.Set("simd", linalg::instructionSetName(linalg::instructionSet()));
   object.Set("maxThreads", ThreadPool::kMaxThreads);
   return object;
+}
+
+Napi::Value giveBackMemory(const Napi::CallbackInfo& info) {
+  return startJob(
+      info.Env(), [](JobControl&) { giveBackFreedMemory(); }, [](Napi::Env env) { return env.Undefined(); });
 }
 
 #ifdef VERTEXQ_FAULTS
@@ -84,6 +90,7 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("unpackGgml", Napi::Function::New<guarded<unpackGgmlRows>>(env, "unpackGgml"));
   exports.Set("roundGgml", Napi::Function::New<guarded<roundGgmlRows>>(env, "roundGgml"));
   exports.Set("checksum", Napi::Function::New<guarded<checksumOf>>(env, "checksum"));
+  exports.Set("giveBackMemory", Napi::Function::New<guarded<giveBackMemory>>(env, "giveBackMemory"));
   exports.Set("lockFile", Napi::Function::New<guarded<lockFile>>(env, "lockFile"));
   exports.Set("blasInfo", Napi::Function::New<guarded<blasInfo>>(env, "blasInfo"));
 #ifdef VERTEXQ_FAULTS
