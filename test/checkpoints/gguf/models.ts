@@ -56,9 +56,9 @@ export type KindName = keyof typeof kinds;
 export const kindNames = Object.keys(kinds) as KindName[];
 
 /** A model of a kind; its weights are exact in any float type. */
-export function smallModel(name: KindName): SmallModel {
+export function smallModel(name: KindName, own: Partial<typeof sizes> = {}): SmallModel {
   const kind: Kind = kinds[name];
-  const { hidden, feedForward, heads, keyValueHeads, headSize, blocks } = sizes;
+  const { hidden, feedForward, heads, keyValueHeads, headSize, blocks } = { ...sizes, ...own };
   const config = {
     ...{
       hidden_size: hidden,
