@@ -76,6 +76,8 @@ Examples:
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
   $ vertexq quantize Llama-3.2-1B -o Llama-3.2-1B-4bit --group-size 128      a checkpoint, no data
   $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --calibration texts.txt           fitted to text
+  $ vertexq quantize Llama-3.2-1B -o model.gguf --format gguf:q4_0 --calibration texts.txt  for llama.cpp
+  $ vertexq quantize model-f16.gguf -o model.gguf --format gguf:q4_0
   $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --activations inputs.safetensors --resume
   $ vertexq quantize Llama-3.2-1B -o out --config vertexq.config.json --activations inputs.safetensors
   $ vertexq quantize Llama-3.2-1B -o out --format gptq --override '*down_proj*=bits:8' --dry-run
@@ -89,7 +91,7 @@ export function addQuantize(program: Command, context: Context): void {
     .command('quantize')
     .summary('quantize the weights of an ONNX model or a checkpoint')
     .description('Quantizes the weights of an ONNX model, or of a safetensors checkpoint, to 1–8 bits.')
-    .argument('<model>', 'an ONNX file; a safetensors file, or a folder of them with an index')
+    .argument('<model>', 'an ONNX file; a safetensors file, or a folder of them with an index; a GGUF file')
     .requiredOption('-o, --output <path>', 'where the quantized network goes')
     .option(
       '--config <file.json>',
