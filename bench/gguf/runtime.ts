@@ -36,9 +36,9 @@ class Runtime {
 
   async ask(question: { file: string; ids: number[]; prompts: string[] }): Promise<Answer> {
     this.child.stdin.write(`${JSON.stringify(question)}\n`);
-    const { value, done } = await this.lines.next();
-    if (done) throw new Error(`node-llama-cpp ended at ${question.file}`);
-    return JSON.parse(value) as Answer;
+    const line: IteratorResult<string, unknown> = await this.lines.next();
+    if (line.done) throw new Error(`node-llama-cpp ended at ${question.file}`);
+    return JSON.parse(line.value) as Answer;
   }
 
   end(): void {
@@ -125,7 +125,8 @@ async function main(): Promise<void> {
   try {
     for (const path of files) await judge(runtime, basename(path), path, true);
     for (const kind of kindNames.filter((name) => given.length === 0 || given.includes(name))) {
-      const input = join(folder, kind);
+      // A name with "phi3" in it makes llama.cpp look for tokens that all Phi-3 have.
+      const input = join(folder, `small-${kindNames.indexOf(kind)}`);
       writeSmall(input, kind, 'F16');
       const float = join(folder, `${kind}.f16.gguf`);
       await quantizeCheckpoint(input, float, { format: 'gguf:f16' });
