@@ -236,7 +236,7 @@ export class Block {
     const shares = renormalized ? operations.add('Div', at('shares'), [most, sum]) : most;
     const { wider } = this.around;
     const every = wider ? operations.add('Identity', at('all'), [tokens]) : tokens;
-    const [rows, results]: [string[], string[]] = [[], []];
+    const [choices, results]: [string[], string[]] = [[], []];
     for (let expert = 0; expert < count; expert++) {
       const of = (name: string) => at(`${expert}/${name}`);
       const chosen = operations.add('Equal', of('chosen'), [choice, operations.integer(expert)]);
@@ -251,12 +251,20 @@ export class Block {
       const out = this.down(inner, expert);
       const column = operations.add('Unsqueeze', of('share/column'), [share, operations.integers([1])]);
       results.push(operations.add('Mul', of('weighted'), [out, column]));
-      rows.push(operations.add('Unsqueeze', of('row/column'), [row, operations.integers([1])]));
+      choices.push(pairs);
     }
-    const zeros = operations.scaled(at('zeros'), tokens, 0);
+    // Each choice of a token has a place of its own until they are summed: ScatterND's threads lose some where they add at one (onnxruntime 1.30).
+    const counts = operations.add('Shape', at('choices'), [choice]);
+    const sizes = operations.add('Concat', at('sizes'), [counts, operations.integers([hidden])], {
+      axis: 0n,
+    });
+    const none = operations.add('Expand', at('none'), [operations.scalar(0), sizes]);
     const all = operations.add('Concat', at('results'), results, { axis: 0n });
-    const places = operations.add('Concat', at('places'), rows, { axis: 0n });
-    const added = operations.add('ScatterND', at('added'), [zeros, places, all], { reduction: 'add' });
+    const places = operations.add('Concat', at('places'), choices, { axis: 0n });
+    const apart = operations.add('ScatterND', at('apart'), [none, places, all]);
+    const added = operations.add('ReduceSum', at('added'), [apart, operations.integers([1])], {
+      keepdims: 0n,
+    });
     const shape = operations.add('Shape', at('shape'), [value]);
     return operations.add('Reshape', at('together'), [added, shape]);
   }
