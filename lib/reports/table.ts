@@ -126,28 +126,38 @@ export function foldedNames(run: Run): string[] {
   return title === undefined ? [] : [title, ...folded(lines)];
 }
 
-/** Equal warnings of several layers are one line. */
+/** Warnings of several layers that differ in nothing but numbers are one line, with those of the layer whose first number is the largest. */
 function warnings(report: Pick<Report, 'layers' | 'warnings'>, paint: Paint): string {
-  const byText = grouped([
-    ...report.warnings.map((text) => [text, ''] as const),
-    ...report.layers.flatMap(({ name, warnings: texts }) => texts.map((text) => [text, name] as const)),
-  ]);
-  const lines = [...byText].map(([text, names]) => {
-    const where = fewOf(names.filter(Boolean).map(visible), mostNames);
-    return `${paint('yellow', 'warning:')} ${where === '' ? '' : `${where}: `}${visible(text)}`;
+  const all = [
+    ...report.warnings.map((text) => ({ text, name: '' })),
+    ...report.layers.flatMap(({ name, warnings: texts }) => texts.map((text) => ({ text, name }))),
+  ];
+  const groups = new Map<string, Warning[]>();
+  for (const warning of all) {
+    const group = groups.get(keyOf(warning));
+    if (group) group.push(warning);
+    else groups.set(keyOf(warning), [warning]);
+  }
+  const lines = [...groups.values()].map((alike) => {
+    const differ = alike.some(({ text }) => text !== alike[0]!.text);
+    alike.sort((a, b) => firstNumber(b) - firstNumber(a));
+    const names = [...new Set(alike.map(({ name }) => visible(name)))].filter(Boolean);
+    const where = `${fewOf(names, mostNames)}${differ && names.length > 1 ? ', the worst first' : ''}`;
+    return `${paint('yellow', 'warning:')} ${where === '' ? '' : `${where}: `}${visible(alike[0]!.text)}`;
   });
   return folded(lines).join('\n');
 }
 
-function grouped(pairs: readonly (readonly [key: string, value: string])[]): Map<string, string[]> {
-  const groups = new Map<string, string[]>();
-  for (const [key, value] of pairs) {
-    const group = groups.get(key);
-    if (!group) groups.set(key, [value]);
-    else if (!group.includes(value)) group.push(value);
-  }
-  return groups;
+interface Warning {
+  text: string;
+  /** Of its layer; empty for a run's own. */
+  name: string;
 }
+
+const numbers = /\d+(?:\.\d+)?/g;
+const keyOf = ({ text, name }: Warning) =>
+  name === '' ? `run ${text}` : `layer ${text.replace(numbers, '#')}`;
+const firstNumber = ({ text }: Warning) => Number(text.match(numbers)?.[0] ?? 0);
 
 function folded(lines: string[]): string[] {
   if (lines.length <= mostLines + 1) return lines;

@@ -11,10 +11,14 @@ export class Workspace {
   private readonly files = new Map<string, OutputFile>();
   private made: Promise<unknown> | undefined;
 
-  /** `output`: what the work is for; `folder`: on the same file system, default beside it. */
+  /**
+   * `output`: what the work is for; `folder`: on the same file system, default beside it. `nameless`: nothing is published, and files have no names, where the
+   * system lets one that is open be taken away: their bytes go with the process, however it ends.
+   */
   constructor(
     private readonly output: string,
     private readonly folder = join(dirname(output), temporaryName()),
+    private readonly nameless = false,
   ) {}
 
   /** A new file. `name`: its last part is what it will be called in the end, if it is moved. */
@@ -25,6 +29,7 @@ export class Workspace {
     });
     const file = await OutputFile.create(this.output, this.pathOf(name));
     this.files.set(name, file);
+    if (this.nameless) await rm(this.pathOf(name), { force: true }).catch(() => {}); // it goes with the folder
     return file;
   }
 

@@ -147,6 +147,21 @@ test('equal warnings are told once, and many are folded', (t) => {
   t.is(folded[20], '  … and 80 more, all of them in the JSON report');
 });
 
+test('warnings of layers that differ in numbers alone are one line, with the worst', (t) => {
+  const layers = [2.1, 14, 3.5, 2.1, 2].map((times, i) =>
+    layerReport(`l${i}`, { warnings: [`${times} times the error of 7 rows`, ...(i === 2 ? ['none'] : [])] }),
+  );
+  t.deepEqual(
+    lines(layerSummary(sampleReport({ layers, warnings: ['1 file', '2 file'] }), { color: false })).slice(7),
+    [
+      'warning: 1 file',
+      'warning: 2 file',
+      'warning: l1, l2, l0, l3, l4, the worst first: 14 times the error of 7 rows',
+      'warning: l2: none',
+    ],
+  );
+});
+
 test('a report without layers, and one of thousands', (t) => {
   t.is(lines(layerTable(sampleReport({ layers: [] }), { color: false })).length, 6);
   const layers = Array.from({ length: 3000 }, (_, i) => layerReport(`layer${i}`));

@@ -218,7 +218,7 @@ class Run {
   /** What the networks say of the next token, by batch. */
   async sums(): Promise<NextTokenSums[]> {
     const folder = join(tmpdir(), temporaryName());
-    const workspace = new Workspace(folder, folder);
+    const workspace = new Workspace(folder, folder, true);
     const memory = (this.options.memory ?? defaults.modelMemory) / 2;
     try {
       this.tell();

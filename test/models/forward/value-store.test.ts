@@ -28,6 +28,22 @@ const numbers = (count: number, seed = 1) => ({
   type: 'float32',
 });
 
+test('files of a workspace without names are read and written, and nothing of them is seen', async (t) => {
+  const path = folder(t);
+  const own = join(path, 'own');
+  const workspace = new Workspace(own, own, true);
+  const store = new ValueStore(workspace, 0);
+  const [a, b] = [numbers(60, 1), numbers(40, 2)] as const;
+  await store.put('seen', 'a', 0, a);
+  await store.put('seen', 'b', 0, b);
+  if (process.platform !== 'win32') t.deepEqual(readdirSync(own), []);
+  t.deepEqual((await store.get('seen', 'a', 0)).data, a.data);
+  t.deepEqual((await store.get('seen', 'b', 0)).data, b.data);
+  await store.drop('a');
+  await workspace.end();
+  t.false(existsSync(own));
+});
+
 test('values stay in memory up to the budget, and go to a file each beyond it', async (t) => {
   const { store, spilled } = storeIn(t, 4 * 100);
   const [a, b, c] = [numbers(60, 1), numbers(40, 2), numbers(1, 3)] as const;
