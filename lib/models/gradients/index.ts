@@ -82,7 +82,7 @@ class Sweep {
   constructor(private readonly part: Part) {
     this.known = new Known(part.graph);
     this.build = new Builder(this.known, part.prefix);
-    this.steps = part.nodes.map((node) => this.stepOf(node));
+    this.steps = part.nodes.flatMap((node) => this.stepsOf(node));
   }
 
   run(): Gradient {
@@ -110,19 +110,47 @@ class Sweep {
     return { ...build.needed([...results.values()]), cotangents, results, missing };
   }
 
-  private stepOf(node: NodeProto): Step {
-    if (isFlat(node)) return { node, rule: undefined, reason: undefined, inputs: [], outputs: [] };
+  /** One step, and others for ways through the node that its rule is not about. */
+  private stepsOf(node: NodeProto): Step[] {
+    if (isFlat(node)) return [];
     const rule = ruleOf(node);
     const reason = rule?.unfit?.(node, this.known);
     const present = (names: readonly (string | undefined)[]) => names.filter((name) => !!name) as string[];
     if (!rule || reason !== undefined)
-      return { node, rule: undefined, reason, inputs: usedBy(node), outputs: present(node.output) };
-    const { outputs = [0] } = rule;
-    return {
-      ...{ node, rule, reason },
-      inputs: present(rule.inputs(node, this.known).map((i) => node.input[i])),
+      return [{ node, rule: undefined, reason, inputs: usedBy(node), outputs: present(node.output) }];
+    const own = rule.inputs(node, this.known);
+    // A number that becomes an integer.
+    if (own.length === 0) return [];
+    const { outputs = [0], flat = [] } = rule;
+    const ruled = {
+      inputs: present(own.map((i) => node.input[i])),
       outputs: present(outputs === 'all' ? node.output : outputs.map((i) => node.output[i])),
     };
+    const isFloat = (name: string) => name !== '' && floatTypes.has(this.known.typeOf(name));
+    const others = {
+      inputs: node.input.filter((name, i) => isFloat(name) && !own.includes(i) && !flat.includes(i)),
+      outputs: node.output.filter((name) => isFloat(name) && !ruled.outputs.includes(name)),
+    };
+    const without = (
+      what: string,
+      names: readonly string[],
+      step: Pick<Step, 'inputs' | 'outputs'>,
+    ): Step[] =>
+      names.length === 0
+        ? []
+        : [
+            {
+              node,
+              rule: undefined,
+              reason: `of its ${what} ${names.map((name) => `"${name}"`).join()}`,
+              ...step,
+            },
+          ];
+    return [
+      { node, rule, reason, ...ruled },
+      ...without('inputs', others.inputs, { inputs: others.inputs, outputs: present(node.output) }),
+      ...without('outputs', others.outputs, { inputs: ruled.inputs, outputs: others.outputs }),
+    ];
   }
 
   /** Values on the way from `wanted` to the outputs. */

@@ -19,8 +19,10 @@ export interface Pull {
 export interface Rule {
   /** Inputs that derivatives flow back to, by their places; others (shapes, indices, conditions) get none. */
   inputs(node: NodeProto, known: Known): readonly number[];
-  /** Outputs that derivatives flow back from; the first one by default. */
+  /** Outputs that derivatives flow back from; the first one by default. There is no rule for others of floats. */
   outputs?: readonly number[] | 'all';
+  /** Inputs of floats that the outputs do not change with, as those that only say a type. There is no rule for others that are not in `inputs`. */
+  flat?: readonly number[];
   /** Why the rule does not hold for a node; undefined where it does. */
   unfit?(node: NodeProto, known: Known): string | undefined;
   /** For each input that is asked for: the value that holds its cotangent, of the input's shape and type. The others are not called. */

@@ -56,6 +56,42 @@ test('why a rule does not hold is told', (t) => {
   ]);
 });
 
+test('ways through a node that its rule is not about are told', (t) => {
+  const norm = node('LayerNormalization', ['x', 'factor'], ['normed', 'mean']);
+  const parts = {
+    constants: [tensor('factor', [2], Float32Array.of(1, 2))],
+    inputs: [float('x'), float('z')],
+  };
+  const both = gradient({ ...parts, nodes: [norm, node('Mul', ['normed', 'mean'], ['y'])] });
+  t.deepEqual([both.results.size, both.missing.map(({ reason }) => reason)], [0, ['of its outputs "mean"']]);
+  const one = gradient({ ...parts, nodes: [norm, unary('Exp', 'normed', 'y')] });
+  t.deepEqual([one.results.size, one.missing], [1, []]);
+  const turned = gradient(
+    { ...parts, nodes: [node('RotaryEmbedding', ['x', 'z', 'z'], ['y'])] },
+    { wanted: ['x', 'z'] },
+  );
+  t.deepEqual([...turned.results.keys()], ['x']);
+  t.deepEqual(
+    turned.missing.map(({ reason, values }) => [reason, values]),
+    [['of its inputs "z","z"', ['z']]],
+  );
+});
+
+test('a Dropout that may be in training is told', (t) => {
+  for (const [value, count] of [
+    [0, 0],
+    [1, 1],
+  ] as const) {
+    const training = tensor('training', [], Uint8Array.of(value));
+    training.dataType = DataType.BOOL;
+    const { missing } = gradient({
+      nodes: [node('Dropout', ['x', '', 'training'], ['y'])],
+      constants: [training],
+    });
+    t.is(missing.length, count);
+  }
+});
+
 test('nothing flows through integers, shapes and conditions, nor to what no output depends on', (t) => {
   const { results, missing, nodes, cotangents } = gradient(
     {

@@ -2,6 +2,7 @@ import { floatTypes } from '../../onnx/element-types';
 import { attributeOf, intAttribute, textAttribute } from '../../onnx/graph';
 import { TensorProto_DataType as DataType, type NodeProto } from '../../onnx/onnx_pb';
 import type { Builder } from '../builder';
+import type { Known } from '../known';
 import { inputsOf, type Rule } from '../rule';
 import { placesOf, putBack } from './places';
 
@@ -203,6 +204,13 @@ const topK: Rule = {
   }),
 };
 
+function isFalse({ graph }: Known, name: string): boolean {
+  const maker = graph.producerOf(name);
+  const flag =
+    graph.initializer(name) ?? (maker?.opType === 'Constant' ? attributeOf(maker, 'value')?.t : undefined);
+  return flag !== undefined && [...flag.rawData, ...flag.int32Data].every((value) => value === 0);
+}
+
 const blocks = (node: NodeProto) => ({ blocksize: BigInt(intAttribute(node, 'blocksize', 1)) });
 
 export const movement: Readonly<Record<string, Rule>> = {
@@ -210,11 +218,12 @@ export const movement: Readonly<Record<string, Rule>> = {
   // Nothing is dropped but in training.
   Dropout: {
     ...passed,
+    flat: [1],
     unfit: ({ input }, known) =>
-      input[2] && known.graph.initializer(input[2]) === undefined ? 'it may be in training' : undefined,
+      input[2] && !isFalse(known, input[2]) ? 'it may be in training' : undefined,
   },
   Cast: cast,
-  CastLike: cast,
+  CastLike: { ...cast, flat: [1] },
   Reshape: reshaped,
   Flatten: reshaped,
   Squeeze: reshaped,
@@ -234,6 +243,7 @@ export const movement: Readonly<Record<string, Rule>> = {
   TopK: topK,
   Resize: {
     inputs: first,
+    flat: [1, 2],
     unfit: (node) => (textAttribute(node, 'mode', 'nearest') === 'nearest' ? undefined : 'it mixes numbers'),
     pull: ({ node, inputs: [x, ...sizes], cotangent, build }) => ({
       0() {
