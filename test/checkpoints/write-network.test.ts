@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CheckpointOptions, planCheckpoint, quantizeCheckpoint } from '../../lib/index';
+import { type CheckpointOptions, planCheckpoint, type Progress, quantizeCheckpoint } from '../../lib/index';
 import { loadSession } from '../../lib/models/runtime';
 import { emptyCache, logitsInPieces } from '../decoders/generate';
 import { inFolder, run } from '../decoders/run';
@@ -30,7 +30,7 @@ const calibration = {
 const common = { bits: 4, groupSize: 16, grid: 'asymmetric' } as const;
 const ways: Record<string, CheckpointOptions> = {
   rounded: common,
-  fitted: { ...common, calibration, threads: 2 },
+  fitted: { ...common, calibration, effort: 0, threads: 2 },
 };
 
 const models: Golden[] = ['llama', 'gemma2', 'phi3', 'gpt2', 'smollm3, windows, biases'].map(goldenOf);
@@ -112,6 +112,32 @@ test.serial(
     }
   },
 );
+
+test('an interrupted run goes on behind the last layer that was fitted, and writes the same bytes', async (t) => {
+  const folder = folderOf(t, goldenOf('llama'));
+  const options: CheckpointOptions = { ...common, calibration, method: 'gptq', format: 'onnx' };
+  const network = (output: string) => readFileSync(join(output, 'onnx', 'model_q4.onnx'));
+  const whole = join(temporaryFolder(t), 'out');
+  let steps = 0;
+  const onProgress = ({ stage }: Progress) => void (steps += Number(stage === 'capture'));
+  await quantizeCheckpoint(folder, whole, { ...options, onProgress });
+  for (const part of [0.4, 0.9]) {
+    const output = join(temporaryFolder(t), 'out');
+    const controller = new AbortController();
+    let left = 1 + Math.floor(part * (steps - 1));
+    const stopped = quantizeCheckpoint(folder, output, {
+      ...options,
+      onProgress: ({ stage }) =>
+        void (stage === 'capture' && --left === 0 && controller.abort(new Error('stop'))),
+      signal: controller.signal,
+    });
+    await t.throwsAsync(stopped, { message: 'stop' });
+    t.false(existsSync(join(output, 'onnx', 'model_q4.onnx')));
+    const { resumed } = await quantizeCheckpoint(folder, output, { ...options, resume: true });
+    t.true(resumed > 0, String(part));
+    t.deepEqual(network(output), network(whole));
+  }
+});
 
 test('refused before anything is written: no folder, another network, recorded inputs, groups that are no blocks', async (t) => {
   const golden = goldenOf('llama');
