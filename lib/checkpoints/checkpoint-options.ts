@@ -105,6 +105,18 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   return { ...settings, overrides: overridesOf(options.overrides, check, eitherName) };
 }
 
+/** Throws a RangeError where an output is called a GGUF file and would be none. */
+export function requireNamed(
+  output: string,
+  { encoding, format }: Pick<CheckpointSettings, 'encoding' | 'format'>,
+): void {
+  if (!encoding.mix && /\.gguf$/i.test(output))
+    refuse(
+      ['format'],
+      `${output} is called a GGUF file, and the format "${format}" makes none: give the "format" option (--format) "gguf:q4_0" or one like it`,
+    );
+}
+
 /** Throws a RangeError at what the block types of GGUF files leave no choice of. */
 function refuseGrids(options: CheckpointOptions, format: CheckpointFormat): void {
   const fixed = ['bits', 'levels', 'grid', 'groupSize'] as const;

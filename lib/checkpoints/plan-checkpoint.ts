@@ -7,7 +7,12 @@ import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { type PlannedTensor, type RunPlan, runPlan } from '../runs/plan';
 import { RunFiles } from '../runs/run-files';
-import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
+import {
+  checkCheckpointOptions,
+  checkPaths,
+  requireNamed,
+  type CheckpointSettings,
+} from './checkpoint-options';
 import { estimateNetwork } from './estimate-network';
 import type { Plan } from './plan';
 import { roundBlocks } from './gguf/round-blocks';
@@ -47,6 +52,7 @@ export async function planCheckpointWith(
   checkPaths(input, to);
   const output = plainPath(to);
   const settings = checkCheckpointOptions(given);
+  requireNamed(output, settings);
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {
     const { plan, isFile, network } = prepared;

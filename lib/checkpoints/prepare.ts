@@ -61,7 +61,10 @@ export async function withPrepared<Result>(
   try {
     const { checkpoint, identity, inputs, model } = source;
     const isFile = checkpoint.folder === null || model !== null;
-    const companions = isFile ? { files: new Map(), warnings: [] } : await companionsOf(checkpoint.folder!);
+    const companions =
+      isFile || source.documents
+        ? { files: new Map(), warnings: [] }
+        : await companionsOf(checkpoint.folder!);
     if (settings.activations.length > 0)
       recorded = await RecordedInputs.open(settings.activations, settings.options.signal);
     const generator = settings.encoding.network ? openGenerator(checkpoint, identity) : null;
@@ -75,6 +78,8 @@ export async function withPrepared<Result>(
     plan.warnings.push(...companions.warnings);
     const turns = new Turns(settings.options.signal);
     const documents = isFile ? [] : await documentsOf(checkpoint, identity, plan, settings.encoding, turns);
+    documents.push(...(source.documents ?? []));
+    plan.warnings.push(...(source.warnings ?? []));
     return await use({
       ...{ checkpoint, inputs, isFile, identity, companions, recorded, network, generator, plan, documents },
     });

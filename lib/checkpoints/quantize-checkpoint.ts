@@ -2,7 +2,12 @@ import { join } from 'node:path';
 import { writeWhole } from '../files/output-file';
 import { plainPath } from '../files/plain-path';
 import { RunFiles } from '../runs/run-files';
-import { checkCheckpointOptions, checkPaths, type CheckpointSettings } from './checkpoint-options';
+import {
+  checkCheckpointOptions,
+  checkPaths,
+  requireNamed,
+  type CheckpointSettings,
+} from './checkpoint-options';
 import { copyWhole } from './companions';
 import { unitKey } from './plan';
 import { prepareOutput } from './output';
@@ -47,6 +52,7 @@ export async function quantizeCheckpointWith(
   checkPaths(input, to);
   const output = plainPath(to);
   const settings = checkCheckpointOptions(given);
+  requireNamed(output, settings);
   settings.options.signal?.throwIfAborted();
   return withPrepared(input, settings, async (prepared) => {
     const { plan, isFile } = prepared;

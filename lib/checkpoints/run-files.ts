@@ -27,7 +27,7 @@ export async function addCheckpointPaths(
   );
   // Of an index, the folder it is in is often the one that outputs go to: its files are noted by themselves.
   files.reads('input', input, { only: true });
-  if (!isGguf(format) && (isFolder || input.endsWith('.index.json'))) {
+  if (!isGguf(format) && (isFolder || /\.(index\.json|gguf)$/i.test(input))) {
     files.writesTo('output', output, { only: true });
     files.worksIn('work folder', join(output, workName));
   } else {

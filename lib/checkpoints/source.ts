@@ -2,6 +2,7 @@ import { type Checkpoint, openCheckpoint } from '../containers/safetensors/check
 import type { TensorFile } from '../containers/tensor-file';
 import { refuse } from '../options/messages';
 import type { CheckpointSettings } from './checkpoint-options';
+import type { Document } from './documents';
 import { type GgufModel, modelOfFolder } from './gguf/model';
 import { namedAs } from './gguf/network';
 import { isGgufPath, OpenGguf } from './gguf/open';
@@ -16,6 +17,9 @@ export interface Source {
   inputs: readonly TensorFile[];
   /** As a GGUF file has it, where one is written. */
   model: GgufModel | null;
+  /** Texts of the output's folder that are made, not copied; null where what lies beside the weights is. */
+  documents?: readonly Document[];
+  warnings?: readonly string[];
   /** The network and what it is run on. */
   network(): Promise<CheckpointNetwork>;
   close(): Promise<void>;
@@ -25,12 +29,13 @@ export interface Source {
 export async function openSource(input: string, settings: CheckpointSettings): Promise<Source> {
   const { encoding, format, options } = settings;
   if (isGgufPath(input)) {
-    if (!encoding.mix)
+    if (encoding.network)
       refuse(
         ['format'],
-        `The format "${format}" is for safetensors files, and ${input} is a GGUF file, which becomes another one: give the "format" option (--format) "gguf:q4_0" or one like it`,
+        `The format "${format}" is not for GGUF files, and ${input} is one: give it a format "gguf:…", or make a folder of it first ("float")`,
       );
-    return ofGguf(await OpenGguf.open(input, options.signal), settings);
+    const opened = await OpenGguf.open(input, options.signal);
+    return encoding.mix ? ofGguf(opened, settings) : ofGgufAsFolder(opened, settings);
   }
   const checkpoint = await openCheckpoint(input, options.signal);
   try {
@@ -47,6 +52,26 @@ export async function openSource(input: string, settings: CheckpointSettings): P
     };
   } catch (error) {
     await checkpoint.close();
+    throw error;
+  }
+}
+
+/** A GGUF file as the folder that Hugging Face libraries read. */
+async function ofGgufAsFolder(opened: OpenGguf, settings: CheckpointSettings): Promise<Source> {
+  const { file, model } = opened;
+  try {
+    const { checkpoint, identity } = await opened.network();
+    const { calibration, tokenizer } = settings.options;
+    const ownTokens = isText(calibration) && tokenizer === undefined;
+    const open = (folder: string | null) => openNetwork(checkpoint, identity, settings, folder);
+    return {
+      ...{ identity, model: null, inputs: [file], documents: opened.documents(), warnings: model.warnings },
+      checkpoint: { ...checkpoint, folder: file.path },
+      network: () => (ownTokens ? opened.withTokenizer(open) : open(null)),
+      close: () => file.close(),
+    };
+  } catch (error) {
+    await file.close();
     throw error;
   }
 }

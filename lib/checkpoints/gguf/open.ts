@@ -1,6 +1,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { GgufFile } from '../../containers/gguf/file';
 import type { Checkpoint } from '../../containers/safetensors/checkpoint';
 import { isFloat } from '../../containers/safetensors/dtypes';
@@ -16,6 +16,7 @@ import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import { fewOf } from '../../reports/text';
 import { plural } from '../../reports/units';
+import type { Document } from '../documents';
 import type { ModelIdentity } from '../model-identity';
 import type { GgufModel, GgufTensor } from './model';
 import { asColumn, converted, dequantizedRows, permutedRows, requireHeads, type Rows, rowsIn } from './rows';
@@ -79,17 +80,23 @@ export class OpenGguf {
         rows: inNetwork(tensor, found.plusOne === true),
       });
     }
-    const view = new ViewFile(file.path, seen, [file]);
+    const view = new ViewFile(file.path, seen, [file], new Map([['format', 'pt']]));
     return { ...asCheckpoint(file.path, view), identity: identityOf(file.path, fields) };
+  }
+
+  /** The files of a folder that tell of the tokenizer. Throws ERR_VERTEXQ_TOKENIZER where it is none that is known. */
+  documents(): Document[] {
+    return Object.entries(tokenizerDocuments(this.file)).map(([name, content]) => ({
+      name,
+      data: Buffer.from(`${JSON.stringify(content, null, 2)}\n`),
+    }));
   }
 
   /** Runs `use` with a folder that has the file's tokenizer. Rejects with ERR_VERTEXQ_TOKENIZER where it is none that is known. */
   async withTokenizer<Result>(use: (folder: string) => Promise<Result>): Promise<Result> {
-    const documents = tokenizerDocuments(this.file);
     const folder = await mkdtemp(join(tmpdir(), 'vertexq-tokenizer-'));
     try {
-      for (const [name, content] of Object.entries(documents))
-        await writeFile(join(folder, name), JSON.stringify(content));
+      for (const { name, data } of this.documents()) await writeFile(join(folder, name), data);
       return await use(folder);
     } finally {
       await rm(folder, { recursive: true, force: true });
@@ -98,7 +105,7 @@ export class OpenGguf {
 }
 
 function asCheckpoint(input: string, view: ViewFile | null): { checkpoint: Checkpoint } {
-  const name = basename(input);
+  const name = 'model.safetensors';
   const checkpoint: Checkpoint = {
     ...{ input, folder: null, index: null, close: () => Promise.resolve() },
     shards: new Map(view ? [[name, view]] : []),

@@ -22,10 +22,13 @@ type Placed = Seen & { begin: number; length: number };
 /** Tensors of files as another file would have them: under other names, of other types, with rows in another order. Made as they are read. */
 export class ViewFile extends TensorFile {
   override readonly isMade = true;
-  readonly metadata: ReadonlyMap<string, string> = new Map();
-
   /** `sources`: the files that all of it comes from, which the view does not close. */
-  constructor(path: string, seen: readonly Seen[], sources: readonly TensorFile[]) {
+  constructor(
+    path: string,
+    seen: readonly Seen[],
+    sources: readonly TensorFile[],
+    readonly metadata: ReadonlyMap<string, string> = new Map(),
+  ) {
     const placed: Placed[] = [];
     const tensors = new Map<string, TensorEntry>();
     let at = 0;

@@ -40,7 +40,7 @@ export async function openCheckpoint(given: string, signal?: AbortSignal): Promi
   if (/\.gguf$/i.test(input))
     throw new VertexqError(
       'ERR_VERTEXQ_UNSUPPORTED',
-      `${input} is a GGUF file, which only "quantize" (with a format "gguf:…") and "inspect" read: give a safetensors file or a folder`,
+      `${input} is a GGUF file, which only "quantize" and "inspect" read: give a safetensors file or a folder`,
     );
   const found = await stat(input).catch((cause: Error) => {
     throw new VertexqError('ERR_VERTEXQ_FILE', `${input} cannot be read: ${cause.message}`, { cause });

@@ -1,14 +1,15 @@
 import test, { type ExecutionContext } from 'ava';
 import { join } from 'node:path';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { OpenGguf } from '../../../lib/checkpoints/gguf/open';
 import { GgufFile } from '../../../lib/containers/gguf/file';
 import { ConfigReader } from '../../../lib/decoders/config';
 import { openDecoder } from '../../../lib/decoders/open';
-import { quantizeCheckpoint } from '../../../lib/index';
+import { planCheckpoint, quantizeCheckpoint } from '../../../lib/index';
 import { loadTokenizer } from '../../../lib/models/data/tokenizer';
 import { gguf, type Tensor } from '../../containers/gguf/make';
 import { inFolder, run } from '../../decoders/run';
+import { readAll } from '../unpack';
 import { temporaryFile, temporaryFolder } from '../../files/temporary-folder';
 import { kindNames, type KindName, writeSmall } from './models';
 
@@ -135,7 +136,33 @@ test('a file of which nothing is known but its tensors: types that are unknown, 
     code: 'ERR_VERTEXQ_DECODER',
     message: /should be one of llama, qwen2/,
   });
-  await t.throwsAsync(quantizeCheckpoint(input, output + '2', {}), { instanceOf: RangeError, message: /is a GGUF file, which becomes another/ }); // prettier-ignore
+  await t.throwsAsync(quantizeCheckpoint(input, output + '2', { format: 'onnx' }), { instanceOf: RangeError, message: /is not for GGUF files/ }); // prettier-ignore
+  for (const run of [planCheckpoint, quantizeCheckpoint])
+    await t.throwsAsync(run(input, output, {}), { instanceOf: RangeError, message: /is called a GGUF file, and the format "compressed-tensors" makes none/ }); // prettier-ignore
   writeFileSync(input, 'GGUF');
   await t.throwsAsync(quantizeCheckpoint(input, output + '2', { format: 'gguf:q8_0' }), { code: 'ERR_VERTEXQ_GGUF' }); // prettier-ignore
+});
+
+test('a GGUF file becomes a folder that is the one it was made of: weights in few bits, config, tokenizer', async (t) => {
+  for (const name of ['llama', 'gemma3'] as const) {
+    const { folder, file } = await bothOf(t, name);
+    const [one, other] = [join(temporaryFolder(t), 'a'), join(temporaryFolder(t), 'b')];
+    const options = { format: 'compressed-tensors', groupSize: 32 } as const;
+    await quantizeCheckpoint(folder, one, options);
+    const { bytes } = await quantizeCheckpoint(file, other, options);
+    t.true(bytes.after < bytes.before);
+    const [wanted, found] = [new Map((await readAll(one)).tensors), new Map((await readAll(other)).tensors)];
+    t.deepEqual([...found.keys()].sort(), [...wanted.keys()].sort());
+    for (const [tensor, value] of wanted) {
+      // Gemma's norms are float32 since the 1 was added.
+      const isSame = found.get(tensor)!.dtype === value.dtype;
+      t.true(isSame || (/norm/.test(tensor) && found.get(tensor)!.dtype === 'F32'), tensor);
+      if (isSame) t.deepEqual(found.get(tensor), value, tensor);
+    }
+    const config = JSON.parse(readFileSync(join(other, 'config.json'), 'utf8')) as Record<string, unknown>;
+    t.like(config, { hidden_size: 64, num_key_value_heads: 2, tie_word_embeddings: name === 'gemma3' });
+    t.truthy(config['quantization_config']);
+    const [tokenizer, own] = [await loadTokenizer(folder, 100), await loadTokenizer(other, 100)];
+    for (const text of texts) t.deepEqual(own.encode(text), tokenizer.encode(text));
+  }
 });
