@@ -56,6 +56,24 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
       `The "activations" option is not for the format "${format}", whose weights are fitted by running the network: give "calibration" data`,
     );
   if (checkpointEncodings[format].mix) refuseGrids(options, format);
+  if (options.imatrix !== undefined) {
+    if (!checkpointEncodings[format].mix)
+      refuse(
+        ['imatrix', 'format'],
+        `The "imatrix" option is for GGUF files, not for the format "${format}": use "gguf:q4_k_m" or another`,
+      );
+    for (const name of ['calibration', 'activations'] as const)
+      if (options[name] !== undefined)
+        refuse(
+          ['imatrix', name],
+          `The options "imatrix" and "${name}" exclude each other: the data tells all that an importance matrix does, and more`,
+        );
+    if (options.scale === 'max')
+      refuse(
+        ['imatrix', 'scale'],
+        'The "imatrix" option has no effect on the scale "max": leave one of them out',
+      );
+  }
   if (isRun && options.activations !== undefined)
     refuse(
       ['calibration', 'activations'],

@@ -149,7 +149,8 @@ async function trial(
   const started = performance.now();
   const rate = () => (performance.now() - started) / 1000 / (trialRows * cols);
   if (layout.block) {
-    const rows = { name, data: input, dtype, rows: trialRows, cols, firstRow: 0 };
+    const place = { firstRow: 0, outFeatures: trialRows, importance: null };
+    const rows = { name, data: input, dtype, rows: trialRows, cols, ...place };
     await roundBlocks(layout.block, rows, settings, { threads });
     return rate();
   }

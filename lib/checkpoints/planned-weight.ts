@@ -30,6 +30,8 @@ export class PlannedWeight {
   index = -1;
   /** Heads of whose rows a GGUF file has pairs, and the network halves; null where both have the same order. */
   heads: number | null = null;
+  /** What the square of each input's error counts, of several matrices one behind the other; null for all alike. */
+  importance: Float32Array | null = null;
 
   constructor(
     readonly name: string,

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { kernels } from '../environment';
 import { VertexqError } from '../errors';
+import { importanceOf, readImatrix } from '../containers/gguf/imatrix';
+import { InputFile } from '../files/input-file';
 import { timeOf } from '../files/output-file';
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import type { TensorFile } from '../containers/tensor-file';
@@ -72,6 +74,8 @@ export async function withPrepared<Result>(
     const plan = model
       ? await planGguf(model, settings, network, new Turns(settings.options.signal))
       : await planOf(checkpoint, settings, recorded, network, identity);
+    const { imatrix } = settings.options;
+    if (imatrix !== undefined) await weigh(plan, imatrix, settings.options.signal);
     requireRoom(plan, settings);
     requireFits(plan, settings);
     await addWarnings(plan, settings, recorded, network, checkpoint, identity);
@@ -96,6 +100,28 @@ function runsNetwork({
 }: CheckpointSettings): boolean {
   const methods = [method, ...overrides.map(({ options }) => options.method ?? plainMethod)];
   return calibration !== undefined && methods.some((name) => name !== plainMethod);
+}
+
+/** Gives weights what an importance matrix tells of them, and says of which it tells nothing. */
+async function weigh(
+  { weights, warnings }: Plan,
+  path: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const matrix = await readImatrix(path, { signal });
+  const names = new Set(weights.map(({ name }) => name));
+  for (const weight of weights) weight.importance = importanceOf(path, matrix, weight.name, weight.shape);
+  const without = weights.filter(({ importance }) => !importance).map(({ name }) => name);
+  if (without.length === weights.length)
+    throw new VertexqError(
+      'ERR_VERTEXQ_CALIBRATION',
+      `${path} tells of no weight that is quantized: of ${fewOf([...matrix.keys()], 4)}, and the weights are called ${fewOf(without, 4)}`,
+    );
+  if (without.length > 0)
+    warnings.push(`${path} tells nothing of ${fewOf(without, 4)}: all their inputs count alike.`);
+  const unused = [...matrix.keys()].filter((name) => !names.has(name));
+  if (unused.length > 0)
+    warnings.push(`Of ${path} unused, as they belong to no weight that is quantized: ${fewOf(unused, 4)}.`);
 }
 
 /** Throws ERR_VERTEXQ_MEMORY where one piece of work alone takes more than buffers may. */
@@ -157,11 +183,11 @@ async function addWarnings(
     plan.warnings.push(
       'The "calibration" data has no effect: the method "msq" rounds every weight by itself, with scales searched for the least weight error.',
     );
-  else if (!recorded && !network)
+  else if (!recorded && !network && options.imatrix === undefined)
     plan.warnings.push(
       'No calibration data ("calibration") and no recorded inputs ("activations"): every weight is rounded by itself ("msq") with scales searched for the least weight error.',
     );
-  else if (without.length > 0)
+  else if (without.length > 0 && (recorded || network))
     plan.warnings.push(
       `${network ? 'The network shows no inputs of' : 'Nothing is recorded for'} ${fewOf(without, 4)}: rounded by themselves ("msq") with scales searched for the least weight error.`,
     );
@@ -206,6 +232,14 @@ function isHeldBy(encoding: CheckpointEncoding, scheme: Scheme): boolean {
   }
 }
 
+/** Of a file of modest size. */
+const digestOf = (path: string) =>
+  InputFile.with(path, async (file) =>
+    createHash('sha256')
+      .update(await file.read(0, file.size))
+      .digest('hex'),
+  );
+
 /** What the bytes of the output depend on. */
 export async function manifestOf(
   settings: CheckpointSettings,
@@ -226,6 +260,7 @@ export async function manifestOf(
   ] as const)
     delete chosen[name];
   if (settings.options.calibration !== undefined) delete chosen.holdout;
+  if (chosen.imatrix !== undefined) chosen.imatrix = await digestOf(chosen.imatrix);
   const files = (list: Iterable<TensorFile>) =>
     Object.fromEntries([...list].map((f) => [f.path, identity(f)]));
   return {

@@ -14,12 +14,14 @@ export async function addCheckpointPaths(
   to: string,
   {
     activations = [],
+    imatrix,
     format,
     ...data
-  }: Pick<CheckpointOptions, 'activations' | 'calibration' | 'format' | 'holdout' | 'tokenizer'>,
+  }: Pick<CheckpointOptions, 'activations' | 'calibration' | 'imatrix' | 'format' | 'holdout' | 'tokenizer'>,
 ): Promise<void> {
   const output = plainPath(to);
   for (const path of [activations].flat()) files.reads('recorded inputs', path);
+  if (imatrix !== undefined) files.reads('importance matrix', imatrix);
   await addDataPaths(files, data);
   const isFolder = await stat(input).then(
     (found) => found.isDirectory(),

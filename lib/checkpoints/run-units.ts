@@ -242,7 +242,9 @@ export class UnitRunner {
       const norms = await this.compute.with(1, async () => {
         const started = performance.now();
         if (layout.block) {
-          const own = { name: layerName(weight), data: input, dtype, rows, cols, firstRow: row };
+          const { shape, importance } = weight;
+          const whole = { name: layerName(weight), outFeatures: shape[0], importance };
+          const own = { ...whole, data: input, dtype, rows, cols, firstRow: row };
           const { blocks, norms } = await roundBlocks(layout.block, own, settings, this.options).catch(
             (error: unknown) => {
               throw located(`${source.path}: tensor ${describe(weight.name)}`, error);

@@ -29,6 +29,11 @@ export interface CheckpointOptions
   activations?: string | readonly string[];
   /** Share of the calibration data, or of each layer's recorded rows, kept out of the fit for the reported error (default a tenth); or data of its own. */
   holdout?: number | CalibrationData;
+  /**
+   * For GGUF files without calibration data: an importance matrix, as `llama-imatrix` writes them (GGUF or `.dat`): scales are those with the least
+   * weight error when inputs count by it.
+   */
+  imatrix?: string;
   /** Default `compressed-tensors`. */
   format?: CheckpointFormat;
   /** Globs of tensor names to quantize; default: `.weight` matrices but embeddings, norms, routers and the head. */

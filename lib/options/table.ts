@@ -300,6 +300,11 @@ const checkpoint = {
     help: `safetensors of what layers see: rows, or Gram matrices as <name>.gram, by the names of weights (default: none, ${plainMethod})`,
     group: 'Checkpoints (.safetensors)',
   },
+  imatrix: {
+    kind: kinds.path("the path of an importance matrix, as llama.cpp's llama-imatrix writes it", '<file>'),
+    help: 'GGUF files without calibration data: what inputs count, from llama-imatrix (GGUF or .dat)',
+    group: 'Checkpoints (.safetensors)',
+  },
   calibration: { kind: dataKinds.samples },
   holdout: { kind: dataKinds.samplesOrFraction },
   ...without(data, 'batchAxis', 'image'),
