@@ -345,6 +345,8 @@ export const shapeRules: Readonly<Record<string, ShapeRule>> = {
   ...each('ArgMax ArgMin', argReduce),
   ...each('Conv ConvTranspose MaxPool AveragePool LpPool', convolved),
   ...each('GlobalAveragePool GlobalMaxPool GlobalLpPool', pooled),
+  'com.microsoft.MultiHeadAttention': ({ shapes: [query, , value] }) =>
+    query?.length === 3 && value?.length === 3 ? one([query[0]!, query[1]!, value[2]!]) : unknown,
   Shape: shape,
   Size: ({ shapes: [own] }) => one([], own && [product(own)]),
   NonZero: ({ shapes: [own], fresh }) => one(own && [own.length, fresh()]),

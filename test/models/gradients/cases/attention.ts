@@ -31,4 +31,28 @@ export const attention: Case[] = [
     step: 0.5,
     opset: 23,
   },
+  {
+    name: 'MultiHeadAttention',
+    nodes: [
+      node('MultiHeadAttention', ['q', 'k', 'v'], ['y'], {
+        domain: 'com.microsoft',
+        attributes: { num_heads: 2n },
+      }),
+    ],
+    inputs: { q: [2, 3, 4], k: [2, 2, 4], v: [2, 2, 6] },
+    type: 'float32',
+    needs: 'sizes',
+  },
+  {
+    name: 'MultiHeadAttention with biases',
+    nodes: [
+      node('MultiHeadAttention', ['q', 'k', 'v', 'bias', '', 'added'], ['y'], {
+        domain: 'com.microsoft',
+        attributes: { num_heads: 2n, scale: 0.75 },
+      }),
+    ],
+    inputs: { q: [2, 3, 4], k: [2, 3, 4], v: [2, 3, 4], bias: [12], added: [1, 2, 3, 3] },
+    type: 'float32',
+    needs: 'ranks',
+  },
 ];
