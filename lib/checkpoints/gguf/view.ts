@@ -40,7 +40,7 @@ export class ViewFile extends TensorFile {
       at += length;
     }
     super(
-      new ViewBytes(path, placed, sources, at),
+      new ViewBytes(path, placed, sources),
       tensors,
       Buffer.concat(sources.map((file) => file.headerBytes)),
     );
@@ -52,8 +52,12 @@ class ViewBytes implements InputBytes {
     readonly path: string,
     private readonly placed: readonly Placed[],
     private readonly sources: readonly TensorFile[],
-    readonly size: number,
   ) {}
+
+  /** Bytes of the files, as reports have them. */
+  get size(): number {
+    return this.sources.reduce((sum, { size }) => sum + size, 0);
+  }
 
   get identity(): string {
     return this.sources.map(({ identity }) => identity).join(' ');

@@ -110,7 +110,8 @@ test('a file of which nothing is known but its tensors: types that are unknown, 
   ];
   const input = temporaryFile(t, 'in.gguf', gguf(keys, tensors));
   const output = join(temporaryFolder(t), 'out.gguf');
-  const { warnings, layers } = await quantizeCheckpoint(input, output, { format: 'gguf:q8_0' });
+  const { warnings, layers, bytes } = await quantizeCheckpoint(input, output, { format: 'gguf:q8_0' });
+  t.deepEqual([bytes.before, bytes.after], [readFileSync(input).length, readFileSync(output).length]);
   t.true(
     warnings.some((text) => /2 tensors in few bits already are dequantized first/.test(text)),
     warnings.join(),
