@@ -11,7 +11,7 @@ const floor = 0.02;
 /** For each input as many equal rows as these are to be left at least: a fit to fewer follows them alone. */
 const rowsPerInput = 3;
 /** The part of the correction of errors before a layer that is asked for where rows are weighted. */
-const correction = 0.5;
+const correction = 1;
 
 /** What is known of mean squares after a pass over all rows: for each power Σs and Σs² of s = (square/mean + floor)^power. */
 export class PowerSums {
