@@ -10,7 +10,7 @@ import {
 } from './methods';
 import { about, refuse } from './options/messages';
 import { mostOfTable } from './options/kinds';
-import { defaults } from './options/table';
+import { defaults } from './options/defaults';
 import type { AlphabetOptions, AnyGrid, Box, Grid, Method, QuantizeOptions } from './types';
 
 // What options mean together. Each by itself has been checked (options/table.ts).

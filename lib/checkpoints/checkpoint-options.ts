@@ -8,7 +8,8 @@ import { alphabetKind, correctionFor, groupSizeFor, methodSettings, rankRule } f
 import { fraction } from '../options/kinds';
 import { about, describe, refuse } from '../options/messages';
 import { requireDataFor } from '../options/relations';
-import { checkOptions, defaults } from '../options/table';
+import { defaults } from '../options/defaults';
+import { checkOptions } from '../options/table';
 import { forMethod, type Override, overlay, overridesOf } from '../overrides';
 import { eitherName } from '../encodings/safetensors/tensor-names';
 import type { CheckpointOptions } from './types';

@@ -7,7 +7,7 @@ import { findLayers } from '../models/layers/find-layers';
 import type { Layer } from '../models/layers/layer';
 import type { Feeds } from '../models/types';
 import { dataOptionsOf } from '../options/relations';
-import { defaults } from '../options/table';
+import { defaults } from '../options/defaults';
 import type { CheckpointSettings } from './checkpoint-options';
 import { Turns } from '../yielding';
 import type { ModelIdentity } from './model-identity';

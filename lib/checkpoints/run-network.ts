@@ -5,7 +5,7 @@ import { storageOf } from '../models/layers/layer';
 import { weightOf } from '../models/layers/weight-values';
 import { traitsOf } from '../methods';
 import { Workspace } from '../runs/workspace';
-import { defaults } from '../options/table';
+import { defaults } from '../options/defaults';
 import type { WorkFolder } from '../runs/work-folder';
 import type { WeightSource } from '../traversal/layer';
 import type { RowWeights } from '../traversal/row-weights';

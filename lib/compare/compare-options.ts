@@ -1,6 +1,7 @@
 import { listMethods, methodOptionNames, methodsThat, takersOf, takes, traitsOf } from '../methods';
 import type { ModelOptions } from '../models/types';
-import { checkOptions, defaults } from '../options/table';
+import { defaults } from '../options/defaults';
+import { checkOptions } from '../options/table';
 import type { JobOptions, Method } from '../types';
 import type { CompareOptions } from './types';
 

@@ -23,6 +23,9 @@ export interface Kind {
   within?: Readonly<Record<string, Option>>;
 }
 
+/** A row for each property of a type. */
+export type Options<Of> = Record<keyof Of, Option>;
+
 /** One option of a call. */
 export interface Option {
   kind: Kind;

@@ -5,7 +5,7 @@ import { prepareSamples } from '../../models/calibration-set';
 import { readWindows } from '../../models/data/text';
 import type { Feeds } from '../../models/types';
 import { dataOptionsOf } from '../../options/relations';
-import { defaults } from '../../options/table';
+import { defaults } from '../../options/defaults';
 import { Turns } from '../../yielding';
 import type { LanguageModel } from './language-model';
 import type { EvaluateCheckpointOptions } from './types';

@@ -20,6 +20,7 @@ import type { Feeds } from '../types';
 import { Answers, drawsOf, mostDraws } from './answers';
 import { type Asked, askedOf } from './asked';
 import { partsOf } from './parts';
+import { type Head, joined, piecesOf } from './pieces';
 import { channelsOf, hiddenProducts, rowSquares } from './row-squares';
 
 /** What is gone back through. */
@@ -31,14 +32,11 @@ export interface SweepTask<Own extends Layer> {
   /** Values that the network is cut at, such as the ends of its blocks; chosen by the layers where there are none. */
   ends?: readonly string[];
   /** Of a language model: what the head takes, token by token, and its logits. */
-  head?: { from: string; vocabulary: number };
+  head?: Head;
   workspace: Workspace;
   /** Bytes of what lives between parts that stay out of files. */
   memory: number;
 }
-
-/** Bytes of logits that are there at once. */
-const logitBytes = 2 ** 25;
 
 /** What nodes take of a batch's values, and give. */
 interface PartNetwork {
@@ -286,7 +284,7 @@ export class Sweep<Own extends Layer> {
     const values = await this.inputsOf(part, batch);
     // By draw and result, of the pieces one behind the other.
     const made: Map<string, TensorLike[]>[] = [];
-    for (const piece of this.piecesOf(part, values)) {
+    for (const piece of piecesOf(this.task.head, part, values)) {
       const outputs = forward ? await this.runOne(forward, piece) : {};
       for (const one of asked) this.draws ??= drawsOf(one, outputs[one.value]!);
       for (let draw = 0; draw < (this.draws ?? 1); draw++) {
@@ -323,24 +321,6 @@ export class Sweep<Own extends Layer> {
       });
       this.found.add(layer);
     }
-  }
-
-  /** A head's tokens do not depend on each other: of a large vocabulary only some are there at once. */
-  private piecesOf(part: GraphStage, values: Feeds): Feeds[] {
-    const { head } = this.task;
-    const names = part.inputs;
-    if (!head || names.length !== 1 || names[0] !== head.from) return [values];
-    const { data, dims, type } = values[head.from]!;
-    const size = dims.at(-1)!;
-    const rows = dims.slice(0, -1).reduce((product, dim) => product * dim, 1);
-    const step = Math.max(1, Math.floor(logitBytes / (4 * head.vocabulary)));
-    const pieces: Feeds[] = [];
-    for (let begin = 0; begin < rows; begin += step) {
-      const end = Math.min(rows, begin + step);
-      const own = (data as Float32Array).subarray(begin * size, end * size);
-      pieces.push({ [head.from]: { data: own, dims: [1, end - begin, size], ...(type && { type }) } });
-    }
-    return pieces;
   }
 
   private async load(
@@ -398,18 +378,4 @@ export class Sweep<Own extends Layer> {
   private step(): void {
     this.options.onProgress?.({ stage: 'weigh', done: ++this.done, total: 2 * this.parts.length });
   }
-}
-
-/** Tensors one behind the other, of these dimensions in all. */
-function joined(parts: readonly TensorLike[], dims?: readonly number[]): TensorLike {
-  const [first] = parts;
-  if (parts.length === 1) return dims ? { data: first!.data, dims, type: first!.type! } : first!;
-  const all = parts.map(({ data }) => data as Float32Array);
-  const data = new Float32Array(all.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of all) {
-    data.set(part, at);
-    at += part.length;
-  }
-  return { data, dims: dims ?? [data.length], type: first!.type! };
 }
