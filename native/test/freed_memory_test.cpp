@@ -7,7 +7,8 @@
 #include <memory>
 #include <vector>
 
-#if defined(__GLIBC__)
+// Sanitizers have a malloc of their own.
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #include <unistd.h>
 
 #include <cstdio>

@@ -138,7 +138,7 @@ test('verify: the command tells all, and its exit code whether anything is wrong
     verifyCheckpoint: () => Promise.resolve(sampleVerification({ original: null, faults })),
   });
   t.is(wrong.code, 1);
-  t.regex(wrong.stderr, /tensor "b" is odd\n/);
+  t.regex(wrong.stdout, /tensor "b" is odd\n/);
   t.regex(
     wrong.stderr,
     /vertexq: out is not as it should be: tensor "a" is odd, and 1 more \[ERR_VERTEXQ_VERIFY\]/,
