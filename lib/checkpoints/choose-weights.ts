@@ -24,8 +24,8 @@ type Known = Pick<ModelIdentity, 'isTransposed' | 'matricesIn' | 'quantized'>;
 const [embedding, positions, norm, head, router] = (
   ['an embedding', 'a table of positions', 'a norm', 'a head', 'a router of experts'] as const
 ).map(byChoice) as [Left, Left, Left, Left, Left];
-const [skipped, notAmong] = [byChoice('skipped'), byChoice('not among "layers"')];
-const vector = byChoice('a vector');
+export const [skipped, notAmong] = [byChoice('skipped'), byChoice('not among "layers"')];
+export const vector = byChoice('a vector');
 const empty = cannot('empty');
 const otherName = cannot('not the weight of a layer');
 const experts = cannot('a tensor of several experts that lie in a way that is not known');

@@ -5,6 +5,8 @@ import { isFloat } from '../containers/safetensors/dtypes';
 import type { TensorFile } from '../containers/tensor-file';
 import { kindOf, FileLayout, nameTwice } from '../containers/safetensors/layout';
 import { VertexqError } from '../errors';
+import { describe } from '../options/messages';
+import { fewOf, namesBy } from '../reports/text';
 import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
 import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
@@ -48,6 +50,15 @@ export interface Plan {
   warnings: string[];
 }
 
+export const emptyPlan = (): Plan => ({
+  shards: [],
+  left: new Map(),
+  weights: [],
+  quantization: null,
+  untied: false,
+  warnings: [],
+});
+
 /** Weights by the tensor that holds them: one, or those of several experts. */
 type PlannedTensors = Map<string, readonly PlannedWeight[]>;
 
@@ -71,14 +82,7 @@ export async function planOf(
   const chosen = await chooseWeights(checkpoint, layers, skip, known, turns);
   requireOverridden(overrides, chosen, checkpoint.input);
   requireReadable(chosen, settings);
-  const plan: Plan = {
-    shards: [],
-    left: new Map(),
-    weights: [],
-    quantization: null,
-    untied: false,
-    warnings: [],
-  };
+  const plan = emptyPlan();
   const planned: PlannedTensors = new Map();
   const planner = new WeightPlanner(settings, recorded, (name) => network?.layers.has(name) ?? false);
   const unfit: [name: string, reason: string][] = [];
@@ -134,15 +138,7 @@ function nothingFits(
   format: string,
   unfit: readonly [name: string, reason: string][],
 ): VertexqError {
-  const reasons = new Map<string, { first: string; others: number }>();
-  for (const [name, reason] of unfit) {
-    const known = reasons.get(reason);
-    if (known) known.others++;
-    else reasons.set(reason, { first: name, others: 0 });
-  }
-  const told = [...reasons].map(
-    ([reason, { first, others }]) => `"${first}"${others > 0 ? ` and ${others} more` : ''}: ${reason}`,
-  );
+  const told = [...namesBy(unfit)].map(([reason, names]) => `${fewOf(names.map(describe), 1)}: ${reason}`);
   return new VertexqError(
     'ERR_VERTEXQ_NO_LAYERS',
     `${input} has no weight that can be quantized in the format "${format}" with these options: ${told.slice(0, 3).join('; ')}${told.length > 3 ? '; …' : ''}`,

@@ -31,7 +31,7 @@ import { WorkFolder } from '../runs/work-folder';
  * is done is kept beside them: a run that was interrupted, even killed, goes on with `resume`, and then has written the same bytes.
  *
  * Rejects with a TypeError or RangeError for arguments; VertexqError with the code ERR_VERTEXQ_FILE, _SAFETENSORS, _NO_LAYERS,
- * _CALIBRATION, _MEMORY, _NOT_FINITE, _SCALE_RANGE, _GRAM, _NUMERIC, _UNSUPPORTED, _RESUME or _LOCKED; with the signal's reason when aborted.
+ * _CALIBRATION, _MEMORY, _NOT_FINITE, _SCALE_RANGE, _GRAM, _NUMERIC, _UNSUPPORTED, _EXISTS, _RESUME or _LOCKED; with the signal's reason when aborted.
  */
 export async function quantizeCheckpoint(
   input: string,

@@ -1,4 +1,4 @@
-import { fewOf } from '../reports/text';
+import { fewOf, namesBy } from '../reports/text';
 import type { Scheme } from './encoding';
 
 /** A weight whose codes could have more bits in the same bytes. */
@@ -20,17 +20,14 @@ export function mostBits(scheme: Scheme, bytesOf: (scheme: Scheme) => number | u
 }
 
 /** What is said of weights that could have more bits for nothing: a line for each pair of widths. */
-export function widerWarnings(format: string, weights: Iterable<Widenable>): string[] {
-  const found = new Map<string, Widenable & { names: string[] }>();
-  for (const weight of weights) {
-    if (weight.most === weight.bits) continue;
-    const key = `${weight.bits} ${weight.most}`;
-    const known = found.get(key);
-    if (known) known.names.push(weight.name);
-    else found.set(key, { ...weight, names: [weight.name] });
-  }
-  return [...found.values()].map(
-    ({ bits, most, names }) =>
-      `${bits} bits take as many bytes as ${most} in the format "${format}", and are further from the float weights: give "bits" ${most} (${fewOf(names, 2)})`,
+export function widerWarnings(format: string, weights: readonly Widenable[]): string[] {
+  const lists = namesBy(
+    weights
+      .filter(({ bits, most }) => most > bits)
+      .map(({ name, bits, most }) => [
+        name,
+        `${bits} bits take as many bytes as ${most} in the format "${format}", and are further from the float weights: give "bits" ${most}`,
+      ]),
   );
+  return [...lists].map(([what, names]) => `${what} (${fewOf(names, 2)})`);
 }

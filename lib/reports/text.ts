@@ -57,6 +57,17 @@ export function shortenNames(names: readonly string[], width: number): string[] 
   });
 }
 
+/** Names by what is said of them, in the order in which it was first said. */
+export function namesBy(said: Iterable<readonly [name: string, what: string]>): Map<string, string[]> {
+  const lists = new Map<string, string[]>();
+  for (const [name, what] of said) {
+    const known = lists.get(what);
+    if (known) known.push(name);
+    else lists.set(what, [name]);
+  }
+  return lists;
+}
+
 /** The first few of `items`, and how many more there are. */
 export function fewOf(items: readonly string[], most: number): string {
   return items.length <= most + 1

@@ -14,13 +14,13 @@ import { ggufTypes } from '../../encodings/gguf/table';
 import { eitherName } from '../../encodings/safetensors/tensor-names';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
-import { fewOf } from '../../reports/text';
+import { fewOf, namesBy } from '../../reports/text';
 import { plural } from '../../reports/units';
 import type { Turns } from '../../yielding';
 import type { CheckpointSettings } from '../checkpoint-options';
-import { type Left, requireMatch } from '../choose-weights';
+import { type Left, notAmong, requireMatch, skipped, vector } from '../choose-weights';
 import type { CheckpointNetwork } from '../network';
-import type { Plan } from '../plan';
+import { emptyPlan, type Plan } from '../plan';
 import { WeightPlanner } from '../planned-weight';
 import { UnitList } from '../units';
 import type { GgufModel, GgufTensor } from './model';
@@ -35,10 +35,6 @@ interface Choice {
   /** Why it is not quantized. */
   left: Left | undefined;
 }
-
-const skipped: Left = { reason: 'skipped', choice: true };
-const notAmong: Left = { reason: 'not among "layers"', choice: true };
-const vector: Left = { reason: 'a vector', choice: true };
 
 /** What the journal calls the output. */
 const outputName = 'model.gguf';
@@ -61,14 +57,7 @@ export async function planGguf(
   const planner = new WeightPlanner(settings, null, (name) => network?.layers.has(name) ?? false);
   const layout = new GgufLayout();
   const list = new UnitList(false);
-  const plan: Plan = {
-    shards: [],
-    left: new Map(),
-    weights: [],
-    quantization: null,
-    untied: false,
-    warnings: [],
-  };
+  const plan = emptyPlan();
   for (const { tensor, type, left } of choices) {
     if (turns.due) await turns.next();
     const { name, shape, heads } = tensor;
@@ -175,17 +164,21 @@ function viewOf({ input, files }: GgufModel, choices: readonly Choice[]): ViewFi
 
 /** What other types take over, said beforehand. */
 function fallbacks(choices: readonly Choice[], mix: Mix): string[] {
-  const lists = new Map<string, string[]>();
+  const said: [name: string, what: string][] = [];
   const blocks = blocksIn(choices.map(({ tensor }) => tensor.name));
   for (const { tensor, type, left } of choices) {
     const { name, shape, isHead } = tensor;
     if (type === null || left?.choice === true) continue;
     const asked = mix.typeOf({ name, shape: matrixShape(shape), isHead, blocks });
     if (asked === type) continue;
-    const key = `${shape.at(-1)} inputs are no whole blocks of ${asked}: ${type} instead, ${bitsOf(type)} bits a weight and not ${bitsOf(asked)}`;
-    lists.set(key, [...(lists.get(key) ?? []), name]);
+    said.push([
+      name,
+      `${shape.at(-1)} inputs are no whole blocks of ${asked}: ${type} instead, ${bitsOf(type)} bits a weight and not ${bitsOf(asked)}`,
+    ]);
   }
-  return [...lists].map(([key, names]) => `${plural(names.length, 'tensor')} (${fewOf(names, 2)}): ${key}.`);
+  return [...namesBy(said)].map(
+    ([what, names]) => `${plural(names.length, 'tensor')} (${fewOf(names, 2)}): ${what}.`,
+  );
 }
 
 function bitsOf(type: TypeName): string {

@@ -11,9 +11,7 @@ export async function evaluateLanguageModel(
   options: EvaluateCheckpointOptions,
 ): Promise<LanguageEvaluation> {
   const { checkpoints, warnings } = await evaluateCheckpoint(float, quantized, options);
-  const [{ tokens, perplexity, klDivergence, klDivergence999, sameNextToken }] = checkpoints as [
-    (typeof checkpoints)[number],
-  ];
+  const { tokens, perplexity, klDivergence, klDivergence999, sameNextToken } = checkpoints[0]!;
   return {
     tokens,
     perplexity: { float: perplexity.float.mean, quantized: perplexity.quantized.mean },
