@@ -16,7 +16,6 @@ const maxCompanionBytes = 2 ** 32;
 /** Weights in other formats: copied, they would contradict the quantized ones. */
 const otherWeights =
   /\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|ckpt|gguf|h5|msgpack|onnx|onnx_data)$/i;
-const chunk = 2 ** 24;
 
 /** The text of config.json; undefined where there is none. Rejects with ERR_VERTEXQ_FILE, also where it is a link out of the folder. */
 export async function readConfigText(folder: string): Promise<string | undefined> {
@@ -66,8 +65,7 @@ export async function copyWhole(
   const copy = async (input: InputFile) => {
     const output = await OutputFile.create(to, temporary);
     try {
-      for (let at = 0; at < input.size; at += chunk)
-        await output.write(await input.read(at, Math.min(chunk, input.size - at)), at, signal);
+      for await (const piece of input.pieces()) await output.append(piece, signal);
       await input.requireUnchanged();
       await output.commit();
     } catch (error) {

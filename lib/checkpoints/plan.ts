@@ -2,6 +2,7 @@ import type { ConfiguredWeight } from '../encodings/safetensors/encoding';
 import { partName } from '../encodings/safetensors/layout';
 import type { Checkpoint, Shard } from '../containers/safetensors/checkpoint';
 import { isFloat } from '../containers/safetensors/dtypes';
+import { behind, type LaidOut } from '../containers/laid-out';
 import type { TensorFile } from '../containers/tensor-file';
 import { kindOf, FileLayout, nameTwice } from '../containers/safetensors/layout';
 import { VertexqError } from '../errors';
@@ -16,20 +17,15 @@ import { type PlannedWeight, staysOne, WeightPlanner } from './planned-weight';
 import type { RecordedInputs } from './recorded-inputs';
 import type { CheckpointNetwork } from './network';
 import { isWeightName, splitName } from '../encodings/safetensors/tensor-names';
-import { type Target, type Unit, UnitList } from './units';
+import { type Unit, UnitList } from './units';
 
-export interface ShardPlan {
+/** A file of the output, and how its data is made. */
+export interface ShardPlan extends LaidOut {
   name: string;
   source: TensorFile;
-  /** The output's header with its length, in pieces. */
-  head: readonly Uint8Array[];
-  /** Bytes of it: where the data begins. */
+  /** Where the data begins: the places of units are counted from there. */
   dataStart: number;
-  /** Bytes of the output. */
-  size: number;
   units: Unit[];
-  /** What lies between tensors, after the header: bytes that are 0. */
-  gaps?: readonly Target[];
 }
 
 /** What a journal calls a unit. */
@@ -233,6 +229,5 @@ async function shardPlan(
     }
   }
   const head = maker.head(new Map([...source.metadata, ...metadata]));
-  const dataStart = head.reduce((sum, { length }) => sum + length, 0);
-  return { name, source, head, dataStart, size: dataStart + maker.size, units: list.finish() };
+  return { name, source, ...behind(head, { known: [], size: maker.size }), units: list.finish() };
 }

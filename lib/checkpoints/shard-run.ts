@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { VertexqError } from '../errors';
 import { OutputFile } from '../files/output-file';
 import { InputFile } from '../files/input-file';
+import { writeKnown } from '../containers/laid-out';
 import type { TensorFile } from '../containers/tensor-file';
 import type { ShardPlan } from './plan';
 import type { Target } from './units';
@@ -33,22 +34,14 @@ export class ShardRun {
   private async openOnce(): Promise<void> {
     // A file under the name while another is on its way, or with units that are not done, is of an earlier run: it will be replaced.
     const own = this.done && (await sizeOf(this.partial)) === undefined;
-    let at = 0;
     if (own && (await sizeOf(this.path)) === this.plan.size) {
       this.made = await InputFile.open(this.path);
-      for (const piece of this.plan.head) {
-        if (Buffer.compare(await this.made.read(at, piece.length), piece) !== 0) throw this.damaged();
-        at += piece.length;
-      }
+      for (const { position, bytes } of this.plan.known)
+        if (Buffer.compare(await this.made.read(position, bytes.length), bytes) !== 0) throw this.damaged();
       return;
     }
     this.making = await OutputFile.create(this.path, this.partial, true);
-    for (const piece of this.plan.head) {
-      await this.making.write(piece, at);
-      at += piece.length;
-    }
-    for (const { position, length } of this.plan.gaps ?? [])
-      await this.making.write(new Uint8Array(length), this.plan.dataStart + position);
+    await writeKnown(this.making, this.plan);
   }
 
   /** Whether the interrupted run completed the file. */

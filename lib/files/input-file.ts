@@ -113,6 +113,11 @@ export class InputFile {
     return target;
   }
 
+  /** The same, piece by piece. */
+  async *pieces(position = 0, length = this.size - position, atOnce = 2 ** 24): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < length; at += atOnce) yield this.read(position + at, Math.min(atOnce, length - at));
+  }
+
   /** The same in shared memory, for native jobs, where `room` gives it. */
   async readShared(position: number, length: number, room = sharedBytes): Promise<Shared> {
     requireMemory(length, this.path);

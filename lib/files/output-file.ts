@@ -57,10 +57,10 @@ export class OutputFile {
   }
 
   /** Writes bytes behind those that were appended before, and resolves to their place. */
-  async append(bytes: Uint8Array): Promise<{ position: number; length: number }> {
+  async append(bytes: Uint8Array, signal?: AbortSignal): Promise<{ position: number; length: number }> {
     const place = { position: this.length, length: bytes.length };
     this.length += bytes.length;
-    await this.write(bytes, place.position);
+    await this.write(bytes, place.position, signal);
     return place;
   }
 

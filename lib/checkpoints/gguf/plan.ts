@@ -1,5 +1,6 @@
 import { GgufLayout } from '../../containers/gguf/layout';
 import { keyBytes } from '../../containers/gguf/values';
+import { behind } from '../../containers/laid-out';
 import { isFloat } from '../../containers/safetensors/dtypes';
 import { blockTypeNamed } from '../../containers/gguf/block-types';
 import {
@@ -86,10 +87,8 @@ export async function planGguf(
     keyBytes('general.file_type', { type: 'u32', value: mix.fileType }),
     keyBytes('general.quantization_version', { type: 'u32', value: quantizationVersion }),
   ];
-  const head = layout.head([...model.keys, ...told]);
-  const dataStart = head.reduce((sum, { length }) => sum + length, 0);
-  const { gaps } = layout;
-  plan.shards.push({ name: outputName, source: view, head, dataStart, size: dataStart + layout.size, units: list.finish(), gaps }); // prettier-ignore
+  const places = behind(layout.head([...model.keys, ...told]), layout.data);
+  plan.shards.push({ name: outputName, source: view, ...places, units: list.finish() });
   return plan;
 }
 

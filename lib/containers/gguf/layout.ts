@@ -1,5 +1,6 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
+import { Laying } from '../laid-out';
 import { nameTwice } from '../safetensors/layout';
 import { typeIdOf } from './block-types';
 import { maxHeaderBytes } from './cursor';
@@ -11,20 +12,12 @@ const version = 3;
 /** Bytes of a name that ggml has room for, the zero at its end left out. */
 const mostNameBytes = 63;
 
-/** A range of bytes after the header. */
-export interface Gap {
-  position: number;
-  length: number;
-}
-
 /** Lays out a file's tensors in the order given: all places are known before any data. */
 export class GgufLayout {
   private readonly told: Uint8Array[] = [];
   private readonly names = new Set<string>();
-  /** Between tensors and after the last one: bytes that are 0. */
-  readonly gaps: Gap[] = [];
-  /** Bytes of all tensors with the gaps. */
-  size = 0;
+  /** All tensors, with zeros between them and after the last one. */
+  readonly data = new Laying();
 
   constructor(private readonly alignment = defaultAlignment) {}
 
@@ -37,26 +30,24 @@ export class GgufLayout {
         'ERR_VERTEXQ_FORMAT',
         `the name of tensor ${describe(name)} takes ${Buffer.byteLength(name)} bytes, and a GGUF file has room for ${mostNameBytes}`,
       );
-    const begin = this.size;
+    const begin = this.data.place(byteLength);
+    this.data.align(this.alignment);
     const dims = [...shape].reverse().map(u64);
     this.told.push(text(name), u32(shape.length), ...dims, u32(typeIdOf(dtype)), u64(begin));
-    const padding = paddingOf(byteLength, this.alignment);
-    if (padding > 0) this.gaps.push({ position: begin + byteLength, length: padding });
-    this.size += byteLength + padding;
     return begin;
   }
 
   /** All before the data, in pieces. `keys`: as they lie in a file. Throws ERR_VERTEXQ_FORMAT where they are too long. */
   head(keys: readonly Uint8Array[]): Uint8Array[] {
     const begin = [Buffer.from('GGUF'), u32(version), u64(this.names.size), u64(keys.length)];
-    const bytes = Buffer.concat([...begin, ...keys, ...this.told]);
-    if (bytes.length > maxHeaderBytes)
+    const head = new Laying();
+    for (const piece of [...begin, ...keys, ...this.told]) head.add(piece);
+    if (head.size > maxHeaderBytes)
       throw new VertexqError(
         'ERR_VERTEXQ_FORMAT',
-        `the header of ${this.names.size} tensors takes ${bytes.length} bytes, and at most ${maxHeaderBytes} are allowed`,
+        `the header of ${this.names.size} tensors takes ${head.size} bytes, and at most ${maxHeaderBytes} are allowed`,
       );
-    return [bytes, Buffer.alloc(paddingOf(bytes.length, this.alignment))];
+    head.align(this.alignment);
+    return head.known.map(({ bytes }) => bytes);
   }
 }
-
-const paddingOf = (length: number, alignment: number) => Math.ceil(length / alignment) * alignment - length;

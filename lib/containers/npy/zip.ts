@@ -102,11 +102,7 @@ class FileReader extends RandomAccessReader {
   }
 
   override _readStreamForRange(start: number, end: number): Readable {
-    const { file } = this;
-    async function* pieces(): AsyncGenerator<Uint8Array> {
-      for (let at = start; at < end; at += chunkBytes) yield file.read(at, Math.min(chunkBytes, end - at));
-    }
-    return Readable.from(pieces(), { objectMode: false });
+    return Readable.from(this.file.pieces(start, end - start, chunkBytes), { objectMode: false });
   }
 }
 

@@ -19,9 +19,6 @@ export interface ExternalPlace {
   checksum: string | null;
 }
 
-/** As many bytes of the file as are hashed at once. */
-const hashedAtOnce = 2 ** 26;
-
 /**
  * Where a tensor's data lies, as `external_data` says, relative to the folder of `model`. Throws ERR_VERTEXQ_ONNX where that is no
  * place below the folder.
@@ -88,8 +85,7 @@ export async function externalFile(
 /** A file's SHA-1 in hexadecimal digits. */
 export async function sha1Of(file: InputFile): Promise<string> {
   const hash = createHash('sha1');
-  for (let at = 0; at < file.size; at += hashedAtOnce)
-    hash.update(await file.read(at, Math.min(hashedAtOnce, file.size - at)));
+  for await (const piece of file.pieces()) hash.update(piece);
   return hash.digest('hex');
 }
 

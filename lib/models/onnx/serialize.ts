@@ -2,6 +2,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { allocate, type InputFile } from '../../files/input-file';
 import type { OutputFile } from '../../files/output-file';
+import { Laying, writeKnown } from '../../containers/laid-out';
 import { maxMessageBytes } from './codec';
 import { tensorsOf } from './graph';
 import {
@@ -17,9 +18,9 @@ import {
 import { shallowCopy } from './shallow-copy';
 import { header } from './skeleton';
 import { isExternal, typedData } from './tensor';
-import type { Fillable, Located, Weights } from './weights';
+import type { Located, Weights } from './weights';
 
-// Models are written without all of their weights in memory: each is read when its turn comes.
+// All places of a file are known before any data is written: weights are read when their turn comes, piece by piece.
 
 // Field numbers of the ONNX schema.
 const graphOfModel = 7;
@@ -32,9 +33,6 @@ const shortestExternal = 1024;
 const alignment = 4096;
 /** A browser holds no file of more than 2 GiB. */
 const longestDataFile = 2_000_000_000;
-const copiedAtOnce = 2 ** 26;
-/** There may be a million small tensors. */
-const leastWritten = 2 ** 20;
 
 const dataName = (name: string, index: number) => `${name}_data${index === 0 ? '' : `_${index}`}`;
 
@@ -68,18 +66,27 @@ export async function serializeModel(
   name: string,
   options: SerializeOptions,
 ): Promise<Serialized> {
-  const plan = options.externalData ? null : await partsInOne(model, weights);
-  if (plan && plan.length <= maxMessageBytes) {
-    const file = await options.create(name);
-    await writeInOne(plan, file, weights, options.signal);
-    return { files: [{ name, bytes: plan.length }] };
-  }
-  if (options.externalData === false)
+  const whole = options.externalData ? null : await inOne(model, weights);
+  if (options.externalData === false && !whole)
     throw new VertexqError(
       'ERR_VERTEXQ_ONNX',
       `the model would take more than the 2 GiB that one ONNX file holds: turn "externalData" on`,
     );
-  return new ExternalWriter(weights, name, options).write(model);
+  // The model last: it says that the rest is there.
+  const planned = whole ? [{ name, ...whole }] : await apart(model, weights, name, options.longestDataFile);
+  for (const { name: own, parts, copied } of planned) {
+    const file = await options.create(own);
+    await writeKnown(file, parts, options.signal);
+    for (const { position, from } of copied)
+      await weights.read(from.path, async (input: InputFile) => {
+        let at = position;
+        for await (const bytes of input.pieces(from.position, from.length)) {
+          await file.write(bytes, at, options.signal);
+          at += bytes.length;
+        }
+      });
+  }
+  return { files: planned.map(({ name: own, parts }) => ({ name: own, bytes: parts.size })) };
 }
 
 /**
@@ -91,35 +98,36 @@ export async function modelInMemory(
   weights: Weights,
   requireFit: (length: number) => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const tensors: { before: Uint8Array; data: Fillable | null }[] = [];
-  let data = 0;
+  const { parts, data } = await messageOf(model, weights, (tensor) => weights.toFill(tensor));
+  requireFit(parts.size);
+  const target = allocate(parts.size, 'a part of the network');
+  for (const { position, bytes } of parts.known) target.set(bytes, position);
+  for (const { position, of } of data) await of.into(target.subarray(position, position + of.length));
+  return target;
+}
+
+/** A model's message: of tensors whose data does not lie in it, and which `dataOf` gives, where that goes. */
+async function messageOf<Data extends { length: number }>(
+  model: ModelProto,
+  weights: Weights,
+  dataOf: (tensor: TensorProto) => Promise<Data | null>,
+): Promise<{ parts: Laying; data: { position: number; of: Data }[] }> {
+  const tensors: { before: Uint8Array; of: Data | null }[] = [];
+  let initializers = 0;
   for (const tensor of model.graph!.initializer) {
-    const own = await weights.toFill(tensor);
-    tensors.push({ before: frameOf(tensor, own?.length ?? null), data: own });
-    data += own?.length ?? 0;
+    const of = await dataOf(tensor);
+    const before = frameOf(tensor, of?.length ?? null);
+    tensors.push({ before, of });
+    initializers += before.length + (of?.length ?? 0);
   }
-  const head = await headOf(
-    model,
-    weights,
-    tensors.reduce((sum, { before }) => sum + before.length, data),
-  );
-  const length = [...head, ...tensors.map(({ before }) => before)].reduce(
-    (sum, part) => sum + part.length,
-    data,
-  );
-  requireFit(length);
-  const bytes = allocate(length, 'a part of the network');
-  let at = 0;
-  const put = (part: Uint8Array) => {
-    bytes.set(part, at);
-    at += part.length;
-  };
-  for (const part of head) put(part);
-  for (const { before, data: own } of tensors) {
-    put(before);
-    if (own) await own.into(bytes.subarray(at, (at += own.length)));
+  const parts = new Laying();
+  const data: { position: number; of: Data }[] = [];
+  for (const part of await headOf(model, weights, initializers)) parts.add(part);
+  for (const { before, of } of tensors) {
+    parts.add(before);
+    if (of) data.push({ position: parts.place(of.length), of });
   }
-  return bytes;
+  return { parts, data };
 }
 
 /** What comes before a model's initializers, which take so many bytes. */
@@ -137,62 +145,20 @@ function withoutInitializers(model: ModelProto): ModelProto {
   return copy;
 }
 
-/** A model in one file: what comes before its initializers, and these. */
-interface PartsInOne {
-  head: Uint8Array[];
-  tensors: Framed[];
-  /** Of the file. */
-  length: number;
+/** A file on its way: what of its bytes is at hand, and what is copied from other files. */
+interface PlannedFile {
+  parts: Laying;
+  copied: { position: number; from: Located }[];
 }
 
-/** null where it is clear, without much memory, that one file cannot hold it. */
-async function partsInOne(model: ModelProto, weights: Weights): Promise<PartsInOne | null> {
-  let data = 0;
-  for (const tensor of tensorsOf(model.graph!)) data += (await weights.placeOf(tensor))?.length ?? 0;
-  if (data > maxMessageBytes) return null;
-  const tensors: Framed[] = [];
-  for (const tensor of model.graph!.initializer) {
-    const place = await weights.placeOf(tensor);
-    tensors.push({ before: frameOf(tensor, place?.length ?? null), place });
-  }
-  const initializers = tensors.reduce(
-    (sum, { before, place }) => sum + before.length + (place?.length ?? 0),
-    0,
-  );
-  const head = await headOf(model, weights, initializers);
-  return { head, tensors, length: head.reduce((sum, part) => sum + part.length, initializers) };
-}
-
-async function writeInOne(
-  { head, tensors }: PartsInOne,
-  file: OutputFile,
-  weights: Weights,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  let pending: Uint8Array[] = [];
-  let length = 0;
-  const flush = async () => {
-    signal?.throwIfAborted();
-    const bytes = pending.length === 1 ? pending[0]! : Buffer.concat(pending);
-    [pending, length] = [[], 0];
-    await file.append(bytes);
-  };
-  const put = async (bytes: Uint8Array) => {
-    pending.push(bytes);
-    length += bytes.length;
-    if (length >= leastWritten) await flush();
-  };
-  for (const bytes of head) await put(bytes);
-  for (const { before, place } of tensors) {
-    await put(before);
-    if (place) await copyData(place, weights, put);
-  }
-  await flush();
-}
-
-interface Framed {
-  before: Uint8Array;
-  place: Located | null;
+/** A model with its weights in it; null where one file cannot hold it, which is mostly clear without much memory. */
+async function inOne(model: ModelProto, weights: Weights): Promise<PlannedFile | null> {
+  let bytes = 0;
+  for (const tensor of tensorsOf(model.graph!)) bytes += (await weights.placeOf(tensor))?.length ?? 0;
+  if (bytes > maxMessageBytes) return null;
+  const { parts, data } = await messageOf(model, weights, (tensor) => weights.placeOf(tensor));
+  if (parts.size > maxMessageBytes) return null;
+  return { parts, copied: data.map(({ position, of }) => ({ position, from: of })) };
 }
 
 /** A tensor's field of the graph up to its data of `length` bytes; all of it where that is null, the data being in the message. */
@@ -212,82 +178,51 @@ function withoutData(tensor: TensorProto): TensorProto {
   return copy;
 }
 
-/** Data that lies in a file, piece by piece. Whether it fits its tensor matters only to those who compute with it. */
-async function copyData(
-  place: Located,
+/** Files of weights, and behind them that of the model without. */
+async function apart(
+  model: ModelProto,
   weights: Weights,
-  put: (bytes: Uint8Array) => Promise<void>,
-): Promise<void> {
-  await weights.read(place.path, async (file: InputFile) => {
-    for (let at = 0; at < place.length; at += copiedAtOnce)
-      await put(await file.read(place.position + at, Math.min(copiedAtOnce, place.length - at)));
-  });
-}
-
-/** Writes weights to files of their own. */
-class ExternalWriter {
-  private readonly files: { name: string; bytes: number }[] = [];
-  private file: OutputFile | undefined;
-
-  constructor(
-    private readonly weights: Weights,
-    private readonly name: string,
-    private readonly options: SerializeOptions,
-  ) {}
-
-  async write(model: ModelProto): Promise<Serialized> {
-    const copy = shallowCopy(model);
-    // Tensors of nodes and subgraphs are small, as a rule: they stay in the message.
-    const graph: GraphProto = await this.weights.inlinedGraph(withoutInitializers(model).graph!);
-    graph.initializer = [];
-    for (const tensor of model.graph!.initializer) graph.initializer.push(await this.moved(tensor));
-    copy.graph = graph;
-    const bytes = toBinary(ModelProtoSchema, copy);
-    if (bytes.length > maxMessageBytes)
-      throw new VertexqError(
-        'ERR_VERTEXQ_ONNX',
-        `the model without its weights would take ${bytes.length} bytes; one ONNX file holds 2 GiB`,
-      );
-    const file = await this.options.create(this.name);
-    await file.append(bytes);
-    // The model last: it says that the rest is there.
-    return { files: [...this.files, { name: this.name, bytes: bytes.length }] };
-  }
-
-  private async moved(tensor: TensorProto): Promise<TensorProto> {
-    const length = this.weights.byteLengthOf(tensor);
-    if (length < shortestExternal || typedData(tensor).length > 0) return this.weights.inlined(tensor);
-    const current = await this.fileFor(length);
-    const padding = (alignment - (current.bytes % alignment)) % alignment;
-    const offset = current.bytes + padding;
-    const put = async (bytes: Uint8Array) => {
-      this.options.signal?.throwIfAborted();
-      await this.file!.append(bytes);
-      current.bytes += bytes.length;
-    };
-    await put(new Uint8Array(padding));
-    const place = await this.weights.placeOf(tensor);
-    if (place) await copyData(place, this.weights, put);
-    else await put(tensor.rawData);
+  name: string,
+  most = longestDataFile,
+): Promise<(PlannedFile & { name: string })[]> {
+  const files: (PlannedFile & { name: string })[] = [];
+  /** Has a tensor's data in another file. */
+  const moved = async (tensor: TensorProto): Promise<TensorProto> => {
+    const length = weights.byteLengthOf(tensor);
+    if (length < shortestExternal || typedData(tensor).length > 0) return weights.inlined(tensor);
+    let file = files.at(-1);
+    if (!file || file.parts.size + alignment + length > most) {
+      file = { name: dataName(name, files.length), parts: new Laying(), copied: [] };
+      files.push(file);
+    }
+    const { parts, copied } = file;
+    parts.align(alignment);
+    const offset = parts.size;
+    // Whether it fits its tensor matters only to those who compute with it.
+    const from = await weights.placeOf(tensor);
+    if (from) copied.push({ position: parts.place(from.length), from });
+    else parts.add(tensor.rawData);
     const copy = withoutData(tensor);
     copy.dataLocation = DataLocation.EXTERNAL;
-    copy.externalData = Object.entries({
-      location: current.name,
-      offset,
-      length: current.bytes - offset,
-    }).map(([key, value]) => create(StringStringEntryProtoSchema, { key, value: String(value) }));
+    const place = { location: file.name, offset, length: parts.size - offset };
+    copy.externalData = Object.entries(place).map(([key, value]) =>
+      create(StringStringEntryProtoSchema, { key, value: String(value) }),
+    );
     return copy;
-  }
-
-  /** The file that the next `length` bytes go to. */
-  private async fileFor(length: number) {
-    const current = this.files.at(-1);
-    const most = this.options.longestDataFile ?? longestDataFile;
-    if (current && current.bytes + alignment + length <= most) return current;
-    const name = dataName(this.name, this.files.length);
-    const next = { name, bytes: 0 };
-    this.file = await this.options.create(name);
-    this.files.push(next);
-    return next;
-  }
+  };
+  const copy = shallowCopy(model);
+  // Tensors of nodes and subgraphs are small, as a rule: they stay in the message.
+  const graph: GraphProto = await weights.inlinedGraph(withoutInitializers(model).graph!);
+  graph.initializer = [];
+  for (const tensor of model.graph!.initializer) graph.initializer.push(await moved(tensor));
+  copy.graph = graph;
+  const bytes = toBinary(ModelProtoSchema, copy);
+  if (bytes.length > maxMessageBytes)
+    throw new VertexqError(
+      'ERR_VERTEXQ_ONNX',
+      `the model without its weights would take ${bytes.length} bytes; one ONNX file holds 2 GiB`,
+    );
+  const parts = new Laying();
+  parts.add(bytes);
+  return [...files, { name, parts, copied: [] }];
 }

@@ -2,12 +2,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
-import { dequantized } from '../../../lib/containers/gguf/dequantize';
 import { blockError, packed, unpacked } from '../../../lib/encodings/gguf/blocks';
 import { ggufTypes, heldBy, type GgufType } from '../../../lib/encodings/gguf/table';
 import { ggufTypeNames } from '../../../lib/encodings/names';
 import { binding } from '../../../lib/native/binding';
 import { finish } from '../../../lib/native/jobs';
+import { dequantized } from '../../containers/gguf/dequantize';
 
 // golden.json: random blocks, and what PyPI's gguf and ggml itself read in them (bench/formats/gguf_blocks_golden.py).
 const golden = JSON.parse(fs.readFileSync(path.join(__dirname, 'golden.json'), 'utf8')) as Record<

@@ -1,10 +1,9 @@
 import test from 'ava';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { GgufFile } from '../../lib/containers/gguf/file';
 import { SafetensorsFile } from '../../lib/containers/safetensors/file';
 import { loadTokenizer } from '../../lib/models/data/tokenizer';
-import { writeLlama } from '../../scripts/models/llama-from-gguf';
+import { writeFloatFolder } from '../../scripts/models/float-folder';
 import { numbers } from '../checkpoints/make';
 import { gguf, type Tensor, type Value } from '../containers/gguf/make';
 import { inFolder, run } from '../decoders/run';
@@ -76,7 +75,7 @@ const tensors: Record<string, Tensor> = {
 test("a Llama's GGUF file becomes a folder: weights, config and tokenizer", async (t) => {
   const folder = temporaryFolder(t);
   const path = temporaryFile(t, 'llama.gguf', gguf(keys, Object.entries(tensors)));
-  await GgufFile.with(path, (file) => writeLlama(file, folder, new Map([['key', 'x']])));
+  await writeFloatFolder(path, folder, new Map([['key', 'x']]));
   await SafetensorsFile.with(join(folder, 'model.safetensors'), async (file) => {
     t.is(file.metadata.get('key'), 'x');
     const attention = 'model.layers.0.self_attn';
@@ -97,29 +96,4 @@ test("a Llama's GGUF file becomes a folder: weights, config and tokenizer", asyn
   const tokenizer = await loadTokenizer(folder, 16);
   t.deepEqual(tokenizer.encode('ab ab12<|im_end|>ab'), [8, 9, 3, 4, 2, 8]);
   t.deepEqual(tokenizer.encode('ba b'), [6, 5, 7, 6]);
-});
-
-test('what is no Llama, or has more than is known', async (t) => {
-  const refused = async (own: Record<string, Value>, more: Record<string, Tensor>, message: RegExp) => {
-    const bytes = gguf({ ...keys, ...own }, Object.entries({ ...tensors, ...more }));
-    const path = temporaryFile(t, 'llama.gguf', bytes);
-    const folder = temporaryFolder(t);
-    await t.throwsAsync(
-      GgufFile.with(path, (file) => writeLlama(file, folder, new Map())),
-      { message },
-    );
-  };
-  const qwen: Value = { type: 'text', value: 'qwen2' };
-  await refused(
-    { 'general.architecture': qwen },
-    {},
-    /"general.architecture" should be "llama", and is "qwen2"/,
-  );
-  await refused({ 'tokenizer.ggml.pre': qwen }, {}, /"tokenizer.ggml.pre" should be "smollm"/);
-  await refused({}, { 'rope_freqs.weight': random([2], 1) }, /scales its rotations/);
-  await refused(
-    {},
-    { 'blk.0.attn_q_norm.weight': random([4], 1) },
-    /"blk.0.attn_q_norm.weight", which is none/,
-  );
 });

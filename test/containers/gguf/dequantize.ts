@@ -1,7 +1,7 @@
-import { VertexqError } from '../../errors';
-import { convertNow } from '../../native/tensors';
-import { describe } from '../../options/messages';
-import { blockTypeNamed } from './block-types';
+import { blockTypeNamed } from '../../../lib/containers/gguf/block-types';
+import { convertNow } from '../../../lib/native/tensors';
+
+// Written from the layouts of blocks alone: what the addon unpacks is held against it.
 
 /** Writes a block's numbers to `to` from `at` on. */
 type Decoder = (block: DataView, to: Float32Array, at: number) => void;
@@ -46,19 +46,12 @@ const decoders: Readonly<Record<string, Decoder>> = {
   },
 };
 
-/**
- * The numbers of whole blocks of a type, in float32: products in float64, rounded once. Throws ERR_VERTEXQ_GGUF for a type that is not read
- * here.
- */
+/** The numbers of whole blocks of a type, in float32: products in float64, rounded once. Throws for a type that is not read here. */
 export function dequantized(type: string, bytes: Uint8Array): Float32Array {
   if (type === 'F32') return new Float32Array(new Uint8Array(bytes).buffer);
   if (type === 'F16' || type === 'BF16') return convertNow(bytes, type, 'F32');
   const decode = Object.hasOwn(decoders, type) ? decoders[type] : undefined;
-  if (!decode)
-    throw new VertexqError(
-      'ERR_VERTEXQ_GGUF',
-      `tensors of type ${describe(type)} cannot be read: known are F32, F16, BF16, ${Object.keys(decoders).join(', ')}`,
-    );
+  if (!decode) throw new Error(`tensors of type ${type} are not read here`);
   const { weights, bytes: size } = blockTypeNamed(type);
   const blocks = Math.floor(bytes.length / size);
   const values = new Float32Array(blocks * weights);
