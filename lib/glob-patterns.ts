@@ -317,12 +317,74 @@ class Run {
   }
 }
 
+/** All states that a name may be in at once, of an automaton without negations, and where each character leads from there. */
+interface Together {
+  ones: readonly { test: Test; next: number }[];
+  isEnd: boolean;
+  behind: Map<string, Together>;
+}
+
+/** Of those that are kept. */
+const mostTogether = 4096;
+
+/** Follows an automaton without negations: what was found out for a name is known for the next ones. */
+class Follower {
+  private readonly known = new Map<string, Together>();
+  private kept = 0;
+
+  constructor(
+    private readonly states: readonly State[],
+    private readonly start: number,
+  ) {}
+
+  matches(name: string): boolean {
+    if (this.kept > mostTogether) {
+      this.known.clear();
+      this.kept = 0;
+    }
+    let now = this.together([this.start]);
+    for (let at = 0; at < name.length && now.ones.length > 0; at++) {
+      const letter = name[at]!;
+      let next = now.behind.get(letter);
+      if (!next) {
+        next = this.together(now.ones.filter(({ test }) => test(letter)).map(({ next: to }) => to));
+        now.behind.set(letter, next);
+        this.kept++;
+      }
+      now = next;
+      if (at === name.length - 1) return now.isEnd;
+    }
+    return false;
+  }
+
+  /** States, and all that are reached from them without a character. */
+  private together(from: readonly number[]): Together {
+    const reached = new Set(from);
+    for (const index of reached) {
+      const state = this.states[index]!;
+      if (state.kind === 'split') for (const next of state.next) reached.add(next);
+    }
+    const all = [...reached].sort((a, b) => a - b);
+    const key = all.join();
+    const known = this.known.get(key);
+    if (known) return known;
+    const ones = all.map((index) => this.states[index]!).filter((state) => state.kind === 'one');
+    const made = { ones, isEnd: reached.has(end), behind: new Map<string, Together>() };
+    this.known.set(key, made);
+    return made;
+  }
+}
+
 /** Whether a name matches a glob. Throws a RangeError for one that stands for too much; the matcher, for a name that takes too long. */
 export function patternMatcher(pattern: string): (name: string) => boolean {
   const [negations = ''] = /^(?:!(?!\())*/.exec(pattern)!;
   const text = pattern.slice(negations.length).replace(/^\.\//, '');
   const isNegated = negations.length % 2 === 1;
   const { states, start } = new Automaton(new Parser(text).whole());
+  if (!states.some(({ kind }) => kind === 'not')) {
+    const follower = new Follower(states, start);
+    return (name) => name !== '' && follower.matches(name) !== isNegated;
+  }
   return (name) => {
     if (name === '') return false;
     try {

@@ -6,7 +6,7 @@ import type { LayerSettings } from '../fit/layer-settings';
 import { defaultMethod, plainMethod } from '../methods';
 import { alphabetKind, correctionFor, groupSizeFor, methodSettings, rankRule } from '../options';
 import { fraction } from '../options/kinds';
-import { about, describe, refuse } from '../options/messages';
+import { about, refuse } from '../options/messages';
 import { requireDataFor } from '../options/relations';
 import { defaults } from '../options/defaults';
 import { checkOptions } from '../options/table';
@@ -32,17 +32,6 @@ export interface CheckpointSettings {
   otherKernels: boolean;
   /** Whether weights that are quantized already may stay as they are. */
   allowQuantized: boolean;
-}
-
-export function checkPaths(input: unknown, output: unknown): void {
-  for (const [what, path] of [
-    ['input', input],
-    ['output', output],
-  ] as const)
-    if (typeof path !== 'string' || path === '')
-      throw new TypeError(
-        `Expected the ${what} to be the path of a safetensors file or a folder of them, not ${describe(path)}`,
-      );
 }
 
 /** Checks all options, with and without data, before any file is touched. */

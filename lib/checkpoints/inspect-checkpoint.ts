@@ -1,6 +1,6 @@
 import { foundWeights } from '../encodings/safetensors/table';
 import { type Checkpoint, openCheckpoint } from '../containers/safetensors/checkpoint';
-import { describe } from '../options/messages';
+import { checkpointPath, requirePath } from '../options/messages';
 import { leftByDefault, unsuitable } from './choose-weights';
 import { inspectGguf } from './gguf/inspect';
 import { isGgufPath } from './gguf/open';
@@ -16,10 +16,7 @@ export async function inspectCheckpoint(
   input: string,
   { signal }: { signal?: AbortSignal | undefined } = {},
 ): Promise<CheckpointInspection> {
-  if (typeof input !== 'string' || input === '')
-    throw new TypeError(
-      `Expected the input to be the path of a safetensors file or a folder of them, not ${describe(input)}`,
-    );
+  requirePath('input', input, checkpointPath);
   if (isGgufPath(input)) return inspectGguf(input, signal);
   const checkpoint = await openCheckpoint(input, signal);
   try {

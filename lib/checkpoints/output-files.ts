@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { RunFiles } from '../runs/run-files';
 import { networkName } from './generator';
-import type { Prepared } from './prepare';
+import type { Prepared } from './prepared';
 
 /** Notes what is known once the input is open: shards may be links to elsewhere, and are written by their names. */
 export function addCheckpointFiles(files: RunFiles, output: string, prepared: Prepared): void {

@@ -2,25 +2,18 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { floatBytes } from '../containers/safetensors/dtypes';
 import { plainMethod } from '../methods';
-import { plainPath } from '../files/plain-path';
 import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { type PlannedTensor, type RunPlan, runPlan } from '../runs/plan';
 import { RunFiles } from '../runs/run-files';
-import {
-  checkCheckpointOptions,
-  checkPaths,
-  requireNamed,
-  type CheckpointSettings,
-} from './checkpoint-options';
+import type { CheckpointSettings } from './checkpoint-options';
 import { estimateNetwork } from './estimate-network';
 import type { Plan } from './plan';
 import { roundBlocks } from './gguf/round-blocks';
 import { skippedOf, weightBytes } from './plan-views';
 import type { PlannedWeight } from './planned-weight';
 import { withPrepared } from './prepare';
-import { addCheckpointFiles, fileNames } from './output-files';
-import { addCheckpointPaths } from './run-files';
+import { fileNames } from './output-files';
 import { inFlight, isLater, memoryOf } from './run-units';
 import { Turns } from '../yielding';
 import type { CheckpointOptions } from './types';
@@ -49,16 +42,8 @@ export async function planCheckpointWith(
   to: string,
   given: CheckpointOptions,
 ): Promise<RunPlan> {
-  checkPaths(input, to);
-  const output = plainPath(to);
-  const settings = checkCheckpointOptions(given);
-  requireNamed(output, settings);
-  settings.options.signal?.throwIfAborted();
-  return withPrepared(input, settings, async (prepared) => {
-    const { plan, isFile, network } = prepared;
-    await addCheckpointPaths(files, input, output, settings.options);
-    addCheckpointFiles(files, output, prepared);
-    await files.check();
+  return withPrepared(files, input, to, given, async (prepared) => {
+    const { settings, output, plan, isFile, network } = prepared;
     const { before, after } = weightBytes(plan);
     const turns = new Turns(settings.options.signal);
     const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);

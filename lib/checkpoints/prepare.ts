@@ -3,6 +3,7 @@ import { kernels } from '../environment';
 import { VertexqError } from '../errors';
 import { importanceOf, readImatrix } from '../containers/gguf/imatrix';
 import { InputFile } from '../files/input-file';
+import { plainPath } from '../files/plain-path';
 import { timeOf } from '../files/output-file';
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import type { TensorFile } from '../containers/tensor-file';
@@ -17,12 +18,13 @@ import { fewOf } from '../reports/text';
 import { plural } from '../reports/units';
 import { version } from '../version';
 import { Turns } from '../yielding';
-import type { CheckpointSettings } from './checkpoint-options';
-import { type Companions, companionsOf } from './companions';
-import { type Document, documentsOf } from './documents';
+import { checkpointPath, requirePath } from '../options/messages';
+import type { RunFiles } from '../runs/run-files';
+import { checkCheckpointOptions, type CheckpointSettings, requireNamed } from './checkpoint-options';
+import { companionsOf } from './companions';
+import { documentsOf } from './documents';
 import { planGguf } from './gguf/plan';
 import type { ModelIdentity } from './model-identity';
-import type { OpenDecoder } from '../decoders/open';
 import type { CheckpointNetwork } from './network';
 import { memoryOf } from './run-units';
 import { type Plan, planOf, unitVersion } from './plan';
@@ -30,34 +32,27 @@ import type { PlannedWeight, WeightScheme } from './planned-weight';
 import { readerWarnings } from './reader-warnings';
 import { RecordedInputs } from './recorded-inputs';
 import { openGenerator } from './generator';
+import { addCheckpointFiles } from './output-files';
+import { addCheckpointPaths } from './run-files';
+import type { Prepared } from './prepared';
 import { openSource } from './source';
+import type { CheckpointOptions } from './types';
 import type { Manifest } from '../runs/work-folder';
 
-/** A checkpoint with all that is decided about it. */
-export interface Prepared {
-  checkpoint: Checkpoint;
-  /** Its files. */
-  inputs: readonly TensorFile[];
-  /** Whether the output is one file, not a folder. */
-  isFile: boolean;
-  identity: ModelIdentity;
-  companions: Companions;
-  recorded: RecordedInputs | null;
-  /** Where the checkpoint's own network is run. */
-  network: CheckpointNetwork | null;
-  /** Where the network itself is written: in its form with a cache. */
-  generator: OpenDecoder | null;
-  plan: Plan;
-  /** The texts that go with the weights. */
-  documents: Document[];
-}
-
-/** Opens the input, decides and checks, runs `use`, and closes everything. */
+/** Checks options, opens the input, decides, runs `use`, and closes everything. `files`: what else the run reads and writes. */
 export async function withPrepared<Result>(
+  files: RunFiles,
   input: string,
-  settings: CheckpointSettings,
+  to: string,
+  given: CheckpointOptions,
   use: (prepared: Prepared) => Promise<Result>,
 ): Promise<Result> {
+  requirePath('input', input, checkpointPath);
+  requirePath('output', to, checkpointPath);
+  const output = plainPath(to);
+  const settings = checkCheckpointOptions(given);
+  requireNamed(output, settings);
+  settings.options.signal?.throwIfAborted();
   const source = await openSource(input, settings);
   let recorded: RecordedInputs | null = null;
   try {
@@ -84,9 +79,14 @@ export async function withPrepared<Result>(
     const documents = isFile ? [] : await documentsOf(checkpoint, identity, plan, settings.encoding, turns);
     documents.push(...(source.documents ?? []));
     plan.warnings.push(...(source.warnings ?? []));
-    return await use({
-      ...{ checkpoint, inputs, isFile, identity, companions, recorded, network, generator, plan, documents },
-    });
+    const prepared = {
+      ...{ settings, output, checkpoint, inputs, isFile, identity, companions, recorded },
+      ...{ network, generator, plan, documents },
+    };
+    await addCheckpointPaths(files, input, output, settings.options);
+    addCheckpointFiles(files, output, prepared);
+    await files.check();
+    return await use(prepared);
   } finally {
     await recorded?.close();
     await source.close();

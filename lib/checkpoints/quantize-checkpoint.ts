@@ -1,20 +1,13 @@
 import { join } from 'node:path';
 import { writeWhole } from '../files/output-file';
-import { plainPath } from '../files/plain-path';
 import { RunFiles } from '../runs/run-files';
-import {
-  checkCheckpointOptions,
-  checkPaths,
-  requireNamed,
-  type CheckpointSettings,
-} from './checkpoint-options';
+import type { CheckpointSettings } from './checkpoint-options';
 import { copyWhole } from './companions';
 import { unitKey } from './plan';
 import { prepareOutput } from './output';
-import { manifestOf, type Prepared, withPrepared } from './prepare';
+import { manifestOf, withPrepared } from './prepare';
+import type { Prepared } from './prepared';
 import { type Made, madeOf, reportOf } from './report';
-import { addCheckpointFiles } from './output-files';
-import { addCheckpointPaths } from './run-files';
 import { runNetwork } from './run-network';
 import { isLater, UnitRunner } from './run-units';
 import { ShardRun } from './shard-run';
@@ -49,16 +42,8 @@ export async function quantizeCheckpointWith(
   given: CheckpointOptions,
 ): Promise<CheckpointReport> {
   const started = performance.now();
-  checkPaths(input, to);
-  const output = plainPath(to);
-  const settings = checkCheckpointOptions(given);
-  requireNamed(output, settings);
-  settings.options.signal?.throwIfAborted();
-  return withPrepared(input, settings, async (prepared) => {
-    const { plan, isFile } = prepared;
-    await addCheckpointPaths(files, input, output, settings.options);
-    addCheckpointFiles(files, output, prepared);
-    await files.check();
+  return withPrepared(files, input, to, given, async (prepared) => {
+    const { settings, output, plan, isFile } = prepared;
     const manifest = await manifestOf(settings, prepared);
     const { work: path, undo } = await prepareOutput(isFile, output);
     const work = await WorkFolder.open(path, manifest, settings).catch(async (error: unknown) => {

@@ -6,7 +6,7 @@ import { type PackedWeight, plainWeight, Unpacker } from '../encodings/safetenso
 import { VertexqError } from '../errors';
 import type { Norms } from '../native/binding';
 import { type Shared, sharedBytes } from '../native/shared';
-import { describe } from '../options/messages';
+import { checkpointPath, describe, requirePath } from '../options/messages';
 import { checkOptions } from '../options/table';
 import type { JobOptions } from '../types';
 import { Turns } from '../yielding';
@@ -31,14 +31,8 @@ export async function verifyCheckpoint(
   original?: string,
   options: JobOptions = {},
 ): Promise<Verification> {
-  for (const [path, what] of [
-    [quantized, 'quantized checkpoint'],
-    ...(original === undefined ? [] : [[original, 'original']]),
-  ])
-    if (typeof path !== 'string' || path === '')
-      throw new TypeError(
-        `Expected the ${what} to be the path of a safetensors file or a folder of them, not ${describe(path)}`,
-      );
+  requirePath('quantized checkpoint', quantized, checkpointPath);
+  if (original !== undefined) requirePath('original', original, checkpointPath);
   checkOptions('verifyCheckpoint', options);
   const checkpoint = await openCheckpoint(quantized, options.signal);
   try {

@@ -13,7 +13,7 @@ import { configName } from './companions';
 import { networkConfig, networkName } from './generator';
 import { layersIn } from './network';
 import type { Plan } from './plan';
-import type { Prepared } from './prepare';
+import type { Prepared } from './prepared';
 import type { Made } from './report';
 import { type CheckpointLayer, forwardOf, layersOf, rowWeightsOf } from './run-network';
 

@@ -6,7 +6,8 @@ import { OutputErrorSum } from '../evaluate/output-error';
 import { type OutputAxis, outputAxis } from '../evaluate/output-axis';
 import { scoreOf } from '../evaluate/score';
 import type { CalibrationSet } from '../models/calibration-set';
-import { checkModelOptions, checkPath, type ModelSettings } from '../models/model-options';
+import { checkModelOptions, type ModelSettings } from '../models/model-options';
+import { networkPath, requirePath } from '../options/messages';
 import { prepareData, selectLayers } from '../models/model-steps';
 import { type OpenModel, openModel } from '../models/open-model';
 import { describeValue } from '../models/onnx/value-info';
@@ -32,7 +33,7 @@ export async function compareModel(
 ): Promise<Comparison> {
   const started = performance.now();
   const options = { ...given };
-  checkPath('input', input);
+  requirePath('input', input, networkPath);
   const choices = chooseRuns(options, 'model', false).map((choice): ModelRun => {
     if (options.calibration === undefined)
       throw new RangeError('Comparing methods on a model needs the option "calibration": data to run it on');

@@ -3,7 +3,7 @@ import { VertexqError } from '../errors';
 import { type PreparedSamples, prepareSamples, dataOptionsOf } from '../models/calibration-set';
 import { runtimeVersion } from '../models/runtime';
 import type { DescribedValue } from '../models/onnx/value-info';
-import { describe } from '../options/messages';
+import { describe, networkPath, requirePath } from '../options/messages';
 import { checkTextOptions } from '../options/relations';
 import { checkOptions } from '../options/table';
 import { timeBoth } from './latency';
@@ -66,14 +66,8 @@ export async function evaluateModel(
 }
 
 function checkArguments(floatModel: unknown, quantizedModel: unknown, options: EvaluateOptions): void {
-  for (const [what, path] of [
-    ['float model', floatModel],
-    ['quantized model', quantizedModel],
-  ])
-    if (typeof path !== 'string' || path === '')
-      throw new TypeError(
-        `Expected the ${what as string} to be the path of an ONNX file, not ${describe(path)}`,
-      );
+  requirePath('float model', floatModel, networkPath);
+  requirePath('quantized model', quantizedModel, networkPath);
   checkOptions('evaluateModel', options);
   checkTextOptions(options);
   if (options.data === undefined)

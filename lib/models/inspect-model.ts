@@ -1,4 +1,4 @@
-import { describe } from '../options/messages';
+import { networkPath, requirePath } from '../options/messages';
 import { findLayers } from './layers/find-layers';
 import { constantsOf, unreadParts } from './layers/other-weights';
 import { readModel } from './onnx/codec';
@@ -14,8 +14,7 @@ import type { Inspection } from './types';
  * ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX or ERR_VERTEXQ_MEMORY.
  */
 export async function inspectModel(input: string): Promise<Inspection> {
-  if (typeof input !== 'string' || input === '')
-    throw new TypeError(`Expected the input to be the path of an ONNX file, not ${describe(input)}`);
+  requirePath('input', input, networkPath);
   const { model, weights: stored, size } = await readModel(input);
   const graph = new Graph(model, input);
   const { layers } = findLayers(graph);

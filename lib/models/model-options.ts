@@ -4,7 +4,7 @@ import { modelEncodings } from '../encodings/onnx/table';
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../fit/layer-settings';
 import { groupSizeFor, rankRule } from '../options';
-import { about, describe, refuse, requireOneOf } from '../options/messages';
+import { about, refuse, requireOneOf } from '../options/messages';
 import { checkTextOptions, requireDataFor } from '../options/relations';
 import { defaults } from '../options/defaults';
 import { checkOptions } from '../options/table';
@@ -29,11 +29,6 @@ export interface ModelSettings extends FitSettings {
   /** Bytes of activations that may be kept in memory between layers. */
   memory: number;
   weighting: Weighting;
-}
-
-export function checkPath(what: 'input' | 'output', path: unknown): void {
-  if (typeof path !== 'string' || path === '')
-    throw new TypeError(`Expected the ${what} to be the path of an ONNX file, not ${describe(path)}`);
 }
 
 /** Checks the options of a model. */

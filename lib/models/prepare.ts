@@ -1,7 +1,8 @@
 import { plainPath } from '../files/plain-path';
 import type { RunFiles } from '../runs/run-files';
 import type { CalibrationSet } from './calibration-set';
-import { checkModelOptions, checkPath, type ModelSettings } from './model-options';
+import { networkPath, requirePath } from '../options/messages';
+import { checkModelOptions, type ModelSettings } from './model-options';
 import { prepareData, type SelectedLayers, selectLayers } from './model-steps';
 import { modelLayers } from './layers/model-layers';
 import { openModel, type OpenModel } from './open-model';
@@ -28,8 +29,8 @@ export async function prepareModel(
   given: ModelOptions,
   isDry: boolean,
 ): Promise<PreparedModel> {
-  checkPath('input', input);
-  checkPath('output', to);
+  requirePath('input', input, networkPath);
+  requirePath('output', to, networkPath);
   const output = plainPath(to);
   const settings = checkModelOptions(given);
   // The caller may change his while this runs.

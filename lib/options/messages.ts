@@ -44,6 +44,18 @@ export function requireInteger(
   );
 }
 
+/** Paths that calls take, as messages have them. */
+export const [networkPath, checkpointPath] = [
+  'the path of an ONNX file',
+  'the path of a safetensors file or a folder of them',
+];
+
+/** Throws a TypeError at an argument that is no path. */
+export function requirePath(what: string, path: unknown, expected: string): void {
+  if (typeof path !== 'string' || path === '')
+    throw new TypeError(`Expected the ${what} to be ${expected}, not ${describe(path)}`);
+}
+
 /** How a value looks in a message: short whatever it is. */
 export function describe(value: unknown): string {
   if (typeof value === 'string')

@@ -8,7 +8,7 @@ import { requireMemory } from '../../memory';
 import { ModelForward } from '../../models/forward/model-forward';
 import { ValueStore } from '../../models/forward/value-store';
 import { runtimeVersion } from '../../models/runtime';
-import { describe } from '../../options/messages';
+import { checkpointPath, requirePath } from '../../options/messages';
 import { defaults } from '../../options/defaults';
 import { checkOptions } from '../../options/table';
 import type { Feeds } from '../../models/types';
@@ -80,14 +80,8 @@ function checkArguments(
   options: EvaluateCheckpointOptions,
 ): [string, ...string[]] {
   const list: unknown[] = Array.isArray(quantized) ? quantized : [quantized];
-  for (const [what, path] of [
-    ['float checkpoint', float],
-    ...list.map((path) => ['quantized checkpoint', path] as const),
-  ] as const)
-    if (typeof path !== 'string' || path === '')
-      throw new TypeError(
-        `Expected the ${what} to be the path of a safetensors file or a folder of them, not ${describe(path)}`,
-      );
+  requirePath('float checkpoint', float, checkpointPath);
+  for (const path of list) requirePath('quantized checkpoint', path, checkpointPath);
   if (list.length === 0) throw new RangeError('There is no quantized checkpoint to evaluate');
   checkOptions('evaluateCheckpoint', options);
   if (options.data === undefined)
