@@ -141,7 +141,7 @@ const tokenizer = {
 };
 
 /** Bytes of normal numbers in a dtype. */
-function normals(dtype: FloatDtype): Buffer {
+export function normals(dtype: FloatDtype): Buffer {
   const values = new Float32Array(drawn);
   for (let i = 0; i < drawn; i += 2) {
     const radius = 0.02 * Math.sqrt(-2 * Math.log(1 - Math.random()));
@@ -157,7 +157,7 @@ function bytesOf(values: Float32Array, dtype: FloatDtype): Buffer {
   return Buffer.from(dtype === 'F32' ? values.buffer : convertNow(values, 'F32', dtype).buffer);
 }
 
-function repeated(source: Buffer, length: number): Uint8Array {
+export function repeated(source: Buffer, length: number): Uint8Array {
   const bytes = Buffer.allocUnsafe(length);
   let from = (randomBytes(4).readUInt32LE() % source.length) & ~7;
   for (let at = 0; at < length;) {

@@ -304,20 +304,16 @@ Rounded roundWalked(const Walked& walked, const AlphabetOptions& options) {
 static void blockAlphabets(const double* w, const double* importance, std::size_t inFeatures,
                            const AlphabetOptions& options, Alphabet* alphabets) {
   BlockSearch search(options);
-  const std::size_t size = search.size(), groups = size / options.groupSize;
-  std::vector<float> weights(size), counts(size), scales(groups), minima(groups);
-  std::vector<std::int8_t> codes(size);
-  for (std::size_t first = 0; first < inFeatures; first += size) {
-    std::copy_n(w + first, size, weights.begin());
-    for (const float weight : weights)
-      if (!std::isfinite(weight))
-        throw Error("ERR_VERTEXQ_SCALE_RANGE", "the weights are too large: float32 overflows");
-    if (importance) std::copy_n(importance + first, size, counts.begin());
-    search.run(weights.data(), importance ? counts.data() : nullptr, codes.data(), scales.data(), minima.data());
-    for (std::size_t g = 0; g < groups; ++g)
-      alphabets[first / options.groupSize + g] =
-          Alphabet::of(options.kind(), scales[g], options.grid == Grid::Minimum ? minima[g] : 0);
-  }
+  const std::size_t groups = inFeatures / options.groupSize;
+  std::vector<float> weights(w, w + inFeatures), counts, scales(groups), minima(groups);
+  for (const float weight : weights)
+    if (!std::isfinite(weight)) throw Error("ERR_VERTEXQ_SCALE_RANGE", "the weights are too large: float32 overflows");
+  if (importance) counts.assign(importance, importance + inFeatures);
+  std::vector<std::int8_t> codes(inFeatures);
+  search.run(weights.data(), importance ? counts.data() : nullptr, inFeatures / search.size(), codes.data(),
+             scales.data(), minima.data());
+  for (std::size_t g = 0; g < groups; ++g)
+    alphabets[g] = Alphabet::of(options.kind(), scales[g], options.grid == Grid::Minimum ? minima[g] : 0);
 }
 
 void plainAlphabets(const double* w, const double* importance, std::size_t inFeatures, const AlphabetOptions& options,

@@ -161,7 +161,7 @@ TEST_CASE(
       for (float& one : importance) one = repeat % 4 == 3 ? 0 : std::exp(normal(random));
       GgmlBlock block{};
       const double told =
-          search.run(w.data(), repeat % 2 ? importance.data() : nullptr, block.codes, block.scales, block.minima);
+          search.runOne(w.data(), repeat % 2 ? importance.data() : nullptr, block.codes, block.scales, block.minima);
       std::vector<unsigned char> bytes(type.bytes);
       packBlock(type, block, bytes.data());
       GgmlBlock back;

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "error.h"
+#include "linalg/simd.h"
 #include "packing/ggml_types.h"
 #include "tensors/convert.h"
 
@@ -50,7 +51,8 @@ struct Writing {
 
 /** `count` bytes whose low nibbles are the codes from `low` on, and whose high ones those from `high` on. */
 template <typename Way, typename Codes>
-void nibbles(typename Way::Bytes at, std::size_t count, Codes* low, Codes* high) {
+void nibbles(typename Way::Bytes VERTEXQ_RESTRICT at, std::size_t count, Codes* VERTEXQ_RESTRICT low,
+             Codes* VERTEXQ_RESTRICT high) {
   for (std::size_t i = 0; i < count; ++i) Way::bits(at + i, 0, 4, low[i]);
   for (std::size_t i = 0; i < count; ++i) Way::bits(at + i, 4, 4, high[i]);
 }
@@ -196,7 +198,7 @@ bool factored(const float* values, std::size_t count, int least, int most, float
 }
 
 void requireHalf(const GgmlType& type, float value, const char* what) {
-  if (static_cast<double>(value) != roundedTo(value, ScalePrecision::Float16)) refuse(type, what);
+  if (value != 0 && !(std::isfinite(value) && isHalf(std::abs(static_cast<double>(value))))) refuse(type, what);
 }
 
 }  // namespace
@@ -225,9 +227,13 @@ void packBlock(const GgmlType& type, const GgmlBlock& block, unsigned char* to) 
   Fields f{};
   Byte s[kMostGroups] = {};
   const int offset = type.offset();
-  const auto [least, most] = std::minmax_element(block.codes, block.codes + type.weights);
-  if (*least < offset || *most >= offset + type.levels) refuse(type, "codes");
-  for (std::size_t i = 0; i < type.weights; ++i) f.codes[i] = static_cast<Byte>(block.codes[i] - offset);
+  // Of every type the number of levels is a power of 2: what is none of them has a bit that no level has.
+  unsigned bits = 0;
+  for (std::size_t i = 0; i < type.weights; ++i) {
+    f.codes[i] = static_cast<Byte>(block.codes[i] - offset);
+    bits |= f.codes[i];
+  }
+  if (bits >= static_cast<unsigned>(type.levels)) refuse(type, "codes");
   if (type.bytes == 34) std::memcpy(f.codes, block.codes, type.weights);
   if (type.factors.groups == 0) {
     requireHalf(type, block.scales[0], "scale");

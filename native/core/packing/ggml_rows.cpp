@@ -8,21 +8,30 @@
 
 #include "error.h"
 #include "parallel/thread_pool.h"
+#include "scales/block_kernels.h"
 #include "scales/block_search.h"
 
 namespace vertexq {
 
 namespace {
 
-/** Calls visit(row, slot) for all rows, some of them a task. */
+/** Calls visit(first, last, slot) for all rows, some of them a task. */
 template <typename Visit>
-void forEachRow(std::size_t rows, unsigned threads, JobControl& control, Visit visit) {
+void forEachRows(std::size_t rows, unsigned threads, JobControl& control, Visit visit) {
   control.expect(rows);
   ThreadPool::shared().parallelFor((rows + kRowBlock - 1) / kRowBlock, threads, [&](std::size_t task, unsigned slot) {
     control.checkpoint();
     const std::size_t first = task * kRowBlock, last = std::min(rows, first + kRowBlock);
-    for (std::size_t row = first; row < last; ++row) visit(row, slot);
+    visit(first, last, slot);
     control.finish(last - first);
+  });
+}
+
+/** Calls visit(row, slot). */
+template <typename Visit>
+void forEachRow(std::size_t rows, unsigned threads, JobControl& control, Visit visit) {
+  forEachRows(rows, threads, control, [&](std::size_t first, std::size_t last, unsigned slot) {
+    for (std::size_t row = first; row < last; ++row) visit(row, slot);
   });
 }
 
@@ -63,11 +72,7 @@ RowSums unpackGgml(const GgmlType& type, const unsigned char* from, std::size_t 
         widen(reference->type, reference->data + at * size, type.weights, weights);
       }
       double error = 0, signal = 0;
-      for (std::size_t i = 0; i < type.weights; ++i) {
-        const double q = values[i], w = reference ? weights[i] : q;
-        error += (w - q) * (w - q);
-        signal += w * w;
-      }
+      blockKernels().squares(reference ? weights : values, values, type.weights, error, signal);
       sums[row].error += error;
       sums[row].signal += signal;
       if (std::isfinite(error + signal)) continue;
@@ -95,32 +100,96 @@ void packGgml(const GgmlType& type, const GgmlCodes& from, std::size_t rows, std
   });
 }
 
+namespace {
+
+/** Blocks that are searched together. */
+constexpr std::size_t kTogether = 16;
+
+/** Rounds a thread's rows. */
+class RoundedRows {
+ public:
+  RoundedRows(const GgmlType& type, const RawRows& weights, const float* importance, std::size_t firstRow,
+              unsigned char* to)
+      : type_(type),
+        weights_(weights),
+        importance_(importance),
+        firstRow_(firstRow),
+        to_(to),
+        blocks_(weights.cols / type.weights),
+        search_(type.alphabet()),
+        given_(kTogether * type.weights),
+        codes_(given_.size()) {}
+
+  void run(std::size_t first, std::size_t last, RowSums* sums) {
+    // Where all inputs count alike, blocks of rows one behind the other are searched together too.
+    const std::size_t rows = importance_ ? 1 : last - first;
+    for (std::size_t row = first; row < last; row += rows)
+      for (std::size_t b = row * blocks_, end = b + rows * blocks_; b < end; b += kTogether)
+        add(b, std::min(kTogether, end - b), sums);
+  }
+
+ private:
+  /** Blocks, numbered through all rows. */
+  void add(std::size_t first, std::size_t count, RowSums* sums) {
+    const std::size_t size = type_.weights, groups = type_.groups(), all = count * size;
+    if (!widen(weights_.type, weights_.data + first * size * bytesOf(weights_.type), all, given_.data()))
+      for (std::size_t i = 0, at = first * size; i < all; ++i)
+        if (!std::isfinite(given_[i]))
+          refuseValue(firstRow_ + (at + i) / weights_.cols, (at + i) % weights_.cols, given_[i]);
+    search(first, count);
+    for (std::size_t b = 0; b < count; ++b) {
+      const std::size_t row = (first + b) / blocks_;
+      std::copy_n(&codes_[b * size], size, block_.codes);
+      std::copy_n(scales_ + b * groups, groups, block_.scales);
+      std::copy_n(minima_ + b * groups, groups, block_.minima);
+      namingNeuron(firstRow_ + row, [&] { packBlock(type_, block_, to_ + (first + b) * type_.bytes); });
+      blockValues(type_, block_, values_);
+      double error = 0, signal = 0;
+      blockKernels().squares(&given_[b * size], values_, size, error, signal);
+      sums[row].error += error;
+      sums[row].signal += signal;
+    }
+  }
+
+  void search(std::size_t first, std::size_t count) {
+    const std::size_t size = type_.weights, groups = type_.groups();
+    const float* importance = importance_ ? importance_ + first % blocks_ * size : nullptr;
+    const auto run = [&](std::size_t begin, std::size_t some) {
+      search_.run(&given_[begin * size], importance ? importance + begin * size : nullptr, some, &codes_[begin * size],
+                  scales_ + begin * groups, minima_ + begin * groups);
+    };
+    try {
+      run(0, count);
+    } catch (const Error&) {
+      // Which it was is told by each alone.
+      for (std::size_t b = 0; b < count; ++b) namingNeuron(firstRow_ + (first + b) / blocks_, [&] { run(b, 1); });
+      throw;
+    }
+  }
+
+  const GgmlType& type_;
+  const RawRows& weights_;
+  const float* importance_;
+  std::size_t firstRow_;
+  unsigned char* to_;
+  std::size_t blocks_;
+  BlockSearch search_;
+  std::vector<float> given_;
+  std::vector<std::int8_t> codes_;
+  float scales_[kTogether * kMostGroups], minima_[kTogether * kMostGroups] = {};
+  GgmlBlock block_{};
+  float values_[kMostBlock];
+};
+
+}  // namespace
+
 RowSums roundGgml(const GgmlType& type, const RawRows& weights, const float* importance, std::size_t firstRow,
                   unsigned char* to, unsigned threads, JobControl& control) {
-  const std::size_t cols = weights.cols, blocks = cols / type.weights, size = bytesOf(weights.type);
   std::vector<RowSums> sums(weights.rows);
-  std::vector<std::unique_ptr<BlockSearch>> searches(std::max(threads, 1U));
-  forEachRow(weights.rows, threads, control, [&](std::size_t row, unsigned slot) {
-    if (!searches[slot]) searches[slot] = std::make_unique<BlockSearch>(type.alphabet());
-    GgmlBlock block{};
-    float values[kMostBlock], given[kMostBlock];
-    for (std::size_t b = 0; b < blocks; ++b) {
-      const std::size_t at = row * cols + b * type.weights;
-      if (!widen(weights.type, weights.data + at * size, type.weights, given))
-        for (std::size_t i = 0; i < type.weights; ++i)
-          if (!std::isfinite(given[i])) refuseValue(firstRow + row, b * type.weights + i, given[i]);
-      namingNeuron(firstRow + row, [&] {
-        searches[slot]->run(given, importance ? importance + b * type.weights : nullptr, block.codes, block.scales,
-                            block.minima);
-        packBlock(type, block, to + (row * blocks + b) * type.bytes);
-      });
-      blockValues(type, block, values);
-      for (std::size_t i = 0; i < type.weights; ++i) {
-        const double w = given[i], rest = w - values[i];
-        sums[row].error += rest * rest;
-        sums[row].signal += w * w;
-      }
-    }
+  std::vector<std::unique_ptr<RoundedRows>> all(std::max(threads, 1U));
+  forEachRows(weights.rows, threads, control, [&](std::size_t first, std::size_t last, unsigned slot) {
+    if (!all[slot]) all[slot] = std::make_unique<RoundedRows>(type, weights, importance, firstRow, to);
+    all[slot]->run(first, last, sums.data());
   });
   return totalOf(sums);
 }

@@ -103,6 +103,21 @@ VERTEXQ_INLINE void codesBody(const BlockGroup& group, const BlockScales& s, std
   }
 }
 
+VERTEXQ_INLINE void squaresBody(const float* w, const float* q, std::size_t count, double& error, double& signal) {
+  constexpr std::size_t lanes = 8;
+  double errors[lanes] = {}, signals[lanes] = {};
+  for (std::size_t i = 0; i < count; i += lanes)
+    for (std::size_t l = 0; l < lanes; ++l) {
+      const double own = w[i + l], rest = own - q[i + l];
+      errors[l] += rest * rest;
+      signals[l] += own * own;
+    }
+  for (std::size_t l = 0; l < lanes; ++l) {
+    error += errors[l];
+    signal += signals[l];
+  }
+}
+
 #define VERTEXQ_BLOCK_KERNELS(Name, TARGET)                                                                            \
   TARGET void sums##Name(const BlockGroup& group, const BlockScales& s, BlockSums& sums) { sumsBody(group, s, sums); } \
   TARGET void errors##Name(const BlockGroup& group, const BlockScales& s, float* errors) {                             \
@@ -110,6 +125,9 @@ VERTEXQ_INLINE void codesBody(const BlockGroup& group, const BlockScales& s, std
   }                                                                                                                    \
   TARGET void codes##Name(const BlockGroup& group, const BlockScales& s, std::size_t lane, std::int8_t* codes) {       \
     codesBody(group, s, lane, codes);                                                                                  \
+  }                                                                                                                    \
+  TARGET void squares##Name(const float* w, const float* q, std::size_t count, double& error, double& signal) {        \
+    squaresBody(w, q, count, error, signal);                                                                           \
   }
 VERTEXQ_BLOCK_KERNELS(Portable, )
 VERTEXQ_BLOCK_KERNELS(Avx2, VERTEXQ_AVX2)
@@ -121,7 +139,8 @@ VERTEXQ_BLOCK_KERNELS(Avx512, VERTEXQ_AVX512)
 const BlockKernels& blockKernels() {
   static const BlockKernels kernels{linalg::forInstructionSet(sumsAvx512, sumsAvx2, sumsPortable),
                                     linalg::forInstructionSet(errorsAvx512, errorsAvx2, errorsPortable),
-                                    linalg::forInstructionSet(codesAvx512, codesAvx2, codesPortable)};
+                                    linalg::forInstructionSet(codesAvx512, codesAvx2, codesPortable),
+                                    linalg::forInstructionSet(squaresAvx512, squaresAvx2, squaresPortable)};
   return kernels;
 }
 

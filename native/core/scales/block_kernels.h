@@ -40,6 +40,8 @@ struct BlockKernels {
   void (*errors)(const BlockGroup& group, const BlockScales& scales, float* errors);
   /** The codes of a lane, those of a table counted from 0. */
   void (*codes)(const BlockGroup& group, const BlockScales& scales, std::size_t lane, std::int8_t* codes);
+  /** Adds Σ (w - q)² and Σ w² of `count` numbers, a multiple of 8. */
+  void (*squares)(const float* w, const float* q, std::size_t count, double& error, double& signal);
 };
 
 /** The kernels for this CPU (linalg/simd.h). */

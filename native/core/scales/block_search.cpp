@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "scales/even_groups.h"
 #include "tensors/convert.h"
 
 namespace vertexq {
@@ -38,8 +39,42 @@ BlockSearch::BlockSearch(const AlphabetOptions& options)
       minimumFactors_(groups_),
       errors_(groups_) {}
 
-double BlockSearch::run(const float* weights, const float* importance, std::int8_t* codes, float* scales,
-                        float* minima) {
+void BlockSearch::run(const float* weights, const float* importance, std::size_t count, std::int8_t* codes,
+                      float* scales, float* minima) {
+  if (!importance && options_.grid == Grid::FullRange && size() == kLaneWeights && groups_ == 1)
+    return runEven(weights, count, codes, scales, minima);
+  for (std::size_t block = 0; block < count; ++block) {
+    const std::size_t at = block * size(), group = block * groups_;
+    runOne(weights + at, importance ? importance + at : nullptr, codes + at, scales + group,
+           minima ? minima + group : nullptr);
+  }
+}
+
+/** Sixteen at once; by itself what these cannot do. */
+void BlockSearch::runEven(const float* weights, std::size_t count, std::int8_t* codes, float* scales, float* minima) {
+  const float half = static_cast<float>(options_.levels) / 2;
+  const EvenLevels levels{-half, half - 1, options_.eitherSign};
+  EvenGroups made;
+  float some[kGroupLanes * kLaneWeights] = {};
+  for (std::size_t first = 0; first < count; first += kGroupLanes) {
+    const std::size_t lanes = std::min(kGroupLanes, count - first), at = first * kLaneWeights;
+    const float* from = weights + at;
+    if (lanes < kGroupLanes) {
+      std::copy_n(from, lanes * kLaneWeights, some);
+      from = some;
+    }
+    roundEvenGroups(levels, from, made);
+    std::copy_n(made.codes, lanes * kLaneWeights, codes + at);
+    std::copy_n(made.steps, lanes, scales + first);
+    for (std::size_t g = 0; g < lanes; ++g) {
+      const std::size_t own = at + g * kLaneWeights;
+      if (!made.isDone[g]) runOne(weights + own, nullptr, codes + own, scales + first + g, minima);
+    }
+  }
+}
+
+double BlockSearch::runOne(const float* weights, const float* importance, std::int8_t* codes, float* scales,
+                           float* minima) {
   const std::size_t size = options_.groupSize;
   const Alphabet any = Alphabet::withStep(options_.kind(), 1, 0);
   const auto least = static_cast<float>(any.minCode()), most = static_cast<float>(any.maxCode());

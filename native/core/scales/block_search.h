@@ -25,10 +25,13 @@ class BlockSearch {
   std::size_t size() const { return groups_ * options_.groupSize; }
 
   /**
-   * size() weights; importance may be null (all 1). Writes a code a weight and a scale and a minimum a group, as QuantizedLayer has them.
-   * Returns the error. Throws ERR_VERTEXQ_SCALE_RANGE.
+   * `count` blocks of size() weights, best many at once; importance may be null (all 1). Writes a code a weight and a scale and a minimum a
+   * group, as QuantizedLayer has them. Throws ERR_VERTEXQ_SCALE_RANGE.
    */
-  double run(const float* weights, const float* importance, std::int8_t* codes, float* scales, float* minima);
+  void run(const float* weights, const float* importance, std::size_t count, std::int8_t* codes, float* scales,
+           float* minima);
+  /** As `run` of one, by the search that takes any importance. Returns the error. */
+  double runOne(const float* weights, const float* importance, std::int8_t* codes, float* scales, float* minima);
 
  private:
   struct Scale {
@@ -44,6 +47,7 @@ class BlockSearch {
     double stepWeight = 0;
   };
 
+  void runEven(const float* weights, std::size_t count, std::int8_t* codes, float* scales, float* minima);
   void searchGroup(Group& group);
   void searchEven(Group& group);
   void searchMinimum(Group& group);
