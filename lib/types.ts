@@ -26,7 +26,10 @@ export interface TensorLike {
   type?: string;
 }
 
-/** One linear layer, y = W x, and the data it sees. All arrays are row-major. */
+/**
+ * One linear layer, y = W x, and the data it sees. All arrays are row-major. Arrays of up to 16 MiB together are copied before a call returns; of
+ * more, what is changed or transferred before the promise has settled may be an error.
+ */
 export interface LayerInput {
   /** W, [outFeatures, inFeatures]: a neuron a row. */
   weight: FloatArray;

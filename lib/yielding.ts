@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 
 /** How long the event loop waits at most. */
 const slice = 15;
-/** Milliseconds of a turn that is short, and how many of those go by between two looks at the clock. */
+/** Milliseconds of a turn that is short, and how many of those go by between two looks at the clock at most. */
 const shortTurn = 0.01;
 const fewTurns = 16;
 
@@ -22,7 +22,8 @@ export class Turns {
   get due(): boolean {
     if (--this.left > 0) return false;
     const now = performance.now();
-    this.step = now - this.looked < shortTurn * this.step ? fewTurns : 1;
+    // No more than twice as many as have just been short: the next ones may be long.
+    this.step = now - this.looked < shortTurn * this.step ? Math.min(fewTurns, 2 * this.step) : 1;
     this.left = this.step;
     this.looked = now;
     return now - this.since > slice;

@@ -1,7 +1,8 @@
 import { environment } from '../environment';
 import { hasTarget, layerCalibration } from '../fit/calibration';
 import { calibrationKind } from '../methods';
-import { checkLayer, snapshot } from '../fit/layer-input';
+import { takeArrays } from '../fit/given-arrays';
+import { checkLayer } from '../fit/layer-input';
 import { settingsOf } from '../fit/quantize-layer';
 import { quantizeWeights } from '../fit/quantize-weights';
 import type { LayerInput } from '../types';
@@ -21,10 +22,11 @@ export async function compareLayer(layer: LayerInput, given: CompareOptions): Pr
     dataKind: calibrationKind(choice.method, corrects),
   }));
   options.signal?.throwIfAborted();
-  // All kinds begin to read at once: the caller may change his arrays later.
-  const input = snapshot(layer);
+  const { layer: input, requireUnchanged } = await takeArrays(layer, options.signal);
   const kinds = [...new Set(choices.map(({ dataKind }) => dataKind))];
-  const read = await Promise.all(kinds.map((kind) => layerCalibration(input, kind, options)));
+  const read = await Promise.all(
+    kinds.map((kind) => layerCalibration(input, kind, options, requireUnchanged)),
+  );
   const dataOf = new Map(kinds.map((kind, i) => [kind, read[i]!]));
 
   const runs: ComparedRun[] = [];

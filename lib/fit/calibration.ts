@@ -1,8 +1,12 @@
+import { VertexqError } from '../errors';
 import { binding, type CalibrationKind, type NativeCalibration, type NativePatches } from '../native/binding';
 import { calling, finish, threadsFor } from '../native/jobs';
+import { isShared, sharedCopy } from '../native/shared';
 import { convert } from '../native/tensors';
 import { isFloat32Array } from '../realms';
 import type { FloatArray, JobOptions, LayerInput } from '../types';
+import { inParts } from '../yielding';
+import type { RequireUnchanged } from './given-arrays';
 
 /** Whether a layer says what the float layer saw. */
 export function hasTarget(layer: LayerInput): boolean {
@@ -78,7 +82,7 @@ export class Calibration {
 
   /**
    * Adds rows, row-major [samples, inFeatures]; of kind `pairs` with what the float layer saw for them. `weights`, [samples]: each row enters
-   * all sums so many times. Rejects with ERR_VERTEXQ_NOT_FINITE at a NaN or an infinity, ERR_VERTEXQ_CALIBRATION at a weight that is
+   * all sums so many times. `requireUnchanged` is asked before each part of the rows is read. Rejects with ERR_VERTEXQ_NOT_FINITE at a NaN or an infinity, ERR_VERTEXQ_CALIBRATION at a weight that is
    * negative or not finite.
    */
   async add(
@@ -86,42 +90,97 @@ export class Calibration {
     targetRows?: FloatArray,
     signal?: AbortSignal,
     weights?: Float32Array,
+    requireUnchanged?: RequireUnchanged,
   ): Promise<void> {
     this.sumsSingles ||= this.kind !== 'rows' && isFloat32Array(rows);
-    if (targetRows === undefined) await finish(() => this.native.add(rows, undefined, weights), signal);
-    // The addon takes both in the same precision.
-    else if (isFloat32Array(rows) === isFloat32Array(targetRows))
-      await finish(() => this.native.add(rows, targetRows, weights), signal);
-    else {
-      const [own, target] = [await wide(rows, signal), await wide(targetRows, signal)];
-      await finish(() => this.native.add(own, target, weights), signal);
+    // What lies in shared memory the addon reads where it is.
+    const isThere = isShared(rows) && (targetRows === undefined || isShared(targetRows));
+    for (const values of [rows, targetRows ?? rows]) requireUnchanged?.(values, 0, 0);
+    const { inFeatures } = this;
+    const count = rows.length / inFeatures;
+    const slices = Math.floor(bytesAtOnce / (slice * inFeatures * rows.BYTES_PER_ELEMENT));
+    const atOnce = isThere ? count : slice * Math.max(1, slices);
+    for (let first = 0; first < count; first += atOnce) {
+      const [begin, end] = [first * inFeatures, Math.min(rows.length, (first + atOnce) * inFeatures)];
+      requireUnchanged?.(rows, begin, end);
+      if (targetRows) requireUnchanged?.(targetRows, begin, end);
+      try {
+        await this.addPart(
+          rows.subarray(begin, end),
+          targetRows?.subarray(begin, end),
+          signal,
+          weights?.subarray(first, first + atOnce),
+        );
+      } catch (error) {
+        throw first === 0 ? error : countedFrom(first, error);
+      }
     }
-    this.count(weights);
+    if (weights) await this.count(weights, signal);
+  }
+
+  private async addPart(
+    rows: FloatArray,
+    targetRows: FloatArray | undefined,
+    signal: AbortSignal | undefined,
+    weights: Float32Array | undefined,
+  ): Promise<void> {
+    let [own, target] = [rows, targetRows];
+    // The addon takes both in the same precision.
+    if (target && isFloat32Array(own) !== isFloat32Array(target))
+      [own, target] = [await wide(own, signal), await wide(target, signal)];
+    await finish(() => this.native.add(own, target, weights), signal);
   }
 
   /** Adds the patches of a tensor to every group. Rejects as `add`, and with ERR_VERTEXQ_CALIBRATION where shape and attributes do not fit. */
   async addPatches(tensor: NativePatches, signal?: AbortSignal): Promise<void> {
     this.sumsSingles ||= this.kind !== 'rows';
-    await finish(() => this.native.addPatches(tensor), signal);
-    this.count(tensor.weights);
+    const [values, targets] = [
+      await readable(tensor.values, signal),
+      tensor.targets && (await readable(tensor.targets, signal)),
+    ];
+    await finish(() => this.native.addPatches({ ...tensor, values, ...(targets && { targets }) }), signal);
+    if (tensor.weights) await this.count(tensor.weights, signal);
   }
 
-  private count(weights: Float32Array | undefined): void {
-    if (!weights) return;
-    this.weights ??= { sum: 0, squares: 0 };
-    for (const weight of weights) {
-      this.weights.sum += weight;
-      this.weights.squares += weight ** 2;
-    }
+  private async count(weights: Float32Array, signal: AbortSignal | undefined): Promise<void> {
+    const sums = (this.weights ??= { sum: 0, squares: 0 });
+    const add = (begin: number, end: number) => {
+      for (const weight of weights.subarray(begin, end)) {
+        sums.sum += weight;
+        sums.squares += weight ** 2;
+      }
+    };
+    await inParts(weights.length, add, signal);
   }
 
   /** Takes X̃ᵀX̃, and of kind `pairs` X̃ᵀX, for all the data. Rejects with ERR_VERTEXQ_GRAM if X̃ᵀX̃ is no Gram matrix. */
   async setGram(gram: Float64Array, crossGram?: Float64Array, signal?: AbortSignal): Promise<void> {
-    await finish(
-      () => (crossGram ? this.native.setGram(gram, crossGram) : this.native.setGram(gram)),
-      signal,
-    );
+    const own = await readable(gram, signal);
+    const cross = crossGram && (await readable(crossGram, signal));
+    await finish(() => this.native.setGram(own, cross), signal);
   }
+}
+
+/** Bytes of rows that the addon copies at once, before it lets the event loop go on. */
+const bytesAtOnce = 2 ** 23;
+/** The addon sums so many rows at once: of parts of other lengths it would keep the rest. So sums do not depend on the parts, to the last bit. */
+const slice = 512;
+
+/** Numbers where the addon need not copy many of them at once. */
+const readable = async <Values extends Float32Array | Float64Array>(
+  values: Values,
+  signal: AbortSignal | undefined,
+): Promise<Values> =>
+  isShared(values) || values.byteLength <= bytesAtOnce ? values : sharedCopy(values, signal);
+
+/** The error of a part, with its sample among all of them. */
+function countedFrom(first: number, error: unknown): unknown {
+  if (!(error instanceof VertexqError) || error.code !== 'ERR_VERTEXQ_NOT_FINITE') return error;
+  const message = error.message.replace(
+    / at sample (\d+)/,
+    (_, own: string) => ` at sample ${first + Number(own)}`,
+  );
+  return new VertexqError(error.code, message, { cause: error.cause });
 }
 
 const wide = async (values: FloatArray, signal: AbortSignal | undefined) =>
@@ -140,14 +199,24 @@ export async function layerCalibration(
   layer: LayerInput,
   kind: CalibrationKind,
   options: JobOptions = {},
+  requireUnchanged?: RequireUnchanged,
 ): Promise<LayerData> {
   const { signal } = options;
   const { inFeatures, activations, gram, holdout: heldOut } = layer;
   let calibration: Calibration | null = null;
   let holdout: Calibration | null = null;
   let plainHoldout: Calibration | null = null;
-  const add = (to: Calibration, rows: FloatArray, target?: FloatArray, weights?: Float32Array) =>
-    to.add(...inRange(kind, rows, kind === 'pairs' ? (target ?? rows) : undefined), signal, weights);
+  const add = async (to: Calibration, rows: FloatArray, target?: FloatArray, weights?: Float32Array) =>
+    to.add(
+      ...(await inRange(
+        kind,
+        rows,
+        kind === 'pairs' ? (target ?? rows) : undefined,
+        signal,
+        requireUnchanged,
+      )),
+      ...([signal, weights, requireUnchanged] as const),
+    );
   if (activations ?? gram) calibration = Calibration.of(inFeatures, kind, options);
   if (activations) await add(calibration!, activations, layer.targetActivations, layer.rowWeights);
   if (gram) await calibration?.setGram(gram, layer.crossGram, signal);
@@ -169,23 +238,38 @@ const tiny = 2 ** -400;
  * Rows and their targets, times a common power of two where they are so small that nothing would be left of their squares.
  * It changes neither codes nor relative errors.
  */
-function inRange(
+async function inRange(
   kind: CalibrationKind,
   rows: FloatArray,
   targets: FloatArray | undefined,
-): [rows: FloatArray, targets: FloatArray | undefined] {
+  signal: AbortSignal | undefined,
+  requireUnchanged: RequireUnchanged | undefined,
+): Promise<[rows: FloatArray, targets: FloatArray | undefined]> {
   if (kind === 'rows') return [rows, targets];
-  const most = Math.max(largest(rows), targets && targets !== rows ? largest(targets) : 0);
+  const ofTargets = targets && targets !== rows ? await largest(targets, signal) : 0;
+  const most = Math.max(await largest(rows, signal), ofTargets);
   if (most === 0 || !(most < tiny)) return [rows, targets];
   const factor = 2 ** Math.min(1023, -Math.floor(Math.log2(most)));
-  const scaled = Float64Array.from(rows, (value) => value * factor);
-  return [scaled, targets && (targets === rows ? scaled : Float64Array.from(targets, (x) => x * factor))];
+  const scaled = async (values: FloatArray) => {
+    const all = new Float64Array(values.length);
+    const part = (begin: number, end: number) => {
+      requireUnchanged?.(values, begin, end);
+      for (let i = begin; i < end; i++) all[i] = values[i]! * factor;
+    };
+    await inParts(values.length, part, signal);
+    return all;
+  };
+  const own = await scaled(rows);
+  return [own, targets && (targets === rows ? own : await scaled(targets))];
 }
 
 /** The largest absolute value; for float32 numbers, whose squares float64 holds, 1. */
-function largest(values: FloatArray): number {
+async function largest(values: FloatArray, signal: AbortSignal | undefined): Promise<number> {
   if (isFloat32Array(values)) return 1;
   let most = 0;
-  for (const value of values) if (Math.abs(value) > most) most = Math.abs(value);
+  const part = (begin: number, end: number) => {
+    for (let i = begin; i < end; i++) most = Math.max(most, Math.abs(values[i]!) || 0);
+  };
+  await inParts(values.length, part, signal);
   return most;
 }

@@ -3,7 +3,6 @@ import type { CalibrationKind } from '../native/binding';
 import { methodsThat, traitsOf } from '../methods';
 import { describe, requireInteger, requireKnown } from '../options/messages';
 import { isFloat32Array, isFloat64Array, isFloatArray } from '../realms';
-import { sharedCopy } from '../native/shared';
 import type { LayerInput, Method } from '../types';
 import { requireLayerMemory } from './layer-memory';
 
@@ -129,22 +128,6 @@ export function refuseTargets(layer: LayerInput, method: Method): void {
           ? `The method "${method}" fits what the layer itself sees, and takes no "${name}": use ${others.slice(0, -1).join(', ')} or ${others.at(-1)}`
           : `"${name}" has no effect on the method "${method}", which rounds each weight for itself: leave it out`,
       );
-}
-
-/**
- * The layer with copies of the arrays that are read only after the first `await` of a call, where the caller may have changed
- * or transferred his. The first to be read, `activations` or `gram` and its target, are copied when their job starts, at once.
- */
-export function snapshot(layer: LayerInput): LayerInput {
-  const { weight, holdout, targetHoldout, rowWeights, holdoutWeights } = layer;
-  return {
-    ...layer,
-    weight: sharedCopy(weight),
-    ...(holdout && { holdout: holdout.slice() }),
-    ...(targetHoldout && { targetHoldout: targetHoldout.slice() }),
-    ...(rowWeights && { rowWeights: rowWeights.slice() }),
-    ...(holdoutWeights && { holdoutWeights: holdoutWeights.slice() }),
-  };
 }
 
 /** Throws ERR_VERTEXQ_MEMORY where there is no room for fitting a layer to its data. */

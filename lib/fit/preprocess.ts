@@ -5,7 +5,8 @@ import { checkOptions } from '../options/table';
 import { methodsThat } from '../methods';
 import type { LayerInput, Method, Preprocessed, PreprocessOptions } from '../types';
 import { layerCalibration } from './calibration';
-import { checkLayer, refuseTargets, requireRoom, snapshot } from './layer-input';
+import { takeArrays } from './given-arrays';
+import { checkLayer, refuseTargets, requireRoom } from './layer-input';
 
 /** The method whose first half this is. */
 const [walk] = methodsThat(({ certifies }) => certifies) as [Method];
@@ -39,9 +40,10 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
   };
   const { signal, onProgress } = options;
   requireRoom(layer, walk, 'rows');
-  const input = snapshot(layer);
-  delete input.holdout; // there is no error here to report on it
-  const { calibration } = await layerCalibration(input, 'rows', options);
+  const needed = { ...layer };
+  delete needed.holdout; // there is no error here to report on it
+  const { layer: input, requireUnchanged } = await takeArrays(needed, signal);
+  const { calibration } = await layerCalibration(input, 'rows', options, requireUnchanged);
   const done = await finish(
     () =>
       binding().preprocess({

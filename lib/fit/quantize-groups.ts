@@ -1,7 +1,9 @@
 import { plainMethod, traitsOf } from '../methods';
 import type { NativeQuantized, Norms } from '../native/binding';
 import { threadsFor } from '../native/jobs';
+import { copyInParts } from '../native/shared';
 import type { JobOptions, QuantizedLayer } from '../types';
+import { Turns } from '../yielding';
 import type { LayerSettings, WeightsInput } from './layer-settings';
 import { type Fit, fitWeights, quantizedLayer, quantizeWeights } from './quantize-weights';
 
@@ -30,8 +32,8 @@ export async function quantizeGroups(
     threadsFor(options),
     followsClosely,
   );
-  const done = merged(fits.map((fit) => fit.done));
-  const quantized = quantizedLayer(layer, settings, { done, method, fallenBack: null }, started);
+  const done = await merged(fits.map((fit) => fit.done));
+  const quantized = await quantizedLayer(layer, settings, { done, method, fallenBack: null }, started);
   const { report } = quantized;
   const rounded = fits.filter(({ fallenBack }) => fallenBack).length;
   if (tooFew) {
@@ -86,7 +88,7 @@ async function fitsOf(
 }
 
 /** The answers of groups as one of all their neurons. */
-function merged(parts: readonly NativeQuantized[]): NativeQuantized {
+async function merged(parts: readonly NativeQuantized[]): Promise<NativeQuantized> {
   const sum = (value: (part: NativeQuantized) => number) =>
     parts.reduce((total, part) => total + value(part), 0);
   const mean = (value: (part: NativeQuantized) => number) => sum(value) / parts.length;
@@ -104,13 +106,13 @@ function merged(parts: readonly NativeQuantized[]): NativeQuantized {
   const bounds = parts.map(({ bound }) => bound);
   const hasMinima = parts[0]!.minima !== null;
   return {
-    codes: joined(Int8Array, parts, ({ codes }) => codes),
-    scales: joined(Float32Array, parts, ({ scales }) => scales),
-    zeroPoints: joined(Float32Array, parts, ({ zeroPoints }) => zeroPoints),
-    minima: hasMinima ? joined(Float32Array, parts, ({ minima }) => minima!) : null,
+    codes: await joined(Int8Array, parts, ({ codes }) => codes),
+    scales: await joined(Float32Array, parts, ({ scales }) => scales),
+    zeroPoints: await joined(Float32Array, parts, ({ zeroPoints }) => zeroPoints),
+    minima: hasMinima ? await joined(Float32Array, parts, ({ minima }) => minima!) : null,
     rank: Math.round(mean(({ rank }) => rank)),
     offAlphabet: sum(({ offAlphabet }) => offAlphabet),
-    bound: bounds.includes(null) ? null : joined(Float64Array, parts, ({ bound }) => bound!),
+    bound: bounds.includes(null) ? null : await joined(Float64Array, parts, ({ bound }) => bound!),
     norms: {
       weight: norms((part) => part.norms.weight)!,
       calibration: norms((part) => part.norms.calibration),
@@ -127,16 +129,18 @@ function merged(parts: readonly NativeQuantized[]): NativeQuantized {
 
 type Numbers = Int8Array | Float32Array | Float64Array;
 
-function joined<Values extends Numbers>(
+async function joined<Values extends Numbers>(
   Kind: new (length: number) => Values,
   parts: readonly NativeQuantized[],
   of: (part: NativeQuantized) => Values,
-): Values {
+): Promise<Values> {
   const all = parts.map(of);
   const result = new Kind(all.reduce((sum, { length }) => sum + length, 0));
+  const turns = new Turns();
   let at = 0;
   for (const values of all) {
-    result.set(values, at);
+    if (turns.due) await turns.next();
+    await copyInParts(values, result.subarray(at, at + values.length));
     at += values.length;
   }
   return result;

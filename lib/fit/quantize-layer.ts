@@ -2,12 +2,14 @@ import { alphabetKind, groupSizeFor, layerGrid, methodSettings, rankRule } from 
 import { checkOptions } from '../options/table';
 import { calibrationKind } from '../methods';
 import { ggufTypes, unfit } from '../encodings/gguf/table';
+import { copyInParts } from '../native/shared';
 import { refuse } from '../options/messages';
 import type { LayerInput, QuantizedLayer, QuantizeLayerOptions } from '../types';
 import { hasTarget, layerCalibration } from './calibration';
-import { checkLayer, refuseTargets, requireRoom, snapshot } from './layer-input';
+import { takeArrays } from './given-arrays';
+import { checkLayer, refuseTargets, requireRoom } from './layer-input';
 import type { LayerSettings } from './layer-settings';
-import { quantizeWeights } from './quantize-weights';
+import { asQuantizedLayer, quantizeWeights } from './quantize-weights';
 
 /**
  * Quantizes one layer's weights.
@@ -26,15 +28,31 @@ export async function quantizeLayer(
   const started = performance.now();
   const kind = calibrationKind(settings.method, hasTarget(layer));
   requireRoom(layer, settings.method, kind);
-  const input = snapshot(layer);
-  const data = await layerCalibration(input, kind, options);
-  const quantized = await quantizeWeights(
-    { name: 'layer', kind: 'Linear', ...input, ...data },
-    settings,
-    options,
+  const { layer: input, requireUnchanged } = await takeArrays(layer, options.signal);
+  const data = await layerCalibration(input, kind, options, requireUnchanged);
+  const quantized = await owned(
+    await quantizeWeights({ name: 'layer', kind: 'Linear', ...input, ...data }, settings, options),
   );
   quantized.report.seconds = (performance.now() - started) / 1000;
   return quantized;
+}
+
+/** With arrays that can be transferred to other threads: memory of the addon's cannot. */
+async function owned(values: QuantizedLayer): Promise<QuantizedLayer> {
+  const { codes, scales, zeroPoints, minima } = values;
+  return asQuantizedLayer({
+    ...values,
+    codes: await ownCopy(codes),
+    scales: await ownCopy(scales),
+    zeroPoints: zeroPoints && (await ownCopy(zeroPoints)),
+    minima: minima && (await ownCopy(minima)),
+  });
+}
+
+async function ownCopy<Values extends Int8Array | Float32Array>(values: Values): Promise<Values> {
+  const copy = new (values.constructor as new (length: number) => Values)(values.length);
+  await copyInParts(values, copy);
+  return copy;
 }
 
 /** Checks a layer's options together and fills in the defaults. The layer, and each option by itself, must have been checked. */

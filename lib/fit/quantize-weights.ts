@@ -2,6 +2,7 @@ import { plainMethod, traitsOf } from '../methods';
 import { binding, type NativeQuantized } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { valuesNow } from '../native/tensors';
+import { indexWhere } from '../yielding';
 import type { JobOptions, LayerReport, Method, QuantizedLayer } from '../types';
 import { type FallenBack, fewRows, fitErrorsOf, reportOf } from './layer-report';
 import type { LayerSettings, ReportedLayer, WeightsInput } from './layer-settings';
@@ -45,16 +46,17 @@ export async function fitWeights(
 }
 
 /** What a fit, which began at `started`, made of a layer. */
-export function quantizedLayer(
+export async function quantizedLayer(
   layer: ReportedLayer,
   settings: LayerSettings,
   { done, method, fallenBack }: Fit,
   started: number,
-): QuantizedLayer {
+): Promise<QuantizedLayer> {
   const { outFeatures, inFeatures } = layer;
   const { groupSize, bits, levels } = settings;
   const { codes, scales } = done;
-  const zeroPoints = done.zeroPoints.every((zeroPoint) => zeroPoint === 0) ? null : done.zeroPoints;
+  const hasZeroPoints = (await indexWhere<number>(done.zeroPoints, (zeroPoint) => zeroPoint !== 0)) >= 0;
+  const zeroPoints = hasZeroPoints ? done.zeroPoints : null;
   const report = reportOf(layer, { ...settings, method }, done, fallenBack);
   report.seconds = (performance.now() - started) / 1000;
   const shape = { outFeatures, inFeatures, groupSize, bits, levels };

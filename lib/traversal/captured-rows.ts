@@ -155,7 +155,7 @@ async function addRows(
   if (values.length === 0) return;
   const axis = rows.kind === 'axis' ? axisOf(rows, dims.length) : null;
   if (rows.kind === 'axis') requireWeights(weights, values.length / (inFeatures * groups), value);
-  if (axis === dims.length - 1 && groups === 1) return addInParts(to, { values, targets, weights }, signal);
+  if (axis === dims.length - 1 && groups === 1) return to.add(values, targets, signal, weights);
   const geometry = rows.kind === 'patches' ? resolved(rows.geometry, dims) : pointwise;
   await to.addPatches(
     {
@@ -169,46 +169,6 @@ async function addRows(
     },
     signal,
   );
-}
-
-/** Bytes of rows that go to the addon at once: it copies them before it lets the event loop go on. */
-const bytesAtOnce = 2 ** 23;
-/** The addon sums so many rows at once: of parts of other lengths it would keep the rest. */
-const slice = 512;
-
-/** Adds rows, whose sums do not depend on the parts, to the last bit. */
-async function addInParts(
-  to: Calibration,
-  { values, targets, weights }: Pick<Batch, 'values' | 'targets' | 'weights'>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const { inFeatures } = to;
-  const count = values.length / inFeatures;
-  const slices = Math.floor(bytesAtOnce / (slice * inFeatures * values.BYTES_PER_ELEMENT));
-  const atOnce = slice * Math.max(1, slices);
-  for (let first = 0; first < count; first += atOnce) {
-    const [begin, end] = [first * inFeatures, (first + atOnce) * inFeatures];
-    try {
-      await to.add(
-        values.subarray(begin, end),
-        targets?.subarray(begin, end),
-        signal,
-        weights?.subarray(first, first + atOnce),
-      );
-    } catch (error) {
-      throw first === 0 ? error : countedFrom(first, error);
-    }
-  }
-}
-
-/** The error of a part, with its sample among all of them. */
-function countedFrom(first: number, error: unknown): unknown {
-  if (!(error instanceof VertexqError) || error.code !== 'ERR_VERTEXQ_NOT_FINITE') return error;
-  const message = error.message.replace(
-    / at sample (\d+)/,
-    (_, own: string) => ` at sample ${first + Number(own)}`,
-  );
-  return new VertexqError(error.code, message, { cause: error.cause });
 }
 
 const pointwise = { kernel: [1], strides: [], dilations: [], pads: [] };

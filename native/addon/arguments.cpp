@@ -59,6 +59,24 @@ Array copyToJs(Napi::Env env, const std::vector<Element>& values) {
   return array;
 }
 
+/** Less is copied sooner than it is handed over. */
+constexpr std::size_t kSmallArray = std::size_t{1} << 16;
+
+template <typename Array, typename Element>
+Array moveToJs(Napi::Env env, std::vector<Element>&& values) {
+  const std::size_t size = values.size();
+  if (size * sizeof(Element) < kSmallArray) return copyToJs<Array>(env, values);
+  auto kept = std::make_unique<std::vector<Element>>(std::move(values));
+  napi_value buffer;
+  const napi_status status = napi_create_external_arraybuffer(
+      env, kept->data(), size * sizeof(Element),
+      [](napi_env, void*, void* hint) { delete static_cast<std::vector<Element>*>(hint); }, kept.get(), &buffer);
+  // Electron has no such arrays.
+  if (status != napi_ok) return copyToJs<Array>(env, *kept);
+  kept.release();
+  return Array::New(env, size, Napi::ArrayBuffer(env, buffer), 0);
+}
+
 }  // namespace
 
 std::size_t product(Napi::Env env, std::initializer_list<std::size_t> factors) {
@@ -128,6 +146,12 @@ std::vector<float> Arguments::floats(const char* name) const {
   return std::move(floats.single);
 }
 
+HeldFloats Arguments::singles(const char* name, HeldMemory& held) const {
+  HeldFloats floats(get(name), name, held);
+  if (!floats.isSingle()) throw expected(object_.Env(), name, "a Float32Array");
+  return floats;
+}
+
 std::vector<std::int64_t> Arguments::integers(const char* name, std::int64_t most) const {
   const Napi::Value value = get(name);
   if (!value.IsArray()) throw expected(object_.Env(), name, "an array of whole numbers");
@@ -195,17 +219,59 @@ void HeldMemory::writeBack() const {
   }
 }
 
-Floats copyFloats(const Napi::Value& value, const char* name) {
+void HeldMemory::keep(const Napi::Value& array) {
+  Napi::Array all;
+  if (arrays.IsEmpty()) {
+    all = Napi::Array::New(array.Env());
+    arrays = Napi::Persistent(all.As<Napi::Object>());
+  } else {
+    all = arrays.Value().As<Napi::Array>();
+  }
+  all.Set(all.Length(), array);
+}
+
+namespace {
+
+ArrayInfo floatsAt(const Napi::Value& value, const char* name) {
   const char* kind = "a Float32Array or Float64Array";
   const ArrayInfo info = arrayOf(value, name, kind);
+  if (info.type != napi_float32_array && info.type != napi_float64_array) throw expected(value.Env(), name, kind);
+  return info;
+}
+
+Floats copyOf(const void* data, std::size_t length, napi_typedarray_type type) {
   Floats floats;
-  if (info.type == napi_float32_array)
-    floats.single = copyOf<float>(info.data, info.length);
-  else if (info.type == napi_float64_array)
-    floats.twice = copyOf<double>(info.data, info.length);
+  if (type == napi_float32_array)
+    floats.single = copyOf<float>(data, length);
   else
-    throw expected(value.Env(), name, kind);
+    floats.twice = copyOf<double>(data, length);
   return floats;
+}
+
+}  // namespace
+
+HeldFloats::HeldFloats(const Napi::Value& value, const char* name, HeldMemory& held) {
+  const ArrayInfo info = floatsAt(value, name);
+  type_ = info.type;
+  size_ = info.length;
+  data_ = info.data;
+  if (info.isShared)
+    held.keep(value);
+  else
+    own();
+}
+
+Floats& HeldFloats::own() {
+  if (copy_.size() == 0 && size_ > 0) {
+    copy_ = copyOf(data_, size_, type_);
+    data_ = isSingle() ? static_cast<const void*>(copy_.single.data()) : copy_.twice.data();
+  }
+  return copy_;
+}
+
+Floats copyFloats(const Napi::Value& value, const char* name) {
+  const ArrayInfo info = floatsAt(value, name);
+  return copyOf(info.data, info.length, info.type);
 }
 
 Napi::Float64Array toJs(Napi::Env env, const std::vector<double>& values) {
@@ -214,6 +280,18 @@ Napi::Float64Array toJs(Napi::Env env, const std::vector<double>& values) {
 
 Napi::Float32Array toJs(Napi::Env env, const std::vector<float>& values) {
   return copyToJs<Napi::Float32Array>(env, values);
+}
+
+Napi::Int8Array givenToJs(Napi::Env env, std::vector<std::int8_t> values) {
+  return moveToJs<Napi::Int8Array>(env, std::move(values));
+}
+
+Napi::Float32Array givenToJs(Napi::Env env, std::vector<float> values) {
+  return moveToJs<Napi::Float32Array>(env, std::move(values));
+}
+
+Napi::Float64Array givenToJs(Napi::Env env, std::vector<double> values) {
+  return moveToJs<Napi::Float64Array>(env, std::move(values));
 }
 
 }  // namespace vertexq::addon

@@ -38,9 +38,43 @@ struct HeldMemory {
 
   /** Writes what the job has made where it belongs. Throws a Napi::TypeError where that has been taken away. */
   void writeBack() const;
+  /** Keeps an array that lies in shared memory besides. */
+  void keep(const Napi::Value& array);
 
   Napi::ObjectReference arrays;
   std::vector<Copy> copies;
+};
+
+/** Floating-point numbers copied out of a typed array in their own precision: one of the two is empty. */
+struct Floats {
+  std::vector<float> single;
+  std::vector<double> twice;
+
+  std::size_t size() const { return single.size() + twice.size(); }
+};
+
+/** Numbers that a job reads: those of shared memory where they lie, of any other a copy. */
+class HeldFloats {
+ public:
+  HeldFloats() = default;
+  HeldFloats(HeldFloats&&) = default;
+  HeldFloats& operator=(HeldFloats&&) = default;
+  /** Throws as copyFloats. What is in shared memory stays as long as `held`. */
+  HeldFloats(const Napi::Value& value, const char* name, HeldMemory& held);
+
+  /** Whether they are float32; where there are none both may be asked for. */
+  bool isSingle() const { return type_ == napi_float32_array; }
+  std::size_t size() const { return size_; }
+  const float* single() const { return static_cast<const float*>(data_); }
+  const double* twice() const { return static_cast<const double*>(data_); }
+  /** A copy that may be changed, and is what is read from then on. Not on the JavaScript thread, where it would take long. */
+  Floats& own();
+
+ private:
+  napi_typedarray_type type_ = napi_float32_array;
+  const void* data_ = nullptr;
+  std::size_t size_ = 0;
+  Floats copy_;
 };
 
 /** Memory of a Float32Array or Float64Array. */
@@ -68,6 +102,8 @@ class Arguments {
   double number(const char* name, double least, double most) const;
   /** A copy of a Float32Array. */
   std::vector<float> floats(const char* name) const;
+  /** The numbers of a Float32Array. */
+  HeldFloats singles(const char* name, HeldMemory& held) const;
   /** An array of whole numbers of at most `most` in magnitude. */
   std::vector<std::int64_t> integers(const char* name, std::int64_t most = kMaxFeatures) const;
 
@@ -119,18 +155,15 @@ class Arguments {
   mutable bool atOnce_ = false;
 };
 
-/** Floating-point numbers copied out of a typed array in their own precision: one of the two is empty. */
-struct Floats {
-  std::vector<float> single;
-  std::vector<double> twice;
-
-  std::size_t size() const { return single.size() + twice.size(); }
-};
-
 /** Copies `value`. Throws a Napi::TypeError unless it is a Float32Array or Float64Array whose memory has not been transferred. */
 Floats copyFloats(const Napi::Value& value, const char* name);
 
 Napi::Float64Array toJs(Napi::Env env, const std::vector<double>& values);
 Napi::Float32Array toJs(Napi::Env env, const std::vector<float>& values);
+
+/** An array of what `values` holds, without a copy, which is only made where the runtime takes no memory of others. */
+Napi::Int8Array givenToJs(Napi::Env env, std::vector<std::int8_t> values);
+Napi::Float32Array givenToJs(Napi::Env env, std::vector<float> values);
+Napi::Float64Array givenToJs(Napi::Env env, std::vector<double> values);
 
 }  // namespace vertexq::addon

@@ -25,7 +25,7 @@ constexpr std::size_t kSmallGroup = 128;
 
 /** The tensors of one batch whose patches are to be added. */
 struct Patches {
-  std::vector<float> seen, meant;
+  HeldFloats seen, meant;
   std::optional<std::vector<float>> weights;  // of each output position
   std::vector<std::int64_t> shape;
   ConvAttributes attributes;
@@ -33,12 +33,12 @@ struct Patches {
   unsigned threads = 1;
 
   void addTo(const std::vector<std::shared_ptr<SharedData>>& groups, bool paired, JobControl& control) const {
-    const ConvPatches rows(seen.data(), shape, attributes);
+    const ConvPatches rows(seen.single(), shape, attributes);
     if (rows.width() != groups.front()->inFeatures())
       throw Error("ERR_VERTEXQ_CALIBRATION", "expected patches of " + std::to_string(groups.front()->inFeatures()) +
                                                  " inputs, got " + std::to_string(rows.width()));
     std::unique_ptr<ConvPatches> targets;
-    if (paired) targets = std::make_unique<ConvPatches>(meant.data(), shape, attributes);
+    if (paired) targets = std::make_unique<ConvPatches>(meant.single(), shape, attributes);
     // Before any group has rows of this batch.
     rows.requireFinite(control);
     if (targets) targets->requireFinite(control);
@@ -95,18 +95,18 @@ void SharedData::prepare() {
 
 void SharedData::countSamples() { samples_ = rows_ ? rows_->samples() : sums_->samples(); }
 
-void SharedData::add(const Floats& batch, const Floats* target, unsigned threads, JobControl& control) {
+void SharedData::add(const HeldFloats& batch, const HeldFloats* target, unsigned threads, JobControl& control) {
   const std::lock_guard<std::mutex> lock(mutex_);
   prepare();
   const std::size_t count = batch.size() / inFeatures_;
-  if (rows_ && !batch.single.empty())
-    rows_->add(batch.single.data(), count, control);
+  if (rows_ && batch.isSingle())
+    rows_->add(batch.single(), count, control);
   else if (rows_)
-    rows_->add(batch.twice.data(), count, control);
-  else if (!batch.single.empty())
-    sums_->add(batch.single.data(), target ? target->single.data() : nullptr, count, threads, control);
+    rows_->add(batch.twice(), count, control);
+  else if (batch.isSingle())
+    sums_->add(batch.single(), target ? target->single() : nullptr, count, threads, control);
   else
-    sums_->add(batch.twice.data(), target ? target->twice.data() : nullptr, count, threads, control);
+    sums_->add(batch.twice(), target ? target->twice() : nullptr, count, threads, control);
   countSamples();
 }
 
@@ -120,10 +120,8 @@ void SharedData::add(const RowSource& rows, const RowSource* target, unsigned th
   countSamples();
 }
 
-void SharedData::setGram(const std::vector<double>& gram, const std::vector<double>* cross, unsigned threads,
-                         JobControl& control) {
-  auto given = std::make_shared<GivenGram>(
-      givenGram(gram.data(), cross ? cross->data() : nullptr, inFeatures_, threads, control));
+void SharedData::setGram(const double* gram, const double* cross, unsigned threads, JobControl& control) {
+  auto given = std::make_shared<GivenGram>(givenGram(gram, cross, inFeatures_, threads, control));
   const std::lock_guard<std::mutex> lock(mutex_);
   factor_ = nullptr;
   given_ = given;
@@ -207,16 +205,17 @@ void Calibration::initialize(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
-  auto batch = std::make_shared<Floats>(copyFloats(info[0], "rows"));
+  HeldMemory held;
+  auto batch = std::make_shared<HeldFloats>(info[0], "rows", held);
   const auto data = this->data();
   if (batch->size() % data->inFeatures() != 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"rows\" to be whole rows of " +
                                                std::to_string(data->inFeatures()) + " numbers, not " +
                                                std::to_string(batch->size()) + " numbers");
-  std::shared_ptr<Floats> target;
+  std::shared_ptr<HeldFloats> target;
   if (data->kind() == CalibrationKind::Pairs) {
-    target = std::make_shared<Floats>(copyFloats(info[1], "targets"));
-    if (target->single.size() != batch->single.size() || target->twice.size() != batch->twice.size())
+    target = std::make_shared<HeldFloats>(info[1], "targets", held);
+    if (target->isSingle() != batch->isSingle() || target->size() != batch->size())
       throw Napi::TypeError::New(info.Env(), "Expected \"targets\" to be of the type and length of \"rows\"");
   }
   std::shared_ptr<const std::vector<float>> weights;
@@ -232,12 +231,12 @@ Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
         requireBlasBuffer();
         if (weights) {
           const std::vector<double> scales = rowScales(weights->data(), weights->size());
-          scaleAll(*batch, scales);
-          if (target) scaleAll(*target, scales);
+          scaleAll(batch->own(), scales);
+          if (target) scaleAll(target->own(), scales);
         }
         data->add(*batch, target.get(), threads, control);
       },
-      [](Napi::Env env) { return env.Undefined(); });
+      [](Napi::Env env) { return env.Undefined(); }, std::move(held));
 }
 
 Napi::Value Calibration::addPatches(const Napi::CallbackInfo& info) {
@@ -245,8 +244,9 @@ Napi::Value Calibration::addPatches(const Napi::CallbackInfo& info) {
   auto work = std::make_shared<Patches>();
   work->threads = threads_;
   const bool paired = data()->kind() == CalibrationKind::Pairs;
-  work->seen = given.floats("values");
-  if (paired) work->meant = given.floats("targets");
+  HeldMemory held;
+  work->seen = given.singles("values", held);
+  if (paired) work->meant = given.singles("targets", held);
   if (paired && work->meant.size() != work->seen.size())
     throw Napi::TypeError::New(info.Env(), "Expected \"targets\" to be of the length of \"values\"");
   if (given.has("weights")) work->weights = given.floats("weights");
@@ -266,7 +266,7 @@ Napi::Value Calibration::addPatches(const Napi::CallbackInfo& info) {
         requireBlasBuffer();
         work->addTo(groups, paired, control);
       },
-      [](Napi::Env env) { return env.Undefined(); });
+      [](Napi::Env env) { return env.Undefined(); }, std::move(held));
 }
 
 Napi::Value Calibration::group(const Napi::CallbackInfo& info) {
@@ -285,9 +285,10 @@ Napi::Value Calibration::group(const Napi::CallbackInfo& info) {
 Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
   const auto data = this->data();
   const std::size_t count = product(info.Env(), {data->inFeatures(), data->inFeatures()});
+  HeldMemory held;
   const auto matrix = [&](std::size_t argument, const char* name) {
-    auto values = std::make_shared<const Floats>(copyFloats(info[argument], name));
-    if (values->twice.size() != count)
+    auto values = std::make_shared<const HeldFloats>(info[argument], name, held);
+    if (values->isSingle() || values->size() != count)
       throw Napi::TypeError::New(
           info.Env(), std::string("Expected \"") + name + "\" to be a Float64Array of inFeatures × inFeatures numbers");
     return values;
@@ -298,9 +299,9 @@ Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
       info.Env(),
       [data, gram, cross, threads = threads_](JobControl& control) {
         requireBlasBuffer();
-        data->setGram(gram->twice, cross ? &cross->twice : nullptr, threads, control);
+        data->setGram(gram->twice(), cross ? cross->twice() : nullptr, threads, control);
       },
-      [](Napi::Env env) { return env.Undefined(); });
+      [](Napi::Env env) { return env.Undefined(); }, std::move(held));
 }
 
 Napi::Value Calibration::samples(const Napi::CallbackInfo& info) {

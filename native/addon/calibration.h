@@ -20,11 +20,10 @@ class SharedData {
   SharedData(std::size_t inFeatures, CalibrationKind kind);
 
   /** `target` is null but for pairs. */
-  void add(const Floats& batch, const Floats* target, unsigned threads, JobControl& control);
+  void add(const HeldFloats& batch, const HeldFloats* target, unsigned threads, JobControl& control);
   void add(const RowSource& rows, const RowSource* target, unsigned threads, JobControl& control);
   /** `cross` is null but for pairs; then XᵀX is not known. */
-  void setGram(const std::vector<double>& gram, const std::vector<double>* cross, unsigned threads,
-               JobControl& control);
+  void setGram(const double* gram, const double* cross, unsigned threads, JobControl& control);
   std::size_t samples() const { return samples_; }
   /** Rows that there were: more than samples where not all patches were taken. */
   std::size_t offered() const { return offered_; }

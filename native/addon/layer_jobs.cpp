@@ -111,6 +111,15 @@ struct Offsets {
 
 std::vector<float> floats(const std::vector<double>& values) { return {values.begin(), values.end()}; }
 
+/** What a fit found, as JavaScript gets it: made by the job, as it may be long. */
+struct Answer {
+  LayerCodesAndErrors done;
+  std::vector<float> scales, zeroPoints, minima;
+  bool hasMinima = false;
+
+  void take(LayerCodesAndErrors found, const AlphabetOptions& alphabet, std::size_t inFeatures);
+};
+
 Napi::Object normsToJs(Napi::Env env, const Norms& norms) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("error", norms.error);
@@ -119,8 +128,9 @@ Napi::Object normsToJs(Napi::Env env, const Norms& norms) {
 }
 
 /** Codes and steps of mirrored alphabets as a negative step has them. */
-void unmirror(const Rounded& rounded, std::size_t inFeatures, std::size_t groupSize, std::int8_t* codes,
-              std::vector<double>& steps, Offsets& offsets) {
+void unmirror(Rounded& rounded, std::size_t inFeatures, std::size_t groupSize, std::vector<double>& steps,
+              Offsets& offsets) {
+  std::vector<std::int8_t>& codes = rounded.codes;
   const std::size_t groups = groupsOf(inFeatures, groupSize);
   for (std::size_t k = 0; k < rounded.alphabets.size(); ++k) {
     const Alphabet& a = rounded.alphabets[k];
@@ -133,26 +143,34 @@ void unmirror(const Rounded& rounded, std::size_t inFeatures, std::size_t groupS
   }
 }
 
-Napi::Value quantizedToJs(Napi::Env env, const LayerCodesAndErrors& done, const AlphabetOptions& alphabet,
-                          std::size_t inFeatures) {
-  const Fitted& fitted = done.fitted;
+void Answer::take(LayerCodesAndErrors found, const AlphabetOptions& alphabet, std::size_t inFeatures) {
+  done = std::move(found);
+  Rounded& rounded = done.fitted.rounded;
+  std::vector<double> steps = alphabetParts(rounded.alphabets, &Alphabet::step);
+  Offsets offsets(rounded.alphabets, alphabet.grid);
+  if (alphabet.eitherSign) unmirror(rounded, inFeatures, alphabet.groupSize, steps, offsets);
+  scales = floats(steps);
+  zeroPoints = floats(offsets.zeroPoints);
+  hasMinima = !offsets.minima.empty();
+  minima = floats(offsets.minima);
+  rounded.alphabets = {};
+}
+
+Napi::Value quantizedToJs(Napi::Env env, Answer& answer) {
+  LayerCodesAndErrors& done = answer.done;
+  Fitted& fitted = done.fitted;
   Napi::Object object = Napi::Object::New(env);
-  Napi::Int8Array codes = Napi::Int8Array::New(env, fitted.rounded.codes.size());
-  std::copy(fitted.rounded.codes.begin(), fitted.rounded.codes.end(), codes.Data());
-  object.Set("codes", codes);
-  std::vector<double> steps = alphabetParts(fitted.rounded.alphabets, &Alphabet::step);
-  Offsets offsets(fitted.rounded.alphabets, alphabet.grid);
-  if (alphabet.eitherSign) unmirror(fitted.rounded, inFeatures, alphabet.groupSize, codes.Data(), steps, offsets);
-  object.Set("scales", toJs(env, floats(steps)));
-  object.Set("zeroPoints", toJs(env, floats(offsets.zeroPoints)));
-  object.Set("minima", offsets.minima.empty() ? env.Null() : Napi::Value(toJs(env, floats(offsets.minima))));
+  object.Set("codes", givenToJs(env, std::move(fitted.rounded.codes)));
+  object.Set("scales", givenToJs(env, std::move(answer.scales)));
+  object.Set("zeroPoints", givenToJs(env, std::move(answer.zeroPoints)));
+  object.Set("minima", answer.hasMinima ? Napi::Value(givenToJs(env, std::move(answer.minima))) : env.Null());
   object.Set("rank", static_cast<double>(fitted.rank));
   object.Set("passes", static_cast<double>(fitted.passes));
   object.Set("walked", static_cast<double>(fitted.walked));
   object.Set("damping", fitted.damping);
   object.Set("sphereGapDb", fitted.sphereGap ? Napi::Number::New(env, *fitted.sphereGap) : env.Null());
   object.Set("offAlphabet", static_cast<double>(fitted.rounded.offAlphabet));
-  object.Set("bound", fitted.bound.empty() ? env.Null() : Napi::Value(toJs(env, fitted.bound)));
+  object.Set("bound", fitted.bound.empty() ? env.Null() : Napi::Value(givenToJs(env, std::move(fitted.bound))));
   Napi::Object norms = Napi::Object::New(env);
   norms.Set("weight", normsToJs(env, done.weight));
   norms.Set("calibration", done.calibration ? normsToJs(env, *done.calibration) : env.Null());
@@ -302,16 +320,15 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   const MethodArguments chosen = methodArguments(given);
   const Method& method = *chosen.method;
   requireData(info, *layer, method.needsData, [&](CalibrationKind kind) { return method.takes(kind); });
-  auto done = std::make_shared<LayerCodesAndErrors>();
+  auto done = std::make_shared<Answer>();
   return startJob(
       info.Env(),
       [layer, chosen, done](JobControl& control) {
         requireBlasBuffer();
         layer->load();
-        *done = quantizeLayer(*layer, chosen, control);
+        done->take(quantizeLayer(*layer, chosen, control), layer->alphabet, layer->inFeatures);
       },
-      [layer, done](Napi::Env env) { return quantizedToJs(env, *done, layer->alphabet, layer->inFeatures); },
-      given.hold());
+      [done](Napi::Env env) { return quantizedToJs(env, *done); }, given.hold());
 }
 
 Napi::Value methodsToJs(Napi::Env env) {

@@ -1,6 +1,7 @@
 import test from 'ava';
-import { quantizeLayer } from '../../lib/index';
+import { Calibration } from '../../lib/fit/calibration';
 import { quantizeGroups } from '../../lib/fit/quantize-groups';
+import { sharedCopyNow } from '../../lib/native/shared';
 import { RowCapture } from '../../lib/traversal/captured-rows';
 import { holdUps } from '../event-loop';
 import { random } from '../models/networks';
@@ -20,13 +21,15 @@ test('many rows are added in parts: the codes are those of all at once', async (
   const { calibration } = rows.rowsOf(layer)!;
   t.is(calibration.samples, count);
   const shape = { weight: layer.source.values, outFeatures: width, inFeatures: width };
-  const inParts = await quantizeGroups(
-    { ...layer, ...shape, calibration, holdout: null },
-    1,
-    layer.settings,
-    { threads: 1 },
-  );
-  const whole = await quantizeLayer({ ...shape, activations: seen, targetActivations: float }, options);
+  const fitTo = (data: Calibration) =>
+    quantizeGroups({ ...layer, ...shape, calibration: data, holdout: null }, 1, layer.settings, {
+      threads: 1,
+    });
+  const inParts = await fitTo(calibration);
+  // What is in shared memory is added at once.
+  const atOnce = Calibration.of(width, 'pairs', { threads: 1 });
+  await atOnce.add(sharedCopyNow(seen), sharedCopyNow(float));
+  const whole = await fitTo(atOnce);
   t.deepEqual(inParts.codes, whole.codes);
   t.is(inParts.report.error.calibration, whole.report.error.calibration);
 });

@@ -2,11 +2,10 @@ import { clone } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { InputFile } from '../../files/input-file';
 import type { NativeFloat } from '../../native/binding';
-import { type Shared, sharedBytes } from '../../native/shared';
+import { type Shared, sharedCopy } from '../../native/shared';
 import { convert, numberBytes } from '../../native/tensors';
 import { describe } from '../../options/messages';
 import type { FloatArray } from '../../types';
-import { inParts } from '../../yielding';
 import { floatTypes, rawLength, typeNameOf } from './element-types';
 import { externalFile, externalPlace, placeWithin, sha1Of } from './external';
 import { nativeType } from './float-tensor';
@@ -153,7 +152,7 @@ export class Weights {
     const place = this.made.has(tensor) ? null : await this.checked(tensor);
     const bytes = place
       ? await this.read(place.path, (file) => file.readShared(place.position, place.length, room))
-      : await sharedInTurns(await this.raw(tensor), signal);
+      : ((await sharedCopy(await this.raw(tensor), signal)) as Shared);
     const type = nativeType(tensor.dataType);
     const at = [bytes.buffer, bytes.byteOffset, bytes.length / numberBytes[type]] as const;
     if (type === 'F64') return { values: new Float64Array(...at), type };
@@ -229,11 +228,4 @@ export class Weights {
       { followLinks: path === this.file },
     );
   }
-}
-
-/** A copy of a message's bytes. */
-async function sharedInTurns(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<Shared> {
-  const copy = sharedBytes(bytes.length);
-  await inParts(bytes.length, (begin, end) => copy.set(bytes.subarray(begin, end), begin), signal);
-  return copy;
 }
