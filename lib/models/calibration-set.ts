@@ -2,6 +2,7 @@ import { VertexqError } from '../errors';
 import { requireMemory } from '../memory';
 import { describe } from '../options/messages';
 import { checkDataOptions } from '../options/relations';
+import { Turns } from '../yielding';
 import { batchNamesOf, withBatchAxes } from './data/batch-axes';
 import { type Division, divide, type Batching, total, whole } from './data/divide';
 import { completeFeeds, isMadeInput } from './data/made-inputs';
@@ -94,11 +95,11 @@ export async function prepareCalibrationSet(
   const source = await read(data, options, batching, 'calibration');
   const feeds = feedsFor(options.inputs, source.padding);
   if (typeof holdout === 'number')
-    return prepared(divide(source, holdout, batching, nameOf(data, 'calibration')), feeds, batching);
+    return prepared(await divide(source, holdout, batching, nameOf(data, 'calibration')), feeds, batching);
   const heldOut = await read(holdout, options, batching, 'holdout');
   const division = {
-    fit: whole(source, batching, nameOf(data, 'calibration')),
-    holdout: whole(heldOut, batching, nameOf(holdout, 'holdout')),
+    fit: await whole(source, batching, nameOf(data, 'calibration')),
+    holdout: await whole(heldOut, batching, nameOf(holdout, 'holdout')),
   };
   return prepared(division, feeds, batching, feedsFor(options.inputs, heldOut.padding));
 }
@@ -111,9 +112,9 @@ export async function prepareSamples(
 ): Promise<PreparedSamples> {
   const batching = batchingFor(options);
   const source = await read(data, options, batching, name);
-  const batches = whole(source, batching, nameOf(data, name));
+  const batches = await whole(source, batching, nameOf(data, name));
   return {
-    feeds: batches.map(feedsFor(options.inputs, source.padding)),
+    feeds: await allOf(batches, feedsFor(options.inputs, source.padding), options.signal),
     samples: total(batches),
     sizes: batches.map(({ samples }) => samples),
     batchNames: batchNamesOf(batching.inputs),
@@ -122,7 +123,7 @@ export async function prepareSamples(
 }
 
 /** Checks the options. */
-function batchingFor({ inputs, signal: _signal, ...options }: SampleOptions): Batching {
+function batchingFor({ inputs, signal, ...options }: SampleOptions): Batching {
   checkDataOptions(options);
   const { batchSize } = options;
   if (inputs.length === 0)
@@ -142,7 +143,7 @@ function batchingFor({ inputs, signal: _signal, ...options }: SampleOptions): Ba
   const size = own.every(({ batchAxis }) => batchAxis === null)
     ? 1
     : (fixed ?? batchSize ?? defaultBatchSize);
-  return { inputs: placed, fixed, size, warnings };
+  return { inputs: placed, fixed, size, warnings, signal };
 }
 
 async function read(
@@ -171,20 +172,36 @@ async function read(
   return source;
 }
 
+type MakeFeeds = (batch: Batch, turns: Turns) => Promise<Feeds>;
+
 /** What turns a batch into feeds. */
-function feedsFor(inputs: readonly ModelInput[], padding: Padding | null): (batch: Batch) => Feeds {
-  return (batch) => completeFeeds(feedsOf(batch, padding), batch.samples, inputs);
+function feedsFor(inputs: readonly ModelInput[], padding: Padding | null): MakeFeeds {
+  return async (batch, turns) => completeFeeds(await feedsOf(batch, padding, turns), batch.samples, inputs);
 }
 
-function prepared(
+async function allOf(
+  batches: readonly Batch[],
+  feeds: MakeFeeds,
+  signal: AbortSignal | undefined,
+): Promise<Feeds[]> {
+  const turns = new Turns(signal);
+  const all: Feeds[] = [];
+  for (const batch of batches) {
+    if (turns.due) await turns.next();
+    all.push(await feeds(batch, turns));
+  }
+  return all;
+}
+
+async function prepared(
   { fit, holdout }: Division,
-  feeds: (batch: Batch) => Feeds,
-  { inputs, warnings }: Batching,
+  feeds: MakeFeeds,
+  { inputs, warnings, signal }: Batching,
   heldOutFeeds = feeds,
-): CalibrationSet {
+): Promise<CalibrationSet> {
   return {
-    fit: fit.map(feeds),
-    holdout: holdout.map(heldOutFeeds),
+    fit: await allOf(fit, feeds, signal),
+    holdout: await allOf(holdout, heldOutFeeds, signal),
     samples: { fit: total(fit), holdout: total(holdout) },
     counts: { fit: countsOf(fit), holdout: countsOf(holdout) },
     holdoutSizes: holdout.map(({ samples }) => samples),
@@ -228,7 +245,7 @@ async function aliveSize(
   what: string,
 ): Promise<number> {
   const sample = { stretches: [{ piece, begin: 0, end: 1 }], samples: 1 };
-  const { bytes, at } = await alive(feedsFor(inputs, padding)(sample));
+  const { bytes, at } = await alive(await feedsFor(inputs, padding)(sample, new Turns()));
   // As quantized so far and in float.
   if (bytes > maxAliveBytes)
     requireMemory(

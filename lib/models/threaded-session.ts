@@ -4,6 +4,8 @@ import { VertexqError } from '../errors';
 import type { TensorLike } from '../types';
 import { errorOf, type PlainError } from '../workers/protocol';
 import { startThread } from '../workers/start-thread';
+import { Turns } from '../yielding';
+import { copyInTurns, roomFor } from './data/slices';
 import { cannotFeed } from './runtime';
 import type { Feeds } from './types';
 
@@ -89,9 +91,9 @@ export class ThreadedSession {
 
   /** Rejects with ERR_VERTEXQ_RUNTIME; ERR_VERTEXQ_MEMORY where the runtime gets none. */
   async run(feeds: Feeds, outputs: string[]): Promise<Feeds> {
-    const copies = Object.fromEntries(
-      Object.entries(feeds).map(([name, tensor]) => [name, copyOf(name, tensor)]),
-    );
+    const copied: [string, TensorLike][] = [];
+    for (const [name, tensor] of Object.entries(feeds)) copied.push([name, await copyOf(name, tensor)]);
+    const copies = Object.fromEntries(copied);
     const buffers = Object.values(copies).flatMap(({ data }) =>
       ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : [],
     );
@@ -105,12 +107,18 @@ export class ThreadedSession {
 }
 
 /** Of its own numbers alone: a view's buffer may hold much more. */
-function copyOf(name: string, { data, dims, type }: TensorLike): TensorLike {
+async function copyOf(name: string, { data, dims, type }: TensorLike): Promise<TensorLike> {
   const copy = { data, dims: [...dims], ...(type === undefined ? {} : { type }) };
+  if (!ArrayBuffer.isView(data)) return copy;
+  const given = data as Float32Array;
   try {
-    if (ArrayBuffer.isView(data)) copy.data = (data as Float32Array).slice();
-    return copy;
+    const own = given.length <= atOnce ? given.slice() : (roomFor(given, given.length) as Float32Array);
+    if (given.length > atOnce) await copyInTurns(given, own, 0, new Turns());
+    return { ...copy, data: own };
   } catch (cause) {
     throw cannotFeed(name, cause);
   }
 }
+
+/** Numbers that are copied without a look at the clock. */
+const atOnce = 2 ** 18;

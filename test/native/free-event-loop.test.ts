@@ -5,19 +5,10 @@ import { readNpy } from '../../lib/containers/npy/npy';
 import { readSafetensors } from '../../lib/models/data/safetensors';
 import { checkTensor } from '../../lib/models/data/tensor-checks';
 import { fileOf } from '../checkpoints/make';
-import { holdUps } from '../event-loop';
+import { holdsUp } from '../event-loop';
 import { temporaryFolder } from '../files/temporary-folder';
 
-/** On a machine that others use too, a part of the whole says more than milliseconds. */
-async function isLetGo(action: () => Promise<unknown>): Promise<string | null> {
-  const tries: string[] = [];
-  for (let i = 0; i < 3; i++) {
-    const { longest, total } = await holdUps(action);
-    if (longest < 50 || longest < 0.6 * total) return null;
-    tries.push(`${longest.toFixed()} of ${total.toFixed()} ms`);
-  }
-  return tries.join(', ');
-}
+const isLetGo = (action: () => Promise<unknown>) => holdsUp(action, { most: 50, share: 0.6, tries: 3 });
 
 /** A file in Fortran order. */
 function npy(folder: string, descr: string, shape: string, bytes: number): string {

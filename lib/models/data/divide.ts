@@ -1,4 +1,5 @@
 import { heldOutCount, spread } from '../../fit/held-out';
+import { Turns } from '../../yielding';
 import { calibrationError, type ModelInput } from './tensor-checks';
 import { type Batch, cut, type Piece } from './samples';
 import type { DataSource } from './source';
@@ -14,6 +15,7 @@ export interface Batching {
   /** Samples per batch of data in one piece. */
   size: number;
   warnings: string[];
+  signal?: AbortSignal | undefined;
 }
 
 export interface Division {
@@ -29,21 +31,25 @@ export function total(batches: readonly { samples: number }[]): number {
 }
 
 /** All of the data. */
-export function whole({ pieces, asGiven, padding }: DataSource, batching: Batching, what: string): Batch[] {
+export async function whole(
+  { pieces, asGiven, padding }: DataSource,
+  batching: Batching,
+  what: string,
+): Promise<Batch[]> {
   return asGiven
     ? given(pieces, batching, what)
-    : full(cut(pieces, batching.size, { padding }), batching, what);
+    : full(await cut(pieces, batching.size, new Turns(batching.signal), { padding }), batching, what);
 }
 
 /** Feeds as they were given. */
-function given(pieces: readonly Piece[], { fixed }: Batching, what: string): Batch[] {
+function given(pieces: readonly Piece[], { fixed, signal }: Batching, what: string): Promise<Batch[]> {
   for (const [i, { samples }] of pieces.entries())
     if (fixed !== null && samples !== fixed)
       throw calibrationError(
         `${what}[${i}]`,
         `has ${samples} samples, and the network takes ${fixed} at once`,
       );
-  return cut(pieces, Infinity, { separate: true });
+  return cut(pieces, Infinity, new Turns(signal), { separate: true });
 }
 
 /** Batches without those that a network of a fixed batch cannot take. */
@@ -61,8 +67,13 @@ function full(batches: Batch[], { fixed, warnings }: Batching, what: string): Ba
 }
 
 /** Holds out a share of the data. */
-export function divide(source: DataSource, share: number, batching: Batching, what: string): Division {
-  if (share === 0) return { fit: whole(source, batching, what), holdout: [] };
+export async function divide(
+  source: DataSource,
+  share: number,
+  batching: Batching,
+  what: string,
+): Promise<Division> {
+  if (share === 0) return { fit: await whole(source, batching, what), holdout: [] };
   if (source.inWindows) return divideDocuments(source, share, batching, what);
   // A batch of a fixed size cannot be taken apart, and one of many given feeds need not be.
   return batching.fixed !== null || (source.asGiven && source.pieces.length >= manyFeeds)
@@ -71,12 +82,12 @@ export function divide(source: DataSource, share: number, batching: Batching, wh
 }
 
 /** Holds out whole documents, short and long ones: of a single one its last windows. */
-function divideDocuments(
+async function divideDocuments(
   { pieces, padding }: DataSource,
   share: number,
   batching: Batching,
   what: string,
-): Division {
+): Promise<Division> {
   const { size, fixed, warnings } = batching;
   const inOrder = [...pieces].sort((a, b) => a.window!.place - b.window!.place);
   const documents = new Map<number, Piece[]>();
@@ -108,10 +119,11 @@ function divideDocuments(
   // Pieces of texts are a sample each, asked for in order.
   const batchesOf = (isHeld: boolean) => {
     let next = 0;
-    return cut(pieces, size, { keep: () => held.has(pieces[next++]!) === isHeld, padding });
+    const keep = () => held.has(pieces[next++]!) === isHeld;
+    return cut(pieces, size, new Turns(batching.signal), { keep, padding });
   };
-  const holdout = batchesOf(true);
-  const fit = full(batchesOf(false), batching, what);
+  const holdout = await batchesOf(true);
+  const fit = full(await batchesOf(false), batching, what);
   if (fixed === null || holdout.some(({ samples }) => samples === fixed))
     return { fit, holdout: full(holdout, batching, what) };
   if (held.size > 0)
@@ -123,9 +135,14 @@ function tokensOf(pieces: readonly Piece[]): number {
   return pieces.reduce((sum, { window }) => sum + window!.tokens, 0);
 }
 
-function divideBatches(source: DataSource, share: number, batching: Batching, what: string): Division {
+async function divideBatches(
+  source: DataSource,
+  share: number,
+  batching: Batching,
+  what: string,
+): Promise<Division> {
   const { fixed, warnings } = batching;
-  const batches = whole(source, batching, what);
+  const batches = await whole(source, batching, what);
   const samples = total(batches);
   const held = source.asGiven && batches.length < manyFeeds ? 0 : heldOutCount(batches.length, share);
   const because = `because the network takes ${fixed} at once`;
@@ -142,15 +159,21 @@ function divideBatches(source: DataSource, share: number, batching: Batching, wh
   return division;
 }
 
-function divideSamples(source: DataSource, share: number, batching: Batching, what: string): Division {
+async function divideSamples(
+  source: DataSource,
+  share: number,
+  batching: Batching,
+  what: string,
+): Promise<Division> {
   const { pieces, asGiven, padding } = source;
   const samples = total(pieces);
   const held = heldOutCount(samples, share);
   if (held === 0) batching.warnings.push(`${what}: nothing is held out, because there is only 1 sample`);
   const size = asGiven ? Infinity : batching.size;
   const [isHeld, isHeldAgain] = [spread(held, samples), spread(held, samples)];
+  const turns = new Turns(batching.signal);
   return {
-    fit: cut(pieces, size, { keep: () => !isHeld(), separate: asGiven, padding }),
-    holdout: cut(pieces, size, { keep: isHeldAgain, separate: asGiven, padding }),
+    fit: await cut(pieces, size, turns, { keep: () => !isHeld(), separate: asGiven, padding }),
+    holdout: await cut(pieces, size, turns, { keep: isHeldAgain, separate: asGiven, padding }),
   };
 }

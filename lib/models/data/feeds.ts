@@ -1,5 +1,6 @@
 import { closest, distance } from 'fastest-levenshtein';
 import { describe } from '../../options/messages';
+import { Turns } from '../../yielding';
 import { madeInputs } from './made-inputs';
 import type { Piece } from './samples';
 import { joinSlices } from './slices';
@@ -130,23 +131,31 @@ export async function piecesOf(
   const { tensors, samples: stack } = await pieceOf(given, inStack, where, signal);
   if (stack > maxStacked)
     throw calibrationError(where, `has ${stack} stacked samples, more than ${maxStacked}: give fewer`);
-  const sampleAt = (input: ModelInput, tensor: CheckedTensor, index: number): CheckedTensor => {
+  const turns = new Turns(signal);
+  const sampleAt = async (
+    input: ModelInput,
+    tensor: CheckedTensor,
+    index: number,
+  ): Promise<CheckedTensor> => {
     const slice = [{ tensor, begin: index, end: index + 1 }];
     if (stacked.has(input)) {
-      const { data, dims, type } = joinSlices(slice, 0);
+      const { data, dims, type } = await joinSlices(slice, 0, turns);
       return { data, dims: dims.slice(1), type };
     }
     const axis = batchAxisOf(input, tensor.dims.length);
-    return axis !== null && tensor.dims[axis] === stack ? joinSlices(slice, axis) : tensor;
+    return axis !== null && tensor.dims[axis] === stack ? joinSlices(slice, axis, turns) : tensor;
   };
-  return Array.from({ length: stack }, (_, index) => {
+  const pieces: Piece[] = [];
+  for (let index = 0; index < stack; index++) {
+    if (turns.due) await turns.next();
     const own = new Map<string, CheckedTensor>();
     for (const input of inputs) {
       const tensor = tensors.get(input.name);
-      if (tensor) own.set(input.name, sampleAt(input, tensor, index));
+      if (tensor) own.set(input.name, await sampleAt(input, tensor, index));
     }
-    return countedPiece(own, inputs, `${where}, sample ${index}`);
-  });
+    pieces.push(countedPiece(own, inputs, `${where}, sample ${index}`));
+  }
+  return pieces;
 }
 
 /** The input whose name is most like `name`, if one is. Distances take time with the square of the length. */

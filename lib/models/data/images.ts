@@ -18,6 +18,8 @@ const extension = /\.(png|jpe?g|webp)$/i;
 const formats = new Set(['png', 'jpeg', 'webp']);
 /** No photograph has more; a few bytes of a file can ask for it. */
 const maxPixels = 2 ** 28;
+/** Pixels that are converted at once. */
+const pixelsAtOnce = 2 ** 15;
 
 export function isImage(path: string): boolean {
   return extension.test(path);
@@ -194,9 +196,9 @@ async function tensorOf(
     const from = Math.min(reversed ? channels - 1 - channel : channel, found.channels - 1);
     const [factor, offset] = raw ? [1, 0] : [scale / std[channel]!, mean[channel]! / std[channel]!];
     const [start, step] = channelsLast ? [channel, channels] : [channel * count, 1];
-    for (let row = 0; row < height; row++) {
+    for (let begin = 0; begin < count; begin += pixelsAtOnce) {
       if (turns.due) await turns.next();
-      for (let i = row * width; i < (row + 1) * width; i++)
+      for (let i = begin; i < Math.min(count, begin + pixelsAtOnce); i++)
         data[start + i * step] = pixels[i * found.channels + from]! * factor - offset;
     }
   }

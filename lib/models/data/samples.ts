@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { joinSlices } from './slices';
+import { type Turns } from '../../yielding';
+import { copyInTurns, joinSlices, roomFor } from './slices';
 import type { CheckedTensor } from './tensor-checks';
 import type { Feeds } from '../types';
 
@@ -56,18 +57,21 @@ export interface CutOptions {
  * Cuts the samples that `keep` says (asked for each, in order) into batches of at most `size`. Batches do not go across
  * pieces of different shapes, but for what `padding` fills up, nor, with `separate`, across any two pieces.
  */
-export function cut(
+export async function cut(
   pieces: readonly Piece[],
   size: number,
+  turns: Turns,
   { keep = () => true, separate = false, padding = null }: CutOptions = {},
-): Batch[] {
+): Promise<Batch[]> {
   const batches: Batch[] = [];
   let batch: Batch | null = null;
-  let previous: Piece | null = null;
+  let before: string | null = null;
   for (const piece of pieces) {
-    if (batch && (separate || shapeOf(previous!, padding) !== shapeOf(piece, padding))) batch = null;
-    previous = piece;
+    const shape = separate ? null : await shapeOf(piece, padding, turns);
+    if (separate || shape !== before) batch = null;
+    before = shape;
     for (let sample = 0; sample < piece.samples; sample++) {
+      if (turns.due) await turns.next();
       if (!keep()) continue;
       if (!batch || batch.samples === size) batches.push((batch = { stretches: [], samples: 0 }));
       const last = batch.stretches.at(-1);
@@ -80,10 +84,15 @@ export function cut(
 }
 
 /** The pieces, those of equal shape one behind the other, in the order in which the shapes come first. */
-export function groupedByShape(pieces: readonly Piece[], padding: Padding | null): Piece[] {
+export async function groupedByShape(
+  pieces: readonly Piece[],
+  padding: Padding | null,
+  turns: Turns,
+): Promise<Piece[]> {
   const groups = new Map<string, Piece[]>();
   for (const piece of pieces) {
-    const shape = shapeOf(piece, padding);
+    if (turns.due) await turns.next();
+    const shape = await shapeOf(piece, padding, turns);
     const group = groups.get(shape);
     if (group) group.push(piece);
     else groups.set(shape, [piece]);
@@ -95,74 +104,101 @@ export function groupedByShape(pieces: readonly Piece[], padding: Padding | null
  * Pieces of which this is equal can be fed at once: they have the same inputs, with dimensions equal but for the batch axis, and
  * those without one equal.
  */
-function shapeOf(piece: Piece, padding: Padding | null): string {
+async function shapeOf(piece: Piece, padding: Padding | null, turns: Turns): Promise<string> {
   const parts: unknown[] = [];
   for (const [name, tensor] of piece.tensors) {
     const { dims } = tensor;
     const axis = axisIn(piece, name, tensor);
     const free = (_: number, i: number) => i !== axis && !(padding?.has(name) && i === 1);
-    parts.push(name, axis, axis === null ? contentOf(tensor) : null, dims.filter(free), dims.length);
+    parts.push(
+      name,
+      axis,
+      axis === null ? await contentOf(tensor, turns) : null,
+      dims.filter(free),
+      dims.length,
+    );
   }
   return JSON.stringify(parts);
 }
 
 const contents = new WeakMap<CheckedTensor, string>();
 
+/** Elements that are hashed at once. */
+const hashedAtOnce = 2 ** 18;
+
 /** What tells a tensor from others of its shape. */
-function contentOf(tensor: CheckedTensor): string {
+async function contentOf(tensor: CheckedTensor, turns: Turns): Promise<string> {
   const { data } = tensor;
   if (data.length === 1) return String(data[0]);
   let content = contents.get(tensor);
   if (content === undefined) {
-    const bytes = Array.isArray(data)
-      ? JSON.stringify(data)
-      : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    content = createHash('sha256').update(bytes).digest('base64');
+    const hash = createHash('sha256');
+    for (let begin = 0; begin < data.length; begin += hashedAtOnce) {
+      if (turns.due) await turns.next();
+      const end = Math.min(data.length, begin + hashedAtOnce);
+      hash.update(Array.isArray(data) ? JSON.stringify(data.slice(begin, end)) : data.subarray(begin, end));
+    }
+    content = hash.digest('base64');
     contents.set(tensor, content);
   }
   return content;
 }
 
 /** The tensors of a batch: views of the data, unless it is gathered from several places. */
-export function feedsOf({ stretches, samples }: Batch, padding: Padding | null = null): Feeds {
+export async function feedsOf(
+  { stretches, samples }: Batch,
+  padding: Padding | null,
+  turns: Turns,
+): Promise<Feeds> {
   const [first] = stretches as [Stretch];
-  // Defined rather than assigned: an input may be called `__proto__`.
-  return Object.fromEntries(
-    Array.from(first.piece.tensors, ([name, tensor]) => {
-      const axis = axisIn(first.piece, name, tensor);
-      if (axis === null || (stretches.length === 1 && samples === first.piece.samples)) return [name, tensor];
-      const fill = padding?.get(name);
-      if (fill !== undefined) return [name, gatherPadded(stretches, name, samples, fill)];
+  const feeds: [string, CheckedTensor][] = [];
+  for (const [name, tensor] of first.piece.tensors) {
+    const axis = axisIn(first.piece, name, tensor);
+    const fill = padding?.get(name);
+    if (axis === null || (stretches.length === 1 && samples === first.piece.samples))
+      feeds.push([name, tensor]);
+    else if (fill !== undefined)
+      feeds.push([name, await gatherPadded(stretches, name, samples, fill, turns)]);
+    else {
       const slices = stretches.map(({ piece, begin, end }) => ({
         tensor: piece.tensors.get(name)!,
         begin,
         end,
       }));
-      return [name, joinSlices(slices, axis)];
-    }),
-  );
+      feeds.push([name, await joinSlices(slices, axis, turns)]);
+    }
+  }
+  // Defined rather than assigned: an input may be called `__proto__`.
+  return Object.fromEntries(feeds);
 }
 
 /** Rows of different lengths, each filled up to the longest. */
-function gatherPadded(
+async function gatherPadded(
   stretches: readonly Stretch[],
   name: string,
   samples: number,
   fill: number,
-): CheckedTensor {
+  turns: Turns,
+): Promise<CheckedTensor> {
   const tensors = stretches.map(({ piece }) => piece.tensors.get(name)!);
   const { data: sample, type } = tensors[0]!;
   const longest = tensors.reduce((most, { dims }) => Math.max(most, dims[1]!), 0);
   // One element type stands for all: the copy only moves elements.
-  const Elements = sample.constructor as Float64ArrayConstructor;
-  const target = new Elements(samples * longest);
-  target.fill((typeof sample[0] === 'bigint' ? BigInt(fill) : fill) as number);
+  const target = roomFor(sample, samples * longest) as Float64Array;
+  const filled = (typeof sample[0] === 'bigint' ? BigInt(fill) : fill) as number;
   let row = 0;
   for (const [i, { begin, end }] of stretches.entries()) {
     const { data, dims } = tensors[i]!;
     const length = dims[1]!;
-    for (let at = begin; at < end; at++, row++)
-      target.set((data as Float64Array).subarray(at * length, (at + 1) * length), row * longest);
+    for (let at = begin; at < end; at++, row++) {
+      await copyInTurns(
+        (data as Float64Array).subarray(at * length, (at + 1) * length),
+        target,
+        row * longest,
+        turns,
+      );
+      target.fill(filled, row * longest + length, (row + 1) * longest);
+    }
   }
   return { data: target, dims: [samples, longest], type };
 }

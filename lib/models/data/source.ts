@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import { dataOptionsOf } from '../../options/relations';
+import { Turns } from '../../yielding';
 import type { CalibrationData, DataOptions, Feeds } from '../types';
 import { describeInput } from './batch-axes';
 import { entriesOf, pieceOf, piecesOf } from './feeds';
@@ -60,7 +61,11 @@ export async function readData(
     throw new TypeError(`${expected}, not an asynchronous iterable: collect it into an array first`);
   if (!(Symbol.iterator in data))
     return {
-      pieces: groupedByShape(await piecesOf(entriesOf(data, expected), inputs, where, options.signal), null),
+      pieces: await groupedByShape(
+        await piecesOf(entriesOf(data, expected), inputs, where, options.signal),
+        null,
+        new Turns(options.signal),
+      ),
       kind: 'tensors',
       asGiven: false,
       padding: null,
@@ -100,7 +105,13 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
       signal,
     );
     return {
-      ...{ pieces: groupedByShape(pieces, padding), kind: 'text', asGiven: false, padding, warnings },
+      ...{
+        pieces: await groupedByShape(pieces, padding, new Turns(signal)),
+        kind: 'text',
+        asGiven: false,
+        padding,
+        warnings,
+      },
       inWindows: options.sequenceLength !== undefined,
     };
   }
@@ -113,7 +124,12 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
     for (const path of paths)
       for (const piece of await readTensorFile(path, inputs, signal)) pieces.push(piece);
   }
-  return { pieces: groupedByShape(pieces, null), kind: kinds[0]!, asGiven: false, padding: null };
+  return {
+    pieces: await groupedByShape(pieces, null, new Turns(signal)),
+    kind: kinds[0]!,
+    asGiven: false,
+    padding: null,
+  };
 }
 
 /** Texts and images are put one behind the other along the first axis. */

@@ -4,7 +4,7 @@ import { elementCount } from '../../containers/npy/npy-header';
 import { convert as converted } from '../../native/tensors';
 import { describe } from '../../options/messages';
 import type { FloatArray } from '../../types';
-import { indexWhere } from '../../yielding';
+import { indexWhere, inParts } from '../../yielding';
 
 /** An input of a network, as its graph declares it. */
 export interface ModelInput {
@@ -67,7 +67,7 @@ export async function checkTensor(
       'ERR_VERTEXQ_UNSUPPORTED',
       `${what} of the network is no tensor: this version of vertexq feeds only tensors`,
     );
-  const tensor = tensorOf(value, input.type, `${where}: ${what}`);
+  const tensor = await tensorOf(value, input.type, `${where}: ${what}`, signal);
   const { dims } = tensor;
   if (elementCount(dims) !== tensor.data.length)
     throw calibrationError(
@@ -118,7 +118,12 @@ export function checkHeader(
 }
 
 /** The tensor that a value of JavaScript is. A type that it does not name is taken to be the wanted one, if it can be. */
-function tensorOf(value: unknown, wantedType: string, what: string): CheckedTensor {
+async function tensorOf(
+  value: unknown,
+  wantedType: string,
+  what: string,
+  signal: AbortSignal | undefined,
+): Promise<CheckedTensor> {
   if (typeof value !== 'object' || value === null)
     throw new TypeError(`${what} should be a tensor, { data, dims, type }, not ${describe(value)}`);
   const { dims, type } = value as { dims?: unknown; type?: unknown };
@@ -130,13 +135,13 @@ function tensorOf(value: unknown, wantedType: string, what: string): CheckedTens
   if (type !== undefined && typeof type !== 'string')
     throw new TypeError(`${what} should have a "type" that is a string, not ${describe(type)}`);
   const kind = Array.isArray(data) ? 'array' : data[Symbol.toStringTag];
-  const possible = kind === 'array' ? arrayTypes(data as unknown[], what) : typesOf[kind]!;
+  const possible = kind === 'array' ? await arrayTypes(data as unknown[], what, signal) : typesOf[kind]!;
   if (type !== undefined && !possible.includes(type))
     throw new TypeError(
       `${what} has the type ${describe(type)}, and its data is ${kind === 'array' ? 'an array' : `a ${kind}`} of ${possible.join(' or ')}`,
     );
   const actual = type ?? (possible.includes(wantedType) ? wantedType : possible[0]!);
-  return { data: plain(data, what), dims: dims as number[], type: actual };
+  return { data: await plain(data, what, signal), dims: dims as number[], type: actual };
 }
 
 type AnyArray = Exclude<TensorData, string[]> | Uint8ClampedArray | string[] | boolean[];
@@ -159,21 +164,32 @@ function dataOf(tensor: object, what: string): AnyArray {
 }
 
 /** onnxruntime takes strings and booleans as arrays too, and numbers only as typed arrays. */
-function arrayTypes(data: unknown[], what: string): readonly string[] {
+async function arrayTypes(
+  data: unknown[],
+  what: string,
+  signal: AbortSignal | undefined,
+): Promise<readonly string[]> {
   const kind = typeof data[0];
   if (data.length > 0 && kind !== 'string' && kind !== 'boolean')
     throw new TypeError(
       `${what} should have "data" that is a typed array, such as Float32Array.from(data), not an array of ${kind}s`,
     );
-  const odd = data.findIndex((element) => typeof element !== kind);
+  const odd = await indexWhere(data, (element) => typeof element !== kind, signal);
   if (odd >= 0) throw new TypeError(`${what} has ${describe(data[odd])} among its ${kind}s, at ${odd}`);
   return data.length === 0 ? ['string', 'bool'] : [kind === 'string' ? 'string' : 'bool'];
 }
 
 /** Without subclasses such as Buffer, whose methods differ, and without memory that another thread can change. */
-function plain(data: AnyArray, what: string): TensorData {
-  if (Array.isArray(data))
-    return typeof data[0] === 'boolean' ? Uint8Array.from(data as boolean[], Number) : (data as string[]);
+async function plain(data: AnyArray, what: string, signal: AbortSignal | undefined): Promise<TensorData> {
+  if (Array.isArray(data)) {
+    if (typeof data[0] !== 'boolean') return data as string[];
+    const bytes = new Uint8Array(data.length);
+    const part = (begin: number, end: number) => {
+      for (let i = begin; i < end; i++) bytes[i] = Number(data[i]);
+    };
+    await inParts(data.length, part, signal);
+    return bytes;
+  }
   if (Object.prototype.toString.call(data.buffer) !== '[object ArrayBuffer]')
     throw new TypeError(`${what} should not be over a SharedArrayBuffer: copy it first, with .slice()`);
   // A view of a transferred buffer cannot be viewed again; its length is 0.

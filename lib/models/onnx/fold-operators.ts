@@ -1,5 +1,6 @@
 import type { FloatArray } from '../../types';
-import { inParts } from '../../yielding';
+import { copyInParts } from '../../native/shared';
+import { inParts, Turns } from '../../yielding';
 import { attributeOf, intAttribute, intsAttribute } from './nodes';
 import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from './onnx_pb';
 
@@ -87,6 +88,12 @@ async function mapped(
   return values;
 }
 
+async function ownCopy(values: Float32Array, signal: AbortSignal | undefined): Promise<Float32Array> {
+  const copy = new Float32Array(values.length);
+  await copyInParts(values, copy, signal);
+  return copy;
+}
+
 const reshaped = (of: Value, dims: readonly number[]): Value | undefined =>
   count(dims) === count(of.dims) ? { dims, values: of.values } : undefined;
 
@@ -129,7 +136,8 @@ const unary =
   (_, [a]) => ({
     dims: a!.dims,
     // What is read may be the model's own memory.
-    values: async (weights, signal) => mapped((await a!.values(weights, signal)).slice(), compute, signal),
+    values: async (weights, signal) =>
+      mapped(await ownCopy(await a!.values(weights, signal), signal), compute, signal),
   });
 
 const reduce =
@@ -148,7 +156,12 @@ const reduce =
         const from = await a!.values(weights, signal);
         const sums = new Float64Array(count(kept));
         await walk(a!.dims, strides, (place, i) => (sums[place]! += term(from[i]!)), signal);
-        return Float32Array.from(sums, (sum) => end(sum, terms));
+        const to = new Float32Array(sums.length);
+        const part = (begin: number, last: number) => {
+          for (let i = begin; i < last; i++) to[i] = end(sums[i]!, terms);
+        };
+        await inParts(sums.length, part, signal);
+        return to;
       },
     };
   };
@@ -222,11 +235,14 @@ export const operators: Record<string, Operator> = {
       dims,
       values: async (weights, signal) => {
         const to = new Float32Array(count(dims));
+        const turns = new Turns(signal);
         let before = 0;
         for (const [i, input] of inputs.entries()) {
           const [from, length] = [await input.values(weights, signal), lengths[i]!];
-          for (let at = 0, target = before; at < from.length; at += length, target += row)
-            to.set(from.subarray(at, at + length), target);
+          for (let at = 0, target = before; at < from.length; at += length, target += row) {
+            if (turns.due) await turns.next();
+            await copyInParts(from.subarray(at, at + length), to.subarray(target, target + length), signal);
+          }
           before += length;
         }
         return to;

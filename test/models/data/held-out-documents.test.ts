@@ -6,6 +6,7 @@ import { quantizeCheckpoint } from '../../../lib/index';
 import { prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import { divide, type Division } from '../../../lib/models/data/divide';
 import { groupedByShape, type Piece } from '../../../lib/models/data/samples';
+import { Turns } from '../../../lib/yielding';
 import { checkpointSummary } from '../../../lib/reports/checkpoint-table';
 import { cases, weightsIn, writeModel } from '../../decoders/tiny';
 import { temporaryFolder } from '../../files/temporary-folder';
@@ -14,7 +15,7 @@ import { tokenizerJson } from './tokenizer';
 // What is held out of texts: whole documents.
 
 /** Documents of so many windows of `length` tokens, each with a last one of less. */
-function sourceOf(documents: readonly number[], length: number) {
+async function sourceOf(documents: readonly number[], length: number) {
   let place = 0;
   const pieces = documents.flatMap((windows, document) =>
     Array.from({ length: windows }, (_, i): Piece => {
@@ -29,25 +30,25 @@ function sourceOf(documents: readonly number[], length: number) {
   );
   return {
     ...{ kind: 'text' as const, asGiven: false, padding: null, inWindows: true },
-    pieces: groupedByShape(pieces, null),
+    pieces: await groupedByShape(pieces, null, new Turns()),
   };
 }
 
 const piecesIn = (batches: Division['fit']) =>
   batches.flatMap(({ stretches }) => stretches.map(({ piece }) => piece.window!));
 
-test('no window of a held-out document is fitted to, and each window is in one of both', (t) => {
+test('no window of a held-out document is fitted to, and each window is in one of both', async (t) => {
   const documents = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 30 });
   const shares = fc.double({ min: 0.01, max: 0.9, noNaN: true });
-  fc.assert(
-    fc.property(documents, fc.integer({ min: 1, max: 5 }), shares, (list, length, share) => {
-      const source = sourceOf(list, length);
-      const divided = () => {
+  await fc.assert(
+    fc.asyncProperty(documents, fc.integer({ min: 1, max: 5 }), shares, async (list, length, share) => {
+      const source = await sourceOf(list, length);
+      const divided = async () => {
         const batching = { inputs: [], fixed: null, size: 4, warnings: [] as string[] };
-        return { ...divide(source, share, batching, 'texts'), warnings: batching.warnings };
+        return { ...(await divide(source, share, batching, 'texts')), warnings: batching.warnings };
       };
-      const { fit, holdout, warnings } = divided();
-      t.deepEqual(divided(), { fit, holdout, warnings });
+      const { fit, holdout, warnings } = await divided();
+      t.deepEqual(await divided(), { fit, holdout, warnings });
       const [fitted, held] = [piecesIn(fit), piecesIn(holdout)];
       t.is(new Set([...fitted, ...held].map(({ place }) => place)).size, source.pieces.length);
       t.is(fitted.length + held.length, source.pieces.length);
@@ -68,30 +69,30 @@ test('no window of a held-out document is fitted to, and each window is in one o
   );
 });
 
-test('documents of every length are held out, and it is told where that is much', (t) => {
-  const source = sourceOf(Array.from({ length: 100 }, (_, i) => 1 + ((i * 37) % 50)), 8); // prettier-ignore
+test('documents of every length are held out, and it is told where that is much', async (t) => {
+  const source = await sourceOf(Array.from({ length: 100 }, (_, i) => 1 + ((i * 37) % 50)), 8); // prettier-ignore
   const batching = { inputs: [], fixed: null, size: 4, warnings: [] as string[] };
-  const { holdout } = divide(source, 0.1, batching, 'texts');
+  const { holdout } = await divide(source, 0.1, batching, 'texts');
   const held = piecesIn(holdout);
   const windows = new Map<number, number>();
   for (const { document } of held) windows.set(document, (windows.get(document) ?? 0) + 1);
   t.deepEqual([...windows.values()].sort((a, b) => a - b), [3, 8, 13, 18, 23, 28, 33, 38, 43, 48]); // prettier-ignore
   t.deepEqual(batching.warnings, []);
-  divide(sourceOf([5, 5], 8), 0.1, batching, 'texts');
+  await divide(await sourceOf([5, 5], 8), 0.1, batching, 'texts');
   t.regex(batching.warnings.join(), /texts: as many as \d+ of \d+ tokens are held out, because documents are held out whole, and there are only 2/); // prettier-ignore
 });
 
-test('batches of a size that the network fixes have no document of both', (t) => {
-  const source = sourceOf(Array.from({ length: 30 }, () => 6), 1); // prettier-ignore
+test('batches of a size that the network fixes have no document of both', async (t) => {
+  const source = await sourceOf(Array.from({ length: 30 }, () => 6), 1); // prettier-ignore
   const batching = { inputs: [], fixed: 4, size: 4, warnings: [] as string[] };
-  const { fit, holdout } = divide(source, 0.1, batching, 'texts');
+  const { fit, holdout } = await divide(source, 0.1, batching, 'texts');
   t.true([...fit, ...holdout].every(({ samples }) => samples === 4));
   const held = new Set(piecesIn(holdout).map(({ document }) => document));
   t.is(held.size, 3);
   t.true(piecesIn(fit).every(({ document }) => !held.has(document)));
   t.regex(batching.warnings.join(), /2 of 18 samples left out, because the network takes 4 at once/);
   const few = { ...batching, fixed: 16, size: 16, warnings: [] as string[] };
-  t.deepEqual(divide(sourceOf([20, 5], 1), 0.1, few, 'texts').holdout, []);
+  t.deepEqual((await divide(await sourceOf([20, 5], 1), 0.1, few, 'texts')).holdout, []);
   t.regex(few.warnings.join(), /nothing is held out, because the network takes 16 windows at once/);
 });
 
