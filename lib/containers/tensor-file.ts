@@ -1,6 +1,6 @@
 import { VertexqError } from '../errors';
-import { allocate, type InputBytes } from '../files/input-file';
-import type { Shared } from '../native/shared';
+import { allocate, type InputBytes, requireMemory } from '../files/input-file';
+import { type Shared, sharedBytes } from '../native/shared';
 import { describe } from '../options/messages';
 
 /** A tensor as its file tells of it. */
@@ -25,6 +25,9 @@ export abstract class TensorFile {
     /** All that tells every tensor's name, dtype, shape and place, as it lies in the file. */
     readonly headerBytes: Uint8Array,
   ) {}
+
+  /** Tensors whose shapes are told as they lie, and meant the other way round: NumPy has such (Fortran order). */
+  readonly reversed: ReadonlySet<string> = new Set();
 
   /** Whether it is made of others as it is read: what it says of places is true of no file. */
   readonly isMade: boolean = false;
@@ -67,7 +70,10 @@ export abstract class TensorFile {
   /** The same in shared memory, for native jobs. */
   async readShared(name: string, begin?: number, end?: number): Promise<Shared> {
     const { position, length } = this.rangeOf(name, begin, end);
-    return this.file.readShared(position, length);
+    requireMemory(length, this.path);
+    const target = sharedBytes(length);
+    await this.file.fill(target, position);
+    return target;
   }
 
   private rangeOf(name: string, begin = 0, end?: number): { position: number; length: number } {

@@ -18,7 +18,7 @@ export interface OpenOptions {
 export type InputBytes = Pick<
   InputFile,
   'path' | 'size' | 'modified' | 'identity' | 'fill' | 'requireUnchanged' | 'close'
-> & { readShared(position: number, length: number): Promise<Shared> };
+>;
 
 /** A regular file open for reading at any position. Its size is the one it had when it was opened. */
 export class InputFile {

@@ -1,5 +1,4 @@
-import { type InputBytes, requireMemory } from './input-file';
-import { type Shared, sharedBytes } from '../native/shared';
+import type { InputBytes } from './input-file';
 
 /** Files as one, whose bytes follow each other. */
 export class JoinedInput implements InputBytes {
@@ -41,13 +40,6 @@ export class JoinedInput implements InputBytes {
       await file.fill(target.subarray(done, done + length), from);
       done += length;
     }
-  }
-
-  async readShared(position: number, length: number): Promise<Shared> {
-    requireMemory(length, this.path);
-    const target = sharedBytes(length);
-    await this.fill(target, position);
-    return target;
   }
 
   async requireUnchanged(): Promise<void> {

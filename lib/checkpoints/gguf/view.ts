@@ -1,6 +1,5 @@
 import { type TensorEntry, TensorFile } from '../../containers/tensor-file';
 import type { InputBytes } from '../../files/input-file';
-import { sharedBytes } from '../../native/shared';
 import type { Rows } from './rows';
 
 /** Rows made at a time, in bytes of what is made. */
@@ -77,12 +76,6 @@ class ViewBytes implements InputBytes {
       else await file.fill(part, rows.position + from);
       done += part.length;
     }
-  }
-
-  async readShared(position: number, length: number): Promise<ReturnType<typeof sharedBytes>> {
-    const target = sharedBytes(length);
-    await this.fill(target, position);
-    return target;
   }
 
   async requireUnchanged(): Promise<void> {

@@ -1,26 +1,26 @@
 import { VertexqError } from '../../errors';
 
-/** A number format of `.npy` files: its name there without byte order, and onnxruntime's. */
+/** A number format of `.npy` files: its name there without byte order, NumPy's, and that of safetensors files. */
 export interface NpyFormat {
   descr: string;
   type: string;
+  dtype: string;
   bytes: number;
 }
 
-/** `float16` is read as `float32`. */
 const npyFormats: readonly NpyFormat[] = [
-  { descr: 'f2', type: 'float16', bytes: 2 },
-  { descr: 'f4', type: 'float32', bytes: 4 },
-  { descr: 'f8', type: 'float64', bytes: 8 },
-  { descr: 'i1', type: 'int8', bytes: 1 },
-  { descr: 'i2', type: 'int16', bytes: 2 },
-  { descr: 'i4', type: 'int32', bytes: 4 },
-  { descr: 'i8', type: 'int64', bytes: 8 },
-  { descr: 'u1', type: 'uint8', bytes: 1 },
-  { descr: 'u2', type: 'uint16', bytes: 2 },
-  { descr: 'u4', type: 'uint32', bytes: 4 },
-  { descr: 'u8', type: 'uint64', bytes: 8 },
-  { descr: 'b1', type: 'bool', bytes: 1 },
+  { descr: 'f2', type: 'float16', dtype: 'F16', bytes: 2 },
+  { descr: 'f4', type: 'float32', dtype: 'F32', bytes: 4 },
+  { descr: 'f8', type: 'float64', dtype: 'F64', bytes: 8 },
+  { descr: 'i1', type: 'int8', dtype: 'I8', bytes: 1 },
+  { descr: 'i2', type: 'int16', dtype: 'I16', bytes: 2 },
+  { descr: 'i4', type: 'int32', dtype: 'I32', bytes: 4 },
+  { descr: 'i8', type: 'int64', dtype: 'I64', bytes: 8 },
+  { descr: 'u1', type: 'uint8', dtype: 'U8', bytes: 1 },
+  { descr: 'u2', type: 'uint16', dtype: 'U16', bytes: 2 },
+  { descr: 'u4', type: 'uint32', dtype: 'U32', bytes: 4 },
+  { descr: 'u8', type: 'uint64', dtype: 'U64', bytes: 8 },
+  { descr: 'b1', type: 'bool', dtype: 'BOOL', bytes: 1 },
 ];
 
 export interface NpyHeader {

@@ -1,76 +1,111 @@
-import { convert, permuted, type TypedArray } from '../../native/tensors';
-import { indexWhere } from '../../yielding';
-import { InputFile } from '../../files/input-file';
-import { npyError, npyPreamble, npyHeaderEnd, parseNpyHeader } from './npy-header';
-import type { NpyHeader } from './npy-header';
+import { VertexqError } from '../../errors';
+import { type InputBytes, InputFile, type OpenOptions, requireMemory } from '../../files/input-file';
+import type { TypedArray } from '../../native/tensors';
+import { describe } from '../../options/messages';
+import { type TensorEntry, TensorFile } from '../tensor-file';
+import { npyError, type NpyHeader, npyHeaderEnd, npyPreamble, parseNpyHeader } from './npy-header';
+import { ZipArchive, type ZipEntry } from './zip';
 
 export type NpyData = TypedArray;
 
-/** A tensor of a `.npy` file, row-major. */
-export interface NpyArray {
-  data: NpyData;
-  dims: number[];
-  /** As onnxruntime names tensor types: `float32`, `int64`, `bool`, … */
-  type: string;
+/**
+ * NumPy's arrays as tensors, open for reading, of dtypes that are called as in safetensors files. Of those in Fortran order the shape is
+ * `reversed`: so they lie.
+ */
+export class ArrayFile extends TensorFile {
+  private constructor(
+    file: InputBytes,
+    headers: ReadonlyMap<string, NpyHeader>,
+    headerBytes: Uint8Array,
+    positionOf: (name: string, header: NpyHeader) => number,
+  ) {
+    const tensors = new Map<string, TensorEntry>();
+    for (const [name, header] of headers) {
+      const { format, dims, fortran, offset, end } = header;
+      const shape = fortran ? [...dims].reverse() : dims;
+      const place = { byteLength: end - offset, position: positionOf(name, header) };
+      tensors.set(name, { dtype: format.dtype, shape, ...place });
+    }
+    super(file, tensors, headerBytes);
+    this.reversed = new Set([...headers].flatMap(([name, { fortran }]) => (fortran ? [name] : [])));
+  }
+
+  override readonly reversed: ReadonlySet<string>;
+
+  /**
+   * Opens a `.npz` file, or a `.npy` file, whose array has no name of its own and gets `name`. The headers are checked against the file's
+   * size. Rejects with ERR_VERTEXQ_FILE; ERR_VERTEXQ_NPZ where it is no sound archive of arrays; ERR_VERTEXQ_NPY. It is for the caller to
+   * close.
+   */
+  static async open(path: string, name: string, options?: OpenOptions): Promise<ArrayFile> {
+    const file = await InputFile.open(path, options);
+    try {
+      return await (/\.npz$/i.test(path)
+        ? ArrayFile.inArchive(file, options?.signal)
+        : ArrayFile.alone(file, name));
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  /** The array of a `.npy` file. */
+  static async alone(file: InputBytes, name: string): Promise<ArrayFile> {
+    const beginning = async (length: number) => {
+      const bytes = new Uint8Array(Math.min(file.size, length));
+      await file.fill(bytes, 0);
+      return bytes;
+    };
+    const headerEnd = npyHeaderEnd(await beginning(npyPreamble), file.path);
+    const bytes = await beginning(Math.max(npyPreamble, headerEnd));
+    const header = parseNpyHeader(bytes, file.path);
+    requireSize(header, file.size, file.path);
+    return new ArrayFile(file, new Map([[name, header]]), bytes, (_, { offset }) => offset);
+  }
+
+  private static async inArchive(file: InputFile, signal: AbortSignal | undefined): Promise<ArrayFile> {
+    const archive = await ZipArchive.open(file);
+    const bad = (why: string) => new VertexqError('ERR_VERTEXQ_NPZ', `${file.path}: ${why}`);
+    if (archive.entries.length === 0) throw bad('has no arrays');
+    const other = archive.entries.find(({ name }) => !name.endsWith('.npy'));
+    if (other) throw bad(`the entry ${describe(other.name)} is no array: expected names that end in ".npy"`);
+    // Before anything is inflated.
+    requireMemory(
+      archive.entries.reduce((sum, { size }) => sum + size, 0),
+      file.path,
+    );
+    const headers = new Map<string, NpyHeader>();
+    const heads: Uint8Array[] = [];
+    const arrays: ArchivedArray[] = [];
+    let begin = 0;
+    for (const entry of archive.entries) {
+      const where = `${file.path}: ${describe(entry.name)}`;
+      const head = await headOf(archive, entry, where);
+      const header = parseNpyHeader(head, where);
+      requireSize(header, entry.size, where);
+      headers.set(entry.name.slice(0, -'.npy'.length), header);
+      heads.push(head.subarray(0, header.offset));
+      arrays.push({ entry, begin, offset: header.offset });
+      begin += header.end - header.offset;
+    }
+    const begins = arrays.values();
+    const bytes = new ArchiveBytes(file, archive, arrays, signal);
+    return new ArrayFile(bytes, headers, Buffer.concat(heads), () => begins.next().value!.begin);
+  }
 }
 
-const constructors = {
-  float32: Float32Array,
-  float64: Float64Array,
-  int8: Int8Array,
-  int16: Int16Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-  uint8: Uint8Array,
-  uint16: Uint16Array,
-  uint32: Uint32Array,
-  uint64: BigUint64Array,
-  bool: Uint8Array,
-  float16: Uint16Array,
-} as const;
-
-type TypeName = keyof typeof constructors;
-
-/**
- * Parses a NumPy `.npy` file, versions 1.0 to 3.0: little-endian integers of 8 to 64 bits, booleans, float32, float64, and
- * float16, which becomes float32. Fortran order becomes C order. The data is a view of `bytes` where order, alignment and type
- * allow it. `file` is for messages. Rejects with ERR_VERTEXQ_NPY, ERR_VERTEXQ_MEMORY; with the signal's reason.
- */
-export async function parseNpy(bytes: Uint8Array, file: string, signal?: AbortSignal): Promise<NpyArray> {
-  const header = parseNpyHeader(bytes, file);
-  requireSize(header, bytes.length, file);
-  const { format, dims } = header;
-  const stored = elementsOf(bytes, header);
-  if (format.type === 'bool') await requireBooleans(stored as Uint8Array, file, signal);
-  // In Fortran order, a tensor of the dimensions from the last to the first.
-  const order = dims.map((_, i) => dims.length - 1 - i);
-  const data = header.fortran ? await permuted(stored, [...dims].reverse(), order, signal) : stored;
-  if (format.type !== 'float16') return { data, dims, type: format.type };
-  return { data: (await convert(data, 'F16', 'F32', signal)).data, dims, type: 'float32' };
-}
-
-/**
- * Reads a `.npy` file. The header is checked against the file's size before memory is taken for the data. Rejects with
- * ERR_VERTEXQ_FILE, ERR_VERTEXQ_NPY, or ERR_VERTEXQ_MEMORY where the data does not fit into memory.
- */
-export async function readNpy(path: string, signal?: AbortSignal): Promise<NpyArray> {
-  const bytes = await InputFile.with(path, async (file) => {
-    const preamble = await file.read(0, Math.min(file.size, npyPreamble));
-    const headerEnd = npyHeaderEnd(preamble, path);
-    const header = parseNpyHeader(await file.read(0, Math.min(file.size, headerEnd)), path);
-    requireSize(header, file.size, path);
-    return file.read(0, file.size);
+/** The beginning of an entry, up to the end of its header at least; all of it where it ends before. */
+async function headOf(archive: ZipArchive, entry: ZipEntry, where: string): Promise<Uint8Array> {
+  let head: Uint8Array = new Uint8Array();
+  await archive.read(entry, (piece) => {
+    head = head.length === 0 ? piece : Buffer.concat([head, piece]);
+    return head.length < npyPreamble || head.length < npyHeaderEnd(head, where);
   });
-  return parseNpy(bytes, path, signal);
-}
-
-/** The type that numbers of a stored type are read as. */
-export function readAs(type: string): string {
-  return type === 'float16' ? 'float32' : type;
+  return head;
 }
 
 /** Throws ERR_VERTEXQ_NPY unless a file of `size` bytes is exactly what its header says. */
-export function requireSize(header: NpyHeader, size: number, file: string): void {
+function requireSize(header: NpyHeader, size: number, file: string): void {
   if (size === header.end) return;
   const shape = `the shape (${header.dims.join(', ')}) of ${header.format.type}`;
   throw npyError(
@@ -81,20 +116,59 @@ export function requireSize(header: NpyHeader, size: number, file: string): void
   );
 }
 
-/** The numbers in the order they are stored in. */
-function elementsOf(bytes: Uint8Array, { format, offset, length, end }: NpyHeader): NpyData {
-  const Elements = constructors[format.type as TypeName];
-  if ((bytes.byteOffset + offset) % format.bytes === 0)
-    return new Elements(bytes.buffer as ArrayBuffer, bytes.byteOffset + offset, length);
-  // Not `slice`: a Buffer's is another view.
-  const copy = new Uint8Array(end - offset);
-  copy.set(bytes.subarray(offset, end));
-  return new Elements(copy.buffer, 0, length);
+/** An array of an archive: its data begins at `begin` of all data, and at `offset` of its entry. */
+interface ArchivedArray {
+  entry: ZipEntry;
+  begin: number;
+  offset: number;
 }
 
-/** Other bytes than 0 and 1 are no C++ `bool`. */
-async function requireBooleans(bytes: Uint8Array, file: string, signal?: AbortSignal): Promise<void> {
-  const wrong = await indexWhere<number>(bytes, (byte) => byte > 1, signal);
-  if (wrong >= 0)
-    throw npyError(file, `element ${wrong} of a bool array is ${bytes[wrong]}: expected 0 or 1`);
+/** The data of an archive's arrays, one behind the other. Entries are inflated as a whole, whatever is asked of them. */
+class ArchiveBytes implements InputBytes {
+  constructor(
+    private readonly file: InputFile,
+    private readonly archive: ZipArchive,
+    private readonly arrays: readonly ArchivedArray[],
+    private readonly signal: AbortSignal | undefined,
+  ) {}
+
+  get path(): string {
+    return this.file.path;
+  }
+
+  get size(): number {
+    return this.file.size;
+  }
+
+  get modified(): bigint {
+    return this.file.modified;
+  }
+
+  get identity(): string {
+    return this.file.identity;
+  }
+
+  /** Rejects with ERR_VERTEXQ_NPZ where an entry is damaged, ERR_VERTEXQ_FILE; with the signal's reason. */
+  async fill(target: Uint8Array, position: number): Promise<void> {
+    const end = position + target.length;
+    for (const { entry, begin, offset } of this.arrays) {
+      if (begin >= end || begin + entry.size - offset <= position) continue;
+      let at = begin - offset;
+      await this.archive.read(entry, (piece) => {
+        this.signal?.throwIfAborted();
+        const [from, to] = [Math.max(at, begin, position), Math.min(at + piece.length, end)];
+        if (from < to) target.set(piece.subarray(from - at, to - at), from - position);
+        at += piece.length;
+        return true;
+      });
+    }
+  }
+
+  requireUnchanged(): Promise<void> {
+    return this.file.requireUnchanged();
+  }
+
+  close(): Promise<void> {
+    return this.file.close();
+  }
 }

@@ -54,10 +54,10 @@ export class ZipArchive {
   }
 
   /**
-   * Passes an entry's content to `take`, piece by piece, and checks its size and checksum. Rejects with ERR_VERTEXQ_NPZ,
-   * ERR_VERTEXQ_FILE, and what `take` throws.
+   * Passes an entry's content to `take`, piece by piece, until that returns false, and checks the size and checksum of what is taken as a whole.
+   * Rejects with ERR_VERTEXQ_NPZ, ERR_VERTEXQ_FILE, and what `take` throws.
    */
-  async read({ name, size, entry }: ZipEntry, take: (piece: Uint8Array) => void): Promise<void> {
+  async read({ name, size, entry }: ZipEntry, take: (piece: Uint8Array) => boolean): Promise<void> {
     const what = `the entry ${describe(name)}`;
     const failed = wrongIn(this.file, `${what}: `);
     const content = await this.zip.openReadStreamPromise(entry).catch(failed);
@@ -72,7 +72,7 @@ export class ZipArchive {
         if (found > size)
           throw zipError(this.file, `damaged: ${what} has more than the ${size} bytes it should have`);
         crc = crc32(piece, crc);
-        take(piece);
+        if (!take(piece)) return;
       }
     } finally {
       content.destroy();

@@ -1,10 +1,8 @@
 import { InputFile, requireMemory } from '../../files/input-file';
-import { readNpy } from '../../containers/npy/npy';
-import { type ArrayChecks, readNpz } from '../../containers/npy/npz';
 import { isolated } from '../../workers/isolated';
 import { listNames, piecesOf, requireNames } from './feeds';
 import { bytesOf, type JsonLinesTask, readPieces } from './json-lines-task';
-import { readSafetensors } from './safetensors';
+import { readTensors } from './read-tensors';
 import type { Piece } from './samples';
 import { calibrationError, checkHeader, type ModelInput } from './tensor-checks';
 
@@ -26,32 +24,21 @@ export async function readTensorFile(
   inputs: readonly ModelInput[],
   signal?: AbortSignal,
 ): Promise<Piece[]> {
-  const checks: ArrayChecks = {
+  if (/\.(jsonl|ndjson)$/i.test(path)) return readLines(path, inputs, signal);
+  if (/\.npy$/i.test(path) && inputs.length !== 1)
+    throw calibrationError(
+      path,
+      `a .npy file holds one array, and the network has the inputs ${listNames(inputs)}: put them into a .npz file by name`,
+    );
+  const tensors = await readTensors(path, inputs[0]!.name, {
     names: (names) => void requireNames(names, inputs, path),
-    array: (name, dims, type) => {
+    tensor: (name, dims, type) => {
       const input = inputs.find((one) => one.name === name);
       if (input) checkHeader({ dims, type }, input, path);
     },
     signal,
-  };
-  if (/\.npz$/i.test(path)) return piecesOf(await readNpz(path, checks), inputs, path, signal);
-  if (/\.safetensors$/i.test(path))
-    return piecesOf(await readSafetensors(path, checks), inputs, path, signal);
-  if (/\.npy$/i.test(path)) return readSingle(path, inputs, signal);
-  return readLines(path, inputs, signal);
-}
-
-async function readSingle(
-  path: string,
-  inputs: readonly ModelInput[],
-  signal: AbortSignal | undefined,
-): Promise<Piece[]> {
-  if (inputs.length === 1)
-    return piecesOf(new Map([[inputs[0]!.name, await readNpy(path, signal)]]), inputs, path, signal);
-  throw calibrationError(
-    path,
-    `a .npy file holds one array, and the network has the inputs ${listNames(inputs)}: put them into a .npz file by name`,
-  );
+  });
+  return piecesOf(tensors, inputs, path, signal);
 }
 
 async function readLines(

@@ -4,7 +4,8 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { VertexqError } from '../../../lib/errors';
-import { parseNpy, readNpy, type NpyData } from '../../../lib/containers/npy/npy';
+import type { NpyData } from '../../../lib/containers/npy/npy';
+import { parseNpy, readNpy } from './read';
 import { formatNpy } from './format-npy';
 import { temporaryFile, temporaryFolder } from '../../files/temporary-folder';
 
@@ -208,11 +209,10 @@ test('dtypes that hold no numbers or other ones', async (t) => {
     /structured dtypes/,
   );
   await throwsNpy(t, npy(`{'descr': True, 'fortran_order': False, 'shape': (1,)}`, 4), /structured dtypes/);
-  await throwsNpy(
-    t,
-    npy(dict('|b1', '(3,)'), Uint8Array.of(0, 1, 2)),
-    /element 2 of a bool array is 2: expected 0 or 1/,
-  );
+  await t.throwsAsync(parseNpy(npy(dict('|b1', '(3,)'), Uint8Array.of(0, 1, 2)), 'some.npy'), {
+    code: 'ERR_VERTEXQ_CALIBRATION',
+    message: 'some.npy: the tensor "x" is BOOL and has other bytes than 0 and 1: element 2 is 2',
+  });
 });
 
 test('headers that are no dict of the three keys', async (t) => {

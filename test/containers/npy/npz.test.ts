@@ -4,14 +4,14 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { VertexqError } from '../../../lib/errors';
-import type { NpyArray } from '../../../lib/containers/npy/npy';
+import type { ReadTensor } from '../../../lib/models/data/read-tensors';
 import { formatNpy } from './format-npy';
-import { readNpz } from '../../../lib/containers/npy/npz';
 import { formatNpz } from './make-npz';
+import { readNpz } from './read';
 import { temporaryFile, temporaryFolder } from '../../files/temporary-folder';
 import { buildZip, type ZipPart } from './zip-builder';
 
-const array: NpyArray = { data: Float32Array.of(1, 2, 3, 4, 5, 6), dims: [2, 3], type: 'float32' };
+const array: ReadTensor = { data: Float32Array.of(1, 2, 3, 4, 5, 6), dims: [2, 3], type: 'float32' };
 const content = formatNpy(array);
 const part: ZipPart = { name: 'x.npy', content };
 
@@ -47,7 +47,7 @@ test('arrays of megabytes, well and badly compressible', async (t) => {
   const zeros = { data: new BigInt64Array(2_000_000), dims: [1000, 2000], type: 'int64' };
   const noise = { data: new Float32Array(500_001), dims: [500_001], type: 'float32' };
   for (let i = 0, state = 1; i < noise.data.length; i++) noise.data[i] = state = (state * 48271) % 2147483647;
-  const arrays = new Map<string, NpyArray>([
+  const arrays = new Map<string, ReadTensor>([
     ['zeros', zeros],
     ['noise', noise],
     ['__proto__', array],
@@ -57,7 +57,7 @@ test('arrays of megabytes, well and badly compressible', async (t) => {
     t.deepEqual([...back.keys()], [...arrays.keys()]);
     for (const [name, { data, dims }] of arrays) {
       t.deepEqual(back.get(name)!.dims, dims);
-      const bytes = (of: NpyArray['data']) => Buffer.from(of.buffer, of.byteOffset, of.byteLength);
+      const bytes = (of: ReadTensor['data']) => Buffer.from(of.buffer, of.byteOffset, of.byteLength);
       t.true(bytes(back.get(name)!.data).equals(bytes(data)));
     }
   }
