@@ -32,14 +32,27 @@ export interface CheckpointSettings {
   otherKernels: boolean;
   /** Whether weights that are quantized already may stay as they are. */
   allowQuantized: boolean;
+  /** Whether nothing is run, and texts are only counted that the model would draw. */
+  isDry?: boolean;
 }
+
+/** Whether the network is run on tokens, whoever gives them. */
+export const isFittedToText = ({ calibration, ownSamples }: CheckpointOptions): boolean =>
+  calibration !== undefined || ownSamples !== undefined;
 
 /** Checks all options, with and without data, before any file is touched. */
 export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSettings {
   checkOptions('quantizeCheckpoint', given);
   const options = { ...given };
   const { format = namesOf(checkpointFormats)[0]!, activations = [], layers, skip = [] } = options;
-  const isRun = options.calibration !== undefined;
+  const isRun = isFittedToText(options);
+  if (options.ownSamples !== undefined)
+    for (const name of ['calibration', 'activations'] as const)
+      if (options[name] !== undefined)
+        refuse(
+          ['ownSamples', name],
+          `The options "ownSamples" and "${name}" exclude each other: the model draws its own texts, or others are given`,
+        );
   if (checkpointEncodings[format].network && options.activations !== undefined)
     refuse(
       ['activations', 'format'],
@@ -52,7 +65,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
         ['imatrix', 'format'],
         `The "imatrix" option is for GGUF files, not for the format "${format}": use "gguf:q4_k_m" or another`,
       );
-    for (const name of ['calibration', 'activations'] as const)
+    for (const name of ['calibration', 'ownSamples', 'activations'] as const)
       if (options[name] !== undefined)
         refuse(
           ['imatrix', name],
@@ -69,21 +82,17 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
       ['calibration', 'activations'],
       'The options "calibration" and "activations" exclude each other: the network is run here, or what its layers see was recorded elsewhere',
     );
-  requireDataFor(options.holdout, 'calibration" or "activations', isRun || options.activations !== undefined);
-  for (const name of [
-    ...[
-      'batchSize',
-      'tokenizer',
-      'sequenceLength',
-      'samples',
-      'maxLength',
-      'textField',
-      'errorCorrection',
-      'weighting',
-    ],
-  ] as (keyof CheckpointOptions)[])
-    if (options[name] !== undefined && !isRun)
+  requireDataFor(
+    options.holdout,
+    'calibration", "ownSamples" or "activations',
+    isRun || options.activations !== undefined,
+  );
+  for (const name of ['tokenizer', 'samples', 'maxLength', 'textField'] as const)
+    if (options[name] !== undefined && options.calibration === undefined)
       refuse([name], `The "${name}" option is about "calibration" data, which is not given`);
+  for (const name of ['batchSize', 'sequenceLength', 'errorCorrection', 'weighting'] as const)
+    if (options[name] !== undefined && !isRun)
+      refuse([name], `The "${name}" option is about "calibration" data or "ownSamples": neither is given`);
   // Of rows that were recorded a part.
   if (!isRun && options.holdout !== undefined)
     about(['holdout'], () => fraction.check('holdout', options.holdout));

@@ -1,5 +1,7 @@
 import { estimateSeconds } from '../models/forward/trial';
 import { layerMemory } from '../fit/layer-memory';
+import { drawingCost } from '../decoders/draw-texts';
+import type { OpenDecoder } from '../decoders/open';
 import { Workspace } from '../runs/workspace';
 import { needsOf } from '../traversal/traversal';
 import { sweepRuns, worksOf } from '../traversal/work';
@@ -51,7 +53,12 @@ export async function estimateNetwork(
   const runs = streams + (isWeighted ? sweepRuns : 0);
   // Forward to draw from, and back.
   const head = isWeighted ? 2 * tokens * hidden * opened.shape.vocabulary : 0;
-  const seconds = await estimateSeconds(works, runs * products + head, settings.options);
+  const drawing = settings.options.ownSamples === undefined ? null : costOfDrawing(opened, feeds);
+  const seconds = await estimateSeconds(
+    works,
+    runs * products + head + (drawing?.products ?? 0),
+    settings.options,
+  );
   const fits = needsOf(forward, isWeighted).reduce((most, needs) => Math.max(most, layerMemory(needs)), 0);
   const widest = Math.max(...blocks.map(({ feedForward }) => feedForward));
   const largest = forward.stages.reduce(
@@ -66,7 +73,15 @@ export async function estimateNetwork(
   const numbers =
     // What lives between two stages, beyond `memory` in files; weights as they are read, as they are given to the runtime, and there.
     Math.min(memory / 4, streams * tokens * (3 * hidden + 2 * widest)) + 3 * streams * largest + atOnce;
-  return { tokens, seconds, memory: 4 * numbers + fits };
+  return { tokens, seconds, memory: 4 * Math.max(numbers + fits / 4, drawing?.numbers ?? 0) };
+}
+
+/** Of few rows at once a product of matrices takes half as long again; keys and values are copied twice for each token. */
+function costOfDrawing(opened: OpenDecoder, feeds: readonly (readonly [number, number])[]) {
+  const length = feeds[0]![1];
+  const count = sumOf(feeds, ([texts]) => texts);
+  const { numbers, weights, cacheOfToken } = drawingCost(opened, [count, length]);
+  return { numbers, products: count * length * (1.5 * weights + perNumber * cacheOfToken) };
 }
 
 const sumOf = <Item>(list: readonly Item[], of: (item: Item) => number) =>

@@ -1,6 +1,7 @@
 import { VertexqError } from '../errors';
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { ConfigReader } from '../decoders/config';
+import { drawTexts } from '../decoders/draw-texts';
 import { type OpenDecoder, openDecoder } from '../decoders/open';
 import { type CalibrationSet, prepareCalibrationSet } from '../models/calibration-set';
 import { findLayers } from '../models/layers/find-layers';
@@ -30,10 +31,11 @@ const inputs = [{ name: 'input_ids', type: 'int64', dims: ['batch', 'sequence'] 
 export async function openNetwork(
   checkpoint: Checkpoint,
   { config }: ModelIdentity,
-  { options }: CheckpointSettings,
+  settings: CheckpointSettings,
   tokenizer: string | null = checkpoint.folder,
 ): Promise<CheckpointNetwork> {
-  const { calibration, holdout, signal } = options;
+  const { options } = settings;
+  const { calibration, ownSamples, holdout, signal } = options;
   if (!config)
     throw new VertexqError(
       'ERR_VERTEXQ_DECODER',
@@ -42,15 +44,14 @@ export async function openNetwork(
   const reader = new ConfigReader(config.path, config.fields);
   // What is wrong with the network is said before texts are read.
   const { shape } = openDecoder(checkpoint, reader, 1);
-  const data = await prepareCalibrationSet(calibration!, {
-    ...dataOptionsOf(options),
+  const length = options.sequenceLength ?? Math.min(defaults.sequenceLength, placesOf(reader, shape));
+  const own =
+    ownSamples === undefined ? undefined : await ownTexts(checkpoint, reader, [ownSamples, length], settings);
+  const data = await prepareCalibrationSet(own ?? calibration!, {
+    // What is drawn has its length already.
+    ...dataOptionsOf(own ? { batchSize: options.batchSize } : options),
     ...(isText(calibration) && tokenizer !== null && options.tokenizer === undefined ? { tokenizer } : {}),
-    ...(isText(calibration) && options.maxLength === undefined
-      ? {
-          sequenceLength:
-            options.sequenceLength ?? Math.min(defaults.sequenceLength, placesOf(reader, shape)),
-        }
-      : {}),
+    ...(isText(calibration) && options.maxLength === undefined ? { sequenceLength: length } : {}),
     ...{ holdout, signal, inputs, vocabulary: shape.vocabulary },
     alive: ({ input_ids }) => {
       const [texts, length] = input_ids!.dims as [number, number];
@@ -62,6 +63,22 @@ export async function openNetwork(
   const opened = openDecoder(checkpoint, reader, longest, { widens: true });
   await requireKnownTokens(feeds, opened.shape.vocabulary, config.path, new Turns(signal));
   return { opened, layers: layersIn(opened), data };
+}
+
+/** What the network draws itself; of a dry run as many tokens. */
+async function ownTexts(
+  checkpoint: Checkpoint,
+  config: ConfigReader,
+  dims: readonly [number, number],
+  { options, isDry = false }: CheckpointSettings,
+): Promise<Feeds> {
+  const [count, length] = dims;
+  const opened = openDecoder(checkpoint, config, length, { isCached: true });
+  const start = config.has('bos_token_id') ? config.count('bos_token_id', undefined, 0) : null;
+  if (start !== null && start >= opened.shape.vocabulary)
+    throw config.wrong('bos_token_id', `a token below ${opened.shape.vocabulary}`);
+  const data = isDry ? new BigInt64Array(count * length) : await drawTexts(opened, start, dims, options);
+  return { input_ids: { data, dims: [count, length], type: 'int64' } };
 }
 
 /** Numbers of what a block has at once for texts of `length` tokens: scores thrice, and what its layers give. */

@@ -42,31 +42,39 @@ export async function planCheckpointWith(
   to: string,
   given: CheckpointOptions,
 ): Promise<RunPlan> {
-  return withPrepared(files, input, to, given, async (prepared) => {
-    const { settings, output, plan, isFile, network } = prepared;
-    const { before, after } = weightBytes(plan);
-    const turns = new Turns(settings.options.signal);
-    const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
-    const estimate = network && (await estimateNetwork(network, plan, settings));
-    const found: Omit<RunPlan, 'bitsPerWeight'> = {
-      ...{ input, output, format: settings.format, warnings: plan.warnings },
-      files: isFile ? [output] : fileNames(prepared).map((name) => join(output, name)),
-      tensors: await tensorsOf(plan, turns),
-      skipped: await skippedOf(plan, turns),
-      bytes: {
-        before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
-        after: plan.shards.reduce((sum, { size }) => sum + size, 0),
-        weightsBefore: before,
-        weightsAfter: after,
-      },
-      fitted: plan.weights.filter(({ isFitted, settings: { method } }) => isFitted && method !== plainMethod)
-        .length,
-      tokens: estimate && estimate.tokens,
-      seconds: await estimateSeconds(plan, settings, estimate?.seconds ?? 0),
-      memory: estimateMemory(plan, settings) + (estimate?.memory ?? 0),
-    };
-    return runPlan(found, count);
-  });
+  return withPrepared(
+    files,
+    input,
+    to,
+    given,
+    async (prepared) => {
+      const { settings, output, plan, isFile, network } = prepared;
+      const { before, after } = weightBytes(plan);
+      const turns = new Turns(settings.options.signal);
+      const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
+      const estimate = network && (await estimateNetwork(network, plan, settings));
+      const found: Omit<RunPlan, 'bitsPerWeight'> = {
+        ...{ input, output, format: settings.format, warnings: plan.warnings },
+        files: isFile ? [output] : fileNames(prepared).map((name) => join(output, name)),
+        tensors: await tensorsOf(plan, turns),
+        skipped: await skippedOf(plan, turns),
+        bytes: {
+          before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
+          after: plan.shards.reduce((sum, { size }) => sum + size, 0),
+          weightsBefore: before,
+          weightsAfter: after,
+        },
+        fitted: plan.weights.filter(
+          ({ isFitted, settings: { method } }) => isFitted && method !== plainMethod,
+        ).length,
+        tokens: estimate && estimate.tokens,
+        seconds: await estimateSeconds(plan, settings, estimate?.seconds ?? 0),
+        memory: estimateMemory(plan, settings) + (estimate?.memory ?? 0),
+      };
+      return runPlan(found, count);
+    },
+    true,
+  );
 }
 
 async function tensorsOf({ shards, weights, left }: Plan, turns: Turns): Promise<PlannedTensor[]> {

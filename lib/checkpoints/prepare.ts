@@ -20,7 +20,12 @@ import { version } from '../version';
 import { Turns } from '../yielding';
 import { checkpointPath, requirePath } from '../options/messages';
 import type { RunFiles } from '../runs/run-files';
-import { checkCheckpointOptions, type CheckpointSettings, requireNamed } from './checkpoint-options';
+import {
+  checkCheckpointOptions,
+  type CheckpointSettings,
+  isFittedToText,
+  requireNamed,
+} from './checkpoint-options';
 import { companionsOf } from './companions';
 import { documentsOf } from './documents';
 import { planGguf } from './gguf/plan';
@@ -39,18 +44,19 @@ import { openSource } from './source';
 import type { CheckpointOptions } from './types';
 import type { Manifest } from '../runs/work-folder';
 
-/** Checks options, opens the input, decides, runs `use`, and closes everything. `files`: what else the run reads and writes. */
+/** Checks options, opens the input, decides, runs `use`, and closes everything. `files`: what else the run reads and writes; `isDry`: nothing is to be run. */
 export async function withPrepared<Result>(
   files: RunFiles,
   input: string,
   to: string,
   given: CheckpointOptions,
   use: (prepared: Prepared) => Promise<Result>,
+  isDry = false,
 ): Promise<Result> {
   requirePath('input', input, checkpointPath);
   requirePath('output', to, checkpointPath);
   const output = plainPath(to);
-  const settings = checkCheckpointOptions(given);
+  const settings = { ...checkCheckpointOptions(given), isDry };
   requireNamed(output, settings);
   settings.options.signal?.throwIfAborted();
   const source = await openSource(input, settings);
@@ -94,12 +100,10 @@ export async function withPrepared<Result>(
 }
 
 /** Whether some weight is fitted to what the checkpoint's own network gives. */
-function runsNetwork({
-  options: { calibration, method = defaultMethod(true) },
-  overrides,
-}: CheckpointSettings): boolean {
+function runsNetwork({ options, overrides }: CheckpointSettings): boolean {
+  const { method = defaultMethod(true) } = options;
   const methods = [method, ...overrides.map(({ options }) => options.method ?? plainMethod)];
-  return calibration !== undefined && methods.some((name) => name !== plainMethod);
+  return isFittedToText(options) && methods.some((name) => name !== plainMethod);
 }
 
 /** Gives weights what an importance matrix tells of them, and says of which it tells nothing. */
@@ -179,9 +183,9 @@ async function addWarnings(
         `Only ${plural(tokens, 'token')} to fit to, and layers have up to ${widest} inputs: outputs on other text may be far worse. Give ${2 * widest} tokens or more.`,
       );
   }
-  if (options.calibration !== undefined && !network)
+  if (isFittedToText(options) && !network)
     plan.warnings.push(
-      'The "calibration" data has no effect: the method "msq" rounds every weight by itself, with scales searched for the least weight error.',
+      `The "${options.ownSamples === undefined ? 'calibration" data' : 'ownSamples" option'} has no effect: the method "msq" rounds every weight by itself, with scales searched for the least weight error.`,
     );
   else if (!recorded && !network && options.imatrix === undefined)
     plan.warnings.push(
@@ -259,7 +263,7 @@ export async function manifestOf(
     'onProgress',
   ] as const)
     delete chosen[name];
-  if (settings.options.calibration !== undefined) delete chosen.holdout;
+  if (isFittedToText(settings.options)) delete chosen.holdout;
   if (chosen.imatrix !== undefined) chosen.imatrix = await digestOf(chosen.imatrix);
   const files = (list: Iterable<TensorFile>) =>
     Object.fromEntries([...list].map((f) => [f.path, identity(f)]));

@@ -1,15 +1,15 @@
 import { describe } from '../options/messages';
 import type { CalibrationData } from '../models/types';
 import { quantizeCheckpoint } from './quantize-checkpoint';
+import { isFittedToText } from './checkpoint-options';
 import type { CheckpointOptions, CheckpointReport } from './types';
 
 /** Those of `quantizeCheckpoint` that a language model is fitted to text with. */
-export type LanguageModelOptions = Omit<CheckpointOptions, 'activations' | 'calibration'> & {
-  calibration: CalibrationData;
-};
+export type LanguageModelOptions = Omit<CheckpointOptions, 'activations' | 'calibration' | 'ownSamples'> &
+  ({ calibration: CalibrationData; ownSamples?: never } | { calibration?: never; ownSamples: number });
 
 /**
- * Quantizes a language model, fitted to text layer after layer: what `quantizeCheckpoint` does with `calibration`, which has to be given here. Rejects as it does.
+ * Quantizes a language model, fitted to text layer after layer: what `quantizeCheckpoint` does with `calibration` or `ownSamples`, one of which has to be given here. Rejects as it does.
  */
 export async function quantizeLanguageModel(
   input: string,
@@ -17,10 +17,10 @@ export async function quantizeLanguageModel(
   options: LanguageModelOptions,
 ): Promise<CheckpointReport> {
   // A caller in JavaScript may leave out what he must give.
-  const { calibration } = (options as Partial<LanguageModelOptions> | undefined) ?? {};
-  if (calibration === undefined)
+  const given = (options as CheckpointOptions | undefined) ?? {};
+  if (!isFittedToText(given))
     throw new TypeError(
-      `Expected the "calibration" option to be text that the model is fitted to, not ${describe(calibration)}: without any, quantizeCheckpoint rounds weights by themselves`,
+      `Expected the "calibration" option to be text that the model is fitted to, not ${describe(given.calibration)}: without any, or "ownSamples",, quantizeCheckpoint rounds weights by themselves`,
     );
   return quantizeCheckpoint(input, output, options);
 }

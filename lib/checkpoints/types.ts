@@ -23,6 +23,11 @@ export interface CheckpointOptions
    */
   calibration?: CalibrationData;
   /**
+   * Instead of `calibration`: so many windows of tokens, each of `sequenceLength`, that the float model draws itself at temperature 1, behind the token that begins
+   * its texts. The same model and options draw the same ones. All of its weights are in memory meanwhile.
+   */
+  ownSamples?: number;
+  /**
    * Safetensors files of what layers see, by the names of their weights or modules: rows [..., inFeatures], or with `.gram` after the name
    * the Gram matrix [inFeatures, inFeatures]. Layers without get `msq`.
    */

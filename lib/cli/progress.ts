@@ -12,6 +12,7 @@ export interface ProgressDisplay {
 }
 
 const stages = {
+  draw: 'drawing texts',
   weigh: 'running the network forward and back',
   capture: 'running the network',
   quantize: 'fitting',
@@ -45,11 +46,11 @@ function progressLines({ stderr }: Pick<Context, 'stderr'>): ProgressDisplay {
     show(progress) {
       const { stage, layer, layerIndex, layerCount, run, runIndex, runCount, unit, done, total, share } =
         progress;
-      if (unit === 'bytes' || stage === 'judge') {
+      if (unit === 'bytes' || stage === 'judge' || stage === 'draw') {
         const line =
           unit === 'bytes'
             ? bytes.describe(done, total)
-            : `${stages.judge}: ${Math.floor((100 * done) / total)} %`;
+            : `${stages[stage]}: ${Math.floor((100 * done) / total)} %`;
         if (performance.now() - told < lineInterval && done < total) return;
         told = performance.now();
         stderr.write(`${line}\n`);
@@ -115,12 +116,13 @@ function progressBar({ stderr }: Pick<Context, 'stderr'>, { width = 80 }: Look):
       // Writing is about no layer, and comes after all of them.
       layerCount = progress.layerCount ?? layerCount;
       const ofRun =
-        progress.stage === 'weigh'
+        progress.stage === 'weigh' || progress.stage === 'draw'
           ? 0
           : progress.stage === 'write'
             ? 1
             : (progress.share ?? (layerIndex + shareOfLayer(progress)) / layerCount);
-      const stage = stages[progress.stage];
+      const percent = progress.stage === 'draw' ? `, ${Math.floor((100 * done) / total)} %` : '';
+      const stage = stages[progress.stage] + percent;
       const where = [
         run === undefined ? '' : `${run} `,
         layer === undefined ? '' : `layer ${layerIndex + 1}/${layerCount} `,

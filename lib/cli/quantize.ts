@@ -55,7 +55,7 @@ Checkpoints:
   A safetensors file gives a file, a folder with an index a folder that vLLM and transformers load. Each neuron has one
   scale unless --group-size says otherwise. A language model is run on text (--calibration, through the folder's own
   tokenizer.json) and fitted layer after layer, as networks are; what others see can be recorded elsewhere (--activations);
-  without either every weight is rounded by itself.
+  without either every weight is rounded by itself. Where there is no text, the model can draw some itself (--own-samples).
 
 Interrupted runs:
   What is done is kept beside the output, also when the process is killed: --resume goes on with it.
@@ -76,6 +76,7 @@ Examples:
   $ vertexq quantize model.onnx -o out.onnx --bits 8                         no data: plain rounding
   $ vertexq quantize Llama-3.2-1B -o Llama-3.2-1B-4bit --group-size 128      a checkpoint, no data
   $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --calibration texts.txt           fitted to text
+  $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --own-samples 256                 fitted to its own texts
   $ vertexq quantize Llama-3.2-1B -o model.gguf --format gguf:q4_0 --calibration texts.txt  for llama.cpp
   $ vertexq quantize model-f16.gguf -o model.gguf --format gguf:q4_0
   $ vertexq quantize Llama-3.2-1B -o out --group-size 128 --activations inputs.safetensors --resume

@@ -8,6 +8,8 @@ import type { Feeds } from './types';
 // The thread of networks' sessions: the runtime holds the thread that calls it.
 
 const sessions = new Map<number, InferenceSession>();
+/** What each session's next run is given besides. */
+const kept = new Map<number, Feeds>();
 const sessionOf = (id: number) => sessions.get(id)!;
 
 async function answerTo({ id, ...asked }: Asked): Promise<void> {
@@ -28,15 +30,24 @@ async function answerTo({ id, ...asked }: Asked): Promise<void> {
 async function resultOf(id: number, asked: Omit<Asked, 'id'>): Promise<Feeds> {
   if (asked.load) sessions.set(id, await loadSession(asked.load, asked.what));
   if (asked.run) {
-    const { session, feeds, outputs } = asked.run;
-    const made = await runSession(sessionOf(session), feeds, outputs, asked.what);
+    const { session, feeds, outputs, carried } = asked.run;
+    const all = [...outputs, ...Object.keys(carried)];
+    const made = await runSession(sessionOf(session), { ...kept.get(session), ...feeds }, all, asked.what);
+    kept.set(
+      session,
+      Object.fromEntries(Object.entries(carried).map(([output, input]) => [input, made[output]!])),
+    );
     return Object.fromEntries(
-      Object.entries(made).map(([name, { data, dims, type }]) => [name, { data, dims, type }]),
+      outputs.map((name) => {
+        const { data, dims, type } = made[name]!;
+        return [name, { data, dims, type }];
+      }),
     );
   }
   if (asked.release !== undefined) {
     await sessionOf(asked.release).release();
     sessions.delete(asked.release);
+    kept.delete(asked.release);
   }
   return {};
 }

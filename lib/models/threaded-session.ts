@@ -15,7 +15,7 @@ export interface Asked {
   /** What messages call the network. */
   what: string;
   load?: Uint8Array<ArrayBuffer>;
-  run?: { session: number; feeds: Feeds; outputs: string[] };
+  run?: { session: number; feeds: Feeds; outputs: string[]; carried: Readonly<Record<string, string>> };
   release?: number;
 }
 
@@ -89,15 +89,18 @@ export class ThreadedSession {
     return new ThreadedSession(id, what);
   }
 
-  /** Rejects with ERR_VERTEXQ_RUNTIME; ERR_VERTEXQ_MEMORY where the runtime gets none. */
-  async run(feeds: Feeds, outputs: string[]): Promise<Feeds> {
+  /**
+   * `carried`: by outputs that stay in the thread, the inputs that they are in the next run, unless that is given others. Rejects with ERR_VERTEXQ_RUNTIME;
+   * ERR_VERTEXQ_MEMORY where the runtime gets none.
+   */
+  async run(feeds: Feeds, outputs: string[], carried: Readonly<Record<string, string>> = {}): Promise<Feeds> {
     const copied: [string, TensorLike][] = [];
     for (const [name, tensor] of Object.entries(feeds)) copied.push([name, await copyOf(name, tensor)]);
     const copies = Object.fromEntries(copied);
     const buffers = Object.values(copies).flatMap(({ data }) =>
       ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : [],
     );
-    const run = { session: this.id, feeds: copies, outputs };
+    const run = { session: this.id, feeds: copies, outputs, carried };
     return thread.ask({ run, what: this.what }, buffers).result;
   }
 

@@ -312,3 +312,6 @@ export interface NativeOutputRows {
   values: Float32Array;
   cotangents: Float32Array;
 }
+
+/** Rows of logits, for each of which a class is drawn, as `NativeOutputRows` draws it. */
+export type NativeClassRows = Omit<NativeOutputRows, 'kind' | 'cotangents'> & { classes: Int32Array };

@@ -6,6 +6,7 @@ import type {
   CalibrationKind,
   NativeBlocks,
   NativeCalibration,
+  NativeClassRows,
   NativeCoded,
   NativeCodes,
   NativeConversion,
@@ -55,6 +56,7 @@ export interface Binding {
   unpackRows(rows: NativeUnpacked): NativeJob<Norms>;
   addNextTokens(panel: NativeHeadPanel): NativeJob<void>;
   drawOutputs(rows: NativeOutputRows): NativeJob<void>;
+  drawClasses(rows: NativeClassRows): NativeJob<void>;
   /** Whether all results are finite. */
   convert: Way<NativeConversion, boolean>;
   /** How many pieces the work falls into. */

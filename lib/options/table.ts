@@ -46,6 +46,7 @@ export const leastMemory = 128 * 2 ** 20;
 const maxPasses = 1_000_000;
 const maxDamping = 1_000_000;
 const maxRuns = 100_000;
+const mostOwnSamples = 100_000;
 
 /** Help on an option that only some methods take. */
 const ofMethods = (option: MethodOption, help: string) => `${takersOf(option).join(', ')}: ${help}`;
@@ -223,6 +224,11 @@ const checkpoint = {
     group: 'Checkpoints (.safetensors)',
   },
   calibration: { kind: dataKinds.samples },
+  ownSamples: {
+    kind: kinds.integer(1, mostOwnSamples),
+    help: 'language models without text: instead of --calibration so many windows of tokens (--sequence-length) that the float model draws itself',
+    group: 'Checkpoints (.safetensors)',
+  },
   holdout: { kind: dataKinds.samplesOrFraction },
   ...without(data, 'batchAxis', 'image'),
   errorCorrection,

@@ -80,6 +80,7 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("unpackRows", Napi::Function::New<guarded<unpackRows>>(env, "unpackRows"));
   exports.Set("addNextTokens", Napi::Function::New<guarded<addNextTokensOf>>(env, "addNextTokens"));
   exports.Set("drawOutputs", Napi::Function::New<guarded<drawOutputsOf>>(env, "drawOutputs"));
+  exports.Set("drawClasses", Napi::Function::New<guarded<drawClassesOf>>(env, "drawClasses"));
   exports.Set("convert", Napi::Function::New<guarded<convertNumbers>>(env, "convert"));
   exports.Set("permute", Napi::Function::New<guarded<permuteTensor>>(env, "permute"));
   exports.Set("dequantize", Napi::Function::New<guarded<dequantizeRows>>(env, "dequantize"));

@@ -15,6 +15,19 @@ namespace {
 /** More networks than anyone has side by side. */
 constexpr std::int64_t kMaxSides = 64;
 
+OutputRows outputRowsOf(const Arguments& given, OutputKind kind, Napi::Env env) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 52;
+  OutputRows outputs;
+  outputs.kind = kind;
+  outputs.rows = static_cast<std::size_t>(given.integer("rows", 0, kMaxFeatures));
+  outputs.size = static_cast<std::size_t>(given.integer("size", 1, kMaxFeatures));
+  outputs.seed = static_cast<std::uint64_t>(given.integer("seed", 0, kMost));
+  outputs.first = static_cast<std::uint64_t>(given.integer("first", 0, kMost));
+  const std::size_t bytes = product(env, {outputs.rows, outputs.size, sizeof(float)});
+  outputs.values = reinterpret_cast<const float*>(given.bytes("values", bytes, alignof(float)).data);
+  return outputs;
+}
+
 }  // namespace
 
 Napi::Value addNextTokensOf(const Napi::CallbackInfo& info) {
@@ -57,23 +70,29 @@ Napi::Value addNextTokensOf(const Napi::CallbackInfo& info) {
 
 Napi::Value drawOutputsOf(const Napi::CallbackInfo& info) {
   const Arguments given(info);
-  constexpr std::int64_t kMost = std::int64_t{1} << 52;
-  OutputRows outputs;
-  outputs.kind = given.choice<OutputKind>("kind", {{"logits", OutputKind::Logits},
-                                                   {"shares", OutputKind::Shares},
-                                                   {"logarithms", OutputKind::Logarithms},
-                                                   {"signs", OutputKind::Signs}});
-  outputs.rows = static_cast<std::size_t>(given.integer("rows", 0, kMaxFeatures));
-  outputs.size = static_cast<std::size_t>(given.integer("size", 1, kMaxFeatures));
-  outputs.seed = static_cast<std::uint64_t>(given.integer("seed", 0, kMost));
-  outputs.first = static_cast<std::uint64_t>(given.integer("first", 0, kMost));
+  const OutputRows outputs = outputRowsOf(given,
+                                          given.choice<OutputKind>("kind", {{"logits", OutputKind::Logits},
+                                                                            {"shares", OutputKind::Shares},
+                                                                            {"logarithms", OutputKind::Logarithms},
+                                                                            {"signs", OutputKind::Signs}}),
+                                          info.Env());
   const auto threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
   const std::size_t bytes = product(info.Env(), {outputs.rows, outputs.size, sizeof(float)});
-  outputs.values = reinterpret_cast<const float*>(given.bytes("values", bytes, alignof(float)).data);
   auto* cotangents = reinterpret_cast<float*>(given.room("cotangents", bytes, alignof(float)).data);
   return startJob(
       info.Env(),
       [outputs, cotangents, threads](JobControl& control) { drawOutputs(outputs, cotangents, threads, control); },
+      [](Napi::Env result) { return result.Undefined(); }, given.hold());
+}
+
+Napi::Value drawClassesOf(const Napi::CallbackInfo& info) {
+  const Arguments given(info);
+  const OutputRows outputs = outputRowsOf(given, OutputKind::Logits, info.Env());
+  const auto threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
+  const std::size_t bytes = product(info.Env(), {outputs.rows, sizeof(std::int32_t)});
+  auto* classes = reinterpret_cast<std::int32_t*>(given.room("classes", bytes, alignof(std::int32_t)).data);
+  return startJob(
+      info.Env(), [outputs, classes, threads](JobControl& control) { drawClasses(outputs, classes, threads, control); },
       [](Napi::Env result) { return result.Undefined(); }, given.hold());
 }
 

@@ -17,4 +17,7 @@ Napi::Value addNextTokensOf(const Napi::CallbackInfo& info);
  */
 Napi::Value drawOutputsOf(const Napi::CallbackInfo& info);
 
+/** drawClasses({ rows, size, seed, first, threads, values, classes }): a job that writes the class drawn for each row of logits to `classes`, int32. */
+Napi::Value drawClassesOf(const Napi::CallbackInfo& info);
+
 }  // namespace vertexq::addon

@@ -93,6 +93,29 @@ TEST_CASE("the bytes depend neither on the threads nor on how rows are cut") {
   }
 }
 
+TEST_CASE("classes by themselves are those that cotangents tell of, whatever the threads and cuts") {
+  constexpr std::size_t size = 9000, rows = 40;
+  std::mt19937_64 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(rows * size);
+  for (float& x : values) x = normal(random);
+  values[11 * size + 7] = 1e4F;  // Certain: its cotangent is 0.
+  const auto classes = [&](std::size_t begin, std::size_t end, unsigned threads) {
+    std::vector<std::int32_t> y(end - begin);
+    JobControl control;
+    drawClasses({OutputKind::Logits, values.data() + begin * size, end - begin, size, 5, begin}, y.data(), threads,
+                control);
+    return y;
+  };
+  const std::vector<std::int32_t> all = classes(0, rows, 1);
+  CHECK(classes(0, rows, 3) == all);
+  CHECK(classes(13, rows, 2) == std::vector<std::int32_t>(all.begin() + 13, all.end()));
+  CHECK(all[11] == 7);
+  const std::vector<float> cotangents = draw(OutputKind::Logits, values, size, 5);
+  for (std::size_t row = 0; row < rows; ++row)
+    if (row != 11) CHECK(cotangents[row * size + static_cast<std::size_t>(all[row])] < 0);
+}
+
 TEST_CASE("outputs that are no distribution are told by their row") {
   for (const OutputKind kind : {OutputKind::Logits, OutputKind::Shares, OutputKind::Logarithms}) {
     std::vector<float> values(12, 1.0F);

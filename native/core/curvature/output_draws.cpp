@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "error.h"
 #include "parallel/thread_pool.h"
@@ -65,13 +66,24 @@ std::size_t drawn(const float* shares, std::size_t size, double sum, double part
   return last;
 }
 
-void drawClass(const OutputRows& outputs, std::size_t row, float* to) {
+struct Drawn {
+  std::size_t y;
+  double sum;
+};
+
+/** Writes the row's shares. */
+Drawn classOf(const OutputRows& outputs, std::size_t row, float* shares) {
   const std::size_t size = outputs.size;
-  const double sum = sharesOf(outputs.kind, outputs.values + row * size, size, to);
+  const double sum = sharesOf(outputs.kind, outputs.values + row * size, size, shares);
   if (!std::isfinite(sum) || !(sum > 0))
     throw Error("ERR_VERTEXQ_NOT_FINITE", "row " + std::to_string(outputs.first + row) +
                                               " of the output gives no distribution: it is not finite");
-  const std::size_t y = drawn(to, size, sum, uniform(keyOf(outputs, row)));
+  return {drawn(shares, size, sum, uniform(keyOf(outputs, row))), sum};
+}
+
+void drawClass(const OutputRows& outputs, std::size_t row, float* to) {
+  const std::size_t size = outputs.size;
+  const auto [y, sum] = classOf(outputs, row, to);
   if (outputs.kind == OutputKind::Logits) {
     for (std::size_t i = 0; i < size; ++i) to[i] = static_cast<float>(to[i] / sum);
     to[y] -= 1;
@@ -82,19 +94,35 @@ void drawClass(const OutputRows& outputs, std::size_t row, float* to) {
   to[y] = at;
 }
 
-}  // namespace
-
-void drawOutputs(const OutputRows& outputs, float* cotangents, unsigned threads, const JobControl& control) {
+/** Calls `each` with the rows of every block. */
+template <typename Each>
+void inBlocks(const OutputRows& outputs, unsigned threads, const JobControl& control, const Each& each) {
   const std::size_t block = std::max<std::size_t>(1, kNumbersAtOnce / std::max<std::size_t>(1, outputs.size));
   ThreadPool::shared().parallelFor((outputs.rows + block - 1) / block, threads, [&](std::size_t index, unsigned) {
     control.checkpoint();
-    for (std::size_t row = index * block; row < std::min(outputs.rows, (index + 1) * block); ++row) {
+    each(index * block, std::min(outputs.rows, (index + 1) * block));
+  });
+}
+
+}  // namespace
+
+void drawOutputs(const OutputRows& outputs, float* cotangents, unsigned threads, const JobControl& control) {
+  inBlocks(outputs, threads, control, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row) {
       float* to = cotangents + row * outputs.size;
       if (outputs.kind == OutputKind::Signs)
         drawSigns(keyOf(outputs, row), outputs.size, to);
       else
         drawClass(outputs, row, to);
     }
+  });
+}
+
+void drawClasses(const OutputRows& outputs, std::int32_t* classes, unsigned threads, const JobControl& control) {
+  inBlocks(outputs, threads, control, [&](std::size_t begin, std::size_t end) {
+    std::vector<float> shares(outputs.size);
+    for (std::size_t row = begin; row < end; ++row)
+      classes[row] = static_cast<std::int32_t>(classOf(outputs, row, shares.data()).y);
   });
 }
 

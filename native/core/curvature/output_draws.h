@@ -36,4 +36,9 @@ struct OutputRows {
  */
 void drawOutputs(const OutputRows& outputs, float* cotangents, unsigned threads, const JobControl& control);
 
+/**
+ * Writes the class y of each row that `drawOutputs` draws too: of outputs that are no signs. Depends on nothing else, and throws the same.
+ */
+void drawClasses(const OutputRows& outputs, std::int32_t* classes, unsigned threads, const JobControl& control);
+
 }  // namespace vertexq
