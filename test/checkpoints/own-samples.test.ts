@@ -13,7 +13,7 @@ import { cases, weightsIn, writeModel } from '../decoders/tiny';
 import { temporaryFolder } from '../files/temporary-folder';
 import { writeSmall } from './gguf/models';
 
-const common = { bits: 3, groupSize: 16, method: 'gptq', ownSamples: 6, sequenceLength: 20 } as const;
+const common = { bits: 4, groupSize: 16, method: 'gptq', ownSamples: 6, sequenceLength: 20 } as const;
 
 function folderOf(t: ExecutionContext, change: Record<string, unknown> = {}, of = 'llama'): string {
   const golden = cases.find(({ name }) => name === of)!;
