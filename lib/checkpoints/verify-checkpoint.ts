@@ -10,6 +10,8 @@ import { checkpointPath, describe, requirePath } from '../options/messages';
 import { checkOptions } from '../options/table';
 import type { JobOptions } from '../types';
 import { Turns } from '../yielding';
+import { isGgufPath, OpenGguf } from './gguf/open';
+import { verifyGguf } from './gguf/verify';
 import { identityOf } from './model-identity';
 import { packedWeights, quantizationConfig } from './packed-weights';
 import { readWeight, turned } from './transposed';
@@ -20,10 +22,10 @@ const pieceBytes = 2 ** 24;
 
 /**
  * Reads a quantized checkpoint back as loaders do, and compares it with the float one that it was made of: every weight in few bits is
- * unpacked, every other tensor must be the original's. Without an original, weights are read and must be finite. Both are safetensors files
- * or folders of them. What is wrong is told in `faults`.
+ * unpacked, every other tensor must be the original's. Without an original, weights are read and must be finite. Both are safetensors files,
+ * folders of them or GGUF files. What is wrong is told in `faults`.
  *
- * Rejects with ERR_VERTEXQ_FILE or ERR_VERTEXQ_SAFETENSORS where one cannot be read, ERR_VERTEXQ_UNSUPPORTED where the first holds no weight that
+ * Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_SAFETENSORS or ERR_VERTEXQ_GGUF where one cannot be read, ERR_VERTEXQ_UNSUPPORTED where the first holds no weight that
  * could be read back; TypeError and RangeError for arguments; with the signal's reason.
  */
 export async function verifyCheckpoint(
@@ -34,13 +36,17 @@ export async function verifyCheckpoint(
   requirePath('quantized checkpoint', quantized, checkpointPath);
   if (original !== undefined) requirePath('original', original, checkpointPath);
   checkOptions('verifyCheckpoint', options);
+  if (isGgufPath(quantized)) return verifyGguf(quantized, original, options);
   const checkpoint = await openCheckpoint(quantized, options.signal);
   try {
-    const other = original === undefined ? null : await openCheckpoint(original, options.signal);
+    if (original === undefined) return await new Verifier(checkpoint, null, options).run();
+    const gguf = isGgufPath(original) ? await OpenGguf.open(original, options.signal) : null;
+    const other = gguf ? null : await openCheckpoint(original, options.signal);
     try {
-      return await new Verifier(checkpoint, other, options).run();
+      return await new Verifier(checkpoint, other ?? (await gguf!.network()).checkpoint, options).run();
     } finally {
       await other?.close();
+      await gguf?.file.close();
     }
   } finally {
     await checkpoint.close();

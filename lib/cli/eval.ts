@@ -19,9 +19,9 @@ ONNX networks:
   same answer    share of the rows whose largest entry is at the same place; of integers, share of equal ones
   latency        of one batch, the two networks taking turns
 
-Language models (checkpoints, .safetensors or a folder; several quantized ones side by side):
+Language models (checkpoints: .safetensors, a folder or .gguf; several quantized ones side by side):
   Each foretells the next token of text, which is cut into windows; the first token of each is not judged. Quantized are those of
-  vertexq, and of other tools in the formats compressed-tensors (pack-quantized) and gptq. Runs block by block.
+  vertexq, and of other tools in the formats compressed-tensors (pack-quantized), gptq and GGUF. Runs block by block, in float32.
 
   perplexity     e^(mean cross entropy) of the tokens that come: how many equally likely ones the model is as unsure as. Of use
                  beside that of the float model on the same text, windows and tokenizer, and beside no other
@@ -42,6 +42,7 @@ Examples:
   $ vertexq eval model.onnx model.qdq.onnx --data test.npz --accuracy-level 1         products in float32
   $ vertexq eval model.onnx model.int4.onnx --data test.npz --json | jq '.outputs[] | [.name, .sqnrDb]'
   $ vertexq eval SmolLM2-135M out --data other-texts.txt                               the folder's own tokenizer
+  $ vertexq eval SmolLM2-135M model.Q4_0.gguf model.Q4_K.gguf --data other-texts.txt
   $ vertexq eval SmolLM2-135M out-3bit out-4bit --data test.jsonl --samples 200 --json | jq '.checkpoints[].klDivergence'
 
   Options that take several values end at the next option: give the networks first.
@@ -55,7 +56,7 @@ export function addEval(program: Command, context: Context): void {
     .description(
       'Compares what a quantized ONNX model or language model gives with what the float one gives, on held-out data.',
     )
-    .argument('<float>', 'the float network: an ONNX file, or a checkpoint (.safetensors, or a folder)')
+    .argument('<float>', 'the float network: an ONNX file, or a checkpoint (.safetensors, a folder, or .gguf)')
     .argument('<quantized...>', 'the quantized network; of checkpoints one or several');
   addFlags(command, ['evaluateCheckpoint', 'evaluateModel'], {
     Output: (own) =>

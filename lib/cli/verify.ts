@@ -9,12 +9,13 @@ import { progressDisplay } from './progress';
 const examples = `
 What it does:
   Reads every weight in few bits back as loaders do, and tells how far it is from the original's, ‖W − Ŵ‖ / ‖W‖; all other tensors
-  must be the original's, byte for byte. Weights of other tools in the formats compressed-tensors (pack-quantized) and gptq, too.
+  must be the original's, byte for byte. Weights of other tools in the formats compressed-tensors (pack-quantized) and gptq, too, and GGUF files.
   Exit code 1 where something is not as it should be.
 
 Examples:
   $ vertexq verify Llama-3.2-1B-int4/ Llama-3.2-1B/
   $ vertexq verify Llama-3.2-1B-int4/                                      is all there, and are all numbers finite?
+  $ vertexq verify model.Q4_0.gguf model-f16.gguf                          or the folder that it was made of
   $ vertexq verify out.safetensors in.safetensors --json | jq '.weights[] | [.name, .error]'
 `;
 
@@ -24,7 +25,7 @@ export function addVerify(program: Command, context: Context): void {
     .command('verify')
     .summary('read a quantized checkpoint back and compare it with the original')
     .description('Reads a quantized checkpoint back, and compares it with the float one that it was made of.')
-    .argument('<quantized>', 'a safetensors file, or a folder of them')
+    .argument('<quantized>', 'a safetensors file, a folder of them, or a GGUF file')
     .argument('[original]', 'the float one');
   addFlags(command, ['verifyCheckpoint'], {
     Output: (own) =>

@@ -47,7 +47,7 @@ export function requireInteger(
 /** Paths that calls take, as messages have them. */
 export const [networkPath, checkpointPath] = [
   'the path of an ONNX file',
-  'the path of a safetensors file or a folder of them',
+  'the path of a safetensors file, a folder of them, or a GGUF file',
 ];
 
 /** Throws a TypeError at an argument that is no path. */

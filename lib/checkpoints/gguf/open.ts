@@ -25,7 +25,7 @@ import { type Seen, ViewFile } from './view';
 export const isGgufPath = (path: string): boolean => /\.gguf$/i.test(path);
 
 /** Keys that tell of types, or of parts, and of what a file was quantized with: an output has its own. */
-const ownKeys = /^(general\.(file_type|quantization_version|alignment)|split\.(no|count|tensors\.count)|quantize\..*)$/; // prettier-ignore
+export const ownKeys = /^(general\.(file_type|quantization_version|alignment)|split\.(no|count|tensors\.count)|quantize\..*)$/; // prettier-ignore
 
 /** A GGUF file that is quantized. */
 export class OpenGguf {
@@ -90,6 +90,16 @@ export class OpenGguf {
       name,
       data: Buffer.from(`${JSON.stringify(content, null, 2)}\n`),
     }));
+  }
+
+  /** What a folder's tokenizer.json would be; undefined where it is none that is known. */
+  tokenizer(): Buffer | undefined {
+    try {
+      return Buffer.from(JSON.stringify(tokenizerDocuments(this.file)['tokenizer.json']));
+    } catch (error) {
+      if (error instanceof VertexqError && error.code === 'ERR_VERTEXQ_TOKENIZER') return undefined;
+      throw error;
+    }
   }
 
   /** Runs `use` with a folder that has the file's tokenizer. Rejects with ERR_VERTEXQ_TOKENIZER where it is none that is known. */

@@ -49,10 +49,10 @@ interface Side {
 
 /**
  * Judges quantized language models by the float one that they were made of, on text that calibration has not seen: how well each foretells the next
- * token, and how far the distributions of it are apart. All are safetensors files or folders of them, float or in any format that `verifyCheckpoint` reads.
+ * token, and how far the distributions of it are apart. All are safetensors files, folders of them or GGUF files, float or in any format that `verifyCheckpoint` reads.
  * Blocks are run one after the other, by onnxruntime-node. Memory: a block's weights in float32, and what `memory` says.
  *
- * Rejects with a TypeError or RangeError for arguments; VertexqError with the code ERR_VERTEXQ_FILE, _SAFETENSORS, _DECODER (no network that is known),
+ * Rejects with a TypeError or RangeError for arguments; VertexqError with the code ERR_VERTEXQ_FILE, _SAFETENSORS, _GGUF, _DECODER (no network that is known),
  * _UNSUPPORTED (the checkpoints do not belong together, or are quantized in a way that is not known), _NOT_FINITE, _RUNTIME, _MEMORY, and what reading data
  * brings; with the signal's reason when aborted.
  */

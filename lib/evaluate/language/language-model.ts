@@ -1,5 +1,7 @@
+import { join } from 'node:path';
 import { type Checkpoint, entryOf, openCheckpoint } from '../../containers/safetensors/checkpoint';
 import { isFloat } from '../../containers/safetensors/dtypes';
+import { isGgufPath, OpenGguf } from '../../checkpoints/gguf/open';
 import { placesOf } from '../../checkpoints/network';
 import { type ModelIdentity, identityOf } from '../../checkpoints/model-identity';
 import { packedWeights, quantizationConfig } from '../../checkpoints/packed-weights';
@@ -9,6 +11,7 @@ import { type OpenDecoder, openDecoder } from '../../decoders/open';
 import { type PackedWeight, plainWeight, Unpacker } from '../../encodings/safetensors/unpack';
 import { noForward } from '../../decoders/shape';
 import { VertexqError } from '../../errors';
+import { readFolderFile } from '../../files/folder-file';
 import { sharedBytes } from '../../native/shared';
 import { TensorProto_DataType as DataType } from '../../models/onnx/onnx_pb';
 import { describe } from '../../options/messages';
@@ -19,6 +22,9 @@ type Fields = Readonly<Record<string, unknown>>;
 
 /** Bytes of values of a table that are read at a time. */
 const pieceBytes = 2 ** 24;
+const tokenizerName = 'tokenizer.json';
+/** More than any tokenizer's. */
+const maxTokenizerBytes = 2 ** 28;
 
 /** A language model's checkpoint, float or quantized: its network computes with what its weights stand for, in float32. */
 export class LanguageModel {
@@ -28,13 +34,15 @@ export class LanguageModel {
     /** Weights in few bits, by the names that they have as floats. */
     private readonly packed: ReadonlyMap<string, PackedWeight>,
     private readonly options: JobOptions,
+    private readonly gguf: OpenGguf | null = null,
   ) {}
 
   /**
-   * Opens a checkpoint. `other`: what a file without a config beside it is a model of. Rejects with ERR_VERTEXQ_UNSUPPORTED where weights are quantized in a way
+   * Opens a checkpoint, or a GGUF file. `other`: what a file without a config beside it is a model of. Rejects with ERR_VERTEXQ_UNSUPPORTED where weights are quantized in a way
    * that is not known, ERR_VERTEXQ_DECODER where there is no config, and with what reading headers brings. It is for the caller to close.
    */
   static async open(path: string, options: JobOptions, other?: LanguageModel): Promise<LanguageModel> {
+    if (isGgufPath(path)) return LanguageModel.ofGguf(path, options);
     const checkpoint = await openCheckpoint(path, options.signal);
     try {
       const identity = await identityOf(checkpoint);
@@ -52,12 +60,38 @@ export class LanguageModel {
     }
   }
 
+  /** What is in few bits there is dequantized as it is read. */
+  private static async ofGguf(path: string, options: JobOptions): Promise<LanguageModel> {
+    const opened = await OpenGguf.open(path, options.signal);
+    try {
+      const { checkpoint, identity } = await opened.network();
+      return new LanguageModel(checkpoint, identity.config!, new Map(), options, opened);
+    } catch (error) {
+      await opened.file.close();
+      throw error;
+    }
+  }
+
   get path(): string {
     return this.checkpoint.input;
   }
 
-  get folder(): string | null {
-    return this.checkpoint.folder;
+  /** Runs `use` with the folder that has the model's tokenizer; null where there is none. Rejects with ERR_VERTEXQ_TOKENIZER where a GGUF file's is none that is known. */
+  withTokenizer<Result>(use: (folder: string | null) => Promise<Result>): Promise<Result> {
+    return this.gguf ? this.gguf.withTokenizer(use) : use(this.checkpoint.folder);
+  }
+
+  /** Its tokenizer.json, or what a GGUF file has of one; undefined where there is none. */
+  async tokenizer(): Promise<{ path: string; bytes: Buffer; isMade: boolean } | undefined> {
+    const { folder } = this.checkpoint;
+    if (this.gguf) {
+      const data = this.gguf.tokenizer();
+      return data && { path: this.path, bytes: data, isMade: true };
+    }
+    const bytes =
+      folder === null ? undefined : await readFolderFile(folder, tokenizerName, maxTokenizerBytes);
+    const made = bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return made && { path: join(folder!, tokenizerName), bytes: made, isMade: false };
   }
 
   /** Tokens of the longest sequence that the network was made for. */
@@ -132,6 +166,7 @@ export class LanguageModel {
 
   async close(): Promise<void> {
     await this.checkpoint.close();
+    await this.gguf?.file.close();
   }
 
   private matrix(decoder: OpenDecoder, name: string): MatrixRows {

@@ -33,19 +33,22 @@ export async function windowsOf(
   const { data, signal, ...others } = options;
   const own: Window[] = [];
   const warnings: string[] = [];
-  const tokenizer = options.tokenizer ?? model.folder;
-  if (isText(data) && tokenizer !== null) {
+  const readText = async (tokenizer: NonNullable<typeof options.tokenizer>) => {
     const sequenceLength = options.sequenceLength ?? Math.min(defaults.sequenceLength, model.places(shape));
     const paths = [data].flat() as string[];
     const given = { ...dataOptionsOf(others), tokenizer, sequenceLength, vocabulary: shape.vocabulary };
     const read = await readWindows(paths, given, signal);
     warnings.push(...read.warnings);
     for (const { document, ids } of read.windows) own.push({ document, ids: Int32Array.from(ids) });
-  } else {
+  };
+  const readFeeds = async () => {
     const read = await prepareSamples(data, 'data', { ...dataOptionsOf(others), inputs, signal });
     warnings.push(...read.warnings);
     own.push(...rowsOf(read.feeds));
-  }
+  };
+  if (!isText(data)) await readFeeds();
+  else if (options.tokenizer !== undefined) await readText(options.tokenizer);
+  else await model.withTokenizer((folder) => (folder === null ? readFeeds() : readText(folder)));
   const { vocabulary } = shape;
   const turns = new Turns(signal);
   for (const { ids } of own) {
