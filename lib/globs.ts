@@ -32,6 +32,9 @@ export function requirePatterns(name: string, value: unknown): readonly string[]
   return list;
 }
 
+/** A glob that matches this name alone. */
+export const escaped = (name: string): string => name.replace(/[\\*?[\](){}!@+|,"]/g, '\\$&');
+
 /** Whether a name matches one of some globs; a star also matches slashes and dots. */
 export function matcher(patterns: readonly string[]): (name: string) => boolean {
   const matchers = patterns.map(patternMatcher);

@@ -1,3 +1,4 @@
+import type { GgufTypeName } from './encodings/names';
 import { matcher, requirePatterns } from './globs';
 import { inPlace } from './options/messages';
 import { methodOptionNames, takes, traitsOf } from './methods';
@@ -17,6 +18,8 @@ export interface Override {
   globs: readonly string[];
   matches: (name: string) => boolean;
   options: FitOptions;
+  /** Of tensors in GGUF files. */
+  blockType?: GgufTypeName;
 }
 
 /**
@@ -28,13 +31,19 @@ export function overridesOf(
   check: (override: Override) => void,
   matcherOf: (globs: readonly string[]) => (name: string) => boolean = matcher,
 ): readonly Override[] {
-  return (given ?? []).map(({ layers, ...options }, i) => {
+  return (given ?? []).map(({ layers, blockType, ...options }, i) => {
     const place = `overrides[${i}]`;
     return inPlace(
       place,
       () => {
         const globs = requirePatterns('layers', layers);
-        const override = { place, globs, matches: matcherOf(globs), options };
+        const override = {
+          place,
+          globs,
+          matches: matcherOf(globs),
+          options,
+          ...(blockType && { blockType }),
+        };
         check(override);
         return override;
       },
@@ -46,6 +55,7 @@ export function overridesOf(
 /** As users give one. */
 interface GivenOverride extends FitOptions {
   layers: string | readonly string[];
+  blockType?: GgufTypeName;
 }
 
 /** What holds for all layers, with what does for some. */

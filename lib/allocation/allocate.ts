@@ -2,17 +2,10 @@ import { VertexqError } from '../errors';
 import { Turns } from '../yielding';
 import { hullOf, relaxed } from './hull';
 import { improved } from './improve';
+import type { Candidate } from './candidate';
 
 // What to take for each of many layers, so that all of it fits and costs the least: the multiple-choice knapsack problem (Sinha & Zoltners 1979;
 // Kellerer, Pferschy & Pisinger, Knapsack Problems, 2004, chapter 11). It knows neither layers nor widths.
-
-/** One way to keep an item. */
-export interface Candidate {
-  /** A whole number, 0 or more. */
-  bytes: number;
-  /** What it does harm, 0 or more: costs of items add up. */
-  cost: number;
-}
 
 /** One candidate for each item. */
 export interface Allocation {

@@ -1,4 +1,4 @@
-import type { Candidate } from './allocate';
+import type { Candidate } from './candidate';
 
 /** A corner of the lower convex hull of an item's candidates over bytes: each takes more bytes than the one before, and costs less. */
 export interface Corner extends Candidate {

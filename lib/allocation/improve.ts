@@ -1,5 +1,5 @@
 import type { Turns } from '../yielding';
-import type { Candidate } from './allocate';
+import type { Candidate } from './candidate';
 import { type Corner, undominated } from './hull';
 
 /** States that are kept from one item to the next: where there are more, the answer is the best of those of the least bounds. */

@@ -11,6 +11,7 @@ import { requireDataFor } from '../options/relations';
 import { defaults } from '../options/defaults';
 import { checkOptions } from '../options/table';
 import { forMethod, type Override, overlay, overridesOf } from '../overrides';
+import { checkTarget, hasTarget } from '../sensitivity/target';
 import { eitherName } from '../encodings/safetensors/tensor-names';
 import type { CheckpointOptions } from './types';
 
@@ -96,6 +97,20 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   // Of rows that were recorded a part.
   if (!isRun && options.holdout !== undefined)
     about(['holdout'], () => fraction.check('holdout', options.holdout));
+  checkTarget(options, isRun);
+  if (hasTarget(options) && (checkpointEncodings[format].isPlain || checkpointEncodings[format].network))
+    refuse(
+      [options.targetSize === undefined ? 'targetBits' : 'targetSize', 'format'],
+      checkpointEncodings[format].isPlain
+        ? `The format "${format}" takes as many bytes in every width: a target needs "compressed-tensors", "gptq" or "gguf"`
+        : `The format "${format}" takes no target: make the network first ("float"), then quantize that`,
+    );
+  for (const [i, { blockType }] of (options.overrides ?? []).entries())
+    if (blockType !== undefined && !checkpointEncodings[format].mix)
+      refuse(
+        [`overrides[${i}].blockType`, 'format'],
+        `The "overrides[${i}].blockType" option is for GGUF files, not for the format "${format}"`,
+      );
   const settings: CheckpointSettings = {
     options,
     activations: typeof activations === 'string' ? [activations] : [...activations],

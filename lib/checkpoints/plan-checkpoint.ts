@@ -12,9 +12,9 @@ import type { Plan } from './plan';
 import { roundBlocks } from './gguf/round-blocks';
 import { skippedOf, weightBytes } from './plan-views';
 import type { PlannedWeight } from './planned-weight';
-import { withPrepared } from './prepare';
 import { fileNames } from './output-files';
 import { inFlight, isLater, memoryOf } from './run-units';
+import { withTarget } from './target';
 import { Turns } from '../yielding';
 import type { CheckpointOptions } from './types';
 
@@ -42,19 +42,19 @@ export async function planCheckpointWith(
   to: string,
   given: CheckpointOptions,
 ): Promise<RunPlan> {
-  return withPrepared(
+  return withTarget(
     files,
     input,
     to,
     given,
-    async (prepared) => {
+    async (prepared, budget) => {
       const { settings, output, plan, isFile, network } = prepared;
       const { before, after } = weightBytes(plan);
       const turns = new Turns(settings.options.signal);
       const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
       const estimate = network && (await estimateNetwork(network, plan, settings));
       const found: Omit<RunPlan, 'bitsPerWeight'> = {
-        ...{ input, output, format: settings.format, warnings: plan.warnings },
+        ...{ input, output, format: settings.format, warnings: plan.warnings, ...(budget && { budget }) },
         files: isFile ? [output] : fileNames(prepared).map((name) => join(output, name)),
         tensors: await tensorsOf(plan, turns),
         skipped: await skippedOf(plan, turns),

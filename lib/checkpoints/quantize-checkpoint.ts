@@ -5,11 +5,12 @@ import type { CheckpointSettings } from './checkpoint-options';
 import { copyWhole } from './companions';
 import { unitKey } from './plan';
 import { prepareOutput } from './output';
-import { manifestOf, withPrepared } from './prepare';
+import { manifestOf } from './prepare';
 import type { Prepared } from './prepared';
 import { type Made, madeOf, reportOf } from './report';
 import { runNetwork } from './run-network';
 import { isLater, UnitRunner } from './run-units';
+import { withTarget } from './target';
 import { ShardRun } from './shard-run';
 import type { CheckpointOptions, CheckpointReport } from './types';
 import type { Unit } from './units';
@@ -42,7 +43,7 @@ export async function quantizeCheckpointWith(
   given: CheckpointOptions,
 ): Promise<CheckpointReport> {
   const started = performance.now();
-  return withPrepared(files, input, to, given, async (prepared) => {
+  return withTarget(files, input, to, given, async (prepared, budget) => {
     const { settings, output, plan, isFile } = prepared;
     const manifest = await manifestOf(settings, prepared);
     const { work: path, undo } = await prepareOutput(isFile, output);
@@ -70,7 +71,7 @@ export async function quantizeCheckpointWith(
       made,
       prepared.network && prepared.network.data.counts,
     );
-    return { ...report, seconds: (performance.now() - started) / 1000 };
+    return { ...report, ...(budget && { budget }), seconds: (performance.now() - started) / 1000 };
   });
 }
 

@@ -15,13 +15,18 @@ export async function addCheckpointPaths(
   {
     activations = [],
     imatrix,
+    sensitivity,
     format,
     ...data
-  }: Pick<CheckpointOptions, 'activations' | 'calibration' | 'imatrix' | 'format' | 'holdout' | 'tokenizer'>,
+  }: Pick<
+    CheckpointOptions,
+    'activations' | 'calibration' | 'imatrix' | 'sensitivity' | 'format' | 'holdout' | 'tokenizer'
+  >,
 ): Promise<void> {
   const output = plainPath(to);
   for (const path of [activations].flat()) files.reads('recorded inputs', path);
   if (imatrix !== undefined) files.reads('importance matrix', imatrix);
+  if (typeof sensitivity === 'string') files.reads('sensitivity', sensitivity);
   await addDataPaths(files, data);
   const isFolder = await stat(input).then(
     (found) => found.isDirectory(),

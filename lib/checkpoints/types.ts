@@ -1,5 +1,6 @@
-import type { CheckpointFormat } from '../encodings/names';
+import type { CheckpointFormat, GgufTypeName } from '../encodings/names';
 import type { CalibrationData, DataOptions, ModelOptions, Report } from '../models/types';
+import type { Sensitivity } from '../sensitivity/types';
 import type { FitOptions } from '../overrides';
 import type { InspectedWeight, QuantizeOptions } from '../types';
 
@@ -10,6 +11,8 @@ export interface WeightOverride extends Pick<
 > {
   /** Globs of the names of tensors or modules; each must match a weight that is quantized. */
   layers: string | readonly string[];
+  /** In GGUF files: the type of these tensors; where their rows are no whole blocks of it, another takes over. */
+  blockType?: GgufTypeName;
 }
 
 export interface CheckpointOptions
@@ -45,6 +48,15 @@ export interface CheckpointOptions
   layers?: string | readonly string[];
   /** Globs of tensor names to leave as they are. */
   skip?: string | readonly string[];
+  /**
+   * Bytes that the files of weights may take (of a GGUF file all of it): each layer gets the width that this leaves it, by what widths do to the network's outputs, as
+   * `calibration` or `sensitivity` tells. The chosen widths are `overrides` behind those given, and in the report; layers whose width `overrides` give keep it.
+   */
+  targetSize?: number;
+  /** Likewise, mean bits of a quantized weight, scales and zero points included. */
+  targetBits?: number;
+  /** What `measureSensitivity` found for this input and format, or the file that it was written to; default: it is measured first. */
+  sensitivity?: string | Sensitivity;
   /** Other options for single weights. Where several fit a weight, later ones win, option by option. */
   overrides?: readonly WeightOverride[];
   /** Bytes that buffers may take (default 768 MiB). A fit to data takes what its Gram matrices need besides. */

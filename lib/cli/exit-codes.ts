@@ -30,6 +30,7 @@ const byCode: Readonly<Record<string, number>> = {
   ERR_VERTEXQ_NPZ: exitCodes.input,
   ERR_VERTEXQ_ONNX: exitCodes.input,
   ERR_VERTEXQ_SAFETENSORS: exitCodes.input,
+  ERR_VERTEXQ_SENSITIVITY: exitCodes.input,
   ERR_VERTEXQ_TOKENIZER: exitCodes.input,
   ERR_VERTEXQ_UNSUPPORTED: exitCodes.input,
   ERR_VERTEXQ_EXISTS: exitCodes.output,

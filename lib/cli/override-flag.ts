@@ -2,10 +2,11 @@ import { calls } from '../options/table';
 import type { LayerOverride } from '../models/types';
 import { flagOf } from './flags';
 
-// What --override may set: what may differ in networks. Of it checkpoints take some, and refuse the others.
-const settings = Object.entries(calls.quantizeModel.overrides.kind.items!).filter(
-  ([name]) => name !== 'layers',
-);
+// What --override may set: what may differ in networks, or in checkpoints. Each refuses what it does not take.
+const settings = Object.entries({
+  ...calls.quantizeCheckpoint.overrides.kind.items,
+  ...calls.quantizeModel.overrides.kind.items,
+}).filter(([name]) => name !== 'layers');
 const named = new Map(settings.map(([name, { kind }]) => [flagOf(name).slice(2), { name, kind }]));
 
 /** `glob=bits:8,group-size:32`; several flags add up. Throws a RangeError at any other text. */

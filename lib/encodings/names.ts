@@ -15,6 +15,7 @@ export const checkpointFormats = {
   gptq: 'version 1: zero points less 1',
   gptq_v2: 'version 2: zero points as they are',
   float: modelFormats.float,
+  gguf: 'a GGUF file, a type for each tensor by --target-size or --target-bits',
   'gguf:q4_0': 'a GGUF file, as the others behind it, for llama.cpp and node-llama-cpp',
   'gguf:q4_1': 'with minima',
   'gguf:q5_0': '5 bits',
@@ -42,8 +43,11 @@ export const ggufTypeNames = [
 ] as const;
 export type GgufTypeName = (typeof ggufTypeNames)[number];
 
+/** The format of GGUF files whose types follow from their size. */
+export const anyGguf = 'gguf';
 /** Whether a format writes a GGUF file. */
-export const isGguf = (format: unknown): boolean => typeof format === 'string' && format.startsWith('gguf:');
+export const isGguf = (format: unknown): boolean =>
+  typeof format === 'string' && (format === anyGguf || format.startsWith(`${anyGguf}:`));
 
 export type CheckpointFormat = keyof typeof checkpointFormats;
 

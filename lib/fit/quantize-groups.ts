@@ -49,6 +49,19 @@ export async function quantizeGroups(
   return quantized;
 }
 
+/** The answer for a layer of one group or several, as `quantizeGroups` has it, without a report. */
+export async function fitGroups(
+  layer: WeightsInput,
+  groups: number,
+  settings: LayerSettings,
+  options: JobOptions,
+): Promise<NativeQuantized> {
+  if (groups === 1) return (await fitWeights(layer, settings, options)).done;
+  return merged(
+    (await fitsOf(layer, groups, settings, options, threadsFor(options), false)).map(({ done }) => done),
+  );
+}
+
 /** Each group's fit. As many are made at once as there are threads: a group has too little work to share. */
 async function fitsOf(
   layer: WeightsInput,

@@ -38,7 +38,10 @@ export async function manifestOf(
 }
 
 /** What tells data from other data. */
-export async function digestsOf({ fit, holdout }: CalibrationSet): Promise<Record<string, string>> {
+export async function digestsOf({
+  fit,
+  holdout,
+}: CalibrationSet): Promise<{ calibration: string; holdout: string }> {
   return { calibration: await digestOf(fit), holdout: await digestOf(holdout) };
 }
 

@@ -1,6 +1,7 @@
 import type { ModelFormat } from '../encodings/names';
 import type { Environment } from '../environment';
 import type { FitOptions } from '../overrides';
+import type { BudgetReport } from '../sensitivity/choose';
 import type { LayerReport, QuantizeOptions, SkippedWeight, TensorLike } from '../types';
 import type { DescribedValue } from './onnx/value-info';
 
@@ -140,6 +141,8 @@ export interface Report {
   };
   /** null where no network was run. */
   calibration: DataCounts | null;
+  /** How widths were chosen to meet a target; left out where there was none. */
+  budget?: BudgetReport;
   /** Bytes of the input's weights whose work an earlier run had done. */
   resumed: number;
   seconds: number;

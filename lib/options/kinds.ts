@@ -89,6 +89,20 @@ export const bytes = (least: number, most = Infinity): Kind => ({
   },
 });
 
+const decimalUnits: Record<string, number> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 };
+
+/** Bytes of files, on a command line in the units that they are shown in: MB is 10^6 bytes, MiB 2^20. */
+export const fileSize: Kind = {
+  ...integer(1),
+  argument: '<size>',
+  parse: (text) => {
+    const [, count, unit, binary] = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?$/i.exec(text) ?? [];
+    parsed(count !== undefined && (binary === '' || unit !== ''), 'a size, such as 20MB or 2.4GB', null);
+    const power = decimalUnits[unit!.toLowerCase()]!;
+    return Math.floor(Number(count) * (binary === '' ? power : 1024 ** (Math.log10(power) / 3)));
+  },
+};
+
 /** Throws a TypeError unless a value is a number, or one word. */
 function requireNumberOr(name: string, value: unknown, word: string): void {
   if (typeof value !== 'number')
@@ -241,6 +255,14 @@ export const text = (what: string, argument: string): Kind => ({
 export const path = (what: string, argument: string): Kind => ({
   ...text(what, argument),
   resolved: (_name, value, resolve) => (typeof value === 'string' ? resolve(value) : value),
+});
+
+/** Likewise, or what such a file holds, which is checked where it is used. */
+export const pathOrObject = (what: string, argument: string): Kind => ({
+  ...path(what, argument),
+  check: (name, value) => {
+    if (typeof value !== 'object' || value === null) path(what, argument).check(name, value);
+  },
 });
 
 /** `empty`: what to say where there are none; without it there may be none. */

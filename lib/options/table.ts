@@ -148,9 +148,31 @@ const weighting: Option = {
   group: 'Method',
 };
 
+const target = {
+  targetSize: {
+    kind: kinds.fileSize,
+    help: 'as 20MB or 2.4GB: widths layer by layer so that the files of weights take no more, with the least change of the outputs (needs --calibration, or --sensitivity)',
+    group: 'Alphabet',
+  },
+  targetBits: {
+    kind: kinds.between(1, 16),
+    help: 'likewise, mean bits of a quantized weight, with all that goes with it',
+    group: 'Alphabet',
+  },
+  sensitivity: {
+    kind: kinds.pathOrObject(
+      'the path of what "vertexq sensitivity" has written, or a Sensitivity',
+      '<file.json>',
+    ),
+    help: 'with a target: what widths do, from "vertexq sensitivity" (default: it is measured first)',
+    group: 'Alphabet',
+  },
+} satisfies Options<Pick<CheckpointOptions, 'targetSize' | 'targetBits' | 'sensitivity'>>;
+
 /** What may differ from layer to layer of a network. */
 const ofLayers = { ...without(layer, 'threads', 'signal', 'onProgress'), errorCorrection };
-const ofWeights = only(layer, 'bits', 'levels', 'grid', 'groupSize', 'method');
+const blockType = { kind: kinds.choice(ggufTypeNames) };
+const ofWeights = { ...only(layer, 'bits', 'levels', 'grid', 'groupSize', 'method'), blockType };
 const forSome: Option = { kind: kinds.globs('there are no layers that it is about') };
 
 const resuming = {
@@ -243,6 +265,7 @@ const checkpoint = {
   layers: { kind: kinds.globs('leave it out to quantize all that is usual') },
   skip: { kind: kinds.globs() },
   overrides: { kind: kinds.overrides({ layers: forSome, ...ofWeights }) },
+  ...target,
   memory: {
     kind: kinds.bytes(leastMemory, Number.MAX_SAFE_INTEGER),
     help: 'as 768M or 2G. Models: activations kept between layers, more go to a file (default: 512M). Checkpoints: buffers (default: 768M)',
@@ -317,7 +340,7 @@ const evaluateCheckpoint = {
 const quantizeLayer = {
   ...layer,
   blockType: {
-    kind: kinds.choice(ggufTypeNames),
+    ...blockType,
     help: 'a block type of GGUF files, which tells bits, grid and groups: scales and minima are what its blocks hold',
     group: 'Alphabet',
   },

@@ -1,4 +1,5 @@
 import type { PlannedTensor, RunPlan } from '../runs/plan';
+import { budgetTable } from './budget';
 import { type Column, formatTable, numberCell } from './columns';
 import { change, headline, type Run, shareTable } from './shares';
 import { foldedNames, type TableOptions } from './table';
@@ -38,6 +39,7 @@ export function planTable(plan: RunPlan, { color, width }: TableOptions): string
     '',
     shareTable(run, { paint, width }),
     '',
+    ...(plan.budget ? [budgetTable(plan.budget, { paint, width }), ''] : []),
     ...(fitted > 0
       ? [
           `${count(fitted, 'weight')} fitted to ${tokens === null ? 'data' : count(tokens, 'token')}, ${run.quantized - fitted} rounded`,

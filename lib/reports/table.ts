@@ -1,6 +1,7 @@
 import { traitsOf } from '../methods';
 import type { LayerReport, Method } from '../types';
 import type { DataCounts, InspectedLayer, Inspection, Report } from '../models/types';
+import { budgetTable } from './budget';
 import { type Column, formatTable } from './columns';
 import { change, headline, leftNames, type Run, shareTable } from './shares';
 import { fewOf, type Paint, painter, visible } from './text';
@@ -94,7 +95,7 @@ function runOf({ layers, skipped, bytes }: Omit<Report, 'files'>): Run {
 
 /** What all reports on a run say, `rows` after the first line. */
 export function runSummary(
-  report: Pick<Report, 'layers' | 'seconds' | 'warnings' | 'calibration'>,
+  report: Pick<Report, 'layers' | 'seconds' | 'warnings' | 'calibration' | 'budget'>,
   run: Run,
   rows: string,
   { color, width }: TableOptions,
@@ -103,7 +104,8 @@ export function runSummary(
   const totals = paint('bold', `${headline(run)}; in ${formatSeconds(report.seconds)}`);
   const notes = [...foldedNames(run), warnings(report, paint)].filter(Boolean).join('\n');
   const data = report.calibration ? countsLine(report.calibration) : '';
-  return [[totals, data].filter(Boolean).join('\n'), rows, shareTable(run, { paint, width }), notes]
+  const widths = report.budget ? budgetTable(report.budget, { paint, width }) : '';
+  return [[totals, data].filter(Boolean).join('\n'), rows, shareTable(run, { paint, width }), widths, notes]
     .filter(Boolean)
     .join('\n\n');
 }

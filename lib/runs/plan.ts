@@ -1,3 +1,4 @@
+import type { BudgetReport } from '../sensitivity/choose';
 import type { Method, SkippedWeight } from '../types';
 
 /** What would become of a weight: of a checkpoint each tensor, of a network each layer and what else it has of weights. */
@@ -41,6 +42,8 @@ export interface RunPlan {
   /** Bytes of memory besides the program's own: what the largest piece of work needs, with the data it is fitted to. */
   memory: number;
   warnings: string[];
+  /** How widths were chosen to meet a target; left out where there is none. */
+  budget?: BudgetReport;
 }
 
 /** A plan with what follows from the rest. `weights`: numbers that are quantized. */

@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { allocate, type Candidate, totals } from '../../lib/allocation/allocate';
+import { allocate, totals } from '../../lib/allocation/allocate';
+import type { Candidate } from '../../lib/allocation/candidate';
 
 const candidate = (most: number) =>
   fc.record({

@@ -88,7 +88,7 @@ test('flags of the other kind of input, and wrong ones', async (t) => {
     ['--override', 'a=width:2'],
     ['--override', 'a=bits:x'],
     ['--override', 'a=bits:2:3'],
-    ['--format', 'gguf'],
+    ['--format', 'ggml'],
   ])
     t.is((await runFake([...base, ...flags])).code, 2);
   // What only layers of networks take is refused before any file is read.

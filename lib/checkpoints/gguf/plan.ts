@@ -33,6 +33,8 @@ interface Choice {
   tensor: GgufTensor;
   /** What it is written as; null: as it is. */
   type: TypeName | null;
+  /** What was asked for, where it is to be quantized. */
+  asked?: TypeName;
   /** Why it is not quantized. */
   left: Left | undefined;
 }
@@ -82,9 +84,9 @@ export async function planGguf(
   }
   if (plan.weights.length === 0 && settings.encoding.mix !== undefined && !isFloatType(askedOf(mix)))
     throw new VertexqError('ERR_VERTEXQ_NO_LAYERS', `${model.input} has no weight to quantize`);
-  plan.warnings.push(...model.warnings, ...fallbacks(choices, mix));
+  plan.warnings.push(...model.warnings, ...fallbacks(choices));
   const told = [
-    keyBytes('general.file_type', { type: 'u32', value: mix.fileType }),
+    ...(mix.fileType === null ? [] : [keyBytes('general.file_type', { type: 'u32', value: mix.fileType })]),
     keyBytes('general.quantization_version', { type: 'u32', value: quantizationVersion }),
   ];
   const places = behind(layout.head([...model.keys, ...told]), layout.data);
@@ -110,11 +112,16 @@ function chosen(
     for (const pattern of patterns) requireMatch(option, pattern, names, input);
   const [wanted, unwanted] = [layers && eitherName(layers), eitherName(skip)];
   const blocks = blocksIn(tensors.map(({ name }) => name));
+  const ownType = ({ name }: GgufTensor) =>
+    overrides.findLast(({ matches, blockType }) => blockType !== undefined && matches(name))?.blockType;
   return tensors.map((tensor) => {
     const either = (matches: (own: string) => boolean) => matches(tensor.name) || matches(tensor.tensor);
     const left =
       leftAs(tensor) ?? (wanted && !either(wanted) ? notAmong : either(unwanted) ? skipped : undefined);
-    return { tensor, ...(left ? { type: asItIs(tensor, left), left } : typeFor(tensor, mix, blocks)) };
+    return {
+      tensor,
+      ...(left ? { type: asItIs(tensor, left), left } : typeFor(tensor, mix, blocks, ownType(tensor))),
+    };
   });
 }
 
@@ -132,11 +139,16 @@ function leftAs({ name, shape, raw, rows }: GgufTensor): Left | undefined {
 const asItIs = ({ raw, rows }: GgufTensor, left: Left): TypeName | null =>
   raw ? null : left === vector ? 'F32' : rows.dtype === 'F64' ? 'F32' : (rows.dtype as FloatTypeName);
 
-function typeFor({ name, shape, isHead, raw }: GgufTensor, mix: Mix, blocks: number): Omit<Choice, 'tensor'> {
-  const { type, asked } = typeIn(mix, { name, shape: matrixShape(shape), isHead, blocks });
+function typeFor(
+  { name, shape, isHead, raw }: GgufTensor,
+  mix: Mix,
+  blocks: number,
+  own: TypeName | undefined,
+): Omit<Choice, 'tensor'> {
+  const { type, asked } = typeIn(mix, { name, shape: matrixShape(shape), isHead, blocks }, own);
   if (raw?.dtype === type) return { type: null, left: { reason: `${type} already`, choice: true } };
-  if (isFloatType(type) && !isFloatType(asked)) return { type, left: unfitFor(asked, shape) };
-  return { type, left: undefined };
+  if (isFloatType(type) && !isFloatType(asked)) return { type, asked, left: unfitFor(asked, shape) };
+  return { type, asked, left: undefined };
 }
 
 /** A tensor of several matrices is one below the other. */
@@ -162,14 +174,11 @@ function viewOf({ input, files }: GgufModel, choices: readonly Choice[]): ViewFi
 }
 
 /** What other types take over, said beforehand. */
-function fallbacks(choices: readonly Choice[], mix: Mix): string[] {
+function fallbacks(choices: readonly Choice[]): string[] {
   const said: [name: string, what: string][] = [];
-  const blocks = blocksIn(choices.map(({ tensor }) => tensor.name));
-  for (const { tensor, type, left } of choices) {
-    const { name, shape, isHead } = tensor;
-    if (type === null || left?.choice === true) continue;
-    const asked = mix.typeOf({ name, shape: matrixShape(shape), isHead, blocks });
-    if (asked === type) continue;
+  for (const { tensor, type, asked } of choices) {
+    const { name, shape } = tensor;
+    if (type === null || asked === undefined || asked === type) continue;
     said.push([
       name,
       `${shape.at(-1)} inputs are no whole blocks of ${asked}: ${type} instead, ${bitsOf(type)} bits a weight and not ${bitsOf(asked)}`,

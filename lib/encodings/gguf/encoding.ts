@@ -1,7 +1,7 @@
 import type { CheckpointEncoding } from '../safetensors/encoding';
 import type { Part, WeightLayout } from '../safetensors/layout';
 import type { Shape } from '../encoding';
-import { type Mix, type MixName, mixes } from './mixes';
+import { anyMix, type Mix, type MixName, mixes } from './mixes';
 import { bytesOf, type GgufType } from './table';
 
 /** A mix as a format of checkpoints: what each weight becomes is for its type to say (`blockLayout`). */
@@ -22,10 +22,11 @@ const encodingOf = (mix: Mix): CheckpointEncoding => ({
   found: null,
 });
 
-/** A row a mix. */
-export const ggufEncodings = Object.fromEntries(
-  Object.entries(mixes).map(([name, mix]) => [`gguf:${name}`, encodingOf(mix)]),
-) as Record<`gguf:${MixName}`, CheckpointEncoding>;
+/** A row a mix, and one for types that follow from a file's size. */
+export const ggufEncodings = Object.fromEntries([
+  ['gguf', encodingOf(anyMix)],
+  ...Object.entries(mixes).map(([name, mix]) => [`gguf:${name}`, encodingOf(mix)] as const),
+]) as Record<'gguf' | `gguf:${MixName}`, CheckpointEncoding>;
 
 /** The one tensor that a weight of a block type is: rows of whole blocks. */
 export function blockLayout(block: GgufType, shape: Shape): WeightLayout {

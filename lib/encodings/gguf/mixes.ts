@@ -23,8 +23,8 @@ export interface MixedTensor {
 
 /** Which types the tensors of a file get. */
 export interface Mix {
-  /** `general.file_type`. */
-  fileType: number;
+  /** `general.file_type`; null for a file that has none. */
+  fileType: number | null;
   /** Of a matrix that can be in any type: where its rows are no whole blocks of that one, another takes over. */
   typeOf(tensor: MixedTensor): TypeName;
 }
@@ -52,7 +52,7 @@ type Exception = readonly [part: string, type: GgufTypeName, where: Where];
 
 /** One type for all matrices but the head and some parts of blocks. */
 const mix = (
-  fileType: number,
+  fileType: number | null,
   type: TypeName,
   head: TypeName = type,
   exceptions: readonly Exception[] = [],
@@ -115,6 +115,9 @@ export const mixes = {
 } as const satisfies Readonly<Record<string, Mix>>;
 export type MixName = keyof typeof mixes;
 
+/** Where each tensor is given its type: what the others get. */
+export const anyMix = mix(null, 'Q4_K', 'Q6_K');
+
 /** How many blocks there are tensors of. */
 export const blocksIn = (names: Iterable<string>): number => {
   let blocks = 0;
@@ -122,9 +125,12 @@ export const blocksIn = (names: Iterable<string>): number => {
   return blocks;
 };
 
-/** What holds a tensor: the mix's type, or what takes over; else float16. */
-export function typeIn(mix: Mix, tensor: MixedTensor): { type: TypeName; asked: TypeName } {
-  const asked = mix.typeOf(tensor);
+/** What holds a tensor: the type asked for, by default the mix's, or what takes over; else float16. */
+export function typeIn(
+  mix: Mix,
+  tensor: MixedTensor,
+  asked: TypeName = mix.typeOf(tensor),
+): { type: TypeName; asked: TypeName } {
   if (isFloatType(asked)) return { type: asked, asked };
   return { type: heldBy(ggufTypes[asked], tensor.shape)?.name ?? 'F16', asked };
 }

@@ -68,6 +68,11 @@ export class Answers {
     return { ...own, data: (await convert(cotangents, 'F32', 'F16', signal)).data as Uint16Array };
   }
 
+  /** How many rows a value has had. */
+  rowsOf(value: string): number {
+    return this.rows.get(`${value} 0`) ?? 0;
+  }
+
   /** Nobody asks what a network gives at padding. */
   private mask(cotangents: Float32Array, dims: readonly number[], batch: number): void {
     const mask = this.feeds[batch]!['attention_mask'];

@@ -131,6 +131,12 @@ export class Sweep<Own extends Layer> {
     return (await this.squares.get('float', this.nameOf(layer), batch)).data as Float32Array;
   }
 
+  /** What of the network was asked, and how many rows of it there were. */
+  get judged(): { kind: Asked['kind']; rows: number } {
+    const rows = this.asked.reduce((sum, { value }) => sum + this.answers.rowsOf(value), 0);
+    return { kind: this.asked[0]?.kind ?? 'signs', rows };
+  }
+
   private nameOf = (layer: Own) => `${this.task.layers.indexOf(layer)}`;
 
   private isMadeIn(part: GraphStage, value: string): boolean {

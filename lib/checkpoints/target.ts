@@ -1,0 +1,141 @@
+import { VertexqError } from '../errors';
+import { anyGguf } from '../encodings/names';
+import { plainMethod } from '../methods';
+import { checkpointPath, refuse, requirePath } from '../options/messages';
+import type { RunFiles } from '../runs/run-files';
+import { type BudgetReport, chooseWidths, type ChosenWidths } from '../sensitivity/choose';
+import { readSensitivity } from '../sensitivity/store';
+import { hasTarget, withoutTarget } from '../sensitivity/target';
+import type { Sensitivity } from '../sensitivity/types';
+import { Turns } from '../yielding';
+import { checkCheckpointOptions, type CheckpointSettings, requireNamed } from './checkpoint-options';
+import { planGguf } from './gguf/plan';
+import { inputHash, measureCheckpoint, withoutMethods } from './measure-sensitivity';
+import { type Plan, planOf } from './plan';
+import { weightBytes } from './plan-views';
+import { withPrepared } from './prepare';
+import type { Prepared } from './prepared';
+import { addCheckpointPaths } from './run-files';
+import { openSource, type Source } from './source';
+import type { CheckpointOptions, WeightOverride } from './types';
+
+/** `withPrepared`, with widths that meet the target, if there is one. `use`: with how they were chosen. */
+export async function withTarget<Result>(
+  files: RunFiles,
+  input: string,
+  to: string,
+  given: CheckpointOptions,
+  use: (prepared: Prepared, budget: BudgetReport | null) => Promise<Result>,
+  isDry = false,
+): Promise<Result> {
+  const { options, budget, warnings } = await targeted(files, input, to, given);
+  const told = (prepared: Prepared) => {
+    prepared.plan.warnings.push(...warnings);
+    return use(prepared, budget);
+  };
+  return withPrepared(files, input, to, options, told, isDry);
+}
+
+/** Options with the widths that a target leaves. */
+interface Targeted {
+  options: CheckpointOptions;
+  /** null where there was no target. */
+  budget: BudgetReport | null;
+  warnings: string[];
+}
+
+/**
+ * Chooses widths so that a checkpoint meets its target, and gives them as overrides. Rejects as `measureCheckpoint`, with ERR_VERTEXQ_BUDGET where the target is out of reach, with ERR_VERTEXQ_SENSITIVITY where the
+ * sensitivity is of another network or format.
+ */
+async function targeted(
+  files: RunFiles,
+  input: string,
+  to: string,
+  given: CheckpointOptions,
+): Promise<Targeted> {
+  requirePath('input', input, checkpointPath);
+  requirePath('output', to, checkpointPath);
+  const settings = checkCheckpointOptions(given);
+  const options = withoutTarget(given);
+  if (!hasTarget(given)) {
+    if (settings.format === anyGguf)
+      refuse(['format'], 'The format "gguf" chooses a type for each tensor by a target: give "targetSize" or "targetBits", or a format such as "gguf:q4_k_m"'); // prettier-ignore
+    return { options, budget: null, warnings: [] };
+  }
+  requireNamed(to, settings);
+  given.signal?.throwIfAborted();
+  // What stands in the way of an output is said before widths are measured.
+  await addCheckpointPaths(files, input, to, given);
+  await files.check();
+  const sensitivity = await sensitivityOf(input, given, settings);
+  const { signal } = given;
+  const planning = planningOptions(options);
+  const source = await openSource(input, checkCheckpointOptions(planning));
+  try {
+    const hash = inputHash(source.inputs);
+    if (hash !== sensitivity.inputHash)
+      throw unfitting(`it is of another network (${sensitivity.input}) than ${input}`);
+    const turns = new Turns(signal);
+    const planWith = (chosen: readonly ChosenWidths[]) => {
+      const overrides = [...(planning.overrides ?? []), ...asOverrides(chosen)];
+      return planned(source, checkCheckpointOptions({ ...planning, overrides }), turns);
+    };
+    const target = targetOf(given, await planWith([]));
+    const sizeOf = async (chosen: readonly ChosenWidths[]) => {
+      const plan = await planWith(chosen);
+      return target.of === 'files' ? filesBytes(plan) : weightBytes(plan).after;
+    };
+    const { report, warnings } = await chooseWidths(sensitivity, target, sizeOf, signal);
+    const overrides = [...(options.overrides ?? []), ...asOverrides(report.overrides)];
+    return { options: { ...options, overrides }, budget: report, warnings };
+  } finally {
+    await source.close();
+  }
+}
+
+const filesBytes = ({ shards }: Plan) => shards.reduce((sum, { size }) => sum + size, 0);
+const asOverrides = (chosen: readonly ChosenWidths[]) => chosen as readonly WeightOverride[];
+
+function targetOf({ targetSize, targetBits }: CheckpointOptions, plan: Plan): BudgetReport['target'] {
+  if (targetSize !== undefined) return { bytes: targetSize, of: 'files' };
+  const numbers = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
+  return { bytes: Math.floor((targetBits! * numbers) / 8), of: 'weights' };
+}
+
+const unfitting = (why: string) => new VertexqError('ERR_VERTEXQ_SENSITIVITY', `The "sensitivity" does not fit: ${why}`); // prettier-ignore
+
+async function sensitivityOf(
+  input: string,
+  given: CheckpointOptions,
+  { format }: CheckpointSettings,
+): Promise<Sensitivity> {
+  const { sensitivity } = given;
+  if (sensitivity === undefined) return measureCheckpoint(input, given);
+  const found = await readSensitivity(sensitivity);
+  const kind = (name: string) => (name.startsWith(anyGguf) ? anyGguf : name);
+  if (kind(found.format) !== kind(format))
+    throw unfitting(`it is for the format "${found.format}", and the output's is "${format}"`);
+  return found;
+}
+
+/** What of options decides how large things become: nothing is fitted. */
+function planningOptions({ overrides, ...given }: CheckpointOptions): CheckpointOptions {
+  const { format, grid, groupSize, layers, skip, allowQuantized, memory, signal } = given;
+  const own = { format, grid, groupSize, layers, skip, allowQuantized, memory, signal };
+  const options = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
+  return {
+    ...options,
+    method: plainMethod,
+    ...(overrides && { overrides: withoutMethods(overrides) }),
+  };
+}
+
+/** Where everything would lie, without data. */
+function planned(
+  { model, checkpoint, identity }: Source,
+  settings: CheckpointSettings,
+  turns: Turns,
+): Promise<Plan> {
+  return model ? planGguf(model, settings, null, turns) : planOf(checkpoint, settings, null, null, identity);
+}

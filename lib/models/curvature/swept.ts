@@ -1,0 +1,112 @@
+import type { Workspace } from '../../runs/workspace';
+import type { JobOptions } from '../../types';
+import { leastOpset } from '../gradients/index';
+import { isSeen } from '../layers/layer';
+import type { ModelLayer } from '../layers/model-layers';
+import { Graph, subgraphsOf } from '../onnx/graph';
+import { opsetOf } from '../onnx/opset';
+import { shallowCopy } from '../onnx/shallow-copy';
+import type { OpenModel } from '../open-model';
+import type { Feeds } from '../types';
+import { oldestOpset } from '../write/raise-old';
+import { raiseOpset } from '../write/raise-opset';
+import { Sweep, type SweepTask } from './sweep';
+
+/** What of a network is known beside its graph. */
+export type KnownCuts = Pick<SweepTask<ModelLayer>, 'ends' | 'head'>;
+
+/** A network that has been gone back through. */
+export interface Swept {
+  /** Why a layer has no squares. */
+  reasons: Map<ModelLayer, string>;
+  /** null where no layer has any. */
+  sweep: Sweep<ModelLayer> | null;
+  /** Mean square gradients of each row of a layer in a batch; undefined where `reasons` tells why there are none. */
+  squaresOf(layer: ModelLayer, batch: number): Promise<Float32Array | undefined>;
+}
+
+/** Runs the float network forward and back for some of its layers. Rejects with what that brings; with the signal's reason. */
+export async function sweptLayers(
+  opened: OpenModel,
+  layers: readonly ModelLayer[],
+  feeds: readonly Feeds[],
+  cuts: KnownCuts,
+  workspace: Workspace,
+  memory: number,
+  options: JobOptions,
+): Promise<Swept> {
+  const reasons = new Map<ModelLayer, string>();
+  for (const layer of layers) {
+    const reason = reasonBefore(layer);
+    if (reason !== undefined) reasons.set(layer, reason);
+  }
+  const own = layers.filter((layer) => !reasons.has(layer));
+  const raised = withGradients(opened);
+  if (typeof raised === 'string') {
+    for (const layer of own) reasons.set(layer, raised);
+    return { reasons, sweep: null, squaresOf: () => Promise.resolve(undefined) };
+  }
+  const nodes = new Map(raised.graph.order.map((node) => [node.output.find((name) => name !== ''), node]));
+  const twins = new Map(
+    own.map((layer) => [
+      layer,
+      { ...layer, node: nodes.get(layer.node.output.find((name) => name !== ''))! },
+    ]),
+  );
+  const task = { opened: raised, layers: [...twins.values()], feeds, ...cuts, workspace, memory };
+  const sweep = new Sweep<ModelLayer>(task, options);
+  await sweep.run();
+  for (const [layer, twin] of twins) {
+    const reason = sweep.reasons.get(twin);
+    if (reason !== undefined) reasons.set(layer, reason);
+  }
+  return {
+    ...{ reasons, sweep },
+    squaresOf: async (layer, batch) =>
+      reasons.has(layer) ? undefined : sweep.squaresOf(twins.get(layer)!, batch),
+  };
+}
+
+/** Why a layer has no squares whatever the network is. */
+function reasonBefore(layer: ModelLayer): string | undefined {
+  if (layer.routed) return 'the network picks its rows by their values';
+  if (!isSeen(layer) || layer.follows) return 'it sees no rows';
+  return undefined;
+}
+
+/** The network in a version of ONNX's operators that gradients are written in, nodes copied where they had to change; or why there is none. */
+function withGradients(opened: OpenModel): OpenModel | string {
+  const { model, file } = opened;
+  const opset = opsetOf(model);
+  if (opset >= leastOpset) return opened;
+  const why = `gradients need version ${leastOpset} of ONNX's operators, and the network is written in ${opset}`;
+  if (model.graph!.node.some((node) => subgraphsOf(node).length > 0)) return why;
+  const copy = shallowCopy(model);
+  copy.graph = shallowCopy(model.graph!);
+  copy.graph.initializer = [...model.graph!.initializer];
+  copy.opsetImport = model.opsetImport.map(shallowCopy);
+  copy.graph.node = model.graph!.node.map((node) => {
+    const own = shallowCopy(node);
+    own.input = [...node.input];
+    own.attribute = node.attribute.map(shallowCopy);
+    return own;
+  });
+  return raiseOpset(copy, oldestOpset) ? { ...opened, model: copy, graph: new Graph(copy, file) } : why;
+}
+
+/** The mean of a layer's squares over the rows of the first so many batches, and these; or why there is none. */
+export async function meanOf(
+  swept: Swept,
+  layer: ModelLayer,
+  batches: number,
+): Promise<{ mean: number; rows: number } | string> {
+  let [sum, rows] = [0, 0];
+  for (let batch = 0; batch < batches; batch++) {
+    const squares = (await swept.squaresOf(layer, batch))!;
+    for (const square of squares) sum += square;
+    rows += squares.length;
+  }
+  if (rows === 0) return 'it sees no rows';
+  if (!Number.isFinite(sum)) return 'its gradients are not finite numbers';
+  return sum === 0 ? 'its gradients are all 0' : { mean: sum / rows, rows };
+}

@@ -1,0 +1,139 @@
+import { allocate } from '../allocation/allocate';
+import type { Candidate } from '../allocation/candidate';
+import { VertexqError } from '../errors';
+import { escaped } from '../globs';
+import { formatBytes } from '../reports/units';
+import { type MeasuredWidth, type SensitiveLayer, type Sensitivity, type Width, widthName } from './types';
+
+/** Widths for some layers: what `overrides` takes. */
+export interface ChosenWidths extends Width {
+  layers: string[];
+}
+
+/** How a run came to its widths. */
+export interface BudgetReport {
+  /** What was asked for, in bytes, and what it is about: the files that are written, or the quantized weights. */
+  target: { bytes: number; of: 'files' | 'weights' };
+  /** What comes of it. */
+  bytes: number;
+  /** Passed as the option `overrides`, they give the same again. */
+  overrides: ChosenWidths[];
+  /** The sum of what the chosen widths do to the network's outputs, each alone, in the sensitivity's unit; no choice of this size has less than `bound`, and this one has at most `gap` more than the best. */
+  change: number;
+  bound: number;
+  gap: number;
+  sensitivity: Pick<Sensitivity, 'how' | 'unit' | 'rows'>;
+}
+
+/** Layers that need one width. */
+interface Item {
+  layers: SensitiveLayer[];
+  widths: Width[];
+  candidates: Candidate[];
+}
+
+/** Allocations that are tried until what lies between tensors is known. */
+const mostTries = 12;
+/** A target is met within this share of it, or a warning says why not. */
+export const nearness = 0.01;
+
+/**
+ * Widths with the least sum of changes whose bytes, as `sizeOf` tells them for such overrides, are `target` at the most. Rejects with ERR_VERTEXQ_BUDGET, telling the smallest that can be reached, where that is
+ * more; with what `sizeOf` brings; with the signal's reason.
+ */
+export async function chooseWidths(
+  { layers, how, unit, rows, unmeasured, input }: Sensitivity,
+  target: BudgetReport['target'],
+  sizeOf: (overrides: ChosenWidths[]) => Promise<number>,
+  signal: AbortSignal | undefined,
+): Promise<{ report: BudgetReport; warnings: string[] }> {
+  const items = itemsOf(layers);
+  const pick = (of: (candidates: readonly Candidate[]) => number) =>
+    items.map(({ candidates }) => of(candidates));
+  const overridesFor = (choices: readonly number[]) => overridesOf(items, choices);
+  const bytesOf = (choices: readonly number[]) =>
+    items.reduce((sum, { candidates }, i) => sum + candidates[choices[i]!]!.bytes, 0);
+  const smallest = pick((own) => own.reduce((at, { bytes }, i) => (bytes < own[at]!.bytes ? i : at), 0));
+  const least = await sizeOf(overridesFor(smallest));
+  if (least > target.bytes)
+    throw new VertexqError(
+      'ERR_VERTEXQ_BUDGET',
+      `${input} cannot become as small as ${told(target.bytes)}: with the fewest bits that the format has for each layer its ${target.of} take ${told(least)}, ${told(bytesOf(smallest))} of them in ${layers.length} layers whose widths are chosen` +
+        (unmeasured.length > 0
+          ? `; ${unmeasured.length} keep theirs, "${unmeasured[0]!.name}" for one: ${unmeasured[0]!.reason}`
+          : ''),
+    );
+  // All that is not in the candidates' bytes; where tensors are aligned, it depends on the choice.
+  let others = least - bytesOf(smallest);
+  for (let attempt = 1; ; attempt++) {
+    const budget = Math.max(bytesOf(smallest), target.bytes - others);
+    const candidates = items.map((item) => item.candidates);
+    const found = attempt <= mostTries ? await allocate(candidates, budget, signal) : null;
+    const choices = found?.choices ?? smallest;
+    const overrides = overridesFor(choices);
+    const bytes = await sizeOf(overrides);
+    if (bytes > target.bytes) {
+      others += bytes - target.bytes;
+      continue;
+    }
+    const change = items.reduce((sum, item, i) => sum + item.candidates[choices[i]!]!.cost, 0);
+    const bound = found?.bound ?? 0;
+    const report: BudgetReport = {
+      ...{ target, bytes, overrides, change, bound, gap: change - bound },
+      sensitivity: { how, unit, rows },
+    };
+    return { report, warnings: bytes < (1 - nearness) * target.bytes ? [below(report, items, choices)] : [] };
+  }
+}
+
+const told = (bytes: number) => `${bytes} bytes (${formatBytes(bytes)})`;
+
+/** Why a target is not reached. */
+function below({ target, bytes }: BudgetReport, items: readonly Item[], choices: readonly number[]): string {
+  const isBest = items.every(({ candidates }, i) =>
+    candidates.every(({ cost }) => cost >= candidates[choices[i]!]!.cost),
+  );
+  const why = isBest
+    ? 'every layer has the width that changes the outputs least'
+    : 'the next wider choice for any layer that would lower the change takes more than is left';
+  return `The ${target.of} take ${told(bytes)}, more than ${100 * nearness} % below the target of ${told(target.bytes)}: ${why}.`;
+}
+
+function itemsOf(layers: readonly SensitiveLayer[]): Item[] {
+  const groups = new Map<string, SensitiveLayer[]>();
+  for (const layer of layers) {
+    const key = layer.group === null ? `layer ${layer.name}` : `group ${layer.group}`;
+    groups.set(key, [...(groups.get(key) ?? []), layer]);
+  }
+  return [...groups.values()].map((own) => {
+    const [first] = own;
+    // Of layers that need one width, those that all of them can have.
+    const shared = first!.widths.flatMap((width) => {
+      const all = own.map(({ widths }) => widths.find((other) => widthName(other) === widthName(width)));
+      return all.includes(undefined) ? [] : [all as MeasuredWidth[]];
+    });
+    const sum = (all: readonly MeasuredWidth[], of: 'bytes' | 'change') =>
+      all.reduce((total, width) => total + width[of], 0);
+    return {
+      layers: own,
+      widths: shared.map(([{ bits, groupSize, blockType } = {} as MeasuredWidth]) => ({
+        ...(bits !== undefined && { bits }),
+        ...(groupSize !== undefined && { groupSize }),
+        ...(blockType !== undefined && { blockType }),
+      })),
+      candidates: shared.map((all) => ({ bytes: sum(all, 'bytes'), cost: sum(all, 'change') })),
+    };
+  });
+}
+
+/** Layers of one width together, in the order of the layers. */
+function overridesOf(items: readonly Item[], choices: readonly number[]): ChosenWidths[] {
+  const chosen = new Map<string, ChosenWidths>();
+  for (const [i, { layers, widths }] of items.entries()) {
+    const width = widths[choices[i]!]!;
+    const own = chosen.get(widthName(width)) ?? { layers: [], ...width };
+    chosen.set(widthName(width), own);
+    own.layers.push(...layers.map(({ name }) => escaped(name)));
+  }
+  return [...chosen.values()];
+}

@@ -1,0 +1,53 @@
+import { about, refuse } from '../options/messages';
+import type { Sensitivity } from './types';
+
+/** Options that say how large an output may become. */
+export interface TargetOptions {
+  targetSize?: number;
+  targetBits?: number;
+  sensitivity?: string | Sensitivity;
+}
+
+/** The options that are there once widths are chosen. */
+export type WithoutTarget<Options> = Omit<Options, keyof TargetOptions>;
+
+/** Options but some. */
+export function without<Options extends object, Name extends keyof Options>(
+  given: Options,
+  ...names: Name[]
+): Omit<Options, Name> {
+  const options = { ...given };
+  for (const name of names) delete options[name];
+  return options;
+}
+
+export const withoutTarget = <Options extends TargetOptions>(given: Options): WithoutTarget<Options> =>
+  without(given, 'targetSize', 'targetBits', 'sensitivity');
+
+export const hasTarget = ({ targetSize, targetBits }: TargetOptions): boolean =>
+  targetSize !== undefined || targetBits !== undefined;
+
+/** Throws a RangeError where such options contradict each other, or others. */
+export function checkTarget(
+  given: TargetOptions & { bits?: number; levels?: number },
+  hasData: boolean,
+): void {
+  const { targetSize, targetBits, sensitivity } = given;
+  if (!hasTarget(given)) {
+    if (sensitivity !== undefined)
+      refuse(['sensitivity'], 'The "sensitivity" option tells what widths do, and no target is given: give "targetSize" or "targetBits"'); // prettier-ignore
+    return;
+  }
+  if (targetSize !== undefined && targetBits !== undefined)
+    refuse(['targetSize', 'targetBits'], 'The options "targetSize" and "targetBits" exclude each other: give one of them'); // prettier-ignore
+  const own = targetSize === undefined ? 'targetBits' : 'targetSize';
+  for (const name of ['bits', 'levels'] as const)
+    if (given[name] !== undefined)
+      refuse([name, own], `The "${name}" option is for all layers alike, and "${own}" chooses a width for each: leave one of them out`); // prettier-ignore
+  if (!hasData && sensitivity === undefined)
+    about([own], () => {
+      throw new RangeError(
+        `The "${own}" option needs to know what widths do to the network: give "calibration" data (--calibration), or a "sensitivity" that was measured (--sensitivity)`,
+      );
+    });
+}

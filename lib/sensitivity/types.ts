@@ -1,0 +1,65 @@
+import type { Grid, Method } from '../types';
+import type { GgufTypeName } from '../encodings/names';
+
+/** What a layer could be stored in: options that `overrides` take. */
+export interface Width {
+  bits?: number;
+  groupSize?: number | 'channel';
+  /** In GGUF files. */
+  blockType?: GgufTypeName;
+}
+
+/** What one width of one layer does, everything else as it is. */
+export interface MeasuredWidth extends Width {
+  /** Of the layer in the output. */
+  bytes: number;
+  /** How far the network's outputs go, in the `unit` of the sensitivity. */
+  change: number;
+  /** Of the layer's own outputs on the calibration rows, relative; null where these are all 0. */
+  error: number | null;
+}
+
+/** A layer whose widths have been measured. */
+export interface SensitiveLayer {
+  /** As `overrides` knows it. */
+  name: string;
+  /** [outFeatures, inFeatures]. */
+  shape: readonly [number, number];
+  /** Readers make one of all layers with this name, which need one width; null for one that stands alone. */
+  group: string | null;
+  /** In the order of their bytes. */
+  widths: MeasuredWidth[];
+}
+
+/** What `measureSensitivity` found: what each layer alone, in each width, does to the network's outputs. */
+export interface Sensitivity {
+  schema: 1;
+  /** That of vertexq. */
+  version: string;
+  input: string;
+  /** SHA-256 of what the network is: the headers of its tensors, their sizes. */
+  inputHash: string;
+  /** Of the numbers that the network was run on. */
+  data: { calibration: string; holdout: string };
+  /** `estimated`: to second order, from the gradients of the outputs; `measured`: by a run of the network with that layer alone changed. */
+  how: 'estimated' | 'measured';
+  /** `kl`: mean KL divergence of a row of logits (a token, an image) from the float network's, in nats; `squared-error`: mean squared error of a row of outputs. */
+  unit: 'kl' | 'squared-error';
+  /** Rows of outputs that were judged. */
+  rows: number;
+  /** What is the same for all widths. */
+  format: string;
+  method: Method;
+  grid: Grid | null;
+  layers: SensitiveLayer[];
+  /** Layers that have no measure, and why: they keep the width that options give them. */
+  unmeasured: { name: string; reason: string }[];
+  seconds: number;
+}
+
+/** `4 bits`, `4 bits in groups of 32`, `Q4_K`. */
+export function widthName({ bits, groupSize, blockType }: Width): string {
+  if (blockType !== undefined) return blockType;
+  if (groupSize === undefined) return `${bits} bits`;
+  return `${bits} bits, ${groupSize === 'channel' ? 'a scale a channel' : `groups of ${groupSize}`}`;
+}

@@ -1,0 +1,104 @@
+import test from 'ava';
+import fc from 'fast-check';
+import { escaped, matcher } from '../../lib/globs';
+import { type ChosenWidths, chooseWidths } from '../../lib/sensitivity/choose';
+import { readSensitivity } from '../../lib/sensitivity/store';
+import type { SensitiveLayer, Sensitivity } from '../../lib/sensitivity/types';
+
+const layer = (name: string, size: number, weight: number, group: string | null = null): SensitiveLayer => ({
+  ...{ name, group, shape: [size, size] },
+  widths: [2, 3, 4, 8].map((bits) => ({ bits, bytes: (size * size * bits) / 8, change: weight * 4 ** -bits, error: 2 ** -bits })), // prettier-ignore
+});
+
+const sensitivity = (layers: SensitiveLayer[]): Sensitivity => ({
+  ...{ schema: 1, version: '0', input: 'net', inputHash: '', data: { calibration: '', holdout: '' } },
+  ...{ how: 'estimated', unit: 'kl', rows: 10, format: 'compressed-tensors', method: 'gptq', grid: null },
+  ...{ layers, unmeasured: [], seconds: 0 },
+});
+
+/** Files with a header, in which each layer is filled up to a multiple of 32 bytes. */
+const sizeIn = (layers: readonly SensitiveLayer[]) => (overrides: readonly ChosenWidths[]) => {
+  let bytes = 100;
+  for (const { name, widths } of layers) {
+    const own = overrides.find((override) => matcher(override.layers)(name));
+    bytes += Math.ceil(widths.find(({ bits }) => bits === own?.bits)!.bytes / 32) * 32;
+  }
+  return Promise.resolve(bytes);
+};
+
+test('a target is met within the room that widths leave, never above; layers of a group get one width', async (t) => {
+  const layers = [
+    ...[layer('a', 64, 3), layer('q', 48, 1, 'qkv'), layer('k', 20, 9, 'qkv'), layer('v', 20, 2, 'qkv')],
+    ...[layer('odd[0]*', 52, 30), layer('b', 64, 0.1)],
+  ];
+  const sizeOf = sizeIn(layers);
+  let before = Infinity;
+  for (let bytes = 3700; bytes <= 13_500; bytes += 400) {
+    const { report, warnings } = await chooseWidths(
+      sensitivity(layers),
+      { bytes, of: 'files' },
+      sizeOf,
+      undefined,
+    );
+    t.true(report.bytes <= bytes);
+    t.is(report.bytes, await sizeOf(report.overrides));
+    t.is(warnings.length, report.bytes < 0.99 * bytes ? 1 : 0);
+    t.true(report.change <= before && report.gap >= 0);
+    before = report.change;
+    const widthOf = (name: string) => report.overrides.find((own) => matcher(own.layers)(name))!.bits;
+    t.is(new Set(['q', 'k', 'v'].map(widthOf)).size, 1);
+    t.is(report.overrides.flatMap((own) => own.layers).length, layers.length);
+  }
+  const { warnings } = await chooseWidths(
+    sensitivity(layers),
+    { bytes: 10 ** 6, of: 'files' },
+    sizeOf,
+    undefined,
+  );
+  t.regex(warnings[0]!, /every layer has the width that changes the outputs least/);
+});
+
+test('a target that is out of reach tells the smallest that is not', async (t) => {
+  const layers = [layer('a', 64, 3)];
+  await t.throwsAsync(
+    chooseWidths(sensitivity(layers), { bytes: 1000, of: 'files' }, sizeIn(layers), undefined),
+    {
+      code: 'ERR_VERTEXQ_BUDGET',
+      message: /as small as 1000 bytes .* files take 1124 bytes \(1.12 kB\), 1024 bytes/,
+    },
+  );
+});
+
+test('an escaped name is a glob that matches it alone', (t) => {
+  fc.assert(
+    fc.property(
+      fc.string({ unit: fc.constantFrom(...'ab/.*?[]{}()!@+|,\\"-^'), minLength: 1, maxLength: 8 }),
+      fc.string({ unit: fc.constantFrom(...'ab/.*?[]{}()!@+|,\\"-^'), minLength: 1, maxLength: 8 }),
+      (name, other) => {
+        const matches = matcher([escaped(name)]);
+        return matches(name) && (other === name || !matches(other));
+      },
+    ),
+    { numRuns: 500 },
+  );
+  t.pass();
+});
+
+test('what is no sensitivity is refused with the place', async (t) => {
+  const good = sensitivity([layer('a', 8, 1)]);
+  t.deepEqual(await readSensitivity(good), good);
+  const cases: [change: object, message: RegExp][] = [
+    [{ schema: 2 }, /"schema" to be 1, not 2/],
+    [{ unit: 'x' }, /"unit" to be "kl" or "squared-error"/],
+    [{ layers: {} }, /"layers" to be a list/],
+    [{ layers: [null] }, /layers\[0\] to be an object/],
+    [{ layers: [...good.layers, ...good.layers] }, /layers\[1\].name to be a name of its own, not "a"/],
+    [{ layers: [{ ...good.layers[0], widths: [] }] }, /layers\[0\].widths to be a list of one or more/],
+    [{ layers: [{ ...good.layers[0], widths: [{ bits: 9, bytes: 1, change: 0 }] }] }, /bits to be a whole number from 1 to 8, not 9/],
+    [{ layers: [{ ...good.layers[0], widths: [{ bits: 2, bytes: 1, change: -1 }] }] }, /change to be a number from 0, not -1/],
+    [{ layers: [{ ...good.layers[0], widths: [{ bits: 2, bytes: 0, change: 1 }] }] }, /bytes to be a whole number from 1/],
+    [{ layers: [{ ...good.layers[0], widths: [{ bytes: 1, change: 1 }] }] }, /some bits, or a block type/],
+  ]; // prettier-ignore
+  for (const [change, message] of cases)
+    await t.throwsAsync(readSensitivity({ ...good, ...change }), { code: 'ERR_VERTEXQ_SENSITIVITY', message }); // prettier-ignore
+});
