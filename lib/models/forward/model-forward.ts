@@ -148,11 +148,11 @@ export class ModelForward implements Forward<ModelLayer> {
   }
 
   async substitute(layer: ModelLayer, quantized: Outcome, signal: AbortSignal | undefined): Promise<void> {
-    const { node, weightIndex, constant, layout } = layer;
+    const { node, weightIndex, constant, order } = layer;
     if ((this.lastStage.get(outerNode(layer)) ?? -1) < this.done) return;
     const forms = this.seenAs.get(quantized) ?? new Map<string, TensorProto>();
     this.seenAs.set(quantized, forms);
-    const form = `${layout} ${constant.dims.join()} ${constant.dataType}`;
+    const form = `${order} ${constant.dims.join()} ${constant.dataType}`;
     let tensor = forms.get(form);
     if (!tensor) {
       const values = await asNodeSees(layer, await storedValues(layer, quantized, signal), signal);

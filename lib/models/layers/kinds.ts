@@ -38,7 +38,7 @@ function right(node: NodeProto, { dims }: Constant, flipped: boolean, axis: numb
   const [rows, columns] = dims.slice(-2) as [number, number];
   return {
     weightIndex: 1,
-    layout: flipped ? 'neuron-major' : 'input-major',
+    order: flipped ? 'neuron-major' : 'input-major',
     outFeatures: flipped ? rows : columns,
     inFeatures: flipped ? columns : rows,
     groups: 1,
@@ -51,7 +51,7 @@ function left(node: NodeProto, { dims }: Constant): Described {
   if (dims.length !== 2) return { reason: `its weight has ${dims.length} dimensions, not 2` };
   return {
     weightIndex: 0,
-    layout: 'neuron-major',
+    order: 'neuron-major',
     outFeatures: dims[0]!,
     inFeatures: dims[1]!,
     groups: 1,
@@ -122,7 +122,7 @@ function conv(node: NodeProto, constant: Constant): Described {
   if ('reason' in geometry) return geometry;
   return {
     weightIndex: 1,
-    layout: 'neuron-major',
+    order: 'neuron-major',
     outFeatures,
     inFeatures: channels * product(kernel),
     groups,
@@ -138,7 +138,7 @@ function convTranspose(node: NodeProto, constant: Constant): Described {
   const [channels, perGroup] = constant.dims as [number, number];
   return {
     weightIndex: 1,
-    layout: 'input-major',
+    order: 'input-major',
     outFeatures: groups * perGroup * product(kernel),
     inFeatures: channels / groups,
     groups,
@@ -153,7 +153,7 @@ const recurrent =
     if (dims.length !== 3) return { reason: `its weight has ${dims.length} dimensions, not 3` };
     return {
       weightIndex,
-      layout: 'neuron-major',
+      order: 'neuron-major',
       outFeatures: dims[0]! * dims[1]!,
       inFeatures: dims[2]!,
       groups: 1,
@@ -169,7 +169,7 @@ function gather(node: NodeProto, { dims }: Constant): Described {
     return { reason: 'it does not look up whole entries of its table' };
   return {
     weightIndex: 0,
-    layout: 'neuron-major',
+    order: 'neuron-major',
     outFeatures: dims[0]!,
     inFeatures: dims[1]!,
     groups: 1,

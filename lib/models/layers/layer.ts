@@ -18,7 +18,7 @@ export interface Layer {
    * How the node sees W: `neuron-major`, [outFeatures, inFeatures] with further dimensions that only split these; or `input-major`,
    * [groups, inFeatures, outFeatures / groups].
    */
-  layout: 'neuron-major' | 'input-major';
+  order: 'neuron-major' | 'input-major';
   /** Neurons, of all groups. */
   outFeatures: number;
   /** Inputs of each neuron. */
@@ -51,9 +51,9 @@ export interface SkippedLayer {
 }
 
 /** How a weight lies in its tensor as stored: what two uses of one tensor must agree on to share codes. */
-export function storageOf({ constant, layout, outFeatures, inFeatures, groups }: Layer): string {
-  const byNeurons = (layout === 'neuron-major') !== constant.transposed;
+export function storageOf({ constant, order, outFeatures, inFeatures, groups }: Layer): string {
+  const byNeurons = (order === 'neuron-major') !== constant.transposed;
   // Steps that do more than exchange two dimensions are told apart by all that they do.
-  const form = constant.dims.length === 2 ? '' : `${constant.order.join()}|${layout}`;
+  const form = constant.dims.length === 2 ? '' : `${constant.order.join()}|${order}`;
   return `${byNeurons ? 'neurons' : 'inputs'} ${outFeatures}×${inFeatures}/${groups} ${form} ${constant.dataType}`;
 }

@@ -14,14 +14,14 @@ export async function byNeurons<Values extends TypedArray>(
   stored: Values,
   signal?: AbortSignal,
 ): Promise<Values> {
-  const { constant, layout } = layer;
+  const { constant, order } = layer;
   // Two exchanges of dimensions are none.
-  if (isMatrix(layer) && constant.transposed && layout === 'input-major') return stored;
+  if (isMatrix(layer) && constant.transposed && order === 'input-major') return stored;
   // Of the tensor, whose dimension order[i] is the i-th that the node sees.
   const dims: number[] = [];
   for (const [i, axis] of constant.order.entries()) dims[axis] = constant.dims[i]!;
   const seen = await permuted(stored, dims, constant.order, signal);
-  return layout === 'neuron-major' ? seen : exchanged(seen, layer, layer.inFeatures, signal);
+  return order === 'neuron-major' ? seen : exchanged(seen, layer, layer.inFeatures, signal);
 }
 
 /** Values [outFeatures, inFeatures] as the node sees them. */
@@ -30,7 +30,7 @@ export async function asNodeSees<Values extends FloatArray>(
   values: Values,
   signal?: AbortSignal,
 ): Promise<Values> {
-  return layer.layout === 'neuron-major'
+  return layer.order === 'neuron-major'
     ? values
     : exchanged(values, layer, layer.outFeatures / layer.groups, signal);
 }
@@ -42,14 +42,14 @@ export async function asStored<Values extends FloatArray>(
   signal?: AbortSignal,
 ): Promise<Values> {
   const { dims, order } = layer.constant;
-  if (isMatrix(layer) && layer.constant.transposed && layer.layout === 'input-major') return values;
+  if (isMatrix(layer) && layer.constant.transposed && layer.order === 'input-major') return values;
   const back = order.map((_, axis) => order.indexOf(axis));
   return permuted(await asNodeSees(layer, values, signal), dims, back, signal);
 }
 
 /** Whether a layer's tensor is its weight with rows and columns exchanged, and nothing else. */
 export const isByInputs = (layer: Layer) =>
-  isMatrix(layer) && (layer.layout === 'input-major') !== layer.constant.transposed;
+  isMatrix(layer) && (layer.order === 'input-major') !== layer.constant.transposed;
 
 const isMatrix = ({ constant, groups }: Layer) => constant.dims.length === 2 && groups === 1;
 

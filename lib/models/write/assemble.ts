@@ -1,7 +1,8 @@
 import type { DoneLayer } from '../../traversal/sink';
 import type { ModelLayer } from '../layers/model-layers';
-import { Graph, type Scope, withSubgraphs } from '../onnx/graph';
+import { Graph, type Scope } from '../onnx/graph';
 import type { GraphProto, ModelProto, NodeProto } from '../onnx/onnx_pb';
+import { settleInitializers } from '../onnx/opset';
 import type { Names } from './names';
 import type { StoredWeight } from './stored-weight';
 
@@ -24,19 +25,6 @@ export function assemble(model: ModelProto, replacements: readonly Replacement[]
   const there = new Set(initializer);
   for (const stored of new Set(replacements.map((replacement) => replacement.stored)))
     initializer.push(...stored.tensors.filter((tensor) => !there.has(tensor)));
-}
-
-/**
- * Before version 4 of the format every initializer is an input too, and a constant none the less. What is new here would have to be one as
- * well: rather the version is raised, and the inputs that are none go.
- */
-function settleInitializers(model: ModelProto): void {
-  if (model.irVersion >= 4n) return;
-  for (const graph of withSubgraphs(model.graph!)) {
-    const constants = new Set(graph.initializer.map(({ name }) => name));
-    graph.input = graph.input.filter(({ name }) => !constants.has(name));
-  }
-  model.irVersion = 4n;
 }
 
 /**

@@ -129,15 +129,15 @@ function integersTensor(name: string, dims: readonly number[], data: IntegerTens
 const groupsOf = ({ inFeatures, groupSize }: Shape) => Math.ceil(inFeatures / groupSize);
 
 /** The order in which a node sees a weight. */
-const orderOf = ({ layout, groups }: View): Order =>
-  layout === 'neuron-major' ? { kind: layout } : { kind: layout, groups };
+const orderOf = ({ order, groups }: View): Order =>
+  order === 'neuron-major' ? { kind: order } : { kind: order, groups };
 
 /** A view of the same numbers with the dimensions that show what others split. */
 const plain = (view: View): View => ({ ...view, dims: plainDims(view) });
 
 /** One scale a neuron: along an axis of the node's own dimensions, or of plain ones. */
 function perAxis(seen: View, quantized: Shape): Form | null {
-  if (groupsOf(quantized) !== 1 || (seen.layout === 'input-major' && seen.groups > 1)) return null;
+  if (groupsOf(quantized) !== 1 || (seen.order === 'input-major' && seen.groups > 1)) return null;
   const { outFeatures } = seen;
   for (const view of [seen, plain(seen)]) {
     const { dims } = view;
@@ -145,7 +145,7 @@ function perAxis(seen: View, quantized: Shape): Form | null {
     const axis = dims.findIndex(
       (dim, i) =>
         dim === outFeatures &&
-        (view.layout === 'neuron-major' ? dims.slice(0, i) : dims.slice(i + 1)).every((other) => other === 1),
+        (view.order === 'neuron-major' ? dims.slice(0, i) : dims.slice(i + 1)).every((other) => other === 1),
     );
     if (axis >= 0)
       return { order: orderOf(view), dims, scaleDims: [outFeatures], axis, blockSize: null, view };
@@ -157,7 +157,7 @@ function perAxis(seen: View, quantized: Shape): Form | null {
 function blocked(seen: View, quantized: Shape): Form {
   const { groupSize: blockSize } = quantized;
   const { inFeatures, outFeatures, groups } = seen;
-  const before = seen.layout === 'neuron-major' ? outFeatures : groups;
+  const before = seen.order === 'neuron-major' ? outFeatures : groups;
   const view = [seen, plain(seen)].find(({ dims }) => inputAxis(dims, before, inFeatures) >= 0)!;
   const axis = inputAxis(view.dims, before, inFeatures);
   const scaleDims = view.dims.map((dim, i) => (i === axis ? groupsOf(quantized) : dim));
@@ -181,7 +181,7 @@ function perAxisOfRows(seen: View, quantized: Shape): Form {
     scaleDims: [rows],
     axis: 0,
     blockSize: null,
-    view: { ...seen, layout: 'neuron-major', groups: 1, dims: [outFeatures, inFeatures] },
+    view: { ...seen, order: 'neuron-major', groups: 1, dims: [outFeatures, inFeatures] },
   };
 }
 

@@ -12,13 +12,13 @@ import { viewOf } from './view';
 /** Whether a layer's node is a Gather of whole rows of a table, which GatherBlockQuantized can take over. */
 export function isLookup(layer: Layer): boolean {
   const { node: gather, weightIndex } = layer;
-  const { dims, layout } = viewOf(layer);
+  const { dims, order } = viewOf(layer);
   return (
     isStandard(gather) &&
     gather.opType === 'Gather' &&
     weightIndex === 0 &&
     dims.length === 2 &&
-    layout === 'neuron-major' &&
+    order === 'neuron-major' &&
     [0, -2].includes(intAttribute(gather, 'axis', 0))
   );
 }

@@ -1,7 +1,7 @@
 import { attributeOf, intAttribute, isStandard, withSubgraphs } from '../onnx/graph';
 import { attribute, tensor } from '../onnx/make';
 import type { ModelProto, NodeProto } from '../onnx/onnx_pb';
-import { raiseIrVersion } from '../onnx/opset';
+import { raiseIrVersion, settleInitializers } from '../onnx/opset';
 import { Names } from './names';
 import { type Change, oldChanges, oldestOpset } from './raise-old';
 
@@ -113,12 +113,7 @@ export function raiseOpset(model: ModelProto, least = 13): boolean {
   if (!nodes.every(known) || changed.some(({ node, change }) => change.fits?.(node, model) === false))
     return false;
 
-  // Before version 4 of the format, initializers had to be listed as inputs.
-  if (model.irVersion < 4n) {
-    model.irVersion = 4n;
-    const own = new Set(model.graph!.initializer.map(({ name }) => name));
-    model.graph!.input = model.graph!.input.filter(({ name }) => !own.has(name));
-  }
+  settleInitializers(model);
   const context = { model, names: new Names(model) };
   for (const { node, change } of changed) change.adapt?.(node, context);
   imports[0]!.version = BigInt(blocksOpset);

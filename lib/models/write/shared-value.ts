@@ -19,7 +19,7 @@ export class SharedValue {
   /** Has a layer's node use the value. Where it sees the weight otherwise than `view`, it gets the value turned. */
   wire(layer: Layer, { model, names }: Wiring): void {
     const view = viewOf(layer);
-    const key = JSON.stringify([view.layout, view.groups, view.dims, view.dataType]);
+    const key = JSON.stringify([view.order, view.groups, view.dims, view.dataType]);
     let seen = this.turned.get(key);
     if (!seen) {
       const steps = new Steps(names, this.name);

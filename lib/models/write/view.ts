@@ -4,16 +4,16 @@ import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
 import type { Steps } from './steps';
 
 /** The form in which a node sees a weight. */
-export interface View extends Pick<Layer, 'layout' | 'outFeatures' | 'inFeatures' | 'groups'> {
+export interface View extends Pick<Layer, 'order' | 'outFeatures' | 'inFeatures' | 'groups'> {
   dims: readonly number[];
   /** Of the elements. */
   dataType: number;
 }
 
 /** The form in which a layer's node sees its weight. */
-export function viewOf({ constant, layout, outFeatures, inFeatures, groups }: Layer): View {
+export function viewOf({ constant, order, outFeatures, inFeatures, groups }: Layer): View {
   const { dims, dataType } = constant;
-  return { dims, dataType, layout, outFeatures, inFeatures, groups };
+  return { dims, dataType, order, outFeatures, inFeatures, groups };
 }
 
 /** The name that what belongs to a layer's weight begins with. */
@@ -32,8 +32,8 @@ export function isHalf({ dataType }: View): boolean {
 }
 
 /** The shape that shows what a view's dimensions split: [outFeatures, inFeatures], or [groups, inFeatures, outFeatures / groups]. */
-export function plainDims({ layout, outFeatures, inFeatures, groups }: View): number[] {
-  if (layout === 'neuron-major') return [outFeatures, inFeatures];
+export function plainDims({ order, outFeatures, inFeatures, groups }: View): number[] {
+  if (order === 'neuron-major') return [outFeatures, inFeatures];
   return groups === 1 ? [inFeatures, outFeatures] : [groups, inFeatures, outFeatures / groups];
 }
 
@@ -48,13 +48,13 @@ export function turn(from: View, to: View, steps: Steps): void {
     steps.transpose(perm);
     dims = perm.map((axis) => dims[axis]!);
   };
-  if (from.layout !== to.layout || from.groups !== to.groups) {
+  if (from.order !== to.order || from.groups !== to.groups) {
     for (const [view, back] of [
       [from, true],
       [to, false],
     ] as const) {
-      const { layout, outFeatures, inFeatures, groups } = view;
-      if (layout === 'neuron-major') continue;
+      const { order, outFeatures, inFeatures, groups } = view;
+      if (order === 'neuron-major') continue;
       // Both ways exchange the last two of these.
       const split = back
         ? plainDims(view)

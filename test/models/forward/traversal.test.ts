@@ -90,7 +90,7 @@ test('random networks: a layer by itself gets the codes that quantizeLayer gives
       for (const [group, activations] of rows.entries()) {
         const part = (all: Float32Array) => {
           const own = all.slice(group * size, (group + 1) * size);
-          return layer.layout === 'input-major' ? transposed(own, inFeatures, outFeatures) : own;
+          return layer.order === 'input-major' ? transposed(own, inFeatures, outFeatures) : own;
         };
         const fitted = await quantizeLayer(
           { weight: part(before), outFeatures: outFeatures / groups, inFeatures, activations },

@@ -32,7 +32,7 @@ export const neuronMajor = (
   inFeatures: number,
   dims: readonly number[] = [outFeatures, inFeatures],
   dataType = DataType.FLOAT,
-): View => ({ layout: 'neuron-major', outFeatures, inFeatures, groups: 1, dims, dataType });
+): View => ({ order: 'neuron-major', outFeatures, inFeatures, groups: 1, dims, dataType });
 
 /** An input-major view [inFeatures, outFeatures], or with other dimensions. */
 export const inputMajor = (
@@ -41,7 +41,7 @@ export const inputMajor = (
   dims: readonly number[] = [inFeatures, outFeatures],
   groups = 1,
   dataType = DataType.FLOAT,
-): View => ({ layout: 'input-major', outFeatures, inFeatures, groups, dims, dataType });
+): View => ({ order: 'input-major', outFeatures, inFeatures, groups, dims, dataType });
 
 /** A layer of a weight that is seen as `view`. */
 export function layerOf(node: NodeProto, weightIndex: number, view: View, name = 'w'): Layer {
@@ -63,11 +63,8 @@ export function layerOf(node: NodeProto, weightIndex: number, view: View, name =
 }
 
 /** Values [outFeatures, inFeatures] as a view shows them, found element by element. */
-export function seenAs(
-  { layout, outFeatures, inFeatures, groups }: View,
-  values: Float32Array,
-): Float32Array {
-  if (layout === 'neuron-major') return values;
+export function seenAs({ order, outFeatures, inFeatures, groups }: View, values: Float32Array): Float32Array {
+  if (order === 'neuron-major') return values;
   const width = outFeatures / groups;
   return values.map((_, i) => {
     const neuron = Math.floor(i / (width * inFeatures)) * width + (i % width);
