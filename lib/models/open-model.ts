@@ -2,6 +2,7 @@ import type { ModelEncoding } from '../encodings/onnx/encoding';
 import { readModel } from './onnx/codec';
 import { dataFilesOf } from './onnx/data-files';
 import { Graph, tensorsOf } from './onnx/graph';
+import { inlineFunctions } from './onnx/inline-functions';
 import type { ModelProto } from './onnx/onnx_pb';
 import { isExternal } from './onnx/tensor';
 import type { Weights } from './onnx/weights';
@@ -24,6 +25,7 @@ export interface OpenModel {
  */
 export async function openModel(file: string, encoding?: ModelEncoding): Promise<OpenModel> {
   const { model, weights, size } = await readModel(file);
+  inlineFunctions(model, file);
   encoding?.prepare(model);
   const graph = new Graph(model, file);
   for (const tensor of tensorsOf(graph.proto)) if (isExternal(tensor)) await weights.check(tensor);

@@ -1,7 +1,7 @@
-import type { Message } from '@bufbuild/protobuf';
+import { toBinary } from '@bufbuild/protobuf';
 import { floatTypes } from '../onnx/element-types';
 import { attributeOf, type Graph, type Placed, type Scope, withSubgraphs } from '../onnx/graph';
-import type { ModelProto, TensorProto } from '../onnx/onnx_pb';
+import { FunctionProtoSchema, type ModelProto, type TensorProto } from '../onnx/onnx_pb';
 import { countOf } from '../onnx/tensor';
 import { knownOperators } from './kinds';
 import type { FoundLayers } from './find-layers';
@@ -58,17 +58,17 @@ export interface UnreadPart {
   bytes: number;
 }
 
-/** Fields that the schema leaves alone, so that they are written as they came: ModelProto 25, GraphProto 15. */
-const [functionsField, sparseField] = [25, 15];
+/** A field of GraphProto that the schema leaves alone, so that it is written as it came. */
+const sparseField = 15;
 
-/** Local functions and sparse tensors, where they are large enough to tell of. */
+/** Local functions that are still called (inline-functions.ts) and sparse tensors, where they are large enough to tell of. */
 export function unreadParts(model: ModelProto): UnreadPart[] {
-  const lengthOf = (fields: Message['$unknown'], wanted: number) =>
-    (fields ?? []).reduce((sum, { no, data }) => sum + (no === wanted ? data.length : 0), 0);
   let sparse = 0;
-  for (const graph of withSubgraphs(model.graph!)) sparse += lengthOf(graph.$unknown, sparseField);
+  for (const { $unknown } of withSubgraphs(model.graph!))
+    for (const { no, data } of $unknown ?? []) if (no === sparseField) sparse += data.length;
+  const functions = model.functions.map((own) => toBinary(FunctionProtoSchema, own).length);
   return [
-    { name: 'local functions', bytes: lengthOf(model.$unknown, functionsField) },
+    { name: 'local functions', bytes: functions.reduce((sum, bytes) => sum + bytes, 0) },
     { name: 'sparse initializers', bytes: sparse },
   ].filter(({ bytes }) => bytes >= fewest.vector);
 }

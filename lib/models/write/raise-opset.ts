@@ -95,7 +95,7 @@ export function raiseOpset(model: ModelProto, least = 13): boolean {
   const imports = model.opsetImport.filter(({ domain }) => domain === '' || domain === 'ai.onnx');
   const from = Number(imports[0]?.version ?? 1);
   if (imports.length === 1 && from >= blocksOpset) return true;
-  if (imports.length !== 1 || from < Math.max(least, oldestOpset) || hasFunctions(model)) return false;
+  if (imports.length !== 1 || from < Math.max(least, oldestOpset) || model.functions.length > 0) return false;
   if (from >= 13 && model.irVersion < 4n) return false;
 
   const graphs = [...withSubgraphs(model.graph!)];
@@ -119,9 +119,4 @@ export function raiseOpset(model: ModelProto, least = 13): boolean {
   imports[0]!.version = BigInt(blocksOpset);
   raiseIrVersion(model, 10);
   return true;
-}
-
-/** Whether a model has operators of its own (field 25 of ModelProto), which are written in an operator set of their own. */
-function hasFunctions(model: ModelProto): boolean {
-  return model.$unknown?.some(({ no }) => no === 25) ?? false;
 }
