@@ -27,7 +27,7 @@ async function main() {
     const quantized = await quantizeLayer(layer, { method, bits: 3, scale: 'max' });
     const { error } = quantized.report;
     console.log(
-      `${method}: output error ${(100 * error.calibration).toFixed(2)} %, weight error ${(100 * error.weight).toFixed(2)} %`,
+      `${method}: output error ${(100 * error.own.calibration).toFixed(2)} %, weight error ${(100 * error.weight).toFixed(2)} %`,
     );
   }
 }

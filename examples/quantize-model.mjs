@@ -24,7 +24,7 @@ const report = await quantizeModel(model, join(folder, 'mnist-2bit.onnx'), {
 });
 for (const { name, error } of report.layers)
   console.log(
-    `${name}: error ${(100 * error.calibration).toFixed(1)} %, held out ${(100 * error.holdout).toFixed(1)} %`,
+    `${name}: error ${(100 * error.againstFloat.holdout).toFixed(1)} % against float, ${(100 * error.own.holdout).toFixed(1)} % by itself`,
   );
 console.log(`${report.bytes.before} bytes → ${report.bytes.after} bytes`);
 

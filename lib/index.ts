@@ -17,6 +17,7 @@ export { version } from './version';
 export type {
   AlphabetOptions,
   Box,
+  Errors,
   FloatArray,
   Grid,
   InspectedWeight,

@@ -169,10 +169,13 @@ export interface Preprocessed {
   groupSize: number;
 }
 
-/**
- * What quantization did to one layer. Errors are relative, Frobenius: ‖X̃(W − Q)ᵀ‖ / ‖X̃Wᵀ‖; with error correction
- * ‖X̃Qᵀ − XWᵀ‖ / ‖XWᵀ‖.
- */
+/** Relative errors, Frobenius, on the rows of the fit and on those held out; null where there are none, or not what it takes to tell. */
+export interface Errors {
+  calibration: number | null;
+  holdout: number | null;
+}
+
+/** What quantization did to one layer. */
 export interface LayerReport {
   name: string;
   /** The ONNX operator, or `Linear`. */
@@ -202,13 +205,28 @@ export interface LayerReport {
    * null without such rows, and where the float layer's outputs on them are all 0. Every row counts alike here; of weighted rows that is not
    * known for those of the fit.
    */
-  error: { calibration: number | null; holdout: number | null; weight: number };
+  error: {
+    /** This layer alone, on the inputs that it sees in the quantized network: ‖X̃(Q − W)ᵀ‖ / ‖X̃Wᵀ‖. */
+    own: Errors;
+    /**
+     * Against what the float network gives there, with what went wrong before the layer: ‖X̃Qᵀ − XWᵀ‖ / ‖XWᵀ‖. On the rows of the fit
+     * it is known where the fit corrects errors, on those held out in any network; null where nothing tells X: layers by themselves,
+     * recorded inputs, rows that a network picks by their values.
+     */
+    againstFloat: Errors | null;
+    /** ‖Q − W‖ / ‖W‖. */
+    weight: number;
+    /** @deprecated Of `againstFloat`, and where that is not known of `own`. */
+    calibration: number | null;
+    /** @deprecated As `calibration`. */
+    holdout: number | null;
+  };
   /**
    * Where rows were weighted, else null: the errors under their weights, which the fit lowered, and as how many rows of one weight they count,
    * (Σs)²/Σs².
    */
   weighted: { calibration: number | null; holdout: number | null; effectiveRows: number } | null;
-  /** −20·log₁₀ of the held-out error, or of the calibration error where nothing was held out. */
+  /** −20·log₁₀ of the held-out error, or of the calibration error where nothing was held out: against float where that is known. */
   sqnrDb: number | null;
   /**
    * How far the calibration error is above the sphere bound, in dB: for an unbounded grid of the same step no rounding is on average
@@ -220,10 +238,12 @@ export interface LayerReport {
   walked: number | null;
   /** For `vertex` and `gptq`: the damping that was used. */
   damping: number | null;
-  /** The certificate of `maly-saab` as a relative error: an upper bound of `error.calibration`. */
+  /** The certificate of `maly-saab` as a relative error: an upper bound of `error.own.calibration`. */
   bound: number | null;
   seconds: number;
   bytes: { before: number; after: number };
+  /** Bits that a weight takes as it is stored: codes, scales, zero points. */
+  storedBits: number;
   warnings: string[];
 }
 

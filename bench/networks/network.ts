@@ -47,7 +47,7 @@ export interface Measured extends Quality {
   /** Of `quantizeModel`: running the network up to each layer, and the fits. */
   seconds: number;
   fitSeconds: number;
-  layers: { name: string; rows: number; calibration: number; holdout: number; errorCorrection: boolean }[];
+  layers: { name: string; rows: number; own: number; againstFloat: number; errorCorrection: boolean }[];
 }
 
 /** Quantizes the network into `folder` and measures what comes out. */
@@ -69,8 +69,8 @@ export async function measure(network: Network, options: ModelOptions, folder: s
     layers: report.layers.map(({ name, samples, error, errorCorrection }) => ({
       name,
       rows: samples,
-      calibration: error.calibration!,
-      holdout: error.holdout!,
+      own: error.own.holdout!,
+      againstFloat: error.againstFloat!.holdout!,
       errorCorrection,
     })),
   };

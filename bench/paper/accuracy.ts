@@ -64,8 +64,8 @@ export async function measureAccuracy(
             accuracy: accuracy(await classify(output, test.images), test.labels),
             layers: report.layers.map((layer) => ({
               name: layer.name,
-              calibration: layer.error.calibration!,
-              holdout: layer.error.holdout!,
+              calibration: layer.error.own.calibration!,
+              holdout: layer.error.own.holdout!,
             })),
           });
         }

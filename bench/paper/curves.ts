@@ -66,7 +66,7 @@ export async function measure({ inputs, rows }: Sweep, draws: number, neurons: n
           for (const bits of widths) {
             const layer = { weight, outFeatures: 1, inFeatures: n, activations };
             const { report } = await quantizeLayer(layer, { ...options, bits });
-            note(bits, name, n, report.error.calibration!);
+            note(bits, name, n, report.error.own.calibration!);
             if (name === 'maly-saab') note(bits, certificate, n, report.bound!);
           }
       }

@@ -25,8 +25,8 @@ async function effortCurve(): Promise<
       const { report } = await quantizeLayer(input, { bits: 2, grid: 'zero-free', effort });
       points.push({
         effort,
-        holdout: report.error.holdout!,
-        calibration: report.error.calibration!,
+        holdout: report.error.own.holdout!,
+        calibration: report.error.own.calibration!,
         seconds: report.seconds,
       });
     }

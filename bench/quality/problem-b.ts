@@ -69,7 +69,7 @@ export async function problemTable(neurons: number): Promise<string> {
         { ...settingsOf(layer, { method: settings.method, ...kind, grid }), ...settings },
         {},
       );
-      line.push(report.error.holdout!.toFixed(4));
+      line.push(report.error.own.holdout!.toFixed(4));
     }
     lines.push(line);
   }

@@ -4,7 +4,7 @@ import { drawingCost } from '../decoders/draw-texts';
 import type { OpenDecoder } from '../decoders/open';
 import { Workspace } from '../runs/workspace';
 import { needsOf } from '../traversal/traversal';
-import { sweepRuns, worksOf } from '../traversal/work';
+import { streamsOf, sweepRuns, worksOf } from '../traversal/work';
 import type { CheckpointSettings } from './checkpoint-options';
 import { aliveNumbers, type CheckpointNetwork } from './network';
 import type { Plan } from './plan';
@@ -39,8 +39,7 @@ export async function estimateNetwork(
     const share = Math.min(...shared);
     return { ...work, products: work.products * share, sums: work.sums * share };
   });
-  const both = forward.stages.some(({ layers }) => layers.some(({ errorCorrection }) => errorCorrection));
-  const streams = both ? 2 : 1;
+  const streams = streamsOf(forward);
   const feeds = [...data.fit, ...data.holdout].map(({ input_ids }) => input_ids!.dims as [number, number]);
   const scores = heads * sumOf(feeds, ([texts, length]) => texts * length ** 2);
   const { rows: tokens } = forward;
@@ -72,7 +71,9 @@ export async function estimateNetwork(
   const atOnce = Math.max(...feeds.map(([texts, length]) => aliveNumbers(opened.shape, texts, length)));
   const numbers =
     // What lives between two stages, beyond `memory` in files; weights as they are read, as they are given to the runtime, and there.
-    Math.min(memory / 4, streams * tokens * (3 * hidden + 2 * widest)) + 3 * streams * largest + atOnce;
+    Math.min(memory / 4, streams * tokens * (3 * hidden + 2 * widest)) +
+    3 * Math.ceil(streams) * largest +
+    atOnce;
   return { tokens, seconds, memory: 4 * Math.max(numbers + fits / 4, drawing?.numbers ?? 0) };
 }
 

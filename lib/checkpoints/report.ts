@@ -1,5 +1,6 @@
 import { environment } from '../environment';
 import { floatBytes } from '../containers/safetensors/dtypes';
+import { layerErrors, noErrors, storedBits } from '../fit/layer-errors';
 import { plainMethod } from '../methods';
 import { runtimeVersion } from '../models/runtime';
 import type { DataCounts } from '../models/types';
@@ -74,7 +75,8 @@ function layerReport(weight: PlannedWeight, findings: Findings): LayerReport {
   const { shape, dtype, layout, settings } = weight;
   const bytes = { before: shape[0] * shape[1] * floatBytes[dtype], after: layout.byteLength };
   const found = findings.of(weight);
-  if ('report' in found) return { ...found.report, bytes };
+  const stored = storedBits(bytes.after, shape);
+  if ('report' in found) return { ...found.report, bytes, storedBits: stored };
   const { error, signal, seconds } = found;
   return {
     name: layerName(weight),
@@ -88,7 +90,7 @@ function layerReport(weight: PlannedWeight, findings: Findings): LayerReport {
     samples: 0,
     rank: 0,
     freeEntries: shape[1],
-    error: { calibration: null, holdout: null, weight: signal === 0 ? 0 : Math.sqrt(error / signal) },
+    error: layerErrors(noErrors, null, signal === 0 ? 0 : Math.sqrt(error / signal)),
     weighted: null,
     sqnrDb: null,
     sphereGapDb: null,
@@ -98,6 +100,7 @@ function layerReport(weight: PlannedWeight, findings: Findings): LayerReport {
     bound: null,
     seconds,
     bytes,
+    storedBits: stored,
     warnings: [],
   };
 }

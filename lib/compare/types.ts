@@ -1,6 +1,6 @@
 import type { OutputError, Score } from '../evaluate/types';
 import type { ModelOptions, Report } from '../models/types';
-import type { LayerReport, Method, SkippedWeight } from '../types';
+import type { Errors, LayerReport, Method, SkippedWeight } from '../types';
 
 export type { ModelOutputs, OutputError } from '../evaluate/types';
 
@@ -23,16 +23,22 @@ export interface CompareOptions extends Omit<
   score?: Score;
 }
 
+/** How many layers have an error, on each kind of rows. */
+export type ErrorCounts = Record<keyof Errors, number>;
+
 /** One method at one width. */
 export interface ComparedRun {
   method: Method;
   bits: number;
   /** In the order of their quantization; of a layer one. */
   layers: LayerReport[];
-  /** Root mean squares of the relative errors of the layers that have one; null where none has. */
-  error: { calibration: number | null; holdout: number | null };
+  /**
+   * Root mean squares of the relative errors of the layers that have one (LayerReport); null where none has. `calibration` and `holdout` are
+   * deprecated, as in a layer's report.
+   */
+  error: { own: Errors; againstFloat: Errors | null } & Errors;
   /** How many layers these are: a layer whose outputs on the data are all 0 has no error. */
-  measured: { calibration: number; holdout: number };
+  measured: { own: ErrorCounts; againstFloat: ErrorCounts } & ErrorCounts;
   /** For models, on the held-out feeds; null where there are none, or no float output. */
   output: OutputError | null;
   /** What the option `score` returned. */

@@ -191,7 +191,7 @@ export interface LayerData {
   calibration: Calibration | null;
   holdout: Calibration | null;
   /** Of weighted data: the held-out rows without weights. */
-  plainHoldout: Calibration | null;
+  reported: Calibration | null;
 }
 
 /** Reads a layer's data into what a kind keeps of it. */
@@ -205,7 +205,7 @@ export async function layerCalibration(
   const { inFeatures, activations, gram, holdout: heldOut } = layer;
   let calibration: Calibration | null = null;
   let holdout: Calibration | null = null;
-  let plainHoldout: Calibration | null = null;
+  let reported: Calibration | null = null;
   const add = async (to: Calibration, rows: FloatArray, target?: FloatArray, weights?: Float32Array) =>
     to.add(
       ...(await inRange(
@@ -224,11 +224,11 @@ export async function layerCalibration(
     holdout = Calibration.of(inFeatures, kind, options);
     await add(holdout, heldOut, layer.targetHoldout, layer.holdoutWeights);
     if (layer.holdoutWeights) {
-      plainHoldout = Calibration.of(inFeatures, kind, options);
-      await add(plainHoldout, heldOut, layer.targetHoldout);
-    } else if (layer.rowWeights) plainHoldout = holdout;
+      reported = Calibration.of(inFeatures, kind, options);
+      await add(reported, heldOut, layer.targetHoldout);
+    } else if (layer.rowWeights) reported = holdout;
   }
-  return { calibration, holdout, plainHoldout };
+  return { calibration, holdout, reported };
 }
 
 /** Squares of numbers from here on are far from the least float64 number. */

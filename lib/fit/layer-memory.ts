@@ -15,12 +15,15 @@ export interface LayerNeeds {
   /** Rows that are known to come; of `rows`, few need little. */
   rows: number;
   holdoutRows: number;
-  /** Whether rows have weights: what is held out is then kept without them too. */
-  isWeighted?: boolean;
+  /** What is kept of held-out rows besides, for the report. */
+  reportKind?: CalibrationKind | null;
 }
 
 /** Of the sums alone: for every group, and for held-out rows. */
 const sums: Record<CalibrationKind, number> = { rows: 16, gram: 4, pairs: 16 };
+
+/** The matrices that errors against the float network are told of, once the fit is over: three, and a copy of one. */
+const reportOfPairs = 32;
 
 /** Bytes that quantizing a layer by its data takes beside the data and the weight themselves. */
 export function layerMemory(needs: LayerNeeds): number {
@@ -32,13 +35,15 @@ export function layerMemory(needs: LayerNeeds): number {
     kind,
     rows,
     holdoutRows,
-    isWeighted = false,
+    reportKind = null,
   } = needs;
   // R has no more rows than there are, and a Gram matrix always N.
-  const numbers = (count: number) => n * (kind === 'rows' ? Math.min(n, count) : n);
-  const held = holdoutRows > 0 ? (isWeighted ? 2 : 1) * groups * numbers(holdoutRows) * sums[kind] : 0;
+  const numbers = (count: number, of = kind) => n * (of === 'rows' ? Math.min(n, count) : n);
+  const keeps = (of: CalibrationKind) => groups * numbers(holdoutRows, of) * sums[of];
+  const held = holdoutRows > 0 ? keeps(kind) + (reportKind ? keeps(reportKind) : 0) : 0;
+  const report = holdoutRows > 0 && reportKind === 'pairs' ? reportOfPairs * n * n : 0;
   return (
-    traitsOf(method).memory[kind] * numbers(rows) +
+    Math.max(traitsOf(method).memory[kind] * numbers(rows), report) +
     (groups - 1) * numbers(rows) * sums[kind] +
     held +
     9 * outFeatures * n

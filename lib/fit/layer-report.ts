@@ -1,8 +1,9 @@
 import { type MethodOption, takes, traitsOf } from '../methods';
-import type { NativeQuantized, Norms } from '../native/binding';
+import type { NativeQuantized, Norms, RowNorms } from '../native/binding';
 import { formatPercent } from '../reports/units';
-import type { LayerReport, Method } from '../types';
+import type { Errors, LayerReport, Method } from '../types';
 import type { Calibration } from './calibration';
+import { layerErrors, storedBits } from './layer-errors';
 import type { LayerSettings, ReportedLayer } from './layer-settings';
 
 /** What was asked for, and the held-out error it had, where another method's answer was kept. */
@@ -22,11 +23,14 @@ export function reportOf(
   const { norms, bound } = done;
   const fitted = fitErrorsOf(done);
   const isWeighted = calibration?.isWeighted ?? false;
-  const plain = norms.plainHoldout && relative(norms.plainHoldout, norms.weight);
-  const error = isWeighted ? { ...fitted, calibration: null, holdout: plain } : fitted;
+  const error = errorsOf(layer, norms);
   const judged = layer.holdout ? error.holdout : error.calibration;
   const groups = Math.ceil(inFeatures / settings.groupSize);
   const hasZeroPoints = done.zeroPoints.some((zeroPoint) => zeroPoint !== 0);
+  const after = Math.ceil(
+    (outFeatures * inFeatures * settings.bits) / 8 +
+      outFeatures * groups * (4 + (done.minima ? 4 : hasZeroPoints ? settings.bits / 8 : 0)),
+  );
   const has = (option: MethodOption) => takes(settings.method, option);
   return {
     name: layer.name,
@@ -57,28 +61,53 @@ export function reportOf(
     bound:
       bound &&
       norms.calibration &&
-      relative({ error: Math.hypot(...chunkNorms(bound)), signal: norms.calibration.signal }, norms.weight),
-    seconds: 0,
-    bytes: {
-      before: outFeatures * inFeatures * layer.weight.BYTES_PER_ELEMENT,
-      after: Math.ceil(
-        (outFeatures * inFeatures * settings.bits) / 8 +
-          outFeatures * groups * (4 + (done.minima ? 4 : hasZeroPoints ? settings.bits / 8 : 0)),
+      relative(
+        { error: Math.hypot(...chunkNorms(bound)), signal: norms.calibration.own.signal },
+        norms.weight,
       ),
-    },
+    seconds: 0,
+    bytes: { before: outFeatures * inFeatures * layer.weight.BYTES_PER_ELEMENT, after },
+    storedBits: storedBits(after, [outFeatures, inFeatures]),
     warnings: warningsFor(settings.method, layer, done.norms, fitted, fallenBack),
   };
 }
 
-/** Of the rows that the fit saw, with their weights if they have any. */
-export function fitErrorsOf({ norms }: NativeQuantized): LayerReport['error'] {
+/** What is reported: on rows that all count alike. */
+function errorsOf(layer: ReportedLayer, norms: NativeQuantized['norms']): LayerReport['error'] {
+  const told = (of: Norms | null | undefined) => (of ? relative(of, norms.weight) : null);
+  const { reported } = norms;
+  const calibration = layer.calibration?.isWeighted ? null : norms.calibration;
+  const holdout = layer.calibration?.isWeighted ? reported : norms.holdout;
+  const own = { calibration: told(calibration?.own), holdout: told(holdout?.own) };
+  if (layer.areFloat) return layerErrors(own, own, weightError(norms));
+  const paired = {
+    calibration: calibration?.againstFloat,
+    holdout: holdout?.againstFloat ?? reported?.againstFloat,
+  };
+  const float = { calibration: told(paired.calibration), holdout: told(paired.holdout) };
+  const isPaired = [layer.calibration, layer.reported].some((data) => data?.kind === 'pairs');
+  return layerErrors(own, isPaired ? float : null, weightError(norms), {
+    calibration: paired.calibration ? float.calibration : own.calibration,
+    holdout: paired.holdout ? float.holdout : own.holdout,
+  });
+}
+
+/** Weights that are all 0 lie on every grid: there is no other error without a signal. */
+const weightError = ({ weight }: NativeQuantized['norms']) =>
+  weight.error === 0 ? 0 : weight.error / weight.signal;
+
+/** What the fit lowered, on its rows with their weights if they have any. */
+export function fitErrorsOf({ norms }: NativeQuantized): Errors & { weight: number } {
+  const told = (rows: RowNorms | null) => rows && relative(aimedAt(rows), norms.weight);
   return {
-    calibration: norms.calibration && relative(norms.calibration, norms.weight),
-    holdout: norms.holdout && relative(norms.holdout, norms.weight),
-    // Weights that are all 0 lie on every grid: there is no other error without a signal.
-    weight: norms.weight.error === 0 ? 0 : norms.weight.error / norms.weight.signal,
+    calibration: told(norms.calibration),
+    holdout: told(norms.holdout),
+    weight: weightError(norms),
   };
 }
+
+/** Data is paired where the fit aims at what the float layer gives. */
+const aimedAt = ({ own, againstFloat }: RowNorms) => againstFloat ?? own;
 
 /** Against outputs that are all 0 no error is relative, unless no weight has changed and none of them has come of it. */
 function relative({ error, signal }: Norms, weight: Norms): number | null {
@@ -117,7 +146,7 @@ function warningsFor(
   method: Method,
   { inFeatures, calibration, holdout }: ReportedLayer,
   norms: NativeQuantized['norms'],
-  error: LayerReport['error'],
+  error: Errors & { weight: number },
   fallenBack: FallenBack | null,
 ): string[] {
   const warnings: string[] = [];
@@ -125,7 +154,7 @@ function warningsFor(
     warnings.push(fewRowsWarning(calibration!, inFeatures));
   if (calibration && error.calibration === null)
     warnings.push(
-      norms.calibration?.error
+      norms.calibration && aimedAt(norms.calibration).error
         ? nothingToCompare('calibration rows')
         : 'The outputs on the calibration rows are all 0: there was nothing to fit or to measure. Where the data is 0, weights are rounded to the nearest level.',
     );
@@ -139,7 +168,7 @@ function warningsFor(
       );
   if (holdout && error.holdout === null)
     warnings.push(
-      norms.holdout?.error
+      norms.holdout && aimedAt(norms.holdout).error
         ? nothingToCompare('held-out rows')
         : 'The outputs on the held-out rows are all 0: there is no error to measure on them.',
     );

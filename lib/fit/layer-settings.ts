@@ -12,8 +12,12 @@ export interface WeightsInput {
   inFeatures: number;
   calibration: Calibration | null;
   holdout: Calibration | null;
-  /** Of weighted data: the held-out rows without weights, for an error besides. */
-  plainHoldout?: Calibration | null;
+  /**
+   * The held-out rows as the report tells of them, where the fit keeps them otherwise: without weights, and with what the float network gave.
+   */
+  reported?: Calibration | null;
+  /** Whether the rows are what the float network gives. */
+  areFloat?: boolean;
   /** The part of the correction of errors before the layer that is asked for (default 1). */
   correction?: number;
 }

@@ -1,5 +1,5 @@
 import { plainMethod, traitsOf } from '../methods';
-import type { NativeQuantized, Norms } from '../native/binding';
+import type { NativeQuantized, Norms, RowNorms } from '../native/binding';
 import { threadsFor } from '../native/jobs';
 import { copyInParts } from '../native/shared';
 import type { JobOptions, QuantizedLayer } from '../types';
@@ -85,7 +85,7 @@ async function fitsOf(
         outFeatures: neurons,
         calibration: layer.calibration?.group(group) ?? null,
         holdout: layer.holdout?.group(group) ?? null,
-        plainHoldout: layer.plainHoldout?.group(group) ?? null,
+        reported: layer.reported?.group(group) ?? null,
       };
       try {
         fits[group] = await fitWeights(part, settings, { threads: 1, ...(signal ? { signal } : {}) }, wary);
@@ -106,16 +106,22 @@ async function merged(parts: readonly NativeQuantized[]): Promise<NativeQuantize
     parts.reduce((total, part) => total + value(part), 0);
   const mean = (value: (part: NativeQuantized) => number) => sum(value) / parts.length;
   // One by one: there may be more groups than a call takes arguments.
-  const norms = (of: (part: NativeQuantized) => Norms | null): Norms | null =>
-    parts.map(of).reduce(
-      (total, own) =>
-        total &&
-        own && {
-          error: Math.hypot(total.error, own.error),
-          signal: Math.hypot(total.signal, own.signal),
-        },
-      { error: 0, signal: 0 },
-    );
+  const norms = (of: (part: NativeQuantized) => Norms | null | undefined): Norms | null =>
+    parts
+      .map((part) => of(part) ?? null)
+      .reduce(
+        (total, own) =>
+          total &&
+          own && {
+            error: Math.hypot(total.error, own.error),
+            signal: Math.hypot(total.signal, own.signal),
+          },
+        { error: 0, signal: 0 },
+      );
+  const rowNorms = (of: (part: NativeQuantized) => RowNorms | null): RowNorms | null => {
+    const own = norms((part) => of(part)?.own);
+    return own && { own, againstFloat: norms((part) => of(part)?.againstFloat) };
+  };
   const bounds = parts.map(({ bound }) => bound);
   const hasMinima = parts[0]!.minima !== null;
   return {
@@ -128,9 +134,9 @@ async function merged(parts: readonly NativeQuantized[]): Promise<NativeQuantize
     bound: bounds.includes(null) ? null : await joined(Float64Array, parts, ({ bound }) => bound!),
     norms: {
       weight: norms((part) => part.norms.weight)!,
-      calibration: norms((part) => part.norms.calibration),
-      holdout: norms((part) => part.norms.holdout),
-      plainHoldout: norms((part) => part.norms.plainHoldout),
+      calibration: rowNorms((part) => part.norms.calibration),
+      holdout: rowNorms((part) => part.norms.holdout),
+      reported: rowNorms((part) => part.norms.reported),
     },
     // One group's limit says nothing of another's.
     sphereGapDb: null,

@@ -3,7 +3,7 @@ import { binding, type NativeQuantized } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { valuesNow } from '../native/tensors';
 import { indexWhere } from '../yielding';
-import type { JobOptions, LayerReport, Method, QuantizedLayer } from '../types';
+import type { Errors, JobOptions, Method, QuantizedLayer } from '../types';
 import { type FallenBack, fewRows, fitErrorsOf, reportOf } from './layer-report';
 import type { LayerSettings, ReportedLayer, WeightsInput } from './layer-settings';
 
@@ -87,17 +87,13 @@ export function asQuantizedLayer(values: QuantizedValues): QuantizedLayer {
  * error above 1.2 times the calibration error, for the fit leads by more than that. Else the comparison, which takes about as
  * long as a pass or two of `vertex`, is spared. `gptq`, `gpfq` and `maly-saab` always keep their own answer.
  */
-function mayMislead(
-  { calibration, inFeatures }: WeightsInput,
-  method: Method,
-  error: LayerReport['error'],
-): boolean {
+function mayMislead({ calibration, inFeatures }: WeightsInput, method: Method, error: Errors): boolean {
   if (!traitsOf(method).followsClosely || error.holdout === null || error.calibration === null) return false;
   return fewRows(calibration, inFeatures) || error.holdout > 1.2 * error.calibration;
 }
 
 async function run(
-  { weight, outFeatures, inFeatures, calibration, holdout, plainHoldout, correction = 1 }: WeightsInput,
+  { weight, outFeatures, inFeatures, calibration, holdout, reported, correction = 1 }: WeightsInput,
   { table, stored, ...settings }: LayerSettings,
   options: JobOptions,
   onProgress?: JobOptions['onProgress'],
@@ -110,7 +106,7 @@ async function run(
         inFeatures,
         calibration: calibration?.native ?? null,
         holdout: holdout?.native ?? null,
-        plainHoldout: plainHoldout?.native ?? null,
+        reported: reported?.native ?? null,
         correction,
         ...settings,
         table: table ?? null,

@@ -53,8 +53,8 @@ export interface NativeLayer {
   inFeatures: number;
   calibration: NativeCalibration | null;
   holdout: NativeCalibration | null;
-  /** Of weighted data: the held-out rows without weights, for an error besides. */
-  plainHoldout?: NativeCalibration | null;
+  /** Held-out rows, of any kind, for errors besides. */
+  reported?: NativeCalibration | null;
   grid: AnyGrid;
   levels: number;
   /** Of `table`: the levels in units of the scale, rising. */
@@ -86,6 +86,14 @@ export interface Norms {
   signal: number;
 }
 
+/** Frobenius, on rows. */
+export interface RowNorms {
+  /** ‖X̃(Q − W)ᵀ‖ and ‖X̃Wᵀ‖. */
+  own: Norms;
+  /** Of `pairs`: ‖X̃Qᵀ − XWᵀ‖ and ‖XWᵀ‖. */
+  againstFloat: Norms | null;
+}
+
 export interface NativeQuantized {
   codes: Int8Array;
   scales: Float32Array;
@@ -95,8 +103,7 @@ export interface NativeQuantized {
   rank: number;
   offAlphabet: number;
   bound: Float64Array | null;
-  /** Of `pairs`: ‖X̃Qᵀ − XWᵀ‖ and ‖XWᵀ‖, Frobenius. */
-  norms: { weight: Norms; calibration: Norms | null; holdout: Norms | null; plainHoldout: Norms | null };
+  norms: { weight: Norms; calibration: RowNorms | null; holdout: RowNorms | null; reported: RowNorms | null };
   sphereGapDb: number | null;
   /** Passes of `vertex` after the walk. */
   passes: number;

@@ -8,7 +8,8 @@ import type {
 import type { InspectedWeight } from '../types';
 import type { LayerReport } from '../types';
 import { type Column, formatTable, numberCell } from './columns';
-import { columnsFor, runSummary, type TableOptions, weightedError } from './table';
+import { againstFloatColumn, ownColumn, storedColumn, weightErrorColumn } from './error-columns';
+import { columnsFor, layerRows, runSummary, type TableOptions, weightedError } from './table';
 import { fewOf, painter, visible } from './text';
 import { formatBytes, formatPercent, formatSeconds, plural } from './units';
 
@@ -20,9 +21,10 @@ const layerColumns: Column<LayerReport>[] = [
   { title: 'method', cell: ({ method }) => method, dispensable: 1 },
   { title: 'bits', cell: ({ bits }) => String(bits), align: 'right', dispensable: 1 },
   { title: 'group', cell: ({ groupSize }) => String(groupSize), align: 'right', dispensable: 2 },
-  { title: 'weight error', cell: ({ error }) => formatPercent(error.weight), align: 'right' },
-  { title: 'error', cell: ({ error }) => formatPercent(error.calibration), align: 'right', dispensable: 3 },
-  { title: 'held out', cell: ({ error }) => formatPercent(error.holdout), align: 'right', dispensable: 3 },
+  storedColumn,
+  weightErrorColumn,
+  ownColumn,
+  againstFloatColumn,
   { title: 'weighted', cell: weightedError, align: 'right', dispensable: 3 },
   { title: 'size', cell: ({ bytes }) => formatBytes(bytes.after), align: 'right', dispensable: 5 },
 ];
@@ -30,10 +32,7 @@ const layerColumns: Column<LayerReport>[] = [
 /** A report on a checkpoint: totals, a weight a line, what became of all bytes. */
 export function checkpointTable(report: CheckpointReport, { color, width }: TableOptions): string {
   const { layers } = report;
-  const rows =
-    layers.length === 0
-      ? ''
-      : formatTable(layers, columnsFor(layerColumns, layers), { paint: painter(color), width });
+  const rows = layerRows(layers, columnsFor(layerColumns, layers), { color, width });
   return summary(report, rows, { color, width });
 }
 

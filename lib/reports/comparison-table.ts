@@ -1,6 +1,7 @@
 import type { ComparedRun, Comparison } from '../compare/types';
 import type { LayerReport } from '../types';
 import { type Column, formatTable } from './columns';
+import { toldError } from './error-columns';
 import { errorOf } from './error-plot';
 import type { TableOptions } from './table';
 import { fewOf, painter, visible } from './text';
@@ -54,8 +55,17 @@ function runColumns({ runs, score }: Comparison): Column<ComparedRun>[] {
       align: 'right',
     });
   columns.push(
-    { title: 'error', cell: (run) => meanText(run, 'calibration'), align: 'right', dispensable: 4 },
-    { title: 'held out', cell: (run) => meanText(run, 'holdout'), align: 'right', dispensable: 2 },
+    { title: 'own', cell: (run) => meanText(run, 'own'), align: 'right', dispensable: 4 },
+    ...(runs.some(({ error }) => error.againstFloat)
+      ? [
+          {
+            title: 'against float',
+            cell: (run: ComparedRun) => meanText(run, 'againstFloat'),
+            align: 'right' as const,
+            dispensable: 2,
+          },
+        ]
+      : []),
     { title: 'weights', cell: ({ bytes }) => formatBytes(bytes.after), align: 'right', dispensable: 1 },
     { title: 'time', cell: ({ seconds }) => formatSeconds(seconds), align: 'right', dispensable: 5 },
   );
@@ -63,21 +73,30 @@ function runColumns({ runs, score }: Comparison): Column<ComparedRun>[] {
 }
 
 /** A mean over the layers, and over how many where some have no error. */
-function meanText({ error, measured, layers }: ComparedRun, of: 'calibration' | 'holdout'): string {
-  const part = error[of] !== null && measured[of] < layers.length;
-  return formatPercent(error[of]) + (part ? ` (${measured[of]} of ${layers.length})` : '');
+function meanText({ error, measured, layers }: ComparedRun, of: 'own' | 'againstFloat'): string {
+  const told = toldError(error[of]);
+  const count = measured[of][(error[of]?.holdout ?? null) === null ? 'calibration' : 'holdout'];
+  return (
+    formatPercent(told) + (told !== null && count < layers.length ? ` (${count} of ${layers.length})` : '')
+  );
 }
 
 function digits(score: number | null): string {
   return score !== null && Math.abs(score) < 1000 ? score.toPrecision(4) : formatCount(score);
 }
 
-/** Each layer's held-out error, or else its calibration error, with every method. */
+/** Each layer's error with every method: against float, where all have that, and else its own. */
 function layersTable({ runs }: Comparison, bits: number, { color, width }: TableOptions): string {
   const paint = painter(color);
   const shown = runs.filter((run) => run.bits === bits);
+  const all = shown.flatMap(({ layers }) => layers);
+  const isFloat = all.every(({ error }) => toldError(error.againstFloat) !== null);
+  const judged = ({ error }: LayerReport) => toldError(isFloat ? error.againstFloat : error.own);
   const columns: Column<number>[] = [
-    { title: `layer, ${plural(bits, 'bit')}`, cell: (i) => shown[0]!.layers[i]!.name },
+    {
+      title: `layer, ${plural(bits, 'bit')}, ${isFloat ? 'against float' : 'own error'}`,
+      cell: (i) => shown[0]!.layers[i]!.name,
+    },
     ...shown.map(({ method, layers }): Column<number> => ({
       title: method,
       cell: (i) => formatPercent(judged(layers[i]!)),
@@ -85,10 +104,6 @@ function layersTable({ runs }: Comparison, bits: number, { color, width }: Table
     })),
   ];
   return formatTable([...shown[0]!.layers.keys()], columns, { paint, width });
-}
-
-function judged({ error }: LayerReport): number | null {
-  return error.holdout ?? error.calibration;
 }
 
 function bestOf(comparison: Comparison, bits: number): string {

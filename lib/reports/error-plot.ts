@@ -7,10 +7,16 @@ export function errorOf({ runs }: Comparison): { title: string; of: (run: Compar
     runs.every((run) => typeof of(run) === 'number');
   if (all(({ output }) => output?.error))
     return { title: 'output error on held-out samples', of: ({ output }) => output?.error ?? null };
-  if (all(({ error }) => error.holdout))
-    return { title: 'error on held-out samples', of: ({ error }) => error.holdout };
-  if (all(({ error }) => error.calibration))
-    return { title: 'error on calibration samples', of: ({ error }) => error.calibration };
+  for (const [of, title] of [
+    ['againstFloat', 'error against float'],
+    ['own', "layers' own error"],
+  ] as const)
+    for (const [rows, where] of [
+      ['holdout', 'held-out'],
+      ['calibration', 'calibration'],
+    ] as const)
+      if (all(({ error }) => error[of]?.[rows]))
+        return { title: `${title} on ${where} samples`, of: ({ error }) => error[of]?.[rows] ?? null };
   return { title: 'error of the weights', of: ({ layers }) => layers[0]?.error.weight ?? null };
 }
 

@@ -3,6 +3,15 @@ import type { LayerReport, Method } from '../types';
 import type { DataCounts, InspectedLayer, Inspection, Report } from '../models/types';
 import { budgetTable } from './budget';
 import { type Column, formatTable } from './columns';
+import {
+  againstFloatColumn,
+  errorColumnsFor,
+  errorLegend,
+  hasErrors,
+  ownColumn,
+  storedColumn,
+  weightErrorColumn,
+} from './error-columns';
 import { change, headline, leftNames, type Run, shareTable } from './shares';
 import { fewOf, type Paint, painter, visible } from './text';
 import { formatBytes, formatCount, formatDecibels, formatPercent, formatSeconds, plural } from './units';
@@ -23,12 +32,14 @@ const layerColumns: Column<LayerReport>[] = [
   { title: 'shape', cell: ({ shape }) => shape.join('×'), align: 'right', dispensable: 4 },
   { title: 'method', cell: methodOf, dispensable: 1 },
   { title: 'bits', cell: ({ bits }) => String(bits), align: 'right', dispensable: 1 },
+  storedColumn,
   { title: 'group', cell: ({ groupSize }) => String(groupSize), align: 'right', dispensable: 6 },
   { title: 'samples', cell: ({ samples }) => String(samples), align: 'right', dispensable: 7 },
   { title: 'rank', cell: ({ rank }) => String(rank), align: 'right', dispensable: 5 },
   { title: 'off alphabet', cell: offAlphabet, align: 'right', dispensable: 2 },
-  { title: 'error', cell: ({ error }) => formatPercent(error.calibration), align: 'right' },
-  { title: 'held out', cell: ({ error }) => formatPercent(error.holdout), align: 'right' },
+  weightErrorColumn,
+  ownColumn,
+  againstFloatColumn,
   { title: 'weighted', cell: weightedError, align: 'right', dispensable: 3 },
   { title: 'effective', cell: effectiveRows, align: 'right', dispensable: 7 },
   { title: 'SQNR', cell: ({ sqnrDb }) => formatDecibels(sqnrDb), align: 'right', dispensable: 3 },
@@ -51,13 +62,15 @@ function effectiveRows({ weighted }: LayerReport): string {
   return formatCount(weighted && Math.round(weighted.effectiveRows));
 }
 
-/** Without what is told of weighted rows alone where there are none. */
+/** Without what is told of weighted rows alone where there are none, and errors that no layer has. */
 export function columnsFor(
   columns: readonly Column<LayerReport>[],
   layers: readonly LayerReport[],
 ): Column<LayerReport>[] {
   const isWeighted = layers.some(({ weighted }) => weighted !== null);
-  return columns.filter(({ cell }) => isWeighted || (cell !== weightedError && cell !== effectiveRows));
+  return errorColumnsFor(columns, layers).filter(
+    ({ cell }) => isWeighted || (cell !== weightedError && cell !== effectiveRows),
+  );
 }
 
 /** Whether the walk alone decides which weights are left to be rounded; other methods move nearly all of them. */
@@ -73,15 +86,31 @@ function offAlphabet(layer: LayerReport): string {
 /**
  * A report as tables: totals; a layer a line; what became of all bytes; then the weights that could not be quantized, and warnings. In a
  * narrow terminal, values that all layers share go above the table, and less important columns are left out. Errors are relative
- * output errors, ‖X(W − Q)ᵀ‖ / ‖XWᵀ‖.
+ * output errors (LayerReport); without data, those of the weights.
  */
 export function layerTable(report: Omit<Report, 'files'>, { color, width }: TableOptions): string {
   const { layers } = report;
   const columns = columnsFor(layerColumns, layers).filter(
-    ({ cell }) => cell !== offAlphabet || layers.some(walksOnly),
+    (column) =>
+      (column.cell !== offAlphabet || layers.some(walksOnly)) &&
+      (column !== weightErrorColumn || !hasErrors(layers)),
   );
-  const rows = layers.length === 0 ? '' : formatTable(layers, columns, { paint: painter(color), width });
+  const rows = layerRows(layers, columns, { color, width });
   return runSummary(report, runOf(report), rows, { color, width });
+}
+
+/** A layer a line, and what their errors mean; empty without any. */
+export function layerRows(
+  layers: readonly LayerReport[],
+  columns: readonly Column<LayerReport>[],
+  { color, width }: TableOptions,
+): string {
+  if (layers.length === 0) return '';
+  const paint = painter(color);
+  const legend = errorLegend(layers);
+  return [formatTable(layers, columns, { paint, width }), legend && paint('dim', legend)]
+    .filter(Boolean)
+    .join('\n');
 }
 
 /** `layerTable` without its layers. */

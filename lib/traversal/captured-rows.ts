@@ -6,12 +6,25 @@ import { isFloat32Array } from '../realms';
 import type { FloatArray, JobOptions, TensorLike } from '../types';
 import type { ConvGeometry, FitLayer, RowsOf } from './layer';
 
+/** What is kept of the rows of a layer. */
+export interface CaptureKinds {
+  kindOf: (layer: FitLayer) => CalibrationKind;
+  /** Of held-out rows, besides; null for nothing. */
+  reportKindOf?: (layer: FitLayer) => CalibrationKind | null;
+  isWeighted?: (layer: FitLayer) => boolean;
+  /** Whether the value is what the float network gives. */
+  areFloat?: boolean;
+}
+
 /** What the layers that read a value in one way see of it. */
 export interface CapturedRows {
   calibration: Calibration;
   holdout: Calibration | null;
-  /** Of a weighted layer: the held-out rows without weights. */
-  plainHoldout: Calibration | null;
+  /** The held-out rows for the report, where the fit keeps them otherwise. */
+  reported: Calibration | null;
+  areFloat: boolean;
+  /** Why nothing is told against what the float network gives, where that was wanted. */
+  unpaired: string | null;
 }
 
 /**
@@ -27,40 +40,42 @@ export type WeightsOfRows = (layer: FitLayer) => Promise<Float32Array | null>;
 
 /** Collects what layers see of one value, once for those that see the same: with weights each layer for itself. */
 export class RowCapture {
-  private readonly captured = new Map<string, Omit<CapturedRows, 'plainHoldout'> & { layer: FitLayer }>();
-  private readonly plain = new Map<string, { layer: FitLayer; holdout: Calibration }>();
+  private readonly captured = new Map<
+    string,
+    Pick<CapturedRows, 'calibration' | 'holdout'> & { layer: FitLayer }
+  >();
+  private readonly reported = new Map<string, { layer: FitLayer; holdout: Calibration }>();
+  private readonly weighted: readonly FitLayer[];
+  private unpaired: string | null = null;
 
   constructor(
     private readonly value: string,
     layers: readonly FitLayer[],
-    private readonly kindOf: (layer: FitLayer) => CalibrationKind,
+    private readonly kinds: CaptureKinds,
     withHoldout: boolean,
     options: JobOptions,
-    isWeighted: (layer: FitLayer) => boolean = () => false,
   ) {
-    this.weighted = layers.filter(isWeighted);
+    this.weighted = layers.filter((layer) => kinds.isWeighted?.(layer) ?? false);
     for (const layer of layers) {
-      const kind = kindOf(layer);
-      const make = () => Calibration.of(layer.inFeatures, kind, options, layer.groups);
-      const plainKey = keyOf(layer, kind);
-      if (withHoldout && this.weighted.includes(layer) && !this.plain.has(plainKey))
-        this.plain.set(plainKey, { layer, holdout: make() });
-      const key = this.keyOf(layer);
+      const make = (kind: CalibrationKind) => Calibration.of(layer.inFeatures, kind, options, layer.groups);
+      const reported = kinds.reportKindOf?.(layer) ?? null;
+      if (withHoldout && reported && !this.reported.has(keyOf(layer, reported)))
+        this.reported.set(keyOf(layer, reported), { layer, holdout: make(reported) });
+      const [key, kind] = [this.keyOf(layer), kinds.kindOf(layer)];
       if (this.captured.has(key)) continue;
-      this.captured.set(key, { layer, calibration: make(), holdout: withHoldout ? make() : null });
+      this.captured.set(key, { layer, calibration: make(kind), holdout: withHoldout ? make(kind) : null });
     }
   }
 
-  private readonly weighted: readonly FitLayer[];
-
   private keyOf(layer: FitLayer): string {
     const place = this.weighted.indexOf(layer);
-    return `${place < 0 ? '' : place} ${keyOf(layer, this.kindOf(layer))}`;
+    return `${place < 0 ? '' : place} ${keyOf(layer, this.kinds.kindOf(layer))}`;
   }
 
   /**
    * Adds a batch: what the quantized network gives and, for pairs, what the float network gives there. `share`: its part of all data of
-   * its kind.
+   * its kind. Where a fit needs both and their rows cannot be paired, rejects with ERR_VERTEXQ_UNSUPPORTED; where the report alone does, it
+   * goes without.
    */
   async add(
     seen: TensorLike,
@@ -70,9 +85,9 @@ export class RowCapture {
     signal: AbortSignal | undefined,
     weightsOf: WeightsOfRows = () => Promise.resolve(null),
   ): Promise<void> {
-    if (float) this.requirePair(seen, float);
+    if (float) this.pair(seen, float);
     const values = await floatsOf(seen, this.value, signal);
-    const targets = float && (await floatsOf(float, this.value, signal));
+    const targets = float && !this.unpaired ? await floatsOf(float, this.value, signal) : undefined;
     const addTo = async (into: Calibration, layer: FitLayer, weights: Float32Array | null) => {
       const most = Math.max(1, Math.ceil(share * enoughPatches(layer.inFeatures)));
       const paired = into.kind === 'pairs' ? targets : undefined;
@@ -82,7 +97,8 @@ export class RowCapture {
     for (const { layer, ...captured } of this.captured.values())
       await addTo(captured[to]!, layer, this.weighted.includes(layer) ? await weightsOf(layer) : null);
     if (to === 'holdout')
-      for (const { layer, holdout } of this.plain.values()) await addTo(holdout, layer, null);
+      for (const { layer, holdout } of this.reported.values())
+        if (holdout.kind !== 'pairs' || targets) await addTo(holdout, layer, null);
   }
 
   /** How many rows of the calibration data a layer sees. */
@@ -95,22 +111,28 @@ export class RowCapture {
     const { calibration, holdout } = this.captured.get(this.keyOf(layer))!;
     if (calibration.samples === 0)
       throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data gives "${this.value}" no rows`);
-    const plain = this.weighted.includes(layer) && this.plain.get(keyOf(layer, this.kindOf(layer)));
+    const kind = this.kinds.reportKindOf?.(layer) ?? null;
+    const reported = kind && this.reported.get(keyOf(layer, kind))?.holdout;
     const isHeldOut = holdout !== null && holdout.samples > 0;
+    const isUnpaired = kind === 'pairs' && this.unpaired !== null;
     return {
       calibration,
-      ...{ holdout: isHeldOut ? holdout : null, plainHoldout: plain && isHeldOut ? plain.holdout : null },
+      holdout: isHeldOut ? holdout : null,
+      reported: reported && isHeldOut && !isUnpaired ? reported : null,
+      areFloat: this.kinds.areFloat ?? false,
+      unpaired: isUnpaired ? this.unpaired : null,
     };
   }
 
   /** Where a network picks rows by their values, those of the float network may be others. */
-  private requirePair(seen: TensorLike, float: TensorLike): void {
+  private pair(seen: TensorLike, float: TensorLike): void {
     if (float.type === seen.type && float.dims.join() === seen.dims.join()) return;
-    throw new VertexqError(
-      'ERR_VERTEXQ_UNSUPPORTED',
+    const why =
       `the value "${this.value}" is ${seen.type}[${seen.dims.join(', ')}] in the quantized network and ${float.type}[${float.dims.join(', ')}] in the float one: ` +
-        'their rows cannot be paired. Turn "errorCorrection" off',
-    );
+      'their rows cannot be paired';
+    if ([...this.captured.values()].some(({ calibration }) => calibration.kind === 'pairs'))
+      throw new VertexqError('ERR_VERTEXQ_UNSUPPORTED', `${why}. Turn "errorCorrection" off`);
+    this.unpaired ??= why;
   }
 }
 

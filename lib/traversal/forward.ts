@@ -36,6 +36,9 @@ export interface Seen {
 /** What has become of a weight: its codes, or its values where codes are not known any more. */
 export type Outcome = { report: LayerReport } & (Coded | { values: Float32Array });
 
+/** Of which batches a stage's value is wanted of the float network too. */
+export type FloatBatches = 'none' | 'heldOut' | 'all';
+
 /** Runs a network part by part, each once, in two forms: in float, and with the weights that are quantized so far. */
 export interface Forward<Layer extends FitLayer> {
   readonly batches: readonly Batch[];
@@ -51,12 +54,13 @@ export interface Forward<Layer extends FitLayer> {
   /** In the order in which they are run. */
   readonly stages: readonly Stage<Layer>[];
   /**
-   * Runs the next stage on each batch; `onBatch` gets the value, `pairs`: in both networks. Resolves to the rank of the value. Memory:
-   * besides what lives between stages, one batch's.
+   * Runs the next stage on each batch; `onBatch` gets the value, of the batches that `float` says in both networks. Resolves to the rank of
+   * the value. Memory: besides what lives between stages, one batch's. Where no layer corrects errors the float network is run on what is
+   * held out at the most.
    */
   run(
     stage: Stage<Layer>,
-    pairs: boolean,
+    float: FloatBatches,
     onBatch: (batch: number, value: Seen) => Promise<void>,
     signal: AbortSignal | undefined,
   ): Promise<number>;

@@ -1,4 +1,5 @@
 import { calibrationKind } from '../methods';
+import type { CalibrationKind } from '../native/binding';
 import type { Stage } from './forward';
 import type { FitLayer } from './layer';
 
@@ -12,4 +13,19 @@ export function kindOf(
     errorCorrection && changes && (!routed || ofAll === true),
     input!.rows.kind === 'patches',
   );
+}
+
+/**
+ * What is kept of held-out rows besides, for the report: what the float network gives for them, where the fit does not ask for it; and of
+ * weighted rows the same without weights. null where the fit's own say all.
+ */
+export function reportKindOf(
+  layer: FitLayer,
+  stage: Pick<Stage<FitLayer>, 'changes' | 'ofAll'>,
+  isWeighted: boolean,
+): CalibrationKind | null {
+  const kind = kindOf(layer, stage);
+  const arePairs = stage.changes && (!layer.routed || stage.ofAll === true);
+  if (kind !== 'pairs' && arePairs) return 'pairs';
+  return isWeighted ? kind : null;
 }

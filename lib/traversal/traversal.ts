@@ -1,13 +1,14 @@
 import { located } from '../errors';
+import { storedBits } from '../fit/layer-errors';
 import { type LayerNeeds, requireLayerMemory } from '../fit/layer-memory';
 import { quantizeGroups } from '../fit/quantize-groups';
 import { plainMethod } from '../methods';
 import { binding } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import type { JobOptions, LayerReport, Progress, QuantizedLayer } from '../types';
-import { type CapturedRows, RowCapture } from './captured-rows';
-import type { Forward, Stage } from './forward';
-import { kindOf } from './kind-of';
+import { type CapturedRows, type CaptureKinds, RowCapture } from './captured-rows';
+import type { FloatBatches, Forward, Stage } from './forward';
+import { kindOf, reportKindOf } from './kind-of';
 import type { FitLayer, WeightSource } from './layer';
 import { RoundedWeights } from './rounded-weights';
 import type { RowWeights } from './row-weights';
@@ -120,23 +121,39 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const told = (batch: number) => report?.({ stage: 'capture', done: batch + 1, total: batches.length });
     // The values behind it are needed all the same.
     if (layers.every((layer) => this.isDone(layer))) {
-      const rank = await forward.run(stage, false, (batch) => Promise.resolve(told(batch)), signal);
+      const rank = await forward.run(stage, 'none', (batch) => Promise.resolve(told(batch)), signal);
       this.spent += before;
       return { rows: null, rank };
     }
-    const kind = (layer: FitLayer) => kindOf(layer, stage);
     const { rowWeights } = this;
     const isWeighted = (layer: FitLayer) => rowWeights?.reasonOf(layer as Layer) === null;
-    const rows = new RowCapture(target, layers, kind, forward.samples.holdout > 0, this.options, isWeighted);
-    const pairs = layers.some((layer) => kind(layer) === 'pairs');
+    const kinds: CaptureKinds = {
+      kindOf: (layer) => kindOf(layer, stage),
+      reportKindOf: (layer) => reportKindOf(layer, stage, isWeighted(layer)),
+      isWeighted,
+      areFloat: !stage.changes,
+    };
+    const rows = new RowCapture(target, layers, kinds, forward.samples.holdout > 0, this.options);
+    const float: FloatBatches = layers.some((layer) => kinds.kindOf(layer) === 'pairs')
+      ? 'all'
+      : layers.some((layer) => kinds.reportKindOf!(layer) === 'pairs')
+        ? 'heldOut'
+        : 'none';
     try {
       const rank = await forward.run(
         stage,
-        pairs,
-        async (batch, { seen, float }) => {
+        float,
+        async (batch, value) => {
           const { heldOut, share } = batches[batch]!;
           const weightsOf = (layer: FitLayer) => rowWeights!.of(layer as Layer, batch);
-          await rows.add(seen, float, heldOut ? 'holdout' : 'calibration', share, signal, weightsOf);
+          await rows.add(
+            value.seen,
+            value.float,
+            heldOut ? 'holdout' : 'calibration',
+            share,
+            signal,
+            weightsOf,
+          );
           told(batch);
         },
         signal,
@@ -162,7 +179,9 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       const { quantized, stored } = done;
       this.spent += this.secondsToFit(layer);
       const bytes = { before: source.byteLength, after: stored.bytes };
-      this.finished.push({ layer, stored, report: { ...quantized.report, name, bytes }, activationRank });
+      const bits = storedBits(stored.bytes, [layer.outFeatures, layer.inFeatures]);
+      const report = { ...quantized.report, name, bytes, storedBits: bits };
+      this.finished.push({ layer, stored, report, activationRank });
       await this.forward?.substitute(layer, quantized, signal);
       const waiting = this.waiting.get(source)! - 1;
       this.waiting.set(source, waiting);
@@ -209,11 +228,11 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const onProgress = this.progressOf(layer, this.secondsToFit(layer));
     const rounded = rows ? undefined : await this.rounded.take(layer, onProgress);
     if (rounded) return rounded;
-    const { calibration, holdout, plainHoldout } = rows ?? none;
+    const { calibration, holdout, reported, areFloat } = rows ?? none;
     const weight = await source.read(signal);
     const quantized = await quantizeGroups(
       {
-        ...{ name, kind, weight, outFeatures, inFeatures, calibration, holdout, plainHoldout },
+        ...{ name, kind, weight, outFeatures, inFeatures, calibration, holdout, reported, areFloat },
         ...(calibration && this.rowWeights && { correction: this.rowWeights.correctionOf(calibration) }),
       },
       groups,
@@ -229,6 +248,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       quantized.report.warnings.push(
         `fitted to ${calibration.samples} of ${calibration.offered} patches, spread over all samples: more would change little`,
       );
+    if (rows?.unpaired)
+      quantized.report.warnings.push(`no error against the float network: ${rows.unpaired}`);
     const unweighted = rows && this.rowWeights?.reasonOf(layer);
     if (unweighted) quantized.report.warnings.push(`all of its rows count alike: ${unweighted}`);
     return quantized;
@@ -256,7 +277,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   }
 }
 
-const none = { calibration: null, holdout: null, plainHoldout: null };
+const none = { calibration: null, holdout: null, reported: null, areFloat: false };
 
 /** What the fits to a forward's data take. */
 export const needsOf = <Layer extends FitLayer>(
@@ -272,6 +293,6 @@ export const needsOf = <Layer extends FitLayer>(
       // How many rows a sample gives is known only when its turn comes.
       rows: samples.fit,
       holdoutRows: samples.holdout,
-      isWeighted,
+      reportKind: reportKindOf(layer, stage, isWeighted),
     })),
   );

@@ -44,20 +44,28 @@ export function fitWork({ outFeatures, inFeatures: n, groups, settings }: FitLay
 /** Runs of the network that weights of rows take: forward, and back with all computed again. */
 export const sweepRuns = 3;
 
+/**
+ * How often a run computes the network: as quantized so far, and in float, on all samples where layers are fitted to what it gives and else on
+ * those held out.
+ */
+export function streamsOf({ stages, samples }: Pick<Forward<FitLayer>, 'stages' | 'samples'>): number {
+  if (stages.some(({ layers }) => layers.some(({ errorCorrection }) => errorCorrection))) return 2;
+  return 1 + samples.holdout / Math.max(1, samples.fit + samples.holdout);
+}
+
 /** The work of a run over a forward, by layers in their order; `isWeighted`: with weights of rows, and all that these take. */
 export function worksOf<Layer extends FitLayer>(
   { stages, rows, samples }: Forward<Layer>,
   isWeighted = false,
 ): LayerWork[] {
-  const both = stages.some(({ layers }) => layers.some(({ errorCorrection }) => errorCorrection));
   const count = rows ?? samples.fit + samples.holdout;
+  const streams = streamsOf({ stages, samples });
   const needed = stages.filter(({ ofAll }) => !ofAll);
   return needed.flatMap((stage) =>
     stage.layers.map((layer, i) => ({
       layer,
       kind: kindOf(layer, stage),
-      products:
-        ((both ? 2 : 1) + (isWeighted ? sweepRuns : 0)) * count * layer.inFeatures * layer.outFeatures,
+      products: (streams + (isWeighted ? sweepRuns : 0)) * count * layer.inFeatures * layer.outFeatures,
       sums: i === 0 || isWeighted ? count * layer.inFeatures ** 2 : 0,
       fit: fitWork(layer),
       passes: passesOf(layer) * fitWork(layer),

@@ -35,7 +35,7 @@ struct LayerArguments {
   unsigned threads;
   std::shared_ptr<SharedData> calibration;
   std::shared_ptr<SharedData> holdout;
-  std::shared_ptr<SharedData> plainHoldout;
+  std::shared_ptr<SharedData> reported;  // held-out rows that the fit does not ask
 
   void load() {
     weight.resize(outFeatures * inFeatures);
@@ -79,7 +79,7 @@ std::shared_ptr<LayerArguments> layerArguments(const Napi::CallbackInfo& info, c
   layer->threads = static_cast<unsigned>(given.integer("threads", 1, ThreadPool::kMaxThreads));
   layer->calibration = dataOf(info, given, "calibration", layer->inFeatures);
   layer->holdout = dataOf(info, given, "holdout", layer->inFeatures);
-  layer->plainHoldout = dataOf(info, given, "plainHoldout", layer->inFeatures);
+  layer->reported = dataOf(info, given, "reported", layer->inFeatures);
   return layer;
 }
 
@@ -124,6 +124,14 @@ Napi::Object normsToJs(Napi::Env env, const Norms& norms) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("error", norms.error);
   object.Set("signal", norms.signal);
+  return object;
+}
+
+Napi::Value errorsToJs(Napi::Env env, const std::optional<RowErrors>& errors) {
+  if (!errors) return env.Null();
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("own", normsToJs(env, errors->own));
+  object.Set("againstFloat", errors->againstFloat ? Napi::Value(normsToJs(env, *errors->againstFloat)) : env.Null());
   return object;
 }
 
@@ -173,9 +181,9 @@ Napi::Value quantizedToJs(Napi::Env env, Answer& answer) {
   object.Set("bound", fitted.bound.empty() ? env.Null() : Napi::Value(givenToJs(env, std::move(fitted.bound))));
   Napi::Object norms = Napi::Object::New(env);
   norms.Set("weight", normsToJs(env, done.weight));
-  norms.Set("calibration", done.calibration ? normsToJs(env, *done.calibration) : env.Null());
-  norms.Set("holdout", done.holdout ? normsToJs(env, *done.holdout) : env.Null());
-  norms.Set("plainHoldout", done.plainHoldout ? normsToJs(env, *done.plainHoldout) : env.Null());
+  norms.Set("calibration", errorsToJs(env, done.calibration));
+  norms.Set("holdout", errorsToJs(env, done.holdout));
+  norms.Set("reported", errorsToJs(env, done.reported));
   object.Set("norms", norms);
   return object;
 }
@@ -222,7 +230,7 @@ void requireData(const Napi::CallbackInfo& info, const LayerArguments& layer, bo
   std::string kinds;
   for (const CalibrationKind kind : kKinds)
     if (takes(kind)) kinds += (kinds.empty() ? "\"" : "or \"") + std::string(nameOf(kind)) + "\" ";
-  for (const auto& data : {layer.calibration, layer.holdout, layer.plainHoldout})
+  for (const auto& data : {layer.calibration, layer.holdout})
     if (data && !takes(data->kind()))
       throw Napi::TypeError::New(info.Env(), "Expected calibration data of kind " + kinds + "for this method");
   if (layer.holdout && layer.holdout->kind() != layer.calibration->kind())
@@ -271,8 +279,7 @@ struct HeldData {
 };
 
 LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArguments& chosen, JobControl& control) {
-  const HeldData seen(layer.calibration, layer.threads, control), held(layer.holdout, layer.threads, control),
-      plain(layer.plainHoldout, layer.threads, control);
+  const HeldData seen(layer.calibration, layer.threads, control), held(layer.holdout, layer.threads, control);
   LayerTask task;
   task.weights = layer.weights();
   task.alphabet = layer.alphabet;
@@ -286,11 +293,13 @@ LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArgum
   task.heldRows = held.rows.get();
   task.grams = seen.grams.get();
   task.heldGrams = held.grams.get();
-  task.plainHeldRows = plain.rows.get();
-  task.plainHeldGrams = plain.grams.get();
   task.correction = chosen.correction;
   task.threads = layer.threads;
-  return quantizeBy(*chosen.method, task, control);
+  LayerCodesAndErrors done = quantizeBy(*chosen.method, task, control);
+  // After the fit, beside whose memory its matrices need not be.
+  const HeldData reported(layer.reported, layer.threads, control);
+  done.reported = errorsOn(reported.rows.get(), reported.grams.get(), done.fitted.rounded, task, control);
+  return done;
 }
 
 }  // namespace

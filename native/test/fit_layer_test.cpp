@@ -296,6 +296,10 @@ void plainRounding() {
     const Norms norms = gramError(layer.weights(), byGram, 8, data, 0.003, 2, control);
     CHECK_LE(std::abs(norms.error - rows.error), 1e-9 * rows.error);
     CHECK_LE(std::abs(norms.signal - rows.signal), 1e-9 * rows.signal);
+    // What a paired layer does by itself.
+    const Norms own = ownError(layer.weights(), byGram, 8, paired.h, 2, control);
+    CHECK_LE(std::abs(own.error - rows.error), 1e-9 * rows.error);
+    CHECK_LE(std::abs(own.signal - rows.signal), 1e-9 * rows.signal);
     for (const GramData& plain : {data, paired}) {
       const Norms before = gramError(layer.weights(), byGram, 8, plain, 0.003, 2, control);
       for (const int weightExponent : {-100, 0, 100})

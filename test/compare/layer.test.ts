@@ -1,4 +1,5 @@
 import test from 'ava';
+import { noErrors } from '../../lib/fit/layer-errors';
 import { compareMethods, quantizeLayer, type Progress } from '../../lib/index';
 import { normals, product } from '../fit/data';
 
@@ -39,8 +40,13 @@ test('every method at every width, as quantizeLayer gives it', async (t) => {
   for (const { method, bits, layers, error, measured, output, score, bytes } of comparison.runs) {
     const { report } = await quantizeLayer(layer, { method, bits, ...own[method] });
     t.deepEqual({ ...layers[0]!, seconds: 0 }, { ...report, seconds: 0 });
-    t.deepEqual(error, { calibration: report.error.calibration, holdout: report.error.holdout });
-    t.deepEqual(measured, { calibration: 1, holdout: 1 });
+    t.deepEqual(error, {
+      own: report.error.own,
+      againstFloat: null,
+      ...{ calibration: report.error.calibration, holdout: report.error.holdout },
+    });
+    const one = { calibration: 1, holdout: 1 };
+    t.deepEqual(measured, { own: one, againstFloat: { calibration: 0, holdout: 0 }, ...one });
     t.deepEqual([output, score, bytes], [null, null, report.bytes]);
   }
 });
@@ -102,7 +108,7 @@ test('a layer without data: only msq', async (t) => {
   const { weight, outFeatures, inFeatures } = layer;
   const bare = { weight, outFeatures, inFeatures };
   const { runs } = await compareMethods(bare, { methods: ['msq'], bits: [2] });
-  t.deepEqual(runs[0]!.error, { calibration: null, holdout: null });
-  t.deepEqual(runs[0]!.measured, { calibration: 0, holdout: 0 });
+  t.deepEqual(runs[0]!.error, { own: noErrors, againstFloat: null, ...noErrors });
+  t.deepEqual(runs[0]!.measured.own, { calibration: 0, holdout: 0 });
   t.true(runs[0]!.layers[0]!.error.weight > 0);
 });

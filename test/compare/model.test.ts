@@ -145,7 +145,8 @@ test("a run's error is the mean over the layers that have one", async (t) => {
     const known = ['first', 'second'].map((name) => errors.get(name)![of]!);
     t.true(Math.abs(run!.error[of]! - Math.hypot(...known) / Math.SQRT2) < 1e-12);
   }
-  t.deepEqual(run!.measured, { calibration: 2, holdout: 2 });
+  const two = { calibration: 2, holdout: 2 };
+  t.deepEqual(run!.measured, { own: two, againstFloat: two, ...two });
 });
 
 test('a score that is no number, or throws, is what the call rejects with', async (t) => {

@@ -1,4 +1,6 @@
 import test from 'ava';
+import { meanErrors } from '../../lib/compare/run-errors';
+import { layerErrors, noErrors } from '../../lib/fit/layer-errors';
 import { comparisonTable } from '../../lib/reports/comparison-table';
 import { errorPlot } from '../../lib/reports/error-plot';
 import { comparedRun, layerReport, sampleComparison } from './samples';
@@ -9,17 +11,18 @@ test('the table has a run a line, the layers by method, and who was best', (t) =
   const text = comparisonTable(sampleComparison(), plain);
   t.regex(
     text,
-    /^method +bits +output +cosine +error +held out +weights +time\nvertex +2 +20\.0 % +0\.90000 +1\.23 %/,
+    /^method +bits +output +cosine +own +against float +weights +time\nvertex +2 +20\.0 % +0\.90000 +4\.56 % +5\.67 %/,
   );
-  t.regex(text, /\nlayer, 2 bits +vertex +msq\nfirst +4\.56 % +4\.56 %\nsecond/);
+  t.regex(text, /\nlayer, 2 bits, against float +vertex +msq\nfirst +5\.67 % +5\.67 %\nsecond/);
   t.regex(text, /\n4 runs in 1 min 23 s\n/);
   t.regex(text, /\n2 bits, output error on held-out samples: vertex 20\.0 %, msq 50\.0 %\n/);
   t.regex(text, /\n4 bits, output error on held-out samples: vertex 2\.00 %, msq 4\.00 %$/);
 });
 
 test('what there is none of is left out or a dash; warnings and skipped layers are told once', (t) => {
-  const layers = [layerReport('layer', { warnings: ['few'] })];
-  const run = comparedRun({ layers, output: null, error: { calibration: 0.01, holdout: null } });
+  const error = layerErrors({ calibration: 0.01, holdout: null }, null, 0.1);
+  const layers = [layerReport('layer', { error, warnings: ['few'] })];
+  const run = comparedRun({ layers, output: null, ...meanErrors(layers) });
   const runs = [run, { ...run, method: 'msq' as const }];
   const text = comparisonTable(
     sampleComparison({
@@ -30,8 +33,8 @@ test('what there is none of is left out or a dash; warnings and skipped layers a
     }),
     plain,
   );
-  t.notRegex(text, /cosine|output|layer, 4 bits/);
-  t.regex(text, /4 bits, error on calibration samples: vertex 1\.00 %/);
+  t.notRegex(text, /cosine|output|layer, 4 bits|against float/);
+  t.regex(text, /4 bits, layers' own error on calibration samples: vertex 1\.00 %/);
   t.regex(text, /1 weight left as it is: a\\x1b \(r\)/);
   t.regex(text, /warning: mind\nwarning: layer: few$/);
   const many = layerReport('layer', { warnings: ['1', '2', '3', '4', '5', '6'] });
@@ -43,10 +46,11 @@ test('what there is none of is left out or a dash; warnings and skipped layers a
   );
   t.regex(scored, /score \(float 0\.9832\)/);
   t.regex(scored, /0\.9700/);
-  const dead = comparedRun({ measured: { calibration: 2, holdout: 1 }, output: null });
+  const half = [layerReport('first'), layerReport('dead', { error: layerErrors(noErrors, noErrors, 0) })];
+  const dead = comparedRun({ layers: half, ...meanErrors(half), output: null });
   t.regex(
     comparisonTable(sampleComparison({ runs: [dead], bits: [4] }), plain),
-    / 1\.23 % +4\.56 % \(1 of 2\) /,
+    / 4\.56 % \(1 of 2\) +5\.67 % \(1 of 2\) /,
   );
   for (const width of [20, 40, 60, 80])
     t.true(comparisonTable(sampleComparison(), { color: false, width }).includes('vertex'));

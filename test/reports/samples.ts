@@ -1,4 +1,6 @@
+import { meanErrors } from '../../lib/compare/run-errors';
 import type { ComparedRun, Comparison } from '../../lib/compare/types';
+import { layerErrors } from '../../lib/fit/layer-errors';
 import type { Evaluation } from '../../lib/evaluate/types';
 import type { Inspection, Report } from '../../lib/models/types';
 import type { LayerReport } from '../../lib/types';
@@ -16,7 +18,11 @@ export function layerReport(name: string, changes: Partial<LayerReport> = {}): L
     samples: 18000,
     rank: 2100,
     freeEntries: 1834.25,
-    error: { calibration: 0.0123456, holdout: 0.0456, weight: 0.1 },
+    error: layerErrors(
+      { calibration: 0.0123456, holdout: 0.0456 },
+      { calibration: 0.0234, holdout: 0.0567 },
+      0.1,
+    ),
     weighted: null,
     sqnrDb: 26.82,
     sphereGapDb: null,
@@ -26,6 +32,7 @@ export function layerReport(name: string, changes: Partial<LayerReport> = {}): L
     bound: 0.5,
     seconds: 12.3,
     bytes: { before: 9437184, after: 1327104 },
+    storedBits: 4.5,
     warnings: [],
     ...changes,
   };
@@ -85,8 +92,7 @@ export function comparedRun(changes: Partial<ComparedRun> = {}): ComparedRun {
     method: 'vertex',
     bits: 4,
     layers: [layerReport('first'), layerReport('second')],
-    error: { calibration: 0.0123, holdout: 0.0456 },
-    measured: { calibration: 2, holdout: 2 },
+    ...meanErrors([layerReport('first'), layerReport('second')]),
     output: { error: 0.02, cosine: 0.99876, rows: 100 },
     score: null,
     seconds: 3.2,

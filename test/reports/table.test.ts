@@ -1,23 +1,28 @@
 import test from 'ava';
 import { stripVTControlCharacters } from 'node:util';
+import { layerErrors, noErrors } from '../../lib/fit/layer-errors';
 import type { InspectedLayer } from '../../lib/models/types';
 import { inspectionTable, layerSummary, layerTable } from '../../lib/reports/table';
+import type { LayerReport } from '../../lib/types';
 import { layerReport, sampleInspection, sampleReport } from './samples';
 
 const lines = (text: string) => text.split('\n');
 
 test('a line for each layer, and totals', (t) => {
-  const [totals, , head, first, second, empty, ...rest] = lines(layerTable(sampleReport(), { color: false }));
+  const [totals, , head, first, second, legend, empty, ...rest] = lines(
+    layerTable(sampleReport(), { color: false }),
+  );
   t.deepEqual(head!.split(/ {2,}/), [
-    'layer', 'shape', 'method', 'bits', 'group', 'samples', 'rank', 'off alphabet', 'error', 'held out', 'SQNR', 'size', 'time',
+    'layer', 'shape', 'method', 'bits', 'stored', 'group', 'samples', 'rank', 'off alphabet', 'own', 'against float', 'SQNR', 'size', 'time',
   ]); // prettier-ignore
   t.deepEqual(first!.split(/ {2,}/), [
-    '/encoder/layer.0/query/MatMul', '768×3072', 'maly-saab', '4', '32', '18000', '2100', '1834 (59.7 %)', '1.23 %', '4.56 %',
+    '/encoder/layer.0/query/MatMul', '768×3072', 'maly-saab', '4', '4.50', '32', '18000', '2100', '1834 (59.7 %)', '4.56 %', '5.67 %',
     '26.8 dB', '9.44 MB → 1.33 MB', '12.3 s',
   ]); // prettier-ignore
   t.true(second!.startsWith('/encoder/layer.0/key/MatMul  '));
   // Numbers are aligned to the right.
   t.is(head!.indexOf('SQNR') + 4, first!.indexOf('26.8 dB') + 7);
+  t.regex(legend!, /^own: error of the layer alone.*; against float: .* \(on held-out rows\)$/);
   t.is(empty, '');
   t.is(totals, '2 layers: file 438 MB → 98.0 MB (4.5×); weights 340 MB → 48.0 MB (7.1×); in 1 min 23 s');
   t.deepEqual(
@@ -33,9 +38,22 @@ test('a line for each layer, and totals', (t) => {
 
 test('what is not known is a dash', (t) => {
   const report = sampleReport({
-    layers: [layerReport('x', { error: { calibration: null, holdout: null, weight: 0 }, sqnrDb: null })],
+    layers: [layerReport('x', { error: layerErrors(noErrors, noErrors, 0), sqnrDb: null }), layerReport('y')],
   });
-  t.regex(layerTable(report, { color: false }), / – +– +– /);
+  t.regex(layerTable(report, { color: false }), /^x .* – +– +– /m);
+});
+
+test('without data the errors of the weights are shown, of layers by themselves their own alone', (t) => {
+  const tableOf = (error: LayerReport['error']) =>
+    layerTable(sampleReport({ layers: [layerReport('x', { error })] }), { color: false });
+  const rounded = tableOf(layerErrors(noErrors, null, 0.0712));
+  t.regex(rounded, / weight error +SQNR/);
+  t.regex(rounded, /^x .* 7\.12 % /m);
+  t.notRegex(rounded, /own|float:/);
+  const alone = tableOf(layerErrors({ calibration: 0.0123, holdout: null }, null, 0.0712));
+  t.regex(alone, / off alphabet +own +SQNR/);
+  t.regex(alone, /^x .* 1\.23 % /m);
+  t.regex(alone, /^own: .*, on the inputs that it sees \(on the rows of the fit: none were held out\)$/m);
 });
 
 test('what is off the alphabet is told of the walk alone', (t) => {
@@ -77,7 +95,7 @@ test('lines fit the terminal', (t) => {
     const table = lines(layerTable(report, { color: false, width })).slice(2, 9);
     const start = table.findIndex((line) => line.startsWith('layer '));
     for (const line of table.slice(start)) t.true(line.length <= width, `${width}: ${line}`);
-    t.regex(table[start]!, /error +held out/);
+    t.regex(table[start]!, /own +against float/);
     const shown = table.slice(start + 1, start + 6).map((line) => line.split('  ')[0]);
     t.is(new Set(shown).size, 5, `names can be told apart: ${shown.join()}`);
   }
@@ -165,7 +183,7 @@ test('warnings of layers that differ in numbers alone are one line, with the wor
 test('a report without layers, and one of thousands', (t) => {
   t.is(lines(layerTable(sampleReport({ layers: [] }), { color: false })).length, 6);
   const layers = Array.from({ length: 3000 }, (_, i) => layerReport(`layer${i}`));
-  t.is(lines(layerTable(sampleReport({ layers }), { color: false, width: 80 })).length, 3009);
+  t.is(lines(layerTable(sampleReport({ layers }), { color: false, width: 80 })).length, 3010);
   const most = inspectionTable(
     sampleInspection({ layers: new Array<InspectedLayer>(200_000).fill(sampleInspection().layers[0]!) }),
     { color: false, width: 80 },
@@ -196,7 +214,7 @@ test('errors under weights of rows are a column where rows have some', (t) => {
   const weighted = { calibration: 0.02, holdout: 0.0345, effectiveRows: 1234.4 };
   const layers = [layerReport('x', { weighted }), layerReport('y')];
   const table = layerTable(sampleReport({ layers }), { color: false });
-  t.regex(table, /held out +weighted +effective/);
+  t.regex(table, /against float +weighted +effective/);
   t.regex(table, /^x .*3\.45 % +1,?234/m);
   t.notRegex(layerTable(sampleReport({}), { color: false }), /weighted/);
 });

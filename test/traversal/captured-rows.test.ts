@@ -12,7 +12,7 @@ const layer = layerOf('layer', new MemorySource(1), options);
 /** Several parts, the last of them short and no whole slice. */
 const count = 2 ** 18 + 1000;
 const tensor = (data: Float32Array) => ({ data, dims: [data.length / width, width], type: 'float32' });
-const capture = () => new RowCapture('x', [layer], () => 'pairs', false, { threads: 1 });
+const capture = () => new RowCapture('x', [layer], { kindOf: () => 'pairs' }, false, { threads: 1 });
 
 test('many rows are added in parts: the codes are those of all at once', async (t) => {
   const [seen, float] = [random(count * width, 2), random(count * width, 3)];

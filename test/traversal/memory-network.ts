@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { asQuantizedLayer } from '../../lib/fit/quantize-weights';
 import { settingsOf } from '../../lib/fit/quantize-layer';
-import type { Batch, Forward, Seen, Stage } from '../../lib/traversal/forward';
+import type { Batch, FloatBatches, Forward, Seen, Stage } from '../../lib/traversal/forward';
 import type { FitLayer, WeightSource } from '../../lib/traversal/layer';
 import type { FitJournal, Sink } from '../../lib/traversal/sink';
 import type { QuantizedLayer, QuantizeOptions, TensorLike } from '../../lib/types';
@@ -95,7 +95,7 @@ export class MemoryForward implements Forward<MemoryLayer> {
 
   async run(
     stage: Stage<MemoryLayer>,
-    pairs: boolean,
+    wanted: FloatBatches,
     onBatch: (batch: number, value: Seen) => Promise<void>,
   ): Promise<number> {
     if (this.stages[this.next] !== stage) throw new Error('a stage has its turn once');
@@ -105,9 +105,13 @@ export class MemoryForward implements Forward<MemoryLayer> {
         float: product(float, layer.source.values),
       }));
     this.next++;
-    this.log.push(`${stage.target}${pairs ? ', both' : ''}`);
-    for (const [batch, { seen, float }] of this.values.entries())
-      await onBatch(batch, { seen: tensor(seen), float: pairs ? tensor(float) : undefined });
+    this.log.push(
+      `${stage.target}${wanted === 'none' ? '' : `, ${wanted === 'all' ? 'both' : 'held out in both'}`}`,
+    );
+    for (const [batch, { seen, float }] of this.values.entries()) {
+      const isFloat = wanted === 'all' || (wanted === 'heldOut' && this.batches[batch]!.heldOut);
+      await onBatch(batch, { seen: tensor(seen), float: isFloat ? tensor(float) : undefined });
+    }
     return 2;
   }
 

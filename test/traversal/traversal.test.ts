@@ -30,6 +30,26 @@ function traversal(layers: readonly MemoryLayer[], forward: MemoryForward | null
   return { sink, run: () => new Traversal(layers, forward, sink, { threads: 1, ...others }).run() };
 }
 
+/** ‖X̃Qᵀ − XWᵀ‖ / ‖XWᵀ‖. */
+function apart(
+  { seen, float }: Record<'seen' | 'float', Float32Array>,
+  q: Float32Array,
+  w: Float32Array,
+): number {
+  let [error, signal] = [0, 0];
+  for (let row = 0; row < seen.length; row += width)
+    for (let neuron = 0; neuron < width; neuron++) {
+      let [given, wanted] = [0, 0];
+      for (let i = 0; i < width; i++) {
+        given += seen[row + i]! * q[neuron * width + i]!;
+        wanted += float[row + i]! * w[neuron * width + i]!;
+      }
+      error += (given - wanted) ** 2;
+      signal += wanted ** 2;
+    }
+  return Math.sqrt(error / signal);
+}
+
 for (const errorCorrection of [true, false])
   test(`a layer gets the codes that quantizeLayer gives for what quantized layers before it make${errorCorrection ? ', and for what float ones make' : ''}`, async (t) => {
     const layers = chainOf(3, { errorCorrection });
@@ -49,8 +69,21 @@ for (const errorCorrection of [true, false])
       );
       const { stored, report, activationRank } = done[i]!;
       t.is(stored.digest, digestOf(alone));
+      // Against float: of the first layer, which sees what the float one sees, its own; without correction of held-out rows alone.
+      const { own } = alone.report.error;
+      const { againstFloat } = report.error;
+      if (i === 0) t.deepEqual(againstFloat, own);
+      if (corrects) t.deepEqual(againstFloat, alone.report.error.againstFloat);
+      const real = apart(held, alone.dequantize(), source.values);
+      t.true(
+        Math.abs(againstFloat!.holdout! - real) < 1e-4 * real,
+        `${againstFloat!.holdout}, really ${real}`,
+      );
+      t.is(againstFloat!.calibration === null, !errorCorrection && i > 0);
+      t.deepEqual(report.error.own, own);
       t.deepEqual(report, {
         ...alone.report,
+        ...{ error: report.error, sqnrDb: -20 * Math.log10(againstFloat!.holdout!), storedBits: 8 },
         ...{ name: `layer${i}`, kind: 'Product', seconds: report.seconds },
         bytes: { before: source.byteLength, after: width * width },
       });
@@ -71,7 +104,7 @@ test('stages have their turns in order, in both networks where a layer is fitted
   t.deepEqual(forward.log, [
     'value 0',
     'layer0 is quantized',
-    'value 1',
+    'value 1, held out in both',
     'layer1 is quantized',
     'value 2, both',
     'layer2 is quantized',

@@ -274,7 +274,7 @@ class Run {
     for (const [i, stage] of forward.stages.entries())
       await forward.run(
         stage,
-        false,
+        'none',
         async (batch, { seen }) => {
           this.step(batch, sizes[i] ?? 0);
           if (i === forward.stages.length - 1) await onHidden(batch, judgedRows(seen));

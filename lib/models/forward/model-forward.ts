@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
 import { convert, valuesOf } from '../../native/tensors';
-import type { Batch, Forward, Outcome, Seen } from '../../traversal/forward';
+import type { Batch, FloatBatches, Forward, Outcome, Seen } from '../../traversal/forward';
 import type { TensorLike } from '../../types';
 import type { CalibrationSet } from '../calibration-set';
 import { isSeen, outerNode } from '../layers/layer';
@@ -66,7 +66,8 @@ export class ModelForward implements Forward<ModelLayer> {
   private readonly changed: ReadonlySet<string>;
   private readonly feeds: readonly Feeds[];
   private readonly store: ValueStore;
-  private readonly corrects: boolean;
+  /** The batches that the float network is run on. */
+  private readonly floatBatches: FloatBatches;
 
   /** `memory`: bytes of what lives between stages that stay out of files. `ends`: values that stages end at besides what layers see. */
   constructor(
@@ -98,7 +99,8 @@ export class ModelForward implements Forward<ModelLayer> {
     this.first = own.filter(
       (layer) => !isSeen(layer) && (layer.scope.parent === null || !seen.has(layer.source)),
     );
-    this.corrects = layers.some(({ errorCorrection }) => errorCorrection);
+    const corrects = layers.some(({ errorCorrection }) => errorCorrection);
+    this.floatBatches = corrects ? 'all' : this.batches.some(({ heldOut }) => heldOut) ? 'heldOut' : 'none';
     this.store = new ValueStore(workspace, memory);
     const taken = [...namesOf(model.graph!)];
     let prefix = 'vertexq/';
@@ -108,7 +110,7 @@ export class ModelForward implements Forward<ModelLayer> {
 
   async run(
     stage: ModelStage,
-    pairs: boolean,
+    float: FloatBatches,
     onBatch: (batch: number, value: Seen) => Promise<void>,
     signal: AbortSignal | undefined,
   ): Promise<number> {
@@ -117,16 +119,18 @@ export class ModelForward implements Forward<ModelLayer> {
     try {
       for (const batch of this.feeds.keys()) {
         signal?.throwIfAborted();
-        if (batch === 0) await this.load(stage, sessions);
+        const isFloat = this.isIn(this.floatBatches, batch);
+        if (batch === 0) await this.load(stage, 'seen', sessions);
+        if (isFloat && !sessions.has('float')) await this.load(stage, 'float', sessions, batch);
         const made = {
           seen: await this.runOne(stage, 'seen', sessions, batch),
-          float: await this.runOne(stage, 'float', sessions, batch),
+          float: isFloat ? await this.runOne(stage, 'float', sessions, batch) : new Map<string, TensorLike>(),
         };
         const target = async (stream: Stream) =>
           made[stream].get(stage.target) ?? (await this.value(stream, stage.target, batch));
         const seen = await target('seen');
         rank = requireRank(stage, rank, seen.dims.length);
-        await onBatch(batch, { seen, float: pairs ? await target('float') : undefined });
+        await onBatch(batch, { seen, float: this.isIn(float, batch) ? await target('float') : undefined });
         for (const stream of ['seen', 'float'] as const)
           for (const name of stage.kept) {
             const value = made[stream].get(name);
@@ -171,38 +175,42 @@ export class ModelForward implements Forward<ModelLayer> {
     for (const body of subgraphsOf(node)) for (const inner of body.node) this.forget(inner);
   }
 
-  /** The sessions that the stage needs: none where all is there. */
-  private async load(stage: ModelStage, sessions: Map<Stream, Session>): Promise<void> {
-    const outputs = [...new Set([...stage.kept, ...(makes(stage) ? [stage.target] : [])])];
-    const wanted: Record<Stream, string[]> = {
-      seen: outputs,
-      float: this.corrects ? outputs.filter((name) => this.changed.has(name)) : [],
-    };
-    for (const stream of ['seen', 'float'] as const) {
-      if (wanted[stream].length === 0) continue;
-      if (wanted[stream].includes('__proto__'))
-        throw new VertexqError(
-          'ERR_VERTEXQ_UNSUPPORTED',
-          'onnxruntime-node cannot give out a value called "__proto__": rename it',
-        );
-      const inputs = [];
-      for (const name of stage.inputs) {
-        const { type } = await this.value(stream, name, 0);
-        inputs.push({ name, type: type! });
-      }
-      const what = `${stream === 'seen' ? 'the network' : 'the float network'} up to "${stage.target}"`;
-      const session = await loadStage(
-        {
-          ...this.opened,
-          nodes: stage.nodes,
-          inputs,
-          outputs: wanted[stream],
-          substitutes: stream === 'seen' ? this.substitutes : new Map<NodeProto, Substitute[]>(),
-        },
-        what,
+  private isIn(batches: FloatBatches, batch: number): boolean {
+    return batches === 'all' || (batches === 'heldOut' && this.batches[batch]!.heldOut);
+  }
+
+  /** The session that the stage needs for a stream, whose values of `batch` are there: none where all is. */
+  private async load(
+    stage: ModelStage,
+    stream: Stream,
+    sessions: Map<Stream, Session>,
+    batch = 0,
+  ): Promise<void> {
+    const all = [...new Set([...stage.kept, ...(makes(stage) ? [stage.target] : [])])];
+    const outputs = stream === 'seen' ? all : all.filter((name) => this.changed.has(name));
+    if (outputs.length === 0) return;
+    if (outputs.includes('__proto__'))
+      throw new VertexqError(
+        'ERR_VERTEXQ_UNSUPPORTED',
+        'onnxruntime-node cannot give out a value called "__proto__": rename it',
       );
-      sessions.set(stream, { session, outputs: wanted[stream] });
+    const inputs = [];
+    for (const name of stage.inputs) {
+      const { type } = await this.value(stream, name, batch);
+      inputs.push({ name, type: type! });
     }
+    const what = `${stream === 'seen' ? 'the network' : 'the float network'} up to "${stage.target}"`;
+    const session = await loadStage(
+      {
+        ...this.opened,
+        nodes: stage.nodes,
+        inputs,
+        outputs,
+        substitutes: stream === 'seen' ? this.substitutes : new Map<NodeProto, Substitute[]>(),
+      },
+      what,
+    );
+    sessions.set(stream, { session, outputs });
   }
 
   private async runOne(

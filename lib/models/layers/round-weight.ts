@@ -59,7 +59,7 @@ export async function roundWeight(
       weight: { error: Math.sqrt(found.error), signal: Math.sqrt(found.signal) },
       calibration: null,
       holdout: null,
-      plainHoldout: null,
+      reported: null,
     },
     ...{
       rank: 0,

@@ -95,25 +95,27 @@ const std::vector<Method>& methods() {
   return all;
 }
 
+std::optional<RowErrors> errorsOn(const Matrix* rows, const GramData* grams, const Rounded& rounded,
+                                  const LayerTask& task, const JobControl& control) {
+  const Weights& weights = task.weights;
+  const std::size_t groupSize = task.alphabet.groupSize;
+  if (rows) return RowErrors{outputError(weights, rounded, groupSize, rows, task.threads, control), std::nullopt};
+  if (!grams) return std::nullopt;
+  RowErrors errors{ownError(weights, rounded, groupSize, grams->h, task.threads, control), std::nullopt};
+  if (grams->paired())
+    errors.againstFloat = gramError(weights, rounded, groupSize, *grams, task.damping, task.threads, control);
+  return errors;
+}
+
 LayerCodesAndErrors quantizeBy(const Method& method, const LayerTask& task, JobControl& control) {
   LayerCodesAndErrors done;
   done.fitted = method.fit(task, control);
   Rounded& rounded = done.fitted.rounded;
   rounded.values = task.values;
   requireStored(rounded, task.weights.inFeatures, task.alphabet);
-  const std::size_t groupSize = task.alphabet.groupSize;
-  const auto seen = [&](const Matrix* r) {
-    return outputError(task.weights, rounded, groupSize, r, task.threads, control);
-  };
-  const auto error = [&](const Matrix* rows, const GramData* grams) -> std::optional<Norms> {
-    if (rows) return seen(rows);
-    if (grams) return gramError(task.weights, rounded, groupSize, *grams, task.damping, task.threads, control);
-    return std::nullopt;
-  };
-  done.weight = seen(nullptr);
-  done.calibration = error(task.rows, task.grams);
-  done.holdout = error(task.heldRows, task.heldGrams);
-  done.plainHoldout = error(task.plainHeldRows, task.plainHeldGrams);
+  done.weight = outputError(task.weights, rounded, task.alphabet.groupSize, nullptr, task.threads, control);
+  done.calibration = errorsOn(task.rows, task.grams, rounded, task, control);
+  done.holdout = errorsOn(task.heldRows, task.heldGrams, rounded, task, control);
   return done;
 }
 

@@ -29,9 +29,6 @@ struct LayerTask {
   const Matrix* heldRows = nullptr;
   const GramData* grams = nullptr;
   const GramData* heldGrams = nullptr;
-  // Of weighted data what is held out without weights, for the report alone.
-  const Matrix* plainHeldRows = nullptr;
-  const GramData* plainHeldGrams = nullptr;
   double correction = 1;  // as FitOptions has it
   unsigned threads = 1;
 };
@@ -69,16 +66,26 @@ struct Method {
 /** The one that is the default where there is data comes first. Exactly one does without data. */
 const std::vector<Method>& methods();
 
+/** The errors that codes have on rows: of the layer by itself on what it sees, and where rows are paired against what the float layer gave. */
+struct RowErrors {
+  Norms own;
+  std::optional<Norms> againstFloat;
+};
+
 /** A layer's codes, and the errors they have on each kind of rows that there is. */
 struct LayerCodesAndErrors {
   Fitted fitted;
   Norms weight;
-  std::optional<Norms> calibration;
-  std::optional<Norms> holdout;
-  std::optional<Norms> plainHoldout;
+  std::optional<RowErrors> calibration;
+  std::optional<RowErrors> holdout;
+  std::optional<RowErrors> reported;  // on held-out rows that the fit did not ask (errorsOn)
 };
 
 /** Throws what the method's fit does, and requireStored. */
 LayerCodesAndErrors quantizeBy(const Method& method, const LayerTask& task, JobControl& control);
+
+/** On rows, or on sums; of none if neither is there. */
+std::optional<RowErrors> errorsOn(const Matrix* rows, const GramData* grams, const Rounded& rounded,
+                                  const LayerTask& task, const JobControl& control);
 
 }  // namespace vertexq
