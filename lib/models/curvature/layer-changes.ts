@@ -62,7 +62,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
     if (typeof own === 'string') found.set(twins.get(layer)!, own);
     else means.set(layer, own.mean);
   }
-  const forward = new ModelForward(opened, layers, data, workspace, memory);
+  const forward = new ModelForward(opened, layers, data, workspace, memory, [], 'none');
   let done = 0;
   for (const stage of forward.stages) {
     if (means.size === done) break;
@@ -71,9 +71,14 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
       continue;
     }
     const own = stage.layers.filter((layer) => means.has(layer));
-    const kindIn = (layer: ModelLayer) => kindOf(layer, stage);
     const capture = (isWeighted: () => boolean) =>
-      new RowCapture(stage.target, own, (layer) => kindIn(layer as ModelLayer), false, options, isWeighted);
+      new RowCapture(
+        stage.target,
+        own,
+        { kindOf: (layer) => kindOf(layer, stage), isWeighted },
+        false,
+        options,
+      );
     const [plain, weighted] = [capture(() => false), capture(() => true)];
     const weightsOf = (batch: number) => async (layer: object) => {
       const mean = means.get(layer as ModelLayer)!;
@@ -81,7 +86,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
     };
     await forward.run(
       stage,
-      false,
+      'none',
       async (batch, { seen }) => {
         const { heldOut, share } = forward.batches[batch]!;
         if (!heldOut) await plain.add(seen, undefined, 'calibration', share, signal);
@@ -105,8 +110,11 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
         for (const [i, settings] of tried.entries()) {
           const rowsOf = { calibration: fitted, holdout: judged };
           const { norms } = await fitGroups({ ...given, ...rowsOf }, groups, settings, { ...options, onProgress: () => {} }); // prettier-ignore
-          const { error, signal: size } = norms.calibration!;
-          changes.push({ change: scale * norms.holdout!.error ** 2, error: size > 0 ? error / size : null });
+          const { error, signal: size } = norms.calibration!.own;
+          changes.push({
+            change: scale * norms.holdout!.own.error ** 2,
+            error: size > 0 ? error / size : null,
+          });
           onProgress?.({ stage: 'quantize', done: i + 1, total: tried.length, ...placeOf(layer) });
         }
         found.set(twins.get(layer)!, changes);

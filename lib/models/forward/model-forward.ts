@@ -69,7 +69,7 @@ export class ModelForward implements Forward<ModelLayer> {
   /** The batches that the float network is run on. */
   private readonly floatBatches: FloatBatches;
 
-  /** `memory`: bytes of what lives between stages that stay out of files. `ends`: values that stages end at besides what layers see. */
+  /** `memory`: bytes of what lives between stages that stay out of files. `ends`: values that stages end at besides what layers see; `float`: the float network is not run. */
   constructor(
     private readonly opened: OpenModel,
     layers: readonly ModelLayer[],
@@ -77,6 +77,7 @@ export class ModelForward implements Forward<ModelLayer> {
     workspace: Workspace,
     memory: number,
     ends: readonly string[] = [],
+    float?: 'none',
   ) {
     const { graph, model } = opened;
     this.feeds = [...data.fit, ...data.holdout];
@@ -100,7 +101,8 @@ export class ModelForward implements Forward<ModelLayer> {
       (layer) => !isSeen(layer) && (layer.scope.parent === null || !seen.has(layer.source)),
     );
     const corrects = layers.some(({ errorCorrection }) => errorCorrection);
-    this.floatBatches = corrects ? 'all' : this.batches.some(({ heldOut }) => heldOut) ? 'heldOut' : 'none';
+    this.floatBatches =
+      float ?? (corrects ? 'all' : this.batches.some(({ heldOut }) => heldOut) ? 'heldOut' : 'none');
     this.store = new ValueStore(workspace, memory);
     const taken = [...namesOf(model.graph!)];
     let prefix = 'vertexq/';
