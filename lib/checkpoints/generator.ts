@@ -2,7 +2,7 @@ import { basename, join } from 'node:path';
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { ConfigReader } from '../decoders/config';
 import { type OpenDecoder, openDecoder } from '../decoders/open';
-import { noForward } from '../decoders/shape';
+import { withWayOut } from '../decoders/shape';
 import { containerOf } from '../encodings/onnx/packed-blocks';
 import { VertexqError } from '../errors';
 import { withMember } from '../files/json-text';
@@ -44,17 +44,8 @@ export function openGenerator(checkpoint: Checkpoint, { config }: ModelIdentity)
       'ERR_VERTEXQ_DECODER',
       `${checkpoint.input}: the format "onnx" (--format onnx) writes a language model's network, which its config.json describes: give the folder that has both`,
     );
-  const open = (longest: number) =>
-    openDecoder(checkpoint, new ConfigReader(config.path, config.fields), longest, { isCached: true });
-  try {
-    return open(1);
-  } catch (error) {
-    if (!(error instanceof VertexqError)) throw error;
-    const known = error.message.replace(noForward, '');
-    throw new VertexqError(
-      'ERR_VERTEXQ_DECODER',
-      `${known}; the format "onnx" writes the network, the other formats with the method "msq" need none`,
-      { cause: error },
-    );
-  }
+  return withWayOut(
+    () => openDecoder(checkpoint, new ConfigReader(config.path, config.fields), 1, { isCached: true }),
+    '; the format "onnx" writes the network, the other formats with the method "msq" need none',
+  );
 }

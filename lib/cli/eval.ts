@@ -56,7 +56,10 @@ export function addEval(program: Command, context: Context): void {
     .description(
       'Compares what a quantized ONNX model or language model gives with what the float one gives, on held-out data.',
     )
-    .argument('<float>', 'the float network: an ONNX file, or a checkpoint (.safetensors, a folder, or .gguf)')
+    .argument(
+      '<float>',
+      'the float network: an ONNX file, or a checkpoint (.safetensors, a folder, or .gguf)',
+    )
     .argument('<quantized...>', 'the quantized network; of checkpoints one or several');
   addFlags(command, ['evaluateCheckpoint', 'evaluateModel'], {
     Output: (own) =>

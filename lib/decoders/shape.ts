@@ -49,6 +49,17 @@ const activations: Readonly<Record<string, Activation>> = {
 /** The way out of whoever quantizes: others leave it out. */
 export const noForward = '; the method "msq" (--method msq) needs none of this';
 
+/** Runs `open`; a VertexqError that it throws becomes ERR_VERTEXQ_DECODER, with another way out, or none. */
+export function withWayOut<Result>(open: () => Result, wayOut = ''): Result {
+  try {
+    return open();
+  } catch (error) {
+    if (!(error instanceof VertexqError)) throw error;
+    const message = error.message.replace(noForward, '') + wayOut;
+    throw new VertexqError('ERR_VERTEXQ_DECODER', message, { cause: error });
+  }
+}
+
 /** What a config describes, for sequences of up to `longest` tokens. Throws ERR_VERTEXQ_DECODER with what is not known or missing. */
 export function shapeOf(config: ConfigReader, longest: number): DecoderShape {
   const [name, architecture] = architectureOf(config);

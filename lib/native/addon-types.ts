@@ -5,7 +5,7 @@ import type { AnyGrid, Box, FloatArray, Method } from '../types';
 /** A running native job. */
 export interface NativeJob<Result> {
   promise: Promise<Result>;
-  /** Makes the promise reject with the code ERR_VERTEXQ_CANCELLED at the job's next checkpoint. */
+  /** Makes the promise reject with the code ERR_VERTEXQ_CANCELLED the next time the job looks. */
   cancel(): void;
   progress(): { done: number; total: number };
 }

@@ -8,9 +8,8 @@ import { binding, type NativeJob } from './binding';
 const progressInterval = 50;
 
 /**
- * Waits for a native job. An abort rejects at once with the signal's reason and stops the job's threads at their next
- * checkpoint; they hold copies of their inputs, so nothing of the caller's is touched after that. An exception of `onProgress`
- * stops the job too and is thrown on.
+ * Waits for a native job. An abort rejects at once with the signal's reason; the job's threads stop the next time they look. They hold
+ * copies of their inputs, so nothing of the caller's is touched after that. An exception of `onProgress` stops the job too and is thrown on.
  */
 export async function finish<Result>(
   start: () => NativeJob<Result>,

@@ -11,7 +11,7 @@ import { networkKeys } from '../../decoders/gguf/metadata';
 import { type TokenizerFiles, tokenizerKeys } from '../../decoders/gguf/tokenizer';
 import { openDecoder } from '../../decoders/open';
 import { embeddingOf, headOf } from '../../decoders/decoder';
-import { noForward } from '../../decoders/shape';
+import { withWayOut } from '../../decoders/shape';
 import { VertexqError } from '../../errors';
 import { readJson, readText } from '../../models/data/tokenizer';
 import { describe } from '../../options/messages';
@@ -56,7 +56,7 @@ export async function modelOfFolder(checkpoint: Checkpoint, { config }: ModelIde
       `${input}: a GGUF file tells of the network and its tokenizer too: give the folder that has config.json and tokenizer.json`,
     );
   const reader = new ConfigReader(config.path, config.fields);
-  const { shape } = describedAs(() => openDecoder(checkpoint, reader, 1));
+  const { shape } = withWayOut(() => openDecoder(checkpoint, reader, 1));
   const names = new GgufNames(shape.name);
   const { keys, frequencyDivisors, warnings } = networkKeys(reader, shape, names);
   const [embedding, head] = [embeddingOf(shape), headOf(shape)];
@@ -102,16 +102,6 @@ function divisorsOf(values: Float32Array, file: TensorFile): GgufTensor {
     isHead: false,
     isEmbedding: false,
   };
-}
-
-/** Runs `open`; what is wrong is told without a way out that others have. */
-function describedAs<Result>(open: () => Result): Result {
-  try {
-    return open();
-  } catch (error) {
-    if (!(error instanceof VertexqError)) throw error;
-    throw new VertexqError('ERR_VERTEXQ_DECODER', error.message.replace(noForward, ''), { cause: error });
-  }
 }
 
 async function tokenizerOf(folder: string): Promise<TokenizerFiles> {

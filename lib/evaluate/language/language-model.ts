@@ -9,7 +9,7 @@ import { ConfigReader } from '../../decoders/config';
 import { embeddingOf, headOf } from '../../decoders/decoder';
 import { type OpenDecoder, openDecoder } from '../../decoders/open';
 import { type PackedWeight, plainWeight, Unpacker } from '../../encodings/safetensors/unpack';
-import { noForward } from '../../decoders/shape';
+import { withWayOut } from '../../decoders/shape';
 import { VertexqError } from '../../errors';
 import { readFolderFile } from '../../files/folder-file';
 import { sharedBytes } from '../../native/shared';
@@ -124,12 +124,9 @@ export class LanguageModel {
       );
       return values;
     };
-    try {
-      return openDecoder(checkpoint, new ConfigReader(config.path, fields), longest, { unpacked });
-    } catch (error) {
-      if (!(error instanceof VertexqError)) throw error;
-      throw new VertexqError('ERR_VERTEXQ_DECODER', error.message.replace(noForward, ''), { cause: error });
-    }
+    return withWayOut(() =>
+      openDecoder(checkpoint, new ConfigReader(config.path, fields), longest, { unpacked }),
+    );
   }
 
   /** Reads rows of the head. */

@@ -16,6 +16,8 @@ interface Reduced {
   /** The output and its cotangent, with the axes that were reduced, of length 1. */
   y: string;
   g: string;
+  /** null: all of them. */
+  axes: readonly number[] | null;
   build: Builder;
 }
 
@@ -32,27 +34,19 @@ function reduction(cotangent: (at: Reduced) => string): Rule {
         const axes = axesOf(node, build);
         const keeps = intAttribute(node, 'keepdims', 1) !== 0 || !axes || axes.length === 0;
         const kept = (value: string) => (keeps ? value : build.unsqueeze(value, axes));
-        return build.expandLike(cotangent({ x: x!, y: kept(y!), g: kept(g), build }), x!);
+        const at = { x: x!, y: kept(y!), g: kept(g), axes: axes ?? null, build };
+        return build.expandLike(cotangent(at), x!);
       },
     }),
   };
 }
 
 /** Those that are the greatest or least have equal parts. */
-const extreme: Rule = {
-  inputs: () => [0],
-  unfit: isConstant,
-  pull: ({ node, inputs: [x], outputs: [y], cotangent: g, build }) => ({
-    0() {
-      const axes = axesOf(node, build);
-      const keeps = intAttribute(node, 'keepdims', 1) !== 0 || !axes || axes.length === 0;
-      const kept = (value: string) => (keeps ? value : build.unsqueeze(value, axes));
-      const chosen = build.indicator(build.equal(x!, kept(y!)), x!);
-      const count = axes?.length === 0 ? chosen : build.sum(chosen, axes ?? undefined);
-      return build.mul(chosen, build.div(kept(g), count));
-    },
-  }),
-};
+const extreme = reduction(({ x, y, g, axes, build }) => {
+  const chosen = build.indicator(build.equal(x, y), x);
+  const count = axes?.length === 0 ? chosen : build.sum(chosen, axes ?? undefined);
+  return build.mul(chosen, build.div(g, count));
+});
 
 const softmaxAxis = (node: NodeProto) => [intAttribute(node, 'axis', -1)];
 
