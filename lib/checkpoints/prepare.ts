@@ -193,7 +193,7 @@ async function addWarnings(
     );
   else if (without.length > 0 && (recorded || network))
     plan.warnings.push(
-      `${network ? 'The network shows no inputs of' : 'Nothing is recorded for'} ${fewOf(without, 4)}: rounded by themselves ("msq") with scales searched for the least weight error.`,
+      `${network ? 'Not fitted to the data are' : 'Nothing is recorded for'} ${fewOf(without, 4)}: rounded by themselves ("msq") with scales searched for the least weight error.`,
     );
   if (recorded && recorded.unused.length > 0)
     plan.warnings.push(`Recorded inputs that belong to no weight: ${fewOf(recorded.unused, 4)}.`);

@@ -47,6 +47,9 @@ const wideNames =
 /** Which version of block types a file has. */
 const quantizationVersion = 2;
 
+/** A head is fitted where it has fewer bits than this, as what 8 bits lose is nothing beside the blocks' error, and no more numbers: others take as long as all blocks. */
+const fittedHead = { bits: 8, numbers: 2 ** 27 };
+
 /** Decides what becomes of each tensor, and where it will lie: from names, shapes and options alone. */
 export async function planGguf(
   model: GgufModel,
@@ -57,7 +60,8 @@ export async function planGguf(
   const mix = settings.encoding.mix!;
   const choices = chosen(model, mix, settings);
   const view = viewOf(model, choices);
-  const planner = new WeightPlanner(settings, null, (name) => network?.layers.has(name) ?? false);
+  const alone = new Set(choices.filter(isWideHead).map(({ tensor }) => tensor.name));
+  const planner = new WeightPlanner(settings, null, (name) => (network?.layers.has(name) ?? false) && !alone.has(name)); // prettier-ignore
   const layout = new GgufLayout();
   const list = new UnitList(false);
   const plan = emptyPlan();
@@ -92,6 +96,13 @@ export async function planGguf(
   const places = behind(layout.head([...model.keys, ...told]), layout.data);
   plan.shards.push({ name: outputName, source: view, ...places, units: list.finish() });
   return plan;
+}
+
+/** Whether it is a head that is rounded by itself whatever the network shows of it. */
+function isWideHead({ tensor: { isHead, shape }, type }: Choice): boolean {
+  if (!isHead || type === null || isFloatType(type)) return false;
+  const [rows, cols] = matrixShape(shape);
+  return ggufTypes[type].settings.bits >= fittedHead.bits || rows * cols > fittedHead.numbers;
 }
 
 /** What a mix makes of a matrix that nothing is special about. */

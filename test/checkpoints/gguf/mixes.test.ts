@@ -4,7 +4,12 @@ import { GgufFile } from '../../../lib/containers/gguf/file';
 import { unpacked } from '../../../lib/encodings/gguf/blocks';
 import { ggufTypes } from '../../../lib/encodings/gguf/table';
 import type { GgufTypeName } from '../../../lib/encodings/names';
-import { type CheckpointOptions, quantizeCheckpoint } from '../../../lib/index';
+import {
+  type CheckpointOptions,
+  type CheckpointReport,
+  evaluateCheckpoint,
+  quantizeCheckpoint,
+} from '../../../lib/index';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { smallModel, writeSmall } from './models';
 
@@ -74,4 +79,37 @@ test('mixes: each tensor in its type, rounded or fitted, as its report says', as
     fitted.every(([, , holdout]) => holdout !== null && holdout < 0.35),
     JSON.stringify(fitted),
   );
+});
+
+test('the head is fitted to what it sees, unless it is the embedding too or has 8 bits', async (t) => {
+  const folder = join(temporaryFolder(t), 'in');
+  writeSmall(folder, 'llama', 'F16', smallModel('llama', { hidden: 256, blocks: 1 }));
+  const output = (own: string) => join(temporaryFolder(t), `${own}.gguf`);
+  const data = { input_ids: ids };
+  const options = {
+    format: 'gguf:q6_k',
+    method: 'gptq',
+    layers: ['output.weight'],
+    calibration: data,
+  } as const;
+  const [fitted, alone] = [output('fitted'), output('alone')];
+  const methods = ({ layers }: CheckpointReport) => layers.map(({ name, method }) => [name, method]);
+  t.deepEqual(methods(await quantizeCheckpoint(folder, fitted, options)), [['output', 'gptq']]);
+  await quantizeCheckpoint(folder, alone, { format: 'gguf:q6_k', layers: options.layers });
+  const { checkpoints } = await evaluateCheckpoint(folder, [fitted, alone], { data });
+  const [own, other] = checkpoints.map(({ klDivergence }) => klDivergence.mean);
+  t.true(own! < 0.8 * other!, `${own} ${other}`);
+
+  const few = { ...options, layers: ['blk.0.attn_q*', 'output.weight', 'token_embd.weight'] };
+  const wide = methods(await quantizeCheckpoint(folder, output('wide'), { ...few, format: 'gguf:q8_0' }));
+  t.deepEqual(Object.fromEntries(wide), { 'blk.0.attn_q': 'gptq', output: 'msq', token_embd: 'msq' });
+  const tied = join(temporaryFolder(t), 'tied');
+  writeSmall(tied, 'qwen3', 'F16', smallModel('qwen3', { hidden: 256, blocks: 1 }));
+  const made = methods(
+    await quantizeCheckpoint(tied, output('tied'), {
+      ...few,
+      layers: ['blk.0.attn_q*', 'token_embd.weight'],
+    }),
+  );
+  t.deepEqual(Object.fromEntries(made), { 'blk.0.attn_q': 'gptq', token_embd: 'msq' });
 });
