@@ -1,13 +1,15 @@
+import type { VertexqErrorCode } from './error-codes';
+
 /**
  * Everything that goes wrong other than a wrong argument, which is a TypeError or a RangeError.
  *
- * `code` is stable and begins with `ERR_VERTEXQ_`; the message names the file, tensor, layer or option, what was expected and
+ * `code` is stable and begins with `ERR_VERTEXQ_` (docs/errors.md); the message names the file, tensor, layer or option, what was expected and
  * what came.
  */
 export class VertexqError extends Error {
-  readonly code: string;
+  readonly code: VertexqErrorCode;
 
-  constructor(code: `ERR_VERTEXQ_${string}`, message: string, options?: ErrorOptions) {
+  constructor(code: VertexqErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = 'VertexqError';
     this.code = code;
@@ -19,8 +21,6 @@ export function located(where: string, error: unknown): unknown {
   // Who knows the place may stand inside of another who does.
   if (error instanceof VertexqError && error.message.startsWith(`${where}: `)) return error;
   if (error instanceof VertexqError)
-    return new VertexqError(error.code as `ERR_VERTEXQ_${string}`, `${where}: ${error.message}`, {
-      cause: error.cause,
-    });
+    return new VertexqError(error.code, `${where}: ${error.message}`, { cause: error.cause });
   return error;
 }

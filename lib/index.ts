@@ -5,6 +5,7 @@ export { quantizeLanguageModel, type LanguageModelOptions } from './checkpoints/
 export { verifyCheckpoint } from './checkpoints/verify-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
+export type { VertexqErrorCode } from './error-codes';
 export { evaluateModel } from './evaluate/evaluate-model';
 export { evaluateCheckpoint } from './evaluate/language/evaluate-checkpoint';
 export { evaluateLanguageModel } from './evaluate/language/evaluate-language-model';

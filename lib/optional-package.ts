@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { isAbsolute, join } from 'node:path';
+import type { VertexqErrorCode } from './error-codes';
 import { VertexqError } from './errors';
 
 /** Names a folder whose packages are used before those beside vertexq. */
@@ -10,7 +11,7 @@ const variable = 'VERTEXQ_MODULES';
  * A package that users install if they need it: from beside vertexq, or from the folder that VERTEXQ_MODULES names; never from the
  * working folder, which may be anyone's. Throws `code` with what to install; `purpose` begins the message.
  */
-export function optionalPackage(name: string, code: `ERR_VERTEXQ_${string}`, purpose: string): unknown {
+export function optionalPackage(name: string, code: VertexqErrorCode, purpose: string): unknown {
   const given = process.env[variable];
   if (given && !isAbsolute(given))
     throw new VertexqError(

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { inspect } from 'node:util';
+import { errorCodes } from '../error-codes';
 import { VertexqError } from '../errors';
 import { visible } from '../reports/text';
 import { version } from '../version';
 import { addCompare } from './compare';
 import { type Context, processContext } from './context';
 import { addEval } from './eval';
+import { addExplain } from './explain';
 import { addInspect } from './inspect';
 import { addQuantize } from './quantize';
 import { exitCodeOf, exitCodes } from './exit-codes';
@@ -63,6 +65,7 @@ function programFor(context: Context): Command {
   addEval(program, context);
   addInspect(program, context);
   addVerify(program, context);
+  addExplain(program, context);
   return program;
 }
 
@@ -78,8 +81,10 @@ function fail(error: unknown, { stdout, stderr, signal, env }: Context, json: bo
   const message = error instanceof Error ? error.message || error.name : String(error);
   const code = error instanceof VertexqError ? error.code : null;
   stderr.write(`vertexq: ${oneLine(message)}${code === null ? '' : ` [${code}]`}\n`);
+  if (code !== null) stderr.write(`"vertexq explain ${code}" says what to do\n`);
   const exitCode = exitCodeOf(error);
-  if (json) stdout.write(`${JSON.stringify({ error: { code, message, exitCode } }, null, 2)}\n`);
+  const remedy = code && errorCodes[code].remedy;
+  if (json) stdout.write(`${JSON.stringify({ error: { code, message, remedy, exitCode } }, null, 2)}\n`);
   return exitCode;
 }
 

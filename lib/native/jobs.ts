@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { isErrorCode } from '../error-codes';
 import { VertexqError } from '../errors';
 import type { JobOptions } from '../types';
 import { onAbort } from './aborts';
@@ -68,7 +69,7 @@ export function calling<Result>(call: () => Result): Result {
 
 function fromNative(error: unknown): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code?.startsWith('ERR_VERTEXQ_')) return new VertexqError(code as `ERR_VERTEXQ_${string}`, message);
+  if (isErrorCode(code)) return new VertexqError(code, message);
   // Of an allocation that stands before the addon's own code.
   return message === 'std::bad_alloc'
     ? new VertexqError('ERR_VERTEXQ_MEMORY', 'the system had no memory left for the work')

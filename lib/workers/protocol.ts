@@ -1,3 +1,4 @@
+import { isErrorCode } from '../error-codes';
 import { VertexqError } from '../errors';
 
 // What the three sides of an isolated task say to each other: the caller's process, the supervisor, the task's thread.
@@ -62,8 +63,7 @@ export function plainError(error: unknown): PlainError {
 /** The error again, of the type it was where that is one of those that callers tell apart. */
 export function errorOf({ name, message, code, cause }: PlainError): Error {
   const options = cause === undefined ? {} : { cause: new Error(cause) };
-  if (code?.startsWith('ERR_VERTEXQ_'))
-    return new VertexqError(code as `ERR_VERTEXQ_${string}`, message, options);
+  if (isErrorCode(code)) return new VertexqError(code, message, options);
   const Known = { RangeError, TypeError }[name] ?? Error;
   return Object.assign(new Known(message, options), code === undefined ? {} : { code });
 }

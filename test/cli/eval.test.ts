@@ -123,7 +123,12 @@ test('wrong usage, errors, interrupts: exit codes', async (t) => {
   const failing = await runFake(base, {
     evaluateModel: () => Promise.reject(new VertexqError('ERR_VERTEXQ_RUNTIME', 'cannot run')),
   });
-  t.like(failing, { code: 1, stdout: '', stderr: 'vertexq: cannot run [ERR_VERTEXQ_RUNTIME]\n' });
+  t.like(failing, {
+    code: 1,
+    stdout: '',
+    stderr:
+      'vertexq: cannot run [ERR_VERTEXQ_RUNTIME]\n"vertexq explain ERR_VERTEXQ_RUNTIME" says what to do\n',
+  });
   const controller = new AbortController();
   const aborted = await runFake(base, {
     signal: controller.signal,

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { errorCodes } from '../../lib/error-codes';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { VertexqError } from '../../lib/errors';
@@ -82,9 +83,18 @@ test('inspect: errors', async (t) => {
   const failing = await runFake(['inspect', 'in.onnx', '--json'], {
     inspectModel: () => Promise.reject(new VertexqError('ERR_VERTEXQ_FILE', 'in.onnx cannot be read')),
   });
-  t.like(failing, { code: 1, stderr: 'vertexq: in.onnx cannot be read [ERR_VERTEXQ_FILE]\n' });
+  t.like(failing, {
+    code: 1,
+    stderr:
+      'vertexq: in.onnx cannot be read [ERR_VERTEXQ_FILE]\n"vertexq explain ERR_VERTEXQ_FILE" says what to do\n',
+  });
   t.deepEqual(JSON.parse(failing.stdout), {
-    error: { code: 'ERR_VERTEXQ_FILE', message: 'in.onnx cannot be read', exitCode: 1 },
+    error: {
+      code: 'ERR_VERTEXQ_FILE',
+      message: 'in.onnx cannot be read',
+      remedy: errorCodes.ERR_VERTEXQ_FILE.remedy,
+      exitCode: 1,
+    },
   });
   const controller = new AbortController();
   const aborted = await runFake(['inspect', 'in.onnx'], {

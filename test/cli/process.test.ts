@@ -55,7 +55,10 @@ test('exit codes and streams', (t) => {
   t.like(usage, { status: 2, stdout: '' });
   const absent = vertexq('inspect', 'absent.onnx');
   t.like(absent, { status: 1, stdout: '' });
-  t.regex(absent.stderr, /^vertexq: absent\.onnx .*\[ERR_VERTEXQ_FILE\]\n$/);
+  t.regex(
+    absent.stderr,
+    /^vertexq: absent\.onnx .*\[ERR_VERTEXQ_FILE\]\n"vertexq explain ERR_VERTEXQ_FILE" says what to do\n$/,
+  );
   const found = vertexq('inspect', network, '--json');
   t.like(found, { status: 0, stderr: '' });
   t.is((JSON.parse(found.stdout) as { layers: unknown[] }).layers.length, 3);
@@ -130,7 +133,7 @@ test('data that does not fit is told by its file', (t) => {
   t.is(status, 3);
   t.regex(
     stderr,
-    /data\.npz: the network has no input "images": did you mean "image"\?.*\[ERR_VERTEXQ_CALIBRATION\]\n$/,
+    /data\.npz: the network has no input "images": did you mean "image"\?.*\[ERR_VERTEXQ_CALIBRATION\]\n.*\n$/,
   );
   t.deepEqual(readdirSync(folder), ['data.npz']);
 });

@@ -172,7 +172,7 @@ test('networks that do not belong together, and files that are none', async (t) 
   const refused = async (message: RegExp, code: string) => {
     const error = await t.throwsAsync(evaluateModel(input, output, { data }), { message });
     t.true(error instanceof VertexqError);
-    t.is((error as VertexqError).code, code);
+    t.is((error as VertexqError).code as string, code);
   };
   await refused(/out\.onnx cannot be read/, 'ERR_VERTEXQ_FILE');
   writeFileSync(output, 'no model');

@@ -187,7 +187,7 @@ test('trust 31: arrays and signals of another realm are what they are', async (t
   const notASignal = { aborted: false } as AbortSignal;
   await t.throwsAsync(quantizeLayer(here, { signal: notASignal }), { message: /AbortSignal/ });
   const aborted = await t.throwsAsync(
-    quantizeLayer(here, { signal: AbortSignal.abort(new VertexqError('ERR_VERTEXQ_X', 'stop')) }),
+    quantizeLayer(here, { signal: AbortSignal.abort(new VertexqError('ERR_VERTEXQ_FILE', 'stop')) }),
   );
   t.is(aborted?.message, 'stop');
 });

@@ -18,7 +18,7 @@ const part: ZipPart = { name: 'x.npy', content };
 async function rejects(t: ExecutionContext, bytes: Uint8Array, message: RegExp, code = 'ERR_VERTEXQ_NPZ') {
   const path = temporaryFile(t, 'some.npz', bytes);
   const error = await t.throwsAsync(readNpz(path), { instanceOf: VertexqError, message });
-  t.is(error?.code, code);
+  t.is(error?.code as string | undefined, code);
   t.true(error?.message.startsWith(`${path}: `), error?.message);
 }
 

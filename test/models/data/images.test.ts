@@ -99,7 +99,7 @@ test('files that are no images, and networks that take none', async (t) => {
   const fits = input(['n', 3, null, null]);
   const refuses = async (message: RegExp, inputs = fits, image?: ImageOptions, code?: string) => {
     const error = await t.throwsAsync(read(path, inputs, image), { message });
-    if (code) t.is((error as VertexqError).code, code);
+    if (code) t.is((error as VertexqError).code as string, code);
   };
   await refuses(/a\.png cannot be read: ENOENT/, fits, {}, 'ERR_VERTEXQ_FILE');
   writeFileSync(path, 'no image');
