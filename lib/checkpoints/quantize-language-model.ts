@@ -9,7 +9,8 @@ export type LanguageModelOptions = Omit<CheckpointOptions, 'activations' | 'cali
   ({ calibration: CalibrationData; ownSamples?: never } | { calibration?: never; ownSamples: number });
 
 /**
- * Quantizes a language model, fitted to text layer after layer: what `quantizeCheckpoint` does with `calibration` or `ownSamples`, one of which has to be given here. Rejects as it does.
+ * Quantizes a language model, fitted to text layer after layer, as `quantizeCheckpoint` does with `calibration` or `ownSamples`. One of the two has
+ * to be given here. Rejects as `quantizeCheckpoint`.
  */
 export async function quantizeLanguageModel(
   input: string,

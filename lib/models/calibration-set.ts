@@ -1,7 +1,7 @@
 import { VertexqError } from '../errors';
 import { requireMemory } from '../memory';
 import { describe } from '../options/messages';
-import { checkDataOptions } from '../options/relations';
+import { checkDataOptions, type Given } from '../options/relations';
 import { Turns } from '../yielding';
 import { batchNamesOf, withBatchAxes } from './data/batch-axes';
 import { type Division, divide, type Batching, total, whole } from './data/divide';
@@ -42,9 +42,7 @@ export interface PreparedSamples {
   warnings: string[];
 }
 
-type Optional<Options> = { [Name in keyof Options]?: Options[Name] | undefined };
-
-export interface SampleOptions extends Optional<DataOptions> {
+export interface SampleOptions extends Given<DataOptions> {
   /** The network's inputs that are to be fed. */
   inputs: readonly ModelInput[];
   signal?: AbortSignal | undefined;

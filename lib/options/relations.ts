@@ -20,7 +20,8 @@ export function checkTextOptions(options: Given<DataOptions>): void {
       );
 }
 
-type Given<Options> = { [Name in keyof Options]?: Options[Name] | undefined };
+/** Options as those who pass them on have them. */
+export type Given<Options> = { [Name in keyof Options]?: Options[Name] | undefined };
 
 /** The data options among others. */
 export function dataOptionsOf(options: Given<DataOptions>): DataOptions {

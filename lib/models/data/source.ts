@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
-import { dataOptionsOf } from '../../options/relations';
+import { dataOptionsOf, type Given } from '../../options/relations';
 import { Turns } from '../../yielding';
 import type { CalibrationData, DataOptions, Feeds } from '../types';
 import { describeInput } from './batch-axes';
@@ -36,8 +36,6 @@ export interface ReadOptions extends Given<DataOptions> {
   /** How many tokens the network knows, where that is known. */
   vocabulary?: number | undefined;
 }
-
-type Given<Options> = { [Name in keyof Options]?: Options[Name] | undefined };
 
 /**
  * Reads and checks calibration data; `where` names it in messages. Rejects with a TypeError where it is none, VertexqError

@@ -24,13 +24,13 @@ export interface Part {
 
 /** The vector–Jacobian product of a part: nodes that take the part's own values besides the cotangents of its outputs. */
 export interface Gradient {
-  /** To be run behind the part's own, in this order. They mean the same in all versions from `leastOpset` on, and are of the standard domain but for those that take an operator of another back. */
+  /** They are run after the part's own, in this order. Their operators mean the same in all versions from `leastOpset` on; those for operators of another domain are of that one. */
   nodes: NodeProto[];
   /** Initializers that they take besides. */
   constants: TensorProto[];
   /** By output of the part: the input, of the output's shape and type, that carries its cotangent. Only those that some result depends on. */
   cotangents: ReadonlyMap<string, string>;
-  /** By wanted value: the value, of its shape and type, that holds its cotangent; no two are the same, and none is an input. Absent where nothing flows back to it, and where its sum would be incomplete. */
+  /** By wanted value: the value of the same shape and type that holds its cotangent. No two are the same, and none is an input. Absent where nothing flows back, and where a part of the sum is missing. */
   results: ReadonlyMap<string, string>;
   /** Nodes that cotangents would have to pass and cannot. */
   missing: readonly Missing[];
