@@ -13,7 +13,7 @@ import { digestsOf } from '../models/manifest';
 import { runtimeVersion } from '../models/runtime';
 import type { Scheme } from '../encodings/encoding';
 import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
-import { mostBits, widerWarnings } from '../encodings/wider-codes';
+import { mostBits, type Widenable, widerWarnings } from '../encodings/wider-codes';
 import { fewOf } from '../reports/text';
 import { plural } from '../reports/units';
 import { version } from '../version';
@@ -201,12 +201,18 @@ async function addWarnings(
     plan.warnings.push(
       `${input} ${identity.config ? 'is given without its folder, whose config.json stays as it is' : 'has no config.json with it'}: what loaders need to know is in the output's metadata, "quantization_config". Give the folder to have a config.json written.`,
     );
-  plan.warnings.push(...widerOf(plan, encoding, format));
-  plan.warnings.push(...(await readerWarnings(plan, encoding, identity, new Turns(options.signal))));
+  const turns = new Turns(options.signal);
+  plan.warnings.push(...(await widerOf(plan, encoding, format, turns)));
+  plan.warnings.push(...(await readerWarnings(plan, encoding, identity, turns)));
 }
 
 /** Which weights could have more bits in the same bytes. */
-function widerOf({ weights }: Plan, encoding: CheckpointEncoding, format: string): string[] {
+async function widerOf(
+  { weights }: Plan,
+  encoding: CheckpointEncoding,
+  format: string,
+  turns: Turns,
+): Promise<string[]> {
   if (encoding.isPlain || encoding.mix) return [];
   const known = new Map<WeightScheme, number>();
   const most = ({ scheme }: PlannedWeight) => {
@@ -221,10 +227,14 @@ function widerOf({ weights }: Plan, encoding: CheckpointEncoding, format: string
     known.set(scheme, found);
     return found;
   };
-  return widerWarnings(
-    format,
-    weights.map((weight) => ({ name: weight.name, bits: weight.settings.bits, most: most(weight) })),
-  );
+  const widenable: Widenable[] = [];
+  for (const weight of weights) {
+    if (turns.due) await turns.next();
+    const { bits } = weight.settings;
+    const found = most(weight);
+    if (found > bits) widenable.push({ name: weight.name, bits, most: found });
+  }
+  return widerWarnings(format, widenable);
 }
 
 function isHeldBy(encoding: CheckpointEncoding, scheme: Scheme): boolean {

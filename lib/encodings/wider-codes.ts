@@ -14,8 +14,12 @@ export function mostBits(scheme: Scheme, bytesOf: (scheme: Scheme) => number | u
   const missing = 2 ** bits - levels;
   const own = missing > 1 || scheme.table ? undefined : bytesOf(scheme);
   let most = bits;
-  for (let more = bits + 1; own !== undefined && more <= 8; more++)
-    if ((bytesOf({ ...scheme, bits: more, levels: 2 ** more - missing }) ?? Infinity) <= own) most = more;
+  for (let more = bits + 1; own !== undefined && more <= 8; more++) {
+    const bytes = bytesOf({ ...scheme, bits: more, levels: 2 ** more - missing });
+    // Still more bits take still more.
+    if (bytes !== undefined && bytes > own) break;
+    if (bytes !== undefined) most = more;
+  }
   return most;
 }
 

@@ -23,8 +23,11 @@ export interface TensorKind {
   told: string;
 }
 
+export const toldOf = (dtype: string, shape: readonly number[]) =>
+  `{"dtype":${JSON.stringify(dtype)},"shape":[${shape.join(',')}]`;
+
 export function kindOf(dtype: string, shape: readonly number[]): TensorKind {
-  return { rank: rankOf(dtype), told: `{"dtype":${JSON.stringify(dtype)},"shape":[${shape.join(',')}]` };
+  return { rank: rankOf(dtype), told: toldOf(dtype, shape) };
 }
 
 /**

@@ -30,6 +30,8 @@ export const compressedTensors: CheckpointEncoding = {
   found: { method: name, formatKey: 'format', codes: codesSuffix, weightOf },
 };
 
+const shapePart = part('.weight_shape', 'I64', [2]);
+
 function layoutOf([outFeatures, inFeatures]: Shape, dtype: FloatDtype, scheme: Scheme): WeightLayout {
   const { bits, grid } = scheme;
   const groups = Math.ceil(inFeatures / scheme.groupSize);
@@ -42,7 +44,7 @@ function layoutOf([outFeatures, inFeatures]: Shape, dtype: FloatDtype, scheme: S
     codes: part(codesSuffix, 'I32', [outFeatures, words(inFeatures, bits)]),
     scales: part('.weight_scale', outType, [outFeatures, groups]),
     zeroPoints: hasZeroPoints ? part('.weight_zero_point', 'I32', [words(outFeatures, bits), groups]) : null,
-    constants: [{ part: part('.weight_shape', 'I64', [2]), data: sizes }],
+    constants: [{ part: shapePart, data: sizes }],
   });
 }
 

@@ -1,6 +1,6 @@
 import { moduleOf } from './tensor-names';
 import { byteLengthOf } from '../../containers/safetensors/dtypes';
-import { kindOf, type TensorKind } from '../../containers/safetensors/layout';
+import { rankOf, type TensorKind, toldOf } from '../../containers/safetensors/layout';
 import type { StoredTypes } from '../../fit/layer-settings';
 import type { NativePacking } from '../../native/binding';
 import type { GgufType } from '../gguf/table';
@@ -33,15 +33,39 @@ export interface WeightLayout {
   byteLength: number;
 }
 
-export function part(suffix: string | null, dtype: string, shape: readonly number[]): Part {
-  return { suffix, dtype, shape, byteLength: byteLengthOf(dtype, shape)!, ...kindOf(dtype, shape) };
+export const part = (suffix: string | null, dtype: string, shape: readonly number[]): Part =>
+  new PartOf(suffix, dtype, shape);
+
+/** There may be as many as weights: what is said of it in a header is made when it is written. */
+class PartOf implements Part {
+  readonly byteLength: number;
+
+  constructor(
+    readonly suffix: string | null,
+    readonly dtype: string,
+    readonly shape: readonly number[],
+  ) {
+    this.byteLength = byteLengthOf(dtype, shape)!;
+  }
+
+  get rank() {
+    return rankOf(this.dtype);
+  }
+
+  get told() {
+    return toldOf(this.dtype, this.shape);
+  }
 }
 
 export function layoutOfParts(given: Omit<WeightLayout, 'parts' | 'byteLength'>): WeightLayout {
   const { codes, scales, zeroPoints, constants } = given;
-  const all = [codes, scales, zeroPoints, ...constants.map((constant) => constant.part)];
-  const parts = all.filter((one) => one !== null);
-  return { ...given, parts, byteLength: parts.reduce((sum, { byteLength }) => sum + byteLength, 0) };
+  const parts: Part[] = [codes];
+  if (scales) parts.push(scales);
+  if (zeroPoints) parts.push(zeroPoints);
+  for (const constant of constants) parts.push(constant.part);
+  let byteLength = 0;
+  for (const one of parts) byteLength += one.byteLength;
+  return { ...given, parts, byteLength };
 }
 
 /** What a part of a weight is called. */
