@@ -58,12 +58,12 @@ export class Places {
   }
 
   /** Whether two names of one folder that differ in case alone are the same there. */
-  async ignoresCase({ path }: Name): Promise<boolean> {
+  async ignoresCase({ path }: Pick<Name, 'path'>): Promise<boolean> {
     const names: string[] = [];
     try {
       for await (const { name } of await opendir(path)) if (names.push(name) === probed) break;
     } catch {
-      // A folder that is not there, or cannot be listed: its own name must do.
+      // A folder that is not there yet, or cannot be listed: its own name must do, or the folder that it will be in.
     }
     for (const at of [...names.map((name) => join(path, name)), path]) {
       const other = join(dirname(at), swappedCase(basename(at)));
@@ -72,7 +72,7 @@ export class Places {
       const [one, two] = [await look(at), await look(other)];
       if (one) return two !== null && identity(one, at) === identity(two, other);
     }
-    return false;
+    return dirname(path) === path ? false : this.ignoresCase({ path: dirname(path) });
   }
 
   private async nameOf(path: string): Promise<Name | undefined> {

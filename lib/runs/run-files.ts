@@ -138,10 +138,19 @@ async function requireOtherNames(entries: readonly Placed[], places: Places): Pr
       const key = keyOf(name).normalize('NFC').toLowerCase();
       const other = known.get(key);
       if (other && (entry.use !== 'read' || other.use !== 'read') && (await places.ignoresCase(name)))
-        requireDifferent(entry, other);
+        requireTold(entry, other);
       known.set(key, entry);
     }
   }
+}
+
+/** Throws at two that are one where case is not told. */
+function requireTold(one: Entry, other: Entry): void {
+  if (one.use === 'inside' && other.use === 'inside')
+    throw new RangeError(
+      `The output cannot have both ${other.path} and ${one.path}: its folder does not tell upper from lower case. Write it to another, or rename one in the input`,
+    );
+  requireDifferent(one, other);
 }
 
 function requireDifferent(one: Entry, other: Entry, path?: string): void {
