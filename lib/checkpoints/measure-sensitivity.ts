@@ -11,7 +11,7 @@ import { defaults } from '../options/defaults';
 import { RunFiles } from '../runs/run-files';
 import { Workspace } from '../runs/workspace';
 import type { SensitiveLayer, Sensitivity } from '../sensitivity/types';
-import { hasTarget, without, withoutTarget } from '../sensitivity/target';
+import { hasTarget, tryingMethod, without, withoutTarget } from '../sensitivity/target';
 import { version } from '../version';
 import { Turns } from '../yielding';
 import { checkCheckpointOptions, type CheckpointSettings } from './checkpoint-options';
@@ -21,9 +21,6 @@ import { withPrepared } from './prepare';
 import { type CheckpointLayer, layersOf } from './run-network';
 import type { CheckpointOptions, WeightOverride } from './types';
 import { type PossibleWidth, widthsOf } from './widths';
-
-/** How widths are tried, whatever fits the layers in the end: what `vertex` gains on it differs little between layers. */
-const tryingMethod = 'gptq';
 
 /** The options with which a network is measured: those of the run, but for how its layers are fitted. */
 function optionsToMeasure(given: CheckpointOptions): CheckpointOptions {

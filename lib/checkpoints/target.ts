@@ -1,12 +1,10 @@
-import { VertexqError } from '../errors';
 import { anyGguf } from '../encodings/names';
 import { plainMethod } from '../methods';
 import { checkpointPath, refuse, requirePath } from '../options/messages';
 import type { RunFiles } from '../runs/run-files';
 import { type BudgetReport, chooseWidths, type ChosenWidths } from '../sensitivity/choose';
-import { readSensitivity } from '../sensitivity/store';
+import { fittingSensitivity } from '../sensitivity/store';
 import { hasTarget, withoutTarget } from '../sensitivity/target';
-import type { Sensitivity } from '../sensitivity/types';
 import { Turns } from '../yielding';
 import { checkCheckpointOptions, type CheckpointSettings, requireNamed } from './checkpoint-options';
 import { planGguf } from './gguf/plan';
@@ -28,7 +26,15 @@ export async function withTarget<Result>(
   use: (prepared: Prepared, budget: BudgetReport | null) => Promise<Result>,
   isDry = false,
 ): Promise<Result> {
-  const { options, budget, warnings } = await targeted(files, input, to, given);
+  requirePath('input', input, checkpointPath);
+  requirePath('output', to, checkpointPath);
+  const settings = checkCheckpointOptions(given);
+  // Without a target at once: the caller may change what he gave.
+  const { options, budget, warnings } = hasTarget(given)
+    ? await targeted(files, input, to, { ...given }, settings)
+    : { options: withoutTarget(given), budget: null, warnings: [] };
+  if (!hasTarget(given) && settings.format === anyGguf)
+    refuse(['format'], 'The format "gguf" chooses a type for each tensor by a target: give "targetSize" or "targetBits", or a format such as "gguf:q4_k_m"'); // prettier-ignore
   const told = (prepared: Prepared) => {
     prepared.plan.warnings.push(...warnings);
     return use(prepared, budget);
@@ -39,8 +45,7 @@ export async function withTarget<Result>(
 /** Options with the widths that a target leaves. */
 interface Targeted {
   options: CheckpointOptions;
-  /** null where there was no target. */
-  budget: BudgetReport | null;
+  budget: BudgetReport;
   warnings: string[];
 }
 
@@ -53,29 +58,22 @@ async function targeted(
   input: string,
   to: string,
   given: CheckpointOptions,
+  settings: CheckpointSettings,
 ): Promise<Targeted> {
-  requirePath('input', input, checkpointPath);
-  requirePath('output', to, checkpointPath);
-  const settings = checkCheckpointOptions(given);
   const options = withoutTarget(given);
-  if (!hasTarget(given)) {
-    if (settings.format === anyGguf)
-      refuse(['format'], 'The format "gguf" chooses a type for each tensor by a target: give "targetSize" or "targetBits", or a format such as "gguf:q4_k_m"'); // prettier-ignore
-    return { options, budget: null, warnings: [] };
-  }
   requireNamed(to, settings);
   given.signal?.throwIfAborted();
   // What stands in the way of an output is said before widths are measured.
   await addCheckpointPaths(files, input, to, given);
   await files.check();
-  const sensitivity = await sensitivityOf(input, given, settings);
   const { signal } = given;
   const planning = planningOptions(options);
+  const measured = given.sensitivity === undefined ? await measureCheckpoint(input, given) : null;
   const source = await openSource(input, checkCheckpointOptions(planning));
   try {
-    const hash = inputHash(source.inputs);
-    if (hash !== sensitivity.inputHash)
-      throw unfitting(`it is of another network (${sensitivity.input}) than ${input}`);
+    const sensitivity =
+      measured ??
+      (await fittingSensitivity(given.sensitivity!, input, settings.format, inputHash(source.inputs)));
     const turns = new Turns(signal);
     const planWith = (chosen: readonly ChosenWidths[]) => {
       const overrides = [...(planning.overrides ?? []), ...asOverrides(chosen)];
@@ -101,22 +99,6 @@ function targetOf({ targetSize, targetBits }: CheckpointOptions, plan: Plan): Bu
   if (targetSize !== undefined) return { bytes: targetSize, of: 'files' };
   const numbers = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
   return { bytes: Math.floor((targetBits! * numbers) / 8), of: 'weights' };
-}
-
-const unfitting = (why: string) => new VertexqError('ERR_VERTEXQ_SENSITIVITY', `The "sensitivity" does not fit: ${why}`); // prettier-ignore
-
-async function sensitivityOf(
-  input: string,
-  given: CheckpointOptions,
-  { format }: CheckpointSettings,
-): Promise<Sensitivity> {
-  const { sensitivity } = given;
-  if (sensitivity === undefined) return measureCheckpoint(input, given);
-  const found = await readSensitivity(sensitivity);
-  const kind = (name: string) => (name.startsWith(anyGguf) ? anyGguf : name);
-  if (kind(found.format) !== kind(format))
-    throw unfitting(`it is for the format "${found.format}", and the output's is "${format}"`);
-  return found;
 }
 
 /** What of options decides how large things become: nothing is fitted. */

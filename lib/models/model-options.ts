@@ -5,6 +5,7 @@ import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../fit/layer-settings';
 import { groupSizeFor, rankRule } from '../options';
 import { about, refuse, requireOneOf } from '../options/messages';
+import { checkTarget, hasTarget } from '../sensitivity/target';
 import { checkTextOptions, requireDataFor } from '../options/relations';
 import { defaults } from '../options/defaults';
 import { checkOptions } from '../options/table';
@@ -38,6 +39,12 @@ export function checkModelOptions(options: ModelOptions): ModelSettings {
   const encoding = modelEncodings[format];
   const hasData = options.calibration !== undefined;
   const fit = fitSettings(options, hasData, encoding);
+  checkTarget(options, hasData);
+  if (hasTarget(options) && encoding.isPlain)
+    refuse(
+      [options.targetSize === undefined ? 'targetBits' : 'targetSize', 'format'],
+      `The format "${format}" takes as many bytes in every width: a target needs "matmulnbits" or "qdq"`,
+    );
   checkTextOptions(options);
   requireDataFor(options.holdout, 'calibration', hasData);
   if (options.weighting === 'outputs' && !hasData)

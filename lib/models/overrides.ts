@@ -34,6 +34,11 @@ export class Overrides {
     return fitOverridden(`layer "${name}"`, own, () => settingsWith(this.common, own));
   }
 
+  /** Which of the overrides are about a layer. */
+  placesOf(name: string): number[] {
+    return this.list.flatMap(({ matches }, i) => (matches(name) ? [i] : []));
+  }
+
   /** Throws, before any work, at a glob that matches no layer, and where options for one layer contradict each other. */
   requireFit(layers: readonly Layer[], file: string): void {
     for (const { place, globs } of this.list) requireMatches(`${place}.layers`, globs, layers, file);

@@ -15,6 +15,7 @@ import { dataNames } from './onnx/serialize';
 import { dataLength, dimsOf } from './onnx/tensor';
 import { PlannedBytes } from './planned-bytes';
 import { prepareModel } from './prepare';
+import { withWidths } from './target';
 import type { ModelOptions } from './types';
 import { Workspace } from '../runs/workspace';
 
@@ -42,7 +43,15 @@ export async function planModelWith(
   to: string,
   given: ModelOptions,
 ): Promise<RunPlan> {
-  const { output, settings, opened, found, data } = await prepareModel(runFiles, input, to, given, true);
+  const widths = withWidths(runFiles, input, to, given);
+  const targeted = widths instanceof Promise ? await widths : widths;
+  const { output, settings, opened, found, data } = await prepareModel(
+    runFiles,
+    input,
+    to,
+    targeted.options,
+    true,
+  );
   const layers = modelLayers(found.layers, opened.weights, settings);
   // Nothing is made of its workspace while it does not run.
   const needs = data
@@ -69,7 +78,8 @@ export async function planModelWith(
       fitted: data ? layers.filter(isSeen).length : 0,
       ...{ tokens: null, seconds: null },
       memory: bytesOf(data) + layers.reduce((most, layer) => Math.max(most, roundingMemory(layer)), fits),
-      warnings: [...found.warnings, ...(data?.warnings ?? [])],
+      warnings: [...found.warnings, ...targeted.warnings, ...(data?.warnings ?? [])],
+      ...(targeted.budget && { budget: targeted.budget }),
     },
     sum(({ shape }) => shape[0] * shape[1]),
   );

@@ -10,6 +10,7 @@ import { prepareModel } from './prepare';
 import { quantizeInto } from './quantize-into';
 import { loadSession, runtimeVersion } from './runtime';
 import type { ModelOptions, Report } from './types';
+import { aboveTarget, withWidths } from './target';
 import { Workspace } from '../runs/workspace';
 
 /**
@@ -42,7 +43,9 @@ export async function quantizeModelWith(
   given: ModelOptions,
 ): Promise<Report> {
   const started = performance.now();
-  const prepared = await prepareModel(runFiles, input, to, given, false);
+  const widths = withWidths(runFiles, input, to, given);
+  const { budget, warnings, options: targeted } = widths instanceof Promise ? await widths : widths;
+  const prepared = await prepareModel(runFiles, input, to, targeted, false);
   const { output, settings, options, opened, found, data } = prepared;
   const { signal } = options;
   const manifest = await manifestOf(opened, data, options);
@@ -62,6 +65,7 @@ export async function quantizeModelWith(
     await workspace.end();
     await work.remove();
 
+    const after = written.files.reduce((sum, { bytes }) => sum + bytes, 0);
     return {
       input,
       output,
@@ -71,14 +75,18 @@ export async function quantizeModelWith(
       skipped: found.skipped,
       bytes: {
         before: opened.size,
-        after: written.files.reduce((sum, { bytes }) => sum + bytes, 0),
+        after,
         weightsBefore: written.weights.before,
         weightsAfter: written.weights.after,
       },
       calibration: data && data.counts,
       resumed: journal?.resumed ?? 0,
       seconds: (performance.now() - started) / 1000,
-      warnings: [...found.warnings, ...(data?.warnings ?? []), ...work.warnings],
+      warnings: [
+        ...[...found.warnings, ...warnings, ...(data?.warnings ?? []), ...work.warnings],
+        ...aboveTarget(budget, after),
+      ],
+      ...(budget && { budget }),
       environment: environment(data && runtimeVersion()),
     };
   } catch (error) {

@@ -10,8 +10,9 @@ export async function addModelPaths(
   files: RunFiles,
   input: string,
   to: string | null,
-  options: Pick<ModelOptions, 'calibration' | 'holdout' | 'tokenizer'>,
+  options: Pick<ModelOptions, 'calibration' | 'holdout' | 'tokenizer' | 'sensitivity'>,
 ): Promise<void> {
+  if (typeof options.sensitivity === 'string') files.reads('sensitivity', options.sensitivity);
   files.reads('input', input, { only: true });
   await addDataPaths(files, options);
   if (to === null) return;

@@ -2,6 +2,7 @@ import type { ModelFormat } from '../encodings/names';
 import type { Environment } from '../environment';
 import type { FitOptions } from '../overrides';
 import type { BudgetReport } from '../sensitivity/choose';
+import type { Sensitivity } from '../sensitivity/types';
 import type { LayerReport, QuantizeOptions, SkippedWeight, TensorLike } from '../types';
 import type { DescribedValue } from './onnx/value-info';
 
@@ -100,6 +101,15 @@ export interface ModelOptions extends QuantizeOptions, DataOptions {
   resume?: boolean;
   /** Whether to go on with a run that other kernels of the CPU had begun (another machine); else it is refused. */
   otherKernels?: boolean;
+  /**
+   * Bytes that the output's files may take: each layer gets the width, and if `groupSize` is not given the groups, that this leaves it, by what widths do to the network's outputs, as
+   * `calibration` or `sensitivity` tells. The chosen widths are `overrides` behind those given, and in the report; layers whose width `overrides` give keep it.
+   */
+  targetSize?: number;
+  /** Likewise, mean bits of a quantized weight, scales and zero points included. */
+  targetBits?: number;
+  /** What `measureSensitivity` found for this input and format, or the file that it was written to; default: it is measured first. */
+  sensitivity?: string | Sensitivity;
   /** Globs of layer names to quantize; default all. */
   layers?: string | readonly string[];
   /** Globs of layer names to leave as they are. */

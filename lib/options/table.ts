@@ -212,6 +212,7 @@ const model = {
   },
   skip: { kind: kinds.globs(), help: 'all but layers with such names', group: 'Layers' },
   overrides: { kind: kinds.overrides({ layers: forSome, ...ofLayers }) },
+  ...target,
   format: {
     kind: kinds.choiceOf(() => namesOf(modelFormats)),
     get help() {
@@ -294,7 +295,17 @@ const compared = {
 
 const compareModel = {
   ...compared,
-  ...without(model, 'method', 'bits', 'levels', 'resume', 'otherKernels'),
+  ...without(
+    model,
+    'method',
+    'bits',
+    'levels',
+    'resume',
+    'otherKernels',
+    'targetSize',
+    'targetBits',
+    'sensitivity',
+  ),
   externalData: { kind: kinds.flag }, // for the command no file is kept
   score: { kind: kinds.callback },
 } satisfies Options<CompareOptions>;

@@ -1,6 +1,6 @@
 import { VertexqError } from '../errors';
 import { InputFile } from '../files/input-file';
-import { ggufTypeNames } from '../encodings/names';
+import { ggufTypeNames, isGguf } from '../encodings/names';
 import { describe } from '../options/messages';
 import type { MeasuredWidth, SensitiveLayer, Sensitivity } from './types';
 
@@ -24,6 +24,26 @@ export async function readSensitivity(given: string | Sensitivity): Promise<Sens
     throw unfit(path, `it is no JSON: ${(cause as Error).message}`, cause);
   }
   return checked(path, found);
+}
+
+/**
+ * A sensitivity that is of this input and format. Rejects as `readSensitivity`, with ERR_VERTEXQ_SENSITIVITY where it is not.
+ */
+export async function fittingSensitivity(
+  given: string | Sensitivity,
+  input: string,
+  format: string,
+  hash: string | Promise<string>,
+): Promise<Sensitivity> {
+  const found = await readSensitivity(given);
+  const fail = (why: string) =>
+    new VertexqError('ERR_VERTEXQ_SENSITIVITY', `The "sensitivity" does not fit: ${why}`);
+  // Types of GGUF files are the same in all of their mixes.
+  const kind = (name: string) => (isGguf(name) ? 'gguf' : name);
+  if (kind(found.format) !== kind(format))
+    throw fail(`it is for the format "${found.format}", and the output's is "${format}"`);
+  if ((await hash) !== found.inputHash) throw fail(`it is of another network (${found.input}) than ${input}`);
+  return found;
 }
 
 const unfit = (path: string, why: string, cause?: unknown) =>
@@ -70,7 +90,8 @@ function checked(path: string, found: unknown): Sensitivity {
       if (blockType !== undefined && !ggufTypeNames.includes(blockType as 'Q4_K'))
         fail(`${at}.blockType`, 'a type of GGUF files', blockType);
       if (bits === undefined && blockType === undefined) fail(at, 'of some bits, or a block type', width);
-      if (!isCount(bytes)) fail(`${at}.bytes`, 'a whole number from 1', bytes);
+      if (!Number.isSafeInteger(bytes) || (bytes as number) < 0)
+        fail(`${at}.bytes`, 'a whole number from 0', bytes);
       if (typeof change !== 'number' || !(change >= 0)) fail(`${at}.change`, 'a number from 0', change);
     }
   }

@@ -11,6 +11,9 @@ export interface TargetOptions {
 /** The options that are there once widths are chosen. */
 export type WithoutTarget<Options> = Omit<Options, keyof TargetOptions>;
 
+/** How widths are tried, whatever fits the layers in the end: what `vertex` gains on it differs little between layers. */
+export const tryingMethod = 'gptq';
+
 /** Options but some. */
 export function without<Options extends object, Name extends keyof Options>(
   given: Options,

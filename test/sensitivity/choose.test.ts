@@ -96,7 +96,7 @@ test('what is no sensitivity is refused with the place', async (t) => {
     [{ layers: [{ ...good.layers[0], widths: [] }] }, /layers\[0\].widths to be a list of one or more/],
     [{ layers: [{ ...good.layers[0], widths: [{ bits: 9, bytes: 1, change: 0 }] }] }, /bits to be a whole number from 1 to 8, not 9/],
     [{ layers: [{ ...good.layers[0], widths: [{ bits: 2, bytes: 1, change: -1 }] }] }, /change to be a number from 0, not -1/],
-    [{ layers: [{ ...good.layers[0], widths: [{ bits: 2, bytes: 0, change: 1 }] }] }, /bytes to be a whole number from 1/],
+    [{ layers: [{ ...good.layers[0], widths: [{ bits: 2, bytes: -1, change: 1 }] }] }, /bytes to be a whole number from 0/],
     [{ layers: [{ ...good.layers[0], widths: [{ bytes: 1, change: 1 }] }] }, /some bits, or a block type/],
   ]; // prettier-ignore
   for (const [change, message] of cases)
