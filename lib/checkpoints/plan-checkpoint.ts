@@ -2,14 +2,13 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { floatBytes } from '../containers/safetensors/dtypes';
 import { plainMethod } from '../methods';
-import { binding } from '../native/binding';
-import { finish, threadsFor } from '../native/jobs';
+import { threadsFor } from '../native/jobs';
 import { type PlannedTensor, type RunPlan, runPlan } from '../runs/plan';
 import { RunFiles } from '../runs/run-files';
 import type { CheckpointSettings } from './checkpoint-options';
 import { estimateNetwork } from './estimate-network';
 import type { Plan } from './plan';
-import { roundBlocks } from './gguf/round-blocks';
+import { roundRows } from './round-rows';
 import { skippedOf, weightBytes } from './plan-views';
 import type { PlannedWeight } from './planned-weight';
 import { fileNames } from './output-files';
@@ -137,32 +136,13 @@ async function trial(
     state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
     words[i] = (dtype === 'F16' ? 0x2400 : 0x3c00) | ((state >> 8) & 0x83ff);
   }
-  const room = () => new Uint8Array(trialRows * cols * 8);
-  const [codes, scales, zeroPoints] = [room(), room(), room()];
+  const bytes = () => new Uint8Array(trialRows * cols * 8);
+  const room = { codes: bytes(), scales: bytes(), zeroPoints: bytes(), begin: 0 };
+  const rows = { data: input, rows: trialRows, cols, firstRow: 0, outFeatures: trialRows };
   const started = performance.now();
-  const rate = () => (performance.now() - started) / 1000 / (trialRows * cols);
-  if (layout.block) {
-    const place = { firstRow: 0, outFeatures: trialRows, importance: null };
-    const rows = { name, data: input, dtype, rows: trialRows, cols, ...place };
-    await roundBlocks(layout.block, rows, settings, { threads });
-    return rate();
-  }
-  await finish(
-    () =>
-      binding().roundRows({
-        ...{ input, type: dtype, rows: trialRows, cols, codes, scales, zeroPoints, threads },
-        ...{ groupSize: settings.groupSize, grid: settings.grid, levels: settings.levels },
-        ...{
-          scale: settings.scale,
-          bits: settings.bits,
-          ...layout.packing,
-          outFeatures: trialRows,
-          firstRow: 0,
-        },
-      }),
-    undefined,
-  );
-  return rate();
+  const weight = { name, dtype, settings, layout, stride: 0, importance: null };
+  await roundRows(weight, rows, room, { threads });
+  return (performance.now() - started) / 1000 / (trialRows * cols);
 }
 
 function estimateMemory({ shards }: Plan, { memory, options }: CheckpointSettings): number {

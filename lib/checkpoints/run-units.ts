@@ -1,8 +1,7 @@
 import { located } from '../errors';
 import { floatBytes } from '../containers/safetensors/dtypes';
-import { binding } from '../native/binding';
 import { checksum } from '../native/checksum';
-import { finish, threadsFor } from '../native/jobs';
+import { threadsFor } from '../native/jobs';
 import { describe } from '../options/messages';
 import type { JobOptions, QuantizedLayer } from '../types';
 import { type Shared, sharedBytes } from '../native/shared';
@@ -10,11 +9,11 @@ import { Buffers, sizeFor } from '../native/buffers';
 import type { CheckpointSettings } from './checkpoint-options';
 import { Findings, type BatchFacts, type RowFacts, type UnitFacts } from './findings';
 import { type FittedFacts, fitWeight, pack, RecordedCache, unpack } from './fit-weight';
-import { roundBlocks } from './gguf/round-blocks';
 import { lieAsBefore, readWeight, turns } from './transposed';
 import { type ShardPlan, unitKey } from './plan';
 import { layerName, type PlannedWeight } from './planned-weight';
 import { roundBatch, weightsOf } from './round-batch';
+import { roundRows } from './round-rows';
 import { Semaphore } from './semaphore';
 import type { ShardRun } from './shard-run';
 import {
@@ -31,8 +30,6 @@ import type { DoneUnit, WorkFolder } from '../runs/work-folder';
 
 /** Units on their way at a time: some are read, some computed, some written. */
 export const inFlight = 8;
-/** Fewer bytes are rounded on one thread. */
-const oneThreadBytes = 2 ** 16;
 /** Native jobs at a time: each may use all threads, and the next ones begin where one ends. */
 const mostJobs = 4;
 
@@ -229,9 +226,8 @@ export class UnitRunner {
   private async round({ source }: ShardPlan, unit: RowsUnit, output: Shared): Promise<RowFacts> {
     const { weight, begin, end } = unit;
     const [, cols] = weight.shape;
-    const { layout, settings, dtype } = weight;
     const [codes, scales, zeroPoints] = partsOf(unit, output);
-    const rowBytes = cols * floatBytes[dtype];
+    const rowBytes = cols * floatBytes[weight.dtype];
     const step = stepOf(weight);
     const facts = { error: 0, signal: 0, seconds: 0 };
     for (let row = begin; row < end; row += step) {
@@ -241,33 +237,9 @@ export class UnitRunner {
       else await source.fill(input, weight.position + row * rowBytes);
       const norms = await this.compute.with(1, async () => {
         const started = performance.now();
-        if (layout.block) {
-          const { shape, importance } = weight;
-          const whole = { name: layerName(weight), outFeatures: shape[0], importance };
-          const own = { ...whole, data: input, dtype, rows, cols, firstRow: row };
-          const { blocks, norms } = await roundBlocks(layout.block, own, settings, this.options).catch(
-            (error: unknown) => {
-              throw located(`${source.path}: tensor ${describe(weight.name)}`, error);
-            },
-          );
-          codes.set(blocks, ((row - begin) * blocks.length) / rows);
-          facts.seconds += (performance.now() - started) / 1000;
-          return norms;
-        }
-        const found = await finish(
-          () =>
-            binding().roundRows({
-              ...{ input, type: dtype, rows, cols, codes, scales, zeroPoints },
-              ...(weight.stride > 0 && { stride: rows }),
-              ...{ groupSize: settings.groupSize, grid: settings.grid, levels: settings.levels },
-              ...{ scale: settings.scale, bits: settings.bits },
-              // To start others would take longer.
-              threads: rows * rowBytes < oneThreadBytes ? 1 : threadsFor(this.options),
-              ...layout.packing,
-              ...{ outFeatures: weight.shape[0], firstRow: row },
-            }),
-          this.options.signal,
-        ).catch((error: unknown) => {
+        const own = { data: input, rows, cols, firstRow: row, outFeatures: weight.shape[0] };
+        const room = { codes, scales, zeroPoints, begin };
+        const found = await roundRows(weight, own, room, this.options).catch((error: unknown) => {
           throw located(`${source.path}: tensor ${describe(weight.name)}`, error);
         });
         facts.seconds += (performance.now() - started) / 1000;
