@@ -51,7 +51,7 @@ export function addCompare(program: Command, context: Context): void {
       own
         .option('--plot <file.svg>', 'draw the errors over bits, a line for each method')
         .option('--json', 'write all results to stdout')
-        .option('-q, --quiet', 'no progress, table and warnings'),
+        .option('-q, --quiet', 'no progress and no table: warnings and errors alone'),
   })
     .addHelpText('after', examples)
     .action((model: string, flags: Given) => compare(model, flags, context));

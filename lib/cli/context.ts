@@ -11,6 +11,7 @@ import type { Inspection, ModelOptions, Report } from '../models/types';
 import type { JobOptions } from '../types';
 import type { RunPlan } from '../runs/plan';
 import type { RunFiles } from '../runs/run-files';
+import { warningLines } from '../reports/table';
 import { type Paint, painter } from '../reports/text';
 
 /** Where a command writes: `process.stdout` and `process.stderr`, or a test's own. */
@@ -113,14 +114,18 @@ export function lookOf(context: Context, to: 'stdout' | 'stderr' = 'stderr'): Lo
   return { terminal, color, width: terminal ? output.columns : undefined, paint: painter(color) };
 }
 
-/** Writes what a command has found: its table to stdout; with `json` all of it there, and the table to stderr. */
+/** Writes what a command has found: its table to stdout; with `json` all of it there, and the table to stderr; with `quiet` warnings alone. */
 export function showResult(
   context: Context,
-  result: object,
+  result: { warnings?: string[] } | Verification,
   table: (look: Look) => string,
   { json = false, quiet = false }: { json?: boolean; quiet?: boolean },
 ): void {
   const to = json ? 'stderr' : 'stdout';
   if (!quiet) context[to].write(`${table(lookOf(context, to))}\n`);
+  else if ('warnings' in result && result.warnings?.length) {
+    const { paint } = lookOf(context);
+    context.stderr.write(`${warningLines({ warnings: result.warnings, layers: [] }, paint)}\n`);
+  }
   if (json) context.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
 }

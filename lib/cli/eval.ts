@@ -65,7 +65,7 @@ export function addEval(program: Command, context: Context): void {
     Output: (own) =>
       own
         .option('--json', 'write all results to stdout')
-        .option('-q, --quiet', 'no progress, table and warnings'),
+        .option('-q, --quiet', 'no progress and no table: warnings and errors alone'),
   })
     .addHelpText('after', examples)
     .action((float: string, quantized: string[], flags: Given) => evaluate(float, quantized, flags, context));

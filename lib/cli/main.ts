@@ -38,7 +38,9 @@ export async function run(args: readonly string[], context: Context): Promise<nu
       ...(isTTY !== undefined && { isTTY }),
       ...(columns !== undefined && { columns }),
     };
-    await programFor({ ...context, stdout }).parseAsync(args, { from: 'user' });
+    await programFor({ ...context, stdout }).parseAsync(args[0] === '-v' ? ['--version'] : args, {
+      from: 'user',
+    });
     return exitCodes.done;
   } catch (error) {
     // A result that says what is wrong is told already.

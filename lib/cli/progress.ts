@@ -164,7 +164,7 @@ class Pace {
   /** What is left of 1: `3 min 20 s left`. */
   left(done: number): string {
     const rate = this.of(done);
-    return rate > 0 ? `${formatSeconds((1 - done) / rate)} left` : '';
+    return rate > 0 && done < 1 ? `${formatSeconds((1 - done) / rate)} left` : '';
   }
 }
 

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { addCheckpointPaths } from '../checkpoints/run-files';
@@ -10,7 +11,8 @@ import type { CheckpointOptions, CheckpointReport } from '../checkpoints/types';
 import type { LayerOverride, ModelOptions, Report } from '../models/types';
 import { checkpointSummary, checkpointTable } from '../reports/checkpoint-table';
 import { planTable } from '../reports/plan-table';
-import { layerSummary, layerTable } from '../reports/table';
+import { layerSummary, layerTable, warningLines } from '../reports/table';
+import { fewOf, visible } from '../reports/text';
 import type { RunPlan } from '../runs/plan';
 import { plural } from '../reports/units';
 import { RunFiles } from '../runs/run-files';
@@ -32,6 +34,7 @@ interface Flags extends OutputFlags {
   dryRun?: boolean;
   strict?: boolean;
   skipExisting?: boolean;
+  overwrite?: boolean;
 }
 
 const both = ['quantizeModel', 'quantizeCheckpoint'] as const;
@@ -109,9 +112,10 @@ export function addQuantize(program: Command, context: Context): void {
       own
         .option('--report <file.json>', 'write all that is known about each layer to a file')
         .option('--json', 'write the report to stdout')
-        .option('-q, --quiet', 'no progress, table and warnings')
+        .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
         .option('--dry-run', 'say what would be done; run and write nothing')
         .option('--skip-existing', 'do nothing, with success, where the output is there already')
+        .option('--overwrite', 'replace a file that is there already (default: it stops the run)')
         .option('--strict', 'warnings make the run fail (exit code 1), after all is written'),
   })
     .addHelpText('after', examples)
@@ -136,6 +140,7 @@ async function quantize(input: string, given: Given, context: Context): Promise<
   const run = await kind(input, output, own, flags.config, context, files);
   await files.check();
   if (flags.skipExisting && isThere(output)) return void say(`${output} is there already: skipped`);
+  if (!dryRun && !flags.overwrite) await requireNoFile(output);
   const look = lookOf(context);
   let result: RunPlan | Report | CheckpointReport;
   if (dryRun) {
@@ -149,7 +154,9 @@ async function quantize(input: string, given: Given, context: Context): Promise<
         .quantize((progress) => display.show(progress), look)
         .finally(() => display.stop());
       result = report;
-      say(table);
+      say(`${table}\nwritten: ${visible(fewOf('files' in report ? report.files : [output], mostFiles))}`);
+      const warnings = quiet ? warningLines(report, look.paint) : '';
+      if (warnings !== '') context.stderr.write(`${warnings}\n`);
     } catch (error) {
       const works = [workFolderOf(output), join(plainPath(output), workName)];
       if (context.signal.aborted && works.some((path) => existsSync(path)))
@@ -165,6 +172,19 @@ async function quantize(input: string, given: Given, context: Context): Promise<
 
 /** Outputs get their names when they are whole; a folder that an unfinished run of ours is in is none yet. */
 const isThere = (output: string) => existsSync(output) && !existsSync(join(plainPath(output), workName));
+
+/** Files that are named at the end. */
+const mostFiles = 6;
+
+/** Throws ERR_VERTEXQ_EXISTS where a file would be replaced. What folders may hold the library says. */
+async function requireNoFile(output: string): Promise<void> {
+  const found = await stat(plainPath(output)).catch(() => undefined);
+  if (found?.isFile())
+    throw new VertexqError(
+      'ERR_VERTEXQ_EXISTS',
+      `${output} is there already: give --overwrite to replace it, or --skip-existing to take it as done`,
+    );
+}
 
 /** Throws ERR_VERTEXQ_STRICT at the warnings of a run or a plan, and of its layers. */
 function requireNoWarnings(result: RunPlan | Report | CheckpointReport): void {

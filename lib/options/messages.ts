@@ -5,7 +5,9 @@ import { closest, distance } from 'fastest-levenshtein';
 /** Throws a TypeError at an option that does not exist, with the nearest one that does. */
 export function requireKnown(options: object, known: readonly string[], what = 'option'): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options))
-    throw new TypeError(`Expected the ${what}s to be an object, not ${describe(options)}`);
+    throw new TypeError(
+      `Expected the ${what.replace(/y$/, 'ie')}s to be an object, not ${describe(options)}`,
+    );
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     const nearest = closest(name, [...known]);
@@ -22,9 +24,13 @@ export function requireOneOf<Choice extends string>(
 ): Choice {
   if (choices.includes(value as Choice)) return value as Choice;
   const list = choices.map((choice) => `"${choice}"`).join(', ');
-  const nearest = typeof value === 'string' ? closest(value, [...choices]) : '';
+  const given = typeof value === 'string' ? value.toLowerCase() : '';
+  const nearest = closest(given, [...choices]);
+  // Short names are near to each other: "awq" is no slip for "msq".
   const hint =
-    typeof value === 'string' && distance(value, nearest) <= 3 ? `: did you mean "${nearest}"?` : '';
+    given !== '' && distance(given, nearest) <= Math.floor(given.length / 3)
+      ? `: did you mean "${nearest}"?`
+      : '';
   throw new RangeError(`Expected the "${name}" option to be one of ${list}, not ${describe(value)}${hint}`);
 }
 

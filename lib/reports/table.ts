@@ -131,7 +131,7 @@ export function runSummary(
 ): string {
   const paint = painter(color);
   const totals = paint('bold', `${headline(run)}; in ${formatSeconds(report.seconds)}`);
-  const notes = [...foldedNames(run), warnings(report, paint)].filter(Boolean).join('\n');
+  const notes = [...foldedNames(run), warningLines(report, paint)].filter(Boolean).join('\n');
   const data = report.calibration ? countsLine(report.calibration) : '';
   const widths = report.budget ? budgetTable(report.budget, { paint, width }) : '';
   return [[totals, data].filter(Boolean).join('\n'), rows, shareTable(run, { paint, width }), widths, notes]
@@ -158,7 +158,7 @@ export function foldedNames(run: Run): string[] {
 }
 
 /** Warnings of several layers that differ in nothing but numbers are one line, with those of the layer whose first number is the largest. */
-function warnings(report: Pick<Report, 'layers' | 'warnings'>, paint: Paint): string {
+export function warningLines(report: Pick<Report, 'layers' | 'warnings'>, paint: Paint): string {
   const all = [
     ...report.warnings.map((text) => ({ text, name: '' })),
     ...report.layers.flatMap(({ name, warnings: texts }) => texts.map((text) => ({ text, name }))),

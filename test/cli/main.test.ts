@@ -10,7 +10,7 @@ const root = join(__dirname, '..', '..');
 
 test('--version and --help go to stdout', async (t) => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-  for (const flag of ['--version', '-V'])
+  for (const flag of ['--version', '-V', '-v'])
     t.like(await runFake([flag]), { code: 0, stdout: `${version}\n`, stderr: '', calls: [] });
   for (const args of [['--help'], ['-h'], ['help']]) {
     const { code, stdout, stderr } = await runFake(args);
@@ -32,7 +32,7 @@ test('the help of a command says what every option means, with examples', async 
     const { code, stdout } = await runFake(args);
     t.is(code, 0);
     const options =
-      'output config calibration holdout method bits levels grid group-size box rank scale effort damping error-correction no-error-correction format layers skip override activations resume dry-run strict skip-existing batch-size tokenizer max-length text-field image-size image-mean image-std image-order image-fit threads report json quiet';
+      'output config calibration holdout method bits levels grid group-size box rank scale effort damping error-correction no-error-correction format layers skip override activations resume dry-run strict skip-existing overwrite batch-size tokenizer max-length text-field image-size image-mean image-std image-order image-fit threads report json quiet';
     for (const name of options.split(' '))
       t.regex(stdout, new RegExp(`^ +(-\\w, )?--${name}( <.*>)? {2,}\\S`, 'm'), name);
     t.regex(stdout, /\n {2}\$ vertexq quantize model\.onnx -o .* --calibration samples\.npz\n/);

@@ -198,7 +198,7 @@ test('--json writes the report, and nothing else, to stdout', async (t) => {
     });
     t.is(code, 0);
     t.deepEqual(JSON.parse(stdout), report);
-    t.is(stderr === '', flags.includes('--quiet'));
+    t.is(stderr === 'warning: w\n', flags.includes('--quiet'));
   }
   t.is((await runFake(base)).stdout, '');
 });
@@ -269,10 +269,12 @@ test('without a terminal: a line for each layer, the totals and warnings, no esc
     'whole          2   438 MB  98.0 MB   4.5×',
     '',
     'warning: w',
+    'written: out.onnx',
     '',
   ]);
+  // Issue 21 item 6: what has to be known is said all the same.
   const quiet = await runFake([...base, '--quiet'], { quantizeModel: working });
-  t.is(quiet.stderr, '');
+  t.is(quiet.stderr, 'warning: w\n');
 });
 
 test('on a terminal: a bar, and the table with colours, unless NO_COLOR is set', async (t) => {
@@ -320,6 +322,17 @@ test('--strict: warnings of the run, its plan and its layers fail it when all is
   t.regex(stderr, /vertexq: --strict: \d+ warnings?, the first: few rows \[ERR_VERTEXQ_STRICT\]\n.*\n$/);
   // One document: the report, which has them all.
   t.deepEqual((JSON.parse(stdout) as { warnings: string[] }).warnings, ['few rows']);
+});
+
+test('issue 21 item 6: a file that is there stops the run, unless it may be replaced', async (t) => {
+  const output = join(temporaryFolder(t), 'out.onnx');
+  const args = ['quantize', 'in.onnx', '-o', output];
+  writeFileSync(output, 'whole');
+  const stopped = await runFake(args);
+  t.like(stopped, { code: 4, stdout: '', calls: [] });
+  t.regex(stopped.stderr, /out\.onnx is there already: give --overwrite.*\[ERR_VERTEXQ_EXISTS\]/);
+  t.is((await runFake([...args, '--overwrite'])).calls.length, 1);
+  t.is((await runFake([...args, '--dry-run'])).code, 0);
 });
 
 test('--skip-existing: an output that is there is left alone, an unfinished one is not', async (t) => {

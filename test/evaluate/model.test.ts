@@ -1,7 +1,13 @@
 import test from 'ava';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { evaluateModel, quantizeModel, VertexqError, type EvaluateOptions } from '../../lib/index';
+import {
+  evaluateModel,
+  quantizeModel,
+  VertexqError,
+  type EvaluateOptions,
+  type VertexqErrorCode,
+} from '../../lib/index';
 import { node, tensor } from '../../lib/models/onnx/make';
 import { TensorProto_DataType as DataType } from '../../lib/models/onnx/onnx_pb';
 import { valueInfo } from '../../lib/models/onnx/make';
@@ -169,10 +175,10 @@ test('NaN, infinities and other shapes are named', async (t) => {
 test('networks that do not belong together, and files that are none', async (t) => {
   const { input, output } = files(t, model);
   const data = feed([5, 32], 1);
-  const refused = async (message: RegExp, code: string) => {
+  const refused = async (message: RegExp, code: VertexqErrorCode) => {
     const error = await t.throwsAsync(evaluateModel(input, output, { data }), { message });
     t.true(error instanceof VertexqError);
-    t.is((error as VertexqError).code as string, code);
+    t.is((error as VertexqError).code, code);
   };
   await refused(/out\.onnx cannot be read/, 'ERR_VERTEXQ_FILE');
   writeFileSync(output, 'no model');

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import type { VertexqErrorCode } from '../../../lib/error-codes';
 import { VertexqError } from '../../../lib/errors';
 import type { ReadTensor } from '../../../lib/models/data/read-tensors';
 import { formatNpy } from './format-npy';
@@ -15,10 +16,10 @@ const array: ReadTensor = { data: Float32Array.of(1, 2, 3, 4, 5, 6), dims: [2, 3
 const content = formatNpy(array);
 const part: ZipPart = { name: 'x.npy', content };
 
-async function rejects(t: ExecutionContext, bytes: Uint8Array, message: RegExp, code = 'ERR_VERTEXQ_NPZ') {
+async function rejects(t: ExecutionContext, bytes: Uint8Array, message: RegExp, code: VertexqErrorCode = 'ERR_VERTEXQ_NPZ') {
   const path = temporaryFile(t, 'some.npz', bytes);
   const error = await t.throwsAsync(readNpz(path), { instanceOf: VertexqError, message });
-  t.is(error?.code as string | undefined, code);
+  t.is(error?.code, code);
   t.true(error?.message.startsWith(`${path}: `), error?.message);
 }
 

@@ -2,6 +2,7 @@ import test from 'ava';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
+import type { VertexqErrorCode } from '../../../lib/error-codes';
 import type { VertexqError } from '../../../lib/errors';
 import { type ModelInput, prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import type { ImageOptions } from '../../../lib/models/types';
@@ -97,9 +98,9 @@ test('files that are no images, and networks that take none', async (t) => {
   const folder = temporaryFolder(t);
   const path = join(folder, 'a.png');
   const fits = input(['n', 3, null, null]);
-  const refuses = async (message: RegExp, inputs = fits, image?: ImageOptions, code?: string) => {
+  const refuses = async (message: RegExp, inputs = fits, image?: ImageOptions, code?: VertexqErrorCode) => {
     const error = await t.throwsAsync(read(path, inputs, image), { message });
-    if (code) t.is((error as VertexqError).code as string, code);
+    if (code) t.is((error as VertexqError).code, code);
   };
   await refuses(/a\.png cannot be read: ENOENT/, fits, {}, 'ERR_VERTEXQ_FILE');
   writeFileSync(path, 'no image');
