@@ -5,6 +5,7 @@ import { quantizeCheckpoint } from '../../../lib/index';
 import { prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import { loadChatTemplate } from '../../../lib/models/data/chat-template';
 import { readWindows, type WindowOptions } from '../../../lib/models/data/text';
+import { encodeTexts } from '../../../lib/models/data/text-task';
 import { cases, weightsIn, writeModel } from '../../decoders/tiny';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { tokenizerJson } from './tokenizer';
@@ -39,7 +40,14 @@ function setUp(t: ExecutionContext, { lines, jinja, config, tokenizer: hasOne = 
     const { windows } = await readWindows([path], given, undefined, limits);
     return windows.map(({ document, ids }) => [document, ...ids]);
   };
-  return { folder, tokenizer, path, read };
+  // What the process of the texts does, in this one.
+  const here = async (vocabulary = Infinity) => {
+    const task = { paths: [path], tokenizer: hasOne ? tokenizer : undefined, sequenceLength: 100 };
+    const all = { maxLength: undefined, most: Infinity, samples: Infinity, textField: 'text', vocabulary };
+    const none = () => {};
+    await encodeTexts({ ...task, ...all }, { enter: none, part: none, warn: none });
+  };
+  return { folder, tokenizer, path, read, here };
 }
 
 const tokens = { bos_token: '[CLS]', eos_token: { content: '[SEP]' } };
@@ -109,7 +117,9 @@ test('transcripts that no template takes are told by file and line', async (t) =
     [{ lines: [chat('a')], jinja: roles, tokenizer: false }, /line 1: is text, which needs a tokenizer/, 'CALIBRATION'], // prettier-ignore
     [{ lines: [] }, /chats\.jsonl: has no text/, 'CALIBRATION'],
   ] as [Setting, RegExp, string][]) {
-    const error = await t.throwsAsync(setUp(t, setting).read(), { message });
+    const { read, here } = setUp(t, setting);
+    // Two lines, and none: as they come from its process.
+    const error = await t.throwsAsync(setting.lines.length === 1 ? here() : read(), { message });
     t.is((error as { code?: string }).code, `ERR_VERTEXQ_${code}`);
   }
 });
@@ -133,7 +143,10 @@ test('a template without end, or that grows without end, ends by the limits, and
 });
 
 test('token ids are windows as they are, without a tokenizer', async (t) => {
-  const { path, read } = setUp(t, { lines: [[7, 8, 9, 1, 2], { input_ids: [5] }, []], tokenizer: false });
+  const { path, read, here } = setUp(t, {
+    lines: [[7, 8, 9, 1, 2], { input_ids: [5] }, []],
+    tokenizer: false,
+  });
   const windows = [
     [0, 7, 8],
     [0, 9, 1],
@@ -143,6 +156,7 @@ test('token ids are windows as they are, without a tokenizer', async (t) => {
   t.deepEqual(await read({ sequenceLength: 2 }), windows);
   t.deepEqual(await read({ sequenceLength: undefined as never, maxLength: 3 }), [[0, 7, 8, 9], [1, 5]]); // prettier-ignore
   const inputs = ['input_ids', 'attention_mask'].map((name) => ({ name, type: 'int64', dims: ['b', 'n'] }));
+  await t.throwsAsync(read({ vocabulary: 9 }), { message: /from 0 to 8, not 9, at 2/ });
   const { fit } = await prepareCalibrationSet(path, { inputs, sequenceLength: 2, holdout: 0 });
   t.deepEqual(fit.map(({ attention_mask: mask }) => mask!.dims), [[2, 1], [2, 2]]); // prettier-ignore
   for (const [line, message] of [
@@ -154,7 +168,7 @@ test('token ids are windows as they are, without a tokenizer', async (t) => {
     ['{"input_ids": 5}', /in an array, not 5/],
   ] as const) {
     writeFileSync(path, line);
-    await t.throwsAsync(read({ vocabulary: 40 }), { message });
+    await t.throwsAsync(here(40), { message });
   }
 });
 
