@@ -1,12 +1,12 @@
-// npm run kills [-- 50] [-- --checkpoints | --calibrated]: kills runs on networks, on checkpoints, or on language models that are fitted to tokens, with
-// SIGKILL at moments spread over all that they do, and goes on with each: to the bytes of an undisturbed run, with nothing half under a
+// npm run kills [-- 50] [-- --checkpoints | --calibrated | --gguf]: kills runs on networks, on checkpoints, on language models that are fitted to tokens, or
+// on GGUF files, with SIGKILL at moments spread over all that they do, and goes on with each: to the bytes of an undisturbed run, with nothing half under a
 // final name. The moments follow from VERTEXQ_SEED.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { mulberry32 } from '../models/trainer/random';
 import { killAndResume } from './kill-and-resume';
-import { calibratedRuns, checkpointRuns, networkRuns } from './runs';
+import { calibratedRuns, checkpointRuns, ggufRuns, networkRuns } from './runs';
 
 async function main(): Promise<void> {
   const words = process.argv.slice(2);
@@ -18,8 +18,10 @@ async function main(): Promise<void> {
       ? checkpointRuns
       : words.includes('--calibrated')
         ? calibratedRuns
-        : networkRuns;
-    const runs = make(folder);
+        : words.includes('--gguf')
+          ? ggufRuns
+          : networkRuns;
+    const runs = await make(folder);
     const share = (i: number) =>
       Math.floor(((i + 1) * kills) / runs.length) - Math.floor((i * kills) / runs.length);
     for (const [i, run] of runs.entries()) {

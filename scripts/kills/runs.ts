@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { toBinary } from '@bufbuild/protobuf';
-import type { CheckpointOptions, ModelOptions } from '../../lib/index';
+import { type CheckpointOptions, type ModelOptions, quantizeCheckpoint } from '../../lib/index';
 import { node, tensor } from '../../lib/models/onnx/make';
 import { type ModelProto, ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
 import { fileOf, smallModel, tensor as weight, type Tensors, writeFolder } from '../../test/checkpoints/make';
@@ -9,6 +9,7 @@ import { formatNpz } from '../../test/containers/npy/make-npz';
 import { network, random } from '../../test/models/networks';
 import { bidirectional, features } from '../../test/models/recurrent';
 import { cases, weightsIn, writeModel } from '../../test/decoders/tiny';
+import { smallModel as smallLlama, writeSmall } from '../../test/checkpoints/gguf/models';
 import type { KilledRun } from './kill-and-resume';
 
 // Small runs of all kinds: what matters is that they take many steps.
@@ -93,13 +94,50 @@ export function checkpointRuns(folder: string): KilledRun[] {
   ];
 }
 
-/** Language models that are fitted to tokens, in every kind of format. */
-export function calibratedRuns(folder: string): KilledRun[] {
-  const calibration = join(folder, 'tokens.npz');
+/** Writes texts of tokens below 40. */
+function writeTokens(path: string): void {
   const ids = BigInt64Array.from(random(48 * 14, 5), (value) =>
     BigInt(Math.floor(Math.abs(value) * 1e4) % 40),
   );
-  writeFileSync(calibration, formatNpz(new Map([['input_ids', { data: ids, dims: [48, 14] }]])));
+  writeFileSync(path, formatNpz(new Map([['input_ids', { data: ids, dims: [48, 14] }]])));
+}
+
+/** GGUF files, of folders and of GGUF files, rounded and fitted to tokens. */
+export async function ggufRuns(folder: string): Promise<KilledRun[]> {
+  const calibration = join(folder, 'tokens.npz');
+  writeTokens(calibration);
+  const [input, float] = [join(folder, 'in'), join(folder, 'f16.gguf')];
+  writeSmall(input, 'llama', 'F16', smallLlama('llama', { hidden: 256, feedForward: 512, blocks: 4 }));
+  await quantizeCheckpoint(input, float, { format: 'gguf:f16' });
+  const of = (name: string, from: string, options: CheckpointOptions): KilledRun => ({
+    ...{
+      name,
+      input: from,
+      folder: join(folder, name),
+      file: 'out.gguf',
+      options: { threads: 1, ...options },
+    },
+  });
+  return [
+    of('folder-fitted', input, { format: 'gguf:q4_0', method: 'gptq', calibration }),
+    of('gguf-fitted', float, { format: 'gguf:q3_k_m', calibration, effort: 1 }),
+    of('gguf-rounded', float, { format: 'gguf:q2_k' }),
+    {
+      ...of('gguf-folder', float, {
+        format: 'compressed-tensors',
+        groupSize: 32,
+        method: 'gptq',
+        calibration,
+      }),
+      file: '',
+    },
+  ];
+}
+
+/** Language models that are fitted to tokens, in every kind of format. */
+export function calibratedRuns(folder: string): KilledRun[] {
+  const calibration = join(folder, 'tokens.npz');
+  writeTokens(calibration);
   const of = (name: string, options: CheckpointOptions): KilledRun => {
     const golden = cases.find((one) => one.name === name)!;
     const own = join(folder, name);
