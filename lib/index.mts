@@ -7,6 +7,7 @@ export {
   evaluateModel,
   inspectCheckpoint,
   inspectModel,
+  measureSensitivity,
   planCheckpoint,
   planModel,
   preprocess,

@@ -14,6 +14,7 @@ export { quantizeLayer } from './fit/quantize-layer';
 export { inspectModel } from './models/inspect-model';
 export { planModel } from './models/plan-model';
 export { quantizeModel } from './models/quantize-model';
+export { measureSensitivity, type SensitivityOptions } from './sensitivity/measure-sensitivity';
 export { version } from './version';
 export type {
   AlphabetOptions,
@@ -48,6 +49,8 @@ export type {
   Report,
 } from './models/types';
 export type { OptionError } from './options/messages';
+export type { BudgetReport, ChosenWidths } from './sensitivity/choose';
+export type { MeasuredWidth, SensitiveLayer, Sensitivity, Width } from './sensitivity/types';
 export type { PlannedTensor, RunPlan } from './runs/plan';
 export type { ComparedRun, CompareOptions, Comparison } from './compare/types';
 export type {

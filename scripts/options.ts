@@ -13,6 +13,8 @@ const titles: Record<Call, string> = {
   preprocess: '`preprocess`',
   quantizeModel: '`quantizeModel`, `vertexq quantize` of an ONNX model',
   quantizeCheckpoint: '`quantizeCheckpoint`, `vertexq quantize` of a checkpoint',
+  sensitivityOfModel: '`measureSensitivity`, `vertexq sensitivity` of an ONNX model',
+  sensitivityOfCheckpoint: '`measureSensitivity`, `vertexq sensitivity` of a checkpoint',
   compareLayer: '`compareMethods` of a layer',
   compareModel: '`compareMethods` of a model, `vertexq compare`',
   evaluateModel: '`evaluateModel`, `vertexq eval`',

@@ -1,4 +1,4 @@
-// npm run bench:budget [-- --write] [digits] [encoder] [<folder of a language model> <texts.txt> <other texts.txt> [gguf]]: one width for all layers against widths layer by layer in as many
+// npm run bench:budget [-- --write] [--samples=48] [digits] [encoder] [<folder of a language model> <texts.txt> <other texts.txt> [gguf]]: one width for all layers against widths layer by layer in as many
 // bytes. --write: into docs/budget.md.
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -23,6 +23,8 @@ import type { Network } from '../networks/network';
 const words = process.argv.slice(2);
 const isWritten = words.includes('--write');
 const asked = words.filter((word) => !word.startsWith('--'));
+/** Windows of 256 tokens: `--samples=16`. */
+const samples = Number(words.find((word) => word.startsWith('--samples='))?.slice(10) ?? 48);
 
 /** A size, in one width and in several. */
 interface Row {
@@ -108,7 +110,7 @@ async function ofLanguageModel(
   others: string,
   format: CheckpointOptions['format'],
 ): Promise<Row[]> {
-  const common: CheckpointOptions = { calibration: texts, method: 'gptq', samples: 48, sequenceLength: 256 };
+  const common: CheckpointOptions = { calibration: texts, method: 'gptq', samples, sequenceLength: 256 };
   const isGguf = format === 'gguf';
   const inChosen: CheckpointOptions = isGguf ? { ...common, format } : { ...common, groupSize: 64 };
   const sensitivity = await measureCheckpoint(input, { ...inChosen, ...(isGguf && { targetBits: 4 }) });
@@ -122,7 +124,7 @@ async function ofLanguageModel(
       const [first, second] = [join(folder, `uniform${suffix}`), join(folder, `chosen${suffix}`)];
       const one = await quantizeCheckpoint(input, first, own);
       const { bytes, budget } = await quantizeCheckpoint(input, second, { ...inChosen, targetSize: one.bytes.after, sensitivity }); // prettier-ignore
-      const { checkpoints } = await evaluateCheckpoint(input, [first, second], { data: others, samples: 32, sequenceLength: 256 }); // prettier-ignore
+      const { checkpoints } = await evaluateCheckpoint(input, [first, second], { data: others, samples: Math.ceil(samples / 2), sequenceLength: 256 }); // prettier-ignore
       const [before, after] = checkpoints.map(({ klDivergence }) => klDivergence.mean) as [number, number];
       rows.push({
         ...{

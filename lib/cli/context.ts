@@ -8,6 +8,8 @@ import type { CompareOptions, Comparison } from '../compare/types';
 import type { CheckpointEvaluation, EvaluateCheckpointOptions } from '../evaluate/language/types';
 import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
+import type { SensitivityOptions } from '../sensitivity/measure-sensitivity';
+import type { Sensitivity } from '../sensitivity/types';
 import type { JobOptions } from '../types';
 import type { RunPlan } from '../runs/plan';
 import type { RunFiles } from '../runs/run-files';
@@ -43,6 +45,7 @@ export interface Context {
     quantized: readonly string[],
     options: EvaluateCheckpointOptions,
   ): Promise<CheckpointEvaluation>;
+  measureSensitivity(input: string, options: SensitivityOptions): Promise<Sensitivity>;
   inspectModel(input: string): Promise<Inspection>;
   quantizeCheckpoint(
     input: string,
@@ -81,6 +84,8 @@ export function processContext(signal: AbortSignal): Context {
     evaluateModel: async (...args) => (await import('../evaluate/evaluate-model.js')).evaluateModel(...args),
     evaluateCheckpoint: async (...args) =>
       (await import('../evaluate/language/evaluate-checkpoint.js')).evaluateCheckpoint(...args),
+    measureSensitivity: async (...args) =>
+      (await import('../sensitivity/measure-sensitivity.js')).measureSensitivity(...args),
     inspectModel: async (input) => (await import('../models/inspect-model.js')).inspectModel(input),
     quantizeCheckpoint: async (input, output, options, files) =>
       (await import('../checkpoints/quantize-checkpoint.js')).quantizeCheckpointWith(

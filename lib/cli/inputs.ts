@@ -1,17 +1,9 @@
-import { stat } from 'node:fs/promises';
+import { isCheckpoint, isFolder } from '../checkpoints/is-checkpoint';
 import { VertexqError } from '../errors';
 
 // What kind of input a path is.
 
-const isFolder = (path: string): Promise<boolean> =>
-  stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
-
-/** Whether a path is that of a checkpoint: a folder, a safetensors file or an index, a GGUF file. */
-export const isCheckpoint = async (input: string): Promise<boolean> =>
-  /\.(safetensors(\.index\.json)?|gguf)$/i.test(input) || isFolder(input);
+export { isCheckpoint };
 
 /** Throws ERR_VERTEXQ_UNSUPPORTED at a checkpoint, a folder or a safetensors file. */
 export async function refuseCheckpoint(input: string): Promise<void> {

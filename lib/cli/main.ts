@@ -12,6 +12,7 @@ import { addExplain } from './explain';
 import { addInspect } from './inspect';
 import { addQuantize } from './quantize';
 import { exitCodeOf, exitCodes } from './exit-codes';
+import { addSensitivity } from './sensitivity';
 import { addVerify } from './verify';
 
 const about = `
@@ -66,6 +67,7 @@ function programFor(context: Context): Command {
   addCompare(program, context);
   addEval(program, context);
   addInspect(program, context);
+  addSensitivity(program, context);
   addVerify(program, context);
   addExplain(program, context);
   return program;

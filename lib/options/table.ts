@@ -357,12 +357,24 @@ const quantizeLayer = {
   },
 } satisfies Options<QuantizeLayerOptions>;
 
+const fitting = ['bits', 'levels', 'effort', 'rank', 'box', 'errorCorrection', 'weighting', 'resume', 'otherKernels', 'targetSize', 'targetBits', 'sensitivity'] as const; // prettier-ignore
+
+/** Of `measureSensitivity`: those that say what is measured, on what, for which output. */
+const sensitivityOfModel = without(model, ...fitting, 'externalData');
+const sensitivityOfCheckpoint = {
+  ...without(checkpoint, ...fitting, 'activations', 'imatrix'),
+  calibration: model.calibration,
+  holdout: model.holdout,
+};
+
 /** The options of each call. */
 export const calls = {
   quantizeLayer,
   preprocess: without(layer, 'method', 'scale', 'effort', 'damping'),
   quantizeModel: model,
   quantizeCheckpoint: checkpoint,
+  sensitivityOfModel,
+  sensitivityOfCheckpoint,
   compareLayer: { ...compared, ...without(layer, 'method', 'bits', 'levels') },
   compareModel,
   evaluateModel: evaluate,

@@ -7,6 +7,8 @@ import type { EvaluateOptions } from '../../lib/evaluate/types';
 import type { ModelOptions } from '../../lib/models/types';
 import { sampleComparison, sampleEvaluation, sampleInspection, sampleReport } from '../reports/samples';
 import type { CheckpointOptions } from '../../lib/checkpoints/types';
+import type { SensitivityOptions } from '../../lib/sensitivity/measure-sensitivity';
+import { sampleSensitivity } from '../sensitivity/sample';
 import {
   sampleCheckpointEvaluation,
   sampleCheckpointInspection,
@@ -29,6 +31,7 @@ export interface Outcome {
     evaluated?: EvaluateOptions;
     judged?: EvaluateCheckpointOptions;
     checkpoint?: CheckpointOptions;
+    measured?: SensitivityOptions;
   }[];
 }
 
@@ -47,6 +50,7 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     compareMethods,
     evaluateModel,
     inspectModel,
+    measureSensitivity,
     evaluateCheckpoint,
     ...rest
   } = changes;
@@ -73,6 +77,10 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     evaluateModel: async (input, output, evaluated) => {
       outcome.calls.push({ input, output, evaluated });
       return evaluateModel ? evaluateModel(input, output, evaluated) : sampleEvaluation();
+    },
+    measureSensitivity: async (input, measured) => {
+      outcome.calls.push({ input, measured });
+      return measureSensitivity ? measureSensitivity(input, measured) : Promise.resolve(sampleSensitivity());
     },
     evaluateCheckpoint: async (input, outputs, judged) => {
       outcome.calls.push({ input, output: outputs.join(), judged });

@@ -3,18 +3,8 @@ import fc from 'fast-check';
 import { escaped, matcher } from '../../lib/globs';
 import { type ChosenWidths, chooseWidths } from '../../lib/sensitivity/choose';
 import { readSensitivity } from '../../lib/sensitivity/store';
-import type { SensitiveLayer, Sensitivity } from '../../lib/sensitivity/types';
-
-const layer = (name: string, size: number, weight: number, group: string | null = null): SensitiveLayer => ({
-  ...{ name, group, shape: [size, size] },
-  widths: [2, 3, 4, 8].map((bits) => ({ bits, bytes: (size * size * bits) / 8, change: weight * 4 ** -bits, error: 2 ** -bits })), // prettier-ignore
-});
-
-const sensitivity = (layers: SensitiveLayer[]): Sensitivity => ({
-  ...{ schema: 1, version: '0', input: 'net', inputHash: '', data: { calibration: '', holdout: '' } },
-  ...{ how: 'estimated', unit: 'kl', rows: 10, format: 'compressed-tensors', method: 'gptq', grid: null },
-  ...{ layers, unmeasured: [], seconds: 0 },
-});
+import type { SensitiveLayer } from '../../lib/sensitivity/types';
+import { layer, sampleSensitivity } from './sample';
 
 /** Files with a header, in which each layer is filled up to a multiple of 32 bytes. */
 const sizeIn = (layers: readonly SensitiveLayer[]) => (overrides: readonly ChosenWidths[]) => {
@@ -35,7 +25,7 @@ test('a target is met within the room that widths leave, never above; layers of 
   let before = Infinity;
   for (let bytes = 3700; bytes <= 13_500; bytes += 400) {
     const { report, warnings } = await chooseWidths(
-      sensitivity(layers),
+      sampleSensitivity(layers),
       { bytes, of: 'files' },
       sizeOf,
       undefined,
@@ -50,7 +40,7 @@ test('a target is met within the room that widths leave, never above; layers of 
     t.is(report.overrides.flatMap((own) => own.layers).length, layers.length);
   }
   const { warnings } = await chooseWidths(
-    sensitivity(layers),
+    sampleSensitivity(layers),
     { bytes: 10 ** 6, of: 'files' },
     sizeOf,
     undefined,
@@ -61,7 +51,7 @@ test('a target is met within the room that widths leave, never above; layers of 
 test('a target that is out of reach tells the smallest that is not', async (t) => {
   const layers = [layer('a', 64, 3)];
   await t.throwsAsync(
-    chooseWidths(sensitivity(layers), { bytes: 1000, of: 'files' }, sizeIn(layers), undefined),
+    chooseWidths(sampleSensitivity(layers), { bytes: 1000, of: 'files' }, sizeIn(layers), undefined),
     {
       code: 'ERR_VERTEXQ_BUDGET',
       message: /as small as 1000 bytes .* files take 1124 bytes \(1.12 kB\), 1024 bytes/,
@@ -85,7 +75,7 @@ test('an escaped name is a glob that matches it alone', (t) => {
 });
 
 test('what is no sensitivity is refused with the place', async (t) => {
-  const good = sensitivity([layer('a', 8, 1)]);
+  const good = sampleSensitivity([layer('a', 8, 1)]);
   t.deepEqual(await readSensitivity(good), good);
   const cases: [change: object, message: RegExp][] = [
     [{ schema: 2 }, /"schema" to be 1, not 2/],
