@@ -101,6 +101,7 @@ export async function measureCheckpoint(input: string, given: CheckpointOptions)
           ...{ name, shape: layer.weight.shape, group: groups.get(name) ?? null, widths },
         })),
         unmeasured: [...fixed].map(([name, reason]) => ({ name, reason })),
+        warnings: [...opened.shape.warnings, ...data.warnings],
         seconds: (performance.now() - started) / 1000,
       };
     } finally {

@@ -106,6 +106,7 @@ export async function measureModel(input: string, given: ModelOptions): Promise<
         };
       }),
       unmeasured: [...unmeasured].map(([{ name }, why]) => ({ name, reason: why })),
+      warnings: data!.warnings,
       seconds: (performance.now() - started) / 1000,
     };
   } finally {

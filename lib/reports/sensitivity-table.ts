@@ -9,7 +9,7 @@ const mostWidths = 12;
 
 /** What each layer in each width does: a layer a line, those that change most first. */
 export function sensitivityTable(sensitivity: Sensitivity, { color, width }: TableOptions): string {
-  const { input, layers, unmeasured, how, unit, rows, seconds } = sensitivity;
+  const { input, layers, unmeasured, how, unit, rows, warnings, seconds } = sensitivity;
   const paint = painter(color);
   const names = widthsIn(layers);
   const columns: Column<SensitiveLayer>[] = [
@@ -32,6 +32,7 @@ export function sensitivityTable(sensitivity: Sensitivity, { color, width }: Tab
     formatTable(sorted, columns, { paint, width }),
     ...(names.length > mostWidths ? ['', `${names.length - mostWidths} more widths are in the result (--json, --output)`] : []), // prettier-ignore
     ...reasons(unmeasured),
+    ...warnings.map((text) => `${paint('yellow', 'warning:')} ${visible(text)}`),
   ].join('\n');
 }
 

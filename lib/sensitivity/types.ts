@@ -54,6 +54,7 @@ export interface Sensitivity {
   layers: SensitiveLayer[];
   /** Layers that have no measure, and why: they keep the width that options give them. */
   unmeasured: { name: string; reason: string }[];
+  warnings: string[];
   seconds: number;
 }
 

@@ -16,5 +16,5 @@ export const sampleSensitivity = (
 ): Sensitivity => ({
   ...{ schema: 1, version: '0', input: 'net', inputHash: '', data: { calibration: '', holdout: '' } },
   ...{ how: 'estimated', unit: 'kl', rows: 10, format: 'compressed-tensors', method: 'gptq', grid: null },
-  ...{ layers, unmeasured: [], seconds: 0 },
+  ...{ layers, unmeasured: [], warnings: [], seconds: 0 },
 });
