@@ -16,7 +16,12 @@ const array: ReadTensor = { data: Float32Array.of(1, 2, 3, 4, 5, 6), dims: [2, 3
 const content = formatNpy(array);
 const part: ZipPart = { name: 'x.npy', content };
 
-async function rejects(t: ExecutionContext, bytes: Uint8Array, message: RegExp, code: VertexqErrorCode = 'ERR_VERTEXQ_NPZ') {
+async function rejects(
+  t: ExecutionContext,
+  bytes: Uint8Array,
+  message: RegExp,
+  code: VertexqErrorCode = 'ERR_VERTEXQ_NPZ',
+) {
   const path = temporaryFile(t, 'some.npz', bytes);
   const error = await t.throwsAsync(readNpz(path), { instanceOf: VertexqError, message });
   t.is(error?.code, code);
