@@ -14,7 +14,7 @@ import type { SensitiveLayer, Sensitivity } from '../sensitivity/types';
 import { hasTarget, tryingMethod, without, withoutTarget } from '../sensitivity/target';
 import { version } from '../version';
 import { Turns } from '../yielding';
-import { checkCheckpointOptions, type CheckpointSettings } from './checkpoint-options';
+import { checkCheckpointOptions, type CheckpointSettings, isFittedToText } from './checkpoint-options';
 import { fusedGroups } from './fused-groups';
 import type { Prepared } from './prepared';
 import { withPrepared } from './prepare';
@@ -38,11 +38,11 @@ export const withoutMethods = (overrides: readonly WeightOverride[]): WeightOver
 
 /**
  * What each layer of a language model alone, in each width that the format has for it, does to the KL divergence of the next tokens: `layerChanges` tells how. Options as those of
- * `quantizeCheckpoint`; `calibration` has to be there. Rejects as that does.
+ * `quantizeCheckpoint`; `calibration` or `ownSamples` has to be there. Rejects as that does.
  */
 export async function measureCheckpoint(input: string, given: CheckpointOptions): Promise<Sensitivity> {
   const started = performance.now();
-  if (given.calibration === undefined)
+  if (!isFittedToText(given))
     throw new TypeError('Expected the "calibration" option to be text that the model is run on: without any, nothing can be told of its outputs'); // prettier-ignore
   const tried = given.method === plainMethod ? plainMethod : tryingMethod;
   const options = optionsToMeasure(given);

@@ -4,6 +4,19 @@ import { VertexqError } from '../errors';
 import { requireWritable } from '../runs/run-files';
 import { workFolderOf, workName } from '../runs/work-name';
 
+/** Throws ERR_VERTEXQ_EXISTS where the output is a folder with something in it that is not ours: to be known before work that takes long. */
+export async function requireFree(output: string): Promise<void> {
+  requireOurs(output, await readdir(output).catch(() => []));
+}
+
+function requireOurs(output: string, names: readonly string[]): void {
+  if (names.length > 0 && !names.includes(workName))
+    throw new VertexqError(
+      'ERR_VERTEXQ_EXISTS',
+      `${output} cannot be written: there is something in it already, and no interrupted run of ours`,
+    );
+}
+
 /**
  * Throws where the output could not be written, or holds something that is not ours. Makes its folder; returns where the work folder
  * is, and how to undo it.
@@ -34,10 +47,6 @@ export async function prepareOutput(
   const names = await readdir(output).catch((cause: Error) => {
     throw cannot(cause.message, cause);
   });
-  if (names.length > 0 && !names.includes(workName))
-    throw new VertexqError(
-      'ERR_VERTEXQ_EXISTS',
-      `${output} cannot be written: there is something in it already, and no interrupted run of ours`,
-    );
+  requireOurs(output, names);
   return { work: join(output, workName), undo: nothing };
 }

@@ -37,6 +37,7 @@ import type { PlannedWeight, WeightScheme } from './planned-weight';
 import { readerWarnings } from './reader-warnings';
 import { RecordedInputs } from './recorded-inputs';
 import { openGenerator } from './generator';
+import { requireFree } from './output';
 import { addCheckpointFiles } from './output-files';
 import { addCheckpointPaths } from './run-files';
 import type { Prepared } from './prepared';
@@ -71,6 +72,7 @@ export async function withPrepared<Result>(
     if (settings.activations.length > 0)
       recorded = await RecordedInputs.open(settings.activations, settings.options.signal);
     const generator = settings.encoding.network ? openGenerator(checkpoint, identity) : null;
+    if (settings.options.ownSamples !== undefined && !isDry) await requireFree(output);
     const network = runsNetwork(settings) ? await source.network() : null;
     const plan = model
       ? await planGguf(model, settings, network, new Turns(settings.options.signal))

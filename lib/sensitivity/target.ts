@@ -50,7 +50,7 @@ export function checkTarget(
   if (!hasData && sensitivity === undefined)
     about([own], () => {
       throw new RangeError(
-        `The "${own}" option needs to know what widths do to the network: give "calibration" data (--calibration), or a "sensitivity" that was measured (--sensitivity)`,
+        `The "${own}" option needs to know what widths do to the network: give "calibration" data (--calibration) or "ownSamples", or a "sensitivity" that was measured (--sensitivity)`,
       );
     });
 }

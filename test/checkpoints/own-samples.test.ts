@@ -101,6 +101,14 @@ test('an interrupted run draws the same texts again, and goes on to the same byt
   t.notDeepEqual(bytes(fewer), bytes(whole));
 });
 
+test('widths for a target are chosen by them', async (t) => {
+  const { groupSize, method, ownSamples, sequenceLength } = common;
+  const options = { groupSize, method, ownSamples, sequenceLength, targetBits: 5 };
+  const { budget, calibration } = await quantizeCheckpoint(folderOf(t), output(t), options);
+  t.is(budget!.target.of, 'weights');
+  t.is(calibration!.fit.tokens, 100);
+});
+
 test('a dry run draws nothing, and counts what would be', async (t) => {
   const folder = folderOf(t);
   const stages = new Set<string>();
@@ -118,6 +126,10 @@ test('refused: other data besides, options of text, windows that the network has
   await refused({ calibration: 'texts.txt' }, /"ownSamples" and "calibration" exclude each other/);
   await refused({ activations: 'x.safetensors' }, /"ownSamples" and "activations" exclude each other/);
   await refused({ samples: 3 }, /"samples" option is about "calibration" data/);
+  const onProgress = () => t.fail();
+  await t.throwsAsync(quantizeCheckpoint(folder, join(folder, '..'), { ...common, onProgress }), {
+    code: 'ERR_VERTEXQ_EXISTS',
+  });
   await refused({ ownSamples: 0 }, /"ownSamples"/);
   await refused(
     {},
