@@ -1,5 +1,5 @@
 // npm run bench:budget [-- --write] [--samples=48] [digits] [encoder] [<folder of a language model> <texts.txt> <other texts.txt> [gguf]]: one width for all layers against widths layer by layer in as many
-// bytes. --write: into docs/budget.md.
+// bytes. --write: into docs/budget.json.
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import { measureCheckpoint } from '../../lib/checkpoints/measure-sensitivity';
 import { measureModel } from '../../lib/models/measure-sensitivity';
 import type { BudgetReport } from '../../lib/sensitivity/choose';
 import { widthName } from '../../lib/sensitivity/types';
-import { aligned, fillIn, keep, markdownTable } from '../document';
+import { aligned, keep, markdownTable } from '../document';
 import { digitNetworks, digits } from '../networks/digits';
 import { sentenceEncoder } from '../networks/encoder';
 import type { Network } from '../networks/network';
@@ -169,7 +169,6 @@ async function main(): Promise<void> {
     console.log(text);
     if (!isWritten) continue;
     await keep(join(__dirname, '..', '..', 'docs', 'budget.json'), name, rows);
-    fillIn(join(__dirname, '..', '..', 'docs', 'budget.md'), name, text);
   }
 }
 
