@@ -140,7 +140,8 @@ async function quantize(input: string, given: Given, context: Context): Promise<
   const run = await kind(input, output, own, flags.config, context, files);
   await files.check();
   if (flags.skipExisting && isThere(output)) return void say(`${output} is there already: skipped`);
-  if (!dryRun && !flags.overwrite) await requireNoFile(output);
+  // A run that was killed may have left its output whole.
+  if (!dryRun && !flags.overwrite && given['resume'] !== true) await requireNoFile(output);
   const look = lookOf(context);
   let result: RunPlan | Report | CheckpointReport;
   if (dryRun) {

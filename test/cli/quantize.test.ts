@@ -333,6 +333,7 @@ test('issue 21 item 6: a file that is there stops the run, unless it may be repl
   t.regex(stopped.stderr, /out\.onnx is there already: give --overwrite.*\[ERR_VERTEXQ_EXISTS\]/);
   t.is((await runFake([...args, '--overwrite'])).calls.length, 1);
   t.is((await runFake([...args, '--dry-run'])).code, 0);
+  t.is((await runFake([...args, '--resume'])).calls.length, 1);
 });
 
 test('--skip-existing: an output that is there is left alone, an unfinished one is not', async (t) => {
