@@ -128,6 +128,7 @@ void benchPipeline(const Options& options);
 void benchDecoders(const Options& options);
 void benchGram(const Options& options);
 void benchCholesky(const Options& options);
+void benchGramCheck(const Options& options);
 void benchThreads(const Options& options);
 void benchMemory(const std::string& task);
 

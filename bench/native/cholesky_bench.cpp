@@ -1,7 +1,9 @@
 // Our Cholesky factorisation against LAPACK's and GEMM's rate, and on two threads.
 #include <cmath>
+#include <ctime>
 
 #include "bench.h"
+#include "calibration/given_gram.h"
 #include "decode/cholesky.h"
 #include "linalg/strip_cholesky.h"
 #include "parallel/job_control.h"
@@ -45,7 +47,38 @@ void benchOrder(std::size_t n, bool quick) {
       .add("speedup", median(one) / median(two));
 }
 
+/** Seconds of all cores: others may use the machine too. */
+template <typename Task>
+double coresOnce(Task task) {
+  const std::clock_t start = std::clock();
+  task();
+  return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+}
+
 }  // namespace
+
+/** What it takes to look at a recorded Gram matrix, beside a factorisation of its size by LAPACK and by ours. */
+void benchGramCheck(const Options& options) {
+  for (const std::size_t n : {std::size_t{1024}, std::size_t{8192}}) {
+    if (options.quick && n > 1024) break;
+    Matrix h = randomMatrix<double>(n, n, 31);
+    for (std::size_t j = 0; j < n; ++j) {
+      for (std::size_t i = 0; i < j; ++i) h(i, j) = h(j, i);
+      h(j, j) = 4 * static_cast<double>(n);
+    }
+    const JobControl control;
+    const double check = coresOnce([&] { givenGram(h.data(), nullptr, n, options.threads, control); });
+    Matrix l = h;
+    const double lapack = coresOnce([&] { linalg::potrf('L', n, l.data(), n); });
+    l = h;
+    const double ours = coresOnce([&] { choleskyLower(l, options.threads, control); });
+    Row("gram-check")
+        .add("order", static_cast<double>(n))
+        .add("coreSeconds", check)
+        .add("timesLapack", check / lapack)
+        .add("timesOurs", check / ours);
+  }
+}
 
 void benchCholesky(const Options& options) {
   for (const std::size_t n : {128, 384, 1024, 2048, 4096}) {

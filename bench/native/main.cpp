@@ -1,4 +1,4 @@
-// bench_native [--quick] [--threads n] [peaks|walk|pipeline|decoders|gram|cholesky|threads ...] | memory <task>
+// bench_native [--quick] [--threads n] [peaks|walk|pipeline|decoders|gram|cholesky|threads|gram-check ...] | memory <task>
 // Prints a line of JSON for each measurement. bench/native/index.ts builds and runs it, and makes tables and a plot of them.
 #include <cstdlib>
 #include <cstring>
@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
   const std::map<std::string, std::function<void(const bench::Options&)>> parts = {
       {"peaks", bench::benchPeaks},       {"walk", bench::benchWalk}, {"pipeline", bench::benchPipeline},
       {"decoders", bench::benchDecoders}, {"gram", bench::benchGram}, {"cholesky", bench::benchCholesky},
-      {"threads", bench::benchThreads}};
+      {"threads", bench::benchThreads},   {"gram-check", bench::benchGramCheck}};
   std::vector<std::string> wanted;
   try {
     for (int i = 1; i < argc; ++i) {
