@@ -18,7 +18,7 @@ export interface FoundLayers {
  */
 export function findLayers(graph: Graph): FoundLayers {
   const found: FoundLayers = { layers: [], skipped: [] };
-  const names = new Set<string>();
+  const names = new UniqueNames();
   for (const { node, scope } of graph.placed()) {
     const weights = weightInputs(node);
     if (weights === null) continue;
@@ -28,7 +28,7 @@ export function findLayers(graph: Graph): FoundLayers {
     for (const { index, suffix = '', describe } of weights) {
       const constant = scope.constant(node.input[index] ?? '');
       if (!constant) continue;
-      const name = uniqueName(`${node.name || node.output.find((output) => output !== '')!}${suffix}`, names);
+      const name = names.of(`${node.name || node.output.find((output) => output !== '')!}${suffix}`);
       const described = describe(node, constant);
       const reason = unsuitable(constant) ?? ('reason' in described ? described.reason : undefined);
       if (reason !== undefined) found.skipped.push({ name, reason, choice: false, tensor: constant.tensor });
@@ -47,11 +47,23 @@ function requireWhole(node: NodeProto, file: string): void {
   );
 }
 
-function uniqueName(base: string, names: Set<string>): string {
-  let name = base;
-  for (let count = 2; names.has(name); count++) name = `${base}#${count}`;
-  names.add(name);
-  return name;
+/** Names that are taken, each with how many have been made of it: very many nodes may have one. */
+class UniqueNames {
+  private readonly taken = new Map<string, number>();
+
+  of(base: string): string {
+    let count = this.taken.get(base);
+    if (count === undefined) {
+      this.taken.set(base, 1);
+      return base;
+    }
+    let name: string;
+    do name = `${base}#${++count}`;
+    while (this.taken.has(name));
+    this.taken.set(base, count);
+    this.taken.set(name, 1);
+    return name;
+  }
 }
 
 function unsuitable({ tensor, dims, dataType }: Constant): string | undefined {

@@ -52,6 +52,8 @@ export const recipeOf = (tensor: TensorProto): Recipe | undefined => recipes.get
 
 /** Nodes that are followed: a value may be used by several, and all again by several. */
 const mostNodes = 64;
+/** Parts that a value is split into: each is looked at by all of them. */
+const mostParts = 1024;
 /** Numbers that a value has at most, besides twice as many as there are in what it is computed from. */
 const mostBesides = 4096;
 
@@ -100,6 +102,7 @@ class Folding {
       };
     }
     if (!node || !isStandard(node) || !Object.hasOwn(operators, node.opType)) return undefined;
+    if (node.output.length > mostParts) return undefined;
     const steps = node.attribute.map(({ name: called, i, f, ints }) => `${called}=${i},${f},${ints.join()}`);
     const forms = node.input.slice(operands(node)).map((input) => (input ? scope.integers(input) : []));
     this.keys.push(

@@ -17,6 +17,8 @@ import { shallowCopy } from './shallow-copy';
 
 /** Nodes that calls may become: functions that call others twice grow with a power of two. */
 const mostNodes = 1_000_000;
+/** Functions that call each other, one within the other. */
+const mostDeep = 500;
 
 type Key = string;
 const plainDomain = (domain: string) => (domain === 'ai.onnx' ? '' : domain);
@@ -25,7 +27,7 @@ const keyOf = (domain: string, name: string, overload: string): Key =>
 
 /**
  * Puts the nodes of functions in place of their calls, in the model itself, without those that nothing calls any more. Calls stay
- * where a function is of another operator set than the model, or all calls would become too many nodes. Throws ERR_VERTEXQ_ONNX where a function
+ * where a function is of another operator set than the model, or all calls would become too many nodes or are too deep. Throws ERR_VERTEXQ_ONNX where a function
  * calls itself, or two have one name.
  */
 export function inlineFunctions(model: ModelProto, file: string): void {
@@ -88,23 +90,24 @@ class Inliner {
         this.model.opsetImport.push(create(OperatorSetIdProtoSchema, { domain, version }));
   }
 
-  private sizeOf(nodes: readonly NodeProto[]): number {
+  private sizeOf(nodes: readonly NodeProto[], depth = 0): number {
     let size = 0;
     for (const node of nodes) {
       const own = this.functionOf(node);
-      size += own ? this.sizeOfCall(own) : 1;
-      for (const body of subgraphsOf(node)) size += this.sizeOf(body.node);
+      size += own ? this.sizeOfCall(own, depth + 1) : 1;
+      for (const body of subgraphsOf(node)) size += this.sizeOf(body.node, depth);
     }
     return size;
   }
 
-  private sizeOfCall(own: FunctionProto): number {
+  private sizeOfCall(own: FunctionProto, depth: number): number {
     const known = this.sizes.get(own);
     if (known === null)
       throw new VertexqError('ERR_VERTEXQ_ONNX', `${this.file}: the function "${own.name}" calls itself`);
     if (known !== undefined) return known;
+    if (depth > mostDeep) return Infinity;
     this.sizes.set(own, null);
-    const size = this.sizeOf(own.node);
+    const size = this.sizeOf(own.node, depth);
     this.sizes.set(own, size);
     return size;
   }

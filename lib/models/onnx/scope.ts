@@ -72,7 +72,8 @@ export class Scope {
       ['inputs', proto.input, this.given],
     ] as const) {
       if (list.length === single.size) continue;
-      const twice = list.find(({ name }, i) => list.findIndex((other) => other.name === name) < i)!;
+      const seen = new Set<string>();
+      const twice = list.find(({ name }) => seen.size === seen.add(name).size)!;
       throw new VertexqError('ERR_VERTEXQ_ONNX', `${file}: two ${what} are called "${twice.name}"`);
     }
     for (const node of proto.node)

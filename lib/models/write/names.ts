@@ -9,9 +9,14 @@ export class Names {
     this.taken = namesOf(model.graph!);
   }
 
+  /** How often each was wanted: very many may want one. */
+  private readonly wanted = new Map<string, number>();
+
   unused(wanted: string): string {
     let name = wanted;
-    for (let i = 1; this.taken.has(name); i++) name = `${wanted}_${i}`;
+    let i = this.wanted.get(wanted) ?? 0;
+    while (this.taken.has(name)) name = `${wanted}_${++i}`;
+    this.wanted.set(wanted, i);
     this.taken.add(name);
     return name;
   }
