@@ -30,8 +30,18 @@ export function lengthIn(
 
 /** Whether onnxruntime's operators take over all that use a weight. To turn a product round, the rank of its other side must have been seen. */
 export function isPackable({ alike, hasData }: Surroundings): boolean {
-  return alike.every((layer) => fitsMatMulNBits(layer) && (!turns(layer) || (hasData && isSeen(layer))));
+  // Each of very many may be asked about all of them.
+  const known = packable[Number(hasData)]!;
+  let found = known.get(alike);
+  if (found === undefined) {
+    found = alike.every((layer) => fitsMatMulNBits(layer) && (!turns(layer) || (hasData && isSeen(layer))));
+    known.set(alike, found);
+  }
+  return found;
 }
+
+/** Without data and with, by those that are alike. */
+const packable = [new WeakMap<readonly Layer[], boolean>(), new WeakMap<readonly Layer[], boolean>()];
 
 function turns({ input, kind }: Layer): boolean {
   return input?.rows.kind === 'axis' && input.rows.axis === -2 && kind !== 'Gemm';
