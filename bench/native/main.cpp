@@ -17,8 +17,8 @@ int main(int argc, char** argv) {
   bench::Options options;
   options.threads = std::max(2u, std::thread::hardware_concurrency());
   const std::map<std::string, std::function<void(const bench::Options&)>> parts = {
-      {"peaks", bench::benchPeaks},       {"walk", bench::benchWalk}, {"pipeline", bench::benchPipeline},
-      {"decoders", bench::benchDecoders}, {"gram", bench::benchGram}, {"cholesky", bench::benchCholesky},
+      {"peaks", bench::benchPeaks},       {"walk", bench::benchWalk},           {"pipeline", bench::benchPipeline},
+      {"decoders", bench::benchDecoders}, {"gram", bench::benchGram},           {"cholesky", bench::benchCholesky},
       {"threads", bench::benchThreads},   {"gram-check", bench::benchGramCheck}};
   std::vector<std::string> wanted;
   try {
