@@ -24,7 +24,7 @@ test.serial('trust item 4: what is given is not copied at once', async (t) => {
     ['holdout', { weight, ...shape, activations: few, holdout: many }],
     ['gram', { ...wide, gram }],
   ] as const)
-    t.is(await holdsUp(() => quantizeLayer(layer, options)), null, what);
+    t.is(await holdsUp(() => quantizeLayer(layer, options), { most: 40 }), null, what);
   const large = { weight: many, outFeatures: 2 ** 10, inFeatures: 2 ** 14 };
   t.is(await holdsUp(() => quantizeLayer(large, { method: 'msq', scale: 'max', bits: 4 })), null, 'weight');
 });
