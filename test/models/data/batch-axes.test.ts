@@ -318,7 +318,7 @@ test('case bilstm: --batch-axis on the command line', (t) => {
     });
     return { status, text: stderr + stdout };
   };
-  const quantize = ['quantize', file, '-o', output, '--calibration', data];
+  const quantize = ['quantize', file, '-o', output, '--overwrite', '--calibration', data];
   for (const flags of [[], ['--batch-axis', 'items'], ['--batch-axis', 'x=1', '--batch-axis', 'lengths=0']]) {
     const { status, text } = cli(...quantize, ...flags);
     t.is(status, 0, text);
