@@ -25,11 +25,12 @@ export function requireOneOf<Choice extends string>(
   if (choices.includes(value as Choice)) return value as Choice;
   const list = choices.map((choice) => `"${choice}"`).join(', ');
   const given = typeof value === 'string' ? value.toLowerCase() : '';
-  const nearest = closest(given, [...choices]);
+  const lower = choices.map((choice) => choice.toLowerCase());
+  const nearest = closest(given, lower);
   // Short names are near to each other: "awq" is no slip for "msq".
   const hint =
     given !== '' && distance(given, nearest) <= Math.floor(given.length / 3)
-      ? `: did you mean "${nearest}"?`
+      ? `: did you mean "${choices[lower.indexOf(nearest)]}"?`
       : '';
   throw new RangeError(`Expected the "${name}" option to be one of ${list}, not ${describe(value)}${hint}`);
 }
