@@ -19,7 +19,7 @@ export async function holdUps(action: () => Promise<unknown>): Promise<{ longest
  */
 export async function holdsUp(
   action: () => Promise<unknown>,
-  { most = 25, share = 0.25, tries = 6 } = {},
+  { most = 40, share = 0.5, tries = 6 } = {},
 ): Promise<string | null> {
   const taken: string[] = [];
   for (let i = 0; i < tries; i++) {

@@ -73,7 +73,7 @@ async function targeted(
   try {
     const sensitivity =
       measured ??
-      (await fittingSensitivity(given.sensitivity!, input, settings.format, inputHash(source.inputs)));
+      (await fittingSensitivity(given.sensitivity!, input, settings.format, () => inputHash(source.inputs)));
     const turns = new Turns(signal);
     const planWith = (chosen: readonly ChosenWidths[]) => {
       const overrides = [...(planning.overrides ?? []), ...asOverrides(chosen)];

@@ -58,7 +58,7 @@ async function targetedModel(
   const sensitivity =
     found === undefined
       ? await measureModel(input, given)
-      : await fittingSensitivity(found, input, format, modelHash(await openModel(input)));
+      : await fittingSensitivity(found, input, format, async () => modelHash(await openModel(input)));
   const planning = planningOptions(options);
   const optionsWith = (chosen: readonly ChosenWidths[]): ModelOptions => ({
     ...planning,

@@ -27,13 +27,16 @@ export function requireOneOf<Choice extends string>(
   const given = typeof value === 'string' ? value.toLowerCase() : '';
   const lower = choices.map((choice) => choice.toLowerCase());
   const nearest = closest(given, lower);
-  // Short names are near to each other: "awq" is no slip for "msq".
+  // Short names are near to each other: "awq" is no slip for "msq", and "mqs" is one.
+  const most = Math.min(given.length / 2, Math.max(2, given.length / 3));
   const hint =
-    given !== '' && distance(given, nearest) <= Math.floor(given.length / 3)
+    given !== '' && (distance(given, nearest) <= most || sorted(given) === sorted(nearest))
       ? `: did you mean "${choices[lower.indexOf(nearest)]}"?`
       : '';
   throw new RangeError(`Expected the "${name}" option to be one of ${list}, not ${describe(value)}${hint}`);
 }
+
+const sorted = (letters: string) => [...letters].sort().join('');
 
 export function requireInteger(
   name: string,

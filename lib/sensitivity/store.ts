@@ -33,7 +33,7 @@ export async function fittingSensitivity(
   given: string | Sensitivity,
   input: string,
   format: string,
-  hash: string | Promise<string>,
+  hash: () => string | Promise<string>,
 ): Promise<Sensitivity> {
   const found = await readSensitivity(given);
   const fail = (why: string) =>
@@ -42,7 +42,8 @@ export async function fittingSensitivity(
   const kind = (name: string) => (isGguf(name) ? 'gguf' : name);
   if (kind(found.format) !== kind(format))
     throw fail(`it is for the format "${found.format}", and the output's is "${format}"`);
-  if ((await hash) !== found.inputHash) throw fail(`it is of another network (${found.input}) than ${input}`);
+  if ((await hash()) !== found.inputHash)
+    throw fail(`it is of another network (${found.input}) than ${input}`);
   return found;
 }
 

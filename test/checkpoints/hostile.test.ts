@@ -22,7 +22,7 @@ test('options that are wrong', async (t) => {
     [{ format: 'gptq', bits: 5 }, /holds 2, 3, 4 or 8 bits, not 5/],
     [{ format: 'gptq', grid: 'asymmetric' }, /cannot hold every zero point/],
     [{ method: 'gptq' }, /"gptq" needs calibration data/],
-    [{ holdout: 0.1 }, /needs "calibration" or "activations"/],
+    [{ holdout: 0.1 }, /needs "calibration", "ownSamples" or "activations"/],
     [{ activations: [] }, /"activations" option to be the path/],
     [{ activations: 'a', holdout: 1 }, /fraction from 0 and below 1/],
     [{ memory: 10 }, /"memory" option to be a whole number from/],

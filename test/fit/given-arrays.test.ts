@@ -11,8 +11,6 @@ const weight = random(4 * width, 1);
 /** 64 MB. */
 const many = random(2 ** 24, 2);
 const options = { method: 'gptq', bits: 4, threads: 1 } as const;
-/** Copied at once, it was held up for more than half of the time. */
-const limits = { most: 40, share: 0.45 };
 
 test.serial('trust item 4: what is given is not copied at once', async (t) => {
   const [float, twice] = [many.slice(), Float64Array.from(many.subarray(0, 2 ** 23))];
@@ -26,10 +24,9 @@ test.serial('trust item 4: what is given is not copied at once', async (t) => {
     ['holdout', { weight, ...shape, activations: few, holdout: many }],
     ['gram', { ...wide, gram }],
   ] as const)
-    t.is(await holdsUp(() => quantizeLayer(layer, options), limits), null, what);
+    t.is(await holdsUp(() => quantizeLayer(layer, options)), null, what);
   const large = { weight: many, outFeatures: 2 ** 10, inFeatures: 2 ** 14 };
-  const plain = { method: 'msq', scale: 'max', bits: 4 } as const;
-  t.is(await holdsUp(() => quantizeLayer(large, plain), limits), null, 'weight');
+  t.is(await holdsUp(() => quantizeLayer(large, { method: 'msq', scale: 'max', bits: 4 })), null, 'weight');
 });
 
 test.serial('many arrays that change before they were read are an error, and never a mixture', async (t) => {
