@@ -16,3 +16,13 @@ export function transposed<Values extends FloatArray>(values: Values, rows: numb
   for (let i = 0; i < rows; i++) for (let j = 0; j < cols; j++) result[j * rows + i] = values[i * cols + j]!;
   return result;
 }
+
+/** ‖a − b‖ / ‖b‖. */
+export function apart(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [error, signal] = [0, 0];
+  for (let i = 0; i < b.length; i++) {
+    error += (a[i]! - b[i]!) ** 2;
+    signal += b[i]! ** 2;
+  }
+  return Math.sqrt(error / signal);
+}

@@ -20,7 +20,7 @@ export interface LaidOut {
 const zeros = new Uint8Array(4096);
 
 /** Lays out a file, one thing behind the other. */
-export class Laying implements LaidOut {
+export class LayoutBuilder implements LaidOut {
   readonly known: Placed[] = [];
   size = 0;
 
@@ -45,7 +45,7 @@ export class Laying implements LaidOut {
 
 /** Data that was laid out by itself, behind a header; `dataStart`: where it begins. */
 export function behind(head: readonly Uint8Array[], data: LaidOut): LaidOut & { dataStart: number } {
-  const all = new Laying();
+  const all = new LayoutBuilder();
   for (const piece of head) all.add(piece);
   const dataStart = all.place(data.size);
   for (const { position, bytes } of data.known) all.known.push({ position: dataStart + position, bytes });

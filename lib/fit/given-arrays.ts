@@ -9,7 +9,8 @@ const atOnce = 2 ** 24;
 /** Numbers of an array that are looked at again. */
 const watched = 2 ** 14;
 
-const names = [
+/** Of a layer's properties, those that are arrays. */
+export const arrayNames = [
   'weight',
   'activations',
   'targetActivations',
@@ -24,15 +25,15 @@ const names = [
 /** Throws a TypeError where numbers of an array that was given have been changed or transferred: to be called before they are read. */
 export type RequireUnchanged = (values: FloatArray, begin: number, end: number) => void;
 
-export interface Given {
+export interface GivenArrays {
   /** With copies for all arrays but many rows, which are the caller's. */
   layer: LayerInput;
   requireUnchanged: RequireUnchanged;
 }
 
 /** Takes a layer's arrays before it first awaits: copies, or what tells whether they have changed. Rejects with a TypeError where they have; with the signal's reason. */
-export async function takeArrays(layer: LayerInput, signal?: AbortSignal): Promise<Given> {
-  const arrays = names.flatMap((name) => {
+export async function takeArrays(layer: LayerInput, signal?: AbortSignal): Promise<GivenArrays> {
+  const arrays = arrayNames.flatMap((name) => {
     const values = layer[name];
     return values === undefined ? [] : [{ name, values }];
   });

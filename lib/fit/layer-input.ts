@@ -4,21 +4,10 @@ import { methodsThat, traitsOf } from '../methods';
 import { describe, requireInteger, requireKnown } from '../options/messages';
 import { isFloat32Array, isFloat64Array, isFloatArray } from '../realms';
 import type { LayerInput, Method } from '../types';
+import { arrayNames } from './given-arrays';
 import { requireLayerMemory } from './layer-memory';
 
-const names = [
-  'weight',
-  'outFeatures',
-  'inFeatures',
-  'activations',
-  'targetActivations',
-  'holdout',
-  'targetHoldout',
-  'rowWeights',
-  'holdoutWeights',
-  'gram',
-  'crossGram',
-] as const;
+const names = ['outFeatures', 'inFeatures', ...arrayNames] as const;
 
 /** Throws unless `value` is rows of `width` finite-precision numbers that a job can read. Returns the number of rows. */
 function requireRows(name: string, value: unknown, width: number): number {

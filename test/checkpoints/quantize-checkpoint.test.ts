@@ -13,20 +13,12 @@ import {
 import { temporaryFolder } from '../files/temporary-folder';
 import { bytesOf, fileOf, numbers, smallModel, tensor, writeFolder } from './make';
 import { floats, readAll, unpackCompressed, unpackGptq } from './unpack';
+import { apart } from '../numbers';
 
 const up = 'model.layers.1.mlp.up_proj';
 
 /** How near rounding with a step of the range over 2^bits should come. */
 const expectedError: Record<number, number> = { 2: 0.45, 3: 0.25, 4: 0.12, 8: 0.008 };
-
-function relativeError(actual: Float32Array, expected: Float32Array): number {
-  let [error, signal] = [0, 0];
-  for (const [i, value] of expected.entries()) {
-    error += (actual[i]! - value) ** 2;
-    signal += value ** 2;
-  }
-  return Math.sqrt(error / signal);
-}
 
 for (const dtype of ['BF16', 'F16', 'F32', 'F64'] as const)
   test(`a folder of ${dtype}, as compressed-tensors`, async (t) => {
@@ -50,7 +42,7 @@ for (const dtype of ['BF16', 'F16', 'F32', 'F64'] as const)
       const original = before.tensors.get(`${layer.name}.weight`)!;
       const { values, shape } = unpackCompressed(after, layer.name, 4);
       t.deepEqual(shape, layer.shape);
-      const error = relativeError(values, floats(original.bytes, dtype));
+      const error = apart(values, floats(original.bytes, dtype));
       t.true(error < expectedError[4]!, String(error));
       t.true(Math.abs(error - layer.error.weight) < 1e-3 * error);
       t.false(after.tensors.has(`${layer.name}.weight`));
@@ -140,7 +132,7 @@ for (const format of ['gptq', 'gptq_v2'] as const)
         for (const layer of report.layers) {
           const { values } = unpackGptq(after, layer.name, bits, format === 'gptq' ? 1 : 2);
           const original = floats(before.tensors.get(`${layer.name}.weight`)!.bytes, 'BF16');
-          const error = relativeError(values, original);
+          const error = apart(values, original);
           t.true(
             error < (groupSize === 32 ? 1 : 1.5) * expectedError[bits]!,
             `${bits} ${groupSize} ${error}`,
@@ -306,7 +298,7 @@ for (const [dtype, most, format] of [
       const all = await readAll(to);
       const { values } =
         format === 'gptq' ? unpackGptq(all, name, bits, 1) : unpackCompressed(all, name, bits);
-      t.true(relativeError(values, floats(new Uint8Array(data), dtype)) < 0.008);
+      t.true(apart(values, floats(new Uint8Array(data), dtype)) < 0.008);
       // From here on they would be infinite in the type.
       const beyond = { F16: 65520, BF16: (2 - 2 ** -8) * 2 ** 127, F32: Infinity }[dtype];
       t.true(values.every((value) => Math.abs(value) < beyond));

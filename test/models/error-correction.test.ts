@@ -6,6 +6,7 @@ import { brownSentences } from '../../scripts/models/brown-corpus';
 import { loadMnist } from '../../scripts/models/mnist';
 import { sentenceBatches, sentenceEncoderPath } from '../../scripts/models/sentence-encoder';
 import { difference, feed, files, float, folder, network, random, run } from './networks';
+import { apart } from '../numbers';
 
 // Layers fitted to what the float network gives there.
 
@@ -27,16 +28,6 @@ const deep = network({
 });
 const calibration = [feed([400, width], 1), feed([200, width], 2)];
 const unseen = feed([300, width], 3);
-
-/** ‖a − b‖ / ‖b‖. */
-function apart(a: Float32Array, b: Float32Array): number {
-  let [error, signal] = [0, 0];
-  for (const [i, value] of b.entries()) {
-    error += (a[i]! - value) ** 2;
-    signal += value ** 2;
-  }
-  return Math.sqrt(error / signal);
-}
 
 test('error correction lowers the error of the whole network', async (t) => {
   const wanted = (await run(deep, unseen))['y']!;

@@ -2,6 +2,7 @@ import test from 'ava';
 import { compareMethods, quantizeModel, type Method } from '../../lib/index';
 import { node, tensor } from '../../lib/models/onnx/make';
 import { feed, files, float, floatsOf, network, random, run } from './networks';
+import { apart } from '../numbers';
 
 // Each layer's two errors: its own, on the inputs that it sees, and against what the float network gives.
 
@@ -23,15 +24,6 @@ const parts = {
 const deep = network(parts);
 const calibration = [feed([200, width], 1), feed([56, width], 2)];
 const unseen = feed([120, width], 3);
-
-function apart(a: Float32Array, b: Float32Array): number {
-  let [error, signal] = [0, 0];
-  for (const [i, value] of b.entries()) {
-    error += (a[i]! - value) ** 2;
-    signal += value ** 2;
-  }
-  return Math.sqrt(error / signal);
-}
 
 const kinds: [Method, boolean | undefined, 'none' | 'outputs'][] = [
   ['vertex', true, 'none'],

@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
-import { Laying } from '../laid-out';
+import { LayoutBuilder } from '../laid-out';
 import { nameTwice } from '../safetensors/layout';
 import { typeIdOf } from './block-types';
 import { maxHeaderBytes } from './cursor';
@@ -17,7 +17,7 @@ export class GgufLayout {
   private readonly told: Uint8Array[] = [];
   private readonly names = new Set<string>();
   /** All tensors, with zeros between them and after the last one. */
-  readonly data = new Laying();
+  readonly data = new LayoutBuilder();
 
   constructor(private readonly alignment = defaultAlignment) {}
 
@@ -40,7 +40,7 @@ export class GgufLayout {
   /** All before the data, in pieces. `keys`: as they lie in a file. Throws ERR_VERTEXQ_FORMAT where they are too long. */
   head(keys: readonly Uint8Array[]): Uint8Array[] {
     const begin = [Buffer.from('GGUF'), u32(version), u64(this.names.size), u64(keys.length)];
-    const head = new Laying();
+    const head = new LayoutBuilder();
     for (const piece of [...begin, ...keys, ...this.told]) head.add(piece);
     if (head.size > maxHeaderBytes)
       throw new VertexqError(

@@ -2,7 +2,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { allocate, type InputFile } from '../../files/input-file';
 import type { OutputFile } from '../../files/output-file';
-import { Laying, writeKnown } from '../../containers/laid-out';
+import { LayoutBuilder, writeKnown } from '../../containers/laid-out';
 import { maxMessageBytes } from './codec';
 import { tensorsOf } from './graph';
 import {
@@ -111,7 +111,7 @@ async function messageOf<Data extends { length: number }>(
   model: ModelProto,
   weights: Weights,
   dataOf: (tensor: TensorProto) => Promise<Data | null>,
-): Promise<{ parts: Laying; data: { position: number; of: Data }[] }> {
+): Promise<{ parts: LayoutBuilder; data: { position: number; of: Data }[] }> {
   const tensors: { before: Uint8Array; of: Data | null }[] = [];
   let initializers = 0;
   for (const tensor of model.graph!.initializer) {
@@ -120,7 +120,7 @@ async function messageOf<Data extends { length: number }>(
     tensors.push({ before, of });
     initializers += before.length + (of?.length ?? 0);
   }
-  const parts = new Laying();
+  const parts = new LayoutBuilder();
   const data: { position: number; of: Data }[] = [];
   for (const part of await headOf(model, weights, initializers)) parts.add(part);
   for (const { before, of } of tensors) {
@@ -147,7 +147,7 @@ function withoutInitializers(model: ModelProto): ModelProto {
 
 /** A file on its way: what of its bytes is at hand, and what is copied from other files. */
 interface PlannedFile {
-  parts: Laying;
+  parts: LayoutBuilder;
   copied: { position: number; from: Located }[];
 }
 
@@ -192,7 +192,7 @@ async function apart(
     if (length < shortestExternal || typedData(tensor).length > 0) return weights.inlined(tensor);
     let file = files.at(-1);
     if (!file || file.parts.size + alignment + length > most) {
-      file = { name: dataName(name, files.length), parts: new Laying(), copied: [] };
+      file = { name: dataName(name, files.length), parts: new LayoutBuilder(), copied: [] };
       files.push(file);
     }
     const { parts, copied } = file;
@@ -222,7 +222,7 @@ async function apart(
       'ERR_VERTEXQ_ONNX',
       `the model without its weights would take ${bytes.length} bytes; one ONNX file holds 2 GiB`,
     );
-  const parts = new Laying();
+  const parts = new LayoutBuilder();
   parts.add(bytes);
   return [...files, { name, parts, copied: [] }];
 }
