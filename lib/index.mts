@@ -5,6 +5,7 @@ export {
   evaluateCheckpoint,
   evaluateLanguageModel,
   evaluateModel,
+  htmlReport,
   inspectCheckpoint,
   inspectModel,
   measureSensitivity,

@@ -14,6 +14,7 @@ export { quantizeLayer } from './fit/quantize-layer';
 export { inspectModel } from './models/inspect-model';
 export { planModel } from './models/plan-model';
 export { quantizeModel } from './models/quantize-model';
+export { htmlReport } from './reports/html/html-report';
 export { measureSensitivity, type SensitivityOptions } from './sensitivity/measure-sensitivity';
 export { version } from './version';
 export type {

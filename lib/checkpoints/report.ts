@@ -52,6 +52,7 @@ export async function reportOf(
     for (const { source } of plan.shards)
       for (const [name, { byteLength }] of source.tensors) if (kept.has(name)) copied.bytes += byteLength;
   return {
+    schemaVersion: 1,
     input,
     output,
     format,

@@ -39,7 +39,7 @@ export async function run(args: readonly string[], context: Context): Promise<nu
       ...(isTTY !== undefined && { isTTY }),
       ...(columns !== undefined && { columns }),
     };
-    await programFor({ ...context, stdout }).parseAsync(args[0] === '-v' ? ['--version'] : args, {
+    await programFor({ ...context, stdout }, args).parseAsync(args[0] === '-v' ? ['--version'] : args, {
       from: 'user',
     });
     return exitCodes.done;
@@ -49,7 +49,7 @@ export async function run(args: readonly string[], context: Context): Promise<nu
   }
 }
 
-function programFor(context: Context): Command {
+function programFor(context: Context, args: readonly string[]): Command {
   const { stdout, stderr } = context;
   const program = new Command('vertexq')
     .description('Quantizes the weights of trained networks to 1–8 bits with calibration data.')
@@ -63,7 +63,7 @@ function programFor(context: Context): Command {
       getErrHelpWidth: () => stderr.columns ?? 110,
       outputError: (text) => stderr.write(`vertexq: ${oneLine(text.replace(/^error: /, ''))}\n`),
     });
-  addQuantize(program, context);
+  addQuantize(program, context, args);
   addCompare(program, context);
   addEval(program, context);
   addInspect(program, context);

@@ -10,9 +10,10 @@ import { addModelPaths } from '../models/run-files';
 import type { CheckpointOptions, CheckpointReport } from '../checkpoints/types';
 import type { LayerOverride, ModelOptions, Report } from '../models/types';
 import { checkpointSummary, checkpointTable } from '../reports/checkpoint-table';
+import { htmlReport } from '../reports/html/html-report';
 import { planTable } from '../reports/plan-table';
 import { layerSummary, layerTable, warningLines } from '../reports/table';
-import { fewOf, visible } from '../reports/text';
+import { commandLine, fewOf, visible } from '../reports/text';
 import type { RunPlan } from '../runs/plan';
 import { plural } from '../reports/units';
 import { RunFiles } from '../runs/run-files';
@@ -65,7 +66,7 @@ Interrupted runs:
 
 Examples:
   $ vertexq quantize model.onnx -o model.int4.onnx --calibration samples.npz
-  $ vertexq quantize model.onnx -o out.onnx --calibration a.npz b.npz --holdout test.npz --report report.json
+  $ vertexq quantize model.onnx -o out.onnx --calibration a.npz b.npz --holdout test.npz --report report.html
   $ vertexq quantize model.onnx -o out.onnx --calibration texts.txt --tokenizer tokenizer.json --max-length 128
   $ vertexq quantize model.onnx -o out.onnx --calibration photos/ --image-mean .485,.456,.406 --image-std .229,.224,.225
   $ vertexq quantize model.onnx -o out.onnx --calibration samples.npy --bits 2 --group-size 16
@@ -90,7 +91,7 @@ Examples:
 `;
 
 /** Adds `vertexq quantize`. */
-export function addQuantize(program: Command, context: Context): void {
+export function addQuantize(program: Command, context: Context, args: readonly string[]): void {
   const command = program
     .command('quantize')
     .summary('quantize the weights of an ONNX model or a checkpoint')
@@ -110,7 +111,10 @@ export function addQuantize(program: Command, context: Context): void {
       ),
     Output: (own) =>
       own
-        .option('--report <file.json>', 'write all that is known about each layer to a file')
+        .option(
+          '--report <file>',
+          'write all that is known about each layer: as a page to read (.html), or as JSON (any other name)',
+        )
         .option('--json', 'write the report to stdout')
         .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
         .option('--dry-run', 'say what would be done; run and write nothing')
@@ -119,17 +123,22 @@ export function addQuantize(program: Command, context: Context): void {
         .option('--strict', 'warnings make the run fail (exit code 1), after all is written'),
   })
     .addHelpText('after', examples)
-    .action((model: string, flags: Given) => quantize(model, flags, context));
+    .action((model: string, flags: Given) => quantize(model, flags, context, args));
 }
 
-async function quantize(input: string, given: Given, context: Context): Promise<void> {
+async function quantize(
+  input: string,
+  given: Given,
+  context: Context,
+  args: readonly string[],
+): Promise<void> {
   const flags = given as unknown as Flags;
   const { output, report: reportFile, dryRun, json = false, quiet = false, override: overrides } = flags;
   const say = (text: string) => quiet || context.stderr.write(`${text}\n`);
   const isForCheckpoint = await isCheckpoint(input);
   refuseOthers(given, isForCheckpoint);
-  if (reportFile !== undefined && /\.html?$/i.test(reportFile))
-    throw new RangeError(`The report ${reportFile}: reports are JSON in this version, name it .json`);
+  if (dryRun && isPage(reportFile))
+    throw new RangeError(`The report ${reportFile}: of a dry run there is JSON alone, name it .json`);
   const files = new RunFiles();
   if (flags.config !== undefined) files.reads('configuration file', flags.config);
   if (reportFile !== undefined) files.writes('report', reportFile, { only: true });
@@ -154,7 +163,7 @@ async function quantize(input: string, given: Given, context: Context): Promise<
       const { report, table } = await run
         .quantize((progress) => display.show(progress), look)
         .finally(() => display.stop());
-      result = report;
+      result = { ...report, command: commandLine(['vertexq', ...args]) };
       say(`${table}\nwritten: ${visible(fewOf('files' in report ? report.files : [output], mostFiles))}`);
       const warnings = quiet ? warningLines(report, look.paint) : '';
       if (warnings !== '') context.stderr.write(`${warnings}\n`);
@@ -166,10 +175,16 @@ async function quantize(input: string, given: Given, context: Context): Promise<
     }
   }
   const text = `${JSON.stringify(result, null, 2)}\n`;
-  if (reportFile !== undefined) await writeWhole(reportFile, Buffer.from(text), context.signal);
+  if (reportFile !== undefined) {
+    const written = isPage(reportFile) && 'layers' in result ? await htmlReport(result) : text;
+    await writeWhole(reportFile, Buffer.from(written), context.signal);
+  }
   if (json && !dryRun) context.stdout.write(text);
   if (flags.strict) requireNoWarnings(result);
 }
+
+/** Whether a report is for people. */
+const isPage = (file: string | undefined) => file !== undefined && /\.html?$/i.test(file);
 
 /** Outputs get their names when they are whole; a folder that an unfinished run of ours is in is none yet. */
 const isThere = (output: string) => existsSync(output) && !existsSync(join(plainPath(output), workName));

@@ -67,6 +67,7 @@ export async function quantizeModelWith(
 
     const after = written.files.reduce((sum, { bytes }) => sum + bytes, 0);
     return {
+      schemaVersion: 1,
       input,
       output,
       files: written.files.map((file) => join(dirname(output), file.name)),

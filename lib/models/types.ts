@@ -130,8 +130,12 @@ export interface DataCounts {
   holdout: { documents: number | null; samples: number; tokens: number | null };
 }
 
-/** What `quantizeModel` did. */
+/** What `quantizeModel` did. As JSON: docs/report.schema.json. */
 export interface Report {
+  /** Rises when what a report holds changes its meaning or goes; what is new does not raise it. */
+  schemaVersion: 1;
+  /** The command line that it is of, as a shell takes it; left out where there was none. */
+  command?: string;
   input: string;
   output: string;
   /** The output and, before it, the files of its external data. */

@@ -9,6 +9,7 @@ import type { InspectedWeight } from '../types';
 import type { LayerReport } from '../types';
 import { type Column, formatTable, numberCell } from './columns';
 import { againstFloatColumn, ownColumn, storedColumn, weightErrorColumn } from './error-columns';
+import { runOf } from './shares';
 import { columnsFor, layerRows, runSummary, type TableOptions, weightedError } from './table';
 import { fewOf, painter, visible } from './text';
 import { formatBytes, formatPercent, formatSeconds, plural } from './units';
@@ -55,13 +56,8 @@ function expertLines(layers: readonly LayerReport[]): string[] {
 }
 
 function summary(report: CheckpointReport, rows: string, look: TableOptions): string {
-  const { layers, copied, skipped, resumed, bytes, seconds } = report;
-  const others = {
-    count: copied.tensors - skipped.length,
-    bytes: copied.bytes - skipped.reduce((sum, weight) => sum + weight.bytes, 0),
-  };
-  const run = { quantized: layers.length, thing: 'weight', skipped, bytes, others };
-  const lines = [runSummary(report, run, rows, look), ...expertLines(layers)];
+  const { layers, resumed, bytes, seconds } = report;
+  const lines = [runSummary(report, runOf(report), rows, look), ...expertLines(layers)];
   if (resumed > 0) lines.push(`${formatBytes(resumed)} had been done by an interrupted run`);
   else if (seconds > 0) lines.push(`${formatBytes(bytes.before / seconds)}/s`);
   return lines.join('\n');

@@ -1,3 +1,4 @@
+import type { CheckpointReport } from '../checkpoints/types';
 import type { Report } from '../models/types';
 import type { SkippedWeight } from '../types';
 import { type Column, formatTable } from './columns';
@@ -16,9 +17,26 @@ export interface Run {
   others?: { count: number; bytes: number };
 }
 
+/** What a report tells of that; `copied`: of checkpoints. */
+export function runOf({
+  layers,
+  skipped,
+  bytes,
+  copied,
+}: Pick<Report, 'layers' | 'skipped' | 'bytes'> & Partial<Pick<CheckpointReport, 'copied'>>): Run {
+  const run = { quantized: layers.length, thing: copied ? 'weight' : 'layer', skipped, bytes };
+  if (!copied) return run;
+  const others = {
+    count: copied.tensors - skipped.length,
+    bytes: copied.bytes - skipped.reduce((sum, weight) => sum + weight.bytes, 0),
+  };
+  return { ...run, others };
+}
+
 /** A line of the table: what became of some of the bytes. */
 export interface Share {
   title: string;
+  kind: 'quantized' | 'chosen' | 'stuck' | 'other' | 'whole';
   count: number | null;
   before: number;
   after: number;
@@ -35,35 +53,43 @@ const largeShare = 0.05;
 export function sharesOf(run: Run): Share[] {
   const { quantized, bytes, others = { count: 0, bytes: 0 } } = run;
   const shares: Share[] = [
-    { title: 'quantized', count: quantized, before: bytes.weightsBefore, after: bytes.weightsAfter },
+    {
+      ...{ title: 'quantized', kind: 'quantized', count: quantized },
+      ...{ before: bytes.weightsBefore, after: bytes.weightsAfter },
+    },
     ...leftShares(run, true),
     ...leftShares(run, false),
   ];
   if (others.count > 0)
     shares.push({
-      ...{ title: 'tensors not of floats', count: others.count },
+      ...{ title: 'tensors not of floats', kind: 'other', count: others.count },
       ...{ before: others.bytes, after: others.bytes },
     });
   const sum = (of: 'before' | 'after') => shares.reduce((total, share) => total + share[of], 0);
   const rest = { before: bytes.before - sum('before'), after: bytes.after - sum('after') };
   // Less than nothing where weights share bytes of a file, or are stored in fewer than their type has.
-  if (rest.before !== 0 || rest.after !== 0) shares.push({ title: 'all else', count: null, ...rest });
+  if (rest.before !== 0 || rest.after !== 0)
+    shares.push({ title: 'all else', kind: 'other', count: null, ...rest });
   const count = shares.reduce((total, share) => total + (share.count ?? 0), 0);
-  return [...shares, { title: 'whole', count, before: bytes.before, after: bytes.after }];
+  return [...shares, { title: 'whole', kind: 'whole', count, before: bytes.before, after: bytes.after }];
 }
 
 /** Reasons in the order of their bytes; those beyond the most are one line. */
 function leftShares(run: Run, choice: boolean): Share[] {
   const how = choice ? 'left by choice' : 'could not be quantized';
+  const kind = choice ? 'chosen' : 'stuck';
   const groups = byReason(run.skipped.filter((weight) => weight.choice === choice));
-  const shares = groups.map(({ reason, weights, bytes }) => ({
-    ...{ title: `${how}: ${reason}`, count: weights.length, before: bytes, after: bytes },
+  const shares = groups.map(({ reason, weights, bytes }): Share => ({
+    ...{ title: `${how}: ${reason}`, kind, count: weights.length, before: bytes, after: bytes },
   }));
   if (shares.length <= mostReasons + 1) return shares;
   const more = shares.splice(mostReasons);
   const bytes = more.reduce((sum, { before }) => sum + before, 0);
-  const count = more.reduce((sum, share) => sum + share.count, 0);
-  return [...shares, { title: `${how}: ${more.length} other reasons`, count, before: bytes, after: bytes }];
+  const count = more.reduce((sum, share) => sum + (share.count ?? 0), 0);
+  return [
+    ...shares,
+    { title: `${how}: ${more.length} other reasons`, kind, count, before: bytes, after: bytes },
+  ];
 }
 
 function byReason(skipped: readonly SkippedWeight[]) {

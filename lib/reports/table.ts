@@ -12,7 +12,7 @@ import {
   storedColumn,
   weightErrorColumn,
 } from './error-columns';
-import { change, headline, leftNames, type Run, shareTable } from './shares';
+import { change, headline, leftNames, type Run, runOf, shareTable } from './shares';
 import { fewOf, type Paint, painter, visible } from './text';
 import { formatBytes, formatCount, formatDecibels, formatPercent, formatSeconds, plural } from './units';
 
@@ -116,10 +116,6 @@ export function layerRows(
 /** `layerTable` without its layers. */
 export function layerSummary(report: Omit<Report, 'files'>, look: TableOptions): string {
   return runSummary(report, runOf(report), '', look);
-}
-
-function runOf({ layers, skipped, bytes }: Omit<Report, 'files'>): Run {
-  return { quantized: layers.length, thing: 'layer', skipped, bytes };
 }
 
 /** What all reports on a run say, `rows` after the first line. */

@@ -74,3 +74,10 @@ export function fewOf(items: readonly string[], most: number): string {
     ? items.join(', ')
     : `${items.slice(0, most).join(', ')} and ${items.length - most} more`;
 }
+
+/** Words as a POSIX shell takes them. */
+export function commandLine(words: readonly string[]): string {
+  const quoted = (word: string) =>
+    /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+  return words.map(quoted).join(' ');
+}

@@ -22,6 +22,8 @@ export interface BudgetReport {
   change: number;
   bound: number;
   gap: number;
+  /** What a tenth more of the target would come to: its bytes, and the least change of widths that fit. null where none are wider. */
+  more: { bytes: number; change: number } | null;
   sensitivity: Pick<Sensitivity, 'how' | 'unit' | 'rows'>;
 }
 
@@ -80,10 +82,25 @@ export async function chooseWidths(
     const bound = found?.bound ?? 0;
     const report: BudgetReport = {
       ...{ target, bytes, overrides, change, bound, gap: change - bound },
+      more: await moreOf(candidates, others, target.bytes, change, signal),
       sensitivity: { how, unit, rows },
     };
     return { report, warnings: bytes < (1 - nearness) * target.bytes ? [below(report, items, choices)] : [] };
   }
+}
+
+/** What candidates would come to with a tenth more bytes, `others` of which are none of theirs. */
+async function moreOf(
+  candidates: readonly (readonly Candidate[])[],
+  others: number,
+  target: number,
+  before: number,
+  signal: AbortSignal | undefined,
+): Promise<BudgetReport['more']> {
+  const least = candidates.reduce((sum, own) => sum + Math.min(...own.map(({ bytes }) => bytes)), 0);
+  const budget = Math.max(least, Math.floor(1.1 * target) - others);
+  const { bytes, cost } = await allocate(candidates, budget, signal);
+  return cost < before ? { bytes: others + bytes, change: cost } : null;
 }
 
 const told = (bytes: number) => `${bytes} bytes (${formatBytes(bytes)})`;

@@ -101,7 +101,11 @@ test('flags of the other kind of input, and wrong ones', async (t) => {
 
 test('what is written where', async (t) => {
   const lines = await runFake([...base, '--json']);
-  t.deepEqual(JSON.parse(lines.stdout), sampleCheckpointReport({ input: 'in.safetensors', output: 'out' }));
+  const command = ['vertexq', ...base, '--json'].join(' ');
+  t.deepEqual(
+    JSON.parse(lines.stdout),
+    sampleCheckpointReport({ input: 'in.safetensors', output: 'out', command }),
+  );
   t.regex(lines.stderr, /^1 weight: file 438 MB → 98\.0 MB \(4\.5×\); weights 340 MB/);
   t.regex(lines.stderr, /\ntensors not of floats +3 +3\.00 MB +3\.00 MB/);
   const table = await runFake(base, { terminal: true });

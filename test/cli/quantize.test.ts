@@ -131,7 +131,10 @@ test('wrong usage: exit code 2, one line, no work', async (t) => {
     [[...base, '--grid', 'int'], /Allowed choices are integer, asymmetric, zero-free, full-range/],
     [[...base, '--format', 'int4'], /Allowed choices are matmulnbits, qdq, float, compressed-tensors/],
     [[...base, '--calibration'], /argument missing/],
-    [[...base, '--report', 'report.html'], /The report report\.html: reports are JSON in this version/],
+    [
+      [...base, '--dry-run', '--report', 'report.html'],
+      /The report report\.html: of a dry run there is JSON/,
+    ],
     [[...base, '--report', './out.onnx'], /The report \.\/out\.onnx is the output/],
     [[...base, '--report', 'in.onnx'], /The report in\.onnx is the input/],
   ] as const) {
@@ -197,7 +200,8 @@ test('--json writes the report, and nothing else, to stdout', async (t) => {
       quantizeModel: () => Promise.resolve(report),
     });
     t.is(code, 0);
-    t.deepEqual(JSON.parse(stdout), report);
+    const command = ['vertexq', ...base, ...flags].join(' ');
+    t.deepEqual(JSON.parse(stdout), { ...report, command });
     t.is(stderr === 'warning: w\n', flags.includes('--quiet'));
   }
   t.is((await runFake(base)).stdout, '');
@@ -207,7 +211,8 @@ test('--report writes a file, whole or not at all', async (t) => {
   const folder = temporaryFolder(t);
   const file = join(folder, 'report.json');
   t.is((await runFake([...base, '--report', file])).code, 0);
-  t.deepEqual(JSON.parse(readFileSync(file, 'utf8')), sampleReport());
+  const command = `vertexq ${base.join(' ')} --report ${file}`;
+  t.deepEqual(JSON.parse(readFileSync(file, 'utf8')), { ...sampleReport(), command });
   t.deepEqual(readdirSync(folder), ['report.json']);
 
   writeFileSync(file, 'old');
@@ -243,6 +248,21 @@ test('--report writes a file, whole or not at all', async (t) => {
     t.deepEqual(calls, []);
   }
   t.false(existsSync(dirname(join(folder, 'absent', 'x'))));
+});
+
+test('--report with a name of a page writes one, with the command as a shell takes it', async (t) => {
+  const folder = temporaryFolder(t);
+  for (const name of ['report.html', 'report.HTM']) {
+    const file = join(folder, name);
+    const { code, stderr } = await runFake([...base, '--layers', "it's*", '--report', file]);
+    t.is(code, 0, stderr);
+    const text = readFileSync(file, 'utf8');
+    t.regex(text, /^<!doctype html>/);
+    t.true(text.includes(`--layers &#39;it&#39;\\&#39;&#39;s*&#39; --report ${file}`));
+  }
+  const file = join(folder, 'checkpoint.html');
+  t.is((await runFake(['quantize', 'in.safetensors', '-o', 'out', '--report', file])).code, 0);
+  t.regex(readFileSync(file, 'utf8'), /quantize .* -o out --report/);
 });
 
 const working = async (_input: string, _output: string, options: ModelOptions) => {

@@ -40,6 +40,7 @@ export function layerReport(name: string, changes: Partial<LayerReport> = {}): L
 
 export function sampleReport(changes: Partial<Report> = {}): Report {
   return {
+    schemaVersion: 1,
     input: 'in.onnx',
     output: 'out.onnx',
     files: ['out.onnx'],
