@@ -60,6 +60,11 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
       `The "activations" option is not for the format "${format}", whose weights are fitted by running the network: give "calibration" data`,
     );
   if (checkpointEncodings[format].mix) refuseGrids(options, format);
+  if (options.maxFileSize !== undefined && !checkpointEncodings[format].mix)
+    refuse(
+      ['maxFileSize', 'format'],
+      `The "maxFileSize" option is for GGUF files, not for the format "${format}", whose files are as the input has them`,
+    );
   if (options.imatrix !== undefined) {
     if (!checkpointEncodings[format].mix)
       refuse(

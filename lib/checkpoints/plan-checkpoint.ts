@@ -11,7 +11,7 @@ import type { Plan } from './plan';
 import { roundRows } from './round-rows';
 import { skippedOf, weightBytes } from './plan-views';
 import type { PlannedWeight } from './planned-weight';
-import { fileNames } from './output-files';
+import { fileNames, shardPaths } from './output-files';
 import { inFlight, isLater, memoryOf } from './run-units';
 import { withTarget } from './target';
 import { Turns } from '../yielding';
@@ -54,7 +54,7 @@ export async function planCheckpointWith(
       const estimate = network && (await estimateNetwork(network, plan, settings));
       const found: Omit<RunPlan, 'bitsPerWeight'> = {
         ...{ input, output, format: settings.format, warnings: plan.warnings, ...(budget && { budget }) },
-        files: isFile ? [output] : fileNames(prepared).map((name) => join(output, name)),
+        files: isFile ? shardPaths(prepared) : fileNames(prepared).map((name) => join(output, name)),
         tensors: await tensorsOf(plan, turns),
         skipped: await skippedOf(plan, turns),
         bytes: {

@@ -5,6 +5,7 @@ import type { CheckpointSettings } from './checkpoint-options';
 import { copyWhole } from './companions';
 import { unitKey } from './plan';
 import { prepareOutput } from './output';
+import { shardPaths } from './output-files';
 import { manifestOf } from './prepare';
 import type { Prepared } from './prepared';
 import { type Made, madeOf, reportOf } from './report';
@@ -53,8 +54,9 @@ export async function quantizeCheckpointWith(
     });
     let made: Made;
     try {
-      const make = prepared.generator ? writeNetwork : runShards;
-      made = await make(prepared, output, work, settings);
+      made = prepared.generator
+        ? await writeNetwork(prepared, output, work, settings)
+        : await runShards(prepared, work, settings);
       if (!isFile) await finishFolder(output, work, prepared, settings);
     } catch (error) {
       if (work.isEmpty) await work.remove().then(undo);
@@ -71,16 +73,18 @@ export async function quantizeCheckpointWith(
       made,
       prepared.network && prepared.network.data.counts,
     );
-    return { ...report, ...(budget && { budget }), seconds: (performance.now() - started) / 1000 };
+    const inParts = isFile && plan.shards.length > 1;
+    return {
+      ...report,
+      ...(inParts && { files: shardPaths(prepared) }),
+      ...(budget && { budget }),
+      seconds: (performance.now() - started) / 1000,
+    };
   });
 }
 
-async function runShards(
-  { plan, isFile, recorded, network }: Prepared,
-  output: string,
-  work: WorkFolder,
-  settings: CheckpointSettings,
-): Promise<Made> {
+async function runShards(prepared: Prepared, work: WorkFolder, settings: CheckpointSettings): Promise<Made> {
+  const { plan, isFile, recorded, network } = prepared;
   // What the network's run fits is told of by layers.
   const costOf = (unit: Unit) => (isLater(unit) ? 0 : unit.cost);
   const total = plan.shards.reduce(
@@ -88,20 +92,25 @@ async function runShards(
     0,
   );
   const runner = new UnitRunner(settings, work, total, plan.weights.length);
+  const paths = shardPaths(prepared);
+  // Readers open the first of several parts: with it all are there.
+  const hasParts = isFile && paths.length > 1;
   const shards = plan.shards.map(
-    (shard) =>
+    (shard, index) =>
       new ShardRun(
         shard,
         [shard.source, ...(recorded?.paths ?? [])],
-        isFile ? output : join(output, shard.name),
+        paths[index]!,
         work.partial(shard.name),
         shard.units.every((_, i) => work.done.has(unitKey(shard, i))),
+        hasParts && index === 0,
       ),
   );
   try {
     await runner.run(shards);
     if (network) await runNetwork(network, plan, runner, work, settings);
-    for (const shard of shards) if (shard.plan.units.length === 0) await shard.finish();
+    for (const shard of shards.toReversed())
+      if (shard.plan.units.length === 0 || shard.isLast) await shard.finish();
   } finally {
     for (const shard of shards) await shard.close();
   }

@@ -22,6 +22,8 @@ export class ShardRun {
     private readonly partial: string,
     /** Whether the interrupted run had done all of it. */
     private readonly done: boolean,
+    /** Whether it gets its name only when all others have theirs. */
+    readonly isLast: boolean,
   ) {
     this.remaining = plan.units.length;
   }
@@ -79,9 +81,9 @@ export class ShardRun {
     return true;
   }
 
-  /** Takes a unit off; after the last one the file gets its name. */
+  /** Takes a unit off; after the last one the file gets its name, unless it is to be the last. */
   async finishUnit(): Promise<void> {
-    if (--this.remaining > 0) return;
+    if (--this.remaining > 0 || this.isLast) return;
     await this.finish();
   }
 

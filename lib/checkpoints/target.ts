@@ -103,8 +103,8 @@ function targetOf({ targetSize, targetBits }: CheckpointOptions, plan: Plan): Bu
 
 /** What of options decides how large things become: nothing is fitted. */
 function planningOptions({ overrides, ...given }: CheckpointOptions): CheckpointOptions {
-  const { format, grid, groupSize, layers, skip, allowQuantized, memory, signal } = given;
-  const own = { format, grid, groupSize, layers, skip, allowQuantized, memory, signal };
+  const { format, grid, groupSize, layers, skip, allowQuantized, maxFileSize, memory, signal } = given;
+  const own = { format, grid, groupSize, layers, skip, allowQuantized, maxFileSize, memory, signal };
   const options = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
   return {
     ...options,

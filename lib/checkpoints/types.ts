@@ -57,6 +57,11 @@ export interface CheckpointOptions
   targetBits?: number;
   /** What `measureSensitivity` found for this input and format, or the file that it was written to; default: it is measured first. */
   sensitivity?: string | Sensitivity;
+  /**
+   * Bytes that one file of a GGUF output may have: a larger one becomes parts beside `output`, `<name>-00001-of-00003.gguf` and so on, of which readers are given
+   * the first.
+   */
+  maxFileSize?: number;
   /** Other options for single weights. Where several fit a weight, later ones win, option by option. */
   overrides?: readonly WeightOverride[];
   /** Bytes that buffers may take (default 768 MiB). A fit to data takes what its Gram matrices need besides. */
@@ -74,6 +79,8 @@ export interface CheckpointOptions
 
 /** What `quantizeCheckpoint` did. */
 export interface CheckpointReport extends Omit<Report, 'files'> {
+  /** Of a GGUF output in parts these, the first one first. */
+  files?: string[];
   /** Tensors that were copied as they are. */
   copied: { tensors: number; bytes: number };
   /** Bytes of the input whose work an earlier run had done. */

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { addCheckpointPaths } from '../checkpoints/run-files';
+import { partsThere } from '../containers/gguf/parts';
 import { VertexqError } from '../errors';
 import { writeWhole } from '../files/output-file';
 import { plainPath } from '../files/plain-path';
@@ -148,9 +149,10 @@ async function quantize(
   const kind = isForCheckpoint ? checkpointRun : modelRun;
   const run = await kind(input, output, own, flags.config, context, files);
   await files.check();
-  if (flags.skipExisting && isThere(output)) return void say(`${output} is there already: skipped`);
+  if (flags.skipExisting && (isThere(output) || (await isThereInParts(output, given))))
+    return void say(`${output} is there already: skipped`);
   // A run that was killed may have left its output whole.
-  if (!dryRun && !flags.overwrite && given['resume'] !== true) await requireNoFile(output);
+  if (!dryRun && !flags.overwrite && given['resume'] !== true) await requireNoFile(output, given);
   const look = lookOf(context);
   let result: RunPlan | Report | CheckpointReport;
   if (dryRun) {
@@ -164,7 +166,7 @@ async function quantize(
         .quantize((progress) => display.show(progress), look)
         .finally(() => display.stop());
       result = { ...report, command: commandLine(['vertexq', ...args]) };
-      say(`${table}\nwritten: ${visible(fewOf('files' in report ? report.files : [output], mostFiles))}`);
+      say(`${table}\nwritten: ${visible(fewOf(report.files ?? [output], mostFiles))}`);
       const warnings = quiet ? warningLines(report, look.paint) : '';
       if (warnings !== '') context.stderr.write(`${warnings}\n`);
     } catch (error) {
@@ -189,16 +191,24 @@ const isPage = (file: string | undefined) => file !== undefined && /\.html?$/i.t
 /** Outputs get their names when they are whole; a folder that an unfinished run of ours is in is none yet. */
 const isThere = (output: string) => existsSync(output) && !existsSync(join(plainPath(output), workName));
 
+/** Parts of GGUF outputs likewise, where there may be some. */
+const isThereInParts = async (output: string, given: Given) =>
+  given['maxFileSize'] !== undefined &&
+  (await partsThere(plainPath(output))).length > 0 &&
+  !existsSync(workFolderOf(output));
+
 /** Files that are named at the end. */
 const mostFiles = 6;
 
 /** Throws ERR_VERTEXQ_EXISTS where a file would be replaced. What folders may hold the library says. */
-async function requireNoFile(output: string): Promise<void> {
-  const found = await stat(plainPath(output)).catch(() => undefined);
-  if (found?.isFile())
+async function requireNoFile(output: string, given: Given): Promise<void> {
+  const path = plainPath(output);
+  const found = await stat(path).catch(() => undefined);
+  const [part] = given['maxFileSize'] === undefined ? [] : await partsThere(path);
+  if (found?.isFile() || part !== undefined)
     throw new VertexqError(
       'ERR_VERTEXQ_EXISTS',
-      `${output} is there already: give --overwrite to replace it, or --skip-existing to take it as done`,
+      `${part ?? output} is there already: give --overwrite to replace it, or --skip-existing to take it as done`,
     );
 }
 

@@ -267,6 +267,11 @@ const checkpoint = {
   skip: { kind: kinds.globs() },
   overrides: { kind: kinds.overrides({ layers: forSome, ...ofWeights }) },
   ...target,
+  maxFileSize: {
+    kind: kinds.fileSize,
+    help: 'GGUF outputs, as 2GB: one that is larger becomes parts, <name>-00001-of-00003.gguf and so on',
+    group: 'Checkpoints (.safetensors)',
+  },
   memory: {
     kind: kinds.bytes(leastMemory, Number.MAX_SAFE_INTEGER),
     help: 'as 768M or 2G. Models: activations kept between layers, more go to a file (default: 512M). Checkpoints: buffers (default: 768M)',
@@ -362,7 +367,7 @@ const fitting = ['bits', 'levels', 'effort', 'rank', 'box', 'errorCorrection', '
 /** Of `measureSensitivity`: those that say what is measured, on what, for which output. */
 const sensitivityOfModel = without(model, ...fitting, 'externalData');
 const sensitivityOfCheckpoint = {
-  ...without(checkpoint, ...fitting, 'activations', 'imatrix'),
+  ...without(checkpoint, ...fitting, 'activations', 'imatrix', 'maxFileSize'),
   calibration: model.calibration,
   holdout: model.holdout,
 };

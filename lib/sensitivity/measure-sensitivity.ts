@@ -14,7 +14,8 @@ type Fitting =
 
 /** Options of `measureSensitivity`: those of the run that the widths are for. `calibration` has to be there. */
 export type SensitivityOptions =
-  Omit<ModelOptions, Fitting | 'externalData'> | Omit<CheckpointOptions, Fitting | 'activations' | 'imatrix'>;
+  | Omit<ModelOptions, Fitting | 'externalData'>
+  | Omit<CheckpointOptions, Fitting | 'activations' | 'imatrix' | 'maxFileSize'>;
 
 /**
  * What each layer of a network alone, in each width that the output's format has for it, does to the network's outputs: of a language model (a folder, a safetensors or GGUF file) and of networks

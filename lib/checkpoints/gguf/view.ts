@@ -21,12 +21,13 @@ type Placed = Seen & { begin: number; length: number };
 /** Tensors of files as another file would have them: under other names, of other types, with rows in another order. Made as they are read. */
 export class ViewFile extends TensorFile {
   override readonly isMade = true;
-  /** `sources`: the files that all of it comes from, which the view does not close. */
+  /** `sources`: the files that all of it comes from, which the view does not close; `size`: what reports have for its own, by default theirs. */
   constructor(
     path: string,
     seen: readonly Seen[],
     sources: readonly TensorFile[],
     readonly metadata: ReadonlyMap<string, string> = new Map(),
+    size = sources.reduce((sum, file) => sum + file.size, 0),
   ) {
     const placed: Placed[] = [];
     const tensors = new Map<string, TensorEntry>();
@@ -39,7 +40,7 @@ export class ViewFile extends TensorFile {
       at += length;
     }
     super(
-      new ViewBytes(path, placed, sources),
+      new ViewBytes(path, placed, sources, size),
       tensors,
       Buffer.concat(sources.map((file) => file.headerBytes)),
     );
@@ -51,12 +52,8 @@ class ViewBytes implements InputBytes {
     readonly path: string,
     private readonly placed: readonly Placed[],
     private readonly sources: readonly TensorFile[],
+    readonly size: number,
   ) {}
-
-  /** Bytes of the files, as reports have them. */
-  get size(): number {
-    return this.sources.reduce((sum, { size }) => sum + size, 0);
-  }
 
   get identity(): string {
     return this.sources.map(({ identity }) => identity).join(' ');

@@ -1,14 +1,12 @@
-import { basename, dirname, join } from 'node:path';
+import { basename } from 'node:path';
 import { InputFile, type OpenOptions } from '../../files/input-file';
 import { JoinedInput } from '../../files/joined-input';
 import { describe } from '../../options/messages';
 import { type TensorEntry, TensorFile } from '../tensor-file';
 import { invalid } from './cursor';
 import { type Header, readHeader } from './header';
+import { mostParts, partOf, partPaths } from './parts';
 
-/** Parts of one file: more would be no model. */
-const mostParts = 9999;
-const partName = /^(.+)-(\d{5})-of-(\d{5})\.gguf$/;
 /** A GGUF file, or all parts of one, open for reading. Only headers are in memory. Of parts, positions count the bytes of those before too. */
 export class GgufFile extends TensorFile {
   private constructor(
@@ -35,8 +33,9 @@ export class GgufFile extends TensorFile {
       const parts: Part[] = [];
       const input = files.pop()!;
       for (const own of paths) {
-        if (own === path) files.push(input);
-        parts.push(own === path ? first : await opened(own, files, options));
+        const isGiven = basename(own) === basename(path);
+        if (isGiven) files.push(input);
+        parts.push(isGiven ? first : await opened(own, files, options));
       }
       const joined = new JoinedInput(path, files);
       const bytes = Buffer.concat(parts.map((part) => part.bytes));
@@ -85,15 +84,12 @@ function pathsOf(path: string, { metadata }: Header): string[] {
   if (count === 0 || count === 1) return [path];
   if (typeof count !== 'number' || count > mostParts)
     throw invalid(path, `"split.count" should be a number up to ${mostParts}, and is ${describe(count)}`);
-  const [, stem, , of] = partName.exec(basename(path)) ?? [];
-  if (stem === undefined || Number(of) !== count)
+  if (partOf(path)?.count !== count)
     throw invalid(
       path,
       `it is one of ${count} parts, which should be called …-00001-of-${String(count).padStart(5, '0')}.gguf and so on`,
     );
-  return Array.from({ length: count }, (_, i) =>
-    join(dirname(path), `${stem}-${String(i + 1).padStart(5, '0')}-of-${of}.gguf`),
-  );
+  return partPaths(path, count);
 }
 
 function joinedHeader(parts: readonly Part[], paths: readonly string[], joined: JoinedInput): Header {

@@ -12,9 +12,14 @@ const version = 3;
 /** Bytes of a name that ggml has room for, the zero at its end left out. */
 const mostNameBytes = 63;
 
+/** Bytes before the keys, and of what a header has of a tensor. */
+const beginBytes = 24;
+const toldBytes = (name: string, shape: readonly number[]) => 24 + Buffer.byteLength(name) + 8 * shape.length;
+
 /** Lays out a file's tensors in the order given: all places are known before any data. */
 export class GgufLayout {
   private readonly told: Uint8Array[] = [];
+  private toldSize = 0;
   private readonly names = new Set<string>();
   /** All tensors, with zeros between them and after the last one. */
   readonly data = new LayoutBuilder();
@@ -34,7 +39,15 @@ export class GgufLayout {
     this.data.align(this.alignment);
     const dims = [...shape].reverse().map(u64);
     this.told.push(text(name), u32(shape.length), ...dims, u32(typeIdOf(dtype)), u64(begin));
+    this.toldSize += toldBytes(name, shape);
     return begin;
+  }
+
+  /** Bytes of the file, whose keys take so many; `more`: with one tensor more. */
+  sizeWith(keyBytes: number, more?: { name: string; shape: readonly number[]; byteLength: number }): number {
+    const aligned = (size: number) => Math.ceil(size / this.alignment) * this.alignment;
+    const head = beginBytes + keyBytes + this.toldSize + (more ? toldBytes(more.name, more.shape) : 0);
+    return aligned(head) + this.data.size + aligned(more?.byteLength ?? 0);
   }
 
   /** All before the data, in pieces. `keys`: as they lie in a file. Throws ERR_VERTEXQ_FORMAT where they are too long. */
