@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { inspect } from 'node:util';
 import { errorCodes } from '../error-codes';
 import { VertexqError } from '../errors';
+import type { Failure } from '../reports/json-report';
 import { visible } from '../reports/text';
 import { version } from '../version';
 import { addCompare } from './compare';
@@ -88,7 +89,8 @@ function fail(error: unknown, { stdout, stderr, signal, env }: Context, json: bo
   if (code !== null) stderr.write(`"vertexq explain ${code}" says what to do\n`);
   const exitCode = exitCodeOf(error);
   const remedy = code && errorCodes[code].remedy;
-  if (json) stdout.write(`${JSON.stringify({ error: { code, message, remedy, exitCode } }, null, 2)}\n`);
+  const failure: Failure = { error: { code, message, remedy, exitCode } };
+  if (json) stdout.write(`${JSON.stringify(failure, null, 2)}\n`);
   return exitCode;
 }
 
