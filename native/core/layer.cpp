@@ -73,9 +73,10 @@ class SingleRounding {
       weights_[i] = static_cast<float>(w[i]);
       if (static_cast<double>(weights_[i]) != w[i]) return false;
     }
-    forEachGroup(weights_.size(), groupSize_, [&](std::size_t group, std::size_t first, std::size_t last) {
-      alphabets[group] = rounding_.round(&weights_[first], last - first, codes + first).alphabet;
-    });
+    const std::size_t whole = weights_.size() / groupSize_, first = whole * groupSize_;
+    rounding_.roundGroups(weights_.data(), whole, groupSize_, codes, alphabets);
+    if (first < weights_.size())
+      alphabets[whole] = rounding_.round(&weights_[first], weights_.size() - first, codes + first).alphabet;
     return true;
   }
 

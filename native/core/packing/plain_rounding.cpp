@@ -6,59 +6,19 @@
 
 #include "alphabet/scale_search.h"
 #include "packing/rounding_kernels.h"
+#include "packing/shrunk_steps.h"
+#include "tensors/permute.h"
 
 namespace vertexq {
 
 namespace {
 
-constexpr int kFactors = kShrinkSteps - kSmallestShrink + 1;
-/** Room for as many as are tried together. */
-constexpr int kRoom = (kFactors + kSteps - 1) / kSteps * kSteps;
 /** Factors tried between two looks at the clipped part. */
 constexpr int kBetweenLooks = 8;
-/** Largest weights whose squares, and those of their steps, float32 holds well within its range. */
-constexpr float kLeastScale = 0x1p-30F, kMostScale = 0x1p30F;
-/** What a weight of w steps may be off in float32, over w: two roundings, and a little. */
-constexpr double kDoubt = 0x1.2p-23;
 /** What a norm may be off by its sum in float32. */
 constexpr double kSumDoubt = 4e-6;
-
-/** Where steps come from, with the operations of Alphabet::covering, so that they are bit for bit its own. */
-struct StepRule {
-  bool asymmetric;
-  double below, above;  // levels on either side of 0
-  bool certain;         // whether every factor has the same zero point
-  int zero;             // its code, from 0
-};
-
-double leastStep(const StepRule& rule, double low, double high) {
-  if (!rule.asymmetric) return std::max(std::abs(low), std::abs(high)) / rule.above;
-  const double down = low == 0 ? 0 : rule.below == 0 ? std::numeric_limits<double>::infinity() : -low / rule.below;
-  const double up = high == 0 ? 0 : rule.above == 0 ? std::numeric_limits<double>::infinity() : high / rule.above;
-  return std::max(down, up);
-}
-
-StepRule stepRule(Grid grid, int levels, double low, double high) {
-  if (grid == Grid::Integer) return {false, 0, (levels - 1) / 2.0, true, 0};
-  if (grid == Grid::ZeroFree) return {false, 0, levels / 2 - 0.5, true, 0};
-  if (grid == Grid::FullRange) return {true, levels / 2.0, levels / 2 - 1.0, true, levels / 2};
-  const int top = levels - 1;
-  low = std::min(low, 0.0);
-  high = std::max(high, 0.0);
-  const int down = static_cast<int>(top * (-low / (high - low)));  // floor: no calls of it
-  const int up = std::min(down + 1, top);
-  const auto rule = [&](int zero) { return StepRule{true, double(zero), double(top - zero), true, zero}; };
-  const double first = leastStep(rule(down), low, high), second = leastStep(rule(up), low, high);
-  StepRule chosen = rule(first <= second ? down : up);
-  // Of nearly equal ones, roundings decide, and differently for each factor; but not for equal weights on either side.
-  chosen.certain = down == up || low == -high || std::abs(first - second) > 1e-12 * first;
-  return chosen;
-}
-
-bool covers(const StepRule& rule, double step, double low, double high) {
-  return rule.asymmetric ? -rule.below * step <= low && rule.above * step >= high
-                         : rule.above * step >= std::max(std::abs(low), std::abs(high));
-}
+/** Fewer groups are sooner rounded one by one. */
+constexpr std::size_t kFewLanes = 3;
 
 /** Alphabet::covering's step: the least number of the precision whose levels cover both. */
 double roundedStep(const StepRule& rule, ScalePrecision precision, double low, double high) {
@@ -71,30 +31,10 @@ double roundedStep(const StepRule& rule, ScalePrecision precision, double low, d
 double shrunkStep(const StepRule& rule, ScalePrecision precision, double whole, double low, double high,
                   double shrink) {
   const double step = whole * shrink;
-  const double below = roundedDown(step * (1 - 1e-14), precision);
-  if (below == roundedDown(step * (1 + 1e-14), precision)) return nextUp(below, precision);
+  const double below = roundedDown(step * kBelowStep, precision);
+  if (below == roundedDown(step * (2 - kBelowStep), precision)) return nextUp(below, precision);
   return roundedStep(rule, precision, low * shrink, high * shrink);
 }
-
-/** Bits of a number's fraction, and the least number that has them all. */
-int fractionBitsOf(ScalePrecision precision) {
-  return precision == ScalePrecision::Float16 ? 10 : precision == ScalePrecision::BFloat16 ? 7 : 23;
-}
-double leastNormalOf(ScalePrecision precision) { return precision == ScalePrecision::Float16 ? 0x1p-14 : 0x1p-126; }
-
-/** The factors, and 1 over them; behind the last one any, and infinity: nothing is known of what they give. */
-struct Shrinks {
-  double factors[kRoom], inverses[kRoom];
-
-  Shrinks() {
-    for (int k = 0; k < kRoom; ++k) {
-      factors[k] = static_cast<double>(kShrinkSteps - k) / kShrinkSteps;
-      inverses[k] = k < kFactors ? 1 / factors[k] : std::numeric_limits<double>::infinity();
-    }
-  }
-};
-static_assert(kRoom <= kShrinkSteps, "a factor is positive");
-const Shrinks kShrinks;
 
 double exactError(const Alphabet& alphabet, const std::vector<double>& w, std::size_t count) {
   double sum = 0;
@@ -112,6 +52,7 @@ PlainRounding::PlainRounding(const GridKind& kind, ScaleRule rule, ScalePrecisio
   const Alphabet any = Alphabet::withStep(kind, 1, 0);
   minCode_ = any.minCode();
   maxCode_ = any.maxCode();
+  lanes_ = {kind, rule, precision, minCode_, maxCode_};
 }
 
 RoundedGroup PlainRounding::roundReference(const float* weights, std::size_t count, std::int8_t* codes) {
@@ -133,8 +74,7 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
   const Range range = kernels.range(weights, count);
   const float largest = std::max(-range.low, range.high);
   // Levels that may overflow the scale's type are looked at there.
-  if (!(largest >= kLeastScale && largest <= (precision_ == ScalePrecision::Float16 ? 0x1p14F : kMostScale)))
-    return roundReference(weights, count, codes);
+  if (!(largest >= kLeastScale && largest <= mostScale(precision_))) return roundReference(weights, count, codes);
   const StepRule rule = stepRule(grid_, levels_, range.low, range.high);
   // Level 0 is code `zeroCode`; of a zero-free alphabet the code 0 is half a step above 0.
   const auto zeroOf = [&](const StepRule& r) { return r.asymmetric ? minCode_ + r.zero : 0; };
@@ -150,7 +90,7 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
   const double doubt = kDoubt * levels_, root = std::sqrt(static_cast<double>(count));
 
   const double whole = leastStep(rule, low, high);
-  double steps[kRoom], norms[kRoom], doubts[kRoom];
+  double steps[kFactors], norms[kFactors], doubts[kFactors];
   int zeros[kFactors];
   double ceiling = std::numeric_limits<double>::infinity();  // the least norm is no larger
   int tried = 0;
@@ -161,27 +101,8 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
     const double lost = kernels.clipped(weights, count, static_cast<float>(least), static_cast<float>(top));
     return std::sqrt(lost) * (1 - kSumDoubt) - root * doubt / shrink * step > ceiling;
   };
-  const bool together =
-      rule.certain && most > 1 && count <= kSmall && whole * 0.99 / kShrinkSteps >= leastNormalOf(precision_);
-  for (int first = 0; together && first < most; first += kSteps) {
-    std::uint64_t unsure[kSteps];
-    if (kernels.steps(whole, kShrinks.factors + first, fractionBitsOf(precision_), steps + first, unsure))
-      for (int k = first; k < first + kSteps; ++k) {
-        // A number that the step is, as far as float64 tells: it or the next one.
-        const double shrink = kShrinks.factors[k];
-        if (unsure[k - first] != 0 && !covers(rule, steps[k], low * shrink, high * shrink))
-          steps[k] = nextUp(steps[k], precision_);
-      }
-    if (first > 0 && isClipped(steps[first], kShrinks.factors[first])) break;
-    double some[kSteps];
-    for (int k = 0; k < kSteps; ++k) some[k] = root * doubt * kShrinks.inverses[first + k];
-    ceiling = std::min(
-        ceiling, kernels.norms(weights, count, levels, steps + first, kSumDoubt, some, norms + first, doubts + first));
-    tried = std::min(first + kSteps, most);
-  }
-  if (together) std::fill_n(zeros, tried, zeroCode);
-  for (; !together && tried < most; ++tried) {
-    const double shrink = static_cast<double>(kShrinkSteps - tried) / kShrinkSteps;
+  for (; tried < most; ++tried) {
+    const double shrink = shrinkOf(tried);
     double step;
     if (rule.certain) {
       step = shrunkStep(rule, precision_, whole, low, high, shrink);
@@ -230,6 +151,50 @@ RoundedGroup PlainRounding::round(const float* weights, std::size_t count, std::
                                   static_cast<float>(2 * doubt), codes))
     for (std::size_t i = 0; i < count; ++i) codes[i] = static_cast<std::int8_t>(group.alphabet.nearest(weights[i]));
   return group;
+}
+
+void PlainRounding::roundLanes(const LaneWeights& weights, std::size_t lanes, RoundedLanes& to) {
+  vertexq::roundLanes(lanes_, weights, to);
+  for (std::size_t g = 0; g < lanes; ++g) {
+    if (to.isDone[g] != 0) continue;
+    own_.resize(weights.count);
+    for (std::size_t i = 0; i < weights.count; ++i) own_[i] = weights.first[i * weights.stride + g];
+    std::int8_t* codes = to.codes + g * weights.count;
+    const Alphabet alphabet = round(own_.data(), weights.count, codes).alphabet;
+    const Changed changed =
+        roundingKernels().changed(own_.data(), codes, weights.count, alphabet.zeroPoint(), alphabet.step());
+    to.steps[g] = static_cast<float>(alphabet.step());
+    to.zeroPoints[g] = static_cast<float>(alphabet.zeroPoint());
+    to.errors[g] = changed.error;
+    to.signals[g] = changed.signal;
+    to.offAlphabet[g] = static_cast<double>(changed.count);
+  }
+}
+
+void PlainRounding::roundLanes(const float* weights, std::size_t groups, std::size_t count, RoundedLanes& to) {
+  turned_.resize(count * kGroupLanes);
+  transposeBlock(sizeof(float), weights, count, groups, count, turned_.data(), kGroupLanes);
+  // Lanes that nobody asks for have weights of one that somebody does.
+  for (std::size_t i = 0; i < count; ++i)
+    std::fill(&turned_[i * kGroupLanes] + groups, &turned_[i * kGroupLanes] + kGroupLanes, turned_[i * kGroupLanes]);
+  roundLanes({turned_.data(), kGroupLanes, count}, groups, to);
+}
+
+void PlainRounding::roundGroups(const float* weights, std::size_t groups, std::size_t count, std::int8_t* codes,
+                                Alphabet* alphabets) {
+  for (std::size_t first = 0; first < groups; first += kGroupLanes) {
+    const std::size_t lanes = hasLanes(count) ? std::min(kGroupLanes, groups - first) : 0;
+    if (lanes < kFewLanes) {
+      for (std::size_t g = first; g < std::min(first + kGroupLanes, groups); ++g)
+        alphabets[g] = round(weights + g * count, count, codes + g * count).alphabet;
+      continue;
+    }
+    RoundedLanes some;
+    roundLanes(weights + first * count, lanes, count, some);
+    std::copy_n(some.codes, lanes * count, codes + first * count);
+    for (std::size_t g = 0; g < lanes; ++g)
+      alphabets[first + g] = Alphabet::withStep(kind_, some.steps[g], some.zeroPoints[g]);
+  }
 }
 
 }  // namespace vertexq

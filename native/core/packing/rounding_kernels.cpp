@@ -170,59 +170,6 @@ VERTEXQ_INLINE void codesBody(const float* VERTEXQ_RESTRICT w, std::size_t count
   }
 }
 
-template <std::size_t bytes>
-VERTEXQ_INLINE double normsBody(const float* VERTEXQ_RESTRICT w, std::size_t count, const Levels& levels,
-                                const double* VERTEXQ_RESTRICT steps, double part, const double* VERTEXQ_RESTRICT some,
-                                double* VERTEXQ_RESTRICT norms, double* VERTEXQ_RESTRICT doubts) {
-  using V = typename linalg::Lanes<float, bytes>::type;
-  constexpr std::size_t n = linalg::Lanes<float, bytes>::count, vectors = kSteps / n;
-  const V least = broadcast<V>(levels.least), most = broadcast<V>(levels.most), offset = broadcast<V>(levels.offset);
-  float sums[kSteps], inverses[kSteps];
-  for (std::size_t k = 0; k < kSteps; ++k) inverses[k] = 1 / static_cast<float>(steps[k]);
-  for (std::size_t vector = 0; vector < vectors; ++vector) {
-    const V inverse = load<V>(inverses + vector * n);
-    V even{}, odd{};
-    const auto add = [&](V& sum, float weight) {
-      const V rest = residue<V>(weight * inverse - offset, least, most);
-      sum += rest * rest;
-    };
-    std::size_t i = 0;
-    for (; i + 2 <= count; i += 2) {
-      add(even, w[i]);
-      add(odd, w[i + 1]);
-    }
-    if (i < count) add(even, w[i]);
-    store(sums + vector * n, even + odd);
-  }
-  double both[kSteps];
-  for (int k = 0; k < kSteps; ++k) {
-    norms[k] = steps[k] * std::sqrt(sums[k]);
-    doubts[k] = part * norms[k] + some[k] * steps[k];
-    both[k] = norms[k] + doubts[k];
-  }
-  for (int width = kSteps / 2; width > 0; width /= 2)
-    for (int k = 0; k < width; ++k) both[k] = std::min(both[k], both[k + width]);
-  return both[0];
-}
-
-VERTEXQ_INLINE bool stepsBody(double first, const double* VERTEXQ_RESTRICT factors, int fractionBits,
-                              double* VERTEXQ_RESTRICT steps, std::uint64_t* VERTEXQ_RESTRICT unsure) {
-  const std::uint64_t unit = std::uint64_t{1} << (52 - fractionBits), mask = ~(unit - 1);
-  std::uint64_t any = 0;
-  for (int k = 0; k < kSteps; ++k) {
-    // Within 1e-14 of what each of Alphabet::covering's steps is before it is rounded.
-    const double step = first * factors[k], low = step * (1 - 1e-14), high = step * (1 + 1e-14);
-    std::uint64_t below, above;
-    std::memcpy(&below, &low, sizeof below);
-    std::memcpy(&above, &high, sizeof above);
-    unsure[k] = (below ^ above) & mask;
-    any |= unsure[k];
-    below = (below & mask) + unit;
-    std::memcpy(steps + k, &below, sizeof below);
-  }
-  return any != 0;
-}
-
 /** In as many sums whatever the instruction set. Loops by themselves, so that the compiler makes vectors of each. */
 VERTEXQ_INLINE Changed changedBody(const float* VERTEXQ_RESTRICT w, const std::int8_t* VERTEXQ_RESTRICT codes,
                                    std::size_t count, double zero, double step) {
@@ -301,31 +248,6 @@ VERTEXQ_AVX512 void codesAvx512(const float* w, std::size_t count, const Levels&
   codesBody(w, count, levels, step, zero, codes);
 }
 
-double normsPortable(const float* w, std::size_t count, const Levels& levels, const double* steps, double part,
-                     const double* some, double* norms, double* doubts) {
-  return normsBody<16>(w, count, levels, steps, part, some, norms, doubts);
-}
-VERTEXQ_AVX2 double normsAvx2(const float* w, std::size_t count, const Levels& levels, const double* steps, double part,
-                              const double* some, double* norms, double* doubts) {
-  return normsBody<32>(w, count, levels, steps, part, some, norms, doubts);
-}
-VERTEXQ_AVX512 double normsAvx512(const float* w, std::size_t count, const Levels& levels, const double* steps,
-                                  double part, const double* some, double* norms, double* doubts) {
-  return normsBody<64>(w, count, levels, steps, part, some, norms, doubts);
-}
-
-bool stepsPortable(double first, const double* factors, int fractionBits, double* steps, std::uint64_t* unsure) {
-  return stepsBody(first, factors, fractionBits, steps, unsure);
-}
-VERTEXQ_AVX2 bool stepsAvx2(double first, const double* factors, int fractionBits, double* steps,
-                            std::uint64_t* unsure) {
-  return stepsBody(first, factors, fractionBits, steps, unsure);
-}
-VERTEXQ_AVX512 bool stepsAvx512(double first, const double* factors, int fractionBits, double* steps,
-                                std::uint64_t* unsure) {
-  return stepsBody(first, factors, fractionBits, steps, unsure);
-}
-
 Changed changedPortable(const float* w, const std::int8_t* codes, std::size_t count, double zero, double step) {
   return changedBody(w, codes, count, zero, step);
 }
@@ -342,11 +264,11 @@ VERTEXQ_AVX512 Changed changedAvx512(const float* w, const std::int8_t* codes, s
 
 const RoundingKernels& roundingKernels() {
   static const RoundingKernels avx512{rangeAvx512,  errorAvx512, clippedAvx512, codesAvx512,
-                                      likelyAvx512, normsAvx512, stepsAvx512,   changedAvx512};
+                                      likelyAvx512, changedAvx512};
   static const RoundingKernels avx2{rangeAvx2,  errorAvx2, clippedAvx2, codesAvx2,
-                                    likelyAvx2, normsAvx2, stepsAvx2,   changedAvx2};
+                                    likelyAvx2, changedAvx2};
   static const RoundingKernels portable{rangePortable,  errorPortable, clippedPortable, codesPortable,
-                                        likelyPortable, normsPortable, stepsPortable,   changedPortable};
+                                        likelyPortable, changedPortable};
   switch (linalg::instructionSet()) {
     case linalg::InstructionSet::Avx512:
       return avx512;

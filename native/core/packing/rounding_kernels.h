@@ -16,17 +16,11 @@ struct Levels {
   float least, most, offset;
 };
 
-/** Steps that are tried together. */
-inline constexpr int kSteps = 16;
-
 /** What codes changed of weights: Σ (w - level)², Σ w², and how many weights are no level. */
 struct Changed {
   double error, signal;
   std::size_t count;
 };
-
-/** Weights that `norms` takes at most: a sum of 128 in float32 is exact to 4e-6. */
-inline constexpr std::size_t kSmall = 256;
 
 /** The kernels for one instruction set. Sums are accurate to about 1e-6. */
 struct RoundingKernels {
@@ -43,17 +37,6 @@ struct RoundingKernels {
   /** The same for any step; false where a weight is within `margin` steps of half way, so that float32 does not tell. */
   bool (*likelyCodes)(const float* w, std::size_t count, const Levels& levels, float inverse, int zero, float margin,
                       std::int8_t* codes);
-  /**
-   * ‖w - nearest levels‖ of up to kSmall weights, for kSteps many steps, float32 numbers, and what these may be off: `part` of themselves and
-   * some steps. Returns the least sum of both.
-   */
-  double (*norms)(const float* w, std::size_t count, const Levels& levels, const double* steps, double part,
-                  const double* some, double* norms, double* doubts);
-  /**
-   * The least numbers of so many bits of fraction that are no less than first·factors[k], for kSteps many. Where float64 does not tell,
-   * unsure[k] is not 0; whether that is anywhere is returned. No number is a denormal one.
-   */
-  bool (*steps)(double first, const double* factors, int fractionBits, double* steps, std::uint64_t* unsure);
   /** In float64, of levels (code - zero)·step. */
   Changed (*changed)(const float* w, const std::int8_t* codes, std::size_t count, double zero, double step);
 };
