@@ -104,6 +104,56 @@ void equalToTheSearch() {
       }
 }
 
+/** Sixteen groups at once, of all kinds of weights beside each other: what the search by itself gives of each. */
+void lanesEqualToTheSearch() {
+  std::mt19937_64 random(11);
+  std::size_t inLanes = 0, all = 0;
+  for (const Kind& kind : kinds)
+    for (const ScaleRule rule : {ScaleRule::Search, ScaleRule::Max})
+      for (const ScalePrecision precision :
+           {ScalePrecision::Float16, ScalePrecision::BFloat16, ScalePrecision::Float32})
+        for (const std::size_t count : {1u, 3u, 16u, 31u, 32u, 128u, 256u}) {
+          PlainRounding rounding(kind, rule, precision);
+          const std::size_t groups = 21;
+          std::vector<float> w;
+          for (std::size_t g = 0; g < groups; ++g) {
+            int data = static_cast<int>(g % kWeightKinds);
+            if (data == 6 && precision == ScalePrecision::Float16) data = 0;
+            const std::vector<float> own = weights(random, data, count);
+            w.insert(w.end(), own.begin(), own.end());
+          }
+          std::vector<std::int8_t> fast(w.size()), plain(w.size());
+          std::vector<Alphabet> alphabets(groups);
+          rounding.roundGroups(w.data(), groups, count, fast.data(), alphabets.data());
+          for (std::size_t g = 0; g < groups; ++g) {
+            const Alphabet b = rounding.roundReference(&w[g * count], count, &plain[g * count]).alphabet;
+            CHECK((alphabets[g].step() == b.step() && alphabets[g].zeroPoint() == b.zeroPoint()));
+            CHECK((alphabets[g].lowest() == b.lowest() && alphabets[g].highest() == b.highest()));
+          }
+          CHECK(fast == plain);
+          if (!rounding.hasLanes(count)) continue;
+          RoundedLanes some;
+          rounding.roundLanes(w.data(), kGroupLanes, count, some);
+          for (std::size_t g = 0; g < kGroupLanes; ++g) {
+            const Alphabet a = Alphabet::withStep(kind, some.steps[g], some.zeroPoints[g]);
+            double error = 0, signal = 0, off = 0;
+            for (std::size_t i = g * count; i < (g + 1) * count; ++i) {
+              const double value = w[i], rest = value - a.level(plain[i]);
+              error += rest * rest;
+              signal += value * value;
+              off += rest == 0 ? 0 : 1;
+            }
+            CHECK_LE(std::abs(some.errors[g] - error), 1e-12 * error);
+            CHECK_LE(std::abs(some.signals[g] - signal), 1e-12 * signal);
+            CHECK(some.offAlphabet[g] == off);
+            inLanes += some.isDone[g] != 0 ? 1 : 0;
+            ++all;
+          }
+        }
+  // Of these, made to make trouble, a good part.
+  CHECK(inLanes > all / 3);
+}
+
 void stepsThatCannotBe() {
   std::mt19937_64 random(5);
   std::vector<float> w = weights(random, 6, 64);
@@ -182,6 +232,7 @@ void checksums() {
 }  // namespace
 
 TEST_CASE("equal to the search") { equalToTheSearch(); }
+TEST_CASE("lanes equal to the search") { lanesEqualToTheSearch(); }
 TEST_CASE("steps that cannot be") { stepsThatCannotBe(); }
 TEST_CASE("trust 21: largest weights") { largestWeights(); }
 TEST_CASE("packing") { packing(); }

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "error.h"
+#include "packing/plain_rounding.h"
 #include "packing/unpack_rows.h"
 #include "tensors/bit_packing.h"
 #include "test_data.h"
@@ -193,6 +194,59 @@ void roundsAnyShape() {
           }
 }
 
+/** Rows one behind the other and rows down columns: codes, scales and sums are those of groups rounded one by one, on any number of threads. */
+void roundsAsGroupsByThemselves() {
+  std::mt19937_64 random(12);
+  for (const NumberType type : {NumberType::Float32, NumberType::Float16})
+    for (const std::size_t rows : {1u, 17u, 300u})
+      for (const auto& [cols, groupSize] : {std::pair<std::size_t, std::size_t>{70, 32}, {64, 16}, {300, 300}, {5, 5}})
+        for (const bool downColumns : {false, true})
+          for (const unsigned threads : {1u, 4u}) {
+            const std::size_t stride = downColumns ? rows + 3 : 0, groups = groupsOf(cols, groupSize);
+            const std::vector<double> normal = testing::normals(random, downColumns ? stride * cols : rows * cols);
+            std::vector<float> values(normal.begin(), normal.end());
+            std::vector<unsigned char> input(values.size() * bytesOf(type));
+            narrow(type, values.data(), values.size(), input.data());
+            widen(type, input.data(), values.size(), values.data());
+            AlphabetOptions alphabet;
+            alphabet.grid = Grid::Asymmetric;
+            alphabet.groupSize = groupSize;
+            std::vector<std::int8_t> codes(rows * cols), expected(cols);
+            std::vector<float> scales(rows * groups), zeros(rows * groups);
+            PackedRows to;
+            to.order = PackedOrder::Codes;
+            to.type = NumberType::Float32;
+            to.codes = reinterpret_cast<unsigned char*>(codes.data());
+            to.scales = reinterpret_cast<unsigned char*>(scales.data());
+            to.zeroPoints = reinterpret_cast<unsigned char*>(zeros.data());
+            to.outFeatures = rows;
+            JobControl control;
+            const RowSums sums =
+                roundRows({input.data(), type, rows, cols, stride}, alphabet, ScaleRule::Search, to, threads, control);
+            PlainRounding rounding(alphabet.kind(), ScaleRule::Search, ScalePrecision::Float32);
+            double error = 0, signal = 0;
+            bool equal = true;
+            for (std::size_t n = 0; n < rows; ++n)
+              for (std::size_t g = 0; g < groups; ++g) {
+                const std::size_t first = g * groupSize, count = std::min(groupSize, cols - first);
+                std::vector<float> w(count);
+                for (std::size_t i = 0; i < count; ++i)
+                  w[i] = values[downColumns ? (first + i) * stride + n : n * cols + first + i];
+                const Alphabet a = rounding.roundReference(w.data(), count, expected.data()).alphabet;
+                equal = equal && scales[n * groups + g] == static_cast<float>(a.step()) &&
+                        zeros[n * groups + g] == static_cast<float>(a.zeroPoint()) &&
+                        std::equal(&expected[0], &expected[0] + count, &codes[n * cols + first]);
+                for (std::size_t i = 0; i < count; ++i) {
+                  error += std::pow(w[i] - a.level(expected[i]), 2);
+                  signal += double{w[i]} * w[i];
+                }
+              }
+            CHECK(equal);
+            CHECK_LE(std::abs(sums.error - error), 1e-12 * error);
+            CHECK_LE(std::abs(sums.signal - signal), 1e-12 * signal);
+          }
+}
+
 void whatIsNotFiniteIsNamed() {
   std::vector<float> w(64 * 8, 0.5F);
   w[40 * 8 + 3] = std::numeric_limits<float>::quiet_NaN();
@@ -216,4 +270,5 @@ void whatIsNotFiniteIsNamed() {
 TEST_CASE("packs every code") { packsEveryCode(); }
 TEST_CASE("unpacks what was packed") { unpacksWhatWasPacked(); }
 TEST_CASE("rounds any shape") { roundsAnyShape(); }
+TEST_CASE("rounds as groups by themselves") { roundsAsGroupsByThemselves(); }
 TEST_CASE("what is not finite is named") { whatIsNotFiniteIsNamed(); }

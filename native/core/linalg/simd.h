@@ -35,6 +35,13 @@
 #define VERTEXQ_UNROLL
 #endif
 
+/** Asks for the cache line at an address, soon to be read. */
+#if defined(__GNUC__) || defined(__clang__)
+#define VERTEXQ_FETCH(address) __builtin_prefetch(address, 0, 2)
+#else
+#define VERTEXQ_FETCH(address) (void)(address)
+#endif
+
 #if defined(__GNUC__) || defined(__clang__)
 #define VERTEXQ_INLINE inline __attribute__((always_inline))
 #define VERTEXQ_RESTRICT __restrict__

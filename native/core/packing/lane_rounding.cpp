@@ -34,8 +34,8 @@ struct Lanes {
   alignas(64) float steps[kTried][kGroupLanes], errors[kTried][kGroupLanes];
   alignas(64) float slack[kGroupLanes], ceiling[kGroupLanes];  // what errors may be off; the least one is no larger
   alignas(64) float isSure[kGroupLanes], isDone[kGroupLanes];  // 1, else 0
-  float spread;  // over the errors, besides
-  double doubt;  // slack, in squares of `whole`
+  float spread;                                                // over the errors, besides
+  double doubt;                                                // slack, in squares of `whole`
   alignas(64) float chosen[kGroupLanes];
 };
 
@@ -225,7 +225,8 @@ VERTEXQ_INLINE void choose(int tried, std::size_t lane, Lanes& all) {
   const V spread = broadcast<V>(all.spread), slack = load<V>(all.slack + lane), ceiling = load<V>(all.ceiling + lane);
   V largest{}, sum{};
   for (int k = 0; k < tried; ++k) {
-    const V step = leastOf<V>(load<V>(all.errors[k] + lane), spread, slack) <= ceiling ? load<V>(all.steps[k] + lane) : V{};
+    const V step =
+        leastOf<V>(load<V>(all.errors[k] + lane), spread, slack) <= ceiling ? load<V>(all.steps[k] + lane) : V{};
     largest = larger(largest, step);
     sum = sum + step;
   }
@@ -270,8 +271,7 @@ VERTEXQ_INLINE void findCodes(const LaneRule& rule, const LaneWeights& weights, 
   const V margin = broadcast<V>(static_cast<float>(2 * kDoubt * rule.kind.levels));
   const V shift = load<V>(all.zero + lane) + broadcast<V>(kRounder);
   D wide[n / half], error[n / half] = {}, signal[n / half] = {}, equal[n / half] = {};
-  for (std::size_t h = 0; h < n / half; ++h)
-    wide[h] = linalg::widened<D>(load<Half>(all.chosen + lane + h * half));
+  for (std::size_t h = 0; h < n / half; ++h) wide[h] = linalg::widened<D>(load<Half>(all.chosen + lane + h * half));
   V isDoubtful{};
   for (std::size_t i = 0; i < weights.count; i += 4) {
     const std::size_t many = weights.count - i < 4 ? weights.count - i : 4;

@@ -263,12 +263,11 @@ VERTEXQ_AVX512 Changed changedAvx512(const float* w, const std::int8_t* codes, s
 }  // namespace
 
 const RoundingKernels& roundingKernels() {
-  static const RoundingKernels avx512{rangeAvx512,  errorAvx512, clippedAvx512, codesAvx512,
-                                      likelyAvx512, changedAvx512};
-  static const RoundingKernels avx2{rangeAvx2,  errorAvx2, clippedAvx2, codesAvx2,
-                                    likelyAvx2, changedAvx2};
-  static const RoundingKernels portable{rangePortable,  errorPortable, clippedPortable, codesPortable,
-                                        likelyPortable, changedPortable};
+  static const RoundingKernels avx512{rangeAvx512, errorAvx512,  clippedAvx512,
+                                      codesAvx512, likelyAvx512, changedAvx512};
+  static const RoundingKernels avx2{rangeAvx2, errorAvx2, clippedAvx2, codesAvx2, likelyAvx2, changedAvx2};
+  static const RoundingKernels portable{rangePortable, errorPortable,  clippedPortable,
+                                        codesPortable, likelyPortable, changedPortable};
   switch (linalg::instructionSet()) {
     case linalg::InstructionSet::Avx512:
       return avx512;

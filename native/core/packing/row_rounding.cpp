@@ -5,6 +5,7 @@
 #include <string>
 
 #include "error.h"
+#include "linalg/simd.h"
 #include "tensors/permute.h"
 
 namespace vertexq {
@@ -105,13 +106,25 @@ bool RowRounding::roundColumns(std::size_t first, std::size_t count, const Span&
   for (std::size_t k = 0; k < span.count; ++k)
     std::fill(&wide_[k * room] + count, &wide_[k * room] + room, wide_[k * room]);
   for (std::size_t i = 0; i < count; i += kGroupLanes) {
+    fetchAhead(first, count, span, i);
     const LaneWeights some{&wide_[i], room, span.count};
     const std::size_t lanes = std::min(kGroupLanes, count - i);
     rounding_.roundLanes(some, lanes, lanes_);
-    for (std::size_t lane = 0; lane < lanes; ++lane)
-      take(first + i + lane, i + lane, span, lane, some, sums[i + lane]);
+    for (std::size_t lane = 0; lane < lanes; ++lane) take(first + i + lane, i + lane, span, lane, some, sums[i + lane]);
   }
   return true;
+}
+
+/** Down columns each row of a group is elsewhere in memory: a part of those of the next one while the neurons from `done` on are rounded. */
+void RowRounding::fetchAhead(std::size_t first, std::size_t count, const Span& span, std::size_t done) const {
+  const std::size_t next = span.first + span.count, size = bytesOf(weights_.type);
+  if (weights_.stride == 0 || next >= weights_.cols) return;
+  const std::size_t some = std::min(groupSize_, weights_.cols - next);
+  const std::size_t end = std::min(some, (done + kGroupLanes) * some / count);
+  for (std::size_t k = done * some / count; k < end; ++k) {
+    const unsigned char* from = numbers(first, next + k);
+    for (std::size_t at = 0; at < count * size; at += 64) VERTEXQ_FETCH(from + at);
+  }
 }
 
 /** The whole groups of a row, which lie one behind the other. */
@@ -123,8 +136,8 @@ bool RowRounding::roundRow(std::size_t row, std::size_t at, RowSums* sums) {
     if (!widen(weights_.type, numbers(row, g * groupSize_), lanes * groupSize_, wide_.data())) return false;
     rounding_.roundLanes(wide_.data(), lanes, groupSize_, lanes_);
     for (std::size_t lane = 0; lane < lanes; ++lane)
-      take(row, at, {g + lane, (g + lane) * groupSize_, groupSize_}, lane, {&wide_[lane * groupSize_] - lane, 1, groupSize_},
-           sums[at]);
+      take(row, at, {g + lane, (g + lane) * groupSize_, groupSize_}, lane,
+           {&wide_[lane * groupSize_] - lane, 1, groupSize_}, sums[at]);
   }
   return true;
 }

@@ -34,8 +34,10 @@ class RowRounding {
 
   bool runLanes(std::size_t first, std::size_t count, RowSums* sums);
   bool roundColumns(std::size_t first, std::size_t count, const Span& span, RowSums* sums);
+  void fetchAhead(std::size_t first, std::size_t count, const Span& span, std::size_t done) const;
   bool roundRow(std::size_t row, std::size_t at, RowSums* sums);
-  void take(std::size_t row, std::size_t at, const Span& span, std::size_t lane, const LaneWeights& from, RowSums& sums);
+  void take(std::size_t row, std::size_t at, const Span& span, std::size_t lane, const LaneWeights& from,
+            RowSums& sums);
   void gather(std::size_t first, std::size_t count);
   void roundPlainly(std::size_t row, std::size_t at, RowSums& sums);
   const unsigned char* numbers(std::size_t row, std::size_t col) const;

@@ -16,9 +16,7 @@ inline double shrinkOf(int k) { return static_cast<double>(kShrinkSteps - k) / k
 
 /** Largest weights whose squares, and those of their steps, float32 holds well within its range. */
 inline constexpr float kLeastScale = 0x1p-30F, kMostScale = 0x1p30F;
-inline float mostScale(ScalePrecision precision) {
-  return precision == ScalePrecision::Float16 ? 0x1p14F : kMostScale;
-}
+inline float mostScale(ScalePrecision precision) { return precision == ScalePrecision::Float16 ? 0x1p14F : kMostScale; }
 /** What a weight of w steps may be off in float32, over w: two roundings, and a little. */
 inline constexpr double kDoubt = 0x1.2p-23;
 

@@ -99,9 +99,11 @@ class RowPacker {
   std::vector<std::int8_t> zeros_;
 };
 
-/** Rows of a task: where they lie down columns, so many that a piece of each of these is worth going to. */
-std::size_t rowsPerTask(const RawRows& weights, const PackedRows& to) {
-  return weights.stride != 0 && to.order == PackedOrder::Codes ? 4 * kRowBlock : kRowBlock;
+/** Rows of a task: where they lie down columns, so many that a piece of each of these is worth going to, as long as every thread has tasks. */
+std::size_t rowsPerTask(const RawRows& weights, const PackedRows& to, unsigned threads) {
+  if (weights.stride == 0 || to.order != PackedOrder::Codes) return kRowBlock;
+  const std::size_t each = weights.rows / (4 * threads) / kRowBlock * kRowBlock;
+  return std::clamp(each, 4 * kRowBlock, 16 * kRowBlock);
 }
 
 /** Runs put(packer, slot, first, count) for all rows, `each` of them a task, with a packer a thread; it is to put all of them. */
@@ -153,7 +155,7 @@ RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, Scale
     for (std::size_t i = 0; i < count; ++i)
       packer.put(first + i, rounded.codes + i * cols, rounded.scales + i * groups, rounded.zeroPoints + i * groups);
   };
-  forEachBlock(weights.rows, cols, alphabet.groupSize, to, rowsPerTask(weights, to), threads, control, round);
+  forEachBlock(weights.rows, cols, alphabet.groupSize, to, rowsPerTask(weights, to, threads), threads, control, round);
   RowSums total;
   for (const RowSums& row : sums) {
     total.error += row.error;
