@@ -65,3 +65,6 @@ export function calibrationKind(method: Method, corrects: boolean, arePatches = 
   if (correctsErrors && corrects) return 'pairs';
   return memory.rows > 0 && !(arePatches && memory.gram > 0) ? 'rows' : 'gram';
 }
+
+/** Passes of `vertex` from which on more gain little: no more are made where nobody says how many (native/core/method/vertex.h). */
+export const mostPasses = 128;

@@ -7,14 +7,14 @@ import { settings as ocrSettings } from './ocr';
 
 /** Names as in the tables. */
 export const methods = {
-  vertex: { method: 'vertex' },
+  vertex: { method: 'vertex', effort: 128 },
   'vertex, effort 0': { method: 'vertex', effort: 0 },
   gptq: { method: 'gptq' },
   'gptq, uncorrected': { method: 'gptq', errorCorrection: false },
   'gptq, largest-weight scale, uncorrected': { method: 'gptq', scale: 'max', errorCorrection: false },
   msq: { method: 'msq' },
   'msq, largest-weight scale': { method: 'msq', scale: 'max' },
-  'vertex, uncorrected': { method: 'vertex', errorCorrection: false },
+  'vertex, uncorrected': { method: 'vertex', effort: 128, errorCorrection: false },
 } as const satisfies Record<string, ModelOptions>;
 
 export type MethodName = keyof typeof methods;

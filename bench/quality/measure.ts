@@ -15,7 +15,7 @@ export const methods: Record<string, Partial<LayerSettings> & { method: Method }
   'gptq, strong': { method: 'gptq', passes: 0 },
   gptq: { method: 'gptq' },
   'vertex, effort 0': { method: 'vertex', passes: 0 },
-  vertex: { method: 'vertex' },
+  vertex: { method: 'vertex', passes: 128 },
 };
 /** What the tables are relative to: the strongest GPTQ of one decoding. */
 export const rival = 'gptq, strong';

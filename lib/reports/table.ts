@@ -12,6 +12,7 @@ import {
   storedColumn,
   weightErrorColumn,
 } from './error-columns';
+import { passesLine } from './passes';
 import { change, headline, leftNames, type Run, runOf, shareTable } from './shares';
 import { fewOf, type Paint, painter, visible } from './text';
 import { formatBytes, formatCount, formatDecibels, formatPercent, formatSeconds, plural } from './units';
@@ -127,7 +128,9 @@ export function runSummary(
 ): string {
   const paint = painter(color);
   const totals = paint('bold', `${headline(run)}; in ${formatSeconds(report.seconds)}`);
-  const notes = [...foldedNames(run), warningLines(report, paint)].filter(Boolean).join('\n');
+  const notes = [...foldedNames(run), passesLine(report.layers), warningLines(report, paint)]
+    .filter(Boolean)
+    .join('\n');
   const data = report.calibration ? countsLine(report.calibration) : '';
   const widths = report.budget ? budgetTable(report.budget, { paint, width }) : '';
   return [[totals, data].filter(Boolean).join('\n'), rows, shareTable(run, { paint, width }), widths, notes]

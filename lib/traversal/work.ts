@@ -1,4 +1,4 @@
-import { plainMethod, traitsOf } from '../methods';
+import { mostPasses, plainMethod, traitsOf } from '../methods';
 import type { CalibrationKind } from '../native/binding';
 import type { Forward } from './forward';
 import { kindOf } from './kind-of';
@@ -25,8 +25,8 @@ const typical: Rates = { products: 4e-11, sums: 2e-10, fit: 3e-10, passes: 3e-11
 
 /** Flops of a pass of `vertex` for a neuron, in N², where those that all share take N³; and its passes where nobody says how many (native/core/method/vertex.cpp). */
 const passPerNeuron = 20;
-const passBudget = 4e12;
-const [leastPasses, mostPasses] = [16, 128];
+const passBudget = 2e10;
+const leastPasses = 4;
 
 export function passesOf({ settings, outFeatures, inFeatures: n }: FitLayer): number {
   if (!traitsOf(settings.method).options.some((name) => name === 'effort')) return 0;

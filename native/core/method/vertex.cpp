@@ -17,8 +17,8 @@ namespace {
 /** Neurons are cut into about so many tasks, fewer where a task would be too large: fixed, for GEMM's bits depend on its width. */
 constexpr std::size_t kBlocks = 32;
 
-/** Flops that all passes of a layer may take: about two minutes of a core. */
-constexpr double kPassBudget = 4e12;
+/** Flops that all passes of a layer may take where nobody says how many: about three seconds of a core. */
+constexpr double kPassBudget = 2e10;
 /** Flops of a pass: of a neuron in N², and of what all share in N³. */
 constexpr double kPassPerNeuron = 20;
 constexpr double kPassShared = 1;

@@ -28,9 +28,12 @@ struct VertexOutcome {
 /** Part of the inputs that the walk holds by default. Between 0.65 and 0.8 errors were lowest (docs/quality.md). */
 inline constexpr double kDefaultRank = 0.75;
 
-/** Passes by default: as many as a budget of flops allows, from kLeastPasses to kMostPasses. */
+/**
+ * Passes by default: as many as a budget of flops allows, from kLeastPasses to kMostPasses. A pass takes half as long as all of
+ * gptq, the walk four times as long: large layers take about six times as long as gptq with these (docs/quality.md).
+ */
 std::size_t defaultPasses(std::size_t inFeatures, std::size_t neurons);
-inline constexpr std::size_t kLeastPasses = 16;
+inline constexpr std::size_t kLeastPasses = 4;
 inline constexpr std::size_t kMostPasses = 128;
 
 /**
