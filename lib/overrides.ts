@@ -1,5 +1,5 @@
 import type { GgufTypeName } from './encodings/names';
-import { matcher, requirePatterns } from './globs';
+import { exactName, matcher, requirePatterns } from './globs';
 import { inPlace } from './options/messages';
 import { methodOptionNames, takes, traitsOf } from './methods';
 import type { JobOptions, Method, QuantizeOptions } from './types';
@@ -16,7 +16,6 @@ export interface Override {
   /** Where messages say it is: `overrides[0]`. */
   place: string;
   globs: readonly string[];
-  matches: (name: string) => boolean;
   options: FitOptions;
   /** Of tensors in GGUF files. */
   blockType?: GgufTypeName;
@@ -29,7 +28,6 @@ export interface Override {
 export function overridesOf(
   given: readonly GivenOverride[] | undefined,
   check: (override: Override) => void,
-  matcherOf: (globs: readonly string[]) => (name: string) => boolean = matcher,
 ): readonly Override[] {
   return (given ?? []).map(({ layers, blockType, ...options }, i) => {
     const place = `overrides[${i}]`;
@@ -40,7 +38,6 @@ export function overridesOf(
         const override = {
           place,
           globs,
-          matches: matcherOf(globs),
           options,
           ...(blockType && { blockType }),
         };
@@ -50,6 +47,36 @@ export function overridesOf(
       { within: true },
     );
   });
+}
+
+/**
+ * Finds those whose globs match a name, in their order. There may be one for each of very many names: such are looked up. `formsOf`: all
+ * that a name may be called.
+ */
+export function overrideFinder(
+  overrides: readonly Override[],
+  formsOf: (name: string) => readonly string[] = (name) => [name],
+): (name: string) => Override[] {
+  const exact = new Map<string, number[]>();
+  const patterns: [place: number, matches: (name: string) => boolean][] = [];
+  for (const [i, { globs }] of overrides.entries()) {
+    const others: string[] = [];
+    for (const glob of globs) {
+      const name = exactName(glob);
+      const places = name !== undefined ? exact.get(name) : undefined;
+      if (places) places.push(i);
+      else if (name !== undefined) exact.set(name, [i]);
+      else others.push(glob);
+    }
+    if (others.length > 0) patterns.push([i, matcher(others)]);
+  }
+  return (name) => {
+    const found = new Set<number>();
+    const forms = formsOf(name);
+    for (const form of forms) for (const place of exact.get(form) ?? []) found.add(place);
+    for (const [place, matches] of patterns) if (forms.some(matches)) found.add(place);
+    return [...found].sort((a, b) => a - b).map((place) => overrides[place]!);
+  };
 }
 
 /** As users give one. */

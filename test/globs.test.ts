@@ -1,5 +1,7 @@
+import fc from 'fast-check';
 import test from 'ava';
-import { matcher, requirePatterns } from '../lib/globs';
+import { patternMatcher } from '../lib/glob-patterns';
+import { escaped, exactName, matcher, NamesByGlob, requirePatterns } from '../lib/globs';
 
 test('trust 18: a glob that is too long or none is a RangeError that names the option', (t) => {
   for (const pattern of ['a'.repeat(100_000), '*'.repeat(100_000), `{${'a,'.repeat(50_000)}b}`])
@@ -54,6 +56,43 @@ test('trust 9, 18: groups, braces and folders take no time without end either', 
     message:
       'The pattern "layers.{0..99999999}" of the "skip" option is no glob: {0..99999999} stands for 100000000 names: expected at most 256',
   });
+});
+
+test('trust 9: of very many globs that are names each takes a look, not one at every name', (t) => {
+  const names = Array.from({ length: 50_000 }, (_, i) => `model.layers.${i}.mlp(x).weight`);
+  const globs = names.map(escaped);
+  const started = performance.now();
+  const matches = matcher(globs);
+  t.true(names.every(matches));
+  t.false(matches('model.layers.50000.mlp(x).weight'));
+  const index = new NamesByGlob(names);
+  t.true(globs.every((glob) => index.has(glob)));
+  t.true(performance.now() - started < 5000);
+});
+
+function compiles(pattern: string): boolean {
+  try {
+    patternMatcher(pattern);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test('a glob that is a name matches that name alone, as the automaton says', (t) => {
+  const text = fc.string({ unit: fc.constantFrom(...'ab.\\*?[](){}!@+|,"/'), maxLength: 8 });
+  fc.assert(
+    fc.property(text, text, (pattern, other) => {
+      fc.pre(compiles(pattern));
+      const name = exactName(pattern);
+      const plain = patternMatcher(pattern);
+      if (name !== undefined) t.deepEqual([plain(name), plain(other)], [true, other === name]);
+      t.is(matcher([pattern])(other), plain(other));
+      t.is(exactName(escaped(other)), other === '' ? undefined : other);
+      t.deepEqual([...new NamesByGlob([other, 'a', other]).matching(pattern)], [other, 'a', other].filter(plain));
+    }),
+    { numRuns: 20_000 },
+  );
 });
 
 test('globs match what they always did', (t) => {

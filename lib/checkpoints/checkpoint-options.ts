@@ -12,7 +12,6 @@ import { defaults } from '../options/defaults';
 import { checkOptions } from '../options/table';
 import { forMethod, type Override, overlay, overridesOf } from '../overrides';
 import { checkTarget, hasTarget } from '../sensitivity/target';
-import { eitherName } from '../encodings/safetensors/tensor-names';
 import type { CheckpointOptions } from './types';
 
 /** Inputs of a layer that is not known yet. */
@@ -139,7 +138,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
     if (method !== undefined) methodSettings({ method }, hasData);
     weightSettings(settings, [override], anyInputs, hasData);
   };
-  return { ...settings, overrides: overridesOf(options.overrides, check, eitherName) };
+  return { ...settings, overrides: overridesOf(options.overrides, check) };
 }
 
 /** Throws a RangeError where an output is called a GGUF file and would be none. */

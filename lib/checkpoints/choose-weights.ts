@@ -6,7 +6,8 @@ import type { Override } from '../overrides';
 import type { Turns } from '../yielding';
 import type { ModelIdentity } from './model-identity';
 import type { CheckpointSettings } from './checkpoint-options';
-import { eitherName, isWeightName, moduleOf, splitName } from '../encodings/safetensors/tensor-names';
+import { NamesByGlob } from '../globs';
+import { eitherName, formsOf, isWeightName, moduleOf, splitName } from '../encodings/safetensors/tensor-names';
 
 /** Why a tensor stays as it is. */
 export interface Left {
@@ -84,8 +85,10 @@ export async function chooseWeights(
   known: Known,
   turns: Turns,
 ): Promise<Map<string, Left | undefined>> {
-  const names =
-    include || skip.length > 0 ? [...shards.values()].flatMap((shard) => [...shard.tensors.keys()]) : [];
+  const names = new NamesByGlob(
+    include || skip.length > 0 ? [...shards.values()].flatMap((shard) => [...shard.tensors.keys()]) : [],
+    formsOf,
+  );
   for (const [option, patterns] of [
     ['layers', include ?? []],
     ['skip', skip],
@@ -123,11 +126,11 @@ export function requireOverridden(
   reasons: ReadonlyMap<string, Left | undefined>,
   input: string,
 ): void {
-  const names = [...reasons.keys()];
+  const names = new NamesByGlob([...reasons.keys()], formsOf);
   for (const { place, globs } of overrides)
     for (const glob of globs) {
       requireMatch(`${place}.layers`, glob, names, input);
-      const found = names.filter(eitherName([glob]));
+      const found = [...names.matching(glob)];
       if (!found.some((name) => reasons.get(name) === undefined))
         throw new RangeError(
           `The pattern "${glob}" of the "${place}.layers" option matches no weight of ${input} that is quantized: ` +
@@ -159,8 +162,8 @@ export function requireReadable(
 }
 
 /** Throws a RangeError where a pattern matches none of the names. */
-export function requireMatch(option: string, pattern: string, names: readonly string[], input: string): void {
-  if (names.some(eitherName([pattern]))) return;
+export function requireMatch(option: string, pattern: string, names: NamesByGlob, input: string): void {
+  if (names.has(pattern)) return;
   throw new RangeError(
     `The pattern "${pattern}" of the "${option}" option matches no tensor of ${input}: "vertexq inspect" lists them`,
   );

@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { TensorFile } from '../containers/tensor-file';
 import { VertexqError } from '../errors';
+import { formsOf } from '../encodings/safetensors/tensor-names';
 import { temporaryName } from '../files/output-file';
 import { methodOptionNames, plainMethod, takes } from '../methods';
 import { layerChanges } from '../models/curvature/layer-changes';
 import { digestsOf } from '../models/manifest';
 import { defaults } from '../options/defaults';
+import { overrideFinder } from '../overrides';
 import { RunFiles } from '../runs/run-files';
 import { Workspace } from '../runs/workspace';
 import type { SensitiveLayer, Sensitivity } from '../sensitivity/types';
@@ -130,10 +132,11 @@ function reasonsFixed(
   isChosen: boolean,
 ): Map<string, string> {
   const fixed = new Map<string, string>();
+  const overridesOf = overrideFinder(overrides, formsOf);
   for (const { tensor, inNetwork } of plan.weights) {
-    const own = overrides.find(
-      ({ matches, options, blockType }) =>
-        matches(tensor) && (options.bits ?? options.levels ?? options.grid ?? blockType) !== undefined,
+    const own = overridesOf(tensor).find(
+      ({ options, blockType }) =>
+        (options.bits ?? options.levels ?? options.grid ?? blockType) !== undefined,
     );
     if (own && isChosen) fixed.set(tensor, `the option "${own.place}" gives it its width`);
     else if (!inNetwork) fixed.set(tensor, 'the network shows no rows of it');

@@ -3,11 +3,11 @@ import type { GgufType } from '../encodings/gguf/table';
 import type { WeightLayout } from '../encodings/safetensors/layout';
 import type { FloatDtype } from '../containers/safetensors/dtypes';
 import type { LayerSettings } from '../fit/layer-settings';
-import { fitOverridden, type Override } from '../overrides';
+import { fitOverridden, type Override, overrideFinder } from '../overrides';
 import { type CheckpointSettings, weightSettings } from './checkpoint-options';
 import type { RecordedInput, RecordedInputs } from './recorded-inputs';
 import type { Matrix } from '../encodings/safetensors/matrices';
-import { moduleOf } from '../encodings/safetensors/tensor-names';
+import { formsOf, moduleOf } from '../encodings/safetensors/tensor-names';
 
 /** All that weights of one shape, dtype and settings have in common: there may be very many of them. */
 export interface WeightScheme {
@@ -82,19 +82,22 @@ export const layerName = ({ name }: Pick<PlannedWeight, 'name'>) => moduleOf(nam
 export class WeightPlanner {
   private readonly schemes = new Map<string, WeightScheme>();
   private readonly known = new Map<string, Pick<WeightScheme, 'settings' | 'told'>>();
+  private readonly overridesOf: (tensor: string) => readonly Override[];
 
   constructor(
     private readonly settings: CheckpointSettings,
     private readonly recorded: RecordedInputs | null,
     /** Weights of layers whose network is run. */
     private readonly inNetwork: (name: string) => boolean,
-  ) {}
+  ) {
+    this.overridesOf = overrideFinder(settings.overrides, formsOf);
+  }
 
   /** A weight in a tensor; `block`: what it becomes in a GGUF file. Throws a TypeError or RangeError where its overrides do not fit. */
   of({ name, dtype, shape, position, stride }: Matrix, tensor: string, block?: GgufType): PlannedWeight {
     const [outFeatures, inFeatures] = shape;
     const input = this.recorded?.of(name, inFeatures) ?? null;
-    const own = this.settings.overrides.filter(({ matches }) => matches(tensor));
+    const own = this.overridesOf(tensor);
     const inNetwork = this.inNetwork(name);
     const hasData = input !== null || inNetwork;
     const fitted = [hasData, block?.name, ...own.map(({ place }) => place)].join();

@@ -17,6 +17,7 @@ import { digestsOf } from './manifest';
 import type { OpenModel } from './open-model';
 import { PlannedBytes } from './planned-bytes';
 import { prepareModel } from './prepare';
+import type { Overrides } from './overrides';
 import type { LayerOverride, ModelOptions } from './types';
 import { possibleWidths } from './widths';
 
@@ -58,7 +59,7 @@ export async function measureModel(input: string, given: ModelOptions): Promise<
   const planned = new PlannedBytes(opened, layers, settings, true);
   const unmeasured = new Map<ModelLayer, string>();
   for (const layer of layers) {
-    const own = hasTarget(given) ? givenWidth(layer, options.overrides ?? [], settings) : undefined;
+    const own = hasTarget(given) ? givenWidth(layer, settings) : undefined;
     if (own !== undefined) unmeasured.set(layer, own);
     else if (!isSeen(layer)) unmeasured.set(layer, 'it sees no rows of the network');
   }
@@ -117,14 +118,12 @@ export async function measureModel(input: string, given: ModelOptions): Promise<
 /** Why a layer keeps the width that overrides give it; undefined where none does. */
 function givenWidth(
   { name }: ModelLayer,
-  given: readonly LayerOverride[],
-  { overrides }: { overrides: { placesOf(name: string): number[] } },
+  { overrides }: { overrides: Pick<Overrides, 'of'> },
 ): string | undefined {
-  const place = overrides.placesOf(name).find((i) => {
-    const { bits, levels, grid } = given[i]!;
-    return (bits ?? levels ?? grid) !== undefined;
-  });
-  return place === undefined ? undefined : `the option "overrides[${place}]" gives it its width`;
+  const own = overrides
+    .of(name)
+    .find(({ options: { bits, levels, grid } }) => (bits ?? levels ?? grid) !== undefined);
+  return own && `the option "${own.place}" gives it its width`;
 }
 
 /** Bytes that are hashed at once. */

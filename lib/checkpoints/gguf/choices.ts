@@ -9,7 +9,9 @@ import {
   type TypeName,
 } from '../../encodings/gguf/mixes';
 import type { Shape } from '../../encodings/encoding';
-import { eitherName } from '../../encodings/safetensors/tensor-names';
+import { eitherName, formsOf } from '../../encodings/safetensors/tensor-names';
+import { NamesByGlob } from '../../globs';
+import { overrideFinder } from '../../overrides';
 import { fewOf, namesBy } from '../../reports/text';
 import { plural } from '../../reports/units';
 import type { CheckpointSettings } from '../checkpoint-options';
@@ -40,7 +42,10 @@ export function chosen(
   mix: Mix,
   { layers, skip, overrides }: CheckpointSettings,
 ): Choice[] {
-  const names = tensors.flatMap(({ name, tensor }) => [name, tensor]);
+  const names = new NamesByGlob(
+    tensors.flatMap(({ name, tensor }) => [name, tensor]),
+    formsOf,
+  );
   for (const [option, patterns] of [
     ['layers', layers ?? []],
     ['skip', skip],
@@ -49,8 +54,9 @@ export function chosen(
     for (const pattern of patterns) requireMatch(option, pattern, names, input);
   const [wanted, unwanted] = [layers && eitherName(layers), eitherName(skip)];
   const blocks = blocksIn(tensors.map(({ name }) => name));
+  const overridesOf = overrideFinder(overrides, formsOf);
   const ownType = ({ name }: GgufTensor) =>
-    overrides.findLast(({ matches, blockType }) => blockType !== undefined && matches(name))?.blockType;
+    overridesOf(name).findLast(({ blockType }) => blockType !== undefined)?.blockType;
   return tensors.map((tensor) => {
     const either = (matches: (own: string) => boolean) => matches(tensor.name) || matches(tensor.tensor);
     const left =

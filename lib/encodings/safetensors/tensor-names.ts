@@ -15,6 +15,9 @@ export function splitName(name: string): [parent: string, own: string] {
   return [name.slice(0, at), name.slice(at)];
 }
 
+/** What globs may call a tensor: by its name, or its module's. */
+export const formsOf = (name: string): string[] => (isWeightName(name) ? [name, moduleOf(name)] : [name]);
+
 /** Whether a glob matches a tensor's name, or its module's. */
 export function eitherName(patterns: readonly string[]): (name: string) => boolean {
   const matches = matcher(patterns);

@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import { matcher } from '../../globs';
+import { matcher, NamesByGlob } from '../../globs';
 import type { FoundLayers } from './find-layers';
 import { defaultOperators } from './kinds';
 import type { Layer } from './layer';
@@ -19,8 +19,9 @@ export function chooseLayers(found: FoundLayers, file: string, choice: LayerChoi
   const operators = choice.operators ?? defaultOperators;
   const possible = found.layers.filter(({ kind }) => operators.includes(kind));
   const { layers: include, skip } = choice;
-  requireMatches('layers', include ?? [], possible, file);
-  requireMatches('skip', skip, possible, file);
+  const names = namesIn(possible);
+  requireMatches('layers', include ?? [], names, file);
+  requireMatches('skip', skip, names, file);
   const wanted = include ? matcher(include) : () => true;
   const unwanted = matcher(skip);
   const reasonOf = ({ name, kind }: Layer) =>
@@ -46,20 +47,24 @@ export function chooseLayers(found: FoundLayers, file: string, choice: LayerChoi
 /** Of the operators that are known, those that are left by default look up embeddings. */
 const embedding = 'an embedding; "operators" may name Gather';
 
+/** What patterns may be about. */
+export const namesIn = (layers: readonly Layer[]) => new NamesByGlob(layers.map(({ name }) => name));
+
 /** Throws a RangeError at a pattern that matches no layer. `option` is where it was given. */
 export function requireMatches(
   option: string,
   patterns: readonly string[],
-  layers: readonly Layer[],
+  names: NamesByGlob,
   file: string,
 ): void {
-  const names = layers.map(({ name }) => name);
   for (const pattern of patterns)
-    if (!names.some(matcher([pattern])))
+    if (!names.has(pattern)) {
+      const all = names.names;
       throw new RangeError(
         `The pattern "${pattern}" of the "${option}" option matches no layer of ${file}. ` +
-          `It has: ${names.slice(0, 20).join(', ')}${names.length > 20 ? ` and ${names.length - 20} more` : ''}`,
+          `It has: ${all.slice(0, 20).join(', ')}${all.length > 20 ? ` and ${all.length - 20} more` : ''}`,
       );
+    }
 }
 
 function noLayers({ layers, skipped }: FoundLayers, file: string, { operators }: LayerChoice): VertexqError {
