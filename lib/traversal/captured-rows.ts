@@ -4,7 +4,7 @@ import type { CalibrationKind } from '../native/binding';
 import { convert } from '../native/tensors';
 import { isFloat32Array } from '../realms';
 import type { FloatArray, JobOptions, TensorLike } from '../types';
-import type { ConvGeometry, FitLayer, RowsOf } from './layer';
+import { type ConvGeometry, type FitLayer, placesIn, type RowsOf } from './layer';
 
 /** What is kept of the rows of a layer. */
 export interface CaptureKinds {
@@ -45,7 +45,7 @@ export class RowCapture {
     Pick<CapturedRows, 'calibration' | 'holdout'> & { layer: FitLayer }
   >();
   private readonly reported = new Map<string, { layer: FitLayer; holdout: Calibration }>();
-  private readonly weighted: readonly FitLayer[];
+  private readonly weighted: ReadonlyMap<FitLayer, number>;
   private unpaired: string | null = null;
 
   constructor(
@@ -55,7 +55,7 @@ export class RowCapture {
     withHoldout: boolean,
     options: JobOptions,
   ) {
-    this.weighted = layers.filter((layer) => kinds.isWeighted?.(layer) ?? false);
+    this.weighted = placesIn(layers.filter((layer) => kinds.isWeighted?.(layer) ?? false));
     for (const layer of layers) {
       const make = (kind: CalibrationKind) => Calibration.of(layer.inFeatures, kind, options, layer.groups);
       const reported = kinds.reportKindOf?.(layer) ?? null;
@@ -68,8 +68,7 @@ export class RowCapture {
   }
 
   private keyOf(layer: FitLayer): string {
-    const place = this.weighted.indexOf(layer);
-    return `${place < 0 ? '' : place} ${keyOf(layer, this.kinds.kindOf(layer))}`;
+    return `${this.weighted.get(layer) ?? ''} ${keyOf(layer, this.kinds.kindOf(layer))}`;
   }
 
   /**
@@ -95,7 +94,7 @@ export class RowCapture {
       await addRows(into, layer, batch, this.value, signal);
     };
     for (const { layer, ...captured } of this.captured.values())
-      await addTo(captured[to]!, layer, this.weighted.includes(layer) ? await weightsOf(layer) : null);
+      await addTo(captured[to]!, layer, this.weighted.has(layer) ? await weightsOf(layer) : null);
     if (to === 'holdout')
       for (const { layer, holdout } of this.reported.values())
         if (holdout.kind !== 'pairs' || targets) await addTo(holdout, layer, null);

@@ -51,3 +51,20 @@ export interface FitLayer {
   /** Whether the network picks its rows (an expert): there may be none, and those of the float network may be others. */
   readonly routed?: boolean;
 }
+
+/** Where each is in a list, without going through it for each. */
+export const placesIn = <Layer>(layers: readonly Layer[]): ReadonlyMap<Layer, number> =>
+  new Map(layers.map((layer, i) => [layer, i]));
+
+/** Layers by what their weights come from: very many may share one. */
+export function bySource<Layer extends Pick<FitLayer, 'source'>>(
+  layers: readonly Layer[],
+): ReadonlyMap<WeightSource, readonly Layer[]> {
+  const found = new Map<WeightSource, Layer[]>();
+  for (const layer of layers) {
+    const own = found.get(layer.source);
+    if (own) own.push(layer);
+    else found.set(layer.source, [layer]);
+  }
+  return found;
+}

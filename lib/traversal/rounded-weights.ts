@@ -1,6 +1,6 @@
 import { Buffers } from '../native/buffers';
 import type { JobOptions, Progress, QuantizedLayer } from '../types';
-import type { FitLayer, WeightSource } from './layer';
+import { type FitLayer, placesIn, type WeightSource } from './layer';
 
 /** Weights that are read and rounded before their turn: as many, of so many numbers together. */
 const ahead = { weights: 2, numbers: 2 ** 26 };
@@ -13,6 +13,7 @@ export class RoundedWeights {
   private readonly buffers = new Buffers();
   private readonly begun = new Map<WeightSource, Rounding>();
   private readonly upcoming: readonly FitLayer[];
+  private readonly places: ReadonlyMap<FitLayer, number>;
   private current: FitLayer | undefined;
   private report: OnProgress | undefined;
   private told = 0;
@@ -24,13 +25,14 @@ export class RoundedWeights {
   ) {
     const sources = new Set<WeightSource>();
     this.upcoming = layers.filter(({ source }) => !sources.has(source) && sources.add(source));
+    this.places = placesIn(this.upcoming);
   }
 
   /** A layer's rounded weight; undefined where its source has no way of its own. Progress is told of one after the other. */
   async take(layer: FitLayer, onProgress: OnProgress | undefined): Rounding {
     [this.current, this.report, this.told] = [layer, onProgress, 0];
     this.begin(layer);
-    const place = this.upcoming.indexOf(layer);
+    const place = this.places.get(layer) ?? -1;
     let numbers = 0;
     for (const next of place < 0 ? [] : this.upcoming.slice(place + 1, place + 1 + ahead.weights)) {
       numbers += next.outFeatures * next.inFeatures;

@@ -9,7 +9,7 @@ import type { JobOptions, LayerReport, Progress, QuantizedLayer } from '../types
 import { type CapturedRows, type CaptureKinds, RowCapture } from './captured-rows';
 import type { FloatBatches, Forward, Stage } from './forward';
 import { kindOf, reportKindOf } from './kind-of';
-import type { FitLayer, WeightSource } from './layer';
+import { bySource, type FitLayer, placesIn, type WeightSource } from './layer';
 import { RoundedWeights } from './rounded-weights';
 import type { RowWeights } from './row-weights';
 import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
@@ -38,6 +38,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   /** What there is to do for each layer that sees something; about how many seconds of a core all of it takes, and how many are done. */
   private readonly works: ReadonlyMap<FitLayer, LayerWork>;
   private readonly seconds: number;
+  private readonly places: ReadonlyMap<FitLayer, number>;
   private spent = 0;
 
   constructor(
@@ -50,6 +51,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     /** null: all rows count alike. */
     private readonly rowWeights: RowWeights<Layer> | null = null,
   ) {
+    this.places = placesIn(layers);
     this.rounded = new RoundedWeights(forward ? [] : layers, options);
     this.works = new Map(
       (forward ? worksOf(forward, rowWeights !== null) : []).map((work) => [work.layer, work]),
@@ -73,7 +75,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     }
     for (const needs of needsOf(forward, this.rowWeights !== null)) requireLayerMemory(needs);
     const own = new Set([...forward.first, ...forward.stages.flatMap((stage) => stage.layers)]);
-    const followers = new Set(layers.filter((layer) => !own.has(layer)));
+    const followers = new Map(bySource(layers.filter((layer) => !own.has(layer))));
     for (const layer of forward.first) await this.quantize(layer, null, undefined);
     for (const [i, stage] of forward.stages.entries()) {
       if (stage.ofAll) continue;
@@ -83,11 +85,9 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       for (const layer of stage.layers) {
         await this.quantize(layer, rows, rank, expert);
         await this.giveBackMemory();
-        for (const follower of followers)
-          if (follower.source === layer.source) {
-            followers.delete(follower);
-            await this.quantize(follower, null, undefined);
-          }
+        for (const follower of followers.get(layer.source) ?? [])
+          await this.quantize(follower, null, undefined);
+        followers.delete(layer.source);
       }
     }
     return this.finished;
@@ -219,7 +219,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
 
   /** What the journal calls a layer: names need not differ. */
   private keyOf(layer: Layer): string {
-    return `${this.layers.indexOf(layer)} ${layer.name}`;
+    return `${this.places.get(layer)} ${layer.name}`;
   }
 
   private async fit(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer> {
@@ -266,7 +266,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     if (!onProgress) return undefined;
     const place = {
       layer: layer.name,
-      layerIndex: this.layers.indexOf(layer),
+      layerIndex: this.places.get(layer)!,
       layerCount: this.layers.length,
     };
     return (progress) => {

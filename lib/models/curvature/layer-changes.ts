@@ -5,6 +5,7 @@ import { finish } from '../../native/jobs';
 import type { Workspace } from '../../runs/workspace';
 import { RowCapture } from '../../traversal/captured-rows';
 import { kindOf } from '../../traversal/kind-of';
+import { placesIn } from '../../traversal/layer';
 import type { JobOptions } from '../../types';
 import { located } from '../../errors';
 import type { CalibrationSet } from '../calibration-set';
@@ -50,6 +51,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
   const { opened, data, cuts, workspace, memory } = task;
   const { signal, onProgress } = options;
   const layers = task.layers.map((layer) => ({ ...layer, errorCorrection: false }));
+  const places = placesIn(layers);
   const twins = new Map(layers.map((layer, i) => [layer, task.layers[i]!]));
   const feeds = [...data.fit, ...data.holdout];
   const swept = await sweptLayers(opened, layers, feeds, cuts, workspace, memory, options);
@@ -129,7 +131,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
 
   function placeOf(layer: ModelLayer) {
     return {
-      ...{ layer: layer.name, layerIndex: layers.indexOf(layer), layerCount: layers.length },
+      ...{ layer: layer.name, layerIndex: places.get(layer)!, layerCount: layers.length },
       share: done / Math.max(1, means.size),
     };
   }

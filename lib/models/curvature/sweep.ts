@@ -1,6 +1,7 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import type { Workspace } from '../../runs/workspace';
+import { placesIn } from '../../traversal/layer';
 import type { JobOptions, TensorLike } from '../../types';
 import { changedValues } from '../forward/changed-values';
 import { loadStage } from '../forward/stage-network';
@@ -66,6 +67,7 @@ export class Sweep<Own extends Layer> {
   /** Why a layer has none. */
   readonly reasons = new Map<Own, string>();
   private readonly graph;
+  private readonly places: ReadonlyMap<Own, number>;
   private readonly asked: readonly Asked[];
   private readonly parts: readonly GraphStage[];
   private readonly watched: Watched<Own>[] = [];
@@ -91,6 +93,7 @@ export class Sweep<Own extends Layer> {
   ) {
     const { opened, layers, ends = [], workspace, memory } = task;
     this.graph = opened.graph;
+    this.places = placesIn(layers);
     this.asked = askedOf(this.graph);
     this.parts = partsOf(
       this.graph,
@@ -137,7 +140,7 @@ export class Sweep<Own extends Layer> {
     return { kind: this.asked[0]?.kind ?? 'signs', rows };
   }
 
-  private nameOf = (layer: Own) => `${this.task.layers.indexOf(layer)}`;
+  private nameOf = (layer: Own) => `${this.places.get(layer)}`;
 
   private isMadeIn(part: GraphStage, value: string): boolean {
     return part.nodes.some(({ output }) => output.includes(value)) && !part.inputs.includes(value);

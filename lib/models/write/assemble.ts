@@ -3,6 +3,7 @@ import type { ModelLayer } from '../layers/model-layers';
 import { Graph, type Scope } from '../onnx/graph';
 import type { GraphProto, ModelProto, NodeProto } from '../onnx/onnx_pb';
 import { settleInitializers } from '../onnx/opset';
+import { Edits } from './edit';
 import type { Names } from './names';
 import type { StoredWeight } from './stored-weight';
 
@@ -18,8 +19,10 @@ export function assemble(model: ModelProto, replacements: readonly Replacement[]
       scope.proto,
       new Set(scope.proto.initializer.map(({ name }) => name).filter((name) => scope.usesOf(name) > 0)),
     );
+  const edits = new Edits();
   for (const { layer, stored, activationRank } of replacements)
-    stored.wire(layer, { model, names, activationRank });
+    stored.wire(layer, { model, names, edits, activationRank });
+  edits.apply(model);
   dropUnused(model, replacements, used);
   const { initializer } = model.graph!;
   const there = new Set(initializer);
@@ -58,7 +61,8 @@ function dropUnused(
   const isFree = (scope: Scope, name: string) => scope.usesOf(name) === (freed.get(scope)!.get(name) ?? 0);
   const pending = [...steps];
   const unwanted = new Set<NodeProto>();
-  for (let step = pending.shift(); step; step = pending.shift()) {
+  // It grows meanwhile.
+  for (const step of pending) {
     const own = places.get(step)!;
     if (!steps.has(step) || !step.output.every((name) => isFree(own, name))) continue;
     steps.delete(step);

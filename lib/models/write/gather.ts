@@ -3,7 +3,6 @@ import { intAttribute, isStandard } from '../onnx/graph';
 import { node } from '../onnx/make';
 import type { NodeProto } from '../onnx/onnx_pb';
 import { opsetOf } from '../onnx/opset';
-import { insertBefore, remove } from './edit';
 import type { PackedTensors } from './packed';
 import { Steps } from './steps';
 import type { Wiring } from './stored-weight';
@@ -24,7 +23,7 @@ export function isLookup(layer: Layer): boolean {
 }
 
 /** Puts a GatherBlockQuantized in place of a Gather, and returns it. It takes the codes as [outFeatures, bytes of a neuron]. */
-export function lookUp(packed: PackedTensors, layer: Layer, { model, names }: Wiring): NodeProto {
+export function lookUp(packed: PackedTensors, layer: Layer, { model, names, edits }: Wiring): NodeProto {
   const { node: gather } = layer;
   const output = gather.output[0]!;
   const base = gather.name || output;
@@ -51,7 +50,7 @@ export function lookUp(packed: PackedTensors, layer: Layer, { model, names }: Wi
   if (blocks * blockSize > inFeatures) steps.keep(inFeatures, -1, opsetOf(model));
   model.graph!.initializer.push(...steps.tensors);
   const nodes = steps.nodes(gather.input[1]!, output);
-  insertBefore(model, gather, nodes);
-  remove(model, gather);
+  edits.insertBefore(gather, nodes);
+  edits.remove(gather);
   return nodes[0]!;
 }

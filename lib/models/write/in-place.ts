@@ -26,13 +26,9 @@ export const storeInPlace: Store = async (layer, quantized, _, signal) => {
     // The model's own initializers may wait for it in a file.
     tensors: maker || scope.parent ? [] : [fresh],
     bytes: fresh.rawData.length,
-    wire() {
-      const list = scope.proto.initializer;
-      const place = list.indexOf(original);
+    wire(_layer, { edits }) {
       if (maker) attributeOf(maker, 'value')!.t = fresh;
-      else if (place < 0)
-        return; // another layer that shares it was first
-      else list[place] = fresh;
+      else edits.replace(original, fresh);
     },
   };
 };

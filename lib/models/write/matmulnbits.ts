@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
 import type { Layer } from '../layers/layer';
 import type { NodeProto } from '../onnx/onnx_pb';
-import { importMicrosoft, placeBeforeUses } from './edit';
+import { importMicrosoft } from './edit';
 import { isLookup, lookUp } from './gather';
 import { namingLayer } from './naming-layer';
 import { type PackedTensors, packedTensors } from './packed';
@@ -59,7 +59,7 @@ class Packed implements StoredWeight {
   }
 
   /** Gives the codes the shape that products want, where there are any, else that of look-ups. */
-  private shape({ model, names }: Wiring): void {
+  private shape({ model, names, edits }: Wiring): void {
     const { codes, outFeatures, blocks, blockSize, bits } = this.packed;
     const blockBytes = (blockSize * bits) / 8;
     codes.dims = (
@@ -74,6 +74,6 @@ class Packed implements StoredWeight {
       this.table = { name, nodes: steps.nodes(codes.name, name) };
     }
     for (const lookup of this.lookups) lookup.input[0] = this.table.name;
-    placeBeforeUses(model, this.table.nodes, this.table.name);
+    edits.placeBeforeUses(this.table.nodes, this.table.name);
   }
 }

@@ -4,7 +4,6 @@ import { floatAttribute, intAttribute, isStandard } from '../onnx/graph';
 import { floatTensor } from '../onnx/float-tensor';
 import { node } from '../onnx/make';
 import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
-import { insertBefore, remove } from './edit';
 import type { PackedTensors } from './packed';
 import { Steps } from './steps';
 import type { Wiring } from './stored-weight';
@@ -26,7 +25,7 @@ export function isProduct(layer: Layer): boolean {
 export function multiply(
   packed: PackedTensors,
   layer: Layer,
-  { model, names, activationRank }: Wiring,
+  { model, names, edits, activationRank }: Wiring,
 ): void {
   const { node: product, weightIndex } = layer;
   const output = product.output[0]!;
@@ -62,10 +61,10 @@ export function multiply(
     ),
   );
   if (left && perm.length > 1) steps.transpose(perm);
-  scaleAndAdd(layer, base, packed.half, steps, { model, names });
-  insertBefore(model, product, steps.nodes(product.input[1 - weightIndex]!, output));
+  scaleAndAdd(layer, base, packed.half, steps, { names, edits });
+  edits.insertBefore(product, steps.nodes(product.input[1 - weightIndex]!, output));
   model.graph!.initializer.push(...steps.tensors);
-  remove(model, product);
+  edits.remove(product);
 }
 
 /** α, and Gemm's β·C, where they are not 1 and absent. */
@@ -74,7 +73,7 @@ function scaleAndAdd(
   base: string,
   half: boolean,
   steps: Steps,
-  { model, names }: Pick<Wiring, 'model' | 'names'>,
+  { names, edits }: Pick<Wiring, 'names' | 'edits'>,
 ): void {
   if (product.opType === 'MatMul') return;
   const alpha = floatAttribute(product, 'alpha', 1);
@@ -93,7 +92,7 @@ function scaleAndAdd(
   if (bias === '' || beta === 0) return;
   if (beta !== 1) {
     const scaled = names.unused(`${base}_scaled_bias`);
-    insertBefore(model, product, [
+    edits.insertBefore(product, [
       node('Mul', [bias, factor(beta)], [scaled], { name: names.unused(`${base}_beta`) }),
     ]);
     bias = scaled;

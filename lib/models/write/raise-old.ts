@@ -1,13 +1,13 @@
-import { attributeOf, floatAttribute, intAttribute, textAttribute, withSubgraphs } from '../onnx/graph';
+import { attributeOf, floatAttribute, intAttribute, textAttribute } from '../onnx/graph';
 import { attribute, node as makeNode, tensor } from '../onnx/make';
 import {
   TensorProto_DataType as DataType,
-  type GraphProto,
   type ModelProto,
   type NodeProto,
   type TensorProto,
 } from '../onnx/onnx_pb';
 import { isExternal } from '../onnx/tensor';
+import type { Edits } from './edit';
 import type { Names } from './names';
 
 // What versions 8 to 13 of the standard operators changed, from the operators' changelog (Changelog.md of github.com/onnx/onnx).
@@ -15,6 +15,8 @@ import type { Names } from './names';
 export interface Context {
   model: ModelProto;
   names: Names;
+  edits: Edits;
+  constants: SmallConstants;
 }
 
 /** A change of an operator's meaning. */
@@ -22,7 +24,7 @@ export interface Change {
   /** The version that made it. */
   version: number;
   /** Whether a node of an earlier version can be written in the new one. */
-  fits?: (node: NodeProto, model: ModelProto) => boolean;
+  fits?: (node: NodeProto, constants: SmallConstants) => boolean;
   /** Does so. */
   adapt?: (node: NodeProto, context: Context) => void;
 }
@@ -68,7 +70,6 @@ const softmax: Change = {
     taken(node, 'axis');
     // The last one alone.
     if (axis === -1) return;
-    const graph = graphOf(context, node);
     const [input, output] = [node.input[0]!, node.output[0]!];
     const own = (what: string) => context.names.unused(`${output}_${what}`);
     const [flat, soft, shape] = [own('flat'), own('soft'), own('shape')];
@@ -82,29 +83,41 @@ const softmax: Change = {
     node.output = [soft];
     node.attribute.push(attribute('axis', -1n));
     const behind = makeNode('Reshape', [soft, shape], [output], { domain, name });
-    graph.node.splice(graph.node.indexOf(node), 1, ...before, node, behind);
+    context.edits.insertBefore(node, before);
+    context.edits.insertBehind(node, [behind]);
   },
 };
 
-const graphOf = ({ model }: Context, node: NodeProto): GraphProto =>
-  [...withSubgraphs(model.graph!)].find((graph) => graph.node.includes(node))!;
+/** The constants of a model's own graph, by name. */
+export class SmallConstants {
+  private tensors: Map<string, TensorProto> | undefined;
 
-/** The numbers of a small constant of the model; undefined where it is none. */
-function floatsOf(model: ModelProto, name: string): number[] | undefined {
-  const maker = model.graph!.node.find(({ opType, output }) => opType === 'Constant' && output[0] === name);
-  const found =
-    model.graph!.initializer.find((given) => given.name === name) ??
-    (maker && attributeOf(maker, 'value')?.t);
-  if (found?.dataType !== DataType.FLOAT || isExternal(found)) return undefined;
-  const { rawData, floatData } = found;
-  const view = new DataView(rawData.buffer, rawData.byteOffset, rawData.byteLength);
-  return floatData.length > 0
-    ? floatData
-    : Array.from({ length: rawData.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+  constructor(private readonly model: ModelProto) {}
+
+  /** The numbers of a small one; undefined where it is none. */
+  floats(name: string): number[] | undefined {
+    this.tensors ??= this.find();
+    const found = this.tensors.get(name);
+    if (found?.dataType !== DataType.FLOAT || isExternal(found)) return undefined;
+    const { rawData, floatData } = found;
+    const view = new DataView(rawData.buffer, rawData.byteOffset, rawData.byteLength);
+    return floatData.length > 0
+      ? floatData
+      : Array.from({ length: rawData.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+  }
+
+  private find(): Map<string, TensorProto> {
+    const { node, initializer } = this.model.graph!;
+    const made = node.flatMap((own): [string, TensorProto][] => {
+      const value = own.opType === 'Constant' ? attributeOf(own, 'value')?.t : undefined;
+      return value ? [[own.output[0]!, value]] : [];
+    });
+    return new Map([...made, ...initializer.map((tensor) => [tensor.name, tensor] as const)]);
+  }
 }
 
-const scalesOf = (node: NodeProto, model: ModelProto) =>
-  attributeOf(node, 'scales')?.floats ?? floatsOf(model, node.input[1] ?? '');
+const scalesOf = (node: NodeProto, constants: SmallConstants) =>
+  attributeOf(node, 'scales')?.floats ?? constants.floats(node.input[1] ?? '');
 
 /**
  * Up to version 10 a place of the output came from the one that it is the multiple of: of two the first where there are more places than
@@ -112,8 +125,8 @@ const scalesOf = (node: NodeProto, model: ModelProto) =>
  */
 const resized: Change = {
   version: 11,
-  fits(node, model) {
-    const scales = scalesOf(node, model);
+  fits(node, constants) {
+    const scales = scalesOf(node, constants);
     return (
       textAttribute(node, 'mode', 'nearest') !== 'nearest' ||
       [Math.sign, (scale: number) => -Math.sign(scale)].some((turn) =>
@@ -122,7 +135,7 @@ const resized: Change = {
     );
   },
   adapt(node, context) {
-    const scales = scalesOf(node, context.model);
+    const scales = scalesOf(node, context.constants);
     const given = taken(node, 'scales')?.floats;
     const input = given
       ? constant(context, `${node.output[0]!}_scales`, (own) =>

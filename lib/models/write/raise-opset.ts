@@ -2,8 +2,9 @@ import { attributeOf, intAttribute, isStandard, withSubgraphs } from '../onnx/gr
 import { attribute, tensor } from '../onnx/make';
 import type { ModelProto, NodeProto } from '../onnx/onnx_pb';
 import { raiseIrVersion, settleInitializers } from '../onnx/opset';
+import { Edits } from './edit';
 import { Names } from './names';
-import { type Change, oldChanges, oldestOpset } from './raise-old';
+import { type Change, oldChanges, oldestOpset, SmallConstants } from './raise-old';
 
 // What versions 14 to 21 of the standard operators changed, from the operators' changelog (Changelog.md of github.com/onnx/onnx).
 
@@ -110,12 +111,14 @@ export function raiseOpset(model: ModelProto, least = 13): boolean {
     unchanged.has(opType) ||
     Object.hasOwn(changes, opType) ||
     (from < 13 && Object.hasOwn(oldChanges, opType));
-  if (!nodes.every(known) || changed.some(({ node, change }) => change.fits?.(node, model) === false))
+  const constants = new SmallConstants(model);
+  if (!nodes.every(known) || changed.some(({ node, change }) => change.fits?.(node, constants) === false))
     return false;
 
   settleInitializers(model);
-  const context = { model, names: new Names(model) };
+  const context = { model, names: new Names(model), edits: new Edits(), constants };
   for (const { node, change } of changed) change.adapt?.(node, context);
+  context.edits.apply(model);
   imports[0]!.version = BigInt(blocksOpset);
   raiseIrVersion(model, 10);
   return true;

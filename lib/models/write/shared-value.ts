@@ -1,6 +1,5 @@
 import type { Layer } from '../layers/layer';
 import type { NodeProto } from '../onnx/onnx_pb';
-import { placeBeforeUses } from './edit';
 import { Steps } from './steps';
 import type { Wiring } from './stored-weight';
 import { turn, type View, viewOf } from './view';
@@ -17,7 +16,7 @@ export class SharedValue {
   ) {}
 
   /** Has a layer's node use the value. Where it sees the weight otherwise than `view`, it gets the value turned. */
-  wire(layer: Layer, { model, names }: Wiring): void {
+  wire(layer: Layer, { model, names, edits }: Wiring): void {
     const view = viewOf(layer);
     const key = JSON.stringify([view.order, view.groups, view.dims, view.dataType]);
     let seen = this.turned.get(key);
@@ -30,7 +29,7 @@ export class SharedValue {
       this.turned.set(key, seen);
     }
     layer.node.input[layer.weightIndex] = seen.name;
-    if (seen.nodes.length > 0) placeBeforeUses(model, seen.nodes, seen.name);
-    if (this.nodes.length > 0) placeBeforeUses(model, this.nodes, this.name);
+    if (seen.nodes.length > 0) edits.placeBeforeUses(seen.nodes, seen.name);
+    if (this.nodes.length > 0) edits.placeBeforeUses(this.nodes, this.name);
   }
 }

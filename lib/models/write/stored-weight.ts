@@ -1,6 +1,7 @@
 import type { QuantizedLayer } from '../../types';
 import type { Layer } from '../layers/layer';
 import type { ModelProto, TensorProto } from '../onnx/onnx_pb';
+import type { Edits } from './edit';
 import type { Names } from './names';
 
 /** A quantized weight as an output format holds it. A tied weight has one, which is wired to each of its nodes. */
@@ -17,6 +18,8 @@ export interface StoredWeight {
 export interface Wiring {
   model: ModelProto;
   names: Names;
+  /** What becomes of its nodes and initializers, once all is wired. */
+  edits: Edits;
   /** Rank of the value that the layer sees, where it is known. */
   activationRank: number | undefined;
 }

@@ -1,5 +1,6 @@
 import type { ModelEncoding } from '../../encodings/onnx/encoding';
 import type { QuantizedLayer } from '../../types';
+import { bySource, type WeightSource } from '../../traversal/layer';
 import type { Sink } from '../../traversal/sink';
 import type { ModelLayer } from '../layers/model-layers';
 import type { OpenModel } from '../open-model';
@@ -14,16 +15,18 @@ const longestInMemory = 2 ** 20;
 /** Brings weights into the output's format, one by one, and keeps them until it is written. */
 export class WeightStores implements Sink<ModelLayer, StoredWeight> {
   readonly names: Names;
+  private readonly alike: ReadonlyMap<WeightSource, readonly ModelLayer[]>;
   private spool: Promise<OutputFile> | undefined;
 
   constructor(
     private readonly opened: OpenModel,
-    private readonly layers: readonly ModelLayer[],
+    layers: readonly ModelLayer[],
     private readonly encoding: ModelEncoding,
     private readonly hasData: boolean,
     private readonly workspace: Workspace,
   ) {
     this.names = new Names(opened.model);
+    this.alike = bySource(layers);
   }
 
   async store(layer: ModelLayer, quantized: QuantizedLayer, signal?: AbortSignal): Promise<StoredWeight> {
@@ -41,7 +44,7 @@ export class WeightStores implements Sink<ModelLayer, StoredWeight> {
 
   private storeFor(layer: ModelLayer): Store {
     const { model } = this.opened;
-    const alike = this.layers.filter(({ source }) => source === layer.source);
+    const alike = this.alike.get(layer.source) ?? [];
     return this.encoding.storeFor(layer, { model, alike, hasData: this.hasData });
   }
 }

@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import type { Codes } from '../../../lib/encodings/onnx/integer-codes';
 import { floatToHalf, halfToFloat } from '../../numbers';
 import type { Layer } from '../../../lib/models/layers/layer';
+import { Edits } from '../../../lib/models/write/edit';
 import { Names } from '../../../lib/models/write/names';
 import type { Store } from '../../../lib/models/write/stored-weight';
 import type { View } from '../../../lib/models/write/view';
@@ -111,7 +112,9 @@ export async function wire(
   // Meanwhile the data may wait elsewhere.
   const data = stored.tensors.map(({ rawData }) => rawData);
   for (const made of stored.tensors) made.rawData = new Uint8Array(0);
-  for (const layer of layers) stored.wire(layer, { model, names, activationRank });
+  const edits = new Edits();
+  for (const layer of layers) stored.wire(layer, { model, names, edits, activationRank });
+  edits.apply(model);
   for (const [i, made] of stored.tensors.entries()) made.rawData = data[i]!;
   return stored;
 }
