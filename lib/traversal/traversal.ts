@@ -15,6 +15,9 @@ import type { RowWeights } from './row-weights';
 import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
 import { type LayerWork, secondsBefore, secondsOfFit, worksOf } from './work';
 
+/** Numbers that weights, rows and Gram matrices may leave before memory is given back. */
+const usedByMany = 2 ** 16;
+
 /** What a stage gives. */
 interface Captured {
   /** null where its layers are done. */
@@ -40,6 +43,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private readonly seconds: number;
   private readonly places: ReadonlyMap<FitLayer, number>;
   private spent = 0;
+  /** Numbers of what layers took since memory was given back. */
+  private used = 0;
 
   constructor(
     private readonly layers: readonly Layer[],
@@ -81,10 +86,10 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       if (stage.ofAll) continue;
       const next = forward.stages[i + 1];
       const { rows, rank, expert } = await this.captureEnough(stage, next?.ofAll ? next : undefined, forward);
-      await this.giveBackMemory();
+      await this.giveBackMemory(stage.layers[0]!, rows);
       for (const layer of stage.layers) {
         await this.quantize(layer, rows, rank, expert);
-        await this.giveBackMemory();
+        await this.giveBackMemory(layer, rows);
         for (const follower of followers.get(layer.source) ?? [])
           await this.quantize(follower, null, undefined);
         followers.delete(layer.source);
@@ -93,8 +98,12 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     return this.finished;
   }
 
-  /** Of the runtime and of fits: what they leave would grow from layer to layer. */
-  private async giveBackMemory(): Promise<void> {
+  /** Of the runtime and of fits: what they leave would grow from layer to layer. Of small ones it is little, and looking for it takes time. */
+  private async giveBackMemory(layer: Layer, rows: RowCapture | null): Promise<void> {
+    const { outFeatures, inFeatures } = layer;
+    this.used += inFeatures * (inFeatures + outFeatures + (rows?.countOf(layer) ?? 0));
+    if (this.used < usedByMany) return;
+    this.used = 0;
     await finish(() => binding().giveBackMemory(), this.options.signal);
   }
 

@@ -11,7 +11,7 @@ import { gradientOf, type Part } from '../gradients/index';
 import { typeOf } from '../gradients/types';
 import type { Layer } from '../layers/layer';
 import { floatTypes, runtimeNameOf } from '../onnx/element-types';
-import { namesOf } from '../onnx/graph';
+import { unusedPrefix } from '../onnx/graph';
 import { node } from '../onnx/make';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import { opsetOf } from '../onnx/opset';
@@ -107,10 +107,7 @@ export class Sweep<Own extends Layer> {
       if (reason !== undefined) this.reasons.set(layer, reason);
       else this.watched.push({ layer, value: layer.node.output[0]! });
     }
-    const taken = [...namesOf(opened.model.graph!)];
-    let prefix = 'curvature/';
-    while (taken.some((name) => name.startsWith(prefix))) prefix += '_';
-    this.prefix = prefix;
+    this.prefix = unusedPrefix(opened.model.graph!, 'curvature/');
     this.answers = new Answers(task.feeds, options);
     this.values = new ValueStore(workspace, memory / 2, 'forward');
     this.cotangents = new ValueStore(workspace, memory / 4, 'back');

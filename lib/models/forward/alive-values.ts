@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
 import type { TensorLike } from '../../types';
 import type { Layer } from '../layers/layer';
-import { namesOf, usedBy } from '../onnx/graph';
+import { unusedPrefix, usedBy } from '../onnx/graph';
 import { node } from '../onnx/make';
 import type { NodeProto } from '../onnx/onnx_pb';
 import type { OpenModel } from '../open-model';
@@ -31,11 +31,12 @@ export async function aliveValues(
   const { graph } = opened;
   const values = new Map<string, TensorLike>(Object.entries(feeds));
   const others = valuesOfOtherKinds(graph);
+  const prefix = unusedPrefix(opened.model.graph!, 'shape/');
   let most: AliveValues = { bytes: 0, at: '' };
   try {
     for (const stage of stagesOf(graph, layers)) {
       signal?.throwIfAborted();
-      const numbers = await numbersIn(opened, stage, values, others);
+      const numbers = await numbersIn(opened, stage, values, others, prefix);
       const found = mostIn(stage, numbers);
       if (found.bytes > most.bytes) most = found;
       for (const name of stage.last) values.delete(name);
@@ -50,21 +51,18 @@ export async function aliveValues(
 const count = (dims: ArrayLike<number | bigint>) =>
   Array.from(dims).reduce<number>((product, dim) => product * Number(dim), 1);
 
-/** How many numbers each value of a stage has; those that later stages need are put into `values`. */
+/** How many numbers each value of a stage has; those that later stages need are put into `values`. `prefix`: of names that nothing has. */
 async function numbersIn(
   opened: OpenModel,
   stage: GraphStage,
   values: Map<string, TensorLike>,
   others: ReadonlySet<string>,
+  prefix: string,
 ): Promise<Map<string, number>> {
-  const { model } = opened;
   const inputs = stage.inputs.map((name) => ({ name, value: values.get(name) }));
   const numbers = new Map(inputs.map(({ name, value }) => [name, count(value?.dims ?? [])]));
   const made = stage.nodes.flatMap(({ output }) => output.filter((name) => name !== '' && !others.has(name)));
   if (made.length === 0) return numbers;
-  const taken = namesOf(model.graph!);
-  let prefix = 'shape/';
-  while (made.some((_, i) => taken.has(`${prefix}${i}`))) prefix += '_';
   const shapes = made.map((name, i) => node('Shape', [name], [`${prefix}${i}`]));
   const outputs = [...stage.kept, ...shapes.map(({ output }) => output[0]!)];
   const session = await loadStage(

@@ -7,7 +7,7 @@ import { isSeen, outerNode } from '../layers/layer';
 import type { ModelLayer } from '../layers/model-layers';
 import { asNodeSees } from '../layers/weight-values';
 import { roundedTensor } from '../onnx/float-tensor';
-import { namesOf, subgraphsOf } from '../onnx/graph';
+import { subgraphsOf, unusedPrefix } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import type { OpenModel } from '../open-model';
 import type { ThreadedSession } from '../threaded-session';
@@ -104,10 +104,7 @@ export class ModelForward implements Forward<ModelLayer> {
     this.floatBatches =
       float ?? (corrects ? 'all' : this.batches.some(({ heldOut }) => heldOut) ? 'heldOut' : 'none');
     this.store = new ValueStore(workspace, memory);
-    const taken = [...namesOf(model.graph!)];
-    let prefix = 'vertexq/';
-    while (taken.some((name) => name.startsWith(prefix))) prefix += '_';
-    this.prefix = prefix;
+    this.prefix = unusedPrefix(model.graph!, 'vertexq/');
   }
 
   async run(

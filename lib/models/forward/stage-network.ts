@@ -45,7 +45,7 @@ export async function loadStage(parts: StageParts, what: string): Promise<Thread
 
 function stageModel(parts: StageParts): ModelProto {
   const { graph, outputs } = parts;
-  const own: TensorProto[] = [...(parts.constants ?? [])];
+  const own = new Set(parts.constants);
   const nodes = needed(
     parts.nodes.map((node) => seeded(substituted(node, parts.substitutes, own), graph.placeOf(node))),
     outputs,
@@ -53,7 +53,7 @@ function stageModel(parts: StageParts): ModelProto {
   const used = new Set([...nodes.flatMap(usedBy), ...outputs]);
   const part = shallowCopy(graph.proto);
   part.node = nodes;
-  part.initializer = [...own, ...graph.proto.initializer.filter(({ name }) => used.has(name))];
+  part.initializer = [...own, ...[...used].flatMap((name) => graph.initializer(name) ?? [])];
   part.input = parts.inputs
     .filter(({ name }) => used.has(name))
     .map(({ name, type }) => valueInfo(name, typeOfRuntimeName(type) ?? 0));
@@ -63,11 +63,17 @@ function stageModel(parts: StageParts): ModelProto {
   // Functions of the model's own, and whatever else the schema does not know, stay.
   const model = shallowCopy(parts.model);
   model.graph = part;
+  // What is told of the whole network may be long, and there may be very many parts.
+  [model.metadataProps, model.docString, part.docString] = [[], '', ''];
   return model;
 }
 
 /** A node with weights put in place of its own, and of those of the nodes that it holds; itself where there are none. */
-function substituted(node: NodeProto, substitutes: StageParts['substitutes'], own: TensorProto[]): NodeProto {
+function substituted(
+  node: NodeProto,
+  substitutes: StageParts['substitutes'],
+  own: Set<TensorProto>,
+): NodeProto {
   const attributes = node.attribute.map((given) => {
     if (!given.g) return given;
     const nodes = given.g.node.map((inner) => substituted(inner, substitutes, own));
@@ -83,7 +89,7 @@ function substituted(node: NodeProto, substitutes: StageParts['substitutes'], ow
   copy.attribute = attributes;
   copy.input = [...node.input];
   for (const { index, tensor } of direct) {
-    if (!own.includes(tensor)) own.push(tensor);
+    own.add(tensor);
     copy.input[index] = tensor.name;
   }
   return copy;

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
-import { namesOf, subgraphsOf } from './nodes';
+import { subgraphsOf, unusedPrefix } from './nodes';
 import { node as newNode } from './make';
 import {
   OperatorSetIdProtoSchema,
@@ -70,10 +70,7 @@ class Inliner {
     private readonly functions: ReadonlyMap<Key, FunctionProto>,
     private readonly file: string,
   ) {
-    const taken = [...namesOf(model.graph!)];
-    let prefix = 'function';
-    while (taken.some((name) => name.startsWith(prefix))) prefix += '_';
-    this.prefix = prefix;
+    this.prefix = unusedPrefix(model.graph!, 'function');
     this.versions = new Map(model.opsetImport.map(({ domain, version }) => [plainDomain(domain), version]));
   }
 

@@ -64,6 +64,17 @@ export function namesOf(graph: GraphProto): Set<string> {
   return names;
 }
 
+/** What no name of a graph and its subgraphs begins with: `wanted`, with underscores where it has to have some. */
+export function unusedPrefix(graph: GraphProto, wanted: string): string {
+  let underscores = 0;
+  for (const name of namesOf(graph))
+    if (name.startsWith(wanted)) {
+      const [own] = /^_*/.exec(name.slice(wanted.length))!;
+      underscores = Math.max(underscores, own.length + 1);
+    }
+  return wanted + '_'.repeat(underscores);
+}
+
 /** The values a node takes: its inputs, and what its subgraphs take from outside. */
 export function usedBy(node: NodeProto): string[] {
   const names = node.input.filter((name) => name !== '');
