@@ -1,5 +1,31 @@
 # Finds OpenBLAS with its LAPACK, and LAPACKE: inside OpenBLAS where it was built so, else as a library of its own
 # (Debian). Defines the target vertexq::blas. OpenBLAS_HOME or CMAKE_PREFIX_PATH name an installation elsewhere.
+#
+# VERTEXQ_BUNDLED_OPENBLAS: an OpenBLAS that is shipped beside the addon (scripts/platforms), with LAPACKE and a prefix before its names.
+set(VERTEXQ_BUNDLED_OPENBLAS "" CACHE PATH "Folder with include/ and lib/ of an OpenBLAS to be shipped beside the addon")
+if(VERTEXQ_BUNDLED_OPENBLAS)
+  file(GLOB bundled_library ${VERTEXQ_BUNDLED_OPENBLAS}/lib/libscipy_openblas.*)
+  if(WIN32) # the DLL stands beside what is linked
+    list(FILTER bundled_library INCLUDE REGEX "\\.(lib|dll\\.a)$")
+  endif()
+  if(NOT bundled_library)
+    message(FATAL_ERROR "${VERTEXQ_BUNDLED_OPENBLAS}/lib has no libscipy_openblas")
+  endif()
+  add_library(vertexq_blas INTERFACE)
+  add_library(vertexq::blas ALIAS vertexq_blas)
+  target_include_directories(vertexq_blas SYSTEM INTERFACE ${VERTEXQ_BUNDLED_OPENBLAS}/include)
+  target_link_libraries(vertexq_blas INTERFACE ${bundled_library})
+  target_compile_definitions(vertexq_blas INTERFACE VERTEXQ_BLAS_PREFIXED)
+  # The addon finds it beside itself, wherever that is.
+  set(CMAKE_BUILD_WITH_INSTALL_RPATH ON)
+  if(APPLE)
+    set(CMAKE_INSTALL_RPATH "@loader_path")
+  else()
+    set(CMAKE_INSTALL_RPATH "$ORIGIN")
+  endif()
+  return()
+endif()
+
 include(CheckCXXSymbolExists)
 include(CMakePushCheckState)
 

@@ -28,9 +28,9 @@ export const errorCodes = {
   ERR_VERTEXQ_ADDON: {
     exit: 'failed',
     cause:
-      'The native addon is not there, or the system cannot load it: npm ran without install scripts, OpenBLAS is missing, or the addon is of another platform.',
+      'The native addon is not there, or the system cannot load it: the package for this platform was left out, there is none and npm ran without install scripts, or a build lacks its OpenBLAS.',
     remedy:
-      'Install OpenBLAS and LAPACKE (Debian: libopenblas0 liblapacke) and run "npm rebuild vertexq"; with "ignore-scripts" set, "npm rebuild --ignore-scripts=false vertexq".',
+      'Install vertexq without --omit=optional. Where there is no package for the platform, install a C++ compiler, CMake, OpenBLAS and LAPACKE and run "npm rebuild vertexq --ignore-scripts=false". "vertexq doctor" says what is there and what is missing.',
   },
   ERR_VERTEXQ_BUDGET: {
     exit: 'input',

@@ -2,7 +2,7 @@
 'use strict';
 
 const { spawnSync } = require('node:child_process');
-const { existsSync, mkdirSync, readFileSync, rmSync } = require('node:fs');
+const { existsSync, readFileSync, rmSync } = require('node:fs');
 const { createRequire } = require('node:module');
 const os = require('node:os');
 const path = require('node:path');
@@ -32,21 +32,19 @@ function runAll(commands, cwd) {
   return { ok: true, output };
 }
 
-/** CMake refuses a cache made for another path (the folder was moved) and a folder that node-gyp has filled. */
+/** CMake refuses a cache made for another path (the folder was moved). */
 function clearForeignBuild(root) {
   const build = path.join(root, 'build');
   const cache = path.join(build, 'CMakeCache.txt');
   if (existsSync(cache)) {
     const home = /^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$/m.exec(readFileSync(cache, 'utf8'))?.[1];
     if (home && path.resolve(home) === path.resolve(root)) return;
-  } else if (!existsSync(path.join(build, 'config.gypi'))) {
-    return;
+    rmSync(build, { recursive: true, force: true });
   }
-  rmSync(build, { recursive: true, force: true });
 }
 
 /** @returns {{ok: boolean, output: string}} */
-function buildWithCmakeJs(root, { tests = false } = {}) {
+function buildFromSource(root, { tests = false } = {}) {
   let cmakeJs;
   try {
     cmakeJs = createRequire(path.join(root, 'package.json')).resolve('cmake-js/bin/cmake-js');
@@ -67,40 +65,6 @@ function buildWithCmakeJs(root, { tests = false } = {}) {
   return built;
 }
 
-/** Node's headers lie beside many installations; without them node-gyp downloads them. */
-function nodeDirFlag() {
-  const prefix = path.dirname(path.dirname(process.execPath));
-  return existsSync(path.join(prefix, 'include', 'node', 'node_api.h')) ? [`--nodedir=${prefix}`] : [];
-}
-
-function findNodeGyp(root) {
-  try {
-    return createRequire(path.join(root, 'package.json')).resolve('node-gyp/bin/node-gyp.js');
-  } catch {
-    return process.env.npm_config_node_gyp; // npm's own
-  }
-}
-
-/** @returns {{ok: boolean, output: string}} */
-function buildWithNodeGyp(root) {
-  const nodeGyp = findNodeGyp(root);
-  if (!nodeGyp) return { ok: false, output: 'node-gyp is not installed\n' };
-  mkdirSync(path.join(root, 'build'), { recursive: true });
-  return runAll(
-    [
-      [
-        process.execPath,
-        nodeGyp,
-        'rebuild',
-        '--loglevel=error',
-        ...nodeDirFlag(),
-        `--jobs=${os.availableParallelism()}`,
-      ],
-    ],
-    root,
-  );
-}
-
 const REMEDIES = `The addon needs a C++17 compiler, CMake, and OpenBLAS with LAPACKE:
   Debian, Ubuntu   apt-get install libopenblas-dev liblapacke-dev pkg-config cmake g++ make
   Fedora, RHEL     dnf install openblas-devel pkgconf cmake gcc-c++ make
@@ -110,4 +74,4 @@ const REMEDIES = `The addon needs a C++17 compiler, CMake, and OpenBLAS with LAP
                    (vcpkg install openblas lacks LAPACKE)
 `;
 
-module.exports = { REMEDIES, addonPath, buildWithCmakeJs, buildWithNodeGyp, loads };
+module.exports = { REMEDIES, addonPath, buildFromSource, loads };

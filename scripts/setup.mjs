@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
-const { REMEDIES, addonPath, buildWithCmakeJs, loads } = require('./native-build.cjs');
-const { includeDirs } = require('./blas-flags.cjs');
+const { REMEDIES, addonPath, buildFromSource, loads } = require('./native-build.cjs');
+const { includeDirs } = require('./blas-headers.cjs');
 
 const quiet = process.argv.includes('--quiet');
 const skipBuild = process.argv.includes('--skip-build');
@@ -161,7 +161,7 @@ function remember(change) {
 
 function buildAddon(native) {
   step('native addon and tests', () => {
-    const built = buildWithCmakeJs(root, { tests: true });
+    const built = buildFromSource(root, { tests: true });
     if (!built.ok || loads(addonPath(root))) return built;
     return { ok: false, output: `${built.output}\n${addonPath(root)} was built but does not load.` };
   });

@@ -1,7 +1,5 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-
 import { VertexqError } from '../errors';
+import { type AddonSearch, addonRemedy, findAddon } from './addon-file';
 import type {
   CalibrationKind,
   NativeBlocks,
@@ -79,42 +77,47 @@ export interface Binding {
   blasInfo(): { config: string; core: string; simd: string; maxThreads: number };
 }
 
-const root = join(__dirname, '..', '..');
-const places = [
-  join(root, 'build', 'Release', 'vertexq.node'),
-  join(root, 'prebuilds', `${process.platform}-${process.arch}`, 'vertexq.node'),
-];
-
 let loaded: Binding | undefined;
+let loadedFrom: string | undefined;
 
-/** The addon, loaded on first need. Throws ERR_VERTEXQ_ADDON where it was not built or cannot be loaded. */
+/** The file of the addon, where it has been loaded. */
+export const addonFile = (): string | undefined => loadedFrom;
+
+/** The addon, loaded on first need. Throws ERR_VERTEXQ_ADDON where there is none or it cannot be loaded. */
 export function binding(): Binding {
   return (loaded ??= load());
 }
 
 function load(): Binding {
-  const file = places.find(existsSync);
-  if (file === undefined)
-    throw new VertexqError(
-      'ERR_VERTEXQ_ADDON',
-      `The native addon was not found at ${
-        places[0]
-      }. Build it with "npm rebuild vertexq", or "npm run setup" in a clone.`,
-    );
+  const search = findAddon();
   // OpenBLAS starts threads when it is loaded, and where the system gives none it ends the process. They are not used (linalg/blas.h).
   const threads = process.env.OPENBLAS_NUM_THREADS;
   process.env.OPENBLAS_NUM_THREADS = '1';
+  const failures: Error[] = [];
   try {
-    return require(file) as Binding;
-  } catch (cause) {
-    throw new VertexqError(
-      'ERR_VERTEXQ_ADDON',
-      `The native addon ${file} could not be loaded (${(cause as Error).message}). ` +
-        'Are OpenBLAS and LAPACKE installed (Debian: libopenblas0 liblapacke)? "npm rebuild vertexq" builds it anew.',
-      { cause },
-    );
+    for (const { path } of search.places) {
+      try {
+        const binding = require(path) as Binding;
+        loadedFrom = path;
+        return binding;
+      } catch (cause) {
+        failures.push(cause as Error);
+      }
+    }
   } finally {
     if (threads === undefined) delete process.env.OPENBLAS_NUM_THREADS;
     else process.env.OPENBLAS_NUM_THREADS = threads;
   }
+  throw new VertexqError('ERR_VERTEXQ_ADDON', `${problemOf(search, failures)}. ${addonRemedy(search)}`, {
+    cause: failures[0],
+  });
+}
+
+function problemOf({ places, packageName, build, passedOver }: AddonSearch, failures: Error[]): string {
+  if (places.length > 0)
+    return places
+      .map(({ path }, i) => `The native addon ${path} could not be loaded (${failures[i]?.message})`)
+      .join('. ');
+  const instead = passedOver === null ? '' : ` (${passedOver})`;
+  return `The native addon was not found: neither in the package ${packageName}${instead} nor at ${build}`;
 }

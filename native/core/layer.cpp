@@ -1,7 +1,5 @@
 #include "layer.h"
 
-#include <cblas.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -11,6 +9,7 @@
 #include "alphabet/scale_search.h"
 #include "calibration/spectrum.h"
 #include "error.h"
+#include "linalg/openblas.h"
 #include "packing/plain_rounding.h"
 #include "parallel/thread_pool.h"
 #include "scales/block_search.h"

@@ -1,14 +1,12 @@
 #include "reference/vertex_walk.h"
 
-#include <cblas.h>
-#include <lapacke.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
 
 #include "error.h"
+#include "linalg/openblas.h"
 #include "walk/kernels.h"
 
 namespace vertexq::reference {

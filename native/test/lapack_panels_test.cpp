@@ -2,13 +2,13 @@
 #include "linalg/lapack_panels.h"
 
 #include <doctest/doctest.h>
-#include <lapacke.h>
 
 #include <cmath>
 #include <cstring>
 #include <numeric>
 
 #include "linalg/blas.h"
+#include "linalg/openblas.h"
 #include "test_data.h"
 
 using namespace vertexq;

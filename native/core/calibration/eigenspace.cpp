@@ -1,7 +1,5 @@
 #include "calibration/eigenspace.h"
 
-#include <lapacke.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>

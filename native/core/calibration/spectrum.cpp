@@ -1,7 +1,5 @@
 #include "calibration/spectrum.h"
 
-#include <cblas.h>
-
 #include <algorithm>
 #include <string>
 

@@ -6,6 +6,9 @@
 #include <mutex>
 #include <new>
 
+#include "linalg/openblas.h"
+#include "linalg/processor.h"
+
 #if defined(__linux__)
 #include <sys/mman.h>
 #include <unistd.h>
@@ -55,10 +58,28 @@ bool hasRoomFor(std::size_t bytes) {
   return true;
 }
 
+/** Bytes of one buffer, learnt from a call that takes the first. 0 where there is no room for it. */
+std::size_t learnBufferBytes() {
+  if (!hasRoomFor(kMostBufferBytes)) return 0;
+  constexpr int kSize = 64;
+  std::array<double, kSize * kSize> a{}, b{};
+  const std::size_t before = addressBytes();
+  cblas_dsyrk(CblasColMajor, CblasLower, CblasNoTrans, kSize, kSize, 1, a.data(), kSize, 0, b.data(), kSize);
+  const std::size_t after = addressBytes(), taken = after > before ? after - before : 0;
+  return taken >= (std::size_t{1} << 20) ? taken : kMostBufferBytes;
+}
+
+/** Where the allocator is hidden: whether there is room for as many buffers as callers, even if few have been taken so far. */
+bool hasRoomForBuffers(std::size_t callers) {
+  static std::size_t bufferBytes = 0;
+  if (bufferBytes == 0) bufferBytes = learnBufferBytes();
+  return bufferBytes > 0 && hasRoomFor((std::min(callers, kMostReserved) - 1) * bufferBytes + (std::size_t{1} << 20));
+}
+
 /** Whether OpenBLAS has so many buffers, in the end. To be called by one thread at a time. */
 bool reserveBuffers(std::size_t callers) {
   static std::size_t reserved = 0, bufferBytes = kMostBufferBytes;
-  if (blas_memory_alloc == nullptr || blas_memory_free == nullptr) return true;
+  if (blas_memory_alloc == nullptr || blas_memory_free == nullptr) return hasRoomForBuffers(callers);
   callers = std::min(callers, kMostReserved);
   if (reserved >= callers) return true;
   std::array<void*, kMostReserved> held;
@@ -121,10 +142,9 @@ namespace {
 void chooseKernels() {
   constexpr const char* kVariable = "OPENBLAS_CORETYPE";
   if (gotoblas_dynamic_init == nullptr || gotoblas_dynamic_quit == nullptr || std::getenv(kVariable) != nullptr) return;
-  if (blasCoreName() != kOldestKernels || !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return;
-  const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") &&
-                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512vl");
+  const linalg::Processor has = linalg::processor();
+  if (blasCoreName() != kOldestKernels || !has.avx2 || !has.fma) return;
+  const bool wide = has.avx512f && has.avx512cd && has.avx512bw && has.avx512dq && has.avx512vl;
   for (const char* core : {"SkylakeX", "Haswell"}) {
     // A build may lack either.
     if ((!wide && std::string(core) == "SkylakeX") || setenv(kVariable, core, 1) != 0) continue;

@@ -1,8 +1,5 @@
 #include "linalg/lapack_panels.h"
 
-#include <cblas.h>
-#include <lapacke.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>

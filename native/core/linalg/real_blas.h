@@ -1,13 +1,12 @@
 // BLAS and LAPACK under one name for float and double, column-major, so that a kernel is written once for both.
 #pragma once
 
-#include <cblas.h>
-#include <lapacke.h>
-
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>
 #include <new>
+
+#include "linalg/openblas.h"
 
 namespace vertexq::linalg {
 

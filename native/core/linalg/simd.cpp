@@ -3,19 +3,16 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "linalg/processor.h"
+
 namespace vertexq::linalg {
 
 namespace {
 
 InstructionSet widest() {
-#if VERTEXQ_X86
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512bw"))
-    return InstructionSet::Avx512;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return InstructionSet::Avx2;
-#endif
-  return InstructionSet::Portable;
+  const Processor has = processor();
+  if (has.avx512f && has.avx512vl && has.avx512dq && has.avx512bw) return InstructionSet::Avx512;
+  return has.avx2 && has.fma ? InstructionSet::Avx2 : InstructionSet::Portable;
 }
 
 InstructionSet chosen() {
