@@ -63,6 +63,11 @@ export const errorCodes = {
     remedy:
       'Without text every weight is rounded by itself ("--method msq"), for which nothing of the network needs to be known; recorded inputs ("--activations") need it neither.',
   },
+  ERR_VERTEXQ_DOCTOR: {
+    exit: 'failed',
+    cause: '"vertexq doctor" found something without which nothing runs.',
+    remedy: 'Its table says what, and what to do about each.',
+  },
   ERR_VERTEXQ_EXISTS: {
     exit: 'output',
     cause: 'There is something at the output already that no interrupted run of ours has left.',
@@ -159,7 +164,7 @@ export const errorCodes = {
     cause:
       'onnxruntime-node is not installed, or refuses the network or its inputs; its own message follows.',
     remedy:
-      '"npm install onnxruntime-node". Where it refuses the network, that is no valid one, or newer than the installed version.',
+      '"npm install onnxruntime-node", with ONNXRUNTIME_NODE_INSTALL=skip in the environment where nuget.org cannot be reached. Where it refuses the network, that is no valid one, or newer than the installed version.',
   },
   ERR_VERTEXQ_SAFETENSORS: {
     exit: 'input',

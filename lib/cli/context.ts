@@ -6,6 +6,7 @@ import type {
 } from '../checkpoints/types';
 import type { CompareOptions, Comparison } from '../compare/types';
 import type { CheckpointEvaluation, EvaluateCheckpointOptions } from '../evaluate/language/types';
+import type { Diagnosis } from '../doctor/types';
 import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
 import type { SensitivityOptions } from '../sensitivity/measure-sensitivity';
@@ -65,6 +66,7 @@ export interface Context {
     original: string | undefined,
     options: JobOptions,
   ): Promise<Verification>;
+  examine(): Promise<Diagnosis>;
 }
 
 /** The process's own context. The library, and with it the native addon, is loaded only when a command needs it. */
@@ -100,6 +102,7 @@ export function processContext(signal: AbortSignal): Context {
       (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input, { signal }),
     verifyCheckpoint: async (...args) =>
       (await import('../checkpoints/verify-checkpoint.js')).verifyCheckpoint(...args),
+    examine: async () => (await import('../doctor/examine.js')).examine(),
   };
 }
 

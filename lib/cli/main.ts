@@ -8,6 +8,7 @@ import { visible } from '../reports/text';
 import { version } from '../version';
 import { addCompare } from './compare';
 import { type Context, processContext } from './context';
+import { addDoctor } from './doctor';
 import { addEval } from './eval';
 import { addExplain } from './explain';
 import { addInspect } from './inspect';
@@ -71,6 +72,7 @@ function programFor(context: Context, args: readonly string[]): Command {
   addSensitivity(program, context);
   addVerify(program, context);
   addExplain(program, context);
+  addDoctor(program, context);
   return program;
 }
 

@@ -12,12 +12,24 @@ type Runtime = typeof Ort;
  * what to install.
  */
 export function runtime(): Runtime {
-  return optionalPackage(
-    'onnxruntime-node',
-    'ERR_VERTEXQ_RUNTIME',
-    'Running the network on calibration data',
-  ) as Runtime;
+  try {
+    return optionalPackage(
+      'onnxruntime-node',
+      'ERR_VERTEXQ_RUNTIME',
+      'Running the network on calibration data',
+    ) as Runtime;
+  } catch (error) {
+    if (!(error instanceof VertexqError) || !error.message.includes('npm install')) throw error;
+    throw new VertexqError(error.code, `${error.message}. ${whereNoNuget}`, { cause: error.cause });
+  }
 }
+
+/** Its install script fetches libraries for GPUs from nuget.org, and fails after minutes where it cannot. */
+const whereNoNuget =
+  'If its installation fails or hangs, nuget.org cannot be reached: set ONNXRUNTIME_NODE_INSTALL=skip in the environment; only libraries for GPUs are left out then.';
+
+/** How to install it. */
+export const runtimeRemedy = `npm install onnxruntime-node. ${whereNoNuget}`;
 
 /** The version of onnxruntime-node. */
 export function runtimeVersion(): string {

@@ -100,6 +100,7 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
       outcome.calls.push({ input });
       return Promise.resolve(sampleCheckpointInspection({ input }));
     },
+    examine: () => Promise.resolve({ vertexq: '0.1.0', platform: 'linux-x64', ok: true, findings: [] }),
     verifyCheckpoint: () => Promise.resolve(sampleVerification()),
     inspectModel: async (input) => {
       outcome.calls.push({ input });
