@@ -125,7 +125,7 @@ export function lookOf(context: Context, to: 'stdout' | 'stderr' = 'stderr'): Lo
 /** Writes what a command has found: its table to stdout; with `json` all of it there, and the table to stderr; with `quiet` warnings alone. */
 export function showResult(
   context: Context,
-  result: { warnings?: string[] } | Verification,
+  result: { warnings?: string[] } | Verification | Diagnosis,
   table: (look: Look) => string,
   { json = false, quiet = false }: { json?: boolean; quiet?: boolean },
 ): void {
