@@ -10,7 +10,15 @@ const nodeGlobals = Object.fromEntries(
 );
 
 export default defineConfig(
-  globalIgnores(['dist/', 'build/', 'build-*/', 'coverage/', '.cache/', 'lib/models/onnx/onnx_pb.ts']),
+  globalIgnores([
+    'dist/',
+    'build/',
+    'build-*/',
+    'coverage/',
+    '.cache/',
+    'lib/models/onnx/onnx_pb.ts',
+    'lib/models/data/sentence-piece/sentence_piece_pb.ts',
+  ]),
   js.configs.recommended,
   {
     files: ['**/*.{ts,mts}'],

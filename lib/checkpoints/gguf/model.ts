@@ -13,7 +13,7 @@ import { openDecoder } from '../../decoders/open';
 import { embeddingOf, headOf } from '../../decoders/decoder';
 import { withWayOut } from '../../decoders/shape';
 import { VertexqError } from '../../errors';
-import { readJson, readText } from '../../models/data/tokenizer';
+import { readText, readTokenizer, tokenizerPath } from '../../models/data/tokenizer';
 import { describe } from '../../options/messages';
 import type { ModelIdentity } from '../model-identity';
 import { asColumn, converted, permutedRows, requireHeads, type Rows, rowsIn } from './rows';
@@ -105,15 +105,9 @@ function divisorsOf(values: Float32Array, file: TensorFile): GgufTensor {
 }
 
 async function tokenizerOf(folder: string): Promise<TokenizerFiles> {
-  const path = join(folder, 'tokenizer.json');
-  const isThere = (name: string) => stat(join(folder, name)).then(() => true, () => false); // prettier-ignore
-  const template = 'chat_template.jinja';
-  return {
-    path,
-    tokenizer: await readJson(path),
-    config: (await isThere('tokenizer_config.json'))
-      ? await readJson(join(folder, 'tokenizer_config.json'))
-      : {},
-    template: (await isThere(template)) ? await readText(join(folder, template)) : undefined,
-  };
+  const path = await tokenizerPath(folder);
+  const { json: tokenizer, config } = await readTokenizer(path);
+  const template = join(folder, 'chat_template.jinja');
+  const hasTemplate = await stat(template).then(() => true, () => false); // prettier-ignore
+  return { path, tokenizer, config, template: hasTemplate ? await readText(template) : undefined };
 }

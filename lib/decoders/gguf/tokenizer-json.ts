@@ -1,8 +1,8 @@
 import { VertexqError } from '../../errors';
 import type { GgufFile } from '../../containers/gguf/file';
+import { framed, ofPieces, type TokenizerKind, tokenTypes } from '../../models/data/piece-tokenizer';
 import { describe } from '../../options/messages';
 import { splittings } from './splitting';
-import { spaceMark, tokenTypes } from './tokenizer';
 
 type Fields = Record<string, unknown>;
 
@@ -90,16 +90,11 @@ export function tokenizerDocuments({ header: { metadata }, path }: GgufFile): To
   };
 }
 
-interface Kind {
-  normalizer: Fields | null;
-  preTokenizer: Fields | null;
-  decoder: Fields;
-  model: Fields;
-  /** Whether a text gets a beginning where no key says so. */
-  begins: boolean;
-}
-
-function ofBytes(pre: unknown, merges: readonly string[], wrong: (expected: string) => VertexqError): Kind {
+function ofBytes(
+  pre: unknown,
+  merges: readonly string[],
+  wrong: (expected: string) => VertexqError,
+): TokenizerKind {
   const row = splittings.find((own) => own.pre === pre);
   if (!row) throw wrong(`one of ${splittings.map((own) => own.pre).join(', ')}`);
   const [normalizer = null] = row.normalizers;
@@ -109,54 +104,5 @@ function ofBytes(pre: unknown, merges: readonly string[], wrong: (expected: stri
     decoder: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
     model: { merges, ignore_merges: row.ignoresMerges },
     begins: row.pre === 'llama-bpe',
-  };
-}
-
-/** Of any two neighbours that make a piece the one with the highest score is joined first. */
-function ofPieces(
-  tokens: readonly string[],
-  typeOf: (id: number) => number,
-  scores: ArrayLike<number> | undefined,
-  prefix: boolean,
-  unknown: number | undefined,
-): Kind {
-  const ids = new Map<string, number>();
-  for (const [id, token] of tokens.entries()) if (typeOf(id) === tokenTypes.normal) ids.set(token, id);
-  const merges: { left: string; right: string; score: number; id: number }[] = [];
-  for (const [token, id] of ids) {
-    const letters = [...token];
-    for (let cut = 1; cut < letters.length; cut++) {
-      const [left, right] = [letters.slice(0, cut).join(''), letters.slice(cut).join('')];
-      if (ids.has(left) && ids.has(right)) merges.push({ left, right, score: scores?.[id] ?? 0, id });
-    }
-  }
-  merges.sort((a, b) => b.score - a.score || a.id - b.id);
-  const replace = { type: 'Replace', pattern: { String: ' ' }, content: spaceMark };
-  const prepend = { type: 'Prepend', prepend: spaceMark };
-  const back = { type: 'Replace', pattern: { String: spaceMark }, content: ' ' };
-  const strip = { type: 'Strip', content: ' ', start: 1, stop: 0 };
-  const decoders = [back, { type: 'ByteFallback' }, { type: 'Fuse' }, ...(prefix ? [strip] : [])];
-  return {
-    normalizer: prefix ? { type: 'Sequence', normalizers: [prepend, replace] } : replace,
-    preTokenizer: null,
-    decoder: { type: 'Sequence', decoders },
-    model: {
-      merges: merges.map(({ left, right }) => [left, right]),
-      ...{ byte_fallback: true, fuse_unk: true, unk_token: unknown === undefined ? null : tokens[unknown] },
-    },
-    begins: true,
-  };
-}
-
-function framed(begin: string | null, end: string | null, idOf: (token: string) => number): Fields | null {
-  if (begin === null && end === null) return null;
-  const token = (name: string | null, type: number) => (name === null ? [] : [{ SpecialToken: { id: name, type_id: type } }]); // prettier-ignore
-  const of = (id: string, type: number) => [...token(begin, type), { Sequence: { id, type_id: type } }, ...token(end, type)]; // prettier-ignore
-  const special = [begin, end].filter((name) => name !== null);
-  return {
-    type: 'TemplateProcessing',
-    single: of('A', 0),
-    pair: [...of('A', 0), ...of('B', 1)],
-    special_tokens: Object.fromEntries(special.map((id) => [id, { id, ids: [idOf(id)], tokens: [id] }])),
   };
 }

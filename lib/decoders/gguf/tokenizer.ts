@@ -1,5 +1,6 @@
 import { VertexqError } from '../../errors';
 import type { GgufValue } from '../../containers/gguf/values';
+import { spaceMark, tokenTypes } from '../../models/data/piece-tokenizer';
 import { describe } from '../../options/messages';
 import { splittingOf, splittings } from './splitting';
 
@@ -15,9 +16,6 @@ export interface TokenizerFiles {
   /** chat_template.jinja. */
   template: string | undefined;
 }
-
-/** The types of tokens, by the numbers that files have for them. */
-export const tokenTypes = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 const text = (value: string): GgufValue => ({ type: 'text', value });
 const flag = (value: boolean): GgufValue => ({ type: 'bool', value });
@@ -134,9 +132,6 @@ function bytes({ tokenizer }: TokenizerFiles, model: Fields, merges: readonly st
     );
   return { model: 'gpt2', pre: found.pre, keys: [['merges', { type: 'array', of: 'text', values: merges }]] };
 }
-
-/** What stands for a space. */
-export const spaceMark = '▁';
 
 /**
  * Pieces with bytes for what is none of them, as SentencePiece has them: of two neighbours those are joined first whose piece has the highest

@@ -4,6 +4,7 @@ import { VertexqError } from '../../errors';
 import { InputFile } from '../../files/input-file';
 import { plainPath } from '../../files/plain-path';
 import { describe } from '../../options/messages';
+import { isSentencePiece, sentencePieceDocuments } from './sentence-piece/document';
 import { boundGrowth } from './tokenizer-growth';
 
 /** Turns texts into token ids. */
@@ -38,7 +39,7 @@ interface Tokenizer {
 }
 
 /**
- * Loads a `tokenizer.json`, given by its path or its folder's, and a `tokenizer_config.json` beside it, if there is one. `maxLength`
+ * Loads a `tokenizer.json`, given by its path or its folder's, or a SentencePiece model (`tokenizer.model`), and a `tokenizer_config.json` beside it, if there is one. `maxLength`
  * undefined: what the tokenizer cuts at; else the model's length that it tells, at most 512. The network takes `most`. Rejects with ERR_VERTEXQ_FILE,
  * ERR_VERTEXQ_TOKENIZER.
  */
@@ -48,15 +49,12 @@ export async function loadTokenizer(
   most = Infinity,
 ): Promise<TextEncoder> {
   const path = await tokenizerPath(given);
-  const json = await readJson(path);
+  const { json, config } = await readTokenizer(path);
   if (!isFields(json['model']))
     throw tokenizerError(
       path,
       'is no tokenizer: it has no "model". Expected the tokenizer.json of the Hugging Face tokenizers library',
     );
-  const configPath = join(dirname(path), 'tokenizer_config.json');
-  const hasConfig = configPath !== path && (await stat(configPath).catch(() => null)) !== null;
-  const config = hasConfig ? await readJson(configPath) : {};
   // Only those who tokenize pay for it.
   const { Tokenizer } = (await import('@huggingface/tokenizers')) as unknown as {
     Tokenizer: new (json: object, config: object) => Tokenizer;
@@ -77,15 +75,42 @@ export async function loadTokenizer(
   });
 }
 
-/** The path of a tokenizer.json from its own or its folder's. */
+/** The path of a tokenizer.json from its own or its folder's; of a folder that has none but a tokenizer.model that. */
 export async function tokenizerPath(path: string): Promise<string> {
   const given = plainPath(path);
   const isFolder = await stat(given).then(
     (found) => found.isDirectory(),
     () => false,
   );
-  return isFolder ? join(given, 'tokenizer.json') : given;
+  if (!isFolder) return given;
+  const [json, pieces] = [join(given, 'tokenizer.json'), join(given, 'tokenizer.model')];
+  return !(await isThere(json)) && (await isThere(pieces)) ? pieces : json;
 }
+
+/**
+ * A tokenizer.json, and the tokenizer_config.json beside it, if there is one; of a SentencePiece model what they would be. Rejects with
+ * ERR_VERTEXQ_FILE, ERR_VERTEXQ_TOKENIZER.
+ */
+export async function readTokenizer(path: string): Promise<{ json: Fields; config: Fields }> {
+  const beside = async (name: string) => {
+    const own = join(dirname(path), name);
+    return own !== path && (await isThere(own)) ? readJson(own) : {};
+  };
+  if (!isSentencePiece(path))
+    return { json: await readJson(path), config: await beside('tokenizer_config.json') };
+  const { tokenizer, config } = await sentencePieceDocuments(
+    path,
+    await beside('tokenizer_config.json'),
+    await beside('added_tokens.json'),
+  );
+  return { json: tokenizer, config };
+}
+
+const isThere = (path: string) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 /** A length from a file, if it is one; tokenizers without a limit say 10^30. */
 function lengthOf(value: unknown, most = Infinity): number | undefined {
