@@ -27,7 +27,7 @@ export interface WeightSource {
   readonly byteLength: number;
   /** W, [outFeatures, inFeatures]. */
   read(signal?: AbortSignal): Promise<FloatArray>;
-  /** Plain rounding of a layer that sees no rows, without W in memory, in kept buffers; undefined where it has to be read. */
+  /** Plain rounding of a layer that sees no rows, without W in memory, in kept buffers, which its codes are in too; undefined where it has to be read. */
   round?(layer: FitLayer, options: JobOptions, buffers: Buffers): Promise<QuantizedLayer | undefined>;
 }
 

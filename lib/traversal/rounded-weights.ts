@@ -12,6 +12,7 @@ type OnProgress = (progress: Progress) => void;
 export class RoundedWeights {
   private readonly buffers = new Buffers();
   private readonly begun = new Map<WeightSource, Rounding>();
+  private readonly given = new WeakSet<QuantizedLayer>();
   private readonly upcoming: readonly FitLayer[];
   private readonly places: ReadonlyMap<FitLayer, number>;
   private current: FitLayer | undefined;
@@ -40,9 +41,15 @@ export class RoundedWeights {
     }
     const rounded = await this.begun.get(layer.source);
     this.begun.delete(layer.source);
+    if (rounded) this.given.add(rounded);
     const total = layer.outFeatures;
     if (rounded && this.told < total) onProgress?.({ stage: 'quantize', done: total, total });
     return rounded;
+  }
+
+  /** Has the memory of a weight's codes used again, if they come from here; what nobody looks at any more. */
+  giveBack(rounded: QuantizedLayer): void {
+    if (this.given.delete(rounded)) this.buffers.give(new Uint8Array(rounded.codes.buffer as SharedArrayBuffer));
   }
 
   private begin(layer: FitLayer): void {

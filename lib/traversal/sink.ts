@@ -10,7 +10,7 @@ export interface Stored {
 
 /** Where quantized weights go: tensors of a graph, places in a file. */
 export interface Sink<Layer extends FitLayer, Made extends Stored> {
-  /** Takes a weight over, once for all layers that share it. Errors name no layer. */
+  /** Takes a weight over, once for all layers that share it; keeps nothing of its codes, whose memory is used again. Errors name no layer. */
   store(layer: Layer, quantized: QuantizedLayer, signal?: AbortSignal): Promise<Made>;
   /** Whether it has a layer of an earlier run, which `restore` then gives as it was, and is not stored again. */
   has?(layer: Layer): boolean;

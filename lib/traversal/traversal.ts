@@ -217,7 +217,10 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       // A weight that sees no rows is rounded again sooner than it is read back.
       if (rows) await this.journal?.keep(key, quantized);
     }
-    return { quantized, stored: await this.sink.store(layer, quantized, this.options.signal) };
+    const stored = await this.sink.store(layer, quantized, this.options.signal);
+    // A forward computes with the codes, a sink does not keep them.
+    if (!this.forward) this.rounded.giveBack(quantized);
+    return { quantized, stored };
   }
 
   /** Whether an earlier run has fitted a layer, or this one the weight that it shares. */

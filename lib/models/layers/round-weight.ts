@@ -32,7 +32,7 @@ export async function roundWeight(
   const rows = isByInputs(layer) ? values : await byNeurons(layer, values, signal);
   const groups = outFeatures * Math.ceil(inFeatures / groupSize);
   const parts = {
-    codes: sharedBytes(outFeatures * inFeatures),
+    codes: buffers.take(outFeatures * inFeatures),
     scales: sharedBytes(4 * groups),
     zeroPoints: sharedBytes(4 * groups),
   };
@@ -51,7 +51,7 @@ export async function roundWeight(
   // Only here: of a job that was aborted, a thread may still be reading it.
   if (taken) buffers.give(taken);
   const done = {
-    codes: new Int8Array(parts.codes.buffer),
+    codes: new Int8Array(parts.codes.buffer, 0, parts.codes.length),
     scales: new Float32Array(parts.scales.buffer),
     // None stand for nothing but 0: there may be many millions to look through.
     zeroPoints: found.hasZeroPoints ? new Float32Array(parts.zeroPoints.buffer) : new Float32Array(0),
