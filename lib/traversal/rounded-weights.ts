@@ -49,7 +49,8 @@ export class RoundedWeights {
 
   /** Has the memory of a weight's codes used again, if they come from here; what nobody looks at any more. */
   giveBack(rounded: QuantizedLayer): void {
-    if (this.given.delete(rounded)) this.buffers.give(new Uint8Array(rounded.codes.buffer as SharedArrayBuffer));
+    if (this.given.delete(rounded))
+      this.buffers.give(new Uint8Array(rounded.codes.buffer as SharedArrayBuffer));
   }
 
   private begin(layer: FitLayer): void {
