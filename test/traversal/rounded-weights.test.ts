@@ -15,7 +15,7 @@ class RoundingSource extends MemorySource {
     super(number);
   }
 
-  round(layer: FitLayer, _options: JobOptions, buffers: Buffers): Promise<QuantizedLayer> {
+  round(_layer: FitLayer, _options: JobOptions, buffers: Buffers): Promise<QuantizedLayer> {
     const length = 300 * 300;
     const bytes = this.isKept ? buffers.take(length) : sharedBytes(length);
     const codes = new Int8Array(bytes.buffer, 0, length).fill(this.number);
