@@ -197,6 +197,11 @@ export interface LayerReport {
   samples: number;
   /** Of an expert: calibration rows that the network sent it, and whether it was fitted to these or, where they were few, to all. */
   expert?: { rows: number; fittedTo: 'own' | 'all' };
+  /**
+   * Where the scales of its block were tuned together: the value that the block ends with, and the relative error of that against the float network before and after, each row counting by its weight (without
+   * weights, through its own square). They are kept where the error on held-out rows fell. All other errors told of the layer are those before.
+   */
+  tuned?: { block: string; before: Errors; after: Errors; isKept: boolean };
   /** Directions of the data that the walk held. */
   rank: number;
   /** Weights per neuron that had to be rounded because they were not on the alphabet: the mean. */

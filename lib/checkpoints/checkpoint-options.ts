@@ -95,7 +95,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   for (const name of ['tokenizer', 'samples', 'maxLength', 'textField'] as const)
     if (options[name] !== undefined && options.calibration === undefined)
       refuse([name], `The "${name}" option is about "calibration" data, which is not given`);
-  for (const name of ['batchSize', 'sequenceLength', 'errorCorrection', 'weighting'] as const)
+  for (const name of ['batchSize', 'sequenceLength', 'errorCorrection', 'weighting', 'tuning'] as const)
     if (options[name] !== undefined && !isRun)
       refuse([name], `The "${name}" option is about "calibration" data or "ownSamples": neither is given`);
   // Of rows that were recorded a part.
@@ -131,6 +131,13 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   };
   const hasData = isRun || settings.activations.length > 0;
   const { method } = methodSettings(options, hasData);
+  if (options.tuning === 'scales' && checkpointEncodings[format].mix)
+    refuse(
+      ['tuning', 'format'],
+      `The format "${format}" holds scales in few bits of their own: "tuning" (--tuning) needs one whose scales are numbers`,
+    );
+  if (options.tuning === 'scales' && method === plainMethod)
+    refuse(['tuning', 'method'], `The method "${method}" fits no layer to data: there is nothing to tune`);
   if (isRun) correctionFor(options, method);
   weightSettings(settings, [], anyInputs, hasData);
   const check = (override: Override) => {

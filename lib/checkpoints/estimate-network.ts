@@ -4,7 +4,7 @@ import { drawingCost } from '../decoders/draw-texts';
 import type { OpenDecoder } from '../decoders/open';
 import { Workspace } from '../runs/workspace';
 import { needsOf } from '../traversal/traversal';
-import { streamsOf, sweepRuns, worksOf } from '../traversal/work';
+import { streamsOf, sweepRuns, tuningRuns, worksOf } from '../traversal/work';
 import type { CheckpointSettings } from './checkpoint-options';
 import { aliveNumbers, type CheckpointNetwork } from './network';
 import type { Plan } from './plan';
@@ -49,7 +49,7 @@ export async function estimateNetwork(
       tokens *
       perNumber *
       (visits.hidden * hidden + visits.feedForward * feedForward * (experts?.perToken ?? 1));
-  const runs = streams + (isWeighted ? sweepRuns : 0);
+  const runs = streams + (isWeighted ? sweepRuns : 0) + tuningRuns(forward);
   // Forward to draw from, and back.
   const head = isWeighted ? 2 * tokens * hidden * opened.shape.vocabulary : 0;
   const drawing = settings.options.ownSamples === undefined ? null : costOfDrawing(opened, feeds);

@@ -3,6 +3,7 @@ import { ModelForward } from '../models/forward/model-forward';
 import type { ModelLayer } from '../models/layers/model-layers';
 import { storageOf } from '../models/layers/layer';
 import { weightOf } from '../models/layers/weight-values';
+import { ScaleTuning } from '../models/tuning/scale-tuning';
 import { traitsOf } from '../methods';
 import { Workspace } from '../runs/workspace';
 import { defaults } from '../options/defaults';
@@ -10,6 +11,7 @@ import type { WorkFolder } from '../runs/work-folder';
 import type { WeightSource } from '../traversal/layer';
 import type { RowWeights } from '../traversal/row-weights';
 import type { Sink, Stored } from '../traversal/sink';
+import type { BlockTuning } from '../traversal/tuning';
 import { Traversal } from '../traversal/traversal';
 import type { CheckpointSettings } from './checkpoint-options';
 import type { CheckpointNetwork } from './network';
@@ -49,7 +51,8 @@ export async function runNetwork(
       }),
     };
     const rowWeights = await rowWeightsOf(network, fitted, workspace, settings);
-    await new Traversal(fitted, forward, sink, settings.options, null, rowWeights).run();
+    const tuning = tuningOf(forward, rowWeights, workspace, settings);
+    await new Traversal(fitted, forward, sink, settings.options, null, rowWeights, tuning).run();
   } finally {
     await workspace.end();
   }
@@ -69,7 +72,20 @@ export function forwardOf(
     settings,
   );
   const memory = Math.min(settings.memory, defaults.modelMemory);
-  return { fitted, forward: new ModelForward(opened, fitted, data, workspace, memory), memory };
+  const blockEnds = settings.options.tuning === 'scales' ? opened.ends : [];
+  const forward = new ModelForward(opened, fitted, data, workspace, memory, { blockEnds });
+  return { fitted, forward, memory };
+}
+
+/** What is done with blocks when their layers are fitted; null for nothing. */
+export function tuningOf(
+  forward: ModelForward,
+  rowWeights: RowWeights<ModelLayer> | null,
+  workspace: Workspace,
+  { memory, options }: CheckpointSettings,
+): BlockTuning<ModelLayer> | null {
+  if (options.tuning !== 'scales') return null;
+  return new ScaleTuning(forward, rowWeights, workspace, Math.min(memory, defaults.modelMemory));
 }
 
 /** How much the rows of layers count where that is by the logits; null where they all count alike. */

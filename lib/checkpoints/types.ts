@@ -15,6 +15,9 @@ export interface WeightOverride extends Pick<
   blockType?: GgufTypeName;
 }
 
+/** What is tuned beyond the layer. */
+export type Tuning = 'none' | 'scales';
+
 export interface CheckpointOptions
   extends
     QuantizeOptions,
@@ -37,6 +40,11 @@ export interface CheckpointOptions
   activations?: string | readonly string[];
   /** Share of the calibration data, or of each layer's recorded rows, kept out of the fit for the reported error (default a tenth); or data of its own. */
   holdout?: number | CalibrationData;
+  /**
+   * What of the layers of a block is tuned together once all of them are fitted, for the block to give what it gives in the float network. `scales`: by gradients, a fixed number of steps, codes and zero points staying; kept where
+   * the error of the block on held-out rows falls, as `tuned` of its layers' reports tells. Takes about twice the time. `none` (default): nothing.
+   */
+  tuning?: Tuning;
   /**
    * For GGUF files without calibration data: an importance matrix, as `llama-imatrix` writes them (GGUF or `.dat`): scales are those with the least
    * weight error when inputs count by it.

@@ -15,7 +15,7 @@ import { layersIn } from './network';
 import type { Plan } from './plan';
 import type { Prepared } from './prepared';
 import type { Made } from './report';
-import { type CheckpointLayer, forwardOf, layersOf, rowWeightsOf } from './run-network';
+import { type CheckpointLayer, forwardOf, layersOf, rowWeightsOf, tuningOf } from './run-network';
 
 /**
  * Quantizes the weights of a plan and writes the network, in the form with a cache, with them in it. They are fitted in the form without, which
@@ -47,7 +47,9 @@ export async function writeNetwork(
         stores.store(twinOf(layer), ...of),
     };
     const rowWeights = network && (await rowWeightsOf(network, layers, workspace, settings));
-    const done = await new Traversal(layers, run?.forward ?? null, sink, options, journal, rowWeights).run();
+    const tuning = run && tuningOf(run.forward, rowWeights, workspace, settings);
+    const forward = run?.forward ?? null;
+    const done = await new Traversal(layers, forward, sink, options, journal, rowWeights, tuning).run();
     onProgress?.({ stage: 'write', done: 0, total: 1 });
     // What experts would see of all tokens is in the network that is fitted alone.
     const replacements = done

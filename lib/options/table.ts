@@ -148,6 +148,13 @@ const weighting: Option = {
   group: 'Method',
 };
 
+const tuning: Option = {
+  kind: kinds.choice(['none', 'scales']),
+  argument: '<what>',
+  help: 'of language models: what of the layers of a block is tuned together when all of them are fitted, for the block to give what the float one gives; scales keeps their codes (default: none)',
+  group: 'Method',
+};
+
 const target = {
   targetSize: {
     kind: kinds.fileSize,
@@ -256,6 +263,7 @@ const checkpoint = {
   ...without(data, 'batchAxis', 'image'),
   errorCorrection,
   weighting,
+  tuning,
   format: {
     kind: kinds.choiceOf(() => namesOf(checkpointFormats)),
     get help() {
@@ -367,7 +375,7 @@ const fitting = ['bits', 'levels', 'effort', 'rank', 'box', 'errorCorrection', '
 /** Of `measureSensitivity`: those that say what is measured, on what, for which output. */
 const sensitivityOfModel = without(model, ...fitting, 'externalData');
 const sensitivityOfCheckpoint = {
-  ...without(checkpoint, ...fitting, 'activations', 'imatrix', 'maxFileSize'),
+  ...without(checkpoint, ...fitting, 'tuning', 'activations', 'imatrix', 'maxFileSize'),
   calibration: model.calibration,
   holdout: model.holdout,
 };

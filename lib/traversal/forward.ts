@@ -15,6 +15,8 @@ export interface Stage<Layer extends FitLayer> {
    * run if these are too few.
    */
   readonly ofAll?: boolean;
+  /** Where it ends a block that is tuned when all of its layers are fitted: these. */
+  readonly block?: readonly Layer[];
 }
 
 /** Data that is run at once. */

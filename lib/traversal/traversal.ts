@@ -13,6 +13,7 @@ import { bySource, type FitLayer, placesIn, type WeightSource } from './layer';
 import { RoundedWeights } from './rounded-weights';
 import type { RowWeights } from './row-weights';
 import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
+import type { BlockTuning, Fitted } from './tuning';
 import { type LayerWork, secondsBefore, secondsOfFit, worksOf } from './work';
 
 /** Numbers that weights, rows and Gram matrices may leave before memory is given back. */
@@ -45,6 +46,10 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private spent = 0;
   /** Numbers of what layers took since memory was given back. */
   private used = 0;
+  /** Layers that are tuned with others of their block before they are stored: these. */
+  private readonly tuned = new Map<Layer, readonly Layer[]>();
+  /** Those of them that are fitted. */
+  private readonly untuned: (Fitted<Layer> & Pick<DoneLayer<Layer, Made>, 'activationRank'>)[] = [];
 
   constructor(
     private readonly layers: readonly Layer[],
@@ -55,6 +60,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     private readonly journal: FitJournal | null = null,
     /** null: all rows count alike. */
     private readonly rowWeights: RowWeights<Layer> | null = null,
+    /** null: layers stay as they are fitted. */
+    private readonly tuning: BlockTuning<Layer> | null = null,
   ) {
     this.places = placesIn(layers);
     this.rounded = new RoundedWeights(forward ? [] : layers, options);
@@ -66,6 +73,12 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       0,
     );
     for (const { source } of layers) this.waiting.set(source, (this.waiting.get(source) ?? 0) + 1);
+    for (const { block } of (tuning && forward?.stages) ?? []) {
+      // What shares its codes with another is not changed without it.
+      const own =
+        block?.filter((layer) => tuning!.takes(layer) && this.waiting.get(layer.source) === 1) ?? [];
+      for (const layer of own) this.tuned.set(layer, own);
+    }
   }
 
   /**
@@ -84,6 +97,10 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     for (const layer of forward.first) await this.quantize(layer, null, undefined);
     for (const [i, stage] of forward.stages.entries()) {
       if (stage.ofAll) continue;
+      if (stage.block) {
+        await this.tune(stage, forward);
+        continue;
+      }
       const next = forward.stages[i + 1];
       const { rows, rank, expert } = await this.captureEnough(stage, next?.ofAll ? next : undefined, forward);
       await this.giveBackMemory(stage.layers[0]!, rows);
@@ -184,14 +201,16 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const { name, source } = layer;
     signal?.throwIfAborted();
     try {
+      if (this.tuned.has(layer) && !this.isDone(layer)) {
+        const quantized = await this.fit(layer, capture?.rowsOf(layer) ?? null);
+        this.spent += this.secondsToFit(layer);
+        this.untuned.push({ layer, quantized, activationRank });
+        await this.forward?.substitute(layer, quantized, signal);
+        return;
+      }
       const done = this.done.get(source) ?? (await this.make(layer, capture?.rowsOf(layer) ?? null, expert));
-      const { quantized, stored } = done;
       this.spent += this.secondsToFit(layer);
-      const bytes = { before: source.byteLength, after: stored.bytes };
-      const bits = storedBits(stored.bytes, [layer.outFeatures, layer.inFeatures]);
-      const report = { ...quantized.report, name, bytes, storedBits: bits };
-      this.finished.push({ layer, stored, report, activationRank });
-      await this.forward?.substitute(layer, quantized, signal);
+      await this.complete(layer, done, activationRank);
       const waiting = this.waiting.get(source)! - 1;
       this.waiting.set(source, waiting);
       // Its codes are large.
@@ -200,6 +219,40 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     } catch (error) {
       throw located(`layer "${name}"`, error);
     }
+  }
+
+  /** Takes over what has become of a layer. */
+  private async complete(
+    layer: Layer,
+    { quantized, stored }: Done<Made>,
+    activationRank: number | undefined,
+  ) {
+    const bytes = { before: layer.source.byteLength, after: stored.bytes };
+    const bits = storedBits(stored.bytes, [layer.outFeatures, layer.inFeatures]);
+    const report = { ...quantized.report, name: layer.name, bytes, storedBits: bits };
+    this.finished.push({ layer, stored, report, activationRank });
+    await this.forward?.substitute(layer, quantized, this.options.signal);
+  }
+
+  /** Tunes the layers of a block, stores them, and runs the block with what has become of them. */
+  private async tune(stage: Stage<Layer>, forward: Forward<Layer>): Promise<void> {
+    const { signal } = this.options;
+    const fitted = this.untuned.splice(0);
+    if (fitted.length > 0) {
+      const tuned = await this.tuning!.tune(stage, fitted, signal);
+      for (const [i, { layer, activationRank }] of fitted.entries()) {
+        const quantized = tuned[i]!;
+        try {
+          await this.journal?.keep(this.keyOf(layer), quantized);
+          const stored = await this.sink.store(layer, quantized, signal);
+          await this.complete(layer, { quantized, stored }, activationRank);
+        } catch (error) {
+          throw located(`layer "${layer.name}"`, error);
+        }
+      }
+    }
+    await forward.run(stage, 'none', () => Promise.resolve(), signal);
+    await this.giveBackMemory(stage.block![0]!, null);
   }
 
   private async make(
@@ -225,8 +278,9 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
 
   /** Whether an earlier run has fitted a layer, or this one the weight that it shares. */
   private isDone(layer: Layer): boolean {
-    const isKept = this.sink.has?.(layer) ?? this.journal?.has(this.keyOf(layer)) ?? false;
-    return isKept || this.done.has(layer.source);
+    const isKept = (one: Layer) => this.sink.has?.(one) ?? this.journal?.has(this.keyOf(one)) ?? false;
+    // Of a block that was tuned together all were kept, or it is tuned again.
+    return (this.tuned.get(layer)?.every(isKept) ?? isKept(layer)) || this.done.has(layer.source);
   }
 
   /** What the journal calls a layer: names need not differ. */

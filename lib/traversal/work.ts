@@ -53,19 +53,27 @@ export function streamsOf({ stages, samples }: Pick<Forward<FitLayer>, 'stages' 
   return 1 + samples.holdout / Math.max(1, samples.fit + samples.holdout);
 }
 
+/** Runs of the network that tuning its blocks takes: steps forward and back, each on one batch, and the errors before and after. */
+export const tuningRuns = ({ stages, batches }: Pick<Forward<FitLayer>, 'stages' | 'batches'>): number =>
+  stages.some(({ block }) => block) ? 5 + (3 * tuningSteps) / Math.max(1, batches.length) : 0;
+
+/** Steps of a block, each on one batch: more changed little (docs/curvature.md). */
+export const tuningSteps = 16;
+
 /** The work of a run over a forward, by layers in their order; `isWeighted`: with weights of rows, and all that these take. */
 export function worksOf<Layer extends FitLayer>(
-  { stages, rows, samples }: Forward<Layer>,
+  { stages, rows, samples, batches }: Forward<Layer>,
   isWeighted = false,
 ): LayerWork[] {
   const count = rows ?? samples.fit + samples.holdout;
   const streams = streamsOf({ stages, samples });
+  const runs = streams + (isWeighted ? sweepRuns : 0) + tuningRuns({ stages, batches });
   const needed = stages.filter(({ ofAll }) => !ofAll);
   return needed.flatMap((stage) =>
     stage.layers.map((layer, i) => ({
       layer,
       kind: kindOf(layer, stage),
-      products: (streams + (isWeighted ? sweepRuns : 0)) * count * layer.inFeatures * layer.outFeatures,
+      products: runs * count * layer.inFeatures * layer.outFeatures,
       sums: i === 0 || isWeighted ? count * layer.inFeatures ** 2 : 0,
       fit: fitWork(layer),
       passes: passesOf(layer) * fitWork(layer),

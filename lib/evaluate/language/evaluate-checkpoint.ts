@@ -269,7 +269,7 @@ class Run {
       ...{ fit: feeds, holdout: [], holdoutSizes: [], samples: { fit: feeds.length, holdout: 0 } },
       ...{ batchNames: new Set<string>(), warnings: [] },
     };
-    const forward = new ModelForward(decoder, [], data, workspace, memory, decoder.ends);
+    const forward = new ModelForward(decoder, [], data, workspace, memory, { ends: decoder.ends });
     const sizes = blockSizes(decoder);
     for (const [i, stage] of forward.stages.entries())
       await forward.run(

@@ -64,7 +64,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
     if (typeof own === 'string') found.set(twins.get(layer)!, own);
     else means.set(layer, own.mean);
   }
-  const forward = new ModelForward(opened, layers, data, workspace, memory, [], 'none');
+  const forward = new ModelForward(opened, layers, data, workspace, memory, { float: 'none' });
   let done = 0;
   for (const stage of forward.stages) {
     if (means.size === done) break;

@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
 import { convert, valuesOf } from '../../native/tensors';
-import type { Batch, FloatBatches, Forward, Outcome, Seen } from '../../traversal/forward';
+import type { Batch, FloatBatches, Forward, Outcome, Seen, Stage } from '../../traversal/forward';
 import type { TensorLike } from '../../types';
 import type { CalibrationSet } from '../calibration-set';
 import { isSeen, outerNode } from '../layers/layer';
@@ -25,6 +25,27 @@ interface Session {
 
 interface ModelStage extends GraphStage<ModelLayer> {
   changes: boolean;
+}
+
+/** What stages there are besides those of layers, and what is run. */
+export interface ForwardParts {
+  /** Values that stages end at besides what layers see. */
+  ends?: readonly string[];
+  /** Values that blocks end with, which are run once more, as a whole, when all of their layers are fitted. */
+  blockEnds?: readonly string[];
+  /** `none`: the float network is not run. */
+  float?: 'none';
+}
+
+/** A part of a network that is run by itself. */
+export interface ForwardBlock {
+  opened: OpenModel;
+  stage: GraphStage<ModelLayer>;
+  /** Begins names that no value of the network has. */
+  prefix: string;
+  batches: readonly Batch[];
+  /** What the block is given in the network as quantized so far; or in the float one, where that is run on all data. */
+  inputs(batch: number, of: Stream): Promise<Feeds>;
 }
 
 /** What part of all the numbers each feed has. */
@@ -69,15 +90,14 @@ export class ModelForward implements Forward<ModelLayer> {
   /** The batches that the float network is run on. */
   private readonly floatBatches: FloatBatches;
 
-  /** `memory`: bytes of what lives between stages that stay out of files. `ends`: values that stages end at besides what layers see; `float`: the float network is not run. */
+  /** `memory`: bytes of what lives between stages that stay out of files. */
   constructor(
     private readonly opened: OpenModel,
     layers: readonly ModelLayer[],
     data: Omit<CalibrationSet, 'counts'>,
     workspace: Workspace,
     memory: number,
-    ends: readonly string[] = [],
-    float?: 'none',
+    { ends = [], blockEnds = [], float }: ForwardParts = {},
   ) {
     const { graph, model } = opened;
     this.feeds = [...data.fit, ...data.holdout];
@@ -88,7 +108,7 @@ export class ModelForward implements Forward<ModelLayer> {
     );
     this.changed = changedValues(graph, layers);
     const own = layers.filter(({ follows }) => !follows);
-    this.stages = stagesOf(graph, own, ends).map((stage) => ({
+    this.stages = stagesOf(graph, own, ends, blockEnds).map((stage) => ({
       ...stage,
       changes: this.changed.has(stage.target),
     }));
@@ -144,6 +164,21 @@ export class ModelForward implements Forward<ModelLayer> {
     return rank!;
   }
 
+  /** A block whose layers have been fitted: what it computes, and from what. */
+  blockOf(end: Stage<ModelLayer>): ForwardBlock {
+    const stage = this.stages.find((one) => one === end)!;
+    const float = this.floatBatches === 'all' ? 'float' : 'seen';
+    return {
+      ...{ opened: this.opened, stage, prefix: this.prefix, batches: this.batches },
+      inputs: async (batch, of) => {
+        const feeds: Feeds = {};
+        for (const name of stage.inputs)
+          feeds[name] = await this.value(of === 'float' ? float : 'seen', name, batch);
+        return feeds;
+      },
+    };
+  }
+
   async skip(stage: ModelStage): Promise<void> {
     for (const name of stage.last) await this.store.drop(name);
     for (const node of stage.nodes) if (this.lastStage.get(node) === this.done) this.forget(node);
@@ -163,7 +198,7 @@ export class ModelForward implements Forward<ModelLayer> {
       ({ tensor } = await roundedTensor(name, constant.dims, constant.dataType, values, signal));
       forms.set(form, tensor);
     }
-    const own = this.substitutes.get(node) ?? [];
+    const own = (this.substitutes.get(node) ?? []).filter(({ index }) => index !== weightIndex);
     own.push({ index: weightIndex, tensor });
     this.substitutes.set(node, own);
   }

@@ -51,9 +51,14 @@ function stageModel(parts: StageParts): ModelProto {
     outputs,
   );
   const used = new Set([...nodes.flatMap(usedBy), ...outputs]);
+  // A node may make what is a weight of the graph.
+  const made = new Set(nodes.flatMap(({ output }) => output));
   const part = shallowCopy(graph.proto);
   part.node = nodes;
-  part.initializer = [...own, ...[...used].flatMap((name) => graph.initializer(name) ?? [])];
+  part.initializer = [
+    ...own,
+    ...[...used].flatMap((name) => (made.has(name) ? [] : (graph.initializer(name) ?? []))),
+  ];
   part.input = parts.inputs
     .filter(({ name }) => used.has(name))
     .map(({ name, type }) => valueInfo(name, typeOfRuntimeName(type) ?? 0));

@@ -20,6 +20,8 @@ export interface GraphStage<Own extends Layer = Layer> {
   last: string[];
   /** Whether the target is the `wider` of those that the layers see, whose stage comes before: it need not be run. */
   ofAll: boolean;
+  /** Where it ends a block: the layers inside. It runs all of the block, from what the block is given. */
+  block?: Own[];
 }
 
 /**
@@ -31,13 +33,16 @@ export function stagesOf<Own extends Layer>(
   graph: Graph,
   layers: readonly Own[],
   ends: readonly string[] = [],
+  blockEnds: readonly string[] = [],
 ): GraphStage<Own>[] {
   const kept = new Set(graph.inputs.map(({ name }) => name));
   const repeated = repeatedNodes(graph);
   const stages: GraphStage<Own>[] = [];
   const targets = byInput(layers);
   for (const name of ends) targets.set(name, targets.get(name) ?? []);
+  const blocks = new Blocks<Own>(graph, blockEnds, repeated);
   for (const [target, own] of targets) {
+    stages.push(...blocks.before(target));
     const { nodes, inputs } = upTo(graph, target, kept, repeated);
     for (const node of nodes) if (!repeated.has(node)) for (const name of node.output) kept.add(name);
     stages.push({ target, layers: own, nodes, inputs, kept: [], last: [], ofAll: false });
@@ -48,9 +53,55 @@ export function stagesOf<Own extends Layer>(
         ...{ target: wider, layers: own, kept: [], last: [], ofAll: true },
         ...upTo(graph, wider, kept, repeated),
       });
+    blocks.add(own);
   }
+  stages.push(...blocks.before(null));
   markLives(stages, repeated);
   return stages;
+}
+
+/** The stages that end blocks. */
+class Blocks<Own extends Layer> {
+  private readonly ends: string[];
+  private readonly known: Set<string>;
+  private layers: Own[] = [];
+
+  constructor(
+    private readonly graph: Graph,
+    ends: readonly string[],
+    private readonly repeated: ReadonlySet<NodeProto>,
+  ) {
+    this.ends = [...ends].sort((a, b) => this.placeOf(a) - this.placeOf(b));
+    this.known = new Set(graph.inputs.map(({ name }) => name));
+  }
+
+  add(layers: readonly Own[]): void {
+    this.layers.push(...layers);
+  }
+
+  /** Of the blocks that end before a value and have layers; null for all that are left. */
+  before(target: string | null): GraphStage<Own>[] {
+    const stages: GraphStage<Own>[] = [];
+    const place = target === null ? Infinity : this.placeOf(target);
+    for (let [end] = this.ends; end !== undefined && this.placeOf(end) < place; [end] = this.ends) {
+      this.ends.shift();
+      if (this.layers.length === 0) continue;
+      const { nodes, inputs } = upTo(this.graph, end, this.known, this.repeated);
+      for (const node of nodes)
+        if (!this.repeated.has(node)) for (const name of node.output) this.known.add(name);
+      stages.push({
+        ...{ target: end, layers: [], nodes, inputs, kept: [], last: [], ofAll: false },
+        block: this.layers,
+      });
+      this.layers = [];
+    }
+    return stages;
+  }
+
+  private placeOf(value: string): number {
+    const maker = this.graph.producerOf(value);
+    return maker ? this.graph.placeOf(maker) : -1;
+  }
 }
 
 /** Layers by the value that they see, in the order of the graph. */

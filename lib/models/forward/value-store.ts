@@ -37,6 +37,8 @@ export class ValueStore {
     const own = this.values.get(key) ?? new Map<number, TensorLike | Spilled>();
     this.values.set(key, own);
     const bytes = bytesOf(tensor);
+    const before = own.get(batch);
+    if (before && !('place' in before)) this.inMemory -= bytesOf(before) ?? 0;
     if (bytes === null || this.inMemory + bytes <= this.budget) {
       this.inMemory += bytes ?? 0;
       own.set(batch, tensor);
