@@ -32,7 +32,9 @@ async function writeImatrix(path: string, input: string, calibration: string): P
     const seenBy = new Map<string, string[]>();
     for (const [name, own] of layers)
       for (const { input: seen } of own) seenBy.set(seen!.value, [...(seenBy.get(seen!.value) ?? []), name]);
-    const forward = new ModelForward(opened, [], data, workspace, defaults.modelMemory, { ends: [...seenBy.keys()] });
+    const forward = new ModelForward(opened, [], data, workspace, defaults.modelMemory, {
+      ends: [...seenBy.keys()],
+    });
     const i32 = (count: number) => Buffer.from(Int32Array.of(count).buffer);
     const entries: Buffer[] = [];
     for (const stage of forward.stages) {

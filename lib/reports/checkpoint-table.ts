@@ -6,7 +6,7 @@ import type {
   VerifiedWeight,
 } from '../checkpoints/types';
 import type { InspectedWeight } from '../types';
-import type { LayerReport } from '../types';
+import type { Errors, LayerReport } from '../types';
 import { type Column, formatTable, numberCell } from './columns';
 import { againstFloatColumn, ownColumn, storedColumn, weightErrorColumn } from './error-columns';
 import { runOf } from './shares';
@@ -55,9 +55,28 @@ function expertLines(layers: readonly LayerReport[]): string[] {
   ];
 }
 
+/** What tuning did to blocks. */
+function tunedLines(layers: readonly LayerReport[]): string[] {
+  const blocks = new Map(layers.flatMap(({ tuned }) => (tuned ? [[tuned.block, tuned] as const] : [])));
+  if (blocks.size === 0) return [];
+  const all = [...blocks.values()];
+  const kept = all.filter(({ isKept }) => isKept);
+  const meanOf = (errors: readonly Errors[]) =>
+    errors.reduce((sum, { calibration, holdout }) => sum + (holdout ?? calibration ?? 0), 0) / errors.length;
+  const before = meanOf(all.map((block) => block.before));
+  const after = meanOf(all.map((block) => (block.isKept ? block.after : block.before)));
+  const told = all.some(({ before: { holdout } }) => holdout !== null) ? ' on held-out rows' : '';
+  return [
+    `scales of ${plural(all.length, 'block')} tuned: mean error against the float network${told} ${formatPercent(before)}, then ${formatPercent(after)}` +
+      (kept.length === all.length
+        ? ''
+        : `; ${all.length - kept.length} had no lower one, and stay as they were`),
+  ];
+}
+
 function summary(report: CheckpointReport, rows: string, look: TableOptions): string {
   const { layers, resumed, bytes, seconds } = report;
-  const lines = [runSummary(report, runOf(report), rows, look), ...expertLines(layers)];
+  const lines = [runSummary(report, runOf(report), rows, look), ...expertLines(layers), ...tunedLines(layers)];
   if (resumed > 0) lines.push(`${formatBytes(resumed)} had been done by an interrupted run`);
   else if (seconds > 0) lines.push(`${formatBytes(bytes.before / seconds)}/s`);
   return lines.join('\n');

@@ -79,16 +79,17 @@ class Blocks<Own extends Layer> {
     this.layers.push(...layers);
   }
 
-  /** Of the blocks that end before a value and have layers; null for all that are left. */
+  /** Of the blocks that end before a value or with it, and have layers; null for all that are left. */
   before(target: string | null): GraphStage<Own>[] {
     const stages: GraphStage<Own>[] = [];
     const place = target === null ? Infinity : this.placeOf(target);
-    for (let [end] = this.ends; end !== undefined && this.placeOf(end) < place; [end] = this.ends) {
+    for (let [end] = this.ends; end !== undefined && this.placeOf(end) <= place; [end] = this.ends) {
       this.ends.shift();
-      if (this.layers.length === 0) continue;
       const { nodes, inputs } = upTo(this.graph, end, this.known, this.repeated);
       for (const node of nodes)
         if (!this.repeated.has(node)) for (const name of node.output) this.known.add(name);
+      // It is made on the way to the next layers.
+      if (this.layers.length === 0) continue;
       stages.push({
         ...{ target: end, layers: [], nodes, inputs, kept: [], last: [], ofAll: false },
         block: this.layers,

@@ -14,6 +14,9 @@ import { BlockNetwork } from './block-network';
 import { judgedRows } from './judged-rows';
 import { ScaleSteps } from './optimizer';
 
+/** Parts of the way that the steps have gone which are tried one after the other, until one has a lower error: where rows are few, all of it may follow them too closely. */
+const shares = [1, 0.5];
+
 /**
  * Tunes the scales of a block's layers together, for what the block gives to come near to what the float one gives on the float network's values. Codes and zero points stay. What comes of it is kept
  * only where the error on held-out rows (without such rows, on those of the fit) is lower, with scales as they will be stored. Memory: the block's weights four times, and one batch's
@@ -44,17 +47,23 @@ export class ScaleTuning implements BlockTuning<ModelLayer> {
       const network = await BlockNetwork.load(block, graph, rows);
       try {
         const errorsOf = async (scales: readonly Float32Array[]): Promise<Errors> => ({
-          calibration: await network.error(scales, 'fit', signal),
           holdout: await network.error(scales, 'heldOut', signal),
+          calibration: await network.error(scales, 'fit', signal),
         });
         const given = fitted.map(({ quantized }) => quantized.scales);
         const before = await errorsOf(given);
         const found = await this.steps(network, given, block.batches, signal);
-        const tuned: Float32Array[] = [];
-        for (const [i, scales] of found.entries())
-          tuned.push(await asStored(fitted[i]!.layer, given[i]!, scales, signal));
-        const after = await errorsOf(tuned);
-        const isKept = isLess(after, before);
+        let [tuned, after, isKept] = [given, before, false];
+        for (const share of shares) {
+          tuned = [];
+          for (const [i, scales] of found.entries())
+            tuned.push(
+              await asStored(fitted[i]!.layer, given[i]!, between(given[i]!, scales, share), signal),
+            );
+          after = await errorsOf(tuned);
+          isKept = isLess(after, before);
+          if (isKept) break;
+        }
         return fitted.map(({ quantized }, i) => {
           const scales = isKept ? tuned[i]! : quantized.scales;
           const told = { block: stage.target, before, after, isKept };
@@ -89,6 +98,10 @@ export class ScaleTuning implements BlockTuning<ModelLayer> {
     return scales;
   }
 }
+
+/** Scales that have gone a part of the way. */
+const between = (from: Float32Array, to: Float32Array, share: number) =>
+  from.map((scale, i) => (scale === 0 ? 0 : scale * (to[i]! / scale) ** share));
 
 /** What a file will hold; `given`: what it would hold of the scales before. */
 async function asStored(
