@@ -76,7 +76,11 @@ function tunedLines(layers: readonly LayerReport[]): string[] {
 
 function summary(report: CheckpointReport, rows: string, look: TableOptions): string {
   const { layers, resumed, bytes, seconds } = report;
-  const lines = [runSummary(report, runOf(report), rows, look), ...expertLines(layers), ...tunedLines(layers)];
+  const lines = [
+    runSummary(report, runOf(report), rows, look),
+    ...expertLines(layers),
+    ...tunedLines(layers),
+  ];
   if (resumed > 0) lines.push(`${formatBytes(resumed)} had been done by an interrupted run`);
   else if (seconds > 0) lines.push(`${formatBytes(bytes.before / seconds)}/s`);
   return lines.join('\n');
