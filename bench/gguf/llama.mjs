@@ -29,7 +29,8 @@ for await (const line of createInterface({ input: process.stdin })) {
     const tokens = model.tokenize(prompt, true);
     await sequence.clearHistory();
     const made = [];
-    for await (const token of sequence.evaluate(tokens, { temperature: 0 })) {
+    const begin = model.tokens.shouldPrependBosToken ? [model.tokens.bos] : [];
+    for await (const token of sequence.evaluate([...begin, ...tokens], { temperature: 0 })) {
       made.push(token);
       if (made.length === length) break;
     }

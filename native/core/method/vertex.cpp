@@ -121,10 +121,11 @@ VertexOutcome vertexLayer(const LayerFit& fit, std::vector<Alphabet>& alphabets,
     for (std::size_t k = 0; k < given.size(); ++k) outcome.walked += best.errors[k] < given[k] ? 1 : 0;
   }
   std::vector<std::unique_ptr<OrderedDecoder>> decoders(threads);
+  const std::size_t refitEvery = options.kind.factors.groups > 0 ? kRefitEveryHeld : kRefitEvery;
   for (std::size_t pass = 1; pass <= options.passes; ++pass) {
     control.checkpoint();
     const RandomOrder order(fit, pass, threads, control);
-    passes.run(kSlack, pass % kRefitEvery == 0,
+    passes.run(kSlack, pass % refitEvery == 0,
                [&](AnswerBlock& block, unsigned slot) { workspaceOf(decoders, slot, fit).run(order, block, control); });
   }
   passes.finish();

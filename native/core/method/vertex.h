@@ -15,7 +15,7 @@ struct VertexOptions {
   std::size_t rank = 0;
   /** Passes after it. */
   std::size_t passes = 0;
-  /** Whether to refit the steps to the codes, after the walk and then every kRefitEvery passes. */
+  /** Whether to refit the steps to the codes, after the walk and then every kRefitEvery or kRefitEveryHeld passes. */
   bool refit = true;
   AlphabetOptions kind;  // of the alphabets
   int exponent = 0;      // their steps times 2^exponent are those that are stored
@@ -50,5 +50,7 @@ inline constexpr std::size_t kMostPasses = 128;
 VertexOutcome vertexLayer(const LayerFit& fit, std::vector<Alphabet>& alphabets, LayerCodes& best,
                           const VertexOptions& options, unsigned threads, JobControl& control);
 inline constexpr std::size_t kRefitEvery = 8;
+/** Of steps within super-blocks: their rounding keeps a refit from what it asks for, so that several come nearer to it (docs/gguf-types.md). */
+inline constexpr std::size_t kRefitEveryHeld = 2;
 
 }  // namespace vertexq
