@@ -243,15 +243,16 @@ template <typename V, bool isExact>
 VERTEXQ_INLINE V nearest(const V& w, const V& inverse, const V& step, float offset, const V& least, const V& most,
                          const V& margin, V& isDoubtful) {
   const V rounder = broadcast<V>(kRounder), half = broadcast<V>(0.5F), shift = broadcast<V>(offset);
-  const V t = w * inverse - shift;
-  const V code = smaller(larger(t, least), most) + rounder - rounder;
+  const V inside = smaller(larger(w * inverse - shift, least), most);
+  const V code = inside + rounder - rounder;
   if constexpr (isExact) {
     const V level = code + shift;
     const V lower = w <= (level - half) * step ? code - broadcast<V>(1.0F) : code;
     const V either = w > (level + half) * step ? code + broadcast<V>(1.0F) : lower;
     return smaller(larger(either, least), most);
   } else {
-    const V rest = t - code, distance = linalg::magnitude(rest) - half;
+    // What lies beyond an end has that for its nearest level, wherever it lies.
+    const V rest = inside - code, distance = linalg::magnitude(rest) - half;
     isDoubtful = linalg::magnitude(distance) < margin ? broadcast<V>(1.0F) : isDoubtful;
     return code;
   }
