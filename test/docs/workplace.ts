@@ -119,8 +119,11 @@ export async function workplace(t: ExecutionContext): Promise<Workplace> {
 
   const sizes = { hidden: 128, feedForward: 128, heads: 4, keyValueHeads: 2, headSize: 32, blocks: 1 };
   const model = smallModel('llama', sizes);
-  for (const name of ['Llama-3.2-1B', 'SmolLM2-135M', 'SmolLM2-135M-Instruct'])
+  const tokens = { bos_token: '<|im_start|>', eos_token: '<|im_end|>', pad_token: '<|im_end|>' };
+  for (const name of ['Llama-3.2-1B', 'SmolLM2-135M', 'SmolLM2-135M-Instruct']) {
     writeSmall(join(rows, name), 'llama', 'BF16', model);
+    put(rows, join(name, 'tokenizer_config.json'), JSON.stringify(tokens));
+  }
   for (const [name, format] of [
     ['model-f16.gguf', 'gguf:f16'],
     ['model.q4_k_m.gguf', 'gguf:q4_k_m'],
