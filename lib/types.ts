@@ -65,10 +65,11 @@ export interface LayerInput {
 /** How far long work has come. `done` of `total` units, whose kind depends on the stage. */
 export interface Progress {
   /**
-   * `draw` has a language model draw the texts that it is fitted to (tokens), `capture` runs the network (units: runs, each of a batch of samples), `quantize` fits a layer (neurons), `write` writes the file;
+   * `draw` has a language model draw the texts that it is fitted to (tokens), `capture` runs the network (units: runs, each of a batch of samples), `quantize` fits a layer (neurons), `tune` tunes a block (steps), `write` writes the file;
    * `weigh` tells how much the network's outputs feel of each row (parts, forward and back); `evaluate` runs both networks (batches), `time` times them (runs), `judge` runs language models (shares of the work); `verify` reads back (bytes).
    */
-  stage: 'draw' | 'weigh' | 'capture' | 'quantize' | 'write' | 'evaluate' | 'time' | 'judge' | 'verify';
+  stage:
+    'draw' | 'weigh' | 'capture' | 'quantize' | 'tune' | 'write' | 'evaluate' | 'time' | 'judge' | 'verify';
   done: number;
   total: number;
   /** For checkpoints, of weights that are fitted to nothing: that `done` and `total` are bytes of the input. */

@@ -16,6 +16,7 @@ const stages = {
   weigh: 'running the network forward and back',
   capture: 'running the network',
   quantize: 'fitting',
+  tune: 'tuning the block',
   write: 'writing',
   evaluate: 'running both networks',
   time: 'timing both networks',

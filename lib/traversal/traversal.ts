@@ -239,7 +239,9 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const { signal } = this.options;
     const fitted = this.untuned.splice(0);
     if (fitted.length > 0) {
-      const tuned = await this.tuning!.tune(stage, fitted, signal);
+      const report = this.progressOf(fitted.at(-1)!.layer, 0);
+      const told = (done: number, total: number) => report?.({ stage: 'tune', done, total });
+      const tuned = await this.tuning!.tune(stage, fitted, signal, told);
       for (const [i, { layer, activationRank }] of fitted.entries()) {
         const quantized = tuned[i]!;
         try {
@@ -337,7 +339,9 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     };
     return (progress) => {
       const { done, total } = progress;
-      const share = this.seconds > 0 && { share: (this.spent + (seconds * done) / total) / this.seconds };
+      const share = this.seconds > 0 && {
+        share: Math.min(1, (this.spent + (seconds * done) / total) / this.seconds),
+      };
       onProgress({ ...progress, ...place, ...share });
     };
   }

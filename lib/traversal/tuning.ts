@@ -12,10 +12,11 @@ export interface Fitted<Layer extends FitLayer> {
 export interface BlockTuning<Layer extends FitLayer> {
   /** Whether it could change a layer: others are stored as soon as they are fitted. */
   takes(layer: Layer): boolean;
-  /** What becomes of the layers of a block, in their order. Rejects with what running the network brings; with the signal's reason. */
+  /** What becomes of the layers of a block, in their order. `onStep` is told how far it is. Rejects with what running the network brings; with the signal's reason. */
   tune(
     stage: Stage<Layer>,
     fitted: readonly Fitted<Layer>[],
     signal: AbortSignal | undefined,
+    onStep: (done: number, total: number) => void,
   ): Promise<QuantizedLayer[]>;
 }

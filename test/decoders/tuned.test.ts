@@ -49,7 +49,16 @@ test('scales change where the error of a block on held-out rows falls, codes bef
   const folder = folderOf(t, 'llama');
   const [plain, one, three] = [`${folder}-0`, `${folder}-1`, `${folder}-3`];
   await quantizeCheckpoint(folder, plain, options);
-  const report = await quantizeCheckpoint(folder, one, { ...tuned, threads: 1 });
+  const told: Progress[] = [];
+  const onProgress = (progress: Progress) => void told.push(progress);
+  const report = await quantizeCheckpoint(folder, one, { ...tuned, threads: 1, onProgress });
+  const steps = told.filter(({ stage }) => stage === 'tune');
+  t.true(steps.length > 0 && steps.every(({ layer, share }) => /down_proj$/.test(layer!) && share! <= 1));
+  const shares = told.flatMap(({ share }) => share ?? []);
+  t.deepEqual(
+    [...shares].sort((a, b) => a - b),
+    shares,
+  );
   await quantizeCheckpoint(folder, three, { ...tuned, threads: 3 });
   const [before, after] = [(await readAll(plain)).tensors, (await readAll(one)).tensors];
   t.deepEqual(after, (await readAll(three)).tensors);

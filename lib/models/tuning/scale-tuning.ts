@@ -38,6 +38,7 @@ export class ScaleTuning implements BlockTuning<ModelLayer> {
     stage: Stage<ModelLayer>,
     fitted: readonly Fitted<ModelLayer>[],
     signal: AbortSignal | undefined,
+    onStep: (done: number, total: number) => void,
   ): Promise<QuantizedLayer[]> {
     const block = this.forward.blockOf(stage);
     try {
@@ -52,7 +53,7 @@ export class ScaleTuning implements BlockTuning<ModelLayer> {
         });
         const given = fitted.map(({ quantized }) => quantized.scales);
         const before = await errorsOf(given);
-        const found = await this.steps(network, given, block.batches, signal);
+        const found = await this.steps(network, given, block.batches, signal, onStep);
         let [tuned, after, isKept] = [given, before, false];
         for (const share of shares) {
           tuned = [];
@@ -83,6 +84,7 @@ export class ScaleTuning implements BlockTuning<ModelLayer> {
     given: readonly Float32Array[],
     batches: readonly { heldOut: boolean }[],
     signal: AbortSignal | undefined,
+    onStep: (done: number, total: number) => void,
   ): Promise<Float32Array[]> {
     const scales = given.map((own) => own.slice());
     const changing = scales.map((own) => new ScaleSteps(own, steps));
@@ -94,6 +96,7 @@ export class ScaleTuning implements BlockTuning<ModelLayer> {
         fit[Math.floor((step * Math.max(fit.length, 1)) / Math.min(steps, fit.length)) % fit.length]!;
       const gradients = await network.gradients(scales, batch);
       for (const [i, own] of changing.entries()) own.take(gradients[i]!);
+      onStep(step + 1, steps);
     }
     return scales;
   }
