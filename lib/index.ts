@@ -52,6 +52,7 @@ export type {
 export type { OptionError } from './options/messages';
 export type { BudgetReport, ChosenWidths } from './sensitivity/choose';
 export type { MeasuredWidth, SensitiveLayer, Sensitivity, Width } from './sensitivity/types';
+export type { Failure, JsonReport } from './reports/json-report';
 export type { PlannedTensor, RunPlan } from './runs/plan';
 export type { ComparedRun, CompareOptions, Comparison } from './compare/types';
 export type {

@@ -6,6 +6,7 @@ import { inspectGguf } from './gguf/inspect';
 import { isGgufPath } from './gguf/open';
 import { identityOf } from './model-identity';
 import { packedWeights, quantizationConfig } from './packed-weights';
+import { provenanceKey, readProvenance } from '../runs/provenance';
 import type { CheckpointInspection, InspectedTensor } from './types';
 
 /**
@@ -32,6 +33,9 @@ export async function inspectCheckpoint(
         (isLayer ? layers : others).push({ name, dtype, shape, bytes: byteLength, file });
       }
     }
+    const metadata = Object.fromEntries(
+      [...checkpoint.shards.values()].flatMap((shard) => [...shard.metadata]),
+    );
     const sum = (list: InspectedTensor[]) => list.reduce((total, { bytes }) => total + bytes, 0);
     return {
       input,
@@ -43,7 +47,8 @@ export async function inspectCheckpoint(
         ...(identity.quantizedBy === undefined ? [] : [identity.quantizedBy]),
         ...identity.quantizedWeights,
       ],
-      metadata: Object.fromEntries([...checkpoint.shards.values()].flatMap((shard) => [...shard.metadata])),
+      metadata,
+      provenance: readProvenance(metadata[provenanceKey]),
       bytes: { files, quantizable: sum(layers), others: sum(others) },
     };
   } finally {

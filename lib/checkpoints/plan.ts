@@ -9,6 +9,7 @@ import { VertexqError } from '../errors';
 import { describe } from '../options/messages';
 import { fewOf, namesBy } from '../reports/text';
 import { Turns } from '../yielding';
+import { type Provenance, provenanceKey, provenanceText } from '../runs/provenance';
 import type { CheckpointSettings } from './checkpoint-options';
 import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
 import { agree, fusedGroups, type Member } from './fused-groups';
@@ -31,7 +32,7 @@ export interface ShardPlan extends LaidOut {
 /** What a journal calls a unit. */
 export const unitKey = ({ name }: ShardPlan, index: number): string => `${name}#${index}`;
 /** How tensors become units: what a journal of another version calls so is another piece of work. */
-export const unitVersion = 3;
+export const unitVersion = 4;
 
 export interface Plan {
   shards: ShardPlan[];
@@ -71,6 +72,7 @@ export async function planOf(
   recorded: RecordedInputs | null,
   network: CheckpointNetwork | null,
   identity: ModelIdentity,
+  provenance: Provenance,
 ): Promise<Plan> {
   const { format, encoding, layers, skip, overrides } = settings;
   const turns = new Turns(settings.options.signal);
@@ -120,7 +122,7 @@ export async function planOf(
   await turns.next();
   plan.untied = unties(checkpoint, identity, plan.weights);
   // Without a folder there is no config.json that could say it.
-  const metadata = new Map<string, string>();
+  const metadata = new Map([[provenanceKey, provenanceText(provenance)]]);
   if (checkpoint.folder === null && plan.quantization)
     metadata.set('quantization_config', JSON.stringify(plan.quantization));
   for (const [name, source] of checkpoint.shards)
@@ -228,6 +230,7 @@ async function shardPlan(
       list.weight(weight, places);
     }
   }
-  const head = maker.head(new Map([...source.metadata, ...metadata]));
+  // transformers refuses metadata that does not say what tensors are of.
+  const head = maker.head(new Map([['format', 'pt'], ...source.metadata, ...metadata]));
   return { name, source, ...behind(head, { known: [], size: maker.size }), units: list.finish() };
 }

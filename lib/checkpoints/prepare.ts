@@ -3,12 +3,14 @@ import { kernels } from '../environment';
 import { VertexqError } from '../errors';
 import { importanceOf, readImatrix } from '../containers/gguf/imatrix';
 import { InputFile } from '../files/input-file';
+import { sampledHash } from '../files/sampled-hash';
 import { plainPath } from '../files/plain-path';
 import { timeOf } from '../files/output-file';
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import type { TensorFile } from '../containers/tensor-file';
 import { calibrationKind, defaultMethod, plainMethod } from '../methods';
 import { requireLayerMemory } from '../fit/layer-memory';
+import { dataDigests } from '../models/data-digest';
 import { digestsOf } from '../models/manifest';
 import { runtimeVersion } from '../models/runtime';
 import type { Scheme } from '../encodings/encoding';
@@ -19,6 +21,7 @@ import { plural } from '../reports/units';
 import { version } from '../version';
 import { Turns } from '../yielding';
 import { checkpointPath, requirePath } from '../options/messages';
+import { type DataHashes, type Provenance, provenanceOf } from '../runs/provenance';
 import type { RunFiles } from '../runs/run-files';
 import {
   checkCheckpointOptions,
@@ -74,9 +77,10 @@ export async function withPrepared<Result>(
     const generator = settings.encoding.network ? openGenerator(checkpoint, identity) : null;
     if (settings.options.ownSamples !== undefined && !isDry) await requireFree(output);
     const network = runsNetwork(settings) ? await source.network() : null;
+    const provenance = await provenanceIn(settings, inputs, recorded, network);
     const plan = model
-      ? await planGguf(model, settings, network, new Turns(settings.options.signal))
-      : await planOf(checkpoint, settings, recorded, network, identity);
+      ? await planGguf(model, settings, network, provenance, new Turns(settings.options.signal))
+      : await planOf(checkpoint, settings, recorded, network, identity, provenance);
     const { imatrix } = settings.options;
     if (imatrix !== undefined) await weigh(plan, imatrix, settings.options.signal);
     requireRoom(plan, settings);
@@ -89,7 +93,7 @@ export async function withPrepared<Result>(
     plan.warnings.push(...(source.warnings ?? []));
     const prepared = {
       ...{ settings, output, checkpoint, inputs, isFile, identity, companions, recorded },
-      ...{ network, generator, plan, documents },
+      ...{ network, generator, plan, documents, provenance },
     };
     await addCheckpointPaths(files, input, output, settings.options);
     addCheckpointFiles(files, output, prepared);
@@ -99,6 +103,25 @@ export async function withPrepared<Result>(
     await recorded?.close();
     await source.close();
   }
+}
+
+/** What the output says of itself. */
+async function provenanceIn(
+  { options, format }: CheckpointSettings,
+  inputs: readonly TensorFile[],
+  recorded: RecordedInputs | null,
+  network: CheckpointNetwork | null,
+): Promise<Provenance> {
+  const paths = (files: Iterable<TensorFile>) => [...new Set([...files].map(({ path }) => path))];
+  const { imatrix } = options;
+  const data: DataHashes = {
+    ...(network && (await dataDigests(network.data, new Turns(options.signal)))),
+    ...(recorded && { activations: await sampledHash(paths(recorded.paths)) }),
+    ...(imatrix !== undefined && { imatrix: await sampledHash([imatrix]) }),
+  };
+  const hasData = Object.keys(data).length > 0;
+  const input = await sampledHash(paths(inputs));
+  return provenanceOf(options, format, input, hasData ? data : null, network && runtimeVersion());
 }
 
 /** Whether some weight is fitted to what the checkpoint's own network gives. */

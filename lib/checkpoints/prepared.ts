@@ -7,6 +7,7 @@ import type { Document } from './documents';
 import type { ModelIdentity } from './model-identity';
 import type { CheckpointNetwork } from './network';
 import type { Plan } from './plan';
+import type { Provenance } from '../runs/provenance';
 import type { RecordedInputs } from './recorded-inputs';
 
 /** A checkpoint with all that is decided about it. */
@@ -27,6 +28,8 @@ export interface Prepared {
   /** Where the network itself is written: in its form with a cache. */
   generator: OpenDecoder | null;
   plan: Plan;
+  /** What the output says of itself. */
+  provenance: Provenance;
   /** The texts that go with the weights. */
   documents: Document[];
 }

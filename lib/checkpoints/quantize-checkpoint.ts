@@ -72,6 +72,7 @@ export async function quantizeCheckpointWith(
       settings,
       made,
       prepared.network && prepared.network.data.counts,
+      prepared.provenance,
     );
     const inParts = isFile && plan.shards.length > 1;
     return {

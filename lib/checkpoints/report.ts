@@ -4,6 +4,7 @@ import { layerErrors, noErrors, storedBits } from '../fit/layer-errors';
 import { plainMethod } from '../methods';
 import { runtimeVersion } from '../models/runtime';
 import type { DataCounts } from '../models/types';
+import type { Provenance } from '../runs/provenance';
 import type { LayerReport } from '../types';
 import { Turns } from '../yielding';
 import type { CheckpointSettings } from './checkpoint-options';
@@ -44,6 +45,7 @@ export async function reportOf(
   { format }: CheckpointSettings,
   made: Made,
   calibration: DataCounts | null,
+  provenance: Provenance,
 ): Promise<Omit<CheckpointReport, 'seconds'>> {
   const turns = new Turns();
   const kept = plan.left;
@@ -66,6 +68,7 @@ export async function reportOf(
     },
     warnings: plan.warnings,
     environment: environment(calibration && runtimeVersion()),
+    provenance,
     copied,
     calibration,
     resumed: made.resumed,

@@ -1,6 +1,7 @@
 import { anyGguf } from '../encodings/names';
 import { plainMethod } from '../methods';
 import { checkpointPath, refuse, requirePath } from '../options/messages';
+import { plannedProvenance, type Provenance } from '../runs/provenance';
 import type { RunFiles } from '../runs/run-files';
 import { type BudgetReport, chooseWidths, type ChosenWidths } from '../sensitivity/choose';
 import { fittingSensitivity } from '../sensitivity/store';
@@ -77,7 +78,10 @@ async function targeted(
     const turns = new Turns(signal);
     const planWith = (chosen: readonly ChosenWidths[]) => {
       const overrides = [...(planning.overrides ?? []), ...asOverrides(chosen)];
-      return planned(source, checkCheckpointOptions({ ...planning, overrides }), turns);
+      const told = [...(options.overrides ?? []), ...asOverrides(chosen)];
+      const hasData = options.calibration !== undefined || options.ownSamples !== undefined;
+      const provenance = plannedProvenance({ ...options, overrides: told }, settings.format, hasData);
+      return planned(source, checkCheckpointOptions({ ...planning, overrides }), provenance, turns);
     };
     const target = targetOf(given, await planWith([]));
     const sizeOf = async (chosen: readonly ChosenWidths[]) => {
@@ -117,7 +121,10 @@ function planningOptions({ overrides, ...given }: CheckpointOptions): Checkpoint
 function planned(
   { model, checkpoint, identity }: Source,
   settings: CheckpointSettings,
+  provenance: Provenance,
   turns: Turns,
 ): Promise<Plan> {
-  return model ? planGguf(model, settings, null, turns) : planOf(checkpoint, settings, null, null, identity);
+  return model
+    ? planGguf(model, settings, null, provenance, turns)
+    : planOf(checkpoint, settings, null, null, identity, provenance);
 }

@@ -1,5 +1,6 @@
 import type { CheckpointFormat, GgufTypeName } from '../encodings/names';
 import type { CalibrationData, DataOptions, ModelOptions, Report } from '../models/types';
+import type { Provenance } from '../runs/provenance';
 import type { Sensitivity } from '../sensitivity/types';
 import type { FitOptions } from '../overrides';
 import type { InspectedWeight, QuantizeOptions } from '../types';
@@ -116,6 +117,8 @@ export interface CheckpointInspection {
   /** What tells that weights are quantized already, by configs and by tensors: where there is any, quantizeCheckpoint stops unless `allowQuantized`. */
   quantizedAlready: string[];
   metadata: Record<string, string>;
+  /** Of files that vertexq wrote: what they come from; else null. */
+  provenance: Provenance | null;
   bytes: { files: number; quantizable: number; others: number };
 }
 

@@ -22,7 +22,7 @@ import { type CheckpointLayer, forwardOf, layersOf, rowWeightsOf, tuningOf } fro
  * has the same layers by the same names. Rejects as a traversal does.
  */
 export async function writeNetwork(
-  { plan, network, generator, identity, documents }: Prepared,
+  { plan, network, generator, identity, documents, provenance }: Prepared,
   output: string,
   work: WorkFolder,
   settings: CheckpointSettings,
@@ -58,7 +58,7 @@ export async function writeNetwork(
     const { method, groupSize, ...kind } = weightSettings(settings, [], anyInputs, network !== null);
     const told = {
       ...{ method, kind, groupSize: groupSize === anyInputs ? ('channel' as const) : groupSize },
-      ...{ format: settings.format, externalData: undefined },
+      ...{ format: settings.format, externalData: undefined, provenance },
       errorCorrection: replacements.some(({ report }) => report.errorCorrection),
     };
     const written = await writeModel(cached, replacements, stores, basename(path), workspace, told, signal);

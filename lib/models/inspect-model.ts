@@ -7,6 +7,7 @@ import { Graph, tensorsOf } from './onnx/graph';
 import type { TensorProto } from './onnx/onnx_pb';
 import { isExternal } from './onnx/tensor';
 import { describeValue } from './onnx/value-info';
+import { provenanceKey, readProvenance } from '../runs/provenance';
 import type { Inspection } from './types';
 
 /**
@@ -43,8 +44,10 @@ export async function inspectModel(input: string): Promise<Inspection> {
   // A Map, as operators may be called like members of objects.
   const operators = new Map<string, number>();
   for (const { opType } of graph.proto.node) operators.set(opType, (operators.get(opType) ?? 0) + 1);
+  const told = model.metadataProps.find(({ key }) => key === provenanceKey)?.value;
   return {
     input,
+    provenance: readProvenance(told),
     irVersion: Number(model.irVersion),
     opsets: Object.fromEntries(
       model.opsetImport.map(({ domain, version }) => [domain || 'ai.onnx', Number(version)]),

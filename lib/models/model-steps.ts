@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { located, VertexqError } from '../errors';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
+import { type Provenance, provenanceKey, provenanceText } from '../runs/provenance';
 import type { LayerReport, SkippedWeight } from '../types';
 import { version } from '../version';
 import { dataOptionsOf, type CalibrationSet, prepareCalibrationSet } from './calibration-set';
@@ -129,6 +130,9 @@ export type ToldSettings = Pick<
   'method' | 'kind' | 'groupSize' | 'errorCorrection' | 'externalData'
 > & { format: string };
 
+/** What an output says of itself besides; null where it is not kept. */
+export type Told = ToldSettings & { provenance: Provenance | null };
+
 /** Puts quantized weights into a model, which is changed, and writes it to a workspace, as `name`. */
 export async function writeModel(
   { model, weights }: OpenModel,
@@ -136,7 +140,7 @@ export async function writeModel(
   stores: WeightStores,
   name: string,
   workspace: Workspace,
-  settings: ToldSettings,
+  settings: Told,
   signal: AbortSignal | undefined,
 ): Promise<WrittenModel> {
   assemble(model, replacements, stores.names);
@@ -154,7 +158,7 @@ export async function writeModel(
 function metadataOf(
   model: ModelProto,
   layers: readonly LayerReport[],
-  settings: ToldSettings,
+  settings: Told,
 ): Record<string, string> {
   const bits = new Map(Object.entries(layersBefore(model)));
   for (const layer of layers) bits.set(layer.name, layer.bits);
@@ -170,6 +174,7 @@ function metadataOf(
       errorCorrection: settings.errorCorrection,
     }),
     'vertexq.layers': JSON.stringify(Object.fromEntries(bits)),
+    ...(settings.provenance && { [provenanceKey]: provenanceText(settings.provenance) }),
   };
 }
 

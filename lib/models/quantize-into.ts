@@ -9,6 +9,7 @@ import type { ModelSettings } from './model-options';
 import { writeModel, type WrittenModel } from './model-steps';
 import type { OpenModel } from './open-model';
 import type { ModelOptions } from './types';
+import type { Provenance } from '../runs/provenance';
 import type { Workspace } from '../runs/workspace';
 import { WeightStores } from './write/stores';
 
@@ -22,6 +23,7 @@ export async function quantizeInto(
   settings: ModelSettings,
   options: ModelOptions,
   journal: LayerJournal | null = null,
+  provenance: Provenance | null = null,
 ): Promise<WrittenModel> {
   const layers = modelLayers(chosen, opened.weights, settings);
   const forward = data && new ModelForward(opened, layers, data, workspace, settings.memory);
@@ -32,5 +34,6 @@ export async function quantizeInto(
       : null;
   const replacements = await new Traversal(layers, forward, stores, options, journal, rowWeights).run();
   options.onProgress?.({ stage: 'write', done: 0, total: 1 });
-  return writeModel(opened, replacements, stores, name, workspace, settings, options.signal);
+  const told = { ...settings, provenance };
+  return writeModel(opened, replacements, stores, name, workspace, told, options.signal);
 }

@@ -1,9 +1,13 @@
 import { basename, dirname, join } from 'node:path';
 import { environment } from '../environment';
 import { VertexqError } from '../errors';
+import { provenanceOf } from '../runs/provenance';
 import { RunFiles } from '../runs/run-files';
 import { WorkFolder } from '../runs/work-folder';
 import { workFolderOf } from '../runs/work-name';
+import { sampledHash } from '../files/sampled-hash';
+import { Turns } from '../yielding';
+import { dataDigests } from './data-digest';
 import { LayerJournal } from './layer-journal';
 import { manifestOf } from './manifest';
 import { prepareModel } from './prepare';
@@ -49,6 +53,9 @@ export async function quantizeModelWith(
   const { output, settings, options, opened, found, data } = prepared;
   const { signal } = options;
   const manifest = await manifestOf(opened, data, options);
+  const hashes = data && (await dataDigests(data, new Turns(signal)));
+  const inputHash = await sampledHash([opened.file, ...opened.dataFiles]);
+  const provenance = provenanceOf(options, settings.format, inputHash, hashes, data && runtimeVersion());
   const work = await WorkFolder.open(workFolderOf(output), manifest, settings);
   const workspace = new Workspace(output, work.scratch());
   let journal: LayerJournal | null = null;
@@ -56,7 +63,17 @@ export async function quantizeModelWith(
     const name = basename(output);
     journal = data && (await LayerJournal.open(work));
     const { layers } = found;
-    const written = await quantizeInto(workspace, name, opened, layers, data, settings, options, journal);
+    const written = await quantizeInto(
+      workspace,
+      name,
+      opened,
+      layers,
+      data,
+      settings,
+      options,
+      journal,
+      provenance,
+    );
     if (data) await (await loadSession(workspace.pathOf(name), 'the quantized network')).release();
     signal?.throwIfAborted();
     await workspace.publish(written.files.map((file) => file.name));
@@ -89,6 +106,7 @@ export async function quantizeModelWith(
       ],
       ...(budget && { budget }),
       environment: environment(data && runtimeVersion()),
+      provenance,
     };
   } catch (error) {
     await journal?.close();

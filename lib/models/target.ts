@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { temporaryName } from '../files/output-file';
 import { plainPath } from '../files/plain-path';
 import { plainMethod } from '../methods';
+import { plannedProvenance, type Provenance } from '../runs/provenance';
 import type { RunFiles } from '../runs/run-files';
 import { Workspace } from '../runs/workspace';
 import { type BudgetReport, chooseWidths, type ChosenWidths } from '../sensitivity/choose';
@@ -65,13 +66,20 @@ async function targetedModel(
     overrides: [...(planning.overrides ?? []), ...(chosen as readonly LayerOverride[])],
   });
   const weights = (chosen: readonly ChosenWidths[]) => weightsOf(input, optionsWith(chosen));
+  // As long as what the output will say of itself.
+  const told = (chosen: readonly ChosenWidths[]) => {
+    const overrides = [...(options.overrides ?? []), ...chosen];
+    return plannedProvenance({ ...options, overrides }, format, options.calibration !== undefined);
+  };
   const { targetSize, targetBits } = given;
   const target: BudgetReport['target'] =
     targetSize === undefined
       ? { bytes: Math.floor((targetBits! * (await weights([])).count) / 8), of: 'weights' }
       : { bytes: targetSize, of: 'files' };
   const sizeOf = async (chosen: readonly ChosenWidths[]) =>
-    target.of === 'files' ? roundedSize(input, to, optionsWith(chosen)) : (await weights(chosen)).bytes;
+    target.of === 'files'
+      ? roundedSize(input, to, optionsWith(chosen), told(chosen))
+      : (await weights(chosen)).bytes;
   const { report, warnings } = await chooseWidths(sensitivity, target, sizeOf, signal);
   const overrides = [...(options.overrides ?? []), ...(report.overrides as LayerOverride[])];
   return { options: { ...options, overrides }, budget: report, warnings };
@@ -113,7 +121,12 @@ async function weightsOf(input: string, options: ModelOptions): Promise<{ count:
 const room = 16;
 
 /** Bytes of the files of an output. */
-async function roundedSize(input: string, to: string, options: ModelOptions): Promise<number> {
+async function roundedSize(
+  input: string,
+  to: string,
+  options: ModelOptions,
+  told: Provenance,
+): Promise<number> {
   const settings = checkModelOptions(options);
   const opened = await openModel(input, settings.encoding);
   const { layers } = await selectLayers(opened, settings);
@@ -121,7 +134,17 @@ async function roundedSize(input: string, to: string, options: ModelOptions): Pr
   const workspace = new Workspace(folder, folder);
   try {
     const name = basename(plainPath(to));
-    const { files } = await quantizeInto(workspace, name, opened, layers, null, settings, options);
+    const { files } = await quantizeInto(
+      workspace,
+      name,
+      opened,
+      layers,
+      null,
+      settings,
+      options,
+      null,
+      told,
+    );
     return files.reduce((sum, { bytes }) => sum + bytes, room);
   } finally {
     await workspace.end();

@@ -1,6 +1,7 @@
 import type { ModelFormat } from '../encodings/names';
 import type { Environment } from '../environment';
 import type { FitOptions } from '../overrides';
+import type { Provenance } from '../runs/provenance';
 import type { BudgetReport } from '../sensitivity/choose';
 import type { Sensitivity } from '../sensitivity/types';
 import type { LayerReport, QuantizeOptions, SkippedWeight, TensorLike } from '../types';
@@ -163,6 +164,8 @@ export interface Report {
   warnings: string[];
   /** What the numbers depend on besides input and options. */
   environment: Environment;
+  /** What decides the output's bytes; the output says it too (docs/report.md). */
+  provenance: Provenance;
 }
 
 /** One weight of a network that can be quantized. */
@@ -187,6 +190,8 @@ export interface Inspection {
   layers: InspectedLayer[];
   /** Weights of operators that hold some and cannot be quantized in this version, by operator. */
   others: { kind: string; count: number; bytes: number }[];
+  /** Of files that vertexq wrote: what they come from; else null. */
+  provenance: Provenance | null;
   /** How many nodes of each operator the main graph has. */
   operators: Record<string, number>;
   bytes: { file: number; quantizable: number; otherWeights: number };

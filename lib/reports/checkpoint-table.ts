@@ -11,6 +11,7 @@ import { type Column, formatTable, numberCell } from './columns';
 import { againstFloatColumn, ownColumn, storedColumn, weightErrorColumn } from './error-columns';
 import { runOf } from './shares';
 import { columnsFor, layerRows, runSummary, type TableOptions, weightedError } from './table';
+import { provenanceLines } from './provenance';
 import { fewOf, painter, visible } from './text';
 import { formatBytes, formatPercent, formatSeconds, plural } from './units';
 
@@ -125,6 +126,7 @@ export function checkpointInspectionTable(
     paint('bold', `${plural(layers.length, 'weight')} can be quantized: ${formatBytes(bytes.quantizable)}`),
     `${plural(others.length, 'other tensor')}: ${formatBytes(bytes.others)}`,
   );
+  if (found.provenance) lines.push('', ...provenanceLines(found.provenance));
   if (/\.gguf$/i.test(input))
     lines.push('', ...Object.entries(metadata).map(([key, value]) => visible(`${key} = ${value}`)));
   if (quantizedAlready.length > 0)

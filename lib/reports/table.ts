@@ -14,6 +14,7 @@ import {
 } from './error-columns';
 import { passesLine } from './passes';
 import { change, headline, leftNames, type Run, runOf, shareTable } from './shares';
+import { provenanceLines } from './provenance';
 import { fewOf, type Paint, painter, visible } from './text';
 import { formatBytes, formatCount, formatDecibels, formatPercent, formatSeconds, plural } from './units';
 
@@ -237,6 +238,7 @@ export function inspectionTable(inspection: Inspection, { color, width }: TableO
     );
     lines.push(`Other weights, ${formatBytes(bytes.otherWeights)}: ${fewOf(list, mostLines)}`);
   }
+  if (inspection.provenance) lines.push('', ...provenanceLines(inspection.provenance));
   return lines.join('\n');
 }
 

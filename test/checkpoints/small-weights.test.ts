@@ -174,7 +174,7 @@ test('trust 16: a run of a version that cut the work into other pieces is not go
     await t.throwsAsync(quantizeCheckpoint(input, output, { onProgress: fail }), { message: 'stop' });
     const file = join(`${output}.vertexq`, 'manifest.json');
     const manifest = JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
-    t.is(manifest['units'], 3);
+    t.is(manifest['units'], 4);
     writeFileSync(file, JSON.stringify({ ...manifest, vertexq: '0.1.0', units }));
     await t.throwsAsync(quantizeCheckpoint(input, output, { resume: true }), {
       code: 'ERR_VERTEXQ_RESUME',

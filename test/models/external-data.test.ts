@@ -28,6 +28,7 @@ import {
   type TensorProto,
 } from '../../lib/models/onnx/onnx_pb';
 import { bytesOf, difference, feed, files, float, folder, network, random, readBack } from './networks';
+import { bytesButHashes } from '../runs/but-hashes';
 
 const size = 32;
 const calibration = [feed([80, size], 1)];
@@ -346,7 +347,7 @@ test('a model in a cache of the Hugging Face hub, whose files are links', async 
   for (const options of [{ method: 'msq' } as const, { calibration }]) {
     await quantizeModel(input, output, options);
     await quantizeModel(plain.input, plain.output, options);
-    t.deepEqual(readFileSync(output), readFileSync(plain.output));
+    t.deepEqual(bytesButHashes(output), bytesButHashes(plain.output));
   }
   const { outputs } = await evaluateModel(input, output, { data: calibration });
   t.true(outputs[0]!.cosine! > 0.9);

@@ -261,6 +261,7 @@ test('names like those of object members, and names that others get by number', 
       ['vertexq.version', false],
       ['vertexq.options', false],
       ['vertexq.layers', false],
+      ['vertexq.provenance', false],
     ],
   );
 });

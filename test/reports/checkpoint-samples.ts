@@ -87,6 +87,7 @@ export function sampleCheckpointInspection(
     },
     quantizedAlready: [],
     metadata: {},
+    provenance: null,
     bytes: { files: 17_000, quantizable: 16_384, others: 128 },
     ...changes,
   };

@@ -3,6 +3,7 @@ import type { ComparedRun, Comparison } from '../../lib/compare/types';
 import { layerErrors } from '../../lib/fit/layer-errors';
 import type { Evaluation } from '../../lib/evaluate/types';
 import type { Inspection, Report } from '../../lib/models/types';
+import type { Provenance } from '../../lib/runs/provenance';
 import type { LayerReport } from '../../lib/types';
 
 export function layerReport(name: string, changes: Partial<LayerReport> = {}): LayerReport {
@@ -59,6 +60,15 @@ export function sampleReport(changes: Partial<Report> = {}): Report {
       blasCore: 'Haswell',
       onnxruntime: null,
     },
+    provenance: sampleProvenance(),
+    ...changes,
+  };
+}
+
+export function sampleProvenance(changes: Partial<Provenance> = {}): Provenance {
+  return {
+    ...{ vertexq: '0.1.0', options: { format: 'matmulnbits', bits: 4 }, input: 'a'.repeat(64) },
+    ...{ data: null, kernels: null, onnxruntime: null },
     ...changes,
   };
 }
@@ -66,6 +76,7 @@ export function sampleReport(changes: Partial<Report> = {}): Report {
 export function sampleInspection(changes: Partial<Inspection> = {}): Inspection {
   return {
     input: 'in.onnx',
+    provenance: null,
     irVersion: 8,
     opsets: { 'ai.onnx': 17 },
     producer: 'pytorch 2.4',

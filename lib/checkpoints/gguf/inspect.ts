@@ -7,6 +7,7 @@ import { ggufTypes } from '../../encodings/gguf/table';
 import type { GgufTypeName } from '../../encodings/names';
 import type { InspectedWeight } from '../../types';
 import { leftByDefault } from '../choose-weights';
+import { provenanceKey, readProvenance } from '../../runs/provenance';
 import type { CheckpointInspection, InspectedTensor } from '../types';
 
 /** Entries and characters of a value that are shown. */
@@ -40,6 +41,7 @@ export async function inspectGguf(
         });
       }
       const sum = (list: InspectedTensor[]) => list.reduce((total, { bytes }) => total + bytes, 0);
+      const told = header.metadata.get(provenanceKey);
       const files: CheckpointInspection['files'] = [];
       for (const path of paths) files.push({ name: basename(path), bytes: (await stat(path)).size });
       const types = [...new Set(weights.map(({ name }) => tensors.get(name)!.dtype))].sort();
@@ -47,6 +49,7 @@ export async function inspectGguf(
         ...{ input, files, layers, others, quantizedAlready: [] },
         quantization: weights.length === 0 ? null : { method: 'gguf', format: types.join(', '), weights },
         metadata: Object.fromEntries([...header.metadata].map(([key, value]) => [key, textOf(value)])),
+        provenance: readProvenance(typeof told === 'string' ? told : undefined),
         bytes: { files: size, quantizable: sum(layers), others: sum(others) },
       };
     },

@@ -25,7 +25,7 @@ import { type Seen, ViewFile } from './view';
 export const isGgufPath = (path: string): boolean => /\.gguf$/i.test(path);
 
 /** Keys that tell of types, or of parts, and of what a file was quantized with: an output has its own. */
-export const ownKeys = /^(general\.(file_type|quantization_version|alignment)|split\.(no|count|tensors\.count)|quantize\..*)$/; // prettier-ignore
+export const ownKeys = /^(general\.(file_type|quantization_version|alignment)|split\.(no|count|tensors\.count)|quantize\..*|vertexq\..*)$/; // prettier-ignore
 
 /** A GGUF file that is quantized. */
 export class OpenGguf {

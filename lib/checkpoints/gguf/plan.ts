@@ -5,6 +5,7 @@ import { behind } from '../../containers/laid-out';
 import { isFloatType } from '../../encodings/gguf/mixes';
 import { ggufTypes } from '../../encodings/gguf/table';
 import { VertexqError } from '../../errors';
+import { type Provenance, provenanceKey, provenanceText } from '../../runs/provenance';
 import type { Turns } from '../../yielding';
 import type { CheckpointSettings } from '../checkpoint-options';
 import type { CheckpointNetwork } from '../network';
@@ -29,6 +30,7 @@ export async function planGguf(
   model: GgufModel,
   settings: CheckpointSettings,
   network: CheckpointNetwork | null,
+  provenance: Provenance,
   turns: Turns,
 ): Promise<Plan> {
   const mix = settings.encoding.mix!;
@@ -39,6 +41,7 @@ export async function planGguf(
     ...model.keys,
     ...(mix.fileType === null ? [] : [keyBytes('general.file_type', { type: 'u32', value: mix.fileType })]),
     keyBytes('general.quantization_version', { type: 'u32', value: quantizationVersion }),
+    keyBytes(provenanceKey, { type: 'text', value: provenanceText(provenance) }),
   ];
   const plan = emptyPlan();
   const pieces = choices.map(pieceOf);

@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { escaped } from '../../globs';
 import { changeOf } from '../budget';
 import { change, headline, runOf, sharesOf } from '../shares';
+import { provenanceRows } from '../provenance';
 import { warningLines } from '../table';
 import { commandLine, fewOf, painter } from '../text';
 import { formatBytes, formatCount, formatPercent, formatSeconds, plural } from '../units';
@@ -330,12 +331,16 @@ export function tenthMore(report: AnyReport): Markup {
 
 /** The command, the widths that were chosen, and what else the numbers depend on. */
 export function again(report: AnyReport): Markup {
-  const { command, input, output, format, environment, copied, budget } = report;
+  const { command, input, output, environment, copied, budget, provenance } = report;
   const call = copied ? 'quantizeCheckpoint' : 'quantizeModel';
-  const code = `import { ${call} } from 'vertexq';\nawait ${call}(${JSON.stringify(input)}, ${JSON.stringify(output)}, { format: ${JSON.stringify(format)}, … });`;
-  const rows = (Object.entries(environment) as [string, string | null][]).filter(
-    ([, value]) => value !== null,
-  );
+  const options = { ...(provenance.data?.calibration && { calibration: '…' }), ...provenance.options };
+  const code = `import { ${call} } from 'vertexq';\nawait ${call}(${JSON.stringify(input)}, ${JSON.stringify(output)}, ${JSON.stringify(options)});`;
+  const rows = [
+    ...provenanceRows(provenance),
+    ...(Object.entries(environment) as [string, string | null][]).filter(
+      ([name, value]) => value !== null && name !== 'vertexq' && name !== 'onnxruntime',
+    ),
+  ];
   return html`<section aria-labelledby="again">
     <h2 id="again">How to do it again</h2>
     <pre tabindex="0"><code>${lines(command ?? code)}</code></pre>
