@@ -1,4 +1,5 @@
-import { writePlot } from '../plot';
+import { lookOfMethod } from '../../lib/reports/colors';
+import { writeLines } from '../plot';
 import { rowsOf, type Row } from './rows';
 
 /** A neuron's walk in units of GEMM against r, for both forms and the one that is chosen. */
@@ -6,30 +7,22 @@ export async function plotForms(path: string, rows: readonly Row[]): Promise<voi
   const sweep = rowsOf(rows, 'forms');
   const inputs = sweep[0]!.inFeatures;
   const names = { tableau: 'tableau form', inverse: 'inverse form', auto: 'chosen' };
-  await writePlot(path, {
-    title: {
-      text: `A walk of one neuron, N = ${inputs}, float64`,
-      fontSize: 15,
-      anchor: 'middle',
-      offset: 14,
+  const points = sweep.map(({ form, rank, perGemm }) => ({ name: names[form], x: rank, y: perGemm }));
+  const ticks = [...new Set(points.map(({ x }) => x))];
+  await writeLines(path, {
+    title: `A walk of one neuron, N = ${inputs}, float64`,
+    subtitle: 'Lower is better',
+    points,
+    x: { title: 'directions held, r', domain: [0, inputs], ticks },
+    y: {
+      title: 'time, in N × N × N matrix products',
+      domain: [0, 1.05 * Math.max(...points.map(({ y }) => y))],
     },
-    data: {
-      values: sweep.map(({ form, rank, perGemm }) => ({ name: names[form], rank, perGemm })),
+    colors: {
+      [names.tableau]: lookOfMethod('gptq').color,
+      [names.inverse]: lookOfMethod('vertex').color,
+      [names.auto]: '#1b1f24',
     },
-    width: 420,
-    height: 300,
-    mark: { type: 'line', point: { size: 45 }, strokeWidth: 2.5 },
-    encoding: {
-      x: {
-        field: 'rank',
-        type: 'quantitative',
-        title: 'directions held, r',
-        scale: { domain: [0, inputs] },
-        axis: { values: [...new Set(sweep.map(({ rank }) => rank))] },
-      },
-      y: { field: 'perGemm', type: 'quantitative', title: 'time, in N × N × N matrix products' },
-      color: { field: 'name', type: 'nominal', sort: Object.values(names), title: null },
-      strokeDash: { condition: { test: "datum.name === 'chosen'", value: [6, 4] }, value: [1, 0] },
-    },
+    dashed: [names.auto],
   });
 }

@@ -5,6 +5,7 @@ import { accuracyTable, errorTable, floatAccuracy, measureAccuracy } from './acc
 import { curveTables, gaussianSweep, measure, mnistSweep, type Sweep } from './curves';
 import { aligned, fillIn, keep } from '../document';
 import { plotAccuracy, plotCurves } from './plots';
+import { titles } from './titles';
 
 const root = join(__dirname, '..', '..');
 const words = process.argv.slice(2);
@@ -18,15 +19,15 @@ async function publish(name: string, table: string, result: unknown): Promise<vo
   if (!quick) fillIn(join(folder, 'paper.md'), name, text);
 }
 
-async function curves(name: string, title: string, sweep: Sweep): Promise<void> {
+async function curves(name: keyof typeof titles, sweep: Sweep): Promise<void> {
   const measured = await measure(sweep, quick ? 2 : 5, quick ? 2 : 5);
-  await plotCurves(join(folder, `paper-${name}.svg`), measured, title);
+  await plotCurves(join(folder, `paper-${name}.svg`), measured, titles[name]);
   await publish(name, curveTables(measured), measured);
 }
 
 const experiments: Record<string, () => Promise<void>> = {
-  a: () => curves('gaussian', '32 Gaussian samples', gaussianSweep(quick)),
-  b: () => curves('mnist-rows', '32 MNIST images, resampled to N pixels', mnistSweep(quick)),
+  a: () => curves('gaussian', gaussianSweep(quick)),
+  b: () => curves('mnist-rows', mnistSweep(quick)),
   c: async () => {
     const float = `Float: ${(100 * (await floatAccuracy())).toFixed(2)} %.`;
     await measureAccuracy(quick, async (outcomes) => {

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { quantizeLayer } from '../../lib';
 import { aligned, fillIn, keep } from '../document';
-import { writePlot } from '../plot';
+import { plotEffort } from './plot-effort';
 import { sentenceEncoderLayers } from './layers';
 import { measure, rival } from './measure';
 import { problemTable } from './problem-b';
@@ -54,27 +54,7 @@ async function main(): Promise<void> {
   const curve = await effortCurve();
   await keep(join(root, 'docs', 'quality.json'), 'layers', results);
   await keep(join(root, 'docs', 'quality.json'), 'effort', curve);
-  await writePlot(join(root, 'docs', 'quality-effort.svg'), {
-    title: {
-      text: 'Error against time, first feed-forward layer, 2 bits per neuron',
-      fontSize: 15,
-      offset: 14,
-    },
-    data: {
-      values: curve.flatMap(({ seconds, calibration, holdout }) => [
-        { seconds, error: calibration, name: 'calibration' },
-        { seconds, error: holdout, name: 'held out' },
-      ]),
-    },
-    width: 420,
-    height: 260,
-    mark: { type: 'line', point: { size: 45 }, strokeWidth: 2.5 },
-    encoding: {
-      x: { field: 'seconds', type: 'quantitative', scale: { type: 'log' }, title: 'seconds' },
-      y: { field: 'error', type: 'quantitative', scale: { zero: false }, title: 'relative output error' },
-      color: { field: 'name', type: 'nominal', title: null },
-    },
-  });
+  await plotEffort(join(root, 'docs', 'quality-effort.svg'), curve);
 }
 
 void main().catch((error: unknown) => {
