@@ -26,28 +26,36 @@ export async function readFolderFile(
   name: string,
   most: number,
 ): Promise<Uint8Array | undefined> {
-  const path = join(folder, name);
-  const cannot = (why: string, cause?: unknown) =>
-    new VertexqError('ERR_VERTEXQ_FILE', `${path} cannot be read: ${why}`, { cause });
-  let real: string;
-  try {
-    real = await realpath(path);
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return undefined;
-    throw cannot(message, cause);
-  }
-  if (!isWithin(real, await allowedPlaces(folder)))
-    throw cannot(`it is a link to ${real}, out of that folder: put the file itself there`);
+  const real = await realPathIn(folder, name);
+  if (real === undefined) return undefined;
   return InputFile.with(
     real,
     (file) => {
-      if (file.size > most) throw cannot(`it has ${file.size} bytes, and at most ${most} are allowed`);
+      if (file.size > most)
+        throw unreadable(folder, name, `it has ${file.size} bytes, and at most ${most} are allowed`);
       return file.read(0, file.size);
     },
     { followLinks: false },
   );
 }
+
+/** Where a folder's file lies; undefined where there is none. Rejects with ERR_VERTEXQ_FILE where it is a link that leads out of the folder. */
+export async function realPathIn(folder: string, name: string): Promise<string | undefined> {
+  let real: string;
+  try {
+    real = await realpath(join(folder, name));
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === 'ENOENT') return undefined;
+    throw unreadable(folder, name, message, cause);
+  }
+  if (!isWithin(real, await allowedPlaces(folder)))
+    throw unreadable(folder, name, `it is a link to ${real}, out of that folder: put the file itself there`);
+  return real;
+}
+
+const unreadable = (folder: string, name: string, why: string, cause?: unknown) =>
+  new VertexqError('ERR_VERTEXQ_FILE', `${join(folder, name)} cannot be read: ${why}`, { cause });
 
 /** Why a folder's file is not to be copied; undefined where it may be, null where that goes without saying: a folder. */
 export async function whyNotCopied(

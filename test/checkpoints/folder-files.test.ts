@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path';
 import { inspectCheckpoint, quantizeCheckpoint } from '../../lib/index';
 import { temporaryFolder } from '../files/temporary-folder';
+import { writeSmall } from './gguf/models';
 import { bytesOf, fileOf, numbers, smallModel, writeFolder } from './make';
 
 const repository = join(__dirname, '..', '..');
@@ -47,6 +48,36 @@ test('trust 5: config.json and the index as links out of the folder are refused,
       t.false(existsSync(join(folder, 'out')));
       rmSync(input, { recursive: true });
     }
+});
+
+test('trust 5: the tokenizer, its config and the chat template as links out of the folder are refused, and nothing of them is told or written', async (t) => {
+  const folder = temporaryFolder(t);
+  const [input, output, chats] = ['in', 'out', 'chats.jsonl'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  const messages = [{ role: 'user', content: 'the cat sat on the mat' }];
+  writeFileSync(chats, `${JSON.stringify({ messages })}\n`.repeat(8));
+  writeFileSync(join(folder, 'secret'), `${secret} {{ no template`);
+  for (const name of ['tokenizer.json', 'tokenizer_config.json', 'chat_template.jinja', 'tokenizer.model']) {
+    writeSmall(input, 'llama');
+    rmSync(join(input, name === 'tokenizer.model' ? 'tokenizer.json' : name), { force: true });
+    symlinkSync(join(folder, 'secret'), join(input, name));
+    for (const options of [
+      { format: 'gguf:f16' as const },
+      { calibration: chats, sequenceLength: 8, method: 'gptq' as const },
+    ]) {
+      const error = await t.throwsAsync(
+        quantizeCheckpoint(input, join(folder, options.format ? 'out.gguf' : 'out'), options),
+        { code: 'ERR_VERTEXQ_FILE', message: /is a link to .*out of that folder/ },
+        `${name} ${JSON.stringify(options)}`,
+      );
+      t.notRegex(error!.message, /root:x/);
+    }
+    t.false(existsSync(output));
+    rmSync(input, { recursive: true });
+  }
 });
 
 posix('trust 5: pipes and devices in the folder neither hang nor fill memory', (t) => {

@@ -1,5 +1,4 @@
-import { stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { type GgufValue, keyBytes } from '../../containers/gguf/values';
 import type { Checkpoint } from '../../containers/safetensors/checkpoint';
 import { isFloat } from '../../containers/safetensors/dtypes';
@@ -13,7 +12,8 @@ import { openDecoder } from '../../decoders/open';
 import { embeddingOf, headOf } from '../../decoders/decoder';
 import { withWayOut } from '../../decoders/shape';
 import { VertexqError } from '../../errors';
-import { readText, readTokenizer, tokenizerPath } from '../../models/data/tokenizer';
+import { templateName } from '../../models/data/chat-template';
+import { readTextIn, readTokenizer, tokenizerPath } from '../../models/data/tokenizer';
 import { describe } from '../../options/messages';
 import type { ModelIdentity } from '../model-identity';
 import { asColumn, converted, permutedRows, requireHeads, type Rows, rowsIn } from './rows';
@@ -107,7 +107,5 @@ function divisorsOf(values: Float32Array, file: TensorFile): GgufTensor {
 async function tokenizerOf(folder: string): Promise<TokenizerFiles> {
   const path = await tokenizerPath(folder);
   const { json: tokenizer, config } = await readTokenizer(path);
-  const template = join(folder, 'chat_template.jinja');
-  const hasTemplate = await stat(template).then(() => true, () => false); // prettier-ignore
-  return { path, tokenizer, config, template: hasTemplate ? await readText(template) : undefined };
+  return { path, tokenizer, config, template: await readTextIn(folder, templateName) };
 }

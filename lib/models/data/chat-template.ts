@@ -1,14 +1,15 @@
-import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import { calibrationError } from './tensor-checks';
-import { isFields, readJson, readText } from './tokenizer';
+import { configName, isFields, readJsonIn, readTextIn } from './tokenizer';
 
 // Transcripts of chats as the text that a model is trained on, by the template that its folder has for them.
 
 /** What the text of a transcript is made by. Throws ERR_VERTEXQ_CALIBRATION, with `where`, at what the template does not take. */
 export type ChatTemplate = (line: Readonly<Record<string, unknown>>, where: string) => string;
+
+export const templateName = 'chat_template.jinja';
 
 type Render = (given: Record<string, unknown>, where: string) => string;
 
@@ -44,9 +45,8 @@ const globals: Record<string, unknown> = {
  */
 export async function loadChatTemplate(tokenizer: string, where: string): Promise<ChatTemplate> {
   const folder = dirname(tokenizer);
-  const configPath = join(folder, 'tokenizer_config.json');
-  const config = (await isThere(configPath)) ? await readJson(configPath) : {};
-  const sources = await sourcesOf(folder, config, configPath);
+  const config = (await readJsonIn(folder, configName)) ?? {};
+  const sources = await sourcesOf(folder, config, join(folder, configName));
   const names = [...sources.keys()];
   // Of named ones that which is for transcripts without tools.
   const source = sources.get('default') ?? (names.length === 1 ? sources.get(names[0]!) : undefined);
@@ -108,8 +108,8 @@ async function sourcesOf(
   { chat_template: inConfig }: Readonly<Record<string, unknown>>,
   configPath: string,
 ): Promise<Map<string, Source>> {
-  const path = join(folder, 'chat_template.jinja');
-  if (await isThere(path)) return new Map([['default', { text: await readText(path), path }]]);
+  const text = await readTextIn(folder, templateName);
+  if (text !== undefined) return new Map([['default', { text, path: join(folder, templateName) }]]);
   const named: unknown[] = Array.isArray(inConfig)
     ? inConfig
     : inConfig === undefined || inConfig === null
@@ -127,12 +127,6 @@ async function sourcesOf(
     }),
   );
 }
-
-const isThere = (path: string) =>
-  stat(path).then(
-    (found) => found.isFile(),
-    () => false,
-  );
 
 /** bos_token and the like, as templates ask for them. */
 function specialTokens(config: Readonly<Record<string, unknown>>): Record<string, string> {

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { VertexqError } from '../../errors';
+import { readFolderFile, realPathIn } from '../../files/folder-file';
 import { InputFile } from '../../files/input-file';
 import { plainPath } from '../../files/plain-path';
 import { describe } from '../../options/messages';
@@ -21,6 +22,9 @@ export interface TextEncoder {
   padId: number;
 }
 
+const [tokenizerName, piecesName] = ['tokenizer.json', 'tokenizer.model'];
+/** What goes with it. */
+export const configName = 'tokenizer_config.json';
 const defaultMaxLength = 512;
 /** Larger vocabularies there are none; at some length there is no string. */
 const maxBytes = 2 ** 28;
@@ -75,7 +79,10 @@ export async function loadTokenizer(
   });
 }
 
-/** The path of a tokenizer.json from its own or its folder's; of a folder that has none but a tokenizer.model that. */
+/**
+ * The path of a tokenizer.json from its own or its folder's; of a folder that has none but a tokenizer.model that. Rejects with
+ * ERR_VERTEXQ_FILE where a folder's is a link that leads out of it.
+ */
 export async function tokenizerPath(path: string): Promise<string> {
   const given = plainPath(path);
   const isFolder = await stat(given).then(
@@ -83,8 +90,9 @@ export async function tokenizerPath(path: string): Promise<string> {
     () => false,
   );
   if (!isFolder) return given;
-  const [json, pieces] = [join(given, 'tokenizer.json'), join(given, 'tokenizer.model')];
-  return !(await isThere(json)) && (await isThere(pieces)) ? pieces : json;
+  const has = async (name: string) => (await realPathIn(given, name)) !== undefined;
+  const isPieces = !(await has(tokenizerName)) && (await has(piecesName));
+  return join(given, isPieces ? piecesName : tokenizerName);
 }
 
 /**
@@ -92,25 +100,16 @@ export async function tokenizerPath(path: string): Promise<string> {
  * ERR_VERTEXQ_FILE, ERR_VERTEXQ_TOKENIZER.
  */
 export async function readTokenizer(path: string): Promise<{ json: Fields; config: Fields }> {
-  const beside = async (name: string) => {
-    const own = join(dirname(path), name);
-    return own !== path && (await isThere(own)) ? readJson(own) : {};
-  };
-  if (!isSentencePiece(path))
-    return { json: await readJson(path), config: await beside('tokenizer_config.json') };
+  const beside = async (name: string) =>
+    basename(path) === name ? {} : ((await readJsonIn(dirname(path), name)) ?? {});
+  if (!isSentencePiece(path)) return { json: await readJson(path), config: await beside(configName) };
   const { tokenizer, config } = await sentencePieceDocuments(
     path,
-    await beside('tokenizer_config.json'),
+    await beside(configName),
     await beside('added_tokens.json'),
   );
   return { json: tokenizer, config };
 }
-
-const isThere = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
 
 /** A length from a file, if it is one; tokenizers without a limit say 10^30. */
 function lengthOf(value: unknown, most = Infinity): number | undefined {
@@ -215,13 +214,28 @@ function beginOf(plain: readonly number[], ids: readonly number[], extra: number
   return -1;
 }
 
-/** A text file beside a tokenizer, or it. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_TOKENIZER. */
-export async function readText(path: string): Promise<string> {
+/** A text of a folder; undefined where there is none. Rejects with ERR_VERTEXQ_FILE, also where it is a link out of the folder, ERR_VERTEXQ_TOKENIZER. */
+export async function readTextIn(folder: string, name: string): Promise<string | undefined> {
+  const bytes = await readFolderFile(folder, name, maxBytes);
+  return bytes && textOf(bytes, join(folder, name));
+}
+
+/** An object of a folder, as `readTextIn`. */
+export async function readJsonIn(folder: string, name: string): Promise<Fields | undefined> {
+  const text = await readTextIn(folder, name);
+  return text === undefined ? undefined : fieldsOf(text, join(folder, name));
+}
+
+async function readJson(path: string): Promise<Fields> {
   const bytes = await InputFile.with(path, (file) => {
     if (file.size > maxBytes)
       throw tokenizerError(path, `has ${file.size} bytes: expected at most ${maxBytes}`);
     return file.read(0, file.size);
   });
+  return fieldsOf(textOf(bytes, path), path);
+}
+
+function textOf(bytes: Uint8Array, path: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
@@ -229,8 +243,7 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
-export async function readJson(path: string): Promise<Fields> {
-  const text = await readText(path);
+function fieldsOf(text: string, path: string): Fields {
   let value: unknown;
   try {
     value = JSON.parse(text);
