@@ -16,7 +16,7 @@ import { fewOf, namesBy } from '../../reports/text';
 import { plural } from '../../reports/units';
 import type { CheckpointSettings } from '../checkpoint-options';
 import { type Left, notAmong, requireMatch, skipped, vector } from '../choose-weights';
-import type { GgufModel, GgufTensor } from './model';
+import type { GgufModel, GgufTensor } from './tensor';
 
 /** What becomes of a tensor. */
 export interface Choice {

@@ -16,36 +16,9 @@ import { templateName } from '../../models/data/chat-template';
 import { readTextIn, readTokenizer, tokenizerPath } from '../../models/data/tokenizer';
 import { describe } from '../../options/messages';
 import type { ModelIdentity } from '../model-identity';
-import { asColumn, converted, permutedRows, requireHeads, type Rows, rowsIn } from './rows';
-
-/** A tensor of a model as a GGUF file has it: its rows in that order, its numbers of the type that they had. */
-export interface GgufTensor {
-  name: string;
-  /** What the network calls it. */
-  tensor: string;
-  /** As a GGUF file had it: what is not quantized is copied; null where it comes from elsewhere. */
-  raw: Rows | null;
-  shape: readonly number[];
-  rows: Rows;
-  file: TensorFile;
-  /** Heads whose rows the network has in another order; null where it is the same. */
-  heads: number | null;
-  /** Whether logits are made with it. */
-  isHead: boolean;
-  /** Whether tokens are looked up in it. */
-  isEmbedding: boolean;
-}
-
-/** A model on its way into a GGUF file. */
-export interface GgufModel {
-  input: string;
-  /** In the order in which they will lie. */
-  tensors: readonly GgufTensor[];
-  /** All keys, as they lie in a file, but those that tell of types. */
-  keys: readonly Uint8Array[];
-  files: readonly TensorFile[];
-  warnings: string[];
-}
+import { ExpertTensors } from './expert-tensors';
+import type { GgufModel, GgufTensor } from './tensor';
+import { asColumn, converted, permutedRows, requireHeads, rowsIn, type Rows } from './rows';
 
 /** The model of a Hugging Face folder. Rejects with ERR_VERTEXQ_DECODER, ERR_VERTEXQ_TOKENIZER where it has what GGUF files do not tell. */
 export async function modelOfFolder(checkpoint: Checkpoint, { config }: ModelIdentity): Promise<GgufModel> {
@@ -61,8 +34,11 @@ export async function modelOfFolder(checkpoint: Checkpoint, { config }: ModelIde
   const { keys, frequencyDivisors, warnings } = networkKeys(reader, shape, names);
   const [embedding, head] = [embeddingOf(shape), headOf(shape)];
   const tensors: GgufTensor[] = [];
+  const experts = new ExpertTensors(names, shape.blocks[0]!.experts?.count ?? 0);
+  const entryOf = (name: string) => shards.get(checkpoint.places.get(name) ?? '')?.tensors.get(name);
   for (const file of shards.values())
     for (const [tensor, entry] of file.tensors) {
+      if (experts.take(file, tensor, entry, entryOf)) continue;
       const found = names.ofTensor(tensor);
       // What openDecoder took for known: buffers, and a head that is the embedding.
       if (!found || (shape.tied && tensor === `${shape.architecture.modules.head}.weight`)) continue;
@@ -78,6 +54,7 @@ export async function modelOfFolder(checkpoint: Checkpoint, { config }: ModelIde
       const { name } = found;
       tensors.push({ name, tensor, raw: null, shape: entry.shape, rows, file, heads, isHead: tensor === head, isEmbedding: tensor === embedding }); // prettier-ignore
     }
+  tensors.push(...experts.finish());
   if (frequencyDivisors) tensors.push(divisorsOf(frequencyDivisors, tensors[0]!.file));
   const name = basename(folder);
   const all = new Map<string, GgufValue>([...keys, ['general.name', { type: 'text', value: name }], ...tokenizerKeys(await tokenizerOf(folder), shape.vocabulary)]); // prettier-ignore

@@ -18,8 +18,17 @@ import { fewOf } from '../../reports/text';
 import { plural } from '../../reports/units';
 import type { Document } from '../documents';
 import type { ModelIdentity } from '../model-identity';
-import type { GgufModel, GgufTensor } from './model';
-import { asColumn, converted, dequantizedRows, permutedRows, requireHeads, type Rows, rowsIn } from './rows';
+import type { GgufModel, GgufTensor } from './tensor';
+import {
+  asColumn,
+  converted,
+  dequantizedRows,
+  permutedRows,
+  requireHeads,
+  type Rows,
+  rowsIn,
+  rowsOf,
+} from './rows';
 import { type Seen, ViewFile } from './view';
 
 export const isGgufPath = (path: string): boolean => /\.gguf$/i.test(path);
@@ -64,6 +73,12 @@ export class OpenGguf {
     };
     const seen: Seen[] = [];
     for (const tensor of model.tensors) {
+      const experts = tensor.shape.length === 3 ? names.expertsIn(tensor.name, tensor.shape[0]!) : undefined;
+      if (experts) {
+        tensor.experts = experts;
+        seen.push(...eachExpert(tensor, experts, file));
+        continue;
+      }
       const found = names.ofGguf(tensor.name);
       if (tensor.name === divisorsName && divisors) continue;
       if (!found)
@@ -149,10 +164,23 @@ function modelOf(file: GgufFile): GgufModel {
   };
 }
 
+/** Experts in one tensor as the network has them. */
+function eachExpert(
+  { name, shape: [count, ...shape], rows }: GgufTensor,
+  experts: readonly string[],
+  file: GgufFile,
+): Seen[] {
+  if (!isFloat(rows.dtype)) throw unreadType(name, rows.dtype);
+  const each = rows.rows / count!;
+  return experts.map((own, i) => ({ name: own, shape, file, rows: rowsOf(rows, i * each, (i + 1) * each) }));
+}
+
+const unreadType = (name: string, dtype: string) =>
+  new VertexqError('ERR_VERTEXQ_DECODER', `tensor ${describe(name)} is of type ${dtype}, which is not read here (--method msq reads none that it does not quantize)`); // prettier-ignore
+
 /** A tensor's numbers as the network has them. */
 function inNetwork({ name, shape, rows, heads }: GgufTensor, plusOne: boolean): Rows {
-  if (!isFloat(rows.dtype))
-    throw new VertexqError('ERR_VERTEXQ_DECODER', `tensor ${describe(name)} is of type ${rows.dtype}, which is not read here (--method msq reads none that it does not quantize)`); // prettier-ignore
+  if (!isFloat(rows.dtype)) throw unreadType(name, rows.dtype);
   if (heads !== null) {
     const own = shape.length === 1 ? asColumn(rows, shape[0]!) : rows;
     requireHeads(name, own.rows, heads);

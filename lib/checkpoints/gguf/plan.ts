@@ -2,6 +2,8 @@ import { GgufLayout } from '../../containers/gguf/layout';
 import { partNameOf } from '../../containers/gguf/parts';
 import { keyBytes } from '../../containers/gguf/values';
 import { behind } from '../../containers/laid-out';
+import type { TensorEntry } from '../../containers/tensor-file';
+import type { Matrix } from '../../encodings/safetensors/matrices';
 import { isFloatType } from '../../encodings/gguf/mixes';
 import { ggufTypes } from '../../encodings/gguf/table';
 import { VertexqError } from '../../errors';
@@ -13,7 +15,8 @@ import { emptyPlan, type Plan, type ShardPlan } from '../plan';
 import { WeightPlanner } from '../planned-weight';
 import { UnitList } from '../units';
 import { askedOf, type Choice, chosen, fallbacks, matrixShape } from './choices';
-import type { GgufModel } from './model';
+import type { GgufModel, GgufTensor } from './tensor';
+import { expertName } from './network';
 import { inParts, type Piece, pieceOf } from './parts';
 import { ViewFile } from './view';
 
@@ -49,7 +52,11 @@ export async function planGguf(
   for (const [number, { pieces, keys }] of parts.entries()) {
     const name = parts.length === 1 ? outputName : partNameOf(outputStem, number, parts.length);
     const view = viewOf(model, pieces, number === 0);
-    plan.shards.push({ name, source: view, ...(await placed(pieces, keys, view, planner, plan, turns)) });
+    plan.shards.push({
+      name,
+      source: view,
+      ...(await placed(pieces, keys, view, network, planner, plan, turns)),
+    });
   }
   if (plan.weights.length === 0 && settings.encoding.mix !== undefined && !isFloatType(askedOf(mix)))
     throw new VertexqError('ERR_VERTEXQ_NO_LAYERS', `${model.input} has no weight to quantize`);
@@ -74,11 +81,24 @@ const viewOf = ({ input, files }: GgufModel, pieces: readonly Piece[], isFirst: 
     isFirst ? undefined : 0,
   );
 
+/** What is quantized by itself: a tensor whole, or where a network tells of experts each of them. */
+function matricesOf(
+  { name, shape, experts }: GgufTensor,
+  { dtype, position, byteLength }: TensorEntry,
+  isRun: boolean,
+): Matrix[] {
+  if (!experts || !isRun) return [{ name, dtype, shape: matrixShape(shape), position, stride: 0 }];
+  const own = matrixShape(shape.slice(1));
+  const each = byteLength / experts.length;
+  return experts.map((_, i) => ({ name: expertName(name, i), dtype, shape: own, position: position + i * each, stride: 0 })); // prettier-ignore
+}
+
 /** Where everything of a file will lie, and what is to be done for it; weights are added to the plan. */
 async function placed(
   pieces: readonly Piece[],
   keys: readonly Uint8Array[],
   view: ViewFile,
+  network: CheckpointNetwork | null,
   planner: WeightPlanner,
   plan: Plan,
   turns: Turns,
@@ -87,6 +107,7 @@ async function placed(
   const list = new UnitList(false);
   for (const {
     choice: { tensor, type, left },
+    byteLength,
   } of pieces) {
     if (turns.due) await turns.next();
     const { name, shape, heads } = tensor;
@@ -96,12 +117,13 @@ async function placed(
       list.copy(entry, layout.place(name, entry.dtype, shape, entry.byteLength));
       continue;
     }
-    const { dtype, position } = entry;
-    const matrix = { name, dtype, shape: matrixShape(shape), position, stride: 0 };
-    const weight = planner.of(matrix, name, ggufTypes[type]);
-    weight.heads = heads;
-    weight.index = plan.weights.push(weight) - 1;
-    list.weight(weight, [layout.place(name, type, shape, weight.layout.byteLength)]);
+    const place = layout.place(name, type, shape, byteLength);
+    for (const [i, matrix] of matricesOf(tensor, entry, network !== null).entries()) {
+      const weight = planner.of(matrix, name, ggufTypes[type]);
+      weight.heads = heads;
+      weight.index = plan.weights.push(weight) - 1;
+      list.weight(weight, [place + i * weight.layout.byteLength]);
+    }
   }
   return { ...behind(layout.head(keys), layout.data), units: list.finish() };
 }

@@ -28,6 +28,31 @@ export function rowsIn(file: TensorFile, { dtype, shape, byteLength, position }:
   return { dtype, rows, rowBytes, read, position };
 }
 
+/** Some rows of all. */
+export function rowsOf(all: Rows, begin: number, end: number): Rows {
+  const { dtype, rowBytes, position } = all;
+  return {
+    ...{ dtype, rowBytes, rows: end - begin },
+    read: (first, last) => all.read(begin + first, begin + last),
+    ...(position !== undefined && { position: position + begin * rowBytes }),
+  };
+}
+
+/** Rows of as many matrices, all of one size and type, one behind the other. */
+export function stacked(parts: readonly Rows[]): Rows {
+  const [{ dtype, rowBytes, rows: each }] = parts as [Rows];
+  const read = async (begin: number, end: number) => {
+    const bytes = new Uint8Array((end - begin) * rowBytes);
+    for (let row = begin, last; row < end; row = last) {
+      const part = Math.floor(row / each);
+      last = Math.min(end, (part + 1) * each);
+      bytes.set(await parts[part]!.read(row - part * each, last - part * each), (row - begin) * rowBytes);
+    }
+    return bytes;
+  };
+  return { dtype, rowBytes, rows: parts.length * each, read };
+}
+
 /**
  * With the rows of each head in another order: `toPairs` makes of two halves, whose entries are rotated together, pairs that lie beside each other;
  * else the other way.

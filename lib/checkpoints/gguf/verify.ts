@@ -9,8 +9,9 @@ import { describe } from '../../options/messages';
 import type { JobOptions } from '../../types';
 import { identityOf } from '../model-identity';
 import type { Verification, VerifiedWeight } from '../types';
-import { type GgufModel, type GgufTensor, modelOfFolder } from './model';
+import { modelOfFolder } from './model';
 import { isGgufPath, OpenGguf, ownKeys } from './open';
+import type { GgufModel, GgufTensor } from './tensor';
 import { converted, type Rows } from './rows';
 
 /** Bytes of values that are read back at a time. */

@@ -13,6 +13,8 @@ export interface GgufArchitecture {
   every?: number;
   /** The base of rotations of blocks with a window, where that is fixed. */
   localTheta?: number;
+  /** Of networks of experts: the key of an expert's width. */
+  expertSize?: 'feed_forward_length' | 'expert_feed_forward_length';
   /** With so many blocks scores are divided by the root of hidden/heads, not of a head's size. */
   blocksOfWideScores?: number;
 }
@@ -26,6 +28,8 @@ export const ggufArchitectures: Readonly<Record<string, GgufArchitecture>> = {
   Gemma2ForCausalLM: { name: 'gemma2', window: 'told', every: 2, blocksOfWideScores: 46 },
   Gemma3ForCausalLM: { name: 'gemma3', window: 'told', every: 6, localTheta: 1e4, blocksOfWideScores: 62 },
   Phi3ForCausalLM: { name: 'phi3', window: 'dropped' },
+  MixtralForCausalLM: { name: 'llama', permutes: true, window: 'dropped', expertSize: 'feed_forward_length' },
+  Qwen3MoeForCausalLM: { name: 'qwen3moe', window: 'dropped', expertSize: 'expert_feed_forward_length' },
 };
 
 /** What becomes of a tensor on its way from one naming to the other. */
@@ -38,7 +42,7 @@ export interface GgufName {
 }
 
 /** The modules of a block, by what they are called in GGUF files. */
-function blockModules({ norms, attention, feedForward }: Architecture): Map<string, string> {
+function blockModules({ norms, attention, feedForward, experts }: Architecture): Map<string, string> {
   const { projections, output } = attention;
   const list: [string, string | undefined][] = [
     ['attn_norm', norms.beforeAttention],
@@ -49,6 +53,7 @@ function blockModules({ norms, attention, feedForward }: Architecture): Map<stri
     ['attn_k_norm', attention.norms?.key],
     ['attn_output', output.module],
     ['ffn_down', feedForward.down.module],
+    ['ffn_gate_inp', experts?.router],
   ];
   if ('fused' in projections) list.push(['attn_qkv', projections.fused.module]);
   else
@@ -64,6 +69,9 @@ function blockModules({ norms, attention, feedForward }: Architecture): Map<stri
   ]);
   return new Map(list.flatMap(([own, module]) => (module === undefined ? [] : [[own, module]])));
 }
+
+/** The matrices of all experts of a block, by what they are called in GGUF files, and in an expert. */
+const ofExperts = { ffn_gate_exps: 'gate', ffn_up_exps: 'up', ffn_down_exps: 'down' } as const;
 
 const others = { token_embd: 'embedding', output_norm: 'norm', output: 'head' } as const;
 const isNorm = (own: string) => own.endsWith('_norm');
@@ -115,6 +123,29 @@ export class GgufNames {
     return module === undefined
       ? undefined
       : { ...this.described(name, own), tensor: `${modules.blocks}.${index}.${module}.${end}` };
+  }
+
+  /** Where a weight of an expert goes: the tensor of all of its kind, and which of them it is; undefined of other tensors. */
+  ofExpert(tensor: string): { name: string; expert: number } | undefined {
+    const { experts, modules } = this.architecture;
+    if (!experts) return undefined;
+    for (const [own, part] of Object.entries(ofExperts)) {
+      const [begin, end] = [`${modules.blocks}.`, `.${experts[part]}.weight`];
+      if (!tensor.startsWith(begin) || !tensor.endsWith(end)) continue;
+      const inner = tensor.slice(begin.length, tensor.length - end.length);
+      const [, block, list, expert] = /^(\d+)\.(.*)\.(\d+)$/.exec(inner) ?? [];
+      if (list === experts.list) return { name: `blk.${block}.${own}.weight`, expert: Number(expert) };
+    }
+    return undefined;
+  }
+
+  /** What the weights of `count` experts in one tensor of a GGUF file are called in a checkpoint; undefined of other tensors. */
+  expertsIn(name: string, count: number): string[] | undefined {
+    const { experts, modules } = this.architecture;
+    const [, block, own = ''] = /^blk\.(\d+)\.(\w+)\.weight$/.exec(name) ?? [];
+    if (!experts || !Object.hasOwn(ofExperts, own)) return undefined;
+    const part = experts[ofExperts[own as keyof typeof ofExperts]];
+    return Array.from({ length: count }, (_, i) => `${modules.blocks}.${block}.${experts.list}.${i}.${part}.weight`); // prettier-ignore
   }
 
   private described(name: string, own: string): GgufName {

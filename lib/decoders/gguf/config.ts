@@ -13,6 +13,7 @@ const known = [
   ...['attention.head_count', 'attention.head_count_kv', 'attention.layer_norm_rms_epsilon'],
   ...['attention.key_length', 'attention.value_length', 'attention.sliding_window'],
   ...['attn_logit_softcapping', 'final_logit_softcapping', 'rope.freq_base', 'rope.dimension_count'],
+  ...['expert_count', 'expert_used_count', 'expert_feed_forward_length'],
   ...['rope.scaling.type', 'rope.scaling.factor', 'rope.scaling.finetuned'],
 ];
 
@@ -63,6 +64,7 @@ export function configOf(file: GgufFile, divisors: Float32Array | null): Fields 
     ...(rotated !== headSize && { partial_rotary_factor: rotated / headSize }),
     ...(has('blk.0.attn_output.bias') && { attention_bias: true }),
     ...(has('blk.0.ffn_down.bias') && { mlp_bias: true }),
+    ...expertsOf(reader, of, row.expertSize),
     ...optional('attn_logit_softcapping', 'attn_logit_softcapping'),
     ...optional('final_logit_softcapping', 'final_logit_softcapping'),
     ...(row.window === 'told' && optional('attention.sliding_window', 'sliding_window')),
@@ -83,10 +85,28 @@ const rounded = (value: number) => Number(value.toPrecision(7));
 
 function nameOf(reader: ConfigReader): string {
   const given = reader.text('general.architecture');
-  const found = Object.entries(ggufArchitectures).find(([, { name }]) => name === given);
+  const hasExperts = reader.count(`${given}.expert_count`, 0, 0) > 0;
+  const found = Object.entries(ggufArchitectures).find(
+    ([, { name, expertSize }]) => name === given && (expertSize !== undefined) === hasExperts,
+  );
   if (found) return found[0];
   const names = [...new Set(Object.values(ggufArchitectures).map(({ name }) => name))];
   throw reader.wrong('general.architecture', `one of ${names.join(', ')}: no other network is known here (--method msq runs none)`); // prettier-ignore
+}
+
+/** What is told of experts, where there are some. */
+function expertsOf(
+  reader: ConfigReader,
+  of: (key: string) => string,
+  size: 'feed_forward_length' | 'expert_feed_forward_length' | undefined,
+): Fields {
+  if (size === undefined) return {};
+  const experts = reader.count(of('expert_count'));
+  return {
+    ...{ num_local_experts: experts, num_experts: experts },
+    num_experts_per_tok: reader.count(of('expert_used_count')),
+    ...(size === 'expert_feed_forward_length' && { moe_intermediate_size: reader.count(of(size)), norm_topk_prob: true }), // prettier-ignore
+  };
 }
 
 function scalingOf(reader: ConfigReader, of: (key: string) => string, divisors: Float32Array | null): Fields {

@@ -28,11 +28,10 @@ export function networkKeys(config: ConfigReader, shape: DecoderShape, { gguf }:
   ]);
   const add = (key: string, value: GgufValue) => keys.set(`${name}.${key}`, value);
   const positions = shape.positions || config.count('max_position_embeddings', fallbackPositions);
-  const [first] = shape.blocks;
   add('context_length', count(positions));
   add('embedding_length', count(shape.hidden));
   add('block_count', count(shape.blocks.length));
-  add('feed_forward_length', count(first!.feedForward));
+  addFeedForward(add, config, shape, gguf);
   add('attention.head_count', count(shape.heads));
   add('attention.head_count_kv', count(shape.keyValueHeads));
   add('attention.layer_norm_rms_epsilon', float(shape.epsilon));
@@ -44,6 +43,29 @@ export function networkKeys(config: ConfigReader, shape: DecoderShape, { gguf }:
   if (shape.softCap.logits !== null) add('final_logit_softcapping', float(shape.softCap.logits));
   requireUsual(config, shape, gguf);
   return { keys, frequencyDivisors: addRotation(add, config, shape, gguf.localTheta), warnings };
+}
+
+/** Widths, and how many experts there are. Throws where these are not as llama.cpp has them. */
+function addFeedForward(
+  add: (key: string, value: GgufValue) => void,
+  config: ConfigReader,
+  { blocks }: DecoderShape,
+  { name, expertSize }: GgufNames['gguf'],
+): void {
+  const [{ feedForward, experts }] = blocks as [DecoderShape['blocks'][number]];
+  const cannot = (what: string) =>
+    new VertexqError(
+      'ERR_VERTEXQ_DECODER',
+      `${config.path}: ${what}, which GGUF files of "${name}" do not tell`,
+    );
+  if (blocks.some((block) => (block.experts === null) !== (expertSize === undefined)))
+    throw cannot('some blocks have no experts');
+  add('feed_forward_length', count(expertSize === 'expert_feed_forward_length' ? config.count('intermediate_size') : feedForward)); // prettier-ignore
+  if (!experts || !expertSize) return;
+  if (!experts.renormalized) throw cannot("the weights of a token's experts do not add up to 1");
+  if (expertSize !== 'feed_forward_length') add(expertSize, count(feedForward));
+  add('expert_count', count(experts.count));
+  add('expert_used_count', count(experts.perToken));
 }
 
 function addWindow(

@@ -20,7 +20,11 @@ interface Kind {
   around?: boolean;
   tied?: boolean;
   fused?: boolean;
+  /** The router, what experts' numbers come behind, and their gate, up and down. */
+  experts?: readonly [router: string, list: string, gate: string, up: string, down: string];
 }
+
+const expertCount = 4;
 
 const gemma = { hidden_activation: 'gelu_pytorch_tanh', hidden_act: 'gelu_pytorch_tanh', query_pre_attn_scalar: 16, sliding_window: 8, rms_norm_eps: 1e-6 }; // prettier-ignore
 const kinds = {
@@ -51,6 +55,18 @@ const kinds = {
     tied: true,
   },
   phi3: { config: { architectures: ['Phi3ForCausalLM'], model_type: 'phi3' }, fused: true },
+  mixtral: {
+    config: { architectures: ['MixtralForCausalLM'], model_type: 'mixtral', num_local_experts: expertCount, num_experts_per_tok: 2 }, // prettier-ignore
+    experts: ['block_sparse_moe.gate', 'block_sparse_moe.experts', 'w1', 'w3', 'w2'],
+  },
+  qwen3moe: {
+    config: {
+      ...{ architectures: ['Qwen3MoeForCausalLM'], model_type: 'qwen3_moe', num_experts: expertCount },
+      ...{ num_experts_per_tok: 2, moe_intermediate_size: 32, norm_topk_prob: true, decoder_sparse_step: 1, mlp_only_layers: [] }, // prettier-ignore
+    },
+    headNorms: true,
+    experts: ['mlp.gate', 'mlp.experts', 'gate_proj', 'up_proj', 'down_proj'],
+  },
 } satisfies Record<string, Kind>;
 export type KindName = keyof typeof kinds;
 export const kindNames = Object.keys(kinds) as KindName[];
@@ -98,11 +114,19 @@ export function smallModel(name: KindName, own: Partial<typeof sizes> = {}): Sma
       linear(at('self_attn.q_proj'), queries, hidden, biases);
       linear(at('self_attn.k_proj'), keys, hidden, biases);
       linear(at('self_attn.v_proj'), keys, hidden, biases);
-      linear(at('mlp.gate_proj'), feedForward, hidden);
-      linear(at('mlp.up_proj'), feedForward, hidden);
+      if (!kind.experts) linear(at('mlp.gate_proj'), feedForward, hidden);
+      if (!kind.experts) linear(at('mlp.up_proj'), feedForward, hidden);
     }
     linear(at('self_attn.o_proj'), hidden, queries, name === 'llama, scaled');
-    linear(at('mlp.down_proj'), hidden, feedForward);
+    if (kind.experts) {
+      const [router, list, gate, up, down] = kind.experts;
+      const size = Number(kind.config['moe_intermediate_size'] ?? feedForward);
+      linear(at(router), expertCount, hidden);
+      for (let expert = 0; expert < expertCount; expert++) {
+        for (const part of [gate, up]) linear(at(`${list}.${expert}.${part}`), size, hidden);
+        linear(at(`${list}.${expert}.${down}`), hidden, size);
+      }
+    } else linear(at('mlp.down_proj'), hidden, feedForward);
     if (headNorms) for (const norm of ['q_norm', 'k_norm']) add(at(`self_attn.${norm}.weight`), headSize);
     const norms = ['input_layernorm', 'post_attention_layernorm'];
     if (around) norms.push('pre_feedforward_layernorm', 'post_feedforward_layernorm');
