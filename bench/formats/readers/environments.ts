@@ -245,6 +245,8 @@ export function ask<Answer>({ title, script, environment }: Reader, jobs: readon
     env: {
       ...process.env,
       ...{ TOKENIZERS_PARALLELISM: 'false', HF_HUB_OFFLINE: '1', CUDA_VISIBLE_DEVICES: '' },
+      // GPTQModel would compile every layer first, for a quarter of an hour.
+      TORCHDYNAMO_DISABLE: '1',
       // Where scripts for Node find packages.
       READER: join(folder, environment.name),
     },
