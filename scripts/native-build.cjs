@@ -32,15 +32,17 @@ function runAll(commands, cwd) {
   return { ok: true, output };
 }
 
-/** CMake refuses a cache made for another path (the folder was moved). */
+/** CMake refuses a cache made for another path (the folder was moved) and a folder that node-gyp has filled. */
 function clearForeignBuild(root) {
   const build = path.join(root, 'build');
   const cache = path.join(build, 'CMakeCache.txt');
   if (existsSync(cache)) {
     const home = /^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$/m.exec(readFileSync(cache, 'utf8'))?.[1];
     if (home && path.resolve(home) === path.resolve(root)) return;
-    rmSync(build, { recursive: true, force: true });
+  } else if (!existsSync(path.join(build, 'config.gypi'))) {
+    return;
   }
+  rmSync(build, { recursive: true, force: true });
 }
 
 /** @returns {{ok: boolean, output: string}} */

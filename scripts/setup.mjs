@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
 const { REMEDIES, addonPath, buildFromSource, loads } = require('./native-build.cjs');
-const { includeDirs } = require('./blas-headers.cjs');
+const { includeDirs } = require('./blas-flags.cjs');
 
 const quiet = process.argv.includes('--quiet');
 const skipBuild = process.argv.includes('--skip-build');

@@ -1,5 +1,5 @@
-// Where the headers of OpenBLAS and LAPACKE are, for setup, which looks for what is missing. CMake looks for itself, more
-// thoroughly: cmake/openblas.cmake.
+// Where OpenBLAS and LAPACKE are, for setup, which looks for what is missing, and for binding.gyp: `node scripts/blas-flags.cjs include` prints folders of headers,
+// `... libs` what the linker is told. CMake looks for itself, more thoroughly: cmake/openblas.cmake.
 'use strict';
 
 const { execFileSync } = require('node:child_process');
@@ -34,4 +34,20 @@ function includeDirs() {
   return [...new Set(dirs)].filter((dir) => existsSync(dir));
 }
 
+/** OpenBLAS stays first: cmake/openblas.cmake says why. */
+function libs() {
+  if (process.platform === 'win32') {
+    return HOMES.length > 0 ? [path.join(HOMES[0], 'lib', 'libopenblas.lib')] : ['libopenblas.lib'];
+  }
+  if (HOMES.length > 0) {
+    const dir = path.join(HOMES[0], 'lib');
+    return [`-L${dir}`, `-Wl,-rpath,${dir}`, '-lopenblas'];
+  }
+  return [...(pkgConfig('--libs', 'openblas') ?? ['-lopenblas']), ...(pkgConfig('--libs', 'lapacke') ?? [])];
+}
+
 module.exports = { includeDirs };
+
+if (require.main === module) {
+  console.log((process.argv[2] === 'libs' ? libs() : includeDirs()).join('\n'));
+}
