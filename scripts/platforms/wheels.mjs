@@ -11,6 +11,9 @@ export function run(command, args, options = {}) {
   throw new Error(`${[command, ...args].join(' ')} failed\n${said}`);
 }
 
+/** No wheel came: pip is missing, or reaches no index. */
+export class NoWheel extends Error {}
+
 /**
  * The folder with what the wheel of a requirements file holds for a platform, fetched if it is not there yet.
  * `tags`: of the platform, e.g. manylinux_2_28_x86_64; the first of which there is a wheel counts.
@@ -23,7 +26,22 @@ export function unpackedWheel(requirements, tag, folder) {
   mkdirSync(contents, { recursive: true });
   const only = ['--no-deps', '--only-binary=:all:', `--platform=${tag}`, '--python-version=312'];
   const kind = ['--implementation=py', '--abi=none', '--require-hashes'];
-  run('python3', ['-m', 'pip', 'download', '--quiet', ...only, ...kind, '--dest', part, '-r', requirements]);
+  try {
+    run('python3', [
+      '-m',
+      'pip',
+      'download',
+      '--quiet',
+      ...only,
+      ...kind,
+      '--dest',
+      part,
+      '-r',
+      requirements,
+    ]);
+  } catch (error) {
+    throw new NoWheel(error.message);
+  }
   const wheel = readdirSync(part).find((name) => name.endsWith('.whl'));
   run('python3', ['-m', 'zipfile', '-e', path.join(part, wheel), contents]);
   renameSync(contents, folder);
