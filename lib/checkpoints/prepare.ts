@@ -125,7 +125,7 @@ async function provenanceIn(
 }
 
 /** Whether some weight is fitted to what the checkpoint's own network gives. */
-function runsNetwork({ options, overrides }: CheckpointSettings): boolean {
+export function runsNetwork({ options, overrides }: CheckpointSettings): boolean {
   const { method = defaultMethod(true) } = options;
   const methods = [method, ...overrides.map(({ options }) => options.method ?? plainMethod)];
   return isFittedToText(options) && methods.some((name) => name !== plainMethod);

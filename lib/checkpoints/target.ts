@@ -1,6 +1,7 @@
 import { anyGguf } from '../encodings/names';
 import { plainMethod } from '../methods';
 import { checkpointPath, refuse, requirePath } from '../options/messages';
+import { runtimeVersion } from '../models/runtime';
 import { plannedProvenance, type Provenance } from '../runs/provenance';
 import type { RunFiles } from '../runs/run-files';
 import { type BudgetReport, chooseWidths, type ChosenWidths } from '../sensitivity/choose';
@@ -12,7 +13,7 @@ import { planGguf } from './gguf/plan';
 import { inputHash, measureCheckpoint, withoutMethods } from './measure-sensitivity';
 import { type Plan, planOf } from './plan';
 import { weightBytes } from './plan-views';
-import { withPrepared } from './prepare';
+import { runsNetwork, withPrepared } from './prepare';
 import type { Prepared } from './prepared';
 import { addCheckpointPaths } from './run-files';
 import { openSource, type Source } from './source';
@@ -76,11 +77,11 @@ async function targeted(
       measured ??
       (await fittingSensitivity(given.sensitivity!, input, settings.format, () => inputHash(source.inputs)));
     const turns = new Turns(signal);
+    const runtime = runsNetwork(settings) ? runtimeVersion() : null;
     const planWith = (chosen: readonly ChosenWidths[]) => {
       const overrides = [...(planning.overrides ?? []), ...asOverrides(chosen)];
       const told = [...(options.overrides ?? []), ...asOverrides(chosen)];
-      const hasData = options.calibration !== undefined || options.ownSamples !== undefined;
-      const provenance = plannedProvenance({ ...options, overrides: told }, settings.format, hasData);
+      const provenance = plannedProvenance({ ...options, overrides: told }, settings.format, runtime);
       return planned(source, checkCheckpointOptions({ ...planning, overrides }), provenance, turns);
     };
     const target = targetOf(given, await planWith([]));

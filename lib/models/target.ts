@@ -17,6 +17,7 @@ import { openModel } from './open-model';
 import { PlannedBytes } from './planned-bytes';
 import { quantizeInto } from './quantize-into';
 import { addModelPaths } from './run-files';
+import { runtimeVersion } from './runtime';
 import type { LayerOverride, ModelOptions } from './types';
 
 /** Options with the widths that a target leaves. */
@@ -67,9 +68,10 @@ async function targetedModel(
   });
   const weights = (chosen: readonly ChosenWidths[]) => weightsOf(input, optionsWith(chosen));
   // As long as what the output will say of itself.
+  const runtime = options.calibration === undefined ? null : runtimeVersion();
   const told = (chosen: readonly ChosenWidths[]) => {
     const overrides = [...(options.overrides ?? []), ...chosen];
-    return plannedProvenance({ ...options, overrides }, format, options.calibration !== undefined);
+    return plannedProvenance({ ...options, overrides }, format, runtime);
   };
   const { targetSize, targetBits } = given;
   const target: BudgetReport['target'] =

@@ -63,14 +63,14 @@ export function provenanceOf(
 
 const anyHash = '0'.repeat(64);
 
-/** One as long as that of a run on such options, for sizes that are told ahead. */
-export const plannedProvenance = (options: object, format: string, hasData: boolean): Provenance =>
+/** One as long as that of a run on such options, for sizes that are told ahead. `runtime`: of onnxruntime, where it is fitted to data. */
+export const plannedProvenance = (options: object, format: string, runtime: string | null): Provenance =>
   provenanceOf(
     options,
     format,
     anyHash,
-    hasData ? { calibration: anyHash, holdout: anyHash } : null,
-    hasData ? '00.00.00' : null,
+    runtime === null ? null : { calibration: anyHash, holdout: anyHash },
+    runtime,
   );
 
 /** As it stands in files. */
