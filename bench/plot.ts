@@ -157,7 +157,7 @@ export async function writeLines(path: string, plot: LinePlot): Promise<void> {
           spec,
         }
       : spec),
-  } as TopLevelSpec);
+  });
 }
 
 /** Names at the ends of lines, apart from each other. */

@@ -18,7 +18,7 @@ export async function plotCosines(path: string, runs: readonly Result[]): Promis
       ({ network, setting, method, grid }) =>
         network === 'encoder' && shown.includes(method) && grid === settings[setting]!.options.grid,
     )
-    .map(({ setting, method, cosine }) => ({ setting, method, x: storedBits(setting), y: 1 - cosine! }));
+    .map(({ setting, method, cosine }) => ({ setting, method, x: storedBits(setting), y: 1 - cosine }));
   await writeLines(path, {
     title: 'Sentence encoder: how far embeddings turn',
     subtitle:

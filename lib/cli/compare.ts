@@ -49,7 +49,7 @@ export function addCompare(program: Command, context: Context): void {
   addFlags(command, ['compareModel'], {
     Output: (own) =>
       own
-        .option('--plot <file.svg>', 'draw the errors over bits, a line for each method')
+        .option('--plot <file.svg>', 'draw the errors over the size of the weights, a line for each method')
         .option('--json', 'write all results to stdout')
         .option('-q, --quiet', 'no progress and no table: warnings and errors alone'),
   })

@@ -61,7 +61,8 @@ test('the plot is an SVG with a line for each method, whatever the numbers', (t)
   t.regex(svg, /^<svg xmlns="http:\/\/www\.w3\.org\/2000\/svg" /);
   t.regex(svg, /&lt;b&gt;&amp;&quot;x�\.onnx: output error on held-out samples/);
   t.is(svg.match(/<g fill="#/g)?.length, 2);
-  t.true(svg.includes('>20.0 %<') && svg.includes('>bits per weight<'));
+  t.true(svg.includes('>20 %<') && svg.includes('>size of the quantized weights<'));
+  for (const method of ['vertex', 'msq']) t.regex(svg, new RegExp(`<text [^>]*>${method}</text>`));
   for (const errors of [
     [0, 0],
     [1e-12, 1e3],
