@@ -9,6 +9,7 @@ import { fraction } from '../options/kinds';
 import { about, refuse } from '../options/messages';
 import { requireDataFor } from '../options/relations';
 import { defaults } from '../options/defaults';
+import { withPreset } from '../options/presets';
 import { checkOptions } from '../options/table';
 import { forMethod, type Override, overlay, overridesOf } from '../overrides';
 import { checkTarget, hasTarget } from '../sensitivity/target';
@@ -43,7 +44,8 @@ export const isFittedToText = ({ calibration, ownSamples }: CheckpointOptions): 
 /** Checks all options, with and without data, before any file is touched. */
 export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSettings {
   checkOptions('quantizeCheckpoint', given);
-  const options = { ...given };
+  const hasFits = isFittedToText(given) || given.activations !== undefined;
+  const options = { ...withPreset(given, hasFits) };
   const { format = namesOf(checkpointFormats)[0]!, activations = [], layers, skip = [] } = options;
   const isRun = isFittedToText(options);
   if (options.ownSamples !== undefined)

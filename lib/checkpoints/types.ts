@@ -22,7 +22,7 @@ export type Tuning = 'none' | 'scales';
 export interface CheckpointOptions
   extends
     QuantizeOptions,
-    Pick<ModelOptions, 'errorCorrection' | 'weighting'>,
+    Pick<ModelOptions, 'preset' | 'errorCorrection' | 'weighting'>,
     Omit<DataOptions, 'batchAxis' | 'image'> {
   /**
    * Text, or tokens as the input `input_ids`, that a language model is run on to see what its layers see: each is then fitted to what the

@@ -10,7 +10,8 @@ export type { ModelOutputs, OutputError } from '../evaluate/types';
  */
 export interface CompareOptions extends Omit<
   ModelOptions,
-  'method' | 'bits' | 'levels' | 'resume' | 'otherKernels' | 'targetSize' | 'targetBits' | 'sensitivity'
+  | ('preset' | 'method' | 'bits' | 'levels' | 'resume' | 'otherKernels')
+  | ('targetSize' | 'targetBits' | 'sensitivity')
 > {
   /** Default `vertex`, `gptq`, `gpfq` and `msq`; for a layer with `targetActivations` or `crossGram` without `msq`. */
   methods?: readonly Method[];

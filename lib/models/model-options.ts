@@ -8,6 +8,7 @@ import { about, refuse, requireOneOf } from '../options/messages';
 import { checkTarget, hasTarget } from '../sensitivity/target';
 import { checkTextOptions, requireDataFor } from '../options/relations';
 import { defaults } from '../options/defaults';
+import { withPreset } from '../options/presets';
 import { checkOptions } from '../options/table';
 import { type FitSettings, fitSettings } from './fit-settings';
 import { knownOperators } from './layers/kinds';
@@ -33,11 +34,12 @@ export interface ModelSettings extends FitSettings {
 }
 
 /** Checks the options of a model. */
-export function checkModelOptions(options: ModelOptions): ModelSettings {
-  checkOptions('quantizeModel', options);
+export function checkModelOptions(given: ModelOptions): ModelSettings {
+  checkOptions('quantizeModel', given);
+  const hasData = given.calibration !== undefined;
+  const options = withPreset(given, hasData);
   const { format = namesOf(modelFormats)[0]!, layers, skip = [], operators } = options;
   const encoding = modelEncodings[format];
-  const hasData = options.calibration !== undefined;
   const fit = fitSettings(options, hasData, encoding);
   checkTarget(options, hasData);
   if (hasTarget(options) && encoding.isPlain)

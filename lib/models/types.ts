@@ -1,3 +1,4 @@
+import type { Preset } from '../options/presets';
 import type { ModelFormat } from '../encodings/names';
 import type { Environment } from '../environment';
 import type { FitOptions } from '../overrides';
@@ -73,6 +74,11 @@ export interface ModelOptions extends QuantizeOptions, DataOptions {
   calibration?: CalibrationData;
   /** Share of the calibration samples kept out of the fit for the reported error (default a tenth), or data of its own. */
   holdout?: number | CalibrationData;
+  /**
+   * How much time to spend, where `method` and `effort` do not say: `fast`, `gptq`; `balanced`, `vertex` with what pays, the default; `best`,
+   * `vertex` with 128 passes. Needs data.
+   */
+  preset?: Preset;
   /**
    * Whether each layer is fitted to the outputs that the float network has there, so that it makes up for the errors of the layers
    * before it. Takes a second run of the network for each layer. Default: true for `vertex`, `gptq` and `gpfq`, the methods that can.

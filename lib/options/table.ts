@@ -15,6 +15,7 @@ import type { ModelOptions } from '../models/types';
 import type { JobOptions, QuantizeLayerOptions, QuantizeOptions } from '../types';
 import { data } from './data-rows';
 import { defaults } from './defaults';
+import { presetNames } from './presets';
 import * as dataKinds from './data-kinds';
 import * as kinds from './kinds';
 import type { Option, Options } from './kinds';
@@ -141,6 +142,12 @@ const errorCorrection: Option = {
   group: 'Method',
 };
 
+const preset: Option = {
+  kind: kinds.choice(presetNames),
+  help: 'how much time to spend, where --method and --effort do not say: fast, gptq; balanced, vertex with what pays; best, vertex with 128 passes (default: balanced; docs/performance.md has what each costs and gives)',
+  group: 'Method',
+};
+
 const weighting: Option = {
   kind: kinds.choice(['none', 'outputs']),
   argument: '<by>',
@@ -205,6 +212,7 @@ const model = {
     group: 'Data',
   },
   ...data,
+  preset,
   errorCorrection,
   weighting,
   operators: {
@@ -261,6 +269,7 @@ const checkpoint = {
   },
   holdout: { kind: dataKinds.samplesOrFraction },
   ...without(data, 'batchAxis', 'image'),
+  preset,
   errorCorrection,
   weighting,
   tuning,
@@ -310,6 +319,7 @@ const compareModel = {
   ...compared,
   ...without(
     model,
+    'preset',
     'method',
     'bits',
     'levels',
@@ -370,7 +380,7 @@ const quantizeLayer = {
   },
 } satisfies Options<QuantizeLayerOptions>;
 
-const fitting = ['bits', 'levels', 'effort', 'rank', 'box', 'errorCorrection', 'weighting', 'resume', 'otherKernels', 'targetSize', 'targetBits', 'sensitivity'] as const; // prettier-ignore
+const fitting = ['preset', 'bits', 'levels', 'effort', 'rank', 'box', 'errorCorrection', 'weighting', 'resume', 'otherKernels', 'targetSize', 'targetBits', 'sensitivity'] as const; // prettier-ignore
 
 /** Of `measureSensitivity`: those that say what is measured, on what, for which output. */
 const sensitivityOfModel = without(model, ...fitting, 'externalData');
