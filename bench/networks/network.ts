@@ -47,24 +47,29 @@ export interface Measured extends Quality {
   /** Of `quantizeModel`: running the network up to each layer, and the fits. */
   seconds: number;
   fitSeconds: number;
+  /** Of all cores, of `quantizeModel`: comparable on a busy machine, too. Runs of before it was measured have none. */
+  cpuSeconds?: number;
   layers: { name: string; rows: number; own: number; againstFloat: number; errorCorrection: boolean }[];
 }
 
 /** Quantizes the network into `folder` and measures what comes out. */
 export async function measure(network: Network, options: ModelOptions, folder: string): Promise<Measured> {
   const file = join(folder, 'quantized.onnx');
+  const before = process.cpuUsage();
   const report = await quantizeModel(network.path, file, {
     ...options,
     format: 'float', // takes any grid and group size
     calibration: network.calibration,
     holdout: network.holdout,
   });
+  const { user, system } = process.cpuUsage(before);
   const quality = await qualityOf(network, file);
   await rm(file);
   return {
     ...quality,
     samples: samplesOf(network),
     seconds: report.seconds,
+    cpuSeconds: (user + system) / 1e6,
     fitSeconds: report.layers.reduce((sum, { seconds }) => sum + seconds, 0),
     layers: report.layers.map(({ name, samples, error, errorCorrection }) => ({
       name,

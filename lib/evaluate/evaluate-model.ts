@@ -7,6 +7,7 @@ import { describe, networkPath, requirePath } from '../options/messages';
 import { checkTextOptions } from '../options/relations';
 import { checkOptions } from '../options/table';
 import { timeBoth } from './latency';
+import { latencyHints } from './unpacked';
 import { Network, type NetworkFile, readNetwork, runBoth } from './network';
 import { outputAxis } from './output-axis';
 import { OutputErrors } from './output-errors';
@@ -56,6 +57,7 @@ export async function evaluateModel(
       score,
       bytes: { float: float.bytes, quantized: quantized.bytes },
       latency,
+      hints: latencyHints(quantized.unpacked, latency),
       seconds: (performance.now() - started) / 1000,
       warnings: [...data.warnings, ...warnings],
       environment: environment(runtimeVersion()),

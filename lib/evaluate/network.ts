@@ -5,6 +5,7 @@ import { type DescribedValue, describeValue } from '../models/onnx/value-info';
 import { loadSession, runSession, type SessionOptions } from '../models/runtime';
 import type { Feeds } from '../models/types';
 import type { ModelOutputs } from './types';
+import { unpackedEachRun } from './unpacked';
 
 /** What a network's file tells. */
 export interface NetworkFile {
@@ -13,6 +14,8 @@ export interface NetworkFile {
   outputs: DescribedValue[];
   /** Of the file and of those that hold its external data. */
   bytes: number;
+  /** Operators whose weights become floats at each run. */
+  unpacked: string[];
 }
 
 /** Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_ONNX, ERR_VERTEXQ_MEMORY. */
@@ -24,6 +27,7 @@ export async function readNetwork(file: string): Promise<NetworkFile> {
     inputs: graph.inputs.map(describeValue),
     outputs: graph.proto.output.map(describeValue),
     bytes: size,
+    unpacked: unpackedEachRun(graph.proto.node),
   };
 }
 

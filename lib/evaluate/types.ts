@@ -82,6 +82,8 @@ export interface Evaluation {
   bytes: { float: number; quantized: number };
   /** Of one run on `samples` samples, the two networks taking turns; null with `runs` 0. */
   latency: { float: Latency; quantized: Latency; samples: number; runs: number } | null;
+  /** What makes the quantized network slower, and what to do about it. */
+  hints: string[];
   seconds: number;
   warnings: string[];
   environment: Report['environment'];

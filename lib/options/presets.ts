@@ -2,7 +2,7 @@ import { takes } from '../methods';
 import type { Method, QuantizeOptions } from '../types';
 import { refuse } from './messages';
 
-// Choices between time and error, by name. docs/performance.md has what each costs and gives.
+// Choices between time and error, by name. docs/networks.md has what each costs and gives.
 
 /** What a preset gives where the options say nothing else. */
 type Row = Readonly<{ method: Method; effort?: number | 'auto' }>;

@@ -144,7 +144,7 @@ const errorCorrection: Option = {
 
 const preset: Option = {
   kind: kinds.choice(presetNames),
-  help: 'how much time to spend, where --method and --effort do not say: fast, gptq; balanced, vertex with what pays; best, vertex with 128 passes (default: balanced; docs/performance.md has what each costs and gives)',
+  help: 'how much time to spend, where --method and --effort do not say: fast, gptq; balanced, vertex with what pays; best, vertex with 128 passes (default: balanced; docs/networks.md has what each costs and gives)',
   group: 'Method',
 };
 

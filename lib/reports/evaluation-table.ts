@@ -23,7 +23,7 @@ const columns: Column<OutputEvaluation>[] = [
 /** An evaluation as a table, an output a line; then sizes, latencies, the score and warnings. */
 export function evaluationTable(evaluation: Evaluation, { color, width }: TableOptions): string {
   const paint = painter(color);
-  const { outputs, bytes, latency, score, samples, seconds, warnings } = evaluation;
+  const { outputs, bytes, latency, hints, score, samples, seconds, warnings } = evaluation;
   const lines = [
     paint('bold', `${plural(samples, 'sample')} in ${formatSeconds(seconds)}`),
     `size:    ${formatBytes(bytes.float)} → ${formatBytes(bytes.quantized)} (${(bytes.float / bytes.quantized).toFixed(1)}×)`,
@@ -33,6 +33,7 @@ export function evaluationTable(evaluation: Evaluation, { color, width }: TableO
       `latency: ${spread(latency.float)} → ${spread(latency.quantized)} ` +
         `(${plural(latency.samples, 'sample')}; median and middle half of ${plural(latency.runs, 'run')})`,
     );
+  for (const hint of hints) lines.push(`         ${visible(hint)}`);
   if (score) lines.push(`score:   ${score.float.toPrecision(5)} → ${score.quantized.toPrecision(5)}`);
   for (const text of warnings) lines.push(`${paint('yellow', 'warning:')} ${visible(text)}`);
   return `${formatTable(outputs, columns, { paint, width })}\n\n${lines.join('\n')}`;

@@ -161,6 +161,7 @@ export function sampleEvaluation(changes: Partial<Evaluation> = {}): Evaluation 
       samples: 32,
       runs: 10,
     },
+    hints: [],
     seconds: 3.2,
     warnings: [],
     environment: sampleReport().environment,
