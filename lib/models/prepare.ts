@@ -21,6 +21,15 @@ export interface PreparedModel {
   data: CalibrationSet | null;
 }
 
+/** Throws a RangeError where an output is called what it is not. */
+function requireNetworkName(output: string): void {
+  const kind = /\.(safetensors|gguf|npz|npy)$/i.exec(output)?.[1];
+  if (kind !== undefined)
+    throw new RangeError(
+      `${output} is called a ${kind} file, and what is made of a network is an ONNX file: call it .onnx`,
+    );
+}
+
 /** Opens the input, decides and checks. `isDry`: nothing will be written, and the network is not run. */
 export async function prepareModel(
   runFiles: RunFiles,
@@ -33,6 +42,7 @@ export async function prepareModel(
   requirePath('output', to, networkPath);
   const output = plainPath(to);
   const settings = checkModelOptions(given);
+  requireNetworkName(output);
   // The caller may change his while this runs.
   const options = { ...given };
   options.signal?.throwIfAborted();
