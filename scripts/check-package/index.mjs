@@ -195,7 +195,8 @@ async function main() {
   const hasOwn = buildOwn();
   const packed = packAll(temp);
   await run(temp, tool('publint'), packed.main, '--strict');
-  await run(temp, tool('attw'), packed.main);
+  // TypeScript's oldest resolution of modules knows no exports; the schema is there for those who ask by them.
+  await run(temp, tool('attw'), packed.main, '--exclude-entrypoints', './report.schema.json');
 
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
   const registry = await serve(
