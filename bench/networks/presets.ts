@@ -1,4 +1,4 @@
-// npm run bench:presets: what presets cost and give on the MNIST networks; fills in the table of docs/networks.md.
+// npm run bench:presets [-- mlp | cnn]: what presets cost and give on the MNIST networks; fills in the table of docs/networks.md, with both.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,13 +7,15 @@ import { aligned, fillIn, markdownTable } from '../document';
 import { digitNetworks, digits, settings } from './digits';
 import { measure } from './network';
 
+const only = process.argv[2];
+
 const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
 
 async function main(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'vertexq-presets-'));
   const lines: string[][] = [];
   try {
-    for (const name of digitNetworks)
+    for (const name of digitNetworks.filter((each) => only === undefined || each === only))
       for (const preset of presetNames) {
         const { options } = settings['2 bits']!;
         const { cpuSeconds, error, accuracy } = await measure(
@@ -27,6 +29,7 @@ async function main(): Promise<void> {
   } finally {
     rmSync(folder, { recursive: true });
   }
+  if (only !== undefined) return;
   const table = markdownTable(
     ['network, preset', 'CPU seconds', 'error of the outputs', 'right answers'],
     lines,
