@@ -40,9 +40,13 @@ export const withoutMethods = (overrides: readonly WeightOverride[]): WeightOver
 
 /**
  * What each layer of a language model alone, in each width that the format has for it, does to the KL divergence of the next tokens: `layerChanges` tells how. Options as those of
- * `quantizeCheckpoint`; `calibration` or `ownSamples` has to be there. Rejects as that does.
+ * `quantizeCheckpoint`; `calibration` or `ownSamples` has to be there. `files`: what else is read and written. Rejects as that does.
  */
-export async function measureCheckpoint(input: string, given: CheckpointOptions): Promise<Sensitivity> {
+export async function measureCheckpoint(
+  input: string,
+  given: CheckpointOptions,
+  files = new RunFiles(),
+): Promise<Sensitivity> {
   const started = performance.now();
   if (!isFittedToText(given))
     throw new TypeError('Expected the "calibration" option to be text that the model is run on: without any, nothing can be told of its outputs'); // prettier-ignore
@@ -53,7 +57,7 @@ export async function measureCheckpoint(input: string, given: CheckpointOptions)
     throw new RangeError(`The format "${settings.format}" takes as many bytes in every width: there is nothing to choose`); // prettier-ignore
   // Nothing is written but what lives between parts of the network.
   const folder = join(tmpdir(), temporaryName());
-  return withPrepared(new RunFiles(), input, folder, options, async (prepared) => {
+  return withPrepared(files, input, folder, options, async (prepared) => {
     const { plan, network, inputs } = prepared;
     const { opened, data } = network!;
     const fixed = reasonsFixed(prepared, settings, hasTarget(given));

@@ -46,7 +46,7 @@ export interface Context {
     quantized: readonly string[],
     options: EvaluateCheckpointOptions,
   ): Promise<CheckpointEvaluation>;
-  measureSensitivity(input: string, options: SensitivityOptions): Promise<Sensitivity>;
+  measureSensitivity(input: string, options: SensitivityOptions, files: RunFiles): Promise<Sensitivity>;
   inspectModel(input: string): Promise<Inspection>;
   quantizeCheckpoint(
     input: string,
@@ -86,8 +86,8 @@ export function processContext(signal: AbortSignal): Context {
     evaluateModel: async (...args) => (await import('../evaluate/evaluate-model.js')).evaluateModel(...args),
     evaluateCheckpoint: async (...args) =>
       (await import('../evaluate/language/evaluate-checkpoint.js')).evaluateCheckpoint(...args),
-    measureSensitivity: async (...args) =>
-      (await import('../sensitivity/measure-sensitivity.js')).measureSensitivity(...args),
+    measureSensitivity: async (input, options, files) =>
+      (await import('../sensitivity/measure-sensitivity.js')).measureSensitivityWith(files, input, options),
     inspectModel: async (input) => (await import('../models/inspect-model.js')).inspectModel(input),
     quantizeCheckpoint: async (input, output, options, files) =>
       (await import('../checkpoints/quantize-checkpoint.js')).quantizeCheckpointWith(

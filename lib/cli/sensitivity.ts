@@ -61,7 +61,7 @@ async function sensitivity(input: string, flags: Given, context: Context): Promi
     signal: context.signal,
     onProgress: (progress) => display.show(progress),
   } as SensitivityOptions;
-  const found = await context.measureSensitivity(input, options).finally(() => display.stop());
+  const found = await context.measureSensitivity(input, options, files).finally(() => display.stop());
   if (output !== undefined)
     await writeWhole(output, Buffer.from(`${JSON.stringify(found, null, 2)}\n`), context.signal);
   showResult(context, found, (look) => sensitivityTable(found, look), { json, quiet });

@@ -44,15 +44,19 @@ function optionsToMeasure(given: ModelOptions): ModelOptions {
 
 /**
  * What each layer of a network alone, in each width that the format has for it, does to the network's outputs: `layerChanges` tells how. Options as those of `quantizeModel`;
- * `calibration` has to be there. Rejects as that does.
+ * `calibration` has to be there. `files`: what else is read and written. Rejects as that does.
  */
-export async function measureModel(input: string, given: ModelOptions): Promise<Sensitivity> {
+export async function measureModel(
+  input: string,
+  given: ModelOptions,
+  files = new RunFiles(),
+): Promise<Sensitivity> {
   const started = performance.now();
   if (given.calibration === undefined)
     throw new TypeError('Expected the "calibration" option to be data that the network is run on: without any, nothing can be told of its outputs'); // prettier-ignore
   const options = optionsToMeasure(given);
   const folder = join(tmpdir(), temporaryName());
-  const { settings, opened, found, data } = await prepareModel(new RunFiles(), input, folder, options, false);
+  const { settings, opened, found, data } = await prepareModel(files, input, folder, options, false);
   if (settings.encoding.isPlain)
     throw new RangeError(`The format "${settings.format}" takes as many bytes in every width: there is nothing to choose`); // prettier-ignore
   const layers = modelLayers(found.layers, opened.weights, settings);

@@ -5,6 +5,7 @@ import { measureModel } from '../models/measure-sensitivity';
 import type { ModelOptions } from '../models/types';
 import { checkpointPath, requirePath } from '../options/messages';
 import { checkOptions } from '../options/table';
+import { RunFiles } from '../runs/run-files';
 import type { Sensitivity } from './types';
 
 /** How layers are fitted does not matter: widths are tried in one way. */
@@ -24,11 +25,20 @@ export type SensitivityOptions =
  *
  * Rejects as these do, and with ERR_VERTEXQ_NO_LAYERS where no layer has a measure; with the signal's reason when aborted.
  */
-export async function measureSensitivity(input: string, options: SensitivityOptions): Promise<Sensitivity> {
+export function measureSensitivity(input: string, options: SensitivityOptions): Promise<Sensitivity> {
+  return measureSensitivityWith(new RunFiles(), input, options);
+}
+
+/** `measureSensitivity` of a run that reads and writes other files too. */
+export async function measureSensitivityWith(
+  files: RunFiles,
+  input: string,
+  options: SensitivityOptions,
+): Promise<Sensitivity> {
   requirePath('input', input, checkpointPath);
   const isForCheckpoint = await isCheckpoint(input);
   checkOptions(isForCheckpoint ? 'sensitivityOfCheckpoint' : 'sensitivityOfModel', options);
   return isForCheckpoint
-    ? measureCheckpoint(input, options as CheckpointOptions)
-    : measureModel(input, options as ModelOptions);
+    ? measureCheckpoint(input, options as CheckpointOptions, files)
+    : measureModel(input, options as ModelOptions, files);
 }

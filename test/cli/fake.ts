@@ -78,9 +78,11 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
       outcome.calls.push({ input, output, evaluated });
       return evaluateModel ? evaluateModel(input, output, evaluated) : sampleEvaluation();
     },
-    measureSensitivity: async (input, measured) => {
+    measureSensitivity: async (input, measured, files) => {
       outcome.calls.push({ input, measured });
-      return measureSensitivity ? measureSensitivity(input, measured) : Promise.resolve(sampleSensitivity());
+      return measureSensitivity
+        ? measureSensitivity(input, measured, files)
+        : Promise.resolve(sampleSensitivity());
     },
     evaluateCheckpoint: async (input, outputs, judged) => {
       outcome.calls.push({ input, output: outputs.join(), judged });

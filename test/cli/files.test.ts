@@ -4,6 +4,7 @@ import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, wr
 import { basename, dirname, join, relative } from 'node:path';
 import { formatNpz } from '../containers/npy/make-npz';
 import { quantizeModel } from '../../lib/index';
+import { writeSmall } from '../checkpoints/gguf/models';
 import { fileOf, smallModel, tensor, writeFolder } from '../checkpoints/make';
 import { temporaryFolder } from '../files/temporary-folder';
 import { runWhole } from './library';
@@ -184,6 +185,19 @@ test('trust 3: the plot of compare is no file that it reads', async (t) => {
   symlinkSync('apart.onnx', at('model.svg'));
   for (const name of ['data.svg', 'model.svg'])
     await refused(t, at(), [...base, '--plot', at(name)], /The plot .* is the input/);
+});
+
+test('trust 3: what sensitivity writes is no file that it reads', async (t) => {
+  const at = await modelPlace(t);
+  linkSync(at('data.npz'), at('data.json'));
+  const args = ['sensitivity', at('apart.onnx'), '--calibration', at('data.npz'), '-o'];
+  for (const name of ['data.npz', 'data.json', 'apart.onnx', 'apart.onnx_data'])
+    await refused(t, at(), [...args, at(name)], /The output .* is the input/);
+  const texts = at('texts.txt');
+  writeFileSync(texts, 'the cat sat on the mat\n'.repeat(8));
+  writeSmall(at('llama'), 'llama');
+  for (const name of ['texts.txt', 'llama/model.safetensors', 'llama/tokenizer.json'])
+    await refused(t, at(), ['sensitivity', at('llama'), '--calibration', texts, '-o', at(name)]);
 });
 
 /** A folder with checkpoints, recorded inputs, a configuration. */

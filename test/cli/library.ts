@@ -4,18 +4,25 @@ import type { Context } from '../../lib/cli/context';
 import { compareModel } from '../../lib/compare/compare-model';
 import { planModelWith } from '../../lib/models/plan-model';
 import { quantizeModelWith } from '../../lib/models/quantize-model';
+import { measureSensitivityWith } from '../../lib/sensitivity/measure-sensitivity';
 import { type FakeContext, runFake } from './fake';
 
 /** What a command does with the library itself behind it. */
 type Functions = Pick<
   Context,
-  'quantizeModel' | 'planModel' | 'compareMethods' | 'quantizeCheckpoint' | 'planCheckpoint'
+  | 'measureSensitivity'
+  | 'quantizeModel'
+  | 'planModel'
+  | 'compareMethods'
+  | 'quantizeCheckpoint'
+  | 'planCheckpoint'
 >;
 
 const library: Functions = {
   quantizeModel: (input, output, options, files) => quantizeModelWith(files, input, output, options),
   planModel: (input, output, options, files) => planModelWith(files, input, output, options),
   compareMethods: compareModel,
+  measureSensitivity: (input, options, files) => measureSensitivityWith(files, input, options),
   quantizeCheckpoint: (input, output, options, files) =>
     quantizeCheckpointWith(files, input, output, options),
   planCheckpoint: (input, output, options, files) => planCheckpointWith(files, input, output, options),
