@@ -35,6 +35,8 @@ const deciding = [
   ...['errorCorrection', 'weighting', 'ownSamples', 'operators', 'layers', 'skip', 'allowQuantized'],
   'overrides',
 ];
+/** What is the same as not given. */
+const defaults: Record<string, unknown> = { weighting: 'none', effort: 'auto' };
 /** Characters of `overrides` that are told. */
 const mostCharacters = 2 ** 14;
 
@@ -51,7 +53,7 @@ export function provenanceOf(
   const given: Record<string, unknown> = { ...options, format };
   const told = deciding.flatMap((name): [string, unknown][] => {
     const value = given[name];
-    if (value === undefined) return [];
+    if (value === undefined || value === defaults[name]) return [];
     const text = JSON.stringify(value);
     return [[name, text.length > mostCharacters ? { sha256: hashOf(text) } : (JSON.parse(text) as unknown)]];
   });

@@ -156,6 +156,7 @@ test('the hash of files tells sizes and bytes apart, not names, places or times'
 test('what others wrote under the key is nothing, and long overrides are told by their hash', (t) => {
   const own = provenanceOf({ bits: 4, threads: 2, calibration: 'x' }, 'qdq', 'hash', null, null);
   t.deepEqual(own.options, { format: 'qdq', bits: 4 });
+  t.deepEqual(provenanceOf({ bits: 4, weighting: 'none', effort: 'auto' }, 'qdq', 'hash', null, null), own);
   t.deepEqual(readProvenance(provenanceText(own)), own);
   for (const text of [
     undefined,
