@@ -5,7 +5,7 @@ import { evaluateCheckpoint } from '../../lib';
 import { brownDocuments } from '../../scripts/models/brown-corpus';
 import { smolLm2Folder } from '../../scripts/models/smollm2';
 import { quantize, type Run } from '../checkpoint/measure';
-import { methods, nameOf, type Plan } from './plan';
+import { grid, methods, nameOf, type Plan } from './plan';
 
 export const windowLength = 512;
 /** What is made is kept here, so that a run that was stopped goes on with it. */
@@ -55,7 +55,7 @@ export async function quantized(plan: Plan): Promise<Run> {
     sequenceLength: windowLength,
     samples: Math.round(tokens / windowLength),
   };
-  const options = { ...methods[method], bits, groupSize, ...(method === 'msq' ? {} : data) };
+  const options = { ...methods[method], grid, bits, groupSize, ...(method === 'msq' ? {} : data) };
   const run = quantize(await smolLm2Folder(), output, options);
   writeFileSync(kept, JSON.stringify(run));
   return run;

@@ -1,6 +1,9 @@
 // Which runs there are, the most telling first: a run that is stopped leaves those.
 import type { CheckpointOptions } from '../../lib';
 
+/** Of every run: at three and two bits its zero points are worth more than what they take. */
+export const grid = 'asymmetric';
+
 /** Named as in the tables. */
 export const methods = {
   msq: { method: 'msq' },
