@@ -21,7 +21,7 @@ import { plural } from '../reports/units';
 import { version } from '../version';
 import { Turns } from '../yielding';
 import { checkpointPath, requirePath } from '../options/messages';
-import { type DataHashes, type Provenance, provenanceOf } from '../runs/provenance';
+import { type DataHashes, ownOptions, type Provenance, provenanceOf } from '../runs/provenance';
 import type { RunFiles } from '../runs/run-files';
 import {
   checkCheckpointOptions,
@@ -60,7 +60,8 @@ export async function withPrepared<Result>(
   requirePath('input', input, checkpointPath);
   requirePath('output', to, checkpointPath);
   const output = plainPath(to);
-  const settings = { ...checkCheckpointOptions(given), isDry };
+  const checked = checkCheckpointOptions(given);
+  const settings = { ...checked, options: ownOptions(checked.options), isDry };
   requireNamed(output, settings);
   settings.options.signal?.throwIfAborted();
   const source = await openSource(input, settings);

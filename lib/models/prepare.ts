@@ -1,4 +1,5 @@
 import { plainPath } from '../files/plain-path';
+import { ownOptions } from '../runs/provenance';
 import type { RunFiles } from '../runs/run-files';
 import type { CalibrationSet } from './calibration-set';
 import { networkPath, requirePath } from '../options/messages';
@@ -42,12 +43,12 @@ export async function prepareModel(
   requirePath('output', to, networkPath);
   const output = plainPath(to);
   const settings = checkModelOptions(given);
-  requireNetworkName(output);
   // The caller may change his while this runs.
-  const options = { ...given };
+  const options = ownOptions(given);
   options.signal?.throwIfAborted();
   await addModelPaths(runFiles, input, output, options);
   await runFiles.check();
+  requireNetworkName(output);
   if (!isDry) await runFiles.requireWritable();
   const opened = await openModel(input, settings.encoding);
   for (const path of opened.dataFiles) runFiles.reads("input's data", path);

@@ -42,6 +42,13 @@ const mostCharacters = 2 ** 14;
 
 const hashOf = (text: string) => createHash('sha256').update(text).digest('hex');
 
+/** Options whose lists are the run's own: the caller may change his while it runs. */
+export function ownOptions<Options extends object>(given: Options): Options {
+  const own = { ...given } as Record<string, unknown>;
+  for (const name of deciding) if (typeof own[name] === 'object') own[name] = structuredClone(own[name]);
+  return own as Options;
+}
+
 /** `runtime`: the version of onnxruntime, where it ran the network. */
 export function provenanceOf(
   options: object,
@@ -53,7 +60,8 @@ export function provenanceOf(
   const given: Record<string, unknown> = { ...options, format };
   const told = deciding.flatMap((name): [string, unknown][] => {
     const value = given[name];
-    if (value === undefined || value === defaults[name]) return [];
+    const isNothing = Array.isArray(value) && value.length === 0;
+    if (value === undefined || value === defaults[name] || isNothing) return [];
     const text = JSON.stringify(value);
     return [[name, text.length > mostCharacters ? { sha256: hashOf(text) } : (JSON.parse(text) as unknown)]];
   });
