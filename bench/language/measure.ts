@@ -1,7 +1,7 @@
 // SmolLM2 quantized with the tokens of half of the Brown corpus's documents, and judged by others.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { evaluateCheckpoint } from '../../lib';
+import { type CheckpointOptions, evaluateCheckpoint } from '../../lib';
 import { brownDocuments } from '../../scripts/models/brown-corpus';
 import { smolLm2Folder } from '../../scripts/models/smollm2';
 import { quantize, type Run } from '../checkpoint/measure';
@@ -55,7 +55,10 @@ export async function quantized(plan: Plan): Promise<Run> {
     sequenceLength: windowLength,
     samples: Math.round(tokens / windowLength),
   };
-  const options = { ...methods[method], grid, bits, groupSize, ...(method === 'msq' ? {} : data) };
+  const options: CheckpointOptions = {
+    ...{ ...methods[method], grid, bits, groupSize },
+    ...(method === 'msq' ? {} : data),
+  };
   const run = quantize(await smolLm2Folder(), output, options);
   writeFileSync(kept, JSON.stringify(run));
   return run;
