@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { freemem } from 'node:os';
-import { join, posix } from 'node:path';
+import { posix } from 'node:path';
+import { type Group, groupsOf, textOf } from './control-groups';
 import { VertexqError } from './errors';
 import { formatBytes } from './reports/units';
 
@@ -70,28 +70,22 @@ interface GroupFiles {
   /** Lines of memory.stat whose bytes the kernel takes back when they are needed. */
   cache: readonly string[];
 }
-const version1: GroupFiles = {
-  limit: 'memory.limit_in_bytes',
-  use: 'memory.usage_in_bytes',
-  cache: ['total_inactive_file', 'total_active_file'],
-};
-const version2: GroupFiles = {
-  limit: 'memory.max',
-  use: 'memory.current',
-  cache: ['inactive_file', 'active_file', 'slab_reclaimable'],
+const filesOf: Record<Group['version'], GroupFiles> = {
+  1: {
+    limit: 'memory.limit_in_bytes',
+    use: 'memory.usage_in_bytes',
+    cache: ['total_inactive_file', 'total_active_file'],
+  },
+  2: {
+    limit: 'memory.max',
+    use: 'memory.current',
+    cache: ['inactive_file', 'active_file', 'slab_reclaimable'],
+  },
 };
 
-function groupRooms(root: string): Room[] {
-  const rooms: Room[] = [];
-  for (const { path, mount, files } of groupsOf(root))
-    // From the process's own group up: the least limit on the way counts.
-    for (let group = path; ; group = posix.dirname(group)) {
-      const room = groupRoom(root, posix.join(mount, group), files);
-      if (room !== undefined) rooms.push(room);
-      if (group === '/') break;
-    }
-  return rooms;
-}
+/** The least limit on the way to the root counts. */
+const groupRooms = (root: string): Room[] =>
+  groupsOf(root, 'memory').flatMap(({ version, folder }) => groupRoom(root, folder, filesOf[version]) ?? []);
 
 function groupRoom(root: string, folder: string, { limit, use, cache }: GroupFiles): Room | undefined {
   const most = numberIn(textOf(root, posix.join(folder, limit)));
@@ -109,58 +103,6 @@ function groupRoom(root: string, folder: string, { limit, use, cache }: GroupFil
   };
 }
 
-/** The control groups of the process that may limit memory: where their hierarchy is mounted, and their path below that. */
-function groupsOf(root: string): { path: string; mount: string; files: GroupFiles }[] {
-  const mounts = textOf(root, 'proc/self/mountinfo').split('\n').flatMap(groupMount);
-  return textOf(root, 'proc/self/cgroup')
-    .split('\n')
-    .flatMap((line) => {
-      const [, id, controllers, path] = /^(\d+):([^:]*):(\/.*)$/.exec(line) ?? [];
-      if (id === undefined || controllers === undefined || path === undefined) return [];
-      const isFirst = controllers.split(',').includes('memory');
-      if (!isFirst && (id !== '0' || controllers !== '')) return [];
-      const files = isFirst ? version1 : version2;
-      return mounts
-        .filter((mount) => mount.files === files)
-        .map(({ mount, top }) => ({ path: pathBelow(root, mount, top, path), mount, files }));
-    });
-}
-
-/** A line of mountinfo, where it is a hierarchy of control groups that may have limits of memory: which part of it is mounted where. */
-function groupMount(line: string): { mount: string; top: string; files: GroupFiles }[] {
-  const [where = '', what = ''] = line.split(' - ');
-  const [, , , top, mount] = where.split(' ').map(unescaped);
-  const [type, , options = ''] = what.split(' ');
-  if (top === undefined || mount === undefined) return [];
-  if (type === 'cgroup2') return [{ mount, top, files: version2 }];
-  return type === 'cgroup' && options.split(',').includes('memory') ? [{ mount, top, files: version1 }] : [];
-}
-
-/**
- * The group's path below a mount point. A container may see a part of the hierarchy alone, mounted under other names than its process's
- * path: then the mount point is its own group.
- */
-function pathBelow(root: string, mount: string, top: string, path: string): string {
-  const below =
-    top === '/' ? path : path === top || path.startsWith(`${top}/`) ? path.slice(top.length) : '/';
-  const normal = posix.normalize(`/${below}`);
-  return path.includes('/..') || !existsSync(join(root, mount, normal)) ? '/' : normal;
-}
-
-/** Spaces and backslashes stand in mountinfo as octal numbers. */
-function unescaped(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, code: string) => String.fromCharCode(parseInt(code, 8)));
-}
-
 function numberIn(text: string): number | undefined {
   return /^\d+\s*$/.test(text) ? Number(text) : undefined;
-}
-
-/** The text of a file of the system's; empty where there is none. */
-function textOf(root: string, path: string): string {
-  try {
-    return readFileSync(join(root, path), 'latin1');
-  } catch {
-    return '';
-  }
 }

@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableProcessors } from '../processors';
 import { join } from 'node:path';
 import { floatBytes } from '../containers/safetensors/dtypes';
 import { plainMethod } from '../methods';
@@ -156,7 +156,7 @@ function estimateMemory({ shards }: Plan, { memory, options }: CheckpointSetting
       // The Gram matrix as it is read, as it is kept, its factors.
       fit = Math.max(
         fit,
-        rows * cols * fitBytes + 6 * 8 * cols * cols * Math.min(2, options.threads ?? availableParallelism()),
+        rows * cols * fitBytes + 6 * 8 * cols * cols * Math.min(2, options.threads ?? availableProcessors()),
       );
     }
   return Math.min(memory, inFlight * buffers) + fit;

@@ -1,9 +1,10 @@
 import { constants } from 'node:fs';
 import { access, statfs } from 'node:fs/promises';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { binding, addonFile } from '../native/binding';
 import { calling, threadsFor } from '../native/jobs';
 import { memoryRoom } from '../memory';
+import { availableProcessors } from '../processors';
 import { runtimeRemedy, runtimeVersion } from '../models/runtime';
 import { optionalPackage } from '../optional-package';
 import { formatBytes } from '../reports/units';
@@ -82,7 +83,7 @@ function addonFindings(): Finding[] {
       {
         id: 'cpus',
         state: 'ok',
-        says: `${threadsFor({})} threads of ${availableParallelism()} processors`,
+        says: `${threadsFor({})} threads of ${availableProcessors()} processors`,
         remedy: null,
       },
     ];

@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableProcessors } from '../processors';
 import type * as Ort from 'onnxruntime-node';
 import { VertexqError } from '../errors';
 import { optionalPackage } from '../optional-package';
@@ -40,7 +40,7 @@ export function runtimeVersion(): string {
  * The runtime splits products by its number of threads, and their last bits follow: so that number is the machine's, not the
  * caller's `threads`, on which results must not depend.
  */
-const runtimeThreads = Math.min(availableParallelism(), 8);
+const runtimeThreads = Math.min(availableProcessors(), 8);
 
 /** What a network is run with, where it is not to be what every traversal uses. */
 export interface SessionOptions {

@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableProcessors } from '../processors';
 import { isErrorCode } from '../error-codes';
 import { VertexqError } from '../errors';
 import type { JobOptions } from '../types';
@@ -78,5 +78,5 @@ function fromNative(error: unknown): unknown {
 
 /** The threads a job may use: as asked for, within what the addon can run. */
 export function threadsFor(options: JobOptions): number {
-  return Math.min(options.threads ?? availableParallelism(), calling(() => binding().blasInfo()).maxThreads);
+  return Math.min(options.threads ?? availableProcessors(), calling(() => binding().blasInfo()).maxThreads);
 }
