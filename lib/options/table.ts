@@ -16,30 +16,13 @@ import type { JobOptions, QuantizeLayerOptions, QuantizeOptions } from '../types
 import { data } from './data-rows';
 import { defaults } from './defaults';
 import { presetNames } from './presets';
+import { only, without } from './choose';
 import * as dataKinds from './data-kinds';
 import * as kinds from './kinds';
 import type { Option, Options } from './kinds';
 
 // Every option of every call: what values it takes, and what help says of it. Checks, flags, files of options and documents come from here;
 // what options mean together is checked where it is used.
-
-/** Options by name, but for some. */
-function without<All extends Record<string, Option>, Name extends keyof All>(
-  all: All,
-  ...names: Name[]
-): Omit<All, Name> {
-  return Object.fromEntries(Object.entries(all).filter(([name]) => !names.includes(name as Name))) as Omit<
-    All,
-    Name
-  >;
-}
-
-function only<All extends Record<string, Option>, Name extends keyof All>(
-  all: All,
-  ...names: Name[]
-): Pick<All, Name> {
-  return Object.fromEntries(names.map((name) => [name, all[name]])) as Pick<All, Name>;
-}
 
 /** Of a checkpoint: two pieces of work at a time, and what goes with them. */
 export const leastMemory = 128 * 2 ** 20;

@@ -2,20 +2,11 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type { CheckpointReport } from '../../checkpoints/types';
 import type { Report } from '../../models/types';
+import { costs, stillFloat, tenthMore } from './bytes';
 import { shown } from './charts';
 import { html, type Markup, raw } from './markup';
 import { script } from './script';
-import {
-  again,
-  allLayers,
-  costs,
-  enoughData,
-  layersThatHurt,
-  stillFloat,
-  summary,
-  tenthMore,
-  warnings,
-} from './sections';
+import { again, allLayers, enoughData, layersThatHurt, summary, warnings } from './sections';
 import { style } from './style';
 
 /**
