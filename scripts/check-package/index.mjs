@@ -36,8 +36,9 @@ const mostSeconds = 60;
 function attempt(cwd, command, ...args) {
   console.log(`$ ${[command, ...args].join(' ')}`);
   return new Promise((resolve, reject) => {
-    // Where tests set a folder of modules or keep npm from running scripts, users do not.
-    const env = { ...process.env, VERTEXQ_MODULES: root, npm_config_ignore_scripts: 'false' };
+    // Where tests set a folder of modules or keep npm from running scripts, users do not; nor do they call it by "npm run --silent".
+    const own = { npm_config_ignore_scripts: 'false', npm_config_loglevel: 'notice' };
+    const env = { ...process.env, ...own, VERTEXQ_MODULES: root };
     const child = spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (said += part));
