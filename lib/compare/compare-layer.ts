@@ -2,7 +2,7 @@ import { environment } from '../environment';
 import { hasTarget, layerCalibration } from '../fit/calibration';
 import { calibrationKind } from '../methods';
 import { takeArrays } from '../fit/given-arrays';
-import { checkLayer } from '../fit/layer-input';
+import { checkLayer, requireRoom } from '../fit/layer-input';
 import { settingsOf } from '../fit/quantize-layer';
 import { quantizeWeights } from '../fit/quantize-weights';
 import type { LayerInput } from '../types';
@@ -22,8 +22,12 @@ export async function compareLayer(layer: LayerInput, given: CompareOptions): Pr
     dataKind: calibrationKind(choice.method, corrects),
   }));
   options.signal?.throwIfAborted();
-  const { layer: input, requireUnchanged } = await takeArrays(layer, options.signal);
   const kinds = [...new Set(choices.map(({ dataKind }) => dataKind))];
+  // Each by itself first: then it is told of that one.
+  for (const { method, dataKind } of choices) requireRoom(layer, method, dataKind);
+  for (const { method, dataKind } of choices)
+    requireRoom(layer, method, dataKind, kinds.filter((kind) => kind !== dataKind)); // prettier-ignore
+  const { layer: input, requireUnchanged } = await takeArrays(layer, options.signal);
   const read = await Promise.all(
     kinds.map((kind) => layerCalibration(input, kind, options, requireUnchanged)),
   );

@@ -119,11 +119,21 @@ export function refuseTargets(layer: LayerInput, method: Method): void {
       );
 }
 
-/** Throws ERR_VERTEXQ_MEMORY where there is no room for fitting a layer to its data. */
-export function requireRoom(layer: LayerInput, method: Method, kind: CalibrationKind): void {
+/**
+ * Throws ERR_VERTEXQ_MEMORY where there is no room for fitting a layer to its data. `others`: kinds in which the data is kept at the
+ * same time, for other methods.
+ */
+export function requireRoom(
+  layer: LayerInput,
+  method: Method,
+  kind: CalibrationKind,
+  others: readonly CalibrationKind[] = [],
+): void {
   const { outFeatures, inFeatures, activations, gram, holdout } = layer;
   if (!activations && !gram) return;
   const rows = activations ? activations.length / inFeatures : inFeatures;
   const holdoutRows = holdout ? holdout.length / inFeatures : 0;
-  requireLayerMemory({ name: 'the layer', outFeatures, inFeatures, method, kind, rows, holdoutRows });
+  requireLayerMemory({
+    ...{ name: 'the layer', outFeatures, inFeatures, method, kind, rows, holdoutRows, others },
+  });
 }

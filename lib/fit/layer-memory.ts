@@ -17,6 +17,8 @@ export interface LayerNeeds {
   holdoutRows: number;
   /** What is kept of held-out rows besides, for the report. */
   reportKind?: CalibrationKind | null;
+  /** What is kept of the data at the same time for other methods. */
+  others?: readonly CalibrationKind[];
 }
 
 /** Of the sums alone: for every group, and for held-out rows. */
@@ -36,26 +38,36 @@ export function layerMemory(needs: LayerNeeds): number {
     rows,
     holdoutRows,
     reportKind = null,
+    others = [],
   } = needs;
   // R has no more rows than there are, and a Gram matrix always N.
   const numbers = (count: number, of = kind) => n * (of === 'rows' ? Math.min(n, count) : n);
-  const keeps = (of: CalibrationKind) => groups * numbers(holdoutRows, of) * sums[of];
-  const held = holdoutRows > 0 ? keeps(kind) + (reportKind ? keeps(reportKind) : 0) : 0;
+  const keeps = (count: number, of: CalibrationKind) =>
+    count > 0 ? groups * numbers(count, of) * sums[of] : 0;
+  const held = keeps(holdoutRows, kind) + (reportKind ? keeps(holdoutRows, reportKind) : 0);
+  const besides = others.reduce((sum, of) => sum + keeps(rows, of) + keeps(holdoutRows, of), 0);
   const report = holdoutRows > 0 && reportKind === 'pairs' ? reportOfPairs * n * n : 0;
   return (
     Math.max(traitsOf(method).memory[kind] * numbers(rows), report) +
     (groups - 1) * numbers(rows) * sums[kind] +
     held +
+    besides +
     9 * outFeatures * n
   );
 }
 
 /** Throws ERR_VERTEXQ_MEMORY, before any work, where a layer's fit has no room. */
 export function requireLayerMemory(needs: LayerNeeds): void {
-  const { name, outFeatures, inFeatures, method, kind } = needs;
+  const { name, outFeatures, inFeatures, method, kind, others = [] } = needs;
+  const layer = `${name} (${outFeatures} × ${inFeatures})`;
+  if (others.length > 0) {
+    const what = `${layer}: the method "${method}", with what others keep of the data,`;
+    requireMemory(layerMemory(needs), what, 'Compare fewer methods at once.');
+    return;
+  }
   requireMemory(
     layerMemory(needs),
-    `${name} (${outFeatures} × ${inFeatures}): the method "${method}"`,
+    `${layer}: the method "${method}"`,
     kind === 'rows'
       ? `Give fewer calibration rows, or round it without data (the method "${plainMethod}").`
       : `What it keeps of the data grows with the square of the inputs: take the method "${plainMethod}" for such a layer, or leave it out.`,

@@ -2,7 +2,14 @@ import { writeFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import test from 'ava';
-import { preprocess, quantizeCheckpoint, quantizeLayer, quantizeModel, type Method } from '../../lib/index';
+import {
+  compareMethods,
+  preprocess,
+  quantizeCheckpoint,
+  quantizeLayer,
+  quantizeModel,
+  type Method,
+} from '../../lib/index';
 import { layerMemory } from '../../lib/fit/layer-memory';
 import { node, tensor as constant } from '../../lib/models/onnx/make';
 import { bytesOf, fileOf, numbers, tensor } from '../checkpoints/make';
@@ -36,6 +43,19 @@ test('trust 1: what needs no square of the inputs goes on at that width', async 
   t.is(codes.length, wide);
   const { free } = await preprocess(wideLayer);
   t.true(free[0]!.length <= 1);
+});
+
+test('trust 1: so where methods are compared, all kinds of what they keep of the data together', async (t) => {
+  for (const methods of [['gptq'], ['msq', 'vertex'], ['maly-saab', 'gpfq']] as Method[][])
+    await t.throwsAsync(compareMethods(wideLayer, { methods, bits: [2] }), {
+      ...tooLarge,
+      message: new RegExp(`the method "${methods.at(-1)}" needs about .*msq`),
+    });
+  const { runs } = await compareMethods(wideLayer, { methods: ['msq', 'maly-saab'], bits: [2] });
+  t.is(runs.length, 2);
+  const needs = { name: 'a', outFeatures: 1, inFeatures: 1000, method: 'gptq', kind: 'gram' } as const;
+  const alone = layerMemory({ ...needs, rows: 2000, holdoutRows: 0 });
+  t.true(layerMemory({ ...needs, rows: 2000, holdoutRows: 0, others: ['rows'] }) > alone + 15e6);
 });
 
 test('trust 1: so in a model and in a checkpoint, by the name of the layer', async (t) => {
