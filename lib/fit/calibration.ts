@@ -153,10 +153,14 @@ export class Calibration {
     await inParts(weights.length, add, signal);
   }
 
-  /** Takes X̃ᵀX̃, and of kind `pairs` X̃ᵀX, for all the data. Rejects with ERR_VERTEXQ_GRAM if X̃ᵀX̃ is no Gram matrix. */
+  /**
+   * Takes X̃ᵀX̃, and of kind `pairs` X̃ᵀX, for all the data. Rejects with ERR_VERTEXQ_GRAM if X̃ᵀX̃ is no Gram matrix, or is 0 for an input
+   * where X̃ᵀX is not.
+   */
   async setGram(gram: Float64Array, crossGram?: Float64Array, signal?: AbortSignal): Promise<void> {
     const own = await readable(gram, signal);
     const cross = crossGram && (await readable(crossGram, signal));
+    if (cross) await requireNoMoreThan(own, cross, this.inFeatures, signal);
     await finish(() => this.native.setGram(own, cross), signal);
   }
 }
@@ -172,6 +176,27 @@ const readable = async <Values extends Float32Array | Float64Array>(
   signal: AbortSignal | undefined,
 ): Promise<Values> =>
   isShared(values) || values.byteLength <= bytesAtOnce ? values : sharedCopy(values, signal);
+
+/** Throws where an input is always 0 by `gram`, and has products with what the float layer saw by `cross`. */
+async function requireNoMoreThan(
+  gram: Float64Array,
+  cross: Float64Array,
+  inFeatures: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (let i = 0; i < inFeatures; i++) {
+    if (gram[i * (inFeatures + 1)] !== 0) continue;
+    const row = cross.subarray(i * inFeatures, (i + 1) * inFeatures);
+    await inParts(inFeatures, (begin, end) => {
+      const j = row.subarray(begin, end).findIndex((value) => value !== 0);
+      if (j >= 0)
+        throw new VertexqError(
+          'ERR_VERTEXQ_GRAM',
+          `"crossGram" does not belong to "gram": by "gram" input ${i} is always 0, and row ${i} of "crossGram", expected to be 0, is ${row[begin + j]} at column ${begin + j}`,
+        );
+    }, signal); // prettier-ignore
+  }
+}
 
 /** The error of a part, with its sample among all of them. */
 function countedFrom(first: number, error: unknown): unknown {

@@ -158,6 +158,10 @@ function warningsFor(
         ? nothingToCompare('calibration rows')
         : 'The outputs on the calibration rows are all 0: there was nothing to fit or to measure. Where the data is 0, weights are rounded to the nearest level.',
     );
+  if (calibration?.kind === 'pairs' && calibration.samples === 0 && (error.calibration ?? 0) > 1)
+    warnings.push(
+      `The error on the calibration rows, ${formatPercent(error.calibration)}, is larger than with weights that are all 0: expected "crossGram" to be X̃ᵀX for the X̃ᵀX̃ of "gram", of the same rows.`,
+    );
   for (const [rows, data, told] of [
     ['calibration', calibration, error.calibration],
     ['held-out', holdout, error.holdout],

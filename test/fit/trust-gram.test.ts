@@ -87,3 +87,31 @@ test('trust 28: of sums that rounding has bent the semidefinite part is fitted a
     t.true(report.sqnrDb === null || Number.isFinite(report.sqnrDb));
   }
 });
+
+test('trust 28: a cross Gram matrix of other rows than the Gram matrix is refused, or said to be one', async (t) => {
+  const n = 24;
+  const weight = normals(2 * n, 3);
+  const cross = gramOf(normals(60 * n, 5), n);
+  const layer = { weight, outFeatures: 2, inFeatures: n };
+  const without = cross.map((value, i) => (i % n === 3 || Math.floor(i / n) === 3 ? 0 : value));
+  for (const method of ['vertex', 'gptq', 'gpfq'] as Method[]) {
+    for (const [gram, input] of [
+      [new Float64Array(n * n), 0],
+      [without, 3],
+    ] as const)
+      await t.throwsAsync(quantizeLayer({ ...layer, gram, crossGram: cross }, { method }), {
+        code: 'ERR_VERTEXQ_GRAM',
+        message: RegExp(
+          `"crossGram" does not belong to "gram": by "gram" input ${input} is always 0.* at column 0$`,
+        ),
+      });
+    // Five rows cannot have products with sixty.
+    const few = gramOf(normals(5 * n, 9), n);
+    const { report } = await quantizeLayer({ ...layer, gram: few, crossGram: cross }, { method, bits: 4 });
+    t.true(report.error.againstFloat!.calibration! > 1);
+    t.regex(report.warnings.join('\n'), /larger than with weights that are all 0: expected "crossGram"/);
+    // An input that is always 0 in both, and rows that belong together.
+    const both = { ...layer, gram: without, crossGram: without };
+    t.deepEqual((await quantizeLayer(both, { method, bits: 4 })).report.warnings, []);
+  }
+});
