@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { closest, distance } from 'fastest-levenshtein';
 
 // What is said of options that are wrong, and of which options it is said.
@@ -66,6 +67,8 @@ export function requirePath(what: string, path: unknown, expected: string): void
     throw new TypeError(`Expected the ${what} to be ${expected}, not ${describe(path)}`);
 }
 
+const TypedArray = Object.getPrototypeOf(Uint8Array) as new () => object;
+
 /** How a value looks in a message: short whatever it is. */
 export function describe(value: unknown): string {
   if (typeof value === 'string')
@@ -73,7 +76,13 @@ export function describe(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value !== 'object' || value === null)
     return typeof value === 'function' ? 'a function' : String(value);
-  return Array.isArray(value) ? 'an array' : `a ${value.constructor?.name ?? 'object without a prototype'}`;
+  // What looks like an array of numbers, and holds none.
+  if (types.isProxy(value)) return 'a Proxy';
+  if (Array.isArray(value)) return 'an array';
+  const name = value.constructor?.name ?? 'object without a prototype';
+  return value instanceof TypedArray && !ArrayBuffer.isView(value)
+    ? `an object that only inherits from ${name}`
+    : `a ${name}`;
 }
 
 /** A TypeError or RangeError about options: `paths` are those that it is about, such as `overrides[1].bits`. */

@@ -184,6 +184,11 @@ test('trust 31: arrays and signals of another realm are what they are', async (t
   await t.throwsAsync(quantizeLayer(layerOf({ weight: bytes })), { message: /not a Int8Array/ });
   const shared = new foreign.Float32Array(new foreign.SharedArrayBuffer(144) as unknown as ArrayBuffer);
   await t.throwsAsync(quantizeLayer(layerOf({ weight: shared })), { message: /SharedArrayBuffer/ });
+  for (const [weight, message] of [
+    [new Proxy(here.weight, {}), /"weight" to be a Float32Array or Float64Array, not a Proxy$/],
+    [Object.create(Float64Array.prototype), /not an object that only inherits from Float64Array$/],
+  ] as [Float64Array, RegExp][])
+    await t.throwsAsync(quantizeLayer(layerOf({ weight })), { instanceOf: TypeError, message });
   const notASignal = { aborted: false } as AbortSignal;
   await t.throwsAsync(quantizeLayer(here, { signal: notASignal }), { message: /AbortSignal/ });
   const aborted = await t.throwsAsync(
