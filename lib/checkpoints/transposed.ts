@@ -17,6 +17,11 @@ const classes = /^(GPT2|OpenAIGPT|ImageGPT|DecisionTransformer|Clvp)/;
 const names = /(^|\.)(c_attn|c_proj|c_fc|q_attn)$/;
 /** Linear layers and tables of the same models. */
 const usual = /(^|\.)(lm_head|score|classifier|summary|wte|wpe)$/;
+/** What is so many times as wide as what goes in. */
+const wider: readonly (readonly [RegExp, number])[] = [
+  [/(^|\.)c_attn$/, 3],
+  [/(^|\.)c_fc$/, 4],
+];
 /** The norm before a module, which has as many entries as the module has inputs. */
 const normOf: readonly (readonly [RegExp, string])[] = [
   [/(attn\.)?c_attn$/, 'ln_1.weight'],
@@ -63,7 +68,7 @@ function evidence(checkpoint: Checkpoint, name: string): -1 | 0 | 1 {
     const inputs = lengthOf(module.replace(pattern, norm));
     if (inputs !== undefined && shape.includes(inputs)) return inputs === shape[0] ? 1 : -1;
   }
-  return 0;
+  return wider.some(([pattern, times]) => pattern.test(module) && shape[1] === times * shape[0]!) ? 1 : 0;
 }
 
 /** Where a weight's numbers lie, and of which type they are. */

@@ -52,6 +52,15 @@ test('case conv1d_layout: transposed matrices are known by configs wherever they
     );
 });
 
+test('case conv1d_layout: without biases, norms and configs, widths tell', async (t) => {
+  const bare = Object.fromEntries(Object.entries(gpt2()).filter(([name]) => !/bias|ln_|wte/.test(name)));
+  t.deepEqual(await chosen(t, bare, {}), ['adapter.weight']);
+  t.deepEqual(await chosen(t, bare, null, true), ['adapter.weight']);
+  // As usual: what is made is wider than what goes in.
+  for (const [name, { shape }] of Object.entries(bare)) bare[name] = tensor('F32', [...shape].reverse(), 3);
+  t.is((await chosen(t, bare, {})).length, 5);
+});
+
 // A guard: 0.1.0 passes it.
 test('case conv1d_layout: the same names lie as usual in other models', async (t) => {
   const tensors = gpt2();
