@@ -17,7 +17,7 @@ import { type ModelIdentity, unties } from './model-identity';
 import { type PlannedWeight, staysOne, WeightPlanner } from './planned-weight';
 import type { RecordedInputs } from './recorded-inputs';
 import type { CheckpointNetwork } from './network';
-import { isWeightName, splitName } from '../encodings/safetensors/tensor-names';
+import { isWeightName, moduleOf, splitName } from '../encodings/safetensors/tensor-names';
 import { type Unit, UnitList } from './units';
 
 /** A file of the output, and how its data is made. */
@@ -174,9 +174,11 @@ async function configuredWeights(
       if (turns.due) await turns.next();
       const own = planned.get(tensor);
       if (own) for (const { name, scheme } of own) list.push([name, scheme.told]);
-      else if (isWeightName(tensor) && shape.length === 2) list.push([tensor, null]);
-      else if (shape.length >= 2 && !isWeightName(tensor) && isFloat(dtype))
-        list.push([holderOf(tensor), null]);
+      else if (isWeightName(tensor) && shape.length >= 2) {
+        list.push([tensor, null]);
+        // Experts and convolutions, which readers may know by the module around them.
+        if (shape.length > 2) list.push([holderOf(moduleOf(tensor)), null]);
+      } else if (shape.length >= 2 && isFloat(dtype)) list.push([holderOf(tensor), null]);
     }
   return list;
 }

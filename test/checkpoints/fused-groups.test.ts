@@ -194,3 +194,29 @@ test('case fused experts: tensors of several experts that lie in no known way ar
   const { dynamic } = await configOf(input, `${output}3`, { format: 'gptq' });
   t.true(Object.keys(dynamic).some((entry) => new RegExp(entry.slice(2)).test(`${own}.mlp.experts`)));
 });
+
+test('case fused experts: experts and convolutions that are called weights are left, and readers are told', async (t) => {
+  const names = ['block_sparse_moe.input_linear', 'block_sparse_moe.output_linear', 'mamba.conv1d'];
+  const shapes = [[4, 256, 64], [4, 64, 128], [128, 1, 4]]; // prettier-ignore
+  const left = names.map((name, i) => [`${own}.${name}.weight`, tensor('BF16', shapes[i]!, i)] as const);
+  const { input, output } = sample(t, [
+    {
+      ...Object.fromEntries(left),
+      [`${own}.mamba.in_proj.weight`]: tensor('BF16', [128, 64], 1),
+      'conv.weight': tensor('BF16', [4, 1, 3], 1),
+    },
+  ]);
+  const { ignore } = await configOf(input, output, {});
+  const { dynamic } = await configOf(input, `${output}2`, { format: 'gptq' });
+  const patterns = [
+    ignore.map((entry) => RegExp(entry.startsWith('re:') ? entry.slice(3) : `^${entry}$`)),
+    Object.keys(dynamic).map((entry) => RegExp(entry.slice(2))),
+  ];
+  for (const isTold of patterns.map((all) => (name: string) => all.some((one) => one.test(name)))) {
+    for (const name of names) t.true(isTold(`${own}.${name}`), name);
+    // What vLLM makes of them.
+    t.true(isTold(`${own}.block_sparse_moe.experts`));
+    t.true(isTold('conv'));
+    t.false(isTold(`${own}.mamba.in_proj`));
+  }
+});
