@@ -12,6 +12,7 @@ import { LayerJournal } from './layer-journal';
 import { manifestOf } from './manifest';
 import { prepareModel } from './prepare';
 import { quantizeInto } from './quantize-into';
+import { requireNamesApart } from './run-files';
 import { loadSession, runtimeVersion } from './runtime';
 import type { ModelOptions, Report } from './types';
 import { aboveTarget, withWidths } from './target';
@@ -60,6 +61,7 @@ export async function quantizeModelWith(
   const workspace = new Workspace(output, work.scratch());
   let journal: LayerJournal | null = null;
   try {
+    await requireNamesApart(output);
     const name = basename(output);
     journal = data && (await LayerJournal.open(work));
     const { layers } = found;
@@ -116,8 +118,14 @@ export async function quantizeModelWith(
   }
 }
 
-/** Errors that more room on a disk or in memory mends. Those of the network, the data or the options come again, and with others it is another run. */
-const passing = ['ERR_VERTEXQ_FILE', 'ERR_VERTEXQ_MEMORY', 'ERR_VERTEXQ_RUNTIME', 'ERR_VERTEXQ_THREADS'];
+/** Errors that more room on a disk or in memory mends, or another run's end. Those of the network, the data or the options come again, and with others it is another run. */
+const passing = [
+  'ERR_VERTEXQ_FILE',
+  'ERR_VERTEXQ_LOCKED',
+  'ERR_VERTEXQ_MEMORY',
+  'ERR_VERTEXQ_RUNTIME',
+  'ERR_VERTEXQ_THREADS',
+];
 
 /** Whether the same run could get further another time. */
 const mayPass = (error: unknown) => !(error instanceof VertexqError) || passing.includes(error.code);

@@ -1,4 +1,5 @@
-import { type FileHandle, lstat, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, lstat, open, rm } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { VertexqError } from '../errors';
 import { openOwn } from '../files/output-file';
@@ -35,6 +36,18 @@ export class Lock {
           `Another run is writing this output: ${path} is locked. Wait for its end, or choose another output.`,
         );
       await setTimeout(interval, undefined, { signal }).catch(() => signal?.throwIfAborted());
+    }
+  }
+
+  /** Whether another run has the lock of this name. */
+  static async isHeld(path: string): Promise<boolean> {
+    const careful = (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+    const handle = await open(path, constants.O_RDWR | careful).catch(() => undefined); // mostly there is none
+    try {
+      if (!handle || !(await handle.stat()).isFile()) return false;
+      return !calling(() => binding().lockFile(handle.fd));
+    } finally {
+      await handle?.close();
     }
   }
 

@@ -92,6 +92,11 @@ export class WorkFolder {
     }
   }
 
+  /** Whether another run works in the folder of this name. */
+  static isInUse(path: string): Promise<boolean> {
+    return Lock.isHeld(join(path, lockName));
+  }
+
   /** Where a file is made. */
   partial(name: string): string {
     this.parts.add(`${name}.part`);

@@ -134,6 +134,28 @@ test('of runs at once with external data in one process one is done, or each aft
   t.deepEqual(readdirSync(dirname(output)).sort(), ['in.onnx', 'out.onnx', 'out.onnx_data']);
 });
 
+test('trust 6: a run whose output has the name of the data of another is refused while that is at work, and the other way round', async (t) => {
+  const { input, output } = files(t, model);
+  const first = await heldUp(input, output);
+  for (const name of [`${output}_data`, `${output}_data_2`])
+    await t.throwsAsync(quantizeModel(input, name, { method: 'msq', bits: 4 }), {
+      code: 'ERR_VERTEXQ_LOCKED',
+      message: /^Another run is writing .*out\.onnx: .*out\.onnx_data.* may be the name of its data/,
+    });
+  t.is(await first.go(), 'done');
+  t.deepEqual(readdirSync(dirname(output)).sort(), ['in.onnx', 'out.onnx', 'out.onnx_data']);
+  const whole = state(output);
+  const named = await heldUp(input, join(dirname(output), 'x_data'));
+  await t.throwsAsync(quantizeModel(input, join(dirname(output), 'x'), options(4)), {
+    code: 'ERR_VERTEXQ_LOCKED',
+    message: /x_data: that may be the name of the data of /,
+  });
+  // Whose run was killed is in nobody's way.
+  await named.kill();
+  await quantizeModel(input, join(dirname(output), 'x'), options(4));
+  t.deepEqual(state(output), whole);
+});
+
 test('trust 6: something else of the name of the work folder is none, and stays', async (t) => {
   const { input, output } = files(t, model);
   const work = `${output}.vertexq`;
