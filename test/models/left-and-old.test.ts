@@ -78,6 +78,27 @@ for (const [irVersion, opset] of [
     }
   });
 
+test('case old_ir: before version 5 a Reshape has its shape as an attribute', async (t) => {
+  for (const opset of [1n, 4n]) {
+    const model = network({
+      nodes: [node('MatMul', ['x', 'W'], ['y'])],
+      constants: [tensor('W', [64, 31], random(64 * 31, 1))],
+      inputs: [float('x', ['batch', 64]), float('W', [64, 31])],
+      model: { irVersion: 3n, opsetImport: [{ domain: '', version: opset }] },
+    });
+    const { input, output } = files(t, model);
+    const given = feed([9, 64], 1);
+    const exact = (await run(input, given))['y']!;
+    for (const format of formats)
+      for (const data of [{}, { calibration: [feed([40, 64], 2)], holdout: 0, method: 'gptq' }] as const) {
+        await quantizeModel(input, output, { ...rounding, ...data, format });
+        const after = readBack(output);
+        t.deepEqual(problemsOf(after), [], format);
+        t.true(difference(exact, (await run(output, given, inFloat))['y']!) < 0.02, `${format} ${opset}`);
+      }
+  }
+});
+
 test('small: a Gemm with its weight on the left, a Gather along axis −2 of 2', async (t) => {
   const square = (name: string) => tensor(name, [64, 64], random(4096, name.length));
   const cases: Record<string, NodeProto> = Object.fromEntries(

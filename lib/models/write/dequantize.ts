@@ -73,7 +73,7 @@ async function store(
   const bytes = tensors.reduce((sum, { rawData }) => sum + rawData.length, 0);
 
   const value = names.unused(`${base}_dequantized`);
-  const steps = new Steps(names, value);
+  const steps = new Steps(names, value, opset);
   steps.add((_, output) =>
     node('DequantizeLinear', inputs, [output], {
       name: names.unused(`${base}_DequantizeLinear`),
@@ -84,7 +84,7 @@ async function store(
       },
     }),
   );
-  if (form.order.kind === 'scale-major') uncut(quantized, steps, opset);
+  if (form.order.kind === 'scale-major') uncut(quantized, steps);
   turn(form.view, view, steps);
   const shared = new SharedValue(value, view, steps.nodes(integers, value));
   return {
@@ -186,9 +186,9 @@ function perAxisOfRows(seen: View, quantized: Shape): Form {
 }
 
 /** From rows of one scale each to [outFeatures, inFeatures]. */
-function uncut(quantized: QuantizedLayer, steps: Steps, opset: number): void {
+function uncut(quantized: QuantizedLayer, steps: Steps): void {
   const { outFeatures, inFeatures, groupSize } = quantized;
   const length = groupsOf(quantized) * groupSize;
   steps.reshape([outFeatures, length]);
-  if (length > inFeatures) steps.keep(inFeatures, 1, opset);
+  if (length > inFeatures) steps.keep(inFeatures, 1);
 }

@@ -28,7 +28,7 @@ export function lookUp(packed: PackedTensors, layer: Layer, { model, names, edit
   const output = gather.output[0]!;
   const base = gather.name || output;
   const { bits, blockSize, blocks, inFeatures, codes, scales, zeroPoints } = packed;
-  const steps = new Steps(names, base);
+  const steps = new Steps(names, base, opsetOf(model));
   steps.add((indices, result) =>
     node(
       'GatherBlockQuantized',
@@ -47,7 +47,7 @@ export function lookUp(packed: PackedTensors, layer: Layer, { model, names, edit
     ),
   );
   // It gives out what fills the last block, too.
-  if (blocks * blockSize > inFeatures) steps.keep(inFeatures, -1, opsetOf(model));
+  if (blocks * blockSize > inFeatures) steps.keep(inFeatures, -1);
   model.graph!.initializer.push(...steps.tensors);
   const nodes = steps.nodes(gather.input[1]!, output);
   edits.insertBefore(gather, nodes);

@@ -1,6 +1,7 @@
 import { VertexqError } from '../../errors';
 import type { Layer } from '../layers/layer';
 import type { NodeProto } from '../onnx/onnx_pb';
+import { opsetOf } from '../onnx/opset';
 import { importMicrosoft } from './edit';
 import { isLookup, lookUp } from './gather';
 import { namingLayer } from './naming-layer';
@@ -67,7 +68,7 @@ class Packed implements StoredWeight {
     ).map(BigInt);
     if (this.products === 0 || this.lookups.length === 0) return;
     if (!this.table) {
-      const steps = new Steps(names, codes.name);
+      const steps = new Steps(names, codes.name, opsetOf(model));
       steps.reshape([outFeatures, blocks * blockBytes]);
       model.graph!.initializer.push(...steps.tensors);
       const name = names.unused(`${codes.name}_table`);

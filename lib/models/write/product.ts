@@ -4,6 +4,7 @@ import { floatAttribute, intAttribute, isStandard } from '../onnx/graph';
 import { floatTensor } from '../onnx/float-tensor';
 import { node } from '../onnx/make';
 import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
+import { opsetOf } from '../onnx/opset';
 import type { PackedTensors } from './packed';
 import { Steps } from './steps';
 import type { Wiring } from './stored-weight';
@@ -41,7 +42,7 @@ export function multiply(
     );
   // Exchanges the last two axes; a vector is a row as it is.
   const perm = Array.from({ length: rank ?? 0 }, (_, i) => (i < rank! - 2 ? i : 2 * rank! - 3 - i));
-  const steps = new Steps(names, base);
+  const steps = new Steps(names, base, opsetOf(model));
   if (turns && perm.length > 1) steps.transpose(perm);
   steps.add((input, result) =>
     node(

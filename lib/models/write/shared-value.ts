@@ -1,5 +1,6 @@
 import type { Layer } from '../layers/layer';
 import type { NodeProto } from '../onnx/onnx_pb';
+import { opsetOf } from '../onnx/opset';
 import { Steps } from './steps';
 import type { Wiring } from './stored-weight';
 import { turn, type View, viewOf } from './view';
@@ -21,7 +22,7 @@ export class SharedValue {
     const key = JSON.stringify([view.order, view.groups, view.dims, view.dataType]);
     let seen = this.turned.get(key);
     if (!seen) {
-      const steps = new Steps(names, this.name);
+      const steps = new Steps(names, this.name, opsetOf(model));
       turn(this.view, view, steps);
       model.graph!.initializer.push(...steps.tensors);
       const name = steps.length === 0 ? this.name : names.unused(`${this.name}_turned`);

@@ -10,10 +10,11 @@ export class Steps {
   readonly tensors: TensorProto[] = [];
   private readonly steps: Step[] = [];
 
-  /** `base`: what the nodes' names begin with. */
+  /** `base`: what the nodes' names begin with; `opset`: the model's, of the standard operators. */
   constructor(
     private readonly names: Names,
     private readonly base: string,
+    private readonly opset: number,
   ) {}
 
   add(step: Step): void {
@@ -31,14 +32,18 @@ export class Steps {
   }
 
   reshape(dims: readonly number[]): void {
+    if (this.opset < 5) {
+      this.addNode('Reshape', { shape: dims.map(BigInt) });
+      return;
+    }
     const name = this.names.unused(`${this.base}_reshape`);
     const shape = this.constant(`${this.base}_shape`, [dims.length], BigInt64Array.from(dims, BigInt));
     this.add((input, output) => node('Reshape', [input, shape], [output], { name }));
   }
 
-  /** The first `end` elements along an axis. `opset`: the model's, of the standard operators. */
-  keep(end: number, axis: number, opset: number): void {
-    if (opset < 10) {
+  /** The first `end` elements along an axis. */
+  keep(end: number, axis: number): void {
+    if (this.opset < 10) {
       this.addNode('Slice', { starts: [0n], ends: [BigInt(end)], axes: [BigInt(axis)] });
       return;
     }
