@@ -39,7 +39,7 @@ export async function selectLayers(
   settings: Pick<ModelSettings, 'operators' | 'layers' | 'skip' | 'format' | 'encoding' | 'overrides'>,
 ): Promise<SelectedLayers> {
   const all = findLayers(graph);
-  const found = chooseLayers(all, file, settings);
+  const found = chooseLayers(all, file, settings, () => otherWeights(graph, all));
   const layers = found.layers.filter((layer) => {
     const reason = settings.encoding.unfit(layer);
     if (reason === undefined) return true;

@@ -1,10 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { plainPath } from '../files/plain-path';
-import { VertexqError } from '../errors';
 import type { RunFiles } from '../runs/run-files';
-import { WorkFolder } from '../runs/work-folder';
-import { workFolderOf, workName } from '../runs/work-name';
+import { workFolderOf } from '../runs/work-name';
 import type { ModelOptions } from './types';
 
 /** Notes the files of a model's run, as far as paths tell: the model, its data, what reads that; and of the output all that it may be. */
@@ -38,7 +36,8 @@ export async function addDataPaths(
   if (typeof tokenizer === 'string') files.reads('tokenizer', tokenizer);
 }
 
-const dataName = (output: string) =>
+/** The names that the data of an output may have. */
+export const dataName = (output: string) =>
   new RegExp(`^${basename(output).replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')}_data(_\\d+)?$`);
 
 /** Where the data of an output would lie: where there is something already, or nothing yet. */
@@ -47,28 +46,6 @@ async function dataPlaces(output: string): Promise<string[]> {
   const there = await readdir(dirname(output)).catch((): string[] => []); // a folder that may be written need not be readable
   const further = there.filter((name) => name !== first && dataName(output).test(name));
   return [first, ...further].map((name) => join(dirname(output), name));
-}
-
-/**
- * Throws ERR_VERTEXQ_LOCKED where another run is making a network with the name of this one's data, or whose data would have this one's
- * name: each would write over the other. The run must have its own work folder by then, so that one of two sees the other.
- */
-export async function requireNamesApart(output: string): Promise<void> {
-  const [folder, name] = [dirname(output), basename(output)];
-  const whole = /^(.+)_data(_\d+)?$/.exec(name)?.[1];
-  const there = await readdir(folder).catch((): string[] => []);
-  const others = there
-    .filter((entry) => entry.endsWith(workName))
-    .map((entry) => entry.slice(0, -workName.length))
-    .filter((other) => dataName(output).test(other) || other === whole);
-  for (const other of others) {
-    const path = join(folder, other);
-    if (await WorkFolder.isInUse(workFolderOf(path)))
-      throw new VertexqError(
-        'ERR_VERTEXQ_LOCKED',
-        `Another run is writing ${path}: ${other === whole ? `${output} may be the name of its data` : `that may be the name of the data of ${output}`}. Wait for its end, or choose another output.`,
-      );
-  }
 }
 
 /** The files of calibration data. */

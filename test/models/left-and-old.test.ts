@@ -226,6 +226,47 @@ test('case computed_weights: what is left is told of, with bytes and reason, whe
   }
 });
 
+test('case computed_weights: weights that are quantized already are told of, and what is left where there is no layer', async (t) => {
+  const integers = (name: string, type: DataType, ...dims: number[]) => {
+    const made = tensor(name, dims, new Uint8Array(dims.reduce((a, b) => a * b, 1)));
+    made.dataType = type;
+    return made;
+  };
+  const scale = tensor('scale', [], Float32Array.of(0.1));
+  const quantizedNodes = [
+    node('DequantizeLinear', ['q', 'scale'], ['w']),
+    node('MatMul', ['x', 'w'], ['y']),
+    node('MatMulInteger', ['x8', 'r', 'zero'], ['z']),
+  ];
+  const constants = [
+    scale,
+    integers('q', DataType.INT8, 64, 64),
+    integers('r', DataType.UINT8, 64, 32),
+    integers('zero', DataType.UINT8),
+  ];
+  const plain = [node('MatMul', ['x', 'p'], ['v'], { name: 'plain' })];
+  const inputs = [float('x', ['batch', 64]), valueInfo('x8', DataType.UINT8, ['batch', 64])];
+  const outputs = [float('y'), valueInfo('z', DataType.INT32)];
+  const p = tensor('p', [64, 64], random(4096, 1));
+  const one = files(t, network({ nodes: [...quantizedNodes, ...plain], constants: [...constants, p], inputs, outputs: [...outputs, float('v')] })); // prettier-ignore
+  const { skipped } = await quantizeModel(one.input, one.output, rounding);
+  t.deepEqual(skipped, [
+    { name: 'q', bytes: 4096, reason: 'it is quantized already', choice: true },
+    { name: 'r', bytes: 2048, reason: 'it is quantized already', choice: true },
+  ]);
+  // Nothing but such weights, and one behind an operator that is not computed.
+  const none = files(t, network({ nodes: quantizedNodes, constants, inputs, outputs }));
+  const behind = files(t, network({ nodes: [node('Exp', ['p'], ['w']), node('MatMul', ['x', 'w'], ['y'])], constants: [p] })); // prettier-ignore
+  for (const [{ input, output }, reason] of [
+    [none, /constant weight \(q: it is quantized already\)$/],
+    [behind, /constant weight \(p: it goes into Exp, whose weights are not quantized\)$/],
+  ] as const)
+    await t.throwsAsync(quantizeModel(input, output, rounding), {
+      code: 'ERR_VERTEXQ_NO_LAYERS',
+      message: reason,
+    });
+});
+
 test('case computed_weights: local functions that nothing calls and sparse tensors, which are not looked into, are told of', async (t) => {
   const model = network({
     nodes: [node('MatMul', ['x', 'w'], ['y'], { name: 'product' })],

@@ -2,7 +2,7 @@ import { VertexqError } from '../../errors';
 import { matcher, NamesByGlob } from '../../globs';
 import type { FoundLayers } from './find-layers';
 import { defaultOperators } from './kinds';
-import type { Layer } from './layer';
+import type { Layer, SkippedLayer } from './layer';
 
 /** Which layers an option asks for; of operators `undefined` are those that are quantized by default. */
 export interface LayerChoice {
@@ -13,9 +13,14 @@ export interface LayerChoice {
 
 /**
  * The layers that operators and globs choose; a star also matches slashes. Throws a RangeError at a pattern that no layer matches, and
- * ERR_VERTEXQ_NO_LAYERS where nothing is left.
+ * ERR_VERTEXQ_NO_LAYERS where nothing is left. `others`: what else is told of then, weights that are no layer's.
  */
-export function chooseLayers(found: FoundLayers, file: string, choice: LayerChoice): FoundLayers {
+export function chooseLayers(
+  found: FoundLayers,
+  file: string,
+  choice: LayerChoice,
+  others: () => readonly SkippedLayer[] = () => [],
+): FoundLayers {
   const operators = choice.operators ?? defaultOperators;
   const possible = found.layers.filter(({ kind }) => operators.includes(kind));
   const { layers: include, skip } = choice;
@@ -40,7 +45,7 @@ export function chooseLayers(found: FoundLayers, file: string, choice: LayerChoi
     if (reason === undefined) chosen.layers.push(layer);
     else chosen.skipped.push({ name: layer.name, reason, choice: true, tensor: layer.constant.tensor });
   }
-  if (chosen.layers.length === 0) throw noLayers(found, file, choice);
+  if (chosen.layers.length === 0) throw noLayers(found, file, choice, others);
   return chosen;
 }
 
@@ -67,13 +72,19 @@ export function requireMatches(
     }
 }
 
-function noLayers({ layers, skipped }: FoundLayers, file: string, { operators }: LayerChoice): VertexqError {
-  const others = [...new Set(layers.map(({ kind }) => kind))].filter((kind) => !operators?.includes(kind));
+function noLayers(
+  { layers, skipped }: FoundLayers,
+  file: string,
+  { operators }: LayerChoice,
+  others: () => readonly SkippedLayer[],
+): VertexqError {
+  const kinds = [...new Set(layers.map(({ kind }) => kind))].filter((kind) => !operators?.includes(kind));
+  const left = skipped[0] ?? (kinds.length > 0 ? undefined : others()[0]);
   const hint =
-    others.length > 0
-      ? ` (it has weights of ${others.join(', ')}: name them in "operators")`
-      : skipped[0]
-        ? ` (${skipped[0].name}: ${skipped[0].reason})`
+    kinds.length > 0
+      ? ` (it has weights of ${kinds.join(', ')}: name them in "operators")`
+      : left
+        ? ` (${left.name}: ${left.reason})`
         : '';
   return new VertexqError(
     'ERR_VERTEXQ_NO_LAYERS',

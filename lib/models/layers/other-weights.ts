@@ -34,7 +34,24 @@ export function* constantsOf(graph: Graph): Generator<StoredConstant> {
 /** Fewer numbers are not worth telling of: of a vector, and of what has more dimensions. */
 const fewest = { vector: 4096, matrix: 64 };
 
-/** Float constants that are no layer's weight, where they are large enough to tell of. */
+/** Operators of quantized weights, and which of their inputs those are. */
+const quantizedInput: ReadonlyMap<string, number> = new Map([
+  ['DequantizeLinear', 0],
+  ['GatherBlockQuantized', 0],
+  ['MatMulNBits', 1],
+  ['MatMulInteger', 1],
+  ['ConvInteger', 1],
+  ['DynamicQuantizeMatMul', 1],
+  ['QLinearConv', 3],
+  ['QLinearMatMul', 3],
+]);
+
+function isQuantized(user: Placed | undefined, name: string): boolean {
+  const input = user && quantizedInput.get(user.node.opType);
+  return input !== undefined && user!.node.input[input] === name;
+}
+
+/** Constants that are no layer's weight, where they are large enough to tell of: floats, and what stands for weights that are quantized already. */
 export function otherWeights(graph: Graph, { layers, skipped }: FoundLayers): SkippedLayer[] {
   const told = new Set<TensorProto>([
     ...layers.map(({ constant }) => constant.tensor),
@@ -43,7 +60,13 @@ export function otherWeights(graph: Graph, { layers, skipped }: FoundLayers): Sk
   ]);
   const others: SkippedLayer[] = [];
   for (const { tensor, name, user } of constantsOf(graph)) {
-    if (told.has(tensor) || !floatTypes.has(tensor.dataType)) continue;
+    if (told.has(tensor)) continue;
+    if (!floatTypes.has(tensor.dataType)) {
+      if (!isQuantized(user, name) || countOf(tensor) < fewest.matrix) continue;
+      told.add(tensor);
+      others.push({ name, tensor, reason: 'it is quantized already', choice: true });
+      continue;
+    }
     told.add(tensor);
     const vector = tensor.dims.filter((dim) => dim !== 1n).length < 2;
     if (countOf(tensor) < (vector ? fewest.vector : fewest.matrix)) continue;
