@@ -6,7 +6,7 @@ import type { Feeds } from './types';
 
 /**
  * SHA-256 of samples, however they are put into runs of the network: of the set of their numbers by input, with type and dimensions. Samples are taken to lie
- * along first axes.
+ * along first axes; those without numbers do not count.
  */
 export async function samplesDigest(feeds: readonly Feeds[], turns: Turns): Promise<string> {
   const known = new Set<string>();
@@ -23,6 +23,8 @@ export async function samplesDigest(feeds: readonly Feeds[], turns: Turns): Prom
 
 function* samplesOf(name: string, { data, dims, type }: TensorLike): Generator<string> {
   const isBytes = ArrayBuffer.isView(data);
+  // Samples without numbers add nothing to what is fitted to.
+  if ((isBytes ? data.byteLength : data.length) === 0) return;
   const [count = 1, ...rest] = dims;
   const kind = isBytes ? data.constructor.name : 'list';
   const head = JSON.stringify([name, rest, type ?? null, kind]);
