@@ -31,12 +31,34 @@ export const provenanceKey = 'vertexq.provenance';
 
 /** Options that decide what becomes of weights, in the order in which they are told. */
 const deciding = [
-  ...['format', 'method', 'bits', 'levels', 'grid', 'groupSize', 'scale', 'rank', 'effort', 'damping', 'box'],
-  ...['errorCorrection', 'weighting', 'ownSamples', 'operators', 'layers', 'skip', 'allowQuantized'],
+  ...[
+    'format',
+    'preset',
+    'method',
+    'bits',
+    'levels',
+    'grid',
+    'groupSize',
+    'scale',
+    'rank',
+    'effort',
+    'damping',
+    'box',
+  ],
+  ...[
+    'errorCorrection',
+    'weighting',
+    'tuning',
+    'ownSamples',
+    'operators',
+    'layers',
+    'skip',
+    'allowQuantized',
+  ],
   'overrides',
 ];
 /** What is the same as not given. */
-const defaults: Record<string, unknown> = { weighting: 'none', effort: 'auto' };
+const defaults: Record<string, unknown> = { weighting: 'none', tuning: 'none', effort: 'auto' };
 /** Characters of `overrides` that are told. */
 const mostCharacters = 2 ** 14;
 

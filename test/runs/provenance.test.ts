@@ -153,6 +153,16 @@ test('the hash of files tells sizes and bytes apart, not names, places or times'
   await t.throwsAsync(sampledHash([join(folder, 'absent')]), { code: 'ERR_VERTEXQ_FILE' });
 });
 
+test('presets and tuning decide, and are told; where they change nothing they are not', (t) => {
+  const optionsOf = (options: object) => provenanceOf(options, 'onnx', '', null, null).options;
+  t.deepEqual(optionsOf({ preset: 'best', tuning: 'scales' }), {
+    format: 'onnx',
+    preset: 'best',
+    tuning: 'scales',
+  });
+  t.deepEqual(optionsOf({ tuning: 'none', weighting: 'none', effort: 'auto' }), { format: 'onnx' });
+});
+
 test('what others wrote under the key is nothing, and long overrides are told by their hash', (t) => {
   const own = provenanceOf({ bits: 4, threads: 2, calibration: 'x' }, 'qdq', 'hash', null, null);
   t.deepEqual(own.options, { format: 'qdq', bits: 4 });
