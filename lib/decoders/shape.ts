@@ -41,7 +41,7 @@ export interface BlockShape {
 }
 
 /** By the names in configs. */
-const activations: Readonly<Record<string, Activation>> = {
+export const activations: Readonly<Record<string, Activation>> = {
   ...{ silu: 'silu', swish: 'silu', gelu: 'gelu', relu: 'relu', quick_gelu: 'quick-gelu' },
   ...{ gelu_new: 'gelu-tanh', gelu_pytorch_tanh: 'gelu-tanh', gelu_fast: 'gelu-tanh' },
 };

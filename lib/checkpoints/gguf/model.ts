@@ -18,7 +18,7 @@ import { describe } from '../../options/messages';
 import type { ModelIdentity } from '../model-identity';
 import { ExpertTensors } from './expert-tensors';
 import type { GgufModel, GgufTensor } from './tensor';
-import { asColumn, converted, permutedRows, requireHeads, rowsIn, type Rows } from './rows';
+import { asColumn, converted, permutedRows, requireHeads, rowsIn, type Rows, transposedRows } from './rows';
 
 /** The model of a Hugging Face folder. Rejects with ERR_VERTEXQ_DECODER, ERR_VERTEXQ_TOKENIZER where it has what GGUF files do not tell. */
 export async function modelOfFolder(checkpoint: Checkpoint, { config }: ModelIdentity): Promise<GgufModel> {
@@ -44,6 +44,7 @@ export async function modelOfFolder(checkpoint: Checkpoint, { config }: ModelIde
       if (!found || (shape.tied && tensor === `${shape.architecture.modules.head}.weight`)) continue;
       if (!isFloat(entry.dtype)) throw new VertexqError('ERR_VERTEXQ_DECODER', `${file.path}: tensor ${describe(tensor)} is ${entry.dtype}, not a float type`); // prettier-ignore
       let rows = rowsIn(file, entry);
+      if (found.transposed) rows = transposedRows(rows, entry.shape[1]!);
       if (found.plusOne) rows = converted(rows, `tensor ${describe(tensor)}`, 'F32', 1);
       const heads = { queries: shape.heads, keys: shape.keyValueHeads, none: null }[found.permuted ?? 'none'];
       if (heads !== null) {
@@ -52,7 +53,8 @@ export async function modelOfFolder(checkpoint: Checkpoint, { config }: ModelIde
         rows = permutedRows(own, heads, true);
       }
       const { name } = found;
-      tensors.push({ name, tensor, raw: null, shape: entry.shape, rows, file, heads, isHead: tensor === head, isEmbedding: tensor === embedding }); // prettier-ignore
+      const shapeThere = found.transposed ? entry.shape.toReversed() : entry.shape;
+      tensors.push({ name, tensor, raw: null, shape: shapeThere, rows, file, heads, isHead: tensor === head, isEmbedding: tensor === embedding }); // prettier-ignore
     }
   tensors.push(...experts.finish());
   if (frequencyDivisors) tensors.push(divisorsOf(frequencyDivisors, tensors[0]!.file));

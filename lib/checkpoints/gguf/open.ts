@@ -6,7 +6,7 @@ import type { Checkpoint } from '../../containers/safetensors/checkpoint';
 import { isFloat } from '../../containers/safetensors/dtypes';
 import type { TensorEntry } from '../../containers/tensor-file';
 import { ConfigReader } from '../../decoders/config';
-import { GgufNames } from '../../decoders/gguf/architectures';
+import { type GgufName, GgufNames } from '../../decoders/gguf/architectures';
 import { configOf, divisorsName } from '../../decoders/gguf/config';
 import { tokenizerDocuments } from '../../decoders/gguf/tokenizer-json';
 import { ggufTypes } from '../../encodings/gguf/table';
@@ -28,6 +28,7 @@ import {
   type Rows,
   rowsIn,
   rowsOf,
+  transposedRows,
 } from './rows';
 import { type Seen, ViewFile } from './view';
 
@@ -67,11 +68,9 @@ export class OpenGguf {
     const fields = configOf(file, divisors);
     const reader = new ConfigReader(file.path, fields);
     const names = new GgufNames(reader.texts('architectures', 1)[0]!);
-    const counts = {
-      queries: reader.count('num_attention_heads'),
-      keys: reader.count('num_key_value_heads'),
-    };
+    const headsOf = { queries: 'num_attention_heads', keys: 'num_key_value_heads' } as const;
     const seen: Seen[] = [];
+    const turned = new Set<string>();
     for (const tensor of model.tensors) {
       const experts = tensor.shape.length === 3 ? names.expertsIn(tensor.name, tensor.shape[0]!) : undefined;
       if (experts) {
@@ -87,16 +86,13 @@ export class OpenGguf {
           `${file.path}: tensor ${describe(tensor.name)} has no place in a network of "${names.gguf.name}" (--method msq runs none)`,
         );
       tensor.tensor = found.tensor;
-      tensor.heads = found.permuted ? counts[found.permuted] : null;
-      seen.push({
-        name: found.tensor,
-        shape: tensor.shape,
-        file,
-        rows: inNetwork(tensor, found.plusOne === true),
-      });
+      tensor.heads = found.permuted ? reader.count(headsOf[found.permuted]) : null;
+      if (found.transposed) turned.add(found.tensor);
+      const shape = found.transposed ? tensor.shape.toReversed() : tensor.shape;
+      seen.push({ name: found.tensor, shape, file, rows: inNetwork(tensor, found) });
     }
     const view = new ViewFile(file.path, seen, [file], new Map([['format', 'pt']]));
-    return { ...asCheckpoint(file.path, view), identity: identityOf(file.path, fields) };
+    return { ...asCheckpoint(file.path, view), identity: identityOf(file.path, fields, turned) };
   }
 
   /** The files of a folder that tell of the tokenizer. Throws ERR_VERTEXQ_TOKENIZER where it is none that is known. */
@@ -179,25 +175,31 @@ const unreadType = (name: string, dtype: string) =>
   new VertexqError('ERR_VERTEXQ_DECODER', `tensor ${describe(name)} is of type ${dtype}, which is not read here (--method msq reads none that it does not quantize)`); // prettier-ignore
 
 /** A tensor's numbers as the network has them. */
-function inNetwork({ name, shape, rows, heads }: GgufTensor, plusOne: boolean): Rows {
+function inNetwork({ name, shape, rows, heads }: GgufTensor, { plusOne, transposed }: GgufName): Rows {
   if (!isFloat(rows.dtype)) throw unreadType(name, rows.dtype);
   if (heads !== null) {
     const own = shape.length === 1 ? asColumn(rows, shape[0]!) : rows;
     requireHeads(name, own.rows, heads);
     return permutedRows(own, heads, false);
   }
+  if (transposed) return transposedRows(rows, shape[1]!);
   return plusOne ? converted(rows, `tensor ${describe(name)}`, 'F32', -1) : rows;
 }
 
-function identityOf(path: string, fields: Record<string, unknown>): ModelIdentity {
+function identityOf(
+  path: string,
+  fields: Record<string, unknown>,
+  turned: ReadonlySet<string> = new Set(),
+): ModelIdentity {
+  const isTransposed = (name: string) => turned.has(name);
   return {
     config: { path, text: `${JSON.stringify(fields, null, 2)}\n`, fields },
     modelTypes: [String(fields['model_type'])],
     architectures: fields['architectures'] as string[],
     tied: fields['tie_word_embeddings'] === true,
-    isTransposed: () => false,
+    isTransposed,
     matricesIn: (name: string, entry: TensorEntry) =>
-      entry.shape.length === 2 ? [matrixOf(name, entry, false)] : [],
+      entry.shape.length === 2 ? [matrixOf(name, entry, isTransposed(name))] : [],
     quantizedBy: undefined,
     quantized: () => undefined,
     quantizedWeights: [],

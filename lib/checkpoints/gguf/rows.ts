@@ -6,6 +6,9 @@ import type { GgufType } from '../../encodings/gguf/table';
 import { convert, permuted } from '../../native/tensors';
 import { describe } from '../../options/messages';
 
+/** Bytes of rows that are read at a time to take columns of them. */
+const transposedBytes = 2 ** 24;
+
 /** Numbers that are read row by row. */
 export interface Rows {
   dtype: string;
@@ -84,6 +87,26 @@ export function inPairs(
     [0, 2, 1, 3],
     signal,
   );
+}
+
+/** The columns of a matrix of `cols`, as rows. */
+export function transposedRows(from: Rows, cols: number): Rows {
+  const size = from.rowBytes / cols;
+  const step = Math.max(1, Math.floor(transposedBytes / Math.max(1, from.rowBytes)));
+  const read = async (begin: number, end: number) => {
+    const width = (end - begin) * size;
+    const taken = new Uint8Array(from.rows * width);
+    for (let first = 0, last; first < from.rows; first = last) {
+      last = Math.min(from.rows, first + step);
+      const bytes = await from.read(first, last);
+      for (let row = first; row < last; row++) {
+        const at = (row - first) * from.rowBytes + begin * size;
+        taken.set(bytes.subarray(at, at + width), row * width);
+      }
+    }
+    return permuted(taken, [from.rows, end - begin, size], [1, 0, 2]);
+  };
+  return { dtype: from.dtype, rows: cols, rowBytes: from.rows * size, read };
 }
 
 /** Entries of a vector as rows of one. */

@@ -5,6 +5,8 @@ import { type Architecture, architectures } from '../architectures';
 export interface GgufArchitecture {
   /** `general.architecture`. */
   name: string;
+  /** `model_type` of configs, where it is not the name. */
+  modelType?: string;
   /** Whether the rows of queries and keys are permuted: entries that are rotated together lie beside each other. */
   permutes?: boolean;
   /** Whether a window of blocks is told: `dropped` where llama.cpp has every block see all tokens. */
@@ -15,21 +17,46 @@ export interface GgufArchitecture {
   localTheta?: number;
   /** Of networks of experts: the key of an expert's width. */
   expertSize?: 'feed_forward_length' | 'expert_feed_forward_length';
+  /** The activation, as configs name it: silu without. */
+  activation?: string;
+  /** Every how many-th block does not rotate: fixed. Without, all do that can. */
+  everyUnrotated?: number;
+  /** Whether divisors of frequencies may be told, in a tensor of their own. */
+  hasDivisors?: boolean;
+  /** The keys of what embeddings, branches and scores are multiplied with, and logits divided by. */
+  scales?: Readonly<Record<(typeof scaleNames)[number], string>>;
+  /** Keys that may be left out, and change what is computed where they are not as here. */
+  fixed?: Readonly<Record<string, boolean>>;
   /** With so many blocks scores are divided by the root of hidden/heads, not of a head's size. */
   blocksOfWideScores?: number;
 }
 
+const llama: GgufArchitecture = { name: 'llama', permutes: true, window: 'dropped', hasDivisors: true };
+const gemma = { window: 'told', activation: 'gelu_pytorch_tanh' } as const;
+
 /** By our names: the others are not known in GGUF files. */
 export const ggufArchitectures: Readonly<Record<string, GgufArchitecture>> = {
-  LlamaForCausalLM: { name: 'llama', permutes: true, window: 'dropped' },
-  MistralForCausalLM: { name: 'llama', permutes: true, window: 'dropped' },
+  LlamaForCausalLM: llama,
+  MistralForCausalLM: { ...llama, modelType: 'mistral' },
   Qwen2ForCausalLM: { name: 'qwen2', window: 'dropped' },
   Qwen3ForCausalLM: { name: 'qwen3', window: 'dropped' },
-  Gemma2ForCausalLM: { name: 'gemma2', window: 'told', every: 2, blocksOfWideScores: 46 },
-  Gemma3ForCausalLM: { name: 'gemma3', window: 'told', every: 6, localTheta: 1e4, blocksOfWideScores: 62 },
+  Gemma2ForCausalLM: { ...gemma, name: 'gemma2', every: 2, blocksOfWideScores: 46 },
+  Gemma3ForCausalLM: { ...gemma, name: 'gemma3', modelType: 'gemma3_text', every: 6, localTheta: 1e4, blocksOfWideScores: 62 }, // prettier-ignore
   Phi3ForCausalLM: { name: 'phi3', window: 'dropped' },
-  MixtralForCausalLM: { name: 'llama', permutes: true, window: 'dropped', expertSize: 'feed_forward_length' },
-  Qwen3MoeForCausalLM: { name: 'qwen3moe', window: 'dropped', expertSize: 'expert_feed_forward_length' },
+  SmolLM3ForCausalLM: { name: 'smollm3', permutes: true, window: 'dropped', everyUnrotated: 4 },
+  Olmo2ForCausalLM: { name: 'olmo2', window: 'dropped' },
+  GraniteForCausalLM: {
+    ...llama,
+    name: 'granite',
+    scales: {
+      ...{ embedding: 'embedding_scale', residual: 'residual_scale' },
+      ...{ scores: 'attention.scale', logits: 'logit_scale' },
+    },
+    fixed: { 'rope.scaling.finetuned': true },
+  },
+  GPT2LMHeadModel: { name: 'gpt2', window: 'dropped', activation: 'gelu_new' },
+  MixtralForCausalLM: { ...llama, modelType: 'mixtral', expertSize: 'feed_forward_length' },
+  Qwen3MoeForCausalLM: { name: 'qwen3moe', modelType: 'qwen3_moe', window: 'dropped', expertSize: 'expert_feed_forward_length' }, // prettier-ignore
 };
 
 /** What becomes of a tensor on its way from one naming to the other. */
@@ -39,6 +66,8 @@ export interface GgufName {
   permuted?: 'queries' | 'keys';
   /** Whether 1 is added to what it is here. */
   plusOne?: boolean;
+  /** Whether it lies [inFeatures, outFeatures] here. */
+  transposed?: boolean;
 }
 
 /** The modules of a block, by what they are called in GGUF files. */
@@ -73,7 +102,12 @@ function blockModules({ norms, attention, feedForward, experts }: Architecture):
 /** The matrices of all experts of a block, by what they are called in GGUF files, and in an expert. */
 const ofExperts = { ffn_gate_exps: 'gate', ffn_up_exps: 'up', ffn_down_exps: 'down' } as const;
 
-const others = { token_embd: 'embedding', output_norm: 'norm', output: 'head' } as const;
+const others = { token_embd: 'embedding', position_embd: 'positions', output_norm: 'norm', output: 'head' } as const; // prettier-ignore
+
+/** The key of the epsilon of norms. */
+export const epsilonKey = ({ norm }: Architecture): string =>
+  norm === 'layer' ? 'attention.layer_norm_epsilon' : 'attention.layer_norm_rms_epsilon';
+export const scaleNames = ['embedding', 'residual', 'scores', 'logits'] as const;
 const isNorm = (own: string) => own.endsWith('_norm');
 
 /** The names of an architecture's tensors in GGUF files, and back. */
@@ -98,8 +132,10 @@ export class GgufNames {
 
   /** What a tensor of a checkpoint is called there; undefined where there is none of the kind. */
   ofTensor(tensor: string): GgufName | undefined {
-    const [, module = '', end] = /^(.*)\.(weight|bias)$/.exec(tensor) ?? [];
-    const { modules } = this.architecture;
+    const { modules, optionalPrefix = '' } = this.architecture;
+    const [, given = '', end] = /^(.*)\.(weight|bias)$/.exec(tensor) ?? [];
+    const isHead = given === modules.head;
+    const module = isHead || given.startsWith(optionalPrefix) ? given : optionalPrefix + given;
     for (const [own, which] of Object.entries(others))
       if (module === modules[which]) return this.described(`${own}.${end}`, own);
     const [, index, inBlock = ''] =
@@ -115,10 +151,10 @@ export class GgufNames {
     const [, index, own = '', end] = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(name) ?? [];
     const { modules } = this.architecture;
     if (end === undefined) return undefined;
-    if (index === undefined)
-      return Object.hasOwn(others, own)
-        ? { ...this.described(name, own), tensor: `${modules[others[own as keyof typeof others]]}.${end}` }
-        : undefined;
+    if (index === undefined) {
+      const found = Object.hasOwn(others, own) ? modules[others[own as keyof typeof others]] : undefined;
+      return found === undefined ? undefined : { ...this.described(name, own), tensor: `${found}.${end}` };
+    }
     const module = this.block.get(own);
     return module === undefined
       ? undefined
@@ -154,6 +190,12 @@ export class GgufNames {
       name,
       ...(this.gguf.permutes && own in permuted && { permuted: permuted[own as keyof typeof permuted] }),
       ...(this.architecture.norm === 'rms-plus-one' && isNorm(own) && { plusOne: true }),
+      ...(this.isTransposed(name, own) && { transposed: true }),
     };
+  }
+
+  /** Of such architectures all matrices in blocks are. */
+  private isTransposed(name: string, own: string): boolean {
+    return this.architecture.transposed === true && this.block.has(own) && !isNorm(own) && name.endsWith('.weight'); // prettier-ignore
   }
 }

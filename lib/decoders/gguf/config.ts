@@ -1,16 +1,16 @@
 import { VertexqError } from '../../errors';
 import type { GgufFile } from '../../containers/gguf/file';
 import { describe } from '../../options/messages';
-import { architectures } from '../architectures';
+import { type Architecture, architectures } from '../architectures';
 import { ConfigReader } from '../config';
-import { ggufArchitectures } from './architectures';
+import { epsilonKey, type GgufArchitecture, ggufArchitectures, scaleNames } from './architectures';
 
 type Fields = Record<string, unknown>;
 
 /** What else may be told under an architecture's name and changes nothing that is computed here. */
 const known = [
   ...['context_length', 'embedding_length', 'block_count', 'feed_forward_length', 'vocab_size'],
-  ...['attention.head_count', 'attention.head_count_kv', 'attention.layer_norm_rms_epsilon'],
+  ...['attention.head_count', 'attention.head_count_kv'],
   ...['attention.key_length', 'attention.value_length', 'attention.sliding_window'],
   ...['attn_logit_softcapping', 'final_logit_softcapping', 'rope.freq_base', 'rope.dimension_count'],
   ...['expert_count', 'expert_used_count', 'expert_feed_forward_length'],
@@ -32,38 +32,37 @@ export function configOf(file: GgufFile, divisors: Float32Array | null): Fields 
   const reader = new ConfigReader(file.path, keys);
   const name = nameOf(reader);
   const row = ggufArchitectures[name]!;
+  const architecture = architectures[name]!;
   const of = (key: string) => `${row.name}.${key}`;
-  const unknown = [...metadata.keys()].find((key) => key.startsWith(`${row.name}.`) && !known.some((own) => key === of(own))); // prettier-ignore
+  const knownKeys = new Set([...known, epsilonKey(architecture), ...Object.values(row.scales ?? {})].map(of));
+  const unknown = [...metadata.keys()].find((key) => key.startsWith(`${row.name}.`) && !knownKeys.has(key));
   if (unknown !== undefined)
     throw new VertexqError('ERR_VERTEXQ_DECODER', `${file.path}: the key ${describe(unknown)} is not known here, and may change what the network computes (--method msq runs no network)`); // prettier-ignore
+  for (const [key, value] of Object.entries(row.fixed ?? {}))
+    if (reader.has(of(key)) && reader.flag(of(key)) !== value) throw reader.wrong(of(key), String(value));
   const [hidden, heads] = [reader.count(of('embedding_length')), reader.count(of('attention.head_count'))];
   const headSize = reader.count(of('attention.key_length'), hidden / heads);
   if (reader.count(of('attention.value_length'), headSize) !== headSize)
     throw reader.wrong(of('attention.value_length'), `${headSize}, as "${of('attention.key_length')}"`);
   const blocks = reader.count(of('block_count'));
-  const rotated = reader.count(of('rope.dimension_count'), headSize);
   const vocabulary = file.tensor('token_embd.weight').shape[0];
-  const isGemma = architectures[name]!.norm === 'rms-plus-one';
   const optional = (key: string, as: string) => (reader.has(of(key)) ? { [as]: reader.number(of(key)) } : {});
   const has = (tensor: string) => file.tensors.has(tensor);
-  return {
+  const fields = {
     architectures: [name],
-    model_type: row.name === 'gemma3' ? 'gemma3_text' : row.name,
+    model_type: row.modelType ?? row.name,
     hidden_size: hidden,
     intermediate_size: reader.count(of('feed_forward_length')),
     num_hidden_layers: blocks,
     num_attention_heads: heads,
     num_key_value_heads: reader.count(of('attention.head_count_kv'), heads),
     head_dim: headSize,
-    [isGemma ? 'hidden_activation' : 'hidden_act']: isGemma ? 'gelu_pytorch_tanh' : 'silu',
-    rms_norm_eps: rounded(reader.number(of('attention.layer_norm_rms_epsilon'))),
-    rope_theta: rounded(reader.number(of('rope.freq_base'), 1e4)),
+    [architecture.activation]: row.activation ?? 'silu',
+    rms_norm_eps: rounded(reader.number(of(epsilonKey(architecture)))),
     max_position_embeddings: reader.count(of('context_length')),
     vocab_size: vocabulary,
     tie_word_embeddings: !has('output.weight'),
-    ...(rotated !== headSize && { partial_rotary_factor: rotated / headSize }),
-    ...(has('blk.0.attn_output.bias') && { attention_bias: true }),
-    ...(has('blk.0.ffn_down.bias') && { mlp_bias: true }),
+    ...biasesOf(architecture, has),
     ...expertsOf(reader, of, row.expertSize),
     ...optional('attn_logit_softcapping', 'attn_logit_softcapping'),
     ...optional('final_logit_softcapping', 'final_logit_softcapping'),
@@ -71,12 +70,54 @@ export function configOf(file: GgufFile, divisors: Float32Array | null): Fields 
     ...(row.blocksOfWideScores !== undefined && {
       query_pre_attn_scalar: blocks === row.blocksOfWideScores ? hidden / heads : headSize,
     }),
-    ...(row.localTheta !== undefined && {
-      sliding_window_pattern: row.every,
-      rope_local_base_freq: row.localTheta,
-    }),
-    ...scalingOf(reader, of, divisors),
+    ...scalesOf(reader, of, row, architecture, headSize),
+    ...(architecture.rotation && rotationOf(reader, of, row, headSize, divisors)),
     ...tokenIds(reader),
+  };
+  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [architecture.keys?.[key] ?? key, value])); // prettier-ignore
+}
+
+/** Which layers have biases, of those that a config tells of. */
+function biasesOf({ attention, feedForward }: Architecture, has: (tensor: string) => boolean): Fields {
+  const found: Fields = {};
+  for (const [own, { bias }] of [
+    ['attn_output', attention.output],
+    ['ffn_down', feedForward.down],
+  ] as const)
+    if (typeof bias === 'object' && has(`blk.0.${own}.bias`)) found[bias[0]] = true;
+  return found;
+}
+
+/** What is multiplied; scores that no key tells of are divided by the root of a head's size. */
+function scalesOf(
+  reader: ConfigReader,
+  of: (key: string) => string,
+  { scales }: GgufArchitecture,
+  { scales: names = {} }: Architecture,
+  headSize: number,
+): Fields {
+  if (!scales) return {};
+  return Object.fromEntries(
+    scaleNames.map((own) => {
+      const found = rounded(reader.number(of(scales[own]), 0));
+      return [names[own]!, found !== 0 ? found : own === 'scores' ? headSize ** -0.5 : 1];
+    }),
+  );
+}
+
+function rotationOf(
+  reader: ConfigReader,
+  of: (key: string) => string,
+  { every, localTheta }: GgufArchitecture,
+  headSize: number,
+  divisors: Float32Array | null,
+): Fields {
+  const rotated = reader.count(of('rope.dimension_count'), headSize);
+  return {
+    rope_theta: rounded(reader.number(of('rope.freq_base'), 1e4)),
+    ...(rotated !== headSize && { partial_rotary_factor: rotated / headSize }),
+    ...(localTheta !== undefined && { sliding_window_pattern: every, rope_local_base_freq: localTheta }),
+    ...scalingOf(reader, of, divisors),
   };
 }
 

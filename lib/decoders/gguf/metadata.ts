@@ -2,8 +2,8 @@ import { VertexqError } from '../../errors';
 import type { GgufValue } from '../../containers/gguf/values';
 import type { ConfigReader } from '../config';
 import { rotationOf } from '../rotation';
-import type { DecoderShape } from '../shape';
-import type { GgufNames } from './architectures';
+import { activations, type DecoderShape } from '../shape';
+import { epsilonKey, type GgufNames, scaleNames } from './architectures';
 
 /** What a GGUF file says of a network besides its tokenizer. */
 export interface NetworkKeys {
@@ -34,15 +34,18 @@ export function networkKeys(config: ConfigReader, shape: DecoderShape, { gguf }:
   addFeedForward(add, config, shape, gguf);
   add('attention.head_count', count(shape.heads));
   add('attention.head_count_kv', count(shape.keyValueHeads));
-  add('attention.layer_norm_rms_epsilon', float(shape.epsilon));
+  add(epsilonKey(shape.architecture), float(shape.epsilon));
   add('attention.key_length', count(shape.headSize));
   add('attention.value_length', count(shape.headSize));
   add('vocab_size', count(shape.vocabulary));
   const warnings = addWindow(add, shape, gguf.window === 'told', config.path);
   if (shape.softCap.scores !== null) add('attn_logit_softcapping', float(shape.softCap.scores));
   if (shape.softCap.logits !== null) add('final_logit_softcapping', float(shape.softCap.logits));
+  for (const own of scaleNames)
+    if (gguf.scales)
+      add(gguf.scales[own], float(own === 'logits' ? 1 / shape.scale.logits : shape.scale[own]));
   requireUsual(config, shape, gguf);
-  return { keys, frequencyDivisors: addRotation(add, config, shape, gguf.localTheta), warnings };
+  return { keys, frequencyDivisors: addRotation(add, config, shape, gguf), warnings };
 }
 
 /** Widths, and how many experts there are. Throws where these are not as llama.cpp has them. */
@@ -92,17 +95,17 @@ function requireUsual(config: ConfigReader, shape: DecoderShape, gguf: GgufNames
       `${config.path}: ${what}, which GGUF files of "${gguf.name}" do not tell`,
     );
   const { blocks, hidden, heads, headSize, scale, architecture } = shape;
-  const usual = blocks.length === gguf.blocksOfWideScores ? (hidden / heads) ** -0.5 : headSize ** -0.5;
-  if (Math.abs(scale.scores / usual - 1) > 1e-6)
-    throw cannot(`scores are multiplied with ${scale.scores}, not ${usual}`);
-  const embedding = architecture.scales?.byRootOfHidden ? Math.sqrt(hidden) : 1;
-  for (const [what, found, expected] of [
-    ['embeddings', scale.embedding, embedding],
-    ['branches', scale.residual, 1],
-    ['logits', scale.logits, 1],
-  ] as const)
-    if (found !== expected) throw cannot(`${what} are multiplied with ${found}, not ${expected}`);
-  const expected = architecture.scales?.byRootOfHidden ? 'gelu-tanh' : 'silu';
+  const usual = {
+    embedding: architecture.scales?.byRootOfHidden ? Math.sqrt(hidden) : 1,
+    residual: 1,
+    scores: blocks.length === gguf.blocksOfWideScores ? (hidden / heads) ** -0.5 : headSize ** -0.5,
+    logits: 1,
+  };
+  const scaled = { embedding: 'embeddings', residual: 'branches', scores: 'scores', logits: 'logits' };
+  for (const own of scaleNames)
+    if (!gguf.scales && Math.abs(scale[own] / usual[own] - 1) > 1e-6)
+      throw cannot(`${scaled[own]} are multiplied with ${scale[own]}, not ${usual[own]}`);
+  const expected = activations[gguf.activation ?? 'silu']!;
   if (shape.activation !== expected) throw cannot(`the activation is ${shape.activation}, not ${expected}`);
   for (const [index, { window, feedForward }] of blocks.entries()) {
     if (feedForward !== blocks[0]!.feedForward) throw cannot('feed forwards differ in their widths');
@@ -115,13 +118,17 @@ function requireUsual(config: ConfigReader, shape: DecoderShape, gguf: GgufNames
   }
 }
 
+const isUnrotated = (index: number, every: number | undefined) =>
+  every !== undefined && (index + 1) % every === 0;
+
 /** The keys of rotations; of those scaled by divisors these. */
 function addRotation(
   add: (key: string, value: GgufValue) => void,
   config: ConfigReader,
   { blocks, headSize, architecture }: DecoderShape,
-  localTheta: number | undefined,
+  { name, localTheta, everyUnrotated, hasDivisors }: GgufNames['gguf'],
 ): Float32Array | null {
+  if (!architecture.rotation) return null;
   const newer = config.has('rope_parameters') ? config.object('rope_parameters') : null;
   const global = newer?.has('full_attention') ? newer.object('full_attention') : newer;
   const scaling = global ?? (config.has('rope_scaling') ? config.object('rope_scaling') : null);
@@ -130,11 +137,15 @@ function addRotation(
     'rope_theta',
     architecture.defaults.theta ?? 1e4,
   );
-  const rotations = blocks.map(({ rotation }) => {
-    if (rotation) return rotation;
-    throw cannot('some blocks do not rotate, which GGUF files here do not tell');
-  });
-  const { size } = rotations[0]!;
+  for (const [index, { rotation }] of blocks.entries())
+    if ((rotation !== null) === isUnrotated(index, everyUnrotated))
+      throw cannot(
+        `block ${index} ${rotation ? 'rotates' : 'does not rotate'}, and GGUF files of "${name}" have ${everyUnrotated === undefined ? 'all blocks rotate' : `every ${everyUnrotated}th do without`}`,
+      );
+  const rotations = blocks.map(({ rotation }) => rotation);
+  const rotating = rotations.find((rotation) => rotation !== null);
+  if (!rotating) throw cannot(`no block rotates, which GGUF files of "${name}" do not tell`);
+  const { size } = rotating;
   const plainOf = (base: number) =>
     rotationOf(null, { size, theta: base, positions: 0, trained: undefined, longest: 1 }).frequencies;
   const divisorsOf = (own: Float64Array, base: number) => own.map((value, i) => plainOf(base)[i]! / value);
@@ -142,13 +153,13 @@ function addRotation(
   add('rope.freq_base', float(theta));
   add('rope.dimension_count', count(size));
   const isLocal = (index: number) => localTheta !== undefined && blocks[index]!.window !== null;
-  const local = rotations.find((_, index) => isLocal(index));
+  const local = rotations.find((own, index) => own && isLocal(index));
   if (local && !areOnes(divisorsOf(local.frequencies, localTheta!)))
     throw cannot(
       `blocks with a window should rotate with a base of ${localTheta}, which GGUF files take for granted`,
     );
   // Of a few blocks all may have a window.
-  const rotation = rotations.find((_, index) => !isLocal(index));
+  const rotation = rotations.find((own, index) => own && !isLocal(index));
   const divisors = rotation ? divisorsOf(rotation.frequencies, theta) : new Float64Array();
   const key = scaling?.has('rope_type') ? 'rope_type' : 'type';
   const kind = scaling?.has(key) ? scaling.text(key) : 'default';
@@ -158,8 +169,9 @@ function addRotation(
     return null;
   }
   if (kind === 'default' && areOnes(divisors)) return null;
-  if (kind === 'llama3' && rotation?.factor === 1 && size === headSize) return Float32Array.from(divisors);
+  if (hasDivisors && kind === 'llama3' && rotation?.factor === 1 && size === headSize)
+    return Float32Array.from(divisors);
   throw cannot(
-    `rotations scaled as "${kind}" are not known in GGUF files here: known are default, linear, llama3`,
+    `rotations scaled as "${kind}" are not known in GGUF files of "${name}" here: known are default, linear${hasDivisors ? ', llama3' : ''}`,
   );
 }

@@ -5,6 +5,8 @@ type Fields = Record<string, unknown>;
 
 export interface Splitting {
   pre: string;
+  /** What else it is called, of which llama.cpp makes the same. */
+  also?: readonly string[];
   /** `pre_tokenizer` of tokenizer.json. */
   preTokenizer: Fields;
   /** `normalizer` of tokenizer.json: others than these are refused. GGUF's readers have none. */
@@ -22,27 +24,37 @@ const words = (digits: string) =>
   `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
 
 export const splittings: readonly Splitting[] = [
-  { pre: 'gpt-2', preTokenizer: byteLevel(true), normalizers: [null], ignoresMerges: false },
+  {
+    pre: 'gpt-2',
+    also: ['phi-2', 'mpt', 'olmo', 'jais'],
+    preTokenizer: byteLevel(true),
+    normalizers: [null],
+    ignoresMerges: false,
+  },
   {
     pre: 'smollm',
+    also: ['refact', 'starcoder', 'command-r', 'codeshell', 'exaone'],
     preTokenizer: sequence({ type: 'Digits', individual_digits: true }, byteLevel(true)),
     normalizers: [null],
     ignoresMerges: false,
   },
   {
     pre: 'llama-bpe',
+    also: ['llama3', 'llama-v3'],
     preTokenizer: sequence(split(words('\\p{N}{1,3}')), byteLevel(false)),
     normalizers: [null],
     ignoresMerges: true,
   },
   {
     pre: 'smaug-bpe',
+    also: ['dbrx'],
     preTokenizer: sequence(split(words('\\p{N}{1,3}')), byteLevel(false)),
     normalizers: [null],
     ignoresMerges: false,
   },
   {
     pre: 'qwen2',
+    also: ['deepseek-r1-qwen', 'stablelm2'],
     preTokenizer: sequence(split(words('\\p{N}')), byteLevel(false)),
     normalizers: ['NFC', null],
     ignoresMerges: false,

@@ -95,8 +95,8 @@ function ofBytes(
   merges: readonly string[],
   wrong: (expected: string) => VertexqError,
 ): TokenizerKind {
-  const row = splittings.find((own) => own.pre === pre);
-  if (!row) throw wrong(`one of ${splittings.map((own) => own.pre).join(', ')}`);
+  const row = splittings.find((own) => own.pre === pre || own.also?.includes(pre as string));
+  if (!row) throw wrong(`one of ${splittings.flatMap((own) => [own.pre, ...(own.also ?? [])]).join(', ')}`);
   const [normalizer = null] = row.normalizers;
   return {
     normalizer: normalizer === null ? null : { type: normalizer },

@@ -156,7 +156,9 @@ test('what GGUF files do not tell is refused with what it is', async (t) => {
   );
   await refused('llama', config({ hidden_act: 'gelu' }), /the activation is gelu, not silu/, decoder);
   await refused('llama', config({ rope_scaling: { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 32 } }), /scaled as "yarn"/, decoder); // prettier-ignore
-  await refused('llama', config({ architectures: ['Olmo2ForCausalLM'] }), /./, decoder);
+  await refused('qwen2', config({ rope_scaling: { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64 } }), /scaled as "llama3" are not known in GGUF files of "qwen2"/, decoder); // prettier-ignore
+  await refused('smollm3', config({ no_rope_layers: [1, 1, 1, 1] }), /block 3 rotates, and GGUF files of "smollm3" have every 4th do without/, decoder); // prettier-ignore
+  await refused('gpt2', config({ activation_function: 'relu' }), /the activation is relu, not gelu-tanh/, decoder); // prettier-ignore
   const tokenizer = 'ERR_VERTEXQ_TOKENIZER';
   await refused('llama', edit('tokenizer.json', { pre_tokenizer: { type: 'Whitespace' } }), /splits texts in a way that has no name/, tokenizer); // prettier-ignore
   await refused('llama', edit('tokenizer.json', { normalizer: { type: 'Lowercase' } }), /"normalizer" \{"type":"Lowercase"\}/, tokenizer); // prettier-ignore

@@ -17,7 +17,10 @@ interface Kind {
   config: Record<string, unknown>;
   biases?: boolean;
   headNorms?: boolean;
+  /** Norms of all of a token's queries and keys, and none before attention and feed forward. */
+  behind?: boolean;
   around?: boolean;
+  blocks?: number;
   tied?: boolean;
   fused?: boolean;
   /** The router, what experts' numbers come behind, and their gate, up and down. */
@@ -26,7 +29,7 @@ interface Kind {
 
 const expertCount = 4;
 
-const gemma = { hidden_activation: 'gelu_pytorch_tanh', hidden_act: 'gelu_pytorch_tanh', query_pre_attn_scalar: 16, sliding_window: 8, rms_norm_eps: 1e-6 }; // prettier-ignore
+const gemma = { hidden_activation: 'gelu_pytorch_tanh', hidden_act: 'gelu_pytorch_tanh', query_pre_attn_scalar: 16, sliding_window: 8, rms_norm_eps: 1e-6, bos_token_id: 2, eos_token_id: 1 }; // prettier-ignore
 const kinds = {
   llama: { config: { architectures: ['LlamaForCausalLM'], model_type: 'llama', rope_theta: 5e4 } },
   'llama, scaled': {
@@ -54,6 +57,19 @@ const kinds = {
     around: true,
     tied: true,
   },
+  smollm3: { config: { architectures: ['SmolLM3ForCausalLM'], model_type: 'smollm3', rope_theta: 5e6 }, tied: true, blocks: 4 }, // prettier-ignore
+  olmo2: { config: { architectures: ['Olmo2ForCausalLM'], model_type: 'olmo2' }, behind: true },
+  granite: {
+    config: {
+      ...{ architectures: ['GraniteForCausalLM'], model_type: 'granite', attention_multiplier: 0.125 },
+      ...{ embedding_multiplier: 3, residual_multiplier: 0.75, logits_scaling: 2 },
+    },
+    tied: true,
+  },
+  gpt2: {
+    config: { architectures: ['GPT2LMHeadModel'], model_type: 'gpt2', activation_function: 'gelu_new' },
+    tied: true,
+  },
   phi3: { config: { architectures: ['Phi3ForCausalLM'], model_type: 'phi3' }, fused: true },
   mixtral: {
     config: { architectures: ['MixtralForCausalLM'], model_type: 'mixtral', num_local_experts: expertCount, num_experts_per_tok: 2 }, // prettier-ignore
@@ -71,10 +87,55 @@ const kinds = {
 export type KindName = keyof typeof kinds;
 export const kindNames = Object.keys(kinds) as KindName[];
 
+function addTo(weights: Weights, tensor: string, shape: number[]): void {
+  const values = weightsOf(tensor, shape);
+  // Small ones, so that few tokens are as likely as others.
+  weights[tensor] = { shape, values: shape.length === 1 ? values : values.map((value) => value / 2) };
+}
+
+/** GPT-2's config has other keys, and its matrices lie [inFeatures, outFeatures]. */
+function smallGpt2(
+  { config, tied }: Kind,
+  { hidden, heads, blocks }: Record<'hidden' | 'heads' | 'blocks', number>,
+): SmallModel {
+  // prettier-ignore
+  const weights: Weights = {};
+  const add = (module: string, ...shape: number[]) => addTo(weights, `transformer.${module}`, shape);
+  const positions = 128;
+  add('wte.weight', vocabulary, hidden);
+  add('wpe.weight', positions, hidden);
+  for (let block = 0; block < blocks; block++)
+    for (const [module, inputs, outputs] of [
+      ...([
+        ['ln_1', hidden],
+        ['ln_2', hidden],
+      ] as const),
+      ...([
+        ['attn.c_attn', hidden, 3 * hidden],
+        ['attn.c_proj', hidden, hidden],
+      ] as const),
+      ...([
+        ['mlp.c_fc', hidden, 4 * hidden],
+        ['mlp.c_proj', 4 * hidden, hidden],
+      ] as const),
+    ]) {
+      add(`h.${block}.${module}.weight`, ...(outputs === undefined ? [inputs] : [inputs, outputs]));
+      add(`h.${block}.${module}.bias`, outputs ?? inputs);
+    }
+  for (const end of ['weight', 'bias']) add(`ln_f.${end}`, hidden);
+  const sizes = { n_embd: hidden, n_head: heads, n_layer: blocks, n_positions: positions };
+  const tokens = { vocab_size: vocabulary, bos_token_id: 257, eos_token_id: 258 };
+  return { config: { ...sizes, ...tokens, tie_word_embeddings: tied === true, ...config }, weights };
+}
+
 /** A model of a kind; its weights are exact in any float type. */
 export function smallModel(name: KindName, own: Partial<typeof sizes> = {}): SmallModel {
   const kind: Kind = kinds[name];
-  const { hidden, feedForward, heads, keyValueHeads, headSize, blocks } = { ...sizes, ...own };
+  const { hidden, feedForward, heads, keyValueHeads, headSize, blocks } = {
+    ...{ ...sizes, ...(kind.blocks !== undefined && { blocks: kind.blocks }) },
+    ...own,
+  };
+  if (name === 'gpt2') return smallGpt2(kind, { hidden, heads, blocks });
   const config = {
     ...{
       hidden_size: hidden,
@@ -93,17 +154,13 @@ export function smallModel(name: KindName, own: Partial<typeof sizes> = {}): Sma
     ...kind.config,
   };
   const weights: Weights = {};
-  const add = (tensor: string, ...shape: number[]) => {
-    const values = weightsOf(tensor, shape);
-    // Small ones, so that few tokens are as likely as others.
-    weights[tensor] = { shape, values: shape.length === 1 ? values : values.map((value) => value / 2) };
-  };
+  const add = (tensor: string, ...shape: number[]) => addTo(weights, tensor, shape);
   const linear = (module: string, rows: number, cols: number, biased = false) => {
     add(`${module}.weight`, rows, cols);
     if (biased) add(`${module}.bias`, rows);
   };
   add('model.embed_tokens.weight', vocabulary, hidden);
-  const { biases = false, headNorms = false, around = false } = kind;
+  const { biases = false, headNorms = false, around = false, behind = false } = kind;
   const [queries, keys] = [heads * headSize, keyValueHeads * headSize];
   for (let block = 0; block < blocks; block++) {
     const at = (module: string) => `model.layers.${block}.${module}`;
@@ -128,7 +185,13 @@ export function smallModel(name: KindName, own: Partial<typeof sizes> = {}): Sma
       }
     } else linear(at('mlp.down_proj'), hidden, feedForward);
     if (headNorms) for (const norm of ['q_norm', 'k_norm']) add(at(`self_attn.${norm}.weight`), headSize);
-    const norms = ['input_layernorm', 'post_attention_layernorm'];
+    if (behind) {
+      add(at('self_attn.q_norm.weight'), queries);
+      add(at('self_attn.k_norm.weight'), keys);
+    }
+    const norms = behind
+      ? ['post_attention_layernorm', 'post_feedforward_layernorm']
+      : ['input_layernorm', 'post_attention_layernorm'];
     if (around) norms.push('pre_feedforward_layernorm', 'post_feedforward_layernorm');
     for (const norm of norms) add(at(`${norm}.weight`), hidden);
   }
