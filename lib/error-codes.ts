@@ -187,7 +187,7 @@ export const errorCodes = {
   ERR_VERTEXQ_STRICT: {
     exit: 'failed',
     cause: 'The run has warnings, and --strict makes them fail. All was written.',
-    remedy: 'Mend what the warnings tell, or leave --strict out.',
+    remedy: 'Mend what the warnings tell ("vertexq explain" and their codes say how), or leave --strict out.',
   },
   ERR_VERTEXQ_THREADS: {
     exit: 'failed',

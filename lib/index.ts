@@ -6,6 +6,7 @@ export { verifyCheckpoint } from './checkpoints/verify-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
 export type { VertexqErrorCode } from './error-codes';
+export type { VertexqWarningCode, Warning as VertexqWarning } from './warning-codes';
 export { evaluateModel } from './evaluate/evaluate-model';
 export { evaluateCheckpoint } from './evaluate/language/evaluate-checkpoint';
 export { evaluateLanguageModel } from './evaluate/language/evaluate-language-model';

@@ -1,5 +1,6 @@
 import type { GgufTypeName } from './encodings/names';
 import type { methodTable } from './method-table';
+import type { Warning } from './warning-codes';
 
 /** How a layer's weights become codes: `vertex`, `gptq`, `gpfq`, `maly-saab` or `msq`. See docs/methods.md. */
 export type Method = (typeof methodTable)[number]['name'];
@@ -250,7 +251,7 @@ export interface LayerReport {
   bytes: { before: number; after: number };
   /** Bits that a weight takes as it is stored: codes, scales, zero points. */
   storedBits: number;
-  warnings: string[];
+  warnings: Warning[];
 }
 
 /** A weight that a checkpoint holds in few bits. */

@@ -32,5 +32,8 @@ test('issue 21 item 6: vertexq explain says what a code means and what to do', a
   for (const code of Object.keys(errorCodes)) t.true(all.stdout.includes(`${code} (`));
   const unknown = await runFake(['explain', 'nothing\u001b']);
   t.is(unknown.code, 2);
-  t.regex(unknown.stderr, /^vertexq: There is no error nothing\\x1b: "vertexq explain" lists all of them\n$/);
+  t.regex(
+    unknown.stderr,
+    /^vertexq: There is no error and no warning nothing\\x1b: "vertexq explain" lists all of them\n$/,
+  );
 });

@@ -7,6 +7,7 @@ import { InputFile } from '../files/input-file';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
 import { workName } from '../runs/work-name';
+import { warn, type Warning } from '../warning-codes';
 
 export const configName = 'config.json';
 /** More than any model's; what is longer would be parsed for a long time. */
@@ -33,7 +34,7 @@ export interface Companions {
   /** By name, their real paths. */
   files: ReadonlyMap<string, string>;
   /** What is not copied, and why. */
-  warnings: string[];
+  warnings: Warning[];
 }
 
 /** Finds them; folders are none. */
@@ -51,7 +52,10 @@ export async function companionsOf(folder: string): Promise<Companions> {
     else if (reason === undefined) files.set(name, await realpath(path));
     else left.push(`${describe(name)} (${reason})`);
   }
-  const warnings = left.length === 0 ? [] : [`Not copied from ${folder}: ${fewOf(left, 4)}.`];
+  const warnings =
+    left.length === 0
+      ? []
+      : [warn('WARN_VERTEXQ_NOT_COPIED', `Not copied from ${folder}: ${fewOf(left, 4)}.`)];
   return { files, warnings };
 }
 

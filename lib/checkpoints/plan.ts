@@ -19,6 +19,7 @@ import type { RecordedInputs } from './recorded-inputs';
 import type { CheckpointNetwork } from './network';
 import { isWeightName, moduleOf, splitName } from '../encodings/safetensors/tensor-names';
 import { type Unit, UnitList } from './units';
+import { warn, type Warning } from '../warning-codes';
 
 /** A file of the output, and how its data is made. */
 export interface ShardPlan extends LaidOut {
@@ -44,7 +45,7 @@ export interface Plan {
   quantization: Record<string, unknown> | null;
   /** Whether config.json has to say that the head is not the embedding. */
   untied: boolean;
-  warnings: string[];
+  warnings: Warning[];
 }
 
 export const emptyPlan = (): Plan => ({
@@ -110,7 +111,8 @@ export async function planOf(
     unfit.push([name, left.reason]);
   }
   if (planned.size === 0) throw nothingFits(checkpoint.input, format, unfit);
-  for (const [name, reason] of unfit) plan.warnings.push(`"${name}" is left as it is: ${reason}`);
+  for (const [name, reason] of unfit)
+    plan.warnings.push(warn('WARN_VERTEXQ_NOT_QUANTIZED', `"${name}" is left as it is: ${reason}`));
   await turns.next();
   for (const weights of planned.values())
     for (const weight of weights) weight.index = plan.weights.push(weight) - 1;

@@ -47,6 +47,7 @@ import type { Prepared } from './prepared';
 import { openSource } from './source';
 import type { CheckpointOptions } from './types';
 import type { Manifest } from '../runs/work-folder';
+import { warn, type Warning } from '../warning-codes';
 
 /** Checks options, opens the input, decides, runs `use`, and closes everything. `files`: what else the run reads and writes; `isDry`: nothing is to be run. */
 export async function withPrepared<Result>(
@@ -148,10 +149,20 @@ async function weigh(
       `${path} tells of no weight that is quantized: of ${fewOf([...matrix.keys()], 4)}, and the weights are called ${fewOf(without, 4)}`,
     );
   if (without.length > 0)
-    warnings.push(`${path} tells nothing of ${fewOf(without, 4)}: all their inputs count alike.`);
+    warnings.push(
+      warn(
+        'WARN_VERTEXQ_ROWS_ALIKE',
+        `${path} tells nothing of ${fewOf(without, 4)}: all their inputs count alike.`,
+      ),
+    );
   const unused = [...matrix.keys()].filter((name) => !names.has(name));
   if (unused.length > 0)
-    warnings.push(`Of ${path} unused, as they belong to no weight that is quantized: ${fewOf(unused, 4)}.`);
+    warnings.push(
+      warn(
+        'WARN_VERTEXQ_UNUSED_DATA',
+        `Of ${path} unused, as they belong to no weight that is quantized: ${fewOf(unused, 4)}.`,
+      ),
+    );
 }
 
 /** Throws ERR_VERTEXQ_MEMORY where one piece of work alone takes more than buffers may. */
@@ -206,26 +217,46 @@ async function addWarnings(
     const widest = plan.weights.reduce((most, { inNetwork, shape }) => Math.max(most, inNetwork ? shape[1] : 0), 0); // prettier-ignore
     if (tokens !== null && tokens < widest)
       plan.warnings.push(
-        `Only ${plural(tokens, 'token')} to fit to, and layers have up to ${widest} inputs: outputs on other text may be far worse. Give ${2 * widest} tokens or more.`,
+        warn(
+          'WARN_VERTEXQ_FEW_ROWS',
+          `Only ${plural(tokens, 'token')} to fit to, and layers have up to ${widest} inputs: outputs on other text may be far worse. Give ${2 * widest} tokens or more.`,
+        ),
       );
   }
   if (isFittedToText(options) && !network)
     plan.warnings.push(
-      `The "${options.ownSamples === undefined ? 'calibration" data' : 'ownSamples" option'} has no effect: the method "msq" rounds every weight by itself, with scales searched for the least weight error.`,
+      warn(
+        'WARN_VERTEXQ_NO_EFFECT',
+        `The "${options.ownSamples === undefined ? 'calibration" data' : 'ownSamples" option'} has no effect: the method "msq" rounds every weight by itself, with scales searched for the least weight error.`,
+      ),
     );
   else if (!recorded && !network && options.imatrix === undefined)
     plan.warnings.push(
-      'No calibration data ("calibration") and no recorded inputs ("activations"): every weight is rounded by itself ("msq") with scales searched for the least weight error.',
+      warn(
+        'WARN_VERTEXQ_NO_DATA',
+        'No calibration data ("calibration") and no recorded inputs ("activations"): every weight is rounded by itself ("msq") with scales searched for the least weight error.',
+      ),
     );
   else if (without.length > 0 && (recorded || network))
     plan.warnings.push(
-      `${network ? 'Not fitted to the data are' : 'Nothing is recorded for'} ${fewOf(without, 4)}: rounded by themselves ("msq") with scales searched for the least weight error.`,
+      warn(
+        'WARN_VERTEXQ_NOT_FITTED',
+        `${network ? 'Not fitted to the data are' : 'Nothing is recorded for'} ${fewOf(without, 4)}: rounded by themselves ("msq") with scales searched for the least weight error.`,
+      ),
     );
   if (recorded && recorded.unused.length > 0)
-    plan.warnings.push(`Recorded inputs that belong to no weight: ${fewOf(recorded.unused, 4)}.`);
+    plan.warnings.push(
+      warn(
+        'WARN_VERTEXQ_UNUSED_DATA',
+        `Recorded inputs that belong to no weight: ${fewOf(recorded.unused, 4)}.`,
+      ),
+    );
   if (!encoding.isPlain && !encoding.mix && folder === null)
     plan.warnings.push(
-      `${input} ${identity.config ? 'is given without its folder, whose config.json stays as it is' : 'has no config.json with it'}: what loaders need to know is in the output's metadata, "quantization_config". Give the folder to have a config.json written.`,
+      warn(
+        'WARN_VERTEXQ_NO_CONFIG',
+        `${input} ${identity.config ? 'is given without its folder, whose config.json stays as it is' : 'has no config.json with it'}: what loaders need to know is in the output's metadata, "quantization_config". Give the folder to have a config.json written.`,
+      ),
     );
   const turns = new Turns(options.signal);
   plan.warnings.push(...(await widerOf(plan, encoding, format, turns)));
@@ -238,7 +269,7 @@ async function widerOf(
   encoding: CheckpointEncoding,
   format: string,
   turns: Turns,
-): Promise<string[]> {
+): Promise<Warning[]> {
   if (encoding.isPlain || encoding.mix) return [];
   const known = new Map<WeightScheme, number>();
   const most = ({ scheme }: PlannedWeight) => {

@@ -4,6 +4,7 @@ import type { Plan } from './plan';
 import { formatBytes } from '../reports/units';
 import { fewOf } from '../reports/text';
 import type { Turns } from '../yielding';
+import { warn, type Warning } from '../warning-codes';
 
 /** Bytes from which a tensor that could not be quantized is worth a warning of its own. */
 const worthTelling = 2 ** 20;
@@ -14,16 +15,22 @@ export async function readerWarnings(
   encoding: CheckpointEncoding,
   identity: ModelIdentity,
   turns: Turns,
-): Promise<string[]> {
+): Promise<Warning[]> {
   await turns.next();
   const warnings = encoding.warnings(plan.weights.map(({ name, settings }) => [name, settings]));
   if (plan.untied)
     warnings.push(
-      'The head is quantized and the embedding is not: config.json gets "tie_word_embeddings": false.',
+      warn(
+        'WARN_VERTEXQ_UNTIED',
+        'The head is quantized and the embedding is not: config.json gets "tie_word_embeddings": false.',
+      ),
     );
   if (identity.quantizedWeights.length > 0)
     warnings.push(
-      `${identity.quantizedWeights.length} weights are quantized already and stay as they are (${fewOf(identity.quantizedWeights, 1)}): readers need to know of them from elsewhere.`,
+      warn(
+        'WARN_VERTEXQ_QUANTIZED_ALREADY',
+        `${identity.quantizedWeights.length} weights are quantized already and stay as they are (${fewOf(identity.quantizedWeights, 1)}): readers need to know of them from elsewhere.`,
+      ),
     );
   let bytes = 0;
   const experts: string[] = [];
@@ -36,6 +43,11 @@ export async function readerWarnings(
       experts.push(`"${name}" (${left.reason})`);
     }
   if (experts.length > 0)
-    warnings.push(`${formatBytes(bytes)} cannot be quantized and stay as they are: ${fewOf(experts, 2)}.`);
+    warnings.push(
+      warn(
+        'WARN_VERTEXQ_NOT_QUANTIZED',
+        `${formatBytes(bytes)} cannot be quantized and stay as they are: ${fewOf(experts, 2)}.`,
+      ),
+    );
   return warnings;
 }

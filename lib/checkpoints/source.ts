@@ -9,6 +9,7 @@ import { namedAs } from './gguf/network';
 import { isGgufPath, OpenGguf } from './gguf/open';
 import { identityOf, type ModelIdentity, requireFloat } from './model-identity';
 import { type CheckpointNetwork, isText, openNetwork } from './network';
+import type { Warning } from '../warning-codes';
 
 /** What a run reads, whatever it is kept in. */
 export interface Source {
@@ -20,7 +21,7 @@ export interface Source {
   model: GgufModel | null;
   /** Texts of the output's folder that are made, not copied; null where what lies beside the weights is. */
   documents?: readonly Document[];
-  warnings?: readonly string[];
+  warnings?: readonly Warning[];
   /** The network and what it is run on. */
   network(): Promise<CheckpointNetwork>;
   close(): Promise<void>;

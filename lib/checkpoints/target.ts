@@ -18,6 +18,7 @@ import type { Prepared } from './prepared';
 import { addCheckpointPaths } from './run-files';
 import { openSource, type Source } from './source';
 import type { CheckpointOptions, WeightOverride } from './types';
+import type { Warning } from '../warning-codes';
 
 /** `withPrepared`, with widths that meet the target, if there is one. `use`: with how they were chosen. */
 export async function withTarget<Result>(
@@ -48,7 +49,7 @@ export async function withTarget<Result>(
 interface Targeted {
   options: CheckpointOptions;
   budget: BudgetReport;
-  warnings: string[];
+  warnings: Warning[];
 }
 
 /**

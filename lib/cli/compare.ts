@@ -9,10 +9,13 @@ import { type Context, lookOf, showResult } from './context';
 import { dataHelp } from './data-help';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
 import { refuseCheckpoint } from './inputs';
+import { overwriteHelp, requireNoFile } from './overwrite';
 import { progressDisplay } from './progress';
+import { strictHelp } from './strict';
 
 interface Flags extends OutputFlags {
   plot?: string;
+  overwrite?: boolean;
 }
 
 const examples = `
@@ -51,14 +54,16 @@ export function addCompare(program: Command, context: Context): void {
       own
         .option('--plot <file.svg>', 'draw the errors over the size of the weights, a line for each method')
         .option('--json', 'write all results to stdout')
-        .option('-q, --quiet', 'no progress and no table: warnings and errors alone'),
+        .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
+        .option('--overwrite', overwriteHelp)
+        .option('--strict', strictHelp),
   })
     .addHelpText('after', examples)
     .action((model: string, flags: Given) => compare(model, flags, context));
 }
 
 async function compare(input: string, flags: Given, context: Context): Promise<void> {
-  const { plot, json = false, quiet = false } = flags as Flags;
+  const { plot, overwrite = false, json = false, quiet = false, strict = false } = flags as Flags;
   await refuseCheckpoint(input);
   // Before the work, not after it.
   if (plot !== undefined && !/\.svg$/i.test(plot))
@@ -69,6 +74,7 @@ async function compare(input: string, flags: Given, context: Context): Promise<v
   await addModelPaths(files, input, null, options);
   await files.check();
   await files.requireWritable();
+  if (plot !== undefined && !overwrite) await requireNoFile(plot);
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
   let comparison: Comparison;
@@ -82,5 +88,5 @@ async function compare(input: string, flags: Given, context: Context): Promise<v
     display.stop();
   }
   if (plot !== undefined) await writeWhole(plot, Buffer.from(errorPlot(comparison)), context.signal);
-  showResult(context, comparison, (own) => comparisonTable(comparison, own), { json, quiet });
+  showResult(context, comparison, (own) => comparisonTable(comparison, own), { json, quiet, strict });
 }

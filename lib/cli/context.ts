@@ -16,6 +16,7 @@ import type { RunPlan } from '../runs/plan';
 import type { RunFiles } from '../runs/run-files';
 import { warningLines } from '../reports/table';
 import { type Paint, painter } from '../reports/text';
+import { requireNoWarnings, type Warned } from './strict';
 
 /** Where a command writes: `process.stdout` and `process.stderr`, or a test's own. */
 export interface Output {
@@ -122,12 +123,15 @@ export function lookOf(context: Context, to: 'stdout' | 'stderr' = 'stderr'): Lo
   return { terminal, color, width: terminal ? output.columns : undefined, paint: painter(color) };
 }
 
-/** Writes what a command has found: its table to stdout; with `json` all of it there, and the table to stderr; with `quiet` warnings alone. */
+/**
+ * Writes what a command has found: its table to stdout; with `json` all of it there, and the table to stderr; with `quiet` warnings
+ * alone. Throws ERR_VERTEXQ_STRICT at warnings where it has to be `strict`.
+ */
 export function showResult(
   context: Context,
-  result: { warnings?: string[] } | Verification | Diagnosis,
+  result: Partial<Warned> | Verification | Diagnosis,
   table: (look: Look) => string,
-  { json = false, quiet = false }: { json?: boolean; quiet?: boolean },
+  { json = false, quiet = false, strict = false }: { json?: boolean; quiet?: boolean; strict?: boolean },
 ): void {
   const to = json ? 'stderr' : 'stdout';
   if (!quiet) context[to].write(`${table(lookOf(context, to))}\n`);
@@ -136,4 +140,5 @@ export function showResult(
     context.stderr.write(`${warningLines({ warnings: result.warnings, layers: [] }, paint)}\n`);
   }
   if (json) context.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  if (strict && 'warnings' in result) requireNoWarnings(result);
 }

@@ -8,6 +8,7 @@ import { type Context, lookOf, showResult } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags, refuseFlags } from './flags';
 import { isCheckpoint } from './inputs';
 import { progressDisplay } from './progress';
+import { strictHelp } from './strict';
 
 const examples = `
 ONNX networks:
@@ -65,7 +66,8 @@ export function addEval(program: Command, context: Context): void {
     Output: (own) =>
       own
         .option('--json', 'write all results to stdout')
-        .option('-q, --quiet', 'no progress and no table: warnings and errors alone'),
+        .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
+        .option('--strict', strictHelp),
   })
     .addHelpText('after', examples)
     .action((float: string, quantized: string[], flags: Given) => evaluate(float, quantized, flags, context));
@@ -77,7 +79,7 @@ async function evaluate(
   flags: Given,
   context: Context,
 ): Promise<void> {
-  const { json = false, quiet = false } = flags as OutputFlags;
+  const { json = false, quiet = false, strict = false } = flags as OutputFlags;
   const ofCheckpoint = await kindOf(float, quantized);
   const look = lookOf(context);
   const display = progressDisplay(context, look, quiet);
@@ -91,7 +93,11 @@ async function evaluate(
     const evaluation = await context
       .evaluateCheckpoint(float, quantized, { ...options, ...hooks })
       .finally(() => display.stop());
-    showResult(context, evaluation, (own) => checkpointEvaluationTable(evaluation, own), { json, quiet });
+    showResult(context, evaluation, (own) => checkpointEvaluationTable(evaluation, own), {
+      json,
+      quiet,
+      strict,
+    });
   } else {
     refuseFlags('evaluateModel', 'evaluateCheckpoint', flags, false);
     if (quantized.length > 1)
@@ -102,7 +108,7 @@ async function evaluate(
     const evaluation = await context
       .evaluateModel(float, quantized[0]!, { ...options, ...hooks })
       .finally(() => display.stop());
-    showResult(context, evaluation, (own) => evaluationTable(evaluation, own), { json, quiet });
+    showResult(context, evaluation, (own) => evaluationTable(evaluation, own), { json, quiet, strict });
   }
 }
 

@@ -1,14 +1,17 @@
 import type { Command } from 'commander';
 import { errorCodes, exitCodes, isErrorCode, type VertexqErrorCode } from '../error-codes';
 import { visible } from '../reports/text';
+import { isWarningCode, warningCodes, type VertexqWarningCode } from '../warning-codes';
 import type { Context } from './context';
 
 /** Adds `vertexq explain`. */
 export function addExplain(program: Command, { stdout }: Context): void {
   program
     .command('explain')
-    .summary('say what the code of an error means, and what to do')
-    .description('Says what an error means by its code, and what to do. Without one all of them.')
+    .summary('say what the code of an error or a warning means, and what to do')
+    .description(
+      'Says what an error or a warning means by its code, and what to do. Without one all of them.',
+    )
     .argument('[code]', 'as ERR_VERTEXQ_FILE')
     .action((code: string | undefined) => {
       if (code === undefined) stdout.write(`${codes.map(explained).join('\n\n')}\n`);
@@ -16,16 +19,22 @@ export function addExplain(program: Command, { stdout }: Context): void {
     });
 }
 
-const codes = Object.keys(errorCodes) as VertexqErrorCode[];
+type Code = VertexqErrorCode | VertexqWarningCode;
 
-function known(given: string): VertexqErrorCode {
+const codes = [...Object.keys(errorCodes), ...Object.keys(warningCodes)] as Code[];
+
+function known(given: string): Code {
   const code = given.toUpperCase();
-  const whole = code.startsWith('ERR_VERTEXQ_') ? code : `ERR_VERTEXQ_${code}`;
-  if (isErrorCode(whole)) return whole;
-  throw new RangeError(`There is no error ${visible(given)}: "vertexq explain" lists all of them`);
+  for (const whole of [code, `ERR_VERTEXQ_${code}`, `WARN_VERTEXQ_${code}`])
+    if (isErrorCode(whole) || isWarningCode(whole)) return whole;
+  throw new RangeError(
+    `There is no error and no warning ${visible(given)}: "vertexq explain" lists all of them`,
+  );
 }
 
-function explained(code: VertexqErrorCode): string {
-  const { exit, cause, remedy } = errorCodes[code];
-  return `${code} (exit code ${exitCodes[exit]})\n  ${cause}\n  ${remedy}`;
+function explained(code: Code): string {
+  const [{ cause, remedy }, exit] = isErrorCode(code)
+    ? [errorCodes[code], `exit code ${exitCodes[errorCodes[code].exit]}`]
+    : [warningCodes[code], `warning; exit code ${exitCodes.failed} with --strict`];
+  return `${code} (${exit})\n  ${cause}\n  ${remedy}`;
 }

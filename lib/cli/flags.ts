@@ -13,6 +13,7 @@ export type Given = Readonly<Record<string, unknown>>;
 export interface OutputFlags {
   json?: boolean;
   quiet?: boolean;
+  strict?: boolean;
 }
 
 interface Named {

@@ -1,10 +1,8 @@
 import { existsSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { addCheckpointPaths } from '../checkpoints/run-files';
 import { partsThere } from '../containers/gguf/parts';
-import { VertexqError } from '../errors';
 import { writeWhole } from '../files/output-file';
 import { plainPath } from '../files/plain-path';
 import { addModelPaths } from '../models/run-files';
@@ -16,7 +14,6 @@ import { planTable } from '../reports/plan-table';
 import { layerSummary, layerTable, warningLines } from '../reports/table';
 import { commandLine, fewOf, visible } from '../reports/text';
 import type { RunPlan } from '../runs/plan';
-import { plural } from '../reports/units';
 import { RunFiles } from '../runs/run-files';
 import { workFolderOf, workName } from '../runs/work-name';
 import type { Progress } from '../types';
@@ -26,7 +23,9 @@ import { addFlags, type Given, optionsOf, type OutputFlags, reading, refuseFlags
 import { isCheckpoint } from './inputs';
 import { methodsHelp } from './method-help';
 import { override } from './override-flag';
+import { isThereAlready, overwriteHelp, requireNoFile } from './overwrite';
 import { progressDisplay } from './progress';
+import { requireNoWarnings, strictHelp } from './strict';
 
 interface Flags extends OutputFlags {
   output: string;
@@ -120,8 +119,8 @@ export function addQuantize(program: Command, context: Context, args: readonly s
         .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
         .option('--dry-run', 'say what would be done; run and write nothing')
         .option('--skip-existing', 'do nothing, with success, where the output is there already')
-        .option('--overwrite', 'replace a file that is there already (default: it stops the run)')
-        .option('--strict', 'warnings make the run fail (exit code 1), after all is written'),
+        .option('--overwrite', overwriteHelp)
+        .option('--strict', strictHelp),
   })
     .addHelpText('after', examples)
     .action((model: string, flags: Given) => quantize(model, flags, context, args));
@@ -152,7 +151,10 @@ async function quantize(
   if (flags.skipExisting && (isThere(output) || (await isThereInParts(output, given))))
     return void say(`${output} is there already: skipped`);
   // A run that was killed may have left its output whole.
-  if (!dryRun && !flags.overwrite && given['resume'] !== true) await requireNoFile(output, given);
+  if (!flags.overwrite && given['resume'] !== true) {
+    if (reportFile !== undefined) await requireNoFile(reportFile);
+    if (!dryRun) await requireNoOutput(output, given);
+  }
   const look = lookOf(context);
   let result: RunPlan | Report | CheckpointReport;
   if (dryRun) {
@@ -201,29 +203,12 @@ const isThereInParts = async (output: string, given: Given) =>
 const mostFiles = 6;
 
 /** Throws ERR_VERTEXQ_EXISTS where a file would be replaced. What folders may hold the library says. */
-async function requireNoFile(output: string, given: Given): Promise<void> {
+async function requireNoOutput(output: string, given: Given): Promise<void> {
   const path = plainPath(output);
-  const found = await stat(path).catch(() => undefined);
   const [part] = given['maxFileSize'] === undefined ? [] : await partsThere(path);
-  if (found?.isFile() || part !== undefined)
-    throw new VertexqError(
-      'ERR_VERTEXQ_EXISTS',
-      `${part ?? output} is there already: give --overwrite to replace it, or --skip-existing to take it as done`,
-    );
-}
-
-/** Throws ERR_VERTEXQ_STRICT at the warnings of a run or a plan, and of its layers. */
-function requireNoWarnings(result: RunPlan | Report | CheckpointReport): void {
-  const layers = 'layers' in result ? result.layers : [];
-  const all = [
-    ...result.warnings,
-    ...layers.flatMap(({ name, warnings }) => warnings.map((warning) => `${name}: ${warning}`)),
-  ];
-  if (all.length > 0)
-    throw new VertexqError(
-      'ERR_VERTEXQ_STRICT',
-      `--strict: ${plural(all.length, 'warning')}, the first: ${all[0]}`,
-    );
+  const others = ', or --skip-existing to take it as done';
+  if (part !== undefined) throw isThereAlready(part, others);
+  await requireNoFile(path, output, others);
 }
 
 /** A run on one kind of input. */

@@ -7,7 +7,9 @@ import { type Context, lookOf, showResult } from './context';
 import { dataHelp } from './data-help';
 import { addFlags, type Given, optionsOf, type OutputFlags, refuseFlags } from './flags';
 import { isCheckpoint } from './inputs';
+import { overwriteHelp, requireNoFile } from './overwrite';
 import { progressDisplay } from './progress';
+import { strictHelp } from './strict';
 
 const both = ['sensitivityOfModel', 'sensitivityOfCheckpoint'] as const;
 
@@ -26,6 +28,7 @@ Examples:
 
 interface Flags extends OutputFlags {
   output?: string;
+  overwrite?: boolean;
 }
 
 /** Adds `vertexq sensitivity`. */
@@ -38,14 +41,18 @@ export function addSensitivity(program: Command, context: Context): void {
     .option('-o, --output <file.json>', 'where the result goes, for --sensitivity of "vertexq quantize"');
   addFlags(command, both, {
     Output: (own) =>
-      own.option('--json', 'write the result to stdout').option('-q, --quiet', 'no progress and table'),
+      own
+        .option('--json', 'write the result to stdout')
+        .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
+        .option('--overwrite', overwriteHelp)
+        .option('--strict', strictHelp),
   })
     .addHelpText('after', examples)
     .action((model: string, flags: Given) => sensitivity(model, flags, context));
 }
 
 async function sensitivity(input: string, flags: Given, context: Context): Promise<void> {
-  const { output, json = false, quiet = false } = flags as Flags;
+  const { output, overwrite = false, json = false, quiet = false, strict = false } = flags as Flags;
   const isForCheckpoint = await isCheckpoint(input);
   const [own, other] = isForCheckpoint ? ([both[1], both[0]] as const) : both;
   refuseFlags(own, other, flags, isForCheckpoint);
@@ -55,6 +62,7 @@ async function sensitivity(input: string, flags: Given, context: Context): Promi
   await files.check();
   // Before the work, not after it.
   await files.requireWritable();
+  if (output !== undefined && !overwrite) await requireNoFile(output);
   const display = progressDisplay(context, lookOf(context), quiet);
   const options = {
     ...optionsOf([own], flags),
@@ -64,5 +72,5 @@ async function sensitivity(input: string, flags: Given, context: Context): Promi
   const found = await context.measureSensitivity(input, options, files).finally(() => display.stop());
   if (output !== undefined)
     await writeWhole(output, Buffer.from(`${JSON.stringify(found, null, 2)}\n`), context.signal);
-  showResult(context, found, (look) => sensitivityTable(found, look), { json, quiet });
+  showResult(context, found, (look) => sensitivityTable(found, look), { json, quiet, strict });
 }

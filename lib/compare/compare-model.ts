@@ -20,6 +20,7 @@ import type { JobOptions } from '../types';
 import { jobOptions, chooseRuns, type RunChoice } from './compare-options';
 import { meanErrors } from './run-errors';
 import type { ComparedRun, CompareOptions, Comparison, ModelOutputs } from './types';
+import { warn, type Warning } from '../warning-codes';
 
 interface ModelRun extends RunChoice {
   settings: ModelSettings;
@@ -101,7 +102,7 @@ const fileName = 'compared.onnx';
 /** Runs networks on the held-out feeds beside the float network. */
 class Evaluation {
   floatScore: number | null = null;
-  readonly warnings: string[] = [];
+  readonly warnings: Warning[] = [];
 
   private constructor(
     private readonly float: Network | null,
@@ -124,10 +125,15 @@ class Evaluation {
     const evaluation = new Evaluation(float, names, axes, data, options);
     if (data.holdout.length === 0)
       evaluation.warnings.push(
-        'Nothing is held out: the error of the network\'s outputs is not known. Give more samples, or "holdout" data',
+        warn(
+          'WARN_VERTEXQ_NO_HOLDOUT',
+          'Nothing is held out: the error of the network\'s outputs is not known. Give more samples, or "holdout" data',
+        ),
       );
     else if (!described.some(({ type }) => ['float16', 'float32', 'float64'].includes(type)))
-      evaluation.warnings.push('The network has no float output whose error could be told');
+      evaluation.warnings.push(
+        warn('WARN_VERTEXQ_NO_FLOAT_OUTPUT', 'The network has no float output whose error could be told'),
+      );
     try {
       if (float && options.score) {
         const answers: ModelOutputs[] = [];

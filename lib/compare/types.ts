@@ -1,6 +1,7 @@
 import type { OutputError, Score } from '../evaluate/types';
 import type { ModelOptions, Report } from '../models/types';
 import type { Errors, LayerReport, Method, SkippedWeight } from '../types';
+import type { Warning } from '../warning-codes';
 
 export type { ModelOutputs, OutputError } from '../evaluate/types';
 
@@ -65,6 +66,6 @@ export interface Comparison {
   /** Weights that are left as they are, each with the reason. */
   skipped: SkippedWeight[];
   seconds: number;
-  warnings: string[];
+  warnings: Warning[];
   environment: Report['environment'];
 }

@@ -3,6 +3,7 @@ import { describe } from '../options/messages';
 import { type Activation, type Architecture, architectures, type Linear } from './architectures';
 import type { ConfigReader } from './config';
 import { type Rotation, rotationOf } from './rotation';
+import { warn, type Warning } from '../warning-codes';
 
 /** What a decoder computes: an architecture with the numbers of a config in it. */
 export interface DecoderShape {
@@ -28,7 +29,7 @@ export interface DecoderShape {
   softCap: { scores: number | null; logits: number | null };
   hasBias: (linear: Linear) => boolean;
   /** What there is to say of the config. */
-  warnings: string[];
+  warnings: Warning[];
 }
 
 export interface BlockShape {
@@ -104,7 +105,10 @@ export function shapeOf(config: ConfigReader, longest: number): DecoderShape {
   config.ignore(architecture.known ?? []);
   if (config.unknown.length > 0)
     shape.warnings.push(
-      `${config.path}: ${config.unknown.map(describe).join(', ')} ${config.unknown.length === 1 ? 'is' : 'are'} not known for ${name}, and left out of account`,
+      warn(
+        'WARN_VERTEXQ_UNKNOWN_KEYS',
+        `${config.path}: ${config.unknown.map(describe).join(', ')} ${config.unknown.length === 1 ? 'is' : 'are'} not known for ${name}, and left out of account`,
+      ),
     );
   return shape;
 }

@@ -1,5 +1,6 @@
 import { fewOf, namesBy } from '../reports/text';
 import type { Scheme } from './encoding';
+import { warn, type Warning } from '../warning-codes';
 
 /** A weight whose codes could have more bits in the same bytes. */
 export interface Widenable {
@@ -24,7 +25,7 @@ export function mostBits(scheme: Scheme, bytesOf: (scheme: Scheme) => number | u
 }
 
 /** What is said of weights that could have more bits for nothing: a line for each pair of widths. */
-export function widerWarnings(format: string, weights: readonly Widenable[]): string[] {
+export function widerWarnings(format: string, weights: readonly Widenable[]): Warning[] {
   const lists = namesBy(
     weights
       .filter(({ bits, most }) => most > bits)
@@ -33,5 +34,5 @@ export function widerWarnings(format: string, weights: readonly Widenable[]): st
         `${bits} bits take as many bytes as ${most} in the format "${format}", and are further from the float weights: give "bits" ${most}`,
       ]),
   );
-  return [...lists].map(([what, names]) => `${what} (${fewOf(names, 2)})`);
+  return [...lists].map(([what, names]) => warn('WARN_VERTEXQ_WIDER_BITS', `${what} (${fewOf(names, 2)})`));
 }

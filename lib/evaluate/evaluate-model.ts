@@ -13,6 +13,7 @@ import { outputAxis } from './output-axis';
 import { OutputErrors } from './output-errors';
 import { scoreOf } from './score';
 import type { EvaluateOptions, Evaluation, ModelOutputs } from './types';
+import { warn, type Warning } from '../warning-codes';
 
 const defaultRuns = 10;
 
@@ -36,7 +37,7 @@ export async function evaluateModel(
   const options = { ...given };
   options.signal?.throwIfAborted();
   const [float, quantized] = [await readNetwork(floatModel), await readNetwork(quantizedModel)];
-  const warnings: string[] = [];
+  const warnings: Warning[] = [];
   const outputs = commonOutputs(float, quantized, warnings);
   requireSameInputs(float, quantized);
   const data = await prepareSamples(options.data, 'data', {
@@ -77,7 +78,7 @@ function checkArguments(floatModel: unknown, quantizedModel: unknown, options: E
 }
 
 /** The tensors that both networks give, by the float network's order. */
-function commonOutputs(float: NetworkFile, quantized: NetworkFile, warnings: string[]): string[] {
+function commonOutputs(float: NetworkFile, quantized: NetworkFile, warnings: Warning[]): string[] {
   const theirs = new Set(quantized.outputs.map(({ name }) => name));
   const common = float.outputs.filter(({ name }) => theirs.has(name));
   const tensors = common.filter(({ type }) => type !== 'unknown').map(({ name }) => name);
@@ -93,9 +94,17 @@ function commonOutputs(float: NetworkFile, quantized: NetworkFile, warnings: str
     );
   for (const { name } of float.outputs)
     if (!theirs.has(name))
-      warnings.push(`The quantized network has no output ${describe(name)}: it is left out`);
+      warnings.push(
+        warn(
+          'WARN_VERTEXQ_OUTPUT_LEFT_OUT',
+          `The quantized network has no output ${describe(name)}: it is left out`,
+        ),
+      );
   for (const { name, type } of common)
-    if (type === 'unknown') warnings.push(`The output ${describe(name)} is no tensor: it is left out`);
+    if (type === 'unknown')
+      warnings.push(
+        warn('WARN_VERTEXQ_OUTPUT_LEFT_OUT', `The output ${describe(name)} is no tensor: it is left out`),
+      );
   return tensors;
 }
 

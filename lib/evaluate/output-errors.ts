@@ -4,6 +4,7 @@ import { inParts } from '../yielding';
 import type { OutputAxis } from './output-axis';
 import { type FloatData, isFloat, RowErrors, rowsOf } from './row-errors';
 import type { OutputEvaluation } from './types';
+import { warn, type Warning } from '../warning-codes';
 
 /** Adds up how far one output of the quantized network is from that of the float network. Memory: a row. */
 export class OutputErrors {
@@ -63,17 +64,25 @@ export class OutputErrors {
   }
 
   /** What a reader of the numbers should know. */
-  warnings(): string[] {
+  warnings(): Warning[] {
     const { notFinite, rows } = this.errors;
     const where = (['float', 'quantized'] as const).filter((which) => notFinite[which] > 0);
     const counts = where.map((which) => `${notFinite[which]} in the ${which} network`).join(', ');
     return [
       ...(where.length > 0
-        ? [`The output "${this.name}" has NaN or infinite numbers in ${rows} rows: ${counts}`]
+        ? [
+            warn(
+              'WARN_VERTEXQ_NOT_FINITE',
+              `The output "${this.name}" has NaN or infinite numbers in ${rows} rows: ${counts}`,
+            ),
+          ]
         : []),
       ...(this.otherShape > 0
         ? [
-            `The output "${this.name}" of the quantized network has another shape or type in ${this.otherShape} runs: they are not in its numbers`,
+            warn(
+              'WARN_VERTEXQ_OUTPUT_LEFT_OUT',
+              `The output "${this.name}" of the quantized network has another shape or type in ${this.otherShape} runs: they are not in its numbers`,
+            ),
           ]
         : []),
     ];

@@ -1,5 +1,6 @@
 import type { CalibrationData, DataOptions, Feeds, Report } from '../models/types';
 import type { JobOptions, TensorLike } from '../types';
+import type { Warning } from '../warning-codes';
 
 /** What a network gave for one feed: output name → tensor. */
 export type ModelOutputs = Record<string, TensorLike>;
@@ -85,6 +86,6 @@ export interface Evaluation {
   /** What makes the quantized network slower, and what to do about it. */
   hints: string[];
   seconds: number;
-  warnings: string[];
+  warnings: Warning[];
   environment: Report['environment'];
 }

@@ -5,6 +5,7 @@ import type { Errors, LayerReport, Method } from '../types';
 import type { Calibration } from './calibration';
 import { layerErrors, storedBits } from './layer-errors';
 import type { LayerSettings, ReportedLayer } from './layer-settings';
+import { warn, type Warning } from '../warning-codes';
 
 /** What was asked for, and the held-out error it had, where another method's answer was kept. */
 export interface FallenBack {
@@ -117,8 +118,11 @@ function relative({ error, signal }: Norms, weight: Norms): number | null {
 }
 
 /** A signal of 0, and an error that is not. */
-function nothingToCompare(rows: string): string {
-  return `The float layer's outputs on the ${rows} are all 0 (or next to it), and those of the quantized layer are not: the error is no share of them, and is given as null.`;
+function nothingToCompare(rows: string): Warning {
+  return warn(
+    'WARN_VERTEXQ_ZERO_OUTPUTS',
+    `The float layer's outputs on the ${rows} are all 0 (or next to it), and those of the quantized layer are not: the error is no share of them, and is given as null.`,
+  );
 }
 
 /** `Math.hypot(...values)` in pieces that fit the stack. */
@@ -134,12 +138,15 @@ export function fewRows(calibration: Calibration | null, inFeatures: number): bo
 }
 
 /** What is said of them. */
-function fewRowsWarning({ samples, effectiveRows, isWeighted }: Calibration, inFeatures: number): string {
+function fewRowsWarning({ samples, effectiveRows, isWeighted }: Calibration, inFeatures: number): Warning {
   const rows = `${samples} calibration ${samples === 1 ? 'row' : 'rows'}`;
   const few = isWeighted
     ? `${rows}, which under their weights count as ${Math.round(effectiveRows)}, are`
     : `${rows} ${samples === 1 ? 'is' : 'are'}`;
-  return `${few} few for ${inFeatures} inputs: outputs on other data may be far worse. Give ${2 * inFeatures} rows or more.`;
+  return warn(
+    'WARN_VERTEXQ_FEW_ROWS',
+    `${few} few for ${inFeatures} inputs: outputs on other data may be far worse. Give ${2 * inFeatures} rows or more.`,
+  );
 }
 
 function warningsFor(
@@ -148,19 +155,25 @@ function warningsFor(
   norms: NativeQuantized['norms'],
   error: Errors & { weight: number },
   fallenBack: FallenBack | null,
-): string[] {
-  const warnings: string[] = [];
+): Warning[] {
+  const warnings: Warning[] = [];
   if (fewRows(calibration, inFeatures) && traitsOf(fallenBack?.from ?? method).needsData)
     warnings.push(fewRowsWarning(calibration!, inFeatures));
   if (calibration && error.calibration === null)
     warnings.push(
       norms.calibration && aimedAt(norms.calibration).error
         ? nothingToCompare('calibration rows')
-        : 'The outputs on the calibration rows are all 0: there was nothing to fit or to measure. Where the data is 0, weights are rounded to the nearest level.',
+        : warn(
+            'WARN_VERTEXQ_ZERO_OUTPUTS',
+            'The outputs on the calibration rows are all 0: there was nothing to fit or to measure. Where the data is 0, weights are rounded to the nearest level.',
+          ),
     );
   if (calibration?.kind === 'pairs' && calibration.samples === 0 && (error.calibration ?? 0) > 1)
     warnings.push(
-      `The error on the calibration rows, ${formatPercent(error.calibration)}, is larger than with weights that are all 0: expected "crossGram" to be X̃ᵀX for the X̃ᵀX̃ of "gram", of the same rows.`,
+      warn(
+        'WARN_VERTEXQ_CROSS_GRAM',
+        `The error on the calibration rows, ${formatPercent(error.calibration)}, is larger than with weights that are all 0: expected "crossGram" to be X̃ᵀX for the X̃ᵀX̃ of "gram", of the same rows.`,
+      ),
     );
   for (const [rows, data, told] of [
     ['calibration', calibration, error.calibration],
@@ -168,17 +181,26 @@ function warningsFor(
   ] as const)
     if (data && data.samples > 0 && told !== null && told < data.resolution * error.weight)
       warnings.push(
-        `The error on the ${rows} rows is below what their sums tell: it may be anything up to about ${formatPercent(data.resolution * error.weight)}.`,
+        warn(
+          'WARN_VERTEXQ_BELOW_RESOLUTION',
+          `The error on the ${rows} rows is below what their sums tell: it may be anything up to about ${formatPercent(data.resolution * error.weight)}.`,
+        ),
       );
   if (holdout && error.holdout === null)
     warnings.push(
       norms.holdout && aimedAt(norms.holdout).error
         ? nothingToCompare('held-out rows')
-        : 'The outputs on the held-out rows are all 0: there is no error to measure on them.',
+        : warn(
+            'WARN_VERTEXQ_ZERO_OUTPUTS',
+            'The outputs on the held-out rows are all 0: there is no error to measure on them.',
+          ),
     );
   if (fallenBack)
     warnings.push(
-      `The fit to the calibration rows does not carry over: on held-out rows "${fallenBack.from}" has an error of ${formatPercent(fallenBack.holdout)}, plain rounding ("${method}") ${formatPercent(error.holdout)}. The layer has the latter.`,
+      warn(
+        'WARN_VERTEXQ_FELL_BACK',
+        `The fit to the calibration rows does not carry over: on held-out rows "${fallenBack.from}" has an error of ${formatPercent(fallenBack.holdout)}, plain rounding ("${method}") ${formatPercent(error.holdout)}. The layer has the latter.`,
+      ),
     );
   else if (
     holdout &&
@@ -187,7 +209,10 @@ function warningsFor(
     error.holdout > 2 * error.calibration + 1e-6
   )
     warnings.push(
-      `The held-out error is ${(error.holdout / error.calibration).toFixed(1)} times the calibration error: the fit does not carry over to other data.`,
+      warn(
+        'WARN_VERTEXQ_OVERFIT',
+        `The held-out error is ${(error.holdout / error.calibration).toFixed(1)} times the calibration error: the fit does not carry over to other data.`,
+      ),
     );
   return warnings;
 }

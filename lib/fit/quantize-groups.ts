@@ -6,6 +6,7 @@ import type { JobOptions, QuantizedLayer } from '../types';
 import { Turns } from '../yielding';
 import type { LayerSettings, WeightsInput } from './layer-settings';
 import { type Fit, fitWeights, quantizedLayer, quantizeWeights } from './quantize-weights';
+import { warn } from '../warning-codes';
 
 /**
  * Quantizes a layer whose neurons fall into groups with inputs of their own, as those of a grouped or depthwise convolution: each
@@ -39,11 +40,17 @@ export async function quantizeGroups(
   if (tooFew) {
     report.fellBackFrom = settings.method;
     report.warnings.push(
-      `${calibration.samples} calibration ${calibration.samples === 1 ? 'row is' : 'rows are'} too few for groups of ${inFeatures} inputs: the layer gets plain rounding ("${method}"). Give ${2 * inFeatures} rows or more.`,
+      warn(
+        'WARN_VERTEXQ_FELL_BACK',
+        `${calibration.samples} calibration ${calibration.samples === 1 ? 'row is' : 'rows are'} too few for groups of ${inFeatures} inputs: the layer gets plain rounding ("${method}"). Give ${2 * inFeatures} rows or more.`,
+      ),
     );
   } else if (rounded > 0) {
     report.warnings.push(
-      `In ${rounded} of ${groups} groups plain rounding had the lower error on held-out rows, and took the place of "${method}".`,
+      warn(
+        'WARN_VERTEXQ_FELL_BACK',
+        `In ${rounded} of ${groups} groups plain rounding had the lower error on held-out rows, and took the place of "${method}".`,
+      ),
     );
   }
   return quantized;

@@ -11,6 +11,7 @@ import { type DataSource, maxFeeds, readData } from './data/source';
 import { calibrationError, type ModelInput } from './data/tensor-checks';
 import type { AliveValues } from './forward/alive-values';
 import type { CalibrationData, DataCounts, DataOptions, Feeds } from './types';
+import { warn, type Warning } from '../warning-codes';
 
 export { dataOptionsOf } from '../options/relations';
 export type { ModelInput } from './data/tensor-checks';
@@ -28,7 +29,7 @@ export interface CalibrationSet {
   holdoutSizes: number[];
   /** What the network's inputs call the dimension of their samples. */
   batchNames: ReadonlySet<string>;
-  warnings: string[];
+  warnings: Warning[];
 }
 
 /** Data of which nothing is held out. */
@@ -39,7 +40,7 @@ export interface PreparedSamples {
   sizes: number[];
   /** What the network's inputs call the dimension of their samples. */
   batchNames: ReadonlySet<string>;
-  warnings: string[];
+  warnings: Warning[];
 }
 
 export interface SampleOptions extends Given<DataOptions> {
@@ -132,10 +133,13 @@ function batchingFor({ inputs, signal, ...options }: SampleOptions): Batching {
   const placed = withBatchAxes(inputs, options.batchAxis);
   const own = placed.filter((input) => !isMadeInput(input));
   const fixed = fixedBatch(own);
-  const warnings: string[] = [];
+  const warnings: Warning[] = [];
   if (fixed !== null && batchSize !== undefined && batchSize !== fixed)
     warnings.push(
-      `The option "batchSize" (${batchSize}) has no effect: the network takes batches of ${fixed}`,
+      warn(
+        'WARN_VERTEXQ_NO_EFFECT',
+        `The option "batchSize" (${batchSize}) has no effect: the network takes batches of ${fixed}`,
+      ),
     );
   // Where no input has an axis of samples, nothing can be joined.
   const size = own.every(({ batchAxis }) => batchAxis === null)
@@ -166,7 +170,12 @@ async function read(
     ['image', 'images'],
   ] as const)
     if (options[name] !== undefined && source.kind !== kind)
-      batching.warnings.push(`The option "${name}" has no effect: ${nameOf(data, where)} holds no ${kind}`);
+      batching.warnings.push(
+        warn(
+          'WARN_VERTEXQ_NO_EFFECT',
+          `The option "${name}" has no effect: ${nameOf(data, where)} holds no ${kind}`,
+        ),
+      );
   return source;
 }
 

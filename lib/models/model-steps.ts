@@ -21,6 +21,7 @@ import type { DataOptions, Feeds, ModelOptions } from './types';
 import type { Workspace } from '../runs/workspace';
 import { assemble, type Replacement } from './write/assemble';
 import type { WeightStores } from './write/stores';
+import { warn, type Warning } from '../warning-codes';
 
 // The steps from an ONNX file to a quantized one, for those who go them once or several times.
 
@@ -30,7 +31,7 @@ export interface SelectedLayers {
   skipped: SkippedWeight[];
   /** Of the latter those that are one tensor, in the same order. */
   left: TensorProto[];
-  warnings: string[];
+  warnings: Warning[];
 }
 
 /** The layers to quantize. Rejects where there are none, or one's weight is not what it says: not after hours of work for others. */
@@ -74,7 +75,7 @@ export async function selectLayers(
 }
 
 /** Since version 4 of the format, an initializer that is an input too is what it is unless something else is fed: its weight can be no more. */
-function noDefaults({ graph, irVersion }: ModelProto, layers: readonly Layer[]): string[] {
+function noDefaults({ graph, irVersion }: ModelProto, layers: readonly Layer[]): Warning[] {
   if (irVersion < 4n) return [];
   const fed = new Set(graph!.input.map(({ name }) => name));
   const lost = [...new Set(layers.map(({ constant }) => constant.tensor.name))].filter((name) =>
@@ -82,7 +83,10 @@ function noDefaults({ graph, irVersion }: ModelProto, layers: readonly Layer[]):
   );
   if (lost.length === 0) return [];
   return [
-    `${fewOf(lost.map(describe), 4)}: the network lets these weights be fed in place of its own, the quantized one does not.`,
+    warn(
+      'WARN_VERTEXQ_FED_WEIGHTS',
+      `${fewOf(lost.map(describe), 4)}: the network lets these weights be fed in place of its own, the quantized one does not.`,
+    ),
   ];
 }
 

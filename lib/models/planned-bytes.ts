@@ -3,6 +3,7 @@ import type { AlphabetKind } from '../options';
 import type { ModelLayer } from './layers/model-layers';
 import type { ModelSettings } from './model-options';
 import type { OpenModel } from './open-model';
+import type { Warning } from '../warning-codes';
 
 /** What layers will take in the output. */
 export class PlannedBytes {
@@ -34,7 +35,7 @@ export class PlannedBytes {
   }
 
   /** Which layers could have more bits in the same bytes. */
-  warnings(): string[] {
+  warnings(): Warning[] {
     const { encoding, format } = this.settings;
     if (encoding.isPlain) return [];
     return widerWarnings(

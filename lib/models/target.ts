@@ -19,13 +19,14 @@ import { quantizeInto } from './quantize-into';
 import { addModelPaths } from './run-files';
 import { runtimeVersion } from './runtime';
 import type { LayerOverride, ModelOptions } from './types';
+import { warn, type Warning } from '../warning-codes';
 
 /** Options with the widths that a target leaves. */
 interface TargetedModel {
   options: ModelOptions;
   /** null where there was no target. */
   budget: BudgetReport | null;
-  warnings: string[];
+  warnings: Warning[];
 }
 
 /** `targetedModel`, where there is a target; else at once, so that the caller may change what he gave. */
@@ -88,10 +89,13 @@ async function targetedModel(
 }
 
 /** What is said where an output has become larger than was foreseen. */
-export function aboveTarget(budget: BudgetReport | null, bytes: number): string[] {
+export function aboveTarget(budget: BudgetReport | null, bytes: number): Warning[] {
   if (budget?.target.of !== 'files' || bytes <= budget.target.bytes) return [];
   return [
-    `The files take ${bytes} bytes, ${bytes - budget.target.bytes} more than the target: products that are turned round, which only data tells of, are written in other ways than was foreseen.`,
+    warn(
+      'WARN_VERTEXQ_ABOVE_TARGET',
+      `The files take ${bytes} bytes, ${bytes - budget.target.bytes} more than the target: products that are turned round, which only data tells of, are written in other ways than was foreseen.`,
+    ),
   ];
 }
 

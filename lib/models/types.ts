@@ -7,6 +7,7 @@ import type { BudgetReport } from '../sensitivity/choose';
 import type { Sensitivity } from '../sensitivity/types';
 import type { LayerReport, QuantizeOptions, SkippedWeight, TensorLike } from '../types';
 import type { DescribedValue } from './onnx/value-info';
+import type { Warning } from '../warning-codes';
 
 /** How much rows count in fits. */
 export type Weighting = 'none' | 'outputs';
@@ -167,7 +168,7 @@ export interface Report {
   /** Bytes of the input's weights whose work an earlier run had done. */
   resumed: number;
   seconds: number;
-  warnings: string[];
+  warnings: Warning[];
   /** What the numbers depend on besides input and options. */
   environment: Environment;
   /** What decides the output's bytes; the output says it too (docs/report.md). */

@@ -29,7 +29,9 @@ export function comparisonTable(comparison: Comparison, { color, width }: TableO
         mostNames,
       )}`,
     );
-  for (const text of warningsOf(comparison)) lines.push(`${paint('yellow', 'warning:')} ${visible(text)}`);
+  const [shown, more] = warningsOf(comparison);
+  for (const text of shown) lines.push(`${paint('yellow', 'warning:')} ${visible(text)}`);
+  if (more > 0) lines.push(`  … and ${more} more of single layers, all of them in the JSON`);
   return [...parts, lines.join('\n')].join('\n\n');
 }
 
@@ -116,13 +118,11 @@ function bestOf(comparison: Comparison, bits: number): string {
   return `${plural(bits, 'bit')}, ${title}: ${list.join(', ')}`;
 }
 
-/** Those of single layers once, whichever runs they are of, and only a few. */
-function warningsOf({ warnings, runs }: Comparison): string[] {
+/** Those of single layers once, whichever runs they are of, and only a few; how many more there are. */
+function warningsOf({ warnings, runs }: Comparison): [shown: string[], more: number] {
   const ofLayers = new Set<string>();
   for (const { layers } of runs)
     for (const { name, warnings: texts } of layers)
       for (const text of texts) ofLayers.add(`${name}: ${text}`);
-  const more = ofLayers.size - mostWarnings;
-  const shown = [...warnings, ...[...ofLayers].slice(0, mostWarnings)];
-  return more > 0 ? [...shown, `${more} more of single layers, all of them in the JSON`] : shown;
+  return [[...warnings, ...[...ofLayers].slice(0, mostWarnings)], ofLayers.size - mostWarnings];
 }

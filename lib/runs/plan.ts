@@ -1,5 +1,6 @@
 import type { BudgetReport } from '../sensitivity/choose';
 import type { Method, SkippedWeight } from '../types';
+import type { Warning } from '../warning-codes';
 
 /** What would become of a weight: of a checkpoint each tensor, of a network each layer and what else it has of weights. */
 export interface PlannedTensor {
@@ -41,7 +42,7 @@ export interface RunPlan {
   seconds: number | null;
   /** Bytes of memory besides the program's own: what the largest piece of work needs, with the data it is fitted to. */
   memory: number;
-  warnings: string[];
+  warnings: Warning[];
   /** How widths were chosen to meet a target; left out where there is none. */
   budget?: BudgetReport;
 }

@@ -7,6 +7,7 @@ import { isTemporary, openOwn, syncFolder, temporaryName, writeWhole } from '../
 import { InputFile } from '../files/input-file';
 import { describe } from '../options/messages';
 import { Lock } from './lock';
+import { warn, type Warning } from '../warning-codes';
 
 const manifestName = 'manifest.json';
 const journalName = 'journal';
@@ -44,7 +45,7 @@ export class WorkFolder {
     /** By the keys of units. */
     readonly done: ReadonlyMap<string, DoneUnit>,
     /** What is to be said of the work that is gone on with. */
-    readonly warnings: readonly string[],
+    readonly warnings: readonly Warning[],
   ) {}
 
   /**
@@ -53,7 +54,7 @@ export class WorkFolder {
    * something of that name that is not ours.
    */
   static async open(path: string, manifest: Manifest, options: ResumeOptions): Promise<WorkFolder> {
-    const warnings: string[] = [];
+    const warnings: Warning[] = [];
     let lock: Lock | undefined;
     let isNew = false;
     let made = false;
@@ -236,7 +237,7 @@ function requireSame(
   before: string,
   manifest: Manifest,
   { resume, otherKernels }: ResumeOptions,
-): string[] {
+): Warning[] {
   if (!resume)
     throw new VertexqError(
       'ERR_VERTEXQ_RESUME',
@@ -273,7 +274,12 @@ function requireSame(
       'ERR_VERTEXQ_RESUME',
       `${what}. They round otherwise, so that the bytes would be those of neither. Go on where it began, or with "otherKernels" (--other-kernels); or remove that folder to start anew.`,
     );
-  return [`${what}: the output is not, to the last bit, what either would have written.`];
+  return [
+    warn(
+      'WARN_VERTEXQ_OTHER_KERNELS',
+      `${what}: the output is not, to the last bit, what either would have written.`,
+    ),
+  ];
 }
 
 const versionIn = ({ vertexq }: Record<string, unknown>) =>

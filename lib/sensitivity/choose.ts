@@ -4,6 +4,7 @@ import { VertexqError } from '../errors';
 import { escaped } from '../globs';
 import { formatBytes } from '../reports/units';
 import { type MeasuredWidth, type SensitiveLayer, type Sensitivity, type Width, widthName } from './types';
+import { warn, type Warning } from '../warning-codes';
 
 /** Widths for some layers: what `overrides` takes. */
 export interface ChosenWidths extends Width {
@@ -48,7 +49,7 @@ export async function chooseWidths(
   target: BudgetReport['target'],
   sizeOf: (overrides: ChosenWidths[]) => Promise<number>,
   signal: AbortSignal | undefined,
-): Promise<{ report: BudgetReport; warnings: string[] }> {
+): Promise<{ report: BudgetReport; warnings: Warning[] }> {
   const items = itemsOf(layers);
   const pick = (of: (candidates: readonly Candidate[]) => number) =>
     items.map(({ candidates }) => of(candidates));
@@ -106,14 +107,17 @@ async function moreOf(
 const told = (bytes: number) => `${bytes} bytes (${formatBytes(bytes)})`;
 
 /** Why a target is not reached. */
-function below({ target, bytes }: BudgetReport, items: readonly Item[], choices: readonly number[]): string {
+function below({ target, bytes }: BudgetReport, items: readonly Item[], choices: readonly number[]): Warning {
   const isBest = items.every(({ candidates }, i) =>
     candidates.every(({ cost }) => cost >= candidates[choices[i]!]!.cost),
   );
   const why = isBest
     ? 'every layer has the width that changes the outputs least'
     : 'the next wider choice for any layer that would lower the change takes more than is left';
-  return `The ${target.of} take ${told(bytes)}, more than ${100 * nearness} % below the target of ${told(target.bytes)}: ${why}.`;
+  return warn(
+    'WARN_VERTEXQ_BELOW_TARGET',
+    `The ${target.of} take ${told(bytes)}, more than ${100 * nearness} % below the target of ${told(target.bytes)}: ${why}.`,
+  );
 }
 
 function itemsOf(layers: readonly SensitiveLayer[]): Item[] {

@@ -1,5 +1,6 @@
 import type { Grid, Method } from '../types';
 import type { GgufTypeName } from '../encodings/names';
+import type { Warning } from '../warning-codes';
 
 /** What a layer could be stored in: options that `overrides` take. */
 export interface Width {
@@ -54,7 +55,7 @@ export interface Sensitivity {
   layers: SensitiveLayer[];
   /** Layers that have no measure, and why: they keep the width that options give them. */
   unmeasured: { name: string; reason: string }[];
-  warnings: string[];
+  warnings: Warning[];
   seconds: number;
 }
 

@@ -15,6 +15,7 @@ import type { RowWeights } from './row-weights';
 import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
 import type { BlockTuning, Fitted } from './tuning';
 import { type LayerWork, secondsBefore, secondsOfFit, worksOf } from './work';
+import { warn } from '../warning-codes';
 
 /** Numbers that weights, rows and Gram matrices may leave before memory is given back. */
 const usedByMany = 2 ** 16;
@@ -314,12 +315,20 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     );
     if (calibration && calibration.offered > calibration.samples)
       quantized.report.warnings.push(
-        `fitted to ${calibration.samples} of ${calibration.offered} patches, spread over all samples: more would change little`,
+        warn(
+          'WARN_VERTEXQ_SOME_ROWS',
+          `fitted to ${calibration.samples} of ${calibration.offered} patches, spread over all samples: more would change little`,
+        ),
       );
     if (rows?.unpaired)
-      quantized.report.warnings.push(`no error against the float network: ${rows.unpaired}`);
+      quantized.report.warnings.push(
+        warn('WARN_VERTEXQ_NO_FLOAT_ERROR', `no error against the float network: ${rows.unpaired}`),
+      );
     const unweighted = rows && this.rowWeights?.reasonOf(layer);
-    if (unweighted) quantized.report.warnings.push(`all of its rows count alike: ${unweighted}`);
+    if (unweighted)
+      quantized.report.warnings.push(
+        warn('WARN_VERTEXQ_ROWS_ALIKE', `all of its rows count alike: ${unweighted}`),
+      );
     return quantized;
   }
 

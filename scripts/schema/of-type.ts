@@ -7,6 +7,7 @@ export interface Schema {
   type?: string | string[];
   enum?: (string | number | boolean | null)[];
   const?: string | number | boolean;
+  pattern?: string;
   anyOf?: Schema[];
   items?: Schema | Schema[];
   minItems?: number;
@@ -42,6 +43,7 @@ export function schemaOf(file: string, name: string): { root: Schema; definition
   function of(type: ts.Type, where: string): Schema {
     if (type.isStringLiteral() || type.isNumberLiteral()) return { const: type.value };
     if (type.flags & ts.TypeFlags.BooleanLiteral) return { const: checker.typeToString(type) === 'true' };
+    if (type.flags & ts.TypeFlags.TemplateLiteral) return ofTemplate(type as ts.TemplateLiteralType, where);
     if (type.flags & ts.TypeFlags.String) return { type: 'string' };
     if (type.flags & ts.TypeFlags.Number) return { type: 'number' };
     if (type.flags & ts.TypeFlags.Boolean) return { type: 'boolean' };
@@ -61,6 +63,13 @@ export function schemaOf(file: string, name: string): { root: Schema; definition
       };
     if (type.flags & ts.TypeFlags.Object || type.isIntersection()) return ofObject(type, where);
     throw new Error(`${where}: ${checker.typeToString(type)} is no type of JSON`);
+  }
+
+  function ofTemplate({ texts, types }: ts.TemplateLiteralType, where: string): Schema {
+    if (types.some((own) => !(own.flags & ts.TypeFlags.String)))
+      throw new Error(`${where}: a text with parts that are no plain strings`);
+    const parts = texts.map((text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+    return { type: 'string', pattern: `^${parts.join('[\\s\\S]*')}$` };
   }
 
   function ofUnion(types: readonly ts.Type[], where: string): Schema {

@@ -150,7 +150,9 @@ test('one record serves the layers that see the same, in every dtype', async (t)
       t.is(methods.get(`${own}.${name}`), 'gptq 360');
     t.is(methods.get('model.layers.1.self_attn.q_proj'), 'msq 0');
     t.true(report.warnings.some((text) => /^Nothing is recorded for .*rounded by themselves/.test(text)));
-    t.true(report.warnings.includes('Recorded inputs that belong to no weight: x.y.'));
+    t.true(
+      report.warnings.includes('Recorded inputs that belong to no weight: x.y. [WARN_VERTEXQ_UNUSED_DATA]'),
+    );
   }
 });
 

@@ -111,7 +111,7 @@ test('what is written where', async (t) => {
   const table = await runFake(base, { terminal: true });
   t.regex(table.stderr, /model\.layers\.0\.q_proj/);
   const quiet = await runFake([...base, '--quiet', '--dry-run']);
-  t.is(quiet.stderr + quiet.stdout, 'warning: no data\n');
+  t.is(quiet.stderr + quiet.stdout, 'warning: no data [WARN_VERTEXQ_NO_DATA]\n');
   const plan = await runFake([...base, '--dry-run', '--json']);
   t.deepEqual(JSON.parse(plan.stdout), samplePlan({ input: 'in.safetensors', output: 'out' }));
   t.regex(plan.stderr, /a\.weight .* msq .* 4 .* 32/);

@@ -194,7 +194,7 @@ test('an abort is exit code 130', async (t) => {
 });
 
 test('--json writes the report, and nothing else, to stdout', async (t) => {
-  const report = sampleReport({ warnings: ['w'] });
+  const report = sampleReport({ warnings: ['w [WARN_VERTEXQ_NO_DATA]'] });
   for (const flags of [['--json'], ['--json', '--quiet']]) {
     const { code, stdout, stderr } = await runFake([...base, ...flags], {
       quantizeModel: () => Promise.resolve(report),
@@ -202,7 +202,7 @@ test('--json writes the report, and nothing else, to stdout', async (t) => {
     t.is(code, 0);
     const command = ['vertexq', ...base, ...flags].join(' ');
     t.deepEqual(JSON.parse(stdout), { ...report, command });
-    t.is(stderr === 'warning: w\n', flags.includes('--quiet'));
+    t.is(stderr === 'warning: w [WARN_VERTEXQ_NO_DATA]\n', flags.includes('--quiet'));
   }
   t.is((await runFake(base)).stdout, '');
 });
@@ -216,7 +216,7 @@ test('--report writes a file, whole or not at all', async (t) => {
   t.deepEqual(readdirSync(folder), ['report.json']);
 
   writeFileSync(file, 'old');
-  const failing = await runFake([...base, '--report', file], {
+  const failing = await runFake([...base, '--report', file, '--overwrite'], {
     quantizeModel: () => Promise.reject(new Error('broken')),
   });
   t.is(failing.code, 1);
@@ -273,7 +273,10 @@ const working = async (_input: string, _output: string, options: ModelOptions) =
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
   options.onProgress!({ stage: 'write', done: 0, total: 1 });
-  return sampleReport({ layers: [layerReport('first'), layerReport('second')], warnings: ['w'] });
+  return sampleReport({
+    layers: [layerReport('first'), layerReport('second')],
+    warnings: ['w [WARN_VERTEXQ_NO_DATA]'],
+  });
 };
 
 test('without a terminal: a line for each layer, the totals and warnings, no escape codes', async (t) => {
@@ -288,13 +291,13 @@ test('without a terminal: a line for each layer, the totals and warnings, no esc
     'all else          98.0 MB  50.0 MB   2.0×',
     'whole          2   438 MB  98.0 MB   4.5×',
     '',
-    'warning: w',
+    'warning: w [WARN_VERTEXQ_NO_DATA]',
     'written: out.onnx',
     '',
   ]);
   // Issue 21 item 6: what has to be known is said all the same.
   const quiet = await runFake([...base, '--quiet'], { quantizeModel: working });
-  t.is(quiet.stderr, 'warning: w\n');
+  t.is(quiet.stderr, 'warning: w [WARN_VERTEXQ_NO_DATA]\n');
 });
 
 test('on a terminal: a bar, and the table with colours, unless NO_COLOR is set', async (t) => {
@@ -328,7 +331,8 @@ test('a bar ends with an error', async (t) => {
 });
 
 test('--strict: warnings of the run, its plan and its layers fail it when all is written', async (t) => {
-  const warned = () => Promise.resolve({ ...sampleReport(), warnings: ['few rows'] });
+  const warned = () =>
+    Promise.resolve({ ...sampleReport(), warnings: ['few rows [WARN_VERTEXQ_FEW_ROWS]' as const] });
   const quiet = () =>
     Promise.resolve({
       ...sampleReport(),
@@ -339,9 +343,12 @@ test('--strict: warnings of the run, its plan and its layers fail it when all is
   t.is((await runFake(base, { quantizeModel: warned })).code, 0);
   const { code, stdout, stderr } = await runFake([...base, '--strict', '--json'], { quantizeModel: warned });
   t.is(code, 1);
-  t.regex(stderr, /vertexq: --strict: \d+ warnings?, the first: few rows \[ERR_VERTEXQ_STRICT\]\n.*\n$/);
+  t.regex(
+    stderr,
+    /vertexq: --strict: \d+ warnings?, the first: few rows \[WARN_VERTEXQ_FEW_ROWS\] \[ERR_VERTEXQ_STRICT\]\n.*\n$/,
+  );
   // One document: the report, which has them all.
-  t.deepEqual((JSON.parse(stdout) as { warnings: string[] }).warnings, ['few rows']);
+  t.deepEqual((JSON.parse(stdout) as { warnings: string[] }).warnings, ['few rows [WARN_VERTEXQ_FEW_ROWS]']);
 });
 
 test('issue 21 item 6: a file that is there stops the run, unless it may be replaced', async (t) => {

@@ -38,9 +38,9 @@ async function run(command: string, args: string[], cwd: string): Promise<string
 async function type(line: string, { rows, text, images }: Workplace): Promise<void> {
   const cwd = /photos\//.test(line) ? images : /--tokenizer/.test(line) ? text : rows;
   // Lines that write to one name are alternatives.
-  const output = /\s-o (\S+)/.exec(line)?.[1];
-  if (output !== undefined && !/--dry-run/.test(line))
-    rmSync(join(cwd, output), { recursive: true, force: true });
+  if (!/--dry-run/.test(line))
+    for (const [, output] of line.matchAll(/\s(?:-o|--report|--plot) (\S+)/g))
+      rmSync(join(cwd, output!), { recursive: true, force: true });
   // npx finds the program in node_modules/.bin, as the shell does here.
   await run('sh', ['-ec', small.reduce((all, [from, to]) => all.replace(from, to), line.replace(/^npx /, ''))], cwd); // prettier-ignore
 }

@@ -132,7 +132,9 @@ test('a network with a fixed batch gets full ones', async (t) => {
   t.true([...fit, ...holdout].every((feeds) => feeds['x']!.dims[0] === 8));
   t.deepEqual(samples, { fit: 144, holdout: 16 });
   t.deepEqual(samplesIn(t, holdout), [range(8).map((i) => 32 + i), range(8).map((i) => 112 + i)]);
-  t.deepEqual(warnings, ['calibration: 5 of 165 samples left out, because the network takes 8 at once']);
+  t.deepEqual(warnings, [
+    'calibration: 5 of 165 samples left out, because the network takes 8 at once [WARN_VERTEXQ_DATA_LEFT_OUT]',
+  ]);
 
   const two = await prepareCalibrationSet({ x: rows(17) }, { inputs: fixed, batchSize: 32 });
   t.deepEqual(two.samples, { fit: 8, holdout: 8 });
@@ -153,7 +155,9 @@ test('a network with a fixed batch gets full ones', async (t) => {
 test('a single sample is not held out', async (t) => {
   const { samples, warnings } = await prepareCalibrationSet({ x: rows(1) }, { inputs: single });
   t.deepEqual(samples, { fit: 1, holdout: 0 });
-  t.deepEqual(warnings, ['calibration: nothing is held out, because there is only 1 sample']);
+  t.deepEqual(warnings, [
+    'calibration: nothing is held out, because there is only 1 sample [WARN_VERTEXQ_NO_HOLDOUT]',
+  ]);
 });
 
 test('held-out data of its own', async (t) => {

@@ -13,7 +13,7 @@ test('a checkpoint a line, the float one first, then the worst documents and war
       '',
       '4000 tokens of 5 documents in windows of up to 512, in 12.5 s',
       'documents farthest from the float model: 1 (KL 0.3, 800 tokens), 2 (KL 0.2, 800 tokens), 3 (KL 0.15, 800 tokens)',
-      'warning: mind\\x1b',
+      'warning: mind\\x1b [WARN_VERTEXQ_NO_DATA]',
     ],
   );
 });

@@ -33,7 +33,11 @@ export function sampleCheckpointEvaluation(
         })),
       },
     ],
-    ...{ seconds: 12.5, warnings: ['mind\u001b'], environment: sampleReport().environment },
+    ...{
+      seconds: 12.5,
+      warnings: ['mind\u001b [WARN_VERTEXQ_NO_DATA]'],
+      environment: sampleReport().environment,
+    },
     ...changes,
   };
 }
@@ -60,7 +64,14 @@ export function samplePlan(changes: Partial<RunPlan> = {}): RunPlan {
     ],
     skipped: [{ name: 'norm.weight', reason: 'a vector', bytes: 128, choice: true }],
     bytes: { before: 17_000, after: 5000, weightsBefore: 16_384, weightsAfter: 4608 },
-    ...{ bitsPerWeight: 4.5, fitted: 0, tokens: null, seconds: 2, memory: 1e8, warnings: ['no data'] },
+    ...{
+      bitsPerWeight: 4.5,
+      fitted: 0,
+      tokens: null,
+      seconds: 2,
+      memory: 1e8,
+      warnings: ['no data [WARN_VERTEXQ_NO_DATA]'],
+    },
     ...changes,
   };
 }

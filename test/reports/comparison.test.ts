@@ -4,6 +4,7 @@ import { layerErrors, noErrors } from '../../lib/fit/layer-errors';
 import { comparisonTable } from '../../lib/reports/comparison-table';
 import { errorPlot } from '../../lib/reports/error-plot';
 import { comparedRun, layerReport, sampleComparison } from './samples';
+import { warn } from '../../lib/warning-codes';
 
 const plain = { color: false };
 
@@ -21,14 +22,14 @@ test('the table has a run a line, the layers by method, and who was best', (t) =
 
 test('what there is none of is left out or a dash; warnings and skipped layers are told once', (t) => {
   const error = layerErrors({ calibration: 0.01, holdout: null }, null, 0.1);
-  const layers = [layerReport('layer', { error, warnings: ['few'] })];
+  const layers = [layerReport('layer', { error, warnings: ['few [WARN_VERTEXQ_FEW_ROWS]'] })];
   const run = comparedRun({ layers, output: null, ...meanErrors(layers) });
   const runs = [run, { ...run, method: 'msq' as const }];
   const text = comparisonTable(
     sampleComparison({
       runs,
       bits: [4],
-      warnings: ['mind'],
+      warnings: ['mind [WARN_VERTEXQ_NO_DATA]'],
       skipped: [{ name: 'a\u001b', reason: 'r', bytes: 8, choice: false }],
     }),
     plain,
@@ -36,10 +37,15 @@ test('what there is none of is left out or a dash; warnings and skipped layers a
   t.notRegex(text, /cosine|output|layer, 4 bits|against float/);
   t.regex(text, /4 bits, layers' own error on calibration samples: vertex 1\.00 %/);
   t.regex(text, /1 weight left as it is: a\\x1b \(r\)/);
-  t.regex(text, /warning: mind\nwarning: layer: few$/);
-  const many = layerReport('layer', { warnings: ['1', '2', '3', '4', '5', '6'] });
+  t.regex(text, /warning: mind \[WARN_VERTEXQ_NO_DATA\]\nwarning: layer: few \[WARN_VERTEXQ_FEW_ROWS\]$/);
+  const many = layerReport('layer', {
+    warnings: [1, 2, 3, 4, 5, 6].map((i) => warn('WARN_VERTEXQ_FEW_ROWS', `${i}`)),
+  });
   const folded = comparisonTable(sampleComparison({ runs: [comparedRun({ layers: [many] })] }), plain);
-  t.regex(folded, /warning: layer: 4\nwarning: 2 more of single layers, all of them in the JSON$/);
+  t.regex(
+    folded,
+    /warning: layer: 4 \[WARN_VERTEXQ_FEW_ROWS\]\n {2}… and 2 more of single layers, all of them in the JSON$/,
+  );
   const scored = comparisonTable(
     sampleComparison({ score: 0.9832, runs: [comparedRun({ score: 0.97 })], bits: [4] }),
     plain,

@@ -12,7 +12,7 @@ test('an output a line, then sizes, latencies and warnings', (t) => {
     sampleEvaluation({
       outputs: [output!, integers],
       score: { float: 0.9832, quantized: 0.97 },
-      warnings: ['mind\u001b'],
+      warnings: ['mind\u001b [WARN_VERTEXQ_NO_DATA]'],
     }),
     plain,
   ).split('\n');
@@ -27,7 +27,7 @@ test('an output a line, then sizes, latencies and warnings', (t) => {
       'size:  438 MB → 98.0 MB (4.5×)',
       'latency: 12.3 ms [12.0 ms, 12.5 ms] → 5.00 ms [4.90 ms, 1.2 s] (32 samples; median and middle half of 10 runs)',
       'score:  0.98320 → 0.97000',
-      'warning: mind\\x1b',
+      'warning: mind\\x1b [WARN_VERTEXQ_NO_DATA]',
     ],
   );
 });

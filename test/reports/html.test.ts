@@ -10,6 +10,7 @@ import { dark, leastContrast, light, type Theme } from '../../lib/reports/html/p
 import { sampleCheckpointReport } from './checkpoint-samples';
 import { all, attribute, type Element, page, textOf } from './page';
 import { layerReport, sampleReport } from './samples';
+import type { Warning } from '../../lib/warning-codes';
 
 const errors = (own: number, float: number, fit = own) =>
   layerErrors({ calibration: fit, holdout: own }, { calibration: float, holdout: float }, 0.1);
@@ -27,9 +28,9 @@ const hostile = [
 test('what comes from files is text: names, reasons, warnings, paths, versions', async (t) => {
   for (const name of hostile) {
     const report = sampleCheckpointReport({
-      ...{ input: name, output: name, format: name, command: name, warnings: [name] },
+      ...{ input: name, output: name, format: name, command: name, warnings: [name as Warning] },
       layers: [
-        layerReport(name, { kind: name, method: name, fellBackFrom: name, warnings: [name] }),
+        layerReport(name, { kind: name, method: name, fellBackFrom: name, warnings: [name as Warning] }),
         layerReport('b', { error: errors(0.2, 0.4) }),
       ],
       skipped: [{ name, reason: name, bytes: 10, choice: true }],
@@ -86,7 +87,7 @@ test('headings, tables, charts and regions have names and roles', async (t) => {
   const report = sampleCheckpointReport({
     layers: [layerReport('a'), layerReport('b'), layerReport('c', { error: errors(0.2, 0.4, 0.1) })],
     skipped: [{ name: 'e', reason: 'an embedding', bytes: 100, choice: true }],
-    warnings: ['w'],
+    warnings: ['w [WARN_VERTEXQ_NO_DATA]'],
   });
   const root = page(await htmlReport(report));
   t.is(attribute(all(root, 'html')[0]!, 'lang'), 'en');

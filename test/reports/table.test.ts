@@ -5,6 +5,7 @@ import type { InspectedLayer } from '../../lib/models/types';
 import { inspectionTable, layerSummary, layerTable } from '../../lib/reports/table';
 import type { LayerReport } from '../../lib/types';
 import { layerReport, sampleInspection, sampleReport } from './samples';
+import { warn } from '../../lib/warning-codes';
 
 const lines = (text: string) => text.split('\n');
 
@@ -74,7 +75,11 @@ test('what is off the alphabet is told of the walk alone', (t) => {
 });
 
 test('a layer that fell back says to what, and from what', (t) => {
-  const fell = layerReport('x', { method: 'msq', fellBackFrom: 'vertex', warnings: ['plain rounding'] });
+  const fell = layerReport('x', {
+    method: 'msq',
+    fellBackFrom: 'vertex',
+    warnings: ['plain rounding [WARN_VERTEXQ_FELL_BACK]'],
+  });
   const table = layerTable(sampleReport({ layers: [fell, layerReport('y', { method: 'vertex' })] }), {
     color: false,
   });
@@ -104,7 +109,7 @@ test('lines fit the terminal', (t) => {
 });
 
 test('colours only if asked for', (t) => {
-  const report = sampleReport({ warnings: ['w'] });
+  const report = sampleReport({ warnings: ['w [WARN_VERTEXQ_NO_DATA]'] });
   const [plain, colored] = [false, true].map((color) => layerTable(report, { color }));
   // eslint-disable-next-line no-control-regex
   t.notRegex(plain!, /\x1b/);
@@ -147,19 +152,30 @@ test('weights that were left, by reason: the names of those that could not be qu
 
 test('equal warnings are told once, and many are folded', (t) => {
   const layers = ['a', 'b', 'c'].map((name) =>
-    layerReport(name, { warnings: ['few rows', `only ${name}`, 'few rows'] }),
+    layerReport(name, {
+      warnings: [
+        'few rows [WARN_VERTEXQ_FEW_ROWS]',
+        `only ${name} [WARN_VERTEXQ_OVERFIT]`,
+        'few rows [WARN_VERTEXQ_FEW_ROWS]',
+      ],
+    }),
   );
   t.deepEqual(
-    lines(layerSummary(sampleReport({ layers, warnings: ['w', 'w'] }), { color: false })).slice(7),
+    lines(
+      layerSummary(
+        sampleReport({ layers, warnings: ['w [WARN_VERTEXQ_NO_DATA]', 'w [WARN_VERTEXQ_NO_DATA]'] }),
+        { color: false },
+      ),
+    ).slice(7),
     [
-      'warning: w',
-      'warning: a, b, c: few rows',
-      'warning: a: only a',
-      'warning: b: only b',
-      'warning: c: only c',
+      'warning: w [WARN_VERTEXQ_NO_DATA]',
+      'warning: a, b, c: few rows [WARN_VERTEXQ_FEW_ROWS]',
+      'warning: a: only a [WARN_VERTEXQ_OVERFIT]',
+      'warning: b: only b [WARN_VERTEXQ_OVERFIT]',
+      'warning: c: only c [WARN_VERTEXQ_OVERFIT]',
     ],
   );
-  const warnings = Array.from({ length: 100 }, (_, i) => `warning ${i}`);
+  const warnings = Array.from({ length: 100 }, (_, i) => warn('WARN_VERTEXQ_NO_EFFECT', `${i}`));
   const folded = lines(layerSummary(sampleReport({ warnings }), { color: false })).slice(7);
   t.is(folded.length, 21);
   t.is(folded[20], '  … and 80 more, all of them in the JSON report');
@@ -167,15 +183,28 @@ test('equal warnings are told once, and many are folded', (t) => {
 
 test('warnings of layers that differ in numbers alone are one line, with the worst', (t) => {
   const layers = [2.1, 14, 3.5, 2.1, 2].map((times, i) =>
-    layerReport(`l${i}`, { warnings: [`${times} times the error of 7 rows`, ...(i === 2 ? ['none'] : [])] }),
+    layerReport(`l${i}`, {
+      warnings: [
+        `${times} times the error of 7 rows [WARN_VERTEXQ_OVERFIT]`,
+        ...(i === 2 ? ['none [WARN_VERTEXQ_FEW_ROWS]' as const] : []),
+      ],
+    }),
   );
   t.deepEqual(
-    lines(layerSummary(sampleReport({ layers, warnings: ['1 file', '2 file'] }), { color: false })).slice(7),
+    lines(
+      layerSummary(
+        sampleReport({
+          layers,
+          warnings: ['1 file [WARN_VERTEXQ_NO_DATA]', '2 file [WARN_VERTEXQ_NO_DATA]'],
+        }),
+        { color: false },
+      ),
+    ).slice(7),
     [
-      'warning: 1 file',
-      'warning: 2 file',
-      'warning: l1, l2, l0, l3, l4, the worst first: 14 times the error of 7 rows',
-      'warning: l2: none',
+      'warning: 1 file [WARN_VERTEXQ_NO_DATA]',
+      'warning: 2 file [WARN_VERTEXQ_NO_DATA]',
+      'warning: l1, l2, l0, l3, l4, the worst first: 14 times the error of 7 rows [WARN_VERTEXQ_OVERFIT]',
+      'warning: l2: none [WARN_VERTEXQ_FEW_ROWS]',
     ],
   );
 });

@@ -17,6 +17,7 @@ import { plural } from '../../reports/units';
 import type { CheckpointSettings } from '../checkpoint-options';
 import { type Left, notAmong, requireMatch, skipped, vector } from '../choose-weights';
 import type { GgufModel, GgufTensor } from './tensor';
+import { warn, type Warning } from '../../warning-codes';
 
 /** What becomes of a tensor. */
 export interface Choice {
@@ -106,7 +107,7 @@ const unfitFor = (asked: TypeName, shape: readonly number[]): Left => ({
 });
 
 /** What other types take over, said beforehand. */
-export function fallbacks(choices: readonly Choice[]): string[] {
+export function fallbacks(choices: readonly Choice[]): Warning[] {
   const said: [name: string, what: string][] = [];
   for (const { tensor, type, asked } of choices) {
     const { name, shape } = tensor;
@@ -116,8 +117,8 @@ export function fallbacks(choices: readonly Choice[]): string[] {
       `${shape.at(-1)} inputs are no whole blocks of ${asked}: ${type} instead, ${bitsOf(type)} bits a weight and not ${bitsOf(asked)}`,
     ]);
   }
-  return [...namesBy(said)].map(
-    ([what, names]) => `${plural(names.length, 'tensor')} (${fewOf(names, 2)}): ${what}.`,
+  return [...namesBy(said)].map(([what, names]) =>
+    warn('WARN_VERTEXQ_TYPE_FALLBACK', `${plural(names.length, 'tensor')} (${fewOf(names, 2)}): ${what}.`),
   );
 }
 

@@ -31,6 +31,7 @@ import {
   transposedRows,
 } from './rows';
 import { type Seen, ViewFile } from './view';
+import { warn } from '../../warning-codes';
 
 export const isGgufPath = (path: string): boolean => /\.gguf$/i.test(path);
 
@@ -156,7 +157,7 @@ function modelOf(file: GgufFile): GgufModel {
     warnings:
       few.length === 0
         ? []
-        : [`${path}: ${plural(few.length, 'tensor')} in few bits already are dequantized first, and what they have lost stays lost: ${fewOf(few, 2)}. Better give a file in F16 or BF16.`], // prettier-ignore
+        : [warn('WARN_VERTEXQ_DEQUANTIZED_FIRST', `${path}: ${plural(few.length, 'tensor')} in few bits already are dequantized first, and what they have lost stays lost: ${fewOf(few, 2)}. Better give a file in F16 or BF16.`)], // prettier-ignore
   };
 }
 

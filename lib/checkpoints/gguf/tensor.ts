@@ -1,5 +1,6 @@
 import type { TensorFile } from '../../containers/tensor-file';
 import type { Rows } from './rows';
+import type { Warning } from '../../warning-codes';
 
 /** A tensor of a model as a GGUF file has it: its rows in that order, its numbers of the type that they had. */
 export interface GgufTensor {
@@ -29,5 +30,5 @@ export interface GgufModel {
   /** All keys, as they lie in a file, but those that tell of types. */
   keys: readonly Uint8Array[];
   files: readonly TensorFile[];
-  warnings: string[];
+  warnings: Warning[];
 }

@@ -4,13 +4,14 @@ import type { ConfigReader } from '../config';
 import { rotationOf } from '../rotation';
 import { activations, type DecoderShape } from '../shape';
 import { epsilonKey, type GgufNames, scaleNames } from './architectures';
+import { warn, type Warning } from '../../warning-codes';
 
 /** What a GGUF file says of a network besides its tokenizer. */
 export interface NetworkKeys {
   keys: Map<string, GgufValue>;
   /** A divisor of each frequency, where rotations are scaled by such: the tensor `rope_freqs.weight`. */
   frequencyDivisors: Float32Array | null;
-  warnings: string[];
+  warnings: Warning[];
 }
 
 const count = (value: number): GgufValue => ({ type: 'u32', value });
@@ -76,12 +77,15 @@ function addWindow(
   { blocks }: DecoderShape,
   isTold: boolean,
   path: string,
-): string[] {
+): Warning[] {
   const window = blocks.find((block) => block.window !== null)?.window ?? null;
   if (window === null) return [];
   if (!isTold)
     return [
-      `${path}: blocks see the last ${window} tokens, which GGUF files of this architecture do not tell: on longer texts llama.cpp lets them see all.`,
+      warn(
+        'WARN_VERTEXQ_WINDOW_LOST',
+        `${path}: blocks see the last ${window} tokens, which GGUF files of this architecture do not tell: on longer texts llama.cpp lets them see all.`,
+      ),
     ];
   add('attention.sliding_window', count(window));
   return [];

@@ -7,6 +7,7 @@ import type { CheckpointEncoding, ConfiguredWeight, ReaderConfig } from './encod
 import { layoutOfParts, part, type WeightLayout, words } from './layout';
 import { leftWhole, literal, refuseZeroFree, unevenGroups } from './packed';
 import { type FoundWeight, foundIn } from './unpack';
+import { warn, type Warning } from '../../warning-codes';
 
 const name = 'compressed-tensors';
 const format = 'pack-quantized';
@@ -112,20 +113,31 @@ function weightScheme({ bits, grid, groupSize }: Scheme): Record<string, unknown
   };
 }
 
-function warnings(weights: readonly ConfiguredWeight[]): string[] {
-  const list: string[] = [];
+function warnings(weights: readonly ConfiguredWeight[]): Warning[] {
+  const list: Warning[] = [];
   const schemes = weights.map(([, scheme]) => scheme).filter((scheme) => scheme !== null);
   const odd = new Set(schemes.map(({ bits }) => bits).filter((bits) => !usualBits.includes(bits)));
   if (odd.size > 0)
     list.push(
-      `Only readers from mid-2026 on take ${[...odd].sort().join(', ')} bits; 4 and 8 are read by all.`,
+      warn(
+        'WARN_VERTEXQ_READER',
+        `Only readers from mid-2026 on take ${[...odd].sort().join(', ')} bits; 4 and 8 are read by all.`,
+      ),
     );
   if (schemes.some(({ grid }) => grid === 'asymmetric'))
     list.push(
-      'transformers 5 with compressed-tensors 0.20 does not load the zero points of an "asymmetric" grid; "full-range" and "integer" are read by all.',
+      warn(
+        'WARN_VERTEXQ_READER',
+        'transformers 5 with compressed-tensors 0.20 does not load the zero points of an "asymmetric" grid; "full-range" and "integer" are read by all.',
+      ),
     );
   if (weights.some(([weight]) => splitName(moduleOf(weight))[1] === 'lm_head'))
-    list.push('vLLM takes no packed "lm_head" in this format: the formats "gptq" and "gptq_v2" it does.');
+    list.push(
+      warn(
+        'WARN_VERTEXQ_READER',
+        'vLLM takes no packed "lm_head" in this format: the formats "gptq" and "gptq_v2" it does.',
+      ),
+    );
   return list;
 }
 

@@ -6,6 +6,7 @@ import type { ModelEncoding } from '../onnx/encoding';
 import type { Turns } from '../../yielding';
 import type { WeightLayout } from './layout';
 import type { FoundWeight } from './unpack';
+import type { Warning } from '../../warning-codes';
 
 /** A weight with how it is quantized, or null where it stays as it was. The group size is Infinity for a scale per channel. */
 export type ConfiguredWeight = readonly [name: string, scheme: Scheme | null];
@@ -33,7 +34,7 @@ export interface CheckpointEncoding extends Encoding {
   /** Another file that loaders read it in; null where there is none. */
   configFile: string | null;
   /** What some reader does not take of such weights (docs/readers.md). */
-  warnings(weights: readonly ConfiguredWeight[]): string[];
+  warnings(weights: readonly ConfiguredWeight[]): Warning[];
   /** Where the output is the checkpoint's network, and no checkpoint: what that holds weights in. */
   network?: ModelEncoding;
   /** Where the output is a GGUF file: the types that its tensors get. */

@@ -30,6 +30,7 @@ import {
 import type { CheckpointEvaluation, CheckpointMeasures, EvaluateCheckpointOptions } from './types';
 import { requireSameTokenizer } from './tokenizers';
 import { type Window, windowBatches, windowsOf } from './windows';
+import { warn, type Warning } from '../../warning-codes';
 
 /** Fewer judged tokens than this tell little. */
 const fewTokens = 10_000;
@@ -151,7 +152,7 @@ function nextIn(windows: readonly Window[]): Int32Array {
   return next;
 }
 
-function requireTokens(places: number, warnings: string[]): void {
+function requireTokens(places: number, warnings: Warning[]): void {
   if (places === 0)
     throw new VertexqError(
       'ERR_VERTEXQ_CALIBRATION',
@@ -164,7 +165,10 @@ function requireTokens(places: number, warnings: string[]): void {
     );
   if (places < fewTokens)
     warnings.push(
-      `There are ${places} tokens to judge: with fewer than ${fewTokens} perplexities say little. Look at the standard errors`,
+      warn(
+        'WARN_VERTEXQ_FEW_TOKENS',
+        `There are ${places} tokens to judge: with fewer than ${fewTokens} perplexities say little. Look at the standard errors`,
+      ),
     );
 }
 

@@ -1,6 +1,7 @@
 import type { Environment } from '../../environment';
 import type { CalibrationData, DataOptions } from '../../models/types';
 import type { JobOptions } from '../../types';
+import type { Warning } from '../../warning-codes';
 
 export interface EvaluateCheckpointOptions
   extends JobOptions, Pick<DataOptions, 'tokenizer' | 'sequenceLength' | 'samples' | 'textField'> {
@@ -61,7 +62,7 @@ export interface CheckpointEvaluation {
   /** In the order in which they were given. */
   checkpoints: CheckpointMeasures[];
   seconds: number;
-  warnings: string[];
+  warnings: Warning[];
   environment: Environment;
 }
 
@@ -75,5 +76,5 @@ export interface LanguageEvaluation {
   kl: { mean: number; p999: number };
   /** The share of tokens at which both hold the same next token for the most likely one. */
   sameToken: number;
-  warnings: string[];
+  warnings: Warning[];
 }

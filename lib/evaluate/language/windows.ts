@@ -9,6 +9,7 @@ import { defaults } from '../../options/defaults';
 import { Turns } from '../../yielding';
 import type { LanguageModel } from './language-model';
 import type { EvaluateCheckpointOptions } from './types';
+import type { Warning } from '../../warning-codes';
 
 /** Tokens that are run together, none of them of another document. */
 export interface Window {
@@ -29,10 +30,10 @@ export async function windowsOf(
   options: EvaluateCheckpointOptions,
   model: LanguageModel,
   shape: DecoderShape,
-): Promise<{ windows: Window[]; warnings: string[] }> {
+): Promise<{ windows: Window[]; warnings: Warning[] }> {
   const { data, signal, ...others } = options;
   const own: Window[] = [];
-  const warnings: string[] = [];
+  const warnings: Warning[] = [];
   const readText = async (tokenizer: NonNullable<typeof options.tokenizer>) => {
     const sequenceLength = options.sequenceLength ?? Math.min(defaults.sequenceLength, model.places(shape));
     const paths = [data].flat() as string[];

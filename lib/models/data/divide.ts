@@ -3,6 +3,7 @@ import { Turns } from '../../yielding';
 import { calibrationError, type ModelInput } from './tensor-checks';
 import { type Batch, cut, type Piece } from './samples';
 import type { DataSource } from './source';
+import { warn, type Warning } from '../../warning-codes';
 
 // Which samples are run together, and which are held out.
 
@@ -14,7 +15,7 @@ export interface Batching {
   fixed: number | null;
   /** Samples per batch of data in one piece. */
   size: number;
-  warnings: string[];
+  warnings: Warning[];
   signal?: AbortSignal | undefined;
 }
 
@@ -61,7 +62,10 @@ function full(batches: Batch[], { fixed, warnings }: Batching, what: string): Ba
     throw calibrationError(what, `has ${dropped} samples, and the network takes ${fixed} at once`);
   if (dropped > 0)
     warnings.push(
-      `${what}: ${dropped} of ${total(batches)} samples left out, because the network takes ${fixed} at once`,
+      warn(
+        'WARN_VERTEXQ_DATA_LEFT_OUT',
+        `${what}: ${dropped} of ${total(batches)} samples left out, because the network takes ${fixed} at once`,
+      ),
     );
   return kept;
 }
@@ -103,8 +107,11 @@ async function divideDocuments(
     for (const piece of inOrder.slice(pieces.length - count)) held.add(piece);
     warnings.push(
       count === 0
-        ? `${what}: nothing is held out, because there is only 1 window`
-        : `${what}: its last ${count} of ${pieces.length} windows are held out, because there is only 1 document: the error on them says less than that on others`,
+        ? warn('WARN_VERTEXQ_NO_HOLDOUT', `${what}: nothing is held out, because there is only 1 window`)
+        : warn(
+            'WARN_VERTEXQ_UNEVEN_HOLDOUT',
+            `${what}: its last ${count} of ${pieces.length} windows are held out, because there is only 1 document: the error on them says less than that on others`,
+          ),
     );
   } else {
     const isHeld = spread(heldOutCount(documents.size, share), documents.size);
@@ -113,7 +120,10 @@ async function divideDocuments(
     const [most, all] = [tokensOf([...held]), tokensOf(pieces)];
     if (most > 2 * share * all)
       warnings.push(
-        `${what}: as many as ${most} of ${all} tokens are held out, because documents are held out whole, and there are only ${documents.size}`,
+        warn(
+          'WARN_VERTEXQ_UNEVEN_HOLDOUT',
+          `${what}: as many as ${most} of ${all} tokens are held out, because documents are held out whole, and there are only ${documents.size}`,
+        ),
       );
   }
   // Pieces of texts are a sample each, asked for in order.
@@ -127,7 +137,12 @@ async function divideDocuments(
   if (fixed === null || holdout.some(({ samples }) => samples === fixed))
     return { fit, holdout: full(holdout, batching, what) };
   if (held.size > 0)
-    warnings.push(`${what}: nothing is held out, because the network takes ${fixed} windows at once`);
+    warnings.push(
+      warn(
+        'WARN_VERTEXQ_NO_HOLDOUT',
+        `${what}: nothing is held out, because the network takes ${fixed} windows at once`,
+      ),
+    );
   return { fit, holdout: [] };
 }
 
@@ -148,14 +163,22 @@ async function divideBatches(
   const because = `because the network takes ${fixed} at once`;
   if (held === 0)
     warnings.push(
-      `${what}: nothing of ${batches.length === 1 ? '1 batch' : `${batches.length} batches`} is held out, ${because}. Give more, or "holdout" data`,
+      warn(
+        'WARN_VERTEXQ_NO_HOLDOUT',
+        `${what}: nothing of ${batches.length === 1 ? '1 batch' : `${batches.length} batches`} is held out, ${because}. Give more, or "holdout" data`,
+      ),
     );
   const division: Division = { fit: [], holdout: [] };
   const isHeld = spread(held, batches.length);
   for (const batch of batches) division[isHeld() ? 'holdout' : 'fit'].push(batch);
   const heldOut = total(division.holdout);
   if (!source.asGiven && heldOut > 2 * share * samples + 1)
-    warnings.push(`${what}: as many as ${heldOut} of ${samples} samples are held out, ${because}`);
+    warnings.push(
+      warn(
+        'WARN_VERTEXQ_UNEVEN_HOLDOUT',
+        `${what}: as many as ${heldOut} of ${samples} samples are held out, ${because}`,
+      ),
+    );
   return division;
 }
 
@@ -168,7 +191,10 @@ async function divideSamples(
   const { pieces, asGiven, padding } = source;
   const samples = total(pieces);
   const held = heldOutCount(samples, share);
-  if (held === 0) batching.warnings.push(`${what}: nothing is held out, because there is only 1 sample`);
+  if (held === 0)
+    batching.warnings.push(
+      warn('WARN_VERTEXQ_NO_HOLDOUT', `${what}: nothing is held out, because there is only 1 sample`),
+    );
   const size = asGiven ? Infinity : batching.size;
   const [isHeld, isHeldAgain] = [spread(held, samples), spread(held, samples)];
   const turns = new Turns(batching.signal);

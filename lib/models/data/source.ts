@@ -12,6 +12,7 @@ import { groupedByShape, type Padding, type Piece } from './samples';
 import type { ModelInput } from './tensor-checks';
 import { isTensorFile, readTensorFile } from './tensor-files';
 import { readTexts } from './text';
+import type { Warning } from '../../warning-codes';
 
 /** An iterable that yields more feeds than this is taken not to end. */
 export const maxFeeds = 1_000_000;
@@ -26,7 +27,7 @@ export interface DataSource {
   padding: Padding | null;
   /** Whether documents are held out whole, which may be several pieces. */
   inWindows?: boolean;
-  warnings?: readonly string[];
+  warnings?: readonly Warning[];
 }
 
 export interface ReadOptions extends Given<DataOptions> {

@@ -11,6 +11,7 @@ import type { Padding, Piece } from './samples';
 import { calibrationError, type CheckedTensor, type ModelInput } from './tensor-checks';
 import type { EncodedTexts, TextTask } from './text-task';
 import { tokenizerPath } from './tokenizer';
+import { warn, type Warning } from '../../warning-codes';
 
 // Texts as samples: tokenized, in the order of their length, so that those which are padded to one length hardly differ.
 
@@ -25,7 +26,7 @@ const tokenInputs: Record<string, (ids: ArrayLike<number>) => ArrayLike<number>>
 export interface Texts {
   pieces: Piece[];
   padding: Padding | null;
-  warnings: string[];
+  warnings: Warning[];
 }
 
 /** What a tokenizer may take. A text of the longest that are taken takes milliseconds, the largest tokenizers some seconds to load. */
@@ -51,7 +52,7 @@ export interface Windows {
   /** What fills up shorter ones. */
   padId: number;
   /** What the tokenizers library said. */
-  warnings: string[];
+  warnings: Warning[];
 }
 
 /**
@@ -71,7 +72,7 @@ export async function readWindows(
   const { samples = Infinity, textField = 'text', sequenceLength, maxLength } = options;
   const { most = Infinity, vocabulary = Infinity } = options;
   const windows: Window[] = [];
-  const warnings: string[] = [];
+  const warnings: Warning[] = [];
   const tokenizer = options.tokenizer === undefined ? undefined : await tokenizerPath(options.tokenizer);
   let bytes = 0;
   const { padId } = (await isolated(
@@ -88,7 +89,8 @@ export async function readWindows(
             ? `the chat template beside ${tokenizer}`
             : `the tokenizer ${tokenizer}`,
       wayOut: 'shorten the text, or look for what makes it slow or long',
-      onWarning: (text) => warnings.push(`The tokenizer ${tokenizer}: ${text}`),
+      onWarning: (text) =>
+        warnings.push(warn('WARN_VERTEXQ_TOKENIZER', `The tokenizer ${tokenizer}: ${text}`)),
       onPart: ({ ids, lengths, documents }: EncodedTexts) => {
         // As ids, and in tensors of at most eight bytes a token.
         bytes += ids.byteLength * (1 + Object.keys(tokenInputs).length);
@@ -153,7 +155,8 @@ export async function readTexts(
     const shorter = read.windows.length - windows.length;
     const left = `${shorter} of ${read.windows.length} windows are shorter than the ${fixed} tokens that the network takes`;
     if (windows.length === 0) throw calibrationError(paths.join(', '), left);
-    if (shorter > 0) warnings.push(`${paths.join(', ')}: ${left}, and left out`);
+    if (shorter > 0)
+      warnings.push(warn('WARN_VERTEXQ_DATA_LEFT_OUT', `${paths.join(', ')}: ${left}, and left out`));
   }
   const placed = windows
     .map(({ document, ids }, place) => [document, place, ids] as const)

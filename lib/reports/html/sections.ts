@@ -3,6 +3,7 @@ import { change, headline, runOf } from '../shares';
 import { provenanceRows } from '../provenance';
 import { warningLines } from '../table';
 import { commandLine, fewOf, painter } from '../text';
+import { codeOf, warningCodes } from '../../warning-codes';
 import { formatBytes, formatCount, formatPercent, formatSeconds, plural } from '../units';
 import { carriedDots, layerBars, namedBars, type Scales, shown } from './charts';
 import { type AnyReport, dataFacts, errorOf, type Measure, measureOf, median, rankedBy } from './facts';
@@ -206,14 +207,20 @@ export function again(report: AnyReport): Markup {
   </section>`;
 }
 
-/** Everything that was warned of. */
+/** Everything that was warned of, with what to do about the first of each kind. */
 export function warnings(report: AnyReport): Markup | null {
   const told = warningLines(report, painter(false)).split('\n').filter(Boolean);
   if (told.length === 0) return null;
   return html`<section aria-labelledby="warnings">
     <h2 id="warnings">Warnings</h2>
     <ul class="warnings">
-      ${told.map((line) => html`<li>${line.replace(/^warning: /, '')}</li>`)}
+      ${told.map((line) => {
+        const code = codeOf(line);
+        const isFirst = code !== null && told.find((other) => codeOf(other) === code) === line;
+        return html`<li>
+          ${line.replace(/^warning: /, '')} ${isFirst && html`<small>${warningCodes[code].remedy}</small>`}
+        </li>`;
+      })}
     </ul>
   </section>`;
 }

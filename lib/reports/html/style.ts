@@ -63,6 +63,7 @@ label{display:block;margin:.5rem 0;font-size:.9rem}
 input{font:inherit;color:inherit;background:var(--ground);border:1px solid var(--control);border-radius:6px;padding:.35rem .6rem;width:100%;max-width:24rem;display:block}
 .warnings li{margin:.35rem 0;border-left:4px solid var(--warning);padding-left:.6rem;list-style:none}
 ul.warnings{padding:0}
+.warnings small{display:block;color:var(--muted)}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.15rem 1rem;font-size:.9rem}
 dt{color:var(--muted)}dd{margin:0}
 @media (min-width:75rem){.wide{width:min(90vw,80rem);margin-left:calc(50% - min(45vw,40rem))}}

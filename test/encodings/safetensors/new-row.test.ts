@@ -41,7 +41,7 @@ const bytes: CheckpointEncoding = {
     version: 'one',
     left: weights.filter(([, scheme]) => scheme === null).length,
   }),
-  warnings: () => ['Nothing reads these bytes.'],
+  warnings: () => ['Nothing reads these bytes. [WARN_VERTEXQ_READER]'],
   found: {
     ...{ method: 'bytes', formatKey: 'version', codes: '.weight_quantized' },
     weightOf(checkpoint, name) {
@@ -67,7 +67,7 @@ test('a new encoding is its name, its row and nothing else', async (t) => {
   });
   const report = await quantizeCheckpoint(input, output, { ...options, bits: 8 });
   t.is(report.format, 'bytes');
-  t.true(report.warnings.includes('Nothing reads these bytes.'));
+  t.true(report.warnings.includes('Nothing reads these bytes. [WARN_VERTEXQ_READER]'));
 
   const { quantization } = await inspectCheckpoint(output);
   t.is(quantization?.method, 'bytes');

@@ -11,6 +11,7 @@ import { checkpointSummary } from '../../../lib/reports/checkpoint-table';
 import { cases, weightsIn, writeModel } from '../../decoders/tiny';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { tokenizerJson } from './tokenizer';
+import type { Warning } from '../../../lib/warning-codes';
 
 // What is held out of texts: whole documents.
 
@@ -44,7 +45,7 @@ test('no window of a held-out document is fitted to, and each window is in one o
     fc.asyncProperty(documents, fc.integer({ min: 1, max: 5 }), shares, async (list, length, share) => {
       const source = await sourceOf(list, length);
       const divided = async () => {
-        const batching = { inputs: [], fixed: null, size: 4, warnings: [] as string[] };
+        const batching = { inputs: [], fixed: null, size: 4, warnings: [] as Warning[] };
         return { ...(await divide(source, share, batching, 'texts')), warnings: batching.warnings };
       };
       const { fit, holdout, warnings } = await divided();
@@ -71,7 +72,7 @@ test('no window of a held-out document is fitted to, and each window is in one o
 
 test('documents of every length are held out, and it is told where that is much', async (t) => {
   const source = await sourceOf(Array.from({ length: 100 }, (_, i) => 1 + ((i * 37) % 50)), 8); // prettier-ignore
-  const batching = { inputs: [], fixed: null, size: 4, warnings: [] as string[] };
+  const batching = { inputs: [], fixed: null, size: 4, warnings: [] as Warning[] };
   const { holdout } = await divide(source, 0.1, batching, 'texts');
   const held = piecesIn(holdout);
   const windows = new Map<number, number>();
@@ -84,14 +85,14 @@ test('documents of every length are held out, and it is told where that is much'
 
 test('batches of a size that the network fixes have no document of both', async (t) => {
   const source = await sourceOf(Array.from({ length: 30 }, () => 6), 1); // prettier-ignore
-  const batching = { inputs: [], fixed: 4, size: 4, warnings: [] as string[] };
+  const batching = { inputs: [], fixed: 4, size: 4, warnings: [] as Warning[] };
   const { fit, holdout } = await divide(source, 0.1, batching, 'texts');
   t.true([...fit, ...holdout].every(({ samples }) => samples === 4));
   const held = new Set(piecesIn(holdout).map(({ document }) => document));
   t.is(held.size, 3);
   t.true(piecesIn(fit).every(({ document }) => !held.has(document)));
   t.regex(batching.warnings.join(), /2 of 18 samples left out, because the network takes 4 at once/);
-  const few = { ...batching, fixed: 16, size: 16, warnings: [] as string[] };
+  const few = { ...batching, fixed: 16, size: 16, warnings: [] as Warning[] };
   t.deepEqual((await divide(await sourceOf([20, 5], 1), 0.1, few, 'texts')).holdout, []);
   t.regex(few.warnings.join(), /nothing is held out, because the network takes 16 windows at once/);
 });

@@ -170,7 +170,9 @@ test.serial('trust 18: what the tokenizers library says is a warning, not on the
     console.warn = before;
   });
   t.deepEqual(said, []);
-  t.deepEqual(warnings, [`The tokenizer ${tokenizer}: Unknown pattern type: { Odd: 'a' }`]);
+  t.deepEqual(warnings, [
+    `The tokenizer ${tokenizer}: Unknown pattern type: { Odd: 'a' } [WARN_VERTEXQ_TOKENIZER]`,
+  ]);
 });
 
 test.serial('a process of a stuck tokenizer ends with the one that started it', async (t) => {

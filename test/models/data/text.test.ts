@@ -216,7 +216,7 @@ test('a tokenizer for what is no text has no effect, and that is told', async (t
     holdout: 0,
   });
   t.deepEqual(warnings, [
-    'The option "tokenizer" has no effect: calibration holds no text',
-    'The option "image" has no effect: calibration holds no images',
+    'The option "tokenizer" has no effect: calibration holds no text [WARN_VERTEXQ_NO_EFFECT]',
+    'The option "image" has no effect: calibration holds no images [WARN_VERTEXQ_NO_EFFECT]',
   ]);
 });

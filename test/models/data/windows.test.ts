@@ -137,7 +137,7 @@ test('windows are run without padding, and whole ones where the network fixes th
   t.deepEqual((await fed()).dims, [[1, 2], [2, 3], [1, 4]]); // prettier-ignore
   const { dims, warnings } = await fed(4);
   t.deepEqual(dims, [[1, 4]]);
-  t.deepEqual(warnings, [`${path}: 3 of 4 windows are shorter than the 4 tokens that the network takes, and left out`]); // prettier-ignore
+  t.deepEqual(warnings, [`${path}: 3 of 4 windows are shorter than the 4 tokens that the network takes, and left out [WARN_VERTEXQ_DATA_LEFT_OUT]`]); // prettier-ignore
   await t.throwsAsync(fed(8, { sequenceLength: 8 }), { message: /3 of 3 windows are shorter than the 8/ });
   await t.throwsAsync(fed(8), { instanceOf: RangeError, message: /takes 8 tokens at once: .* make it 8, not 4/ }); // prettier-ignore
   await t.throwsAsync(fed(undefined, { maxLength: 3 }), {
@@ -162,8 +162,8 @@ test('lengths and numbers of samples that are none are refused; for other data t
     holdout: 0,
   });
   t.deepEqual(warnings, [
-    'The option "sequenceLength" has no effect: calibration holds no text',
-    'The option "samples" has no effect: calibration holds no text',
+    'The option "sequenceLength" has no effect: calibration holds no text [WARN_VERTEXQ_NO_EFFECT]',
+    'The option "samples" has no effect: calibration holds no text [WARN_VERTEXQ_NO_EFFECT]',
   ]);
 });
 
