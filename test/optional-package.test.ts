@@ -1,9 +1,9 @@
 import test, { type ExecutionContext } from 'ava';
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { temporaryFolder } from './files/temporary-folder';
+import { typescript } from './typescript';
 
 const lib = join(__dirname, '..', 'lib');
 
@@ -29,11 +29,11 @@ function setUp(t: ExecutionContext) {
       const { optionalPackage } = require(${JSON.stringify(join(own, 'optional-package.ts'))});
       try { optionalPackage(${JSON.stringify(name)}, 'ERR_VERTEXQ_RUNTIME', 'This'); }
       catch (error) { console.log(error.code, error.message); }`;
-    const { stdout } = spawnSync(
-      process.execPath,
-      ['--require', createRequire(__filename).resolve('tsx/cjs'), '-e', script],
-      { cwd: work, encoding: 'utf8', env: { ...process.env, ...env } },
-    );
+    const { stdout } = spawnSync(process.execPath, [typescript, '-e', script], {
+      cwd: work,
+      encoding: 'utf8',
+      env: { ...process.env, ...env },
+    });
     return stdout.trim();
   };
   return { folder, work, install, load };

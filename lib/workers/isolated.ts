@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { VertexqError } from '../errors';
 import { availableMemory } from '../memory';
+import { compiling } from './compiling';
 import { type Answer, errorOf, type Job, type Unit } from './protocol';
 import type { TaskName } from './tasks';
 
@@ -75,7 +76,7 @@ function start(): ChildProcess {
   try {
     return fork(join(__dirname, `supervisor${extension}`), [], {
       // Not the caller's own flags, which may be a debugger's. From sources: what compiles them.
-      execArgv: extension === '.ts' ? ['--require', require.resolve('tsx/cjs')] : [],
+      execArgv: extension === '.ts' ? [compiling] : [],
       serialization: 'advanced',
       // A group of its own: a terminal's signals are for the caller, who ends it.
       detached: process.platform !== 'win32',

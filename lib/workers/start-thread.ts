@@ -1,6 +1,7 @@
 import { basename } from 'node:path';
 import { Worker, type WorkerOptions } from 'node:worker_threads';
 import { VertexqError } from '../errors';
+import { compiling } from './compiling';
 
 /** Starts a thread with the program `path`, without the ending of this file's own. Throws ERR_VERTEXQ_THREADS where the system allows none. */
 export function startThread(path: string, options: WorkerOptions): Worker {
@@ -20,8 +21,5 @@ export function startThread(path: string, options: WorkerOptions): Worker {
 function start(path: string, options: WorkerOptions): Worker {
   const extension = __filename.slice(-3);
   const file = `${path}${extension}`;
-  if (extension !== '.ts') return new Worker(file, options);
-  // A worker's own file does not go through tsx, what it requires does.
-  const script = `require(${JSON.stringify(require.resolve('tsx/cjs'))}); require(${JSON.stringify(file)})`;
-  return new Worker(script, { ...options, eval: true, execArgv: [] });
+  return new Worker(file, extension === '.ts' ? { ...options, execArgv: [compiling] } : options);
 }

@@ -36,7 +36,7 @@ export function runWithSanitizer(script: string, words: readonly string[]): void
     const library = execFileSync('c++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
     const { status, signal } = spawnSync(
       process.execPath,
-      ['--expose-gc', '--import=tsx', script, ...words],
+      ['--expose-gc', `--require=${join(root, 'scripts', 'typescript.cjs')}`, script, ...words],
       {
         stdio: 'inherit',
         env: {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { quantizeCheckpoint } from '../../lib/index';
 import { temporaryFolder } from '../files/temporary-folder';
 import { smallModel, writeFolder } from './make';
+import { typescript } from '../typescript';
 
 const repository = join(__dirname, '..', '..');
 
@@ -33,7 +34,7 @@ const mounting = [
     const child = [
       ...[
         process.execPath,
-        '--import=tsx',
+        typescript,
         join(__dirname, '..', 'children', 'quantize.ts'),
         input,
         join(disk, 'out'),

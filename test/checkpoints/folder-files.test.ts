@@ -16,6 +16,7 @@ import { inspectCheckpoint, quantizeCheckpoint } from '../../lib/index';
 import { temporaryFolder } from '../files/temporary-folder';
 import { writeSmall } from './gguf/models';
 import { bytesOf, fileOf, numbers, smallModel, writeFolder } from './make';
+import { typescript } from '../typescript';
 
 const repository = join(__dirname, '..', '..');
 const posix = process.platform === 'win32' ? test.skip : test;
@@ -98,7 +99,7 @@ posix('trust 5: pipes and devices in the folder neither hang nor fill memory', (
     else symlinkSync(kind, join(input, name));
     const { stdout, signal } = spawnSync(
       process.execPath,
-      ['--import=tsx', join(__dirname, '..', 'children', 'quantize.ts'), input, join(folder, 'out')],
+      [typescript, join(__dirname, '..', 'children', 'quantize.ts'), input, join(folder, 'out')],
       { cwd: repository, encoding: 'utf8', timeout: 60_000, killSignal: 'SIGKILL' },
     );
     t.is(signal, null, `${name}, ${kind}`);

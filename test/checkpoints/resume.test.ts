@@ -21,6 +21,7 @@ import { checkpointRuns } from '../../scripts/kills/runs';
 import { mulberry32 } from '../../scripts/models/trainer/random';
 import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, smallModel, tensor, type Tensors, writeFolder } from './make';
+import { typescript } from '../typescript';
 
 const repository = join(__dirname, '..', '..');
 const child = join(__dirname, '..', 'children', 'quantize.ts');
@@ -169,7 +170,7 @@ test('two runs on one output', async (t) => {
   const first = quantizeCheckpoint(input, join(folder, 'again'), { groupSize: 32 });
   while (!existsSync(join(folder, 'again', '.vertexq', 'journal')))
     await new Promise((go) => setImmediate(go));
-  const other = spawnSync(process.execPath, ['--import=tsx', child, input, join(folder, 'again')], {
+  const other = spawnSync(process.execPath, [typescript, child, input, join(folder, 'again')], {
     cwd: repository,
     encoding: 'utf8',
   });

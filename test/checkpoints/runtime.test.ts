@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { quantizeCheckpoint } from '../../lib/index';
 import { temporaryFolder } from '../files/temporary-folder';
 import { smallModel, writeFolder } from './make';
+import { typescript } from '../typescript';
 
 const repository = join(__dirname, '..', '..');
 
@@ -79,7 +80,7 @@ test('a process that exits, or dies of an error, and a worker that is terminated
     ['terminate', 0],
   ] as const) {
     const output = join(folder, how);
-    const args = ['--import=tsx', join(__dirname, 'children', 'runtime.ts'), how, input, output];
+    const args = [typescript, join(__dirname, 'children', 'runtime.ts'), how, input, output];
     const run = spawnSync(process.execPath, args, { cwd: repository, encoding: 'utf8' });
     t.deepEqual([run.status, run.signal], [status, null], run.stderr);
     if (how === 'terminate') t.is(run.stdout, 'terminated\n');

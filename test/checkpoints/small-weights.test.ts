@@ -7,6 +7,7 @@ import type { FloatDtype } from '../../lib/containers/safetensors/dtypes';
 import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, numbers, tensor, type Tensors, writeFolder } from './make';
 import { readAll } from './unpack';
+import { typescript } from '../typescript';
 
 const repository = join(__dirname, '..', '..');
 const dtypes: readonly FloatDtype[] = ['F32', 'BF16', 'F16', 'F64'];
@@ -153,7 +154,7 @@ test('trust 16: a run that is killed while it does many small weights together i
   const expected = await quantizeCheckpoint(input, whole, { threads: 1 });
   for (const wait of [0, 20, 60, 120]) {
     const child = join(__dirname, '..', 'children', 'quantize.ts');
-    const args = ['--import=tsx', child, input, output, JSON.stringify({ threads: 1, resume: true })];
+    const args = [typescript, child, input, output, JSON.stringify({ threads: 1, resume: true })];
     const run = spawn(process.execPath, args, { cwd: repository });
     run.stdout.once('data', () => setTimeout(() => run.kill('SIGKILL'), wait));
     await new Promise((resolve) => run.on('close', resolve));
@@ -194,7 +195,7 @@ test('trust 16: 30,000 small weights take little memory each', (t) => {
   writeFileSync(input, fileOf(tensors));
   // What the report holds is within this, and what it does not is most of it.
   const child = join(__dirname, '..', 'children', 'quantize.ts');
-  const args = ['--max-old-space-size=80', '--import=tsx', child, input, output, JSON.stringify({ bits: 8 })];
+  const args = ['--max-old-space-size=80', typescript, child, input, output, JSON.stringify({ bits: 8 })];
   const { stdout, stderr, signal } = spawnSync(process.execPath, args, { cwd: repository, encoding: 'utf8' });
   t.is(signal, null, stderr.slice(-300));
   t.regex(stdout, /"layers":30000/);

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { quantizeCheckpoint } from '../../lib/index';
 import { temporaryFolder } from '../files/temporary-folder';
 import { fileOf, smallModel, type Tensors, writeFolder } from './make';
+import { typescript } from '../typescript';
 
 const repository = join(__dirname, '..', '..');
 const posix = process.platform === 'win32' ? test.skip : test;
@@ -42,7 +43,7 @@ function contents(folder: string): Record<string, string> {
 
 /** A run in a process of its own, which a pipe can only make wait for `seconds`. */
 function runFor(seconds: number, input: string, output: string, options: object, before: string[] = []) {
-  const child = ['--import=tsx', join(__dirname, '..', 'children', 'quantize.ts'), input, output];
+  const child = [typescript, join(__dirname, '..', 'children', 'quantize.ts'), input, output];
   const [program, ...rest] = [...before, process.execPath, ...child, JSON.stringify(options)];
   const { stdout, stderr, signal } = spawnSync(program, rest, {
     ...{ cwd: repository, encoding: 'utf8', timeout: seconds * 1000, killSignal: 'SIGKILL' },

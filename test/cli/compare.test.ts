@@ -7,6 +7,7 @@ import { formatNpz } from '../containers/npy/make-npz';
 import { temporaryFolder } from '../files/temporary-folder';
 import { sampleComparison } from '../reports/samples';
 import { runFake } from './fake';
+import { typescript } from '../typescript';
 
 const base = ['compare', 'in.onnx', '--calibration', 'a.npz'];
 
@@ -130,12 +131,7 @@ test('the program compares methods on a network', (t) => {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     [
-      ...[
-        '--import=tsx',
-        join('lib', 'cli', 'main.ts'),
-        'compare',
-        join('test', 'fixtures', 'mnist-mlp.onnx'),
-      ],
+      ...[typescript, join('lib', 'cli', 'main.ts'), 'compare', join('test', 'fixtures', 'mnist-mlp.onnx')],
       ...['--calibration', join(folder, 'data.npz'), '--methods', 'gptq,msq', '--bits', '2,3'],
       ...['--plot', join(folder, 'errors.svg'), '--json', '--layers', '/fc2/Gemm', '/fc3/Gemm'],
     ],

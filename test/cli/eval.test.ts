@@ -9,6 +9,7 @@ import { temporaryFolder } from '../files/temporary-folder';
 import { sampleCheckpointEvaluation } from '../reports/checkpoint-samples';
 import { sampleEvaluation } from '../reports/samples';
 import { runFake } from './fake';
+import { typescript } from '../typescript';
 
 const base = ['eval', 'in.onnx', 'out.onnx', '--data', 'a.npz'];
 
@@ -148,7 +149,7 @@ test('the program evaluates a network on JSON lines', (t) => {
   const { status, stdout, stderr } = spawnSync(
     process.execPath,
     [
-      '--import=tsx',
+      typescript,
       join('lib', 'cli', 'main.ts'),
       'eval',
       network,

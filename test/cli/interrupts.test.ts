@@ -22,11 +22,12 @@ import { temporaryFolder } from '../files/temporary-folder';
 import { buildZip } from '../containers/npy/zip-builder';
 import { float, network, random, type Parts } from '../models/networks';
 import { tokenizerJson } from '../models/data/tokenizer';
+import { typescript } from '../typescript';
 
 // Ctrl-C while the program is at what its input made slow: it ends within a second (here five: machines are busy), and leaves nothing.
 
 const root = join(__dirname, '..', '..');
-const program = ['--import=tsx', join('lib', 'cli', 'main.ts')];
+const program = [typescript, join('lib', 'cli', 'main.ts')];
 const onLinux = process.platform === 'linux' ? test.serial : test.serial.skip;
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 

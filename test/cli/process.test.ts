@@ -4,11 +4,12 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, writeFileSy
 import { join } from 'node:path';
 import { formatNpz } from '../containers/npy/make-npz';
 import { temporaryFolder } from '../files/temporary-folder';
+import { typescript } from '../typescript';
 
 // The program as a process of its own, with the library behind it.
 
 const root = join(__dirname, '..', '..');
-const program = ['--import=tsx', join('lib', 'cli', 'main.ts')];
+const program = [typescript, join('lib', 'cli', 'main.ts')];
 const network = join('test', 'fixtures', 'mnist-mlp.onnx');
 
 function vertexq(...args: string[]) {
@@ -36,7 +37,7 @@ test('help and version load neither onnxruntime nor the addon', (t) => {
       for (const args of [['--help'], ['--version'], ['quantize', '--help'], ['quantize', '--bits', 'x']]) await run(args, context);
       console.log(JSON.stringify(Object.keys(require.cache)));
     })();`;
-  const { stdout, stderr } = spawnSync(process.execPath, ['--import=tsx', '-e', script], {
+  const { stdout, stderr } = spawnSync(process.execPath, [typescript, '-e', script], {
     cwd: root,
     encoding: 'utf8',
   });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { preprocess, quantizeLayer, type Progress } from '../../lib/index';
 import { layerOf, sleep } from './children/layer';
 import { normals } from './data';
+import { typescript } from '../typescript';
 
 interface Outcome {
   code: number | null;
@@ -16,11 +17,8 @@ function runChild(name: string, args: string[] = []): Promise<Outcome> {
   const file = join(__dirname, 'children', name);
   return new Promise((resolve) => {
     const options = { timeout: 60_000 };
-    const child = execFile(
-      process.execPath,
-      ['--import', 'tsx', file, ...args],
-      options,
-      (_, stdout, stderr) => resolve({ code: child.exitCode, signal: child.signalCode, stdout, stderr }),
+    const child = execFile(process.execPath, [typescript, file, ...args], options, (_, stdout, stderr) =>
+      resolve({ code: child.exitCode, signal: child.signalCode, stdout, stderr }),
     );
   });
 }

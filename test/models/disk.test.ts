@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { inspectModel, quantizeModel } from '../../lib/index';
 import { model, writeNetwork } from './children/network';
 import { files, folder } from './networks';
+import { typescript } from '../typescript';
 
 // What the world does to a file while it is written: full disks, permissions, the process's end.
 
@@ -20,7 +21,7 @@ interface Outcome {
 }
 
 function node(args: string[], before: string[] = []): Outcome {
-  const [program, ...rest] = [...before, process.execPath, '--import=tsx', ...args] as [string, ...string[]];
+  const [program, ...rest] = [...before, process.execPath, typescript, ...args] as [string, ...string[]];
   const env = { ...process.env, TSX_DISABLE_CACHE: '1' };
   const options = { cwd: repository, encoding: 'utf8', env, timeout: 120_000 } as const;
   const { status, signal, stdout, stderr } = spawnSync(program, rest, options);

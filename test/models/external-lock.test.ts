@@ -14,6 +14,7 @@ import { dirname, join } from 'node:path';
 import { type ModelOptions, quantizeModel } from '../../lib/index';
 import { model } from './children/network';
 import { files } from './networks';
+import { typescript } from '../typescript';
 
 const repository = join(__dirname, '..', '..');
 const library = JSON.stringify(join(repository, 'lib', 'index.ts'));
@@ -35,7 +36,7 @@ async function heldUp(input: string, output: string) {
       () => console.log('done'),
       (error) => console.log(error.code + ' ' + error.message),
     ).finally(() => process.stdin.destroy());`;
-  const child = spawn(process.execPath, ['--import=tsx', '-e', script], {
+  const child = spawn(process.execPath, [typescript, '-e', script], {
     cwd: repository,
     stdio: ['pipe', 'pipe', 'inherit'],
   });

@@ -17,6 +17,7 @@ import {
 import type { ModelOptions } from '../../lib/models/types';
 import { bytesOf, feed, files, float, folder, network, random, readBack } from './networks';
 import { field, nested, varint } from './wire';
+import { typescript } from '../typescript';
 
 const weight = (name: string) => tensor(name, [32, 32], random(1024, 7));
 
@@ -291,7 +292,7 @@ test('a file whose messages and numbers would fill the heap is refused before it
       })();`;
     const printed = execFileSync(
       process.execPath,
-      ['--import=tsx', '--max-old-space-size=1000', '-e', program, input, output],
+      [typescript, '--max-old-space-size=1000', '-e', program, input, output],
       { encoding: 'utf8', cwd: join(__dirname, '..', '..') },
     );
     t.regex(printed, /^(ERR_VERTEXQ_MEMORY .*in\.onnx: .*--max-old-space-size=<MiB>\n){2}$/, what);

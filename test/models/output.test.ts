@@ -8,6 +8,7 @@ import { node } from '../../lib/models/onnx/make';
 import type { ModelOptions, Progress } from '../../lib/index';
 import { model } from './children/network';
 import { bytesOf, feed, files, folder, network, readBack } from './networks';
+import { typescript } from '../typescript';
 
 const repository = join(__dirname, '..', '..');
 
@@ -217,7 +218,7 @@ test('a progress callback that throws rejects with what it threw', async (t) => 
 const script = (body: string) => `
   const { quantizeModel } = require(${JSON.stringify(join(repository, 'lib', 'index.ts'))});
   (async () => { ${body} })().catch((error) => console.log(error.code + ' ' + error.message));`;
-const nodeArguments = (code: string) => ['--import=tsx', '-e', code];
+const nodeArguments = (code: string) => [typescript, '-e', code];
 
 test('a full disk: an error with the file, and no part of it', (t) => {
   if (process.platform === 'win32') {

@@ -11,6 +11,7 @@ import { openModel } from '../../lib/models/open-model';
 import { node, tensor } from '../../lib/models/onnx/make';
 import { formatNpy } from '../containers/npy/format-npy';
 import { feed, files, float, network, random, type Parts } from './networks';
+import { typescript } from '../typescript';
 
 // Networks whose inputs are small and whose values between layers are not: batches are cut by what is there at once.
 
@@ -88,7 +89,7 @@ for (const [what, given] of Object.entries(widening))
     const options = { calibration, method: 'gptq', holdout: 0, threads: 1 };
     const { stdout } = await promisify(execFile)(
       process.execPath,
-      ['--import=tsx', child, 'quantizeModel', input, output, JSON.stringify(options)],
+      [typescript, child, 'quantizeModel', input, output, JSON.stringify(options)],
       { timeout: 240_000 },
     );
     const peak = Number(stdout) / 2 ** 20;

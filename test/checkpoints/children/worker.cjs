@@ -1,4 +1,4 @@
-require('tsx/cjs');
+require('../../../scripts/typescript.cjs');
 const { quantizeCheckpoint } = require('../../../lib/index');
 
 const [input, output] = process.argv.slice(2);

@@ -27,6 +27,7 @@ import {
 } from '../../decoders/tiny';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { tokenizerJson } from '../../models/data/tokenizer';
+import { typescript } from '../../typescript';
 
 const child = join(__dirname, '..', '..', 'models', 'children', 'peak-memory.ts');
 
@@ -325,7 +326,7 @@ test('the logits of a large vocabulary are never there as a whole', async (t) =>
   const peak = async (data: string) => {
     const { stdout } = await promisify(execFile)(
       process.execPath,
-      ['--import=tsx', child, 'evaluateCheckpoint', folder, other, JSON.stringify({ data, memory: 0 })],
+      [typescript, child, 'evaluateCheckpoint', folder, other, JSON.stringify({ data, memory: 0 })],
       { timeout: 240_000 },
     );
     return Number(stdout) / 2 ** 20;

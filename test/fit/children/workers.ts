@@ -3,12 +3,12 @@ import assert from 'node:assert';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { typescript } from '../../typescript';
 import { digest, sleep } from './layer';
 
 function start(workerData: unknown): Worker {
-  // A worker's own file does not go through tsx, what it requires does.
-  const file = JSON.stringify(join(__dirname, 'worker.ts'));
-  return new Worker(`require('tsx/cjs'); require(${file})`, { eval: true, workerData, execArgv: [] });
+  const file = join(__dirname, 'worker.ts');
+  return new Worker(file, { workerData, execArgv: [typescript] });
 }
 
 async function answer(inFeatures: number, seed: number): Promise<string> {

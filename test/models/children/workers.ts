@@ -4,15 +4,15 @@ import { on, once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { typescript } from '../../typescript';
 import { quantizeOnData } from './network';
 
 const [input, output] = process.argv.slice(2) as [string, string];
 
 function start(to: string): Worker {
-  // A worker's own file does not go through tsx, what it requires does.
-  const file = JSON.stringify(join(__dirname, 'worker.ts'));
+  const file = join(__dirname, 'worker.ts');
   const workerData = { input, output: to };
-  return new Worker(`require('tsx/cjs'); require(${file})`, { eval: true, workerData, execArgv: [] });
+  return new Worker(file, { workerData, execArgv: [typescript] });
 }
 
 async function finished(worker: Worker): Promise<void> {

@@ -13,6 +13,7 @@ import { temporaryFolder } from '../../files/temporary-folder';
 import { entry, rawSafetensors } from '../../containers/safetensors/build';
 import { files, float, network, random, run } from '../networks';
 import * as recurrent from '../recurrent';
+import { typescript } from '../../typescript';
 
 const { features } = recurrent;
 const input = (name: string, dims: ModelInput['dims'], type = 'float32'): ModelInput => ({
@@ -311,7 +312,7 @@ test('case bilstm: --batch-axis on the command line', (t) => {
   const { input: file, output } = files(t, recurrent.bidirectional());
   const data = kinds(t, recurrent.withLengths(7, 20, 3), { x: 1, lengths: 0 }).find(([kind]) => kind === 'npz')![1] as string; // prettier-ignore
   const cli = (...args: string[]) => {
-    const command = ['--import', 'tsx', join('lib', 'cli', 'main.ts'), ...args];
+    const command = [typescript, join('lib', 'cli', 'main.ts'), ...args];
     const { status, stderr, stdout } = spawnSync(process.execPath, command, {
       encoding: 'utf8',
       timeout: 60_000,

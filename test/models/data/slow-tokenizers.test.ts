@@ -8,6 +8,7 @@ import { prepareCalibrationSet, type ModelInput } from '../../../lib/models/cali
 import { heapWithin } from '../../../lib/workers/isolated';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { tokenizerJson, words } from './tokenizer';
+import { typescript } from '../../typescript';
 
 // Tokenizers that would stop the process which uses them.
 
@@ -153,7 +154,7 @@ test.serial('trust 10: memory without end ends the process of the tokenizer alon
       execFileSync('prlimit', ['--pid', String(process.pid), '--data=' + (used + 6e8)]);
       prepareCalibrationSet(${JSON.stringify(path)}, { inputs: ${JSON.stringify(inputs)} })
         .then(() => console.log('done'), (error) => console.log(error.code, error.message));`;
-    const { stdout, stderr } = spawnSync(process.execPath, ['--import=tsx', '-e', script], {
+    const { stdout, stderr } = spawnSync(process.execPath, [typescript, '-e', script], {
       ...{ cwd: join(__dirname, '..', '..', '..'), encoding: 'utf8', timeout: 60_000 },
     });
     const heap = /^ERR_VERTEXQ_MEMORY .* takes more than (\d+) MiB of memory/.exec(stdout)?.[1];
@@ -184,7 +185,7 @@ test.serial('a process of a stuck tokenizer ends with the one that started it', 
   const script = `
     const { readTexts } = require('./lib/models/data/text.ts');
     void readTexts([${JSON.stringify(path)}], ${JSON.stringify(inputs)}, { tokenizer: ${JSON.stringify(tokenizer)} });`;
-  const child = spawn(process.execPath, ['--import=tsx', '-e', script], {
+  const child = spawn(process.execPath, [typescript, '-e', script], {
     cwd: join(__dirname, '..', '..', '..'),
   });
   const started = () => childrenOf(child.pid!);

@@ -6,6 +6,7 @@ import { readModel } from '../../../lib/models/onnx/codec';
 import { node, tensor } from '../../../lib/models/onnx/make';
 import { bytesOf, files, network, random } from '../networks';
 import { field, varint } from '../wire';
+import { typescript } from '../../typescript';
 
 // What the parser reads must be what was counted before: it takes more than the format allows.
 
@@ -129,7 +130,7 @@ test('the heap that files take is what was counted, or less', (t) => {
       gc();
       console.log(process.memoryUsage().heapUsed - before);
     }`;
-  const printed = execFileSync(process.execPath, ['--import=tsx', '--expose-gc', '-e', program, ...paths], {
+  const printed = execFileSync(process.execPath, [typescript, '--expose-gc', '-e', program, ...paths], {
     encoding: 'utf8',
   });
   const taken = printed
