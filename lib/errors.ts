@@ -22,5 +22,19 @@ export function located(where: string, error: unknown): unknown {
   if (error instanceof VertexqError && error.message.startsWith(`${where}: `)) return error;
   if (error instanceof VertexqError)
     return new VertexqError(error.code, `${where}: ${error.message}`, { cause: error.cause });
+  if (isOutOfRoom(error))
+    return new VertexqError('ERR_VERTEXQ_MEMORY', `${where}: ${noMemory}`, { cause: error });
   return error;
+}
+
+export const noMemory = 'the system had no memory left for the work';
+
+/** What V8 throws where there is no room for an array: a RangeError, as if an argument were wrong. */
+const isOutOfRoom = (error: unknown) =>
+  error instanceof RangeError && error.message === 'Array buffer allocation failed';
+
+/** The same of an error that tells of memory alone: any work may be the one that gets none, and what it was about says how much it took. */
+export function locatedMemory(where: string, error: unknown): unknown {
+  const isOther = error instanceof VertexqError && error.code !== 'ERR_VERTEXQ_MEMORY';
+  return isOther ? error : located(where, error);
 }

@@ -2,7 +2,7 @@ import { VertexqError } from '../errors';
 import { type FloatDtype, floatBytes, isFloat } from '../containers/safetensors/dtypes';
 import { SafetensorsFile } from '../containers/safetensors/file';
 import type { TensorFile } from '../containers/tensor-file';
-import { Calibration } from '../fit/calibration';
+import { Calibration, countedFrom } from '../fit/calibration';
 import { heldOutCount } from '../fit/held-out';
 import type { CalibrationKind } from '../native/binding';
 import { sharedBytes } from '../native/shared';
@@ -166,7 +166,10 @@ async function read(
   const step = Math.max(1, Math.floor(rowBytesRead / (inFeatures * floatBytes[dtype])));
   for (let begin = 0; begin < rows;) {
     const end = Math.min(begin + step, begin < kept ? kept : rows);
-    await (begin < kept ? calibration : holdout!).add(await rowsFrom(begin, end - begin), undefined, signal);
+    const part = await rowsFrom(begin, end - begin);
+    await (begin < kept ? calibration : holdout!).add(part, undefined, signal).catch((error: unknown) => {
+      throw countedFrom(begin, error);
+    });
     begin = end;
   }
   return { calibration, holdout };

@@ -1,4 +1,4 @@
-import { located } from '../errors';
+import { located, locatedMemory } from '../errors';
 import { floatBytes } from '../containers/safetensors/dtypes';
 import { checksum } from '../native/checksum';
 import { threadsFor } from '../native/jobs';
@@ -149,7 +149,7 @@ export class UnitRunner {
   ): Promise<UnitFacts | BatchFacts | null> {
     await shard.open();
     const targets = targetsOf(unit);
-    return this.memory.with(memoryOf(unit), async () => {
+    const work = async () => {
       const output = this.buffers.take(lengthOf(targets));
       const before = this.work.done.get(key);
       let facts: UnitFacts | BatchFacts | null;
@@ -169,6 +169,9 @@ export class UnitRunner {
       // Only here: of a job that was aborted, a thread may still be writing to it.
       this.buffers.give(output);
       return facts;
+    };
+    return this.memory.with(memoryOf(unit), work).catch((error: unknown) => {
+      throw locatedMemory(placeOf(shard.plan.source.path, unit), error);
     });
   }
 
@@ -240,7 +243,7 @@ export class UnitRunner {
         const own = { data: input, rows, cols, firstRow: row, outFeatures: weight.shape[0] };
         const room = { codes, scales, zeroPoints, begin };
         const found = await roundRows(weight, own, room, this.options).catch((error: unknown) => {
-          throw located(`${source.path}: tensor ${describe(weight.name)}`, error);
+          throw located(placeOf(source.path, unit), error);
         });
         facts.seconds += (performance.now() - started) / 1000;
         return found;
@@ -257,6 +260,10 @@ export class UnitRunner {
 /** Rows that are rounded at a time. */
 const stepOf = ({ shape: [rows, cols], dtype, stride }: PlannedWeight): number =>
   stride > 0 ? rows : rowsPerUnit(cols * floatBytes[dtype]);
+
+/** What a unit is of, as errors call it. */
+const placeOf = (path: string, unit: Unit): string =>
+  'weight' in unit ? `${path}: tensor ${describe(unit.weight.name)}` : path;
 
 /** Whether the network's run fits its weight. */
 export const isLater = (unit: Unit): boolean => unit.kind === 'fit' && unit.weight.inNetwork;

@@ -2,7 +2,7 @@ import { environment } from '../environment';
 import { hasTarget, layerCalibration } from '../fit/calibration';
 import { calibrationKind } from '../methods';
 import { takeArrays } from '../fit/given-arrays';
-import { checkLayer, requireRoom } from '../fit/layer-input';
+import { checkLayer, requireRoom, workOn } from '../fit/layer-input';
 import { settingsOf } from '../fit/quantize-layer';
 import { quantizeWeights } from '../fit/quantize-weights';
 import type { LayerInput } from '../types';
@@ -27,18 +27,19 @@ export async function compareLayer(layer: LayerInput, given: CompareOptions): Pr
   for (const { method, dataKind } of choices) requireRoom(layer, method, dataKind);
   for (const { method, dataKind } of choices)
     requireRoom(layer, method, dataKind, kinds.filter((kind) => kind !== dataKind)); // prettier-ignore
-  const { layer: input, requireUnchanged } = await takeArrays(layer, options.signal);
-  const read = await Promise.all(
-    kinds.map((kind) => layerCalibration(input, kind, options, requireUnchanged)),
-  );
+  const { input, read } = await workOn(layer, async () => {
+    const { layer: taken, requireUnchanged } = await takeArrays(layer, options.signal);
+    const all = kinds.map((kind) => layerCalibration(taken, kind, options, requireUnchanged));
+    return { input: taken, read: await Promise.all(all) };
+  });
   const dataOf = new Map(kinds.map((kind, i) => [kind, read[i]!]));
 
   const runs: ComparedRun[] = [];
   for (const [i, { method, bits, settings, dataKind }] of choices.entries()) {
-    const { report } = await quantizeWeights(
-      { name: 'layer', kind: 'Linear', ...input, ...dataOf.get(dataKind)! },
-      settings,
-      jobOptions(options, choices, i),
+    const data = dataOf.get(dataKind)!;
+    const job = jobOptions(options, choices, i);
+    const { report } = await workOn(layer, () =>
+      quantizeWeights({ name: 'layer', kind: 'Linear', ...input, ...data }, settings, job),
     );
     const { seconds, bytes } = report;
     const layers = [report];

@@ -1,4 +1,4 @@
-import { VertexqError } from '../errors';
+import { located, VertexqError } from '../errors';
 import { binding, type CalibrationKind, type NativeCalibration, type NativePatches } from '../native/binding';
 import { calling, finish, threadsFor } from '../native/jobs';
 import { isShared, sharedCopy } from '../native/shared';
@@ -199,7 +199,7 @@ async function requireNoMoreThan(
 }
 
 /** The error of a part, with its sample among all of them. */
-function countedFrom(first: number, error: unknown): unknown {
+export function countedFrom(first: number, error: unknown): unknown {
   if (!(error instanceof VertexqError) || error.code !== 'ERR_VERTEXQ_NOT_FINITE') return error;
   const message = error.message.replace(
     / at sample (\d+)/,
@@ -218,6 +218,12 @@ export interface LayerData {
   /** Of weighted data: the held-out rows without weights. */
   reported: Calibration | null;
 }
+
+/** Reading of held-out data, which an error says. */
+export const namingHoldout = (reading: Promise<void>): Promise<void> =>
+  reading.catch((error: unknown) => {
+    throw located('held-out data', error);
+  });
 
 /** Reads a layer's data into what a kind keeps of it. */
 export async function layerCalibration(
@@ -247,10 +253,10 @@ export async function layerCalibration(
   if (gram) await calibration?.setGram(gram, layer.crossGram, signal);
   if (heldOut) {
     holdout = Calibration.of(inFeatures, kind, options);
-    await add(holdout, heldOut, layer.targetHoldout, layer.holdoutWeights);
+    await namingHoldout(add(holdout, heldOut, layer.targetHoldout, layer.holdoutWeights));
     if (layer.holdoutWeights) {
       reported = Calibration.of(inFeatures, kind, options);
-      await add(reported, heldOut, layer.targetHoldout);
+      await namingHoldout(add(reported, heldOut, layer.targetHoldout));
     } else if (layer.rowWeights) reported = holdout;
   }
   return { calibration, holdout, reported };

@@ -1,11 +1,12 @@
 import { types } from 'node:util';
+import { locatedMemory } from '../errors';
 import type { CalibrationKind } from '../native/binding';
 import { methodsThat, traitsOf } from '../methods';
 import { describe, requireInteger, requireKnown } from '../options/messages';
 import { isFloat32Array, isFloat64Array, isFloatArray } from '../realms';
 import type { LayerInput, Method } from '../types';
 import { arrayNames } from './given-arrays';
-import { requireLayerMemory } from './layer-memory';
+import { ofSize, requireLayerMemory } from './layer-memory';
 
 const names = ['outFeatures', 'inFeatures', ...arrayNames] as const;
 
@@ -119,6 +120,18 @@ export function refuseTargets(layer: LayerInput, method: Method): void {
       );
 }
 
+/** The one that is given, which has no name. */
+const theLayer = 'the layer';
+
+/** What is made of a layer. Rejects as `work`; an error that tells of memory tells of the layer too. */
+export async function workOn<Result>(layer: LayerInput, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw locatedMemory(ofSize(theLayer, layer), error);
+  }
+}
+
 /**
  * Throws ERR_VERTEXQ_MEMORY where there is no room for fitting a layer to its data. `others`: kinds in which the data is kept at the
  * same time, for other methods.
@@ -134,6 +147,6 @@ export function requireRoom(
   const rows = activations ? activations.length / inFeatures : inFeatures;
   const holdoutRows = holdout ? holdout.length / inFeatures : 0;
   requireLayerMemory({
-    ...{ name: 'the layer', outFeatures, inFeatures, method, kind, rows, holdoutRows, others },
+    ...{ name: theLayer, outFeatures, inFeatures, method, kind, rows, holdoutRows, others },
   });
 }

@@ -56,10 +56,16 @@ export function layerMemory(needs: LayerNeeds): number {
   );
 }
 
+/** A layer as errors about memory call it. */
+export const ofSize = (
+  name: string,
+  { outFeatures, inFeatures }: Pick<LayerNeeds, 'outFeatures' | 'inFeatures'>,
+) => `${name} (${outFeatures} × ${inFeatures})`;
+
 /** Throws ERR_VERTEXQ_MEMORY, before any work, where a layer's fit has no room. */
 export function requireLayerMemory(needs: LayerNeeds): void {
-  const { name, outFeatures, inFeatures, method, kind, others = [] } = needs;
-  const layer = `${name} (${outFeatures} × ${inFeatures})`;
+  const { name, method, kind, others = [] } = needs;
+  const layer = ofSize(name, needs);
   if (others.length > 0) {
     const what = `${layer}: the method "${method}", with what others keep of the data,`;
     requireMemory(layerMemory(needs), what, 'Compare fewer methods at once.');

@@ -6,7 +6,7 @@ import { methodsThat } from '../methods';
 import type { LayerInput, Method, Preprocessed, PreprocessOptions } from '../types';
 import { layerCalibration } from './calibration';
 import { takeArrays } from './given-arrays';
-import { checkLayer, refuseTargets, requireRoom } from './layer-input';
+import { checkLayer, refuseTargets, requireRoom, workOn } from './layer-input';
 
 /** The method whose first half this is. */
 const [walk] = methodsThat(({ certifies }) => certifies) as [Method];
@@ -42,20 +42,22 @@ export async function preprocess(layer: LayerInput, options: PreprocessOptions =
   requireRoom(layer, walk, 'rows');
   const needed = { ...layer };
   delete needed.holdout; // there is no error here to report on it
-  const { layer: input, requireUnchanged } = await takeArrays(needed, signal);
-  const { calibration } = await layerCalibration(input, 'rows', options, requireUnchanged);
-  const done = await finish(
-    () =>
-      binding().preprocess({
-        ...settings,
-        weight: input.weight,
-        outFeatures,
-        inFeatures,
-        calibration: calibration?.native ?? null,
-        holdout: null,
-      }),
-    signal,
-    onProgress && ((finished, total) => onProgress({ stage: 'quantize', done: finished, total })),
-  );
+  const done = await workOn(layer, async () => {
+    const { layer: input, requireUnchanged } = await takeArrays(needed, signal);
+    const { calibration } = await layerCalibration(input, 'rows', options, requireUnchanged);
+    return finish(
+      () =>
+        binding().preprocess({
+          ...settings,
+          weight: input.weight,
+          outFeatures,
+          inFeatures,
+          calibration: calibration?.native ?? null,
+          holdout: null,
+        }),
+      signal,
+      onProgress && ((finished, total) => onProgress({ stage: 'quantize', done: finished, total })),
+    );
+  });
   return { ...done, table: table ?? null, levels, groupSize };
 }

@@ -7,7 +7,7 @@ import { refuse } from '../options/messages';
 import type { LayerInput, QuantizedLayer, QuantizeLayerOptions } from '../types';
 import { hasTarget, layerCalibration } from './calibration';
 import { takeArrays } from './given-arrays';
-import { checkLayer, refuseTargets, requireRoom } from './layer-input';
+import { checkLayer, refuseTargets, requireRoom, workOn } from './layer-input';
 import type { LayerSettings } from './layer-settings';
 import { asQuantizedLayer, quantizeWeights } from './quantize-weights';
 
@@ -28,11 +28,13 @@ export async function quantizeLayer(
   const started = performance.now();
   const kind = calibrationKind(settings.method, hasTarget(layer));
   requireRoom(layer, settings.method, kind);
-  const { layer: input, requireUnchanged } = await takeArrays(layer, options.signal);
-  const data = await layerCalibration(input, kind, options, requireUnchanged);
-  const quantized = await owned(
-    await quantizeWeights({ name: 'layer', kind: 'Linear', ...input, ...data }, settings, options),
-  );
+  const quantized = await workOn(layer, async () => {
+    const { layer: input, requireUnchanged } = await takeArrays(layer, options.signal);
+    const data = await layerCalibration(input, kind, options, requireUnchanged);
+    return owned(
+      await quantizeWeights({ name: 'layer', kind: 'Linear', ...input, ...data }, settings, options),
+    );
+  });
   quantized.report.seconds = (performance.now() - started) / 1000;
   return quantized;
 }

@@ -1,11 +1,18 @@
+import { VertexqError } from '../errors';
 import { isFloat32Array, isFloat64Array } from '../realms';
 import { inParts } from '../yielding';
 
 /** Memory that native jobs work on where it lies: of any other they work on copies, as JavaScript could take it away meanwhile. */
 export type Shared = Uint8Array<SharedArrayBuffer>;
 
-/** `length` bytes of 0. */
-export const sharedBytes = (length: number): Shared => new Uint8Array(new SharedArrayBuffer(length));
+/** `length` bytes of 0. Throws ERR_VERTEXQ_MEMORY where there is no room for them. */
+export function sharedBytes(length: number): Shared {
+  try {
+    return new Uint8Array(new SharedArrayBuffer(length));
+  } catch (cause) {
+    throw new VertexqError('ERR_VERTEXQ_MEMORY', `no room for ${length} bytes in one piece`, { cause });
+  }
+}
 
 export const isShared = ({ buffer }: ArrayBufferView): boolean =>
   Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]';

@@ -1,5 +1,5 @@
 import { VertexqError } from '../errors';
-import { Calibration } from '../fit/calibration';
+import { Calibration, namingHoldout } from '../fit/calibration';
 import type { CalibrationKind } from '../native/binding';
 import { convert } from '../native/tensors';
 import { isFloat32Array } from '../realms';
@@ -91,7 +91,8 @@ export class RowCapture {
       const most = Math.max(1, Math.ceil(share * enoughPatches(layer.inFeatures)));
       const paired = into.kind === 'pairs' ? targets : undefined;
       const batch = { values, targets: paired, weights: weights ?? undefined, dims: seen.dims, most };
-      await addRows(into, layer, batch, this.value, signal);
+      const adding = addRows(into, layer, batch, this.value, signal);
+      await (to === 'holdout' ? namingHoldout(adding) : adding);
     };
     for (const { layer, ...captured } of this.captured.values())
       await addTo(captured[to]!, layer, this.weighted.has(layer) ? await weightsOf(layer) : null);

@@ -160,13 +160,13 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       isWeighted,
       areFloat: !stage.changes,
     };
-    const rows = new RowCapture(target, layers, kinds, forward.samples.holdout > 0, this.options);
     const float: FloatBatches = layers.some((layer) => kinds.kindOf(layer) === 'pairs')
       ? 'all'
       : layers.some((layer) => kinds.reportKindOf!(layer) === 'pairs')
         ? 'heldOut'
         : 'none';
     try {
+      const rows = new RowCapture(target, layers, kinds, forward.samples.holdout > 0, this.options);
       const rank = await forward.run(
         stage,
         float,

@@ -12,6 +12,7 @@
 #include "layer.h"
 #include "linalg/blas.h"
 #include "method/methods.h"
+#include "naming.h"
 #include "parallel/thread_pool.h"
 #include "tensors/convert.h"
 
@@ -279,7 +280,8 @@ struct HeldData {
 };
 
 LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArguments& chosen, JobControl& control) {
-  const HeldData seen(layer.calibration, layer.threads, control), held(layer.holdout, layer.threads, control);
+  const HeldData seen(layer.calibration, layer.threads, control);
+  const HeldData held = namingHoldout([&] { return HeldData(layer.holdout, layer.threads, control); });
   LayerTask task;
   task.weights = layer.weights();
   task.alphabet = layer.alphabet;
@@ -297,8 +299,10 @@ LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArgum
   task.threads = layer.threads;
   LayerCodesAndErrors done = quantizeBy(*chosen.method, task, control);
   // After the fit, beside whose memory its matrices need not be.
-  const HeldData reported(layer.reported, layer.threads, control);
-  done.reported = errorsOn(reported.rows.get(), reported.grams.get(), done.fitted.rounded, task, control);
+  done.reported = namingHoldout([&] {
+    const HeldData reported(layer.reported, layer.threads, control);
+    return errorsOn(reported.rows.get(), reported.grams.get(), done.fitted.rounded, task, control);
+  });
   return done;
 }
 

@@ -254,7 +254,7 @@ void notFinite() {
           CHECK(false);
         } catch (const Error& error) {
           CHECK(error.code() == "ERR_VERTEXQ_NOT_FINITE");
-          const std::string expected = std::string(inSeen ? "activation" : "reference activation") + " at sample " +
+          const std::string expected = std::string(inSeen ? "activation" : "target activation") + " at sample " +
                                        std::to_string(row) + ", input 1 is " + (std::isnan(bad) ? "NaN" : "infinite");
           CHECK(error.what() == expected);
         }

@@ -134,3 +134,30 @@ test('the same bytes for 1, 2 and 7 threads, and again', async (t) => {
     for (const result of results) t.deepEqual(result, results[0]);
   }
 });
+
+test('data that is too large is called what it is: targets, held-out data', async (t) => {
+  const [n, rows] = [8, 40];
+  const wave = (length: number, seed: number, factor = 1) =>
+    normals(length, seed).map((value) => factor * value);
+  const x = wave(n * rows, 1);
+  const layer = { outFeatures: 4, inFeatures: n, weight: wave(4 * n, 2), activations: x };
+  const held = { holdout: x, targetActivations: x, targetHoldout: x };
+  for (const [given, message] of [
+    [{ ...held, activations: wave(n * rows, 3, 1e300) }, /^the activations are too large/],
+    [{ ...held, holdout: wave(n * rows, 3, 1e300) }, /^held-out data: the activations are too large/],
+    [{ targetActivations: wave(n * rows, 3, 1e300) }, /^target activations: .* too large/],
+    [
+      { targetActivations: wave(n * rows, 3, 1e150) },
+      /^the targets are too large: they ask for weights of up to [\d.]+e\+150/,
+    ],
+    [
+      { ...held, targetHoldout: wave(n * rows, 3, 1e300) },
+      /^held-out data: target activations: .* too large/,
+    ],
+    [{ ...held, holdout: x.with(19, NaN) }, /^held-out data: activation at sample 2, input 3 is NaN/],
+    [{ ...held, targetHoldout: x.with(19, NaN) }, /^held-out data: target activation at sample 2, input 3/],
+    [{ targetActivations: x.with(19, NaN) }, /^target activation at sample 2, input 3/],
+  ] as [Partial<LayerInput>, RegExp][])
+    for (const method of ['vertex', 'gptq', 'gpfq'] as const)
+      t.regex((await t.throwsAsync(quantizeLayer({ ...layer, ...given }, { method })))!.message, message);
+});

@@ -3,7 +3,7 @@ import { isFloat } from '../../containers/safetensors/dtypes';
 import { blockError, unpacked } from '../../encodings/gguf/blocks';
 import { type GgufType, ggufTypes } from '../../encodings/gguf/table';
 import type { GgufTypeName } from '../../encodings/names';
-import { VertexqError } from '../../errors';
+import { locatedMemory, VertexqError } from '../../errors';
 import type { NativeFloat } from '../../native/binding';
 import { describe } from '../../options/messages';
 import type { JobOptions } from '../../types';
@@ -85,7 +85,9 @@ class GgufVerifier {
       );
     const before = new Map(original?.model.tensors.map((tensor) => [tensor.name, tensor]));
     for (const tensor of model.tensors) {
-      await this.tensor(tensor, original && (before.get(tensor.name) ?? null));
+      await this.tensor(tensor, original && (before.get(tensor.name) ?? null)).catch((error: unknown) => {
+        throw locatedMemory(`${model.input}: tensor ${describe(tensor.name)}`, error);
+      });
       before.delete(tensor.name);
     }
     for (const name of before.keys()) this.fault(name, 'is in the original alone');

@@ -1,4 +1,3 @@
-import { VertexqError } from '../../errors';
 import { binding, type NativeFloat, type Norms } from '../../native/binding';
 import { finish, threadsFor } from '../../native/jobs';
 import { type Shared, sharedBytes } from '../../native/shared';
@@ -108,10 +107,5 @@ export function blockError(
 function roomFor(type: GgufType, shape: Shape): Shared {
   const reason = unfit(type, shape);
   if (reason !== undefined) throw new RangeError(`A weight cannot be ${type.name}: ${reason}`);
-  const size = bytesOf(type, shape);
-  try {
-    return sharedBytes(size);
-  } catch (cause) {
-    throw new VertexqError('ERR_VERTEXQ_MEMORY', `no room for ${size} bytes of ${type.name}`, { cause });
-  }
+  return sharedBytes(bytesOf(type, shape));
 }

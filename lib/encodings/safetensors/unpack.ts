@@ -1,8 +1,10 @@
+import { locatedMemory } from '../../errors';
 import { type Checkpoint, entryOf } from '../../containers/safetensors/checkpoint';
 import type { FloatDtype } from '../../containers/safetensors/dtypes';
 import { binding, type NativePacking, type NativeUnpacked, type Norms } from '../../native/binding';
 import { finish, threadsFor } from '../../native/jobs';
 import type { Shared } from '../../native/shared';
+import { describe } from '../../options/messages';
 import type { JobOptions } from '../../types';
 import type { InspectedWeight } from '../../types';
 import type { Part, WeightLayout } from './layout';
@@ -106,6 +108,13 @@ export class Unpacker {
    * group; with what reading brings.
    */
   async rows(begin: number, end: number, wanted: Unpacked, options: JobOptions): Promise<Norms> {
+    const { codes } = this.weight;
+    return this.unpack(begin, end, wanted, options).catch((error: unknown) => {
+      throw locatedMemory(`${this.shardOf(codes).path}: tensor ${describe(codes)}`, error);
+    });
+  }
+
+  private async unpack(begin: number, end: number, wanted: Unpacked, options: JobOptions): Promise<Norms> {
     const { shape, bits, groupSize, packing, scales } = this.weight;
     const byRows = packing.order !== 'input-major';
     const parts = await (byRows ? this.read(begin, end) : (this.parts ??= this.read()));

@@ -1,3 +1,4 @@
+import { locatedMemory } from '../../errors';
 import type { DecoderShape } from '../../decoders/shape';
 import { binding } from '../../native/binding';
 import { finish, threadsFor } from '../../native/jobs';
@@ -68,7 +69,9 @@ export async function sumNextTokens(
             ...{ hidden: taken, weights, sums: sums[batch]! },
           }),
         options.signal,
-      );
+      ).catch((error: unknown) => {
+        throw locatedMemory(`the logits of sequences of batch ${batch}`, error);
+      });
       onBatch(batch, count);
     }
   }

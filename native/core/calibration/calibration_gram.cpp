@@ -1,5 +1,7 @@
 #include "calibration/calibration_gram.h"
 
+#include "naming.h"
+
 namespace vertexq {
 
 CalibrationGram::CalibrationGram(std::size_t inFeatures, bool paired)
@@ -29,7 +31,7 @@ GramData CalibrationGram::data(unsigned threads) const {
   data.h = seen_.gram(threads);
   if (paired()) {
     data.cross = seen_.crossGram(threads);
-    data.target = meant_->gram(threads);
+    data.target = naming([] { return "target activations"; }, [&] { return meant_->gram(threads); });
   }
   return data;
 }

@@ -125,7 +125,7 @@ void GramAccumulator::addRows(Rows<Real> rows, std::size_t count, unsigned threa
     const Real* first = rows.seen + batch.first(block) * inFeatures_;
     const bool seen = !judge(first, batch.size(block), inFeatures_).finite;
     if (seen) throwNotFinite("activation", rows.seen, batch.first(block), inFeatures_);
-    throwNotFinite("reference activation", rows.meant, batch.first(block), inFeatures_);
+    throwNotFinite("target activation", rows.meant, batch.first(block), inFeatures_);
   }
   torn_ = true;
   consume(rows, batch, inspection, threads, control);
@@ -141,7 +141,7 @@ void GramAccumulator::addSources(const RowSource& seen, const RowSource* meant, 
                   "expected rows of " + std::to_string(n) + " inputs, got rows of " + std::to_string(source->width()));
     if (source->count() != count)
       throw Error("ERR_VERTEXQ_CALIBRATION",
-                  "expected " + std::to_string(count) + " reference rows, got " + std::to_string(source->count()));
+                  "expected " + std::to_string(count) + " target rows, got " + std::to_string(source->count()));
     source->requireFinite(control);
   }
   control.checkpoint();
@@ -362,7 +362,10 @@ Matrix GramAccumulator::assemble(bool cross, unsigned threads) const {
       for (std::size_t i = 0; i < (symmetric ? j + 1 : tile.rows); ++i) {
         const double value = sums[i + j * tile.rows];
         if (!std::isfinite(value))
-          throw Error("ERR_VERTEXQ_NUMERIC", "the activations are too large: their products overflow float64");
+          // Of the activations with each other first: where those are finite, they are not what is too large.
+          throw Error("ERR_VERTEXQ_NUMERIC",
+                      cross ? "the target activations are too large: their products with the activations overflow float64"
+                            : "the activations are too large: their products overflow float64");
         result(tile.row + i, tile.col + j) = value;
       }
     // The other triangle by squares: column by column every number would be in a line of its own.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 
 #include "decode/cholesky.h"
 #include "decode/coefficients.h"
@@ -13,6 +14,7 @@
 #include "method/gptq.h"
 #include "method/targets.h"
 #include "method/vertex.h"
+#include "naming.h"
 #include "parallel/thread_pool.h"
 
 namespace vertexq {
@@ -141,10 +143,15 @@ LayerCodes gptqWithScales(const Matrix& targets, const Matrix& h, const LayerAlp
   return best;
 }
 
-/** A layer of `count` weights times a power of two: 2^-exponent brings its largest weight to about 1. */
-int layerExponent(const double* weights, std::size_t count) {
+double largestOf(const double* weights, std::size_t count) {
   double largest = 0;
   for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(weights[i]));
+  return largest;
+}
+
+/** A layer of `count` weights times a power of two: 2^-exponent brings its largest weight to about 1. */
+int layerExponent(const double* weights, std::size_t count) {
+  const double largest = largestOf(weights, count);
   return largest > 0 ? std::ilogb(largest) : 0;
 }
 
@@ -256,6 +263,21 @@ LayerCodes vertexCodes(const FitProblem& problem, Fitted& fitted) {
   return best;
 }
 
+/** What a task gives; an error about the weights says so where they are not the layer's own. */
+template <typename Task>
+auto namingTargets(const Weights& weights, const Matrix& targets, Task task) {
+  const std::size_t count = weights.inFeatures * weights.outFeatures;
+  const double given = largestOf(weights.data, count), asked = largestOf(targets.data(), count);
+  if (!(asked > given)) return task();
+  const auto what = [&] {
+    std::ostringstream text;
+    text << "the targets are too large: they ask for weights of up to " << asked << ", and the layer's are of up to "
+         << given;
+    return text.str();
+  };
+  return naming(what, task);
+}
+
 Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* holdout, const FitOptions& options,
                 unsigned threads, JobControl& control) {
   requireFinite(weights);
@@ -272,7 +294,9 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
                        : fitTargets(weights, data, h, threads, control);
   control.checkpoint();
 
-  LayerCodes best = options.search({weights, data, h, targets, options, threads, control}, fitted);
+  LayerCodes best = namingTargets(weights, targets, [&] {
+    return options.search({weights, data, h, targets, options, threads, control}, fitted);
+  });
   fitted.rounded.codes = std::move(best.codes);
   const LayerAlphabets alphabets = view(fitted.rounded.alphabets, n, groupSize);
   std::vector<double> q(n);

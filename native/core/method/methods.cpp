@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "naming.h"
+
 namespace vertexq {
 
 namespace {
@@ -116,7 +118,7 @@ LayerCodesAndErrors quantizeBy(const Method& method, const LayerTask& task, JobC
   requireStored(rounded, task.weights.inFeatures, task.alphabet);
   done.weight = outputError(task.weights, rounded, task.alphabet.groupSize, nullptr, task.threads, control);
   done.calibration = errorsOn(task.rows, task.grams, rounded, task, control);
-  done.holdout = errorsOn(task.heldRows, task.heldGrams, rounded, task, control);
+  done.holdout = namingHoldout([&] { return errorsOn(task.heldRows, task.heldGrams, rounded, task, control); });
   return done;
 }
 
