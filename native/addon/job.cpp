@@ -134,7 +134,7 @@ void Job::run() {
     state_ = State::Running;
   }
   try {
-    control.checkpoint();
+    control.throwIfCancelled();
     work_(control);
   } catch (...) {
     failure_ = std::current_exception();

@@ -71,7 +71,7 @@ Napi::Value convertNumbers(const Napi::CallbackInfo& info) {
       [=](JobControl& control) {
         constexpr std::size_t piece = std::size_t{1} << 18;
         ThreadPool::shared().parallelFor((count + piece - 1) / piece, threads, [&](std::size_t i, unsigned) {
-          control.checkpoint();
+          control.throwIfCancelled();
           const std::size_t first = i * piece;
           if (!convert(from, input + first * bytesOf(from), std::min(piece, count - first), to,
                        output + first * bytesOf(to)))

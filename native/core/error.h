@@ -26,7 +26,7 @@ void namingNeuron(std::size_t neuron, Task task) {
   }
 }
 
-/** Thrown at a checkpoint of a job that has been cancelled. */
+/** Thrown where a job looks whether it has been cancelled, and it has. */
 class Cancelled : public std::runtime_error {
  public:
   Cancelled() : std::runtime_error("cancelled") {}

@@ -109,7 +109,7 @@ std::vector<Norms> neuronNorms(const Weights& weights, const Matrix* r, unsigned
   std::vector<Norms> norms(weights.outFeatures);
   const std::size_t blocks = (weights.outFeatures + kBlock - 1) / kBlock;
   ThreadPool::shared().parallelFor(blocks, threads, [&](std::size_t block, unsigned) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const std::size_t first = block * kBlock;
     const std::size_t count = std::min(kBlock, weights.outFeatures - first);
     const std::size_t n = weights.inFeatures;
@@ -219,7 +219,7 @@ Walked walkLayer(const Weights& weights, const Matrix& r, const AlphabetOptions&
   const std::size_t groups = groupsOf(n, options.groupSize);
   control.expect(weights.outFeatures);
   const Tableau tableau = heldDirections(r, rank, n, control);
-  control.checkpoint();
+  control.throwIfCancelled();
 
   Walked walked;
   walked.rank = tableau.rank();
@@ -348,7 +348,7 @@ Rounded roundLayer(const Weights& weights, const Matrix* r, const AlphabetOption
   std::vector<std::size_t> off(weights.outFeatures);
   std::vector<std::unique_ptr<SingleRounding>> single(std::max(threads, 1u));
   ThreadPool::shared().parallelFor(weights.outFeatures, threads, [&](std::size_t neuron, unsigned slot) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const double* w = weights.neuron(neuron);
     const bool isPlain = !r && !options.isBlock;
     if (isPlain && !single[slot]) single[slot] = std::make_unique<SingleRounding>(options, scale, n);

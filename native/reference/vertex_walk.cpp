@@ -43,7 +43,7 @@ void VertexWalk::run(double* w, const double* low, const double* high, const Job
   int exchanges = 0;
 
   for (std::size_t entering = 0; entering < tableau_.entering(); ++entering) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const int column = tableau_.columns[r + entering];
     if (w[column] == low[column] || w[column] == high[column]) continue;
     const double* t = tableau_.t.column(entering);

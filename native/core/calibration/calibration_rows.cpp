@@ -34,7 +34,7 @@ void CalibrationRows::add(const Real* rows, std::size_t count, const JobControl&
   requireFinite(rows, count, inFeatures_);
   const std::size_t capacity = std::max(inFeatures_, kLeastCapacity);
   while (count > 0) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const std::size_t taken = std::min(count, capacity - pendingRows());
     pending_.insert(pending_.end(), rows, rows + taken * inFeatures_);
     samples_ += taken;
@@ -49,7 +49,7 @@ void CalibrationRows::add(const RowSource& rows, const JobControl& control) {
   constexpr std::size_t kSlice = 1024;
   std::vector<float> slice;
   for (std::size_t first = 0; first < rows.count(); first += kSlice) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const std::size_t count = std::min(kSlice, rows.count() - first);
     slice.resize(count * rows.width());
     rows.read(first, count, slice.data());
@@ -70,7 +70,7 @@ void CalibrationRows::fold(const JobControl& control) {
   Matrix rows = pendingMatrix();
   pending_.clear();
   torn_ = true;
-  linalg::foldIntoTriangle(triangle_, rows, kReflectorBlock, [&] { control.checkpoint(); });
+  linalg::foldIntoTriangle(triangle_, rows, kReflectorBlock, [&] { control.throwIfCancelled(); });
   torn_ = false;
 }
 

@@ -157,7 +157,7 @@ void ConvPatches::requireFinite(std::size_t group, const JobControl& control) co
   const std::size_t volume = input_[0] * input_[1] * input_[2], channels = groups_ * groupChannels_;
   if (volume == 0) return;  // however many images of nothing there are
   for (std::size_t sample = 0; sample < batch_; ++sample) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const std::size_t first = sample * channels + group * groupChannels_;
     for (std::size_t image = first; image < first + groupChannels_; ++image) {
       const float* values = activations_ + image * volume;

@@ -77,8 +77,8 @@ Eigenspace::Eigenspace(Matrix h, const JobControl& control) : order_(h.rows()), 
       below = 0.5 * below + 0.5 * above;
     }
 
-  control.checkpoint();
-  tridiagonal_ = linalg::tridiagonalise('L', reflectors_, [&] { control.checkpoint(); });
+  control.throwIfCancelled();
+  tridiagonal_ = linalg::tridiagonalise('L', reflectors_, [&] { control.throwIfCancelled(); });
   std::vector<double> rising = tridiagonal_.diagonal, off = tridiagonal_.off;
   requireDone(LAPACKE_dsterf(lapackDim(n), rising.data(), off.data()), "dsterf");
   if (rising.front() < -slack * static_cast<double>(n))
@@ -114,7 +114,7 @@ Matrix Eigenspace::leadingTridiagonalVectors(std::size_t rank, const JobControl&
     off = tridiagonal_.off;
   }
   Matrix all;
-  requireDone(linalg::tridiagonalVectors(diagonal, off, all, [&] { control.checkpoint(); }), "dstedc");
+  requireDone(linalg::tridiagonalVectors(diagonal, off, all, [&] { control.throwIfCancelled(); }), "dstedc");
   if (rank == n) return all;
   Matrix vectors(n, rank);
   std::copy_n(all.column(n - rank), n * rank, vectors.data());
@@ -151,7 +151,7 @@ Matrix Eigenspace::leadingPart(std::size_t rank, unsigned threads, const JobCont
   constexpr std::size_t kLine = 8;
   ThreadPool::shared().parallelFor(
       (r + kVectorsAtOnce - 1) / kVectorsAtOnce, threads, [&](std::size_t block, unsigned) {
-        control.checkpoint();
+        control.throwIfCancelled();
         const std::size_t first = block * kVectorsAtOnce, count = std::min(kVectorsAtOnce, r - first);
         reflect(vectors.column(first), count);
         // A transposes: a cache line of a column of it at a time.

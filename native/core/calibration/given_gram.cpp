@@ -36,7 +36,7 @@ linalg::ForEach onThreads(unsigned threads) {
 double largestOf(const double* gram, std::size_t n, unsigned threads, const JobControl& control) {
   std::vector<double> largest(n);
   ThreadPool::shared().parallelFor(n, threads, [&](std::size_t row, unsigned) {
-    control.checkpoint();
+    control.throwIfCancelled();
     for (std::size_t j = 0; j < n; ++j) {
       const double value = gram[row * n + j];
       if (!std::isfinite(value))
@@ -62,7 +62,7 @@ Matrix symmetric(const double* gram, std::size_t n, double slack, int exponent, 
   Matrix h(n, n);
   const std::size_t tiles = (n + kTile - 1) / kTile;
   ThreadPool::shared().parallelFor(tiles, threads, [&](std::size_t tile, unsigned) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const std::size_t first = tile * kTile, end = std::min(n, first + kTile);
     for (std::size_t begin = 0; begin < end; begin += kTile)
       for (std::size_t i = first; i < end; ++i)
@@ -94,7 +94,7 @@ double leastShift(const Matrix& h, double slack, int exponent, unsigned threads,
   const std::size_t n = h.cols();
   linalg::StripCholesky<double> cholesky(n);
   const auto isEnough = [&](double shift) {
-    return cholesky.hasFactor(n, h.data(), n, shift, onThreads(threads), [&] { control.checkpoint(); });
+    return cholesky.hasFactor(n, h.data(), n, shift, onThreads(threads), [&] { control.throwIfCancelled(); });
   };
   double low = roundingOf(h);
   // Errors of the entries are of either sign: as the eigenvalues of a random matrix they grow with √N.
@@ -125,7 +125,7 @@ void raise(Matrix& h, double shift) {
 Matrix crossOf(const double* cross, std::size_t n, int exponent, const JobControl& control) {
   Matrix g(n, n);
   for (std::size_t j = 0; j < n; ++j) {
-    control.checkpoint();
+    control.throwIfCancelled();
     for (std::size_t i = 0; i < n; ++i) {
       const auto place = [&] { return "at row " + std::to_string(i) + ", column " + std::to_string(j); };
       if (!std::isfinite(cross[i * n + j]))
@@ -161,9 +161,9 @@ Matrix factorOf(const GivenGram& given, unsigned threads, const JobControl& cont
   /** Pivots of the shift's own making are larger than it, as they are of a difference of inputs. */
   constexpr double kShifts = 16;
   const Matrix& h = given.data.h;
-  control.checkpoint();
+  control.throwIfCancelled();
   Matrix r = linalg::pivotedCholesky(h, std::max(roundingOf(h), kShifts * given.shift), onThreads(threads),
-                                     [&] { control.checkpoint(); });
+                                     [&] { control.throwIfCancelled(); });
   if (given.exponent != 0)
     for (std::size_t i = 0; i < r.rows() * r.cols(); ++i) r.data()[i] = std::ldexp(r.data()[i], given.exponent / 2);
   return r;

@@ -116,7 +116,7 @@ void GramAccumulator::add(const RowSource& seen, const RowSource& meant, unsigne
 
 template <typename Real>
 void GramAccumulator::addRows(Rows<Real> rows, std::size_t count, unsigned threads, JobControl& control) {
-  control.checkpoint();
+  control.throwIfCancelled();
   control.expect(count);
   const Cut batch = cut(count);
   const Inspection inspection = inspect(rows, batch, threads);
@@ -144,7 +144,7 @@ void GramAccumulator::addSources(const RowSource& seen, const RowSource* meant, 
                   "expected " + std::to_string(count) + " target rows, got " + std::to_string(source->count()));
     source->requireFinite(control);
   }
-  control.checkpoint();
+  control.throwIfCancelled();
   control.expect(count);
   const std::size_t capacity = slicesAtOnce(n * sizeof(float), threads) * kSliceRows;
   std::vector<float> seenRows(std::min(capacity, count) * n), meantRows(meant ? seenRows.size() : 0);
@@ -154,7 +154,7 @@ void GramAccumulator::addSources(const RowSource& seen, const RowSource* meant, 
     // The first batch fills the slice that waits; those after it are whole slices and need no copying.
     taken = std::min(count - first, waitingRows_ > 0 ? kSliceRows - waitingRows_ : capacity);
     forBlocks(taken, threads, [&](std::size_t row, std::size_t rows) {
-      control.checkpoint();
+      control.throwIfCancelled();
       seen.read(first + row, rows, seenRows.data() + row * n);
       if (meant) meant->read(first + row, rows, meantRows.data() + row * n);
     });
@@ -295,10 +295,10 @@ void GramAccumulator::addSlices(Rows<From> rows, std::size_t slices, Packed<Real
   while (strips.products.size() < slots) strips.products.emplace_back(tileSize_ * tileSize_);
   for (std::size_t first = 0; first < slices; first += atOnce) {
     const std::size_t taken = std::min(atOnce, slices - first);
-    control.checkpoint();
+    control.throwIfCancelled();
     pack(rows.from(first * kSliceRows * inFeatures_), taken * kSliceRows, strips, threads);
     ThreadPool::shared().parallelFor(tiles_.size(), threads, [&](std::size_t index, unsigned slot) {
-      control.checkpoint();
+      control.throwIfCancelled();
       const Tile& tile = tiles_[index];
       for (std::size_t slice = 0; slice < taken; ++slice)
         addProduct(tile, strips, slice * kSliceRows, kSliceRows, strips.products[slot].data(),

@@ -13,7 +13,7 @@ Spectrum spectrumOf(Matrix symmetric, const JobControl& control) {
   const std::size_t n = symmetric.rows();
   Spectrum s;
   if (n == 0) return s;
-  const linalg::Poll poll = [&] { control.checkpoint(); };
+  const linalg::Poll poll = [&] { control.throwIfCancelled(); };
   const linalg::Tridiagonal t = linalg::tridiagonalise('U', symmetric, poll);
   std::vector<double> rising = t.diagonal, off = t.off;
   Matrix vectors;
@@ -33,7 +33,7 @@ Spectrum rowSpectrum(const Matrix& r, const JobControl& control) {
   constexpr std::size_t kPanel = 512, kSmall = std::size_t{1} << 32;
   const std::size_t atOnce = r.rows() * r.rows() * r.cols() < kSmall ? r.cols() : kPanel;
   for (std::size_t first = 0; rows > 0 && first < r.cols(); first += atOnce) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const auto count = static_cast<int>(std::min(atOnce, r.cols() - first));
     cblas_dsyrk(CblasColMajor, CblasUpper, CblasNoTrans, rows, count, 1.0, r.column(first), rows, 1.0, k.data(), rows);
   }
@@ -46,7 +46,7 @@ Matrix leadingPart(const Matrix& r, const Spectrum& spectrum, std::size_t rank, 
   // Panels of whole tiles of every BLAS kernel, the last of up to twice the width, of large products alone: others may sum in another order.
   constexpr std::size_t kPanel = 384, kSmall = 1 << 20;
   for (std::size_t first = 0, count = 0; rank > 0 && first < cols; first += count) {
-    control.checkpoint();
+    control.throwIfCancelled();
     count = rank * rows < kSmall || cols - first < 2 * kPanel ? cols - first : kPanel;
     linalg::gemm(linalg::kTransposed, linalg::kPlain, rank, count, rows, 1.0, spectrum.vectors.data(), rows,
                  r.column(first), rows, 0.0, part.column(first), rank);

@@ -99,7 +99,7 @@ template <typename Each>
 void inBlocks(const OutputRows& outputs, unsigned threads, const JobControl& control, const Each& each) {
   const std::size_t block = std::max<std::size_t>(1, kNumbersAtOnce / std::max<std::size_t>(1, outputs.size));
   ThreadPool::shared().parallelFor((outputs.rows + block - 1) / block, threads, [&](std::size_t index, unsigned) {
-    control.checkpoint();
+    control.throwIfCancelled();
     each(index * block, std::min(outputs.rows, (index + 1) * block));
   });
 }

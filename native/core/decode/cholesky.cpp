@@ -26,9 +26,9 @@ bool choleskyLower(BasicMatrix<Real>& a, unsigned threads, const JobControl& con
   const linalg::ForEach onThreads = [&](std::size_t count, const std::function<void(std::size_t)>& task) {
     ThreadPool::shared().parallelFor(count, threads, [&](std::size_t index, unsigned) { task(index); });
   };
-  control.checkpoint();
+  control.throwIfCancelled();
   if (!(n < kWorthThreads ? cholesky.factor(n, a.data(), n)
-                          : cholesky.factor(n, a.data(), n, onThreads, [&] { control.checkpoint(); })))
+                          : cholesky.factor(n, a.data(), n, onThreads, [&] { control.throwIfCancelled(); })))
     return false;
 
   const Real least = static_cast<Real>(kLeastPivot) * std::numeric_limits<Real>::epsilon();

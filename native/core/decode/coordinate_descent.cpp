@@ -278,7 +278,7 @@ std::vector<DescentOutcome> descend(const BasicMatrix<Real>& h, const Real* weig
     linalg::gemm(linalg::kPlain, linalg::kPlain, n, count, n, Real(1), h.data(), n, workspace.error.data(), n, Real(0),
                  workspace.gradient.data(), n);
     for (std::size_t k = 0; k < count; ++k) {
-      control.checkpoint();
+      control.throwIfCancelled();
       const std::size_t row = (first + k) * n;
       outcomes[first + k] = workspace.descent.run(weights + row, values + row, &workspace.gradient[k * n], codes + row,
                                                   alphabets, first + k);

@@ -124,7 +124,7 @@ class BlockRounder {
         hasMinima_ = hasMinima_ || alphabet.minimum() != 0;
       }
     for (std::size_t first = 0; first < inputs_; first += kInputBlock) {
-      control.checkpoint();
+      control.throwIfCancelled();
       roundInputs(first, std::min(kInputBlock, inputs_ - first));
     }
   }

@@ -186,7 +186,7 @@ void addNextTokens(const HeadPanel& panel, unsigned threads, const JobControl& c
   for (std::size_t place = 0; place < panel.tokens; place += kTokensAtOnce) {
     const std::size_t places = std::min(kTokensAtOnce, panel.tokens - place);
     ThreadPool::shared().parallelFor(blocks, threads, [&](std::size_t block, unsigned slot) {
-      control.checkpoint();
+      control.throwIfCancelled();
       Workspace& own = workspaces[slot];
       if (own.logits.size() == 0) {
         own.logits = AlignedBuffer<float>(sides * kTokensAtOnce * kLogitsAtOnce, Uninitialised());

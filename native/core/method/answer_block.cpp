@@ -83,7 +83,7 @@ void AnswerBlock::keepBetter(LayerCodes& best, double slack, const JobControl& c
   const std::size_t n = fit_.inFeatures();
   updateGradients();
   for (std::size_t k = 0; k < count_; ++k) {
-    control.checkpoint();
+    control.throwIfCancelled();
     double& least = best.errors[first_ + k];
     const double before = least, limit = before * (1 + slack);
     least = limit;
@@ -132,7 +132,7 @@ void AnswerBlock::setCode(std::size_t k, std::size_t input, int code) {
 
 void AnswerBlock::refit(const AlphabetOptions& kind, int exponent, std::vector<Alphabet>& alphabets, LayerCodes& best,
                         const JobControl& control) {
-  control.checkpoint();
+  control.throwIfCancelled();
   const std::size_t n = fit_.inFeatures(), groups = fit_.alphabets.groups();
   const auto firstAlphabet = alphabets.begin() + static_cast<std::ptrdiff_t>(first_ * groups);
   kept_.assign(firstAlphabet, firstAlphabet + static_cast<std::ptrdiff_t>(count_ * groups));

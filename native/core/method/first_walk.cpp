@@ -12,7 +12,7 @@ WalkSystem::WalkSystem(const LayerFit& fit, std::size_t rank, unsigned threads, 
   const Matrix& h = fit.h;
   std::iota(order_.begin(), order_.end(), std::size_t{0});
   std::stable_sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) { return h(a, a) > h(b, b); });
-  control.checkpoint();
+  control.throwIfCancelled();
   tableau_ = tableauOf(leadingEigenspace(h, rank, threads, control).part, control);
   single_ = FloatMatrix(tableau_.t.rows(), tableau_.t.cols());
   std::copy_n(tableau_.t.data(), single_.rows() * single_.cols(), single_.data());
@@ -32,7 +32,7 @@ Walker::Walker(const LayerFit& fit, const WalkSystem& system)
 
 void Walker::run(AnswerBlock& block, const JobControl& control) {
   for (std::size_t k = 0; k < block.count(); ++k) {
-    control.checkpoint();
+    control.throwIfCancelled();
     walk(block.first() + k, block.values(k), block.codes(k), block.decoder(), control);
   }
 }

@@ -32,7 +32,7 @@ void withProducts(const Matrix& h, std::size_t neurons, unsigned threads, const 
                   Visit visit) {
   const std::size_t n = h.cols();
   ThreadPool::shared().parallelFor((neurons + kBlock - 1) / kBlock, threads, [&](std::size_t block, unsigned) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const std::size_t first = block * kBlock, count = std::min(kBlock, neurons - first);
     Matrix values(n, count), product(n, count);
     for (std::size_t k = 0; k < count; ++k) fill(first + k, values.column(k));
@@ -292,7 +292,7 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
   Matrix targets = data.paired()
                        ? correctedTargets(weights, data, holdout, options.correction, threads, control).targets
                        : fitTargets(weights, data, h, threads, control);
-  control.checkpoint();
+  control.throwIfCancelled();
 
   LayerCodes best = namingTargets(weights, targets, [&] {
     return options.search({weights, data, h, targets, options, threads, control}, fitted);

@@ -60,7 +60,7 @@ OrderedDecoder::OrderedDecoder(const LayerFit& fit)
 void OrderedDecoder::run(const RandomOrder& order, AnswerBlock& block, const JobControl& control) {
   const std::size_t n = fit_.inFeatures();
   for (std::size_t from = 0; from < block.count(); from += kTogether) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const std::size_t together = std::min(kTogether, block.count() - from);
     for (std::size_t t = 0; t < together; ++t) searches_[t].start(n, kAnswers);
     for (std::size_t p = n; p-- > 0;) {

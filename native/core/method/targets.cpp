@@ -30,7 +30,7 @@ int evenExponent(const double* values, std::size_t count) {
 template <typename Task>
 void forNeurons(std::size_t neurons, unsigned threads, const JobControl& control, const Task& task) {
   ThreadPool::shared().parallelFor((neurons + kBlock - 1) / kBlock, threads, [&](std::size_t block, unsigned) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const std::size_t first = block * kBlock;
     task(first, std::min(kBlock, neurons - first));
   });

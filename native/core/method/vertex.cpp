@@ -123,7 +123,7 @@ VertexOutcome vertexLayer(const LayerFit& fit, std::vector<Alphabet>& alphabets,
   std::vector<std::unique_ptr<OrderedDecoder>> decoders(threads);
   const std::size_t refitEvery = options.kind.factors.groups > 0 ? kRefitEveryHeld : kRefitEvery;
   for (std::size_t pass = 1; pass <= options.passes; ++pass) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const RandomOrder order(fit, pass, threads, control);
     passes.run(kSlack, pass % refitEvery == 0,
                [&](AnswerBlock& block, unsigned slot) { workspaceOf(decoders, slot, fit).run(order, block, control); });

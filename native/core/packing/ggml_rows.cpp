@@ -20,7 +20,7 @@ template <typename Visit>
 void forEachRows(std::size_t rows, unsigned threads, JobControl& control, Visit visit) {
   control.expect(rows);
   ThreadPool::shared().parallelFor((rows + kRowBlock - 1) / kRowBlock, threads, [&](std::size_t task, unsigned slot) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const std::size_t first = task * kRowBlock, last = std::min(rows, first + kRowBlock);
     visit(first, last, slot);
     control.finish(last - first);

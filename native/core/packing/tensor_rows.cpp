@@ -113,7 +113,7 @@ void forEachBlock(std::size_t rows, std::size_t cols, std::size_t groupSize, con
   control.expect(rows);
   std::vector<std::unique_ptr<RowPacker>> packers(threads);
   ThreadPool::shared().parallelFor((rows + each - 1) / each, threads, [&](std::size_t block, unsigned slot) {
-    control.checkpoint();
+    control.throwIfCancelled();
     if (!packers[slot]) packers[slot] = std::make_unique<RowPacker>(to, cols, groupSize);
     const std::size_t first = block * each, count = std::min(each, rows - first);
     put(*packers[slot], slot, first, count);

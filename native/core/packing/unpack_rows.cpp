@@ -106,7 +106,7 @@ RowSums unpackRows(const PackedRows& from, std::size_t rows, std::size_t cols, c
   std::vector<std::unique_ptr<RowReader>> readers(threads);
   const std::size_t blocks = (rows + kRowBlock - 1) / kRowBlock;
   ThreadPool::shared().parallelFor(blocks, threads, [&](std::size_t block, unsigned slot) {
-    control.checkpoint();
+    control.throwIfCancelled();
     if (!readers[slot]) readers[slot] = std::make_unique<RowReader>(from, cols, groups);
     RowReader& reader = *readers[slot];
     const std::size_t first = block * kRowBlock, count = std::min(kRowBlock, rows - first);

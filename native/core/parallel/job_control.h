@@ -10,7 +10,7 @@ namespace vertexq {
 
 /**
  * Shared by the thread that asked for the work, which reads the progress and may cancel, and the threads that do it,
- * which count finished units (neurons, in every job so far) and stop at the next checkpoint.
+ * which count finished units (neurons, in every job so far) and stop the next time they look.
  */
 class JobControl {
  public:
@@ -22,7 +22,7 @@ class JobControl {
   bool cancelled() const {
     return cancelled_.load(std::memory_order_relaxed) || (whole_ != nullptr && whole_->cancelled());
   }
-  void checkpoint() const {
+  void throwIfCancelled() const {
     if (cancelled()) throw Cancelled();
   }
 

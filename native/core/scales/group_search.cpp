@@ -177,7 +177,7 @@ void GroupSearch::tryAll(const RoundingSystem::Group& group, CandidateOf candida
 }
 
 void GroupSearch::searchGroup(const RoundingSystem::Group& group, Attempt& attempt, const JobControl& control) {
-  control.checkpoint();
+  control.throwIfCancelled();
   const std::size_t count = block_.count(), n = block_.inputs(), groups = block_.groups();
   const Grid grid = block_.options().grid;
   centreGroup(group);
@@ -193,7 +193,7 @@ void GroupSearch::searchGroup(const RoundingSystem::Group& group, Attempt& attem
 
   const double rungs = std::max(1, options_.ladder - 1);
   for (int j = 0; j < options_.ladder; ++j) {
-    control.checkpoint();
+    control.throwIfCancelled();
     tryAll(group, [&](std::size_t l) {
       const Range& r = ranges[l];
       const double step = r.least * std::pow(r.most / r.least, j / rungs);
@@ -219,7 +219,7 @@ void GroupSearch::searchGroup(const RoundingSystem::Group& group, Attempt& attem
     for (const int shift : {1, -1, -1, 1}) nearBest(shift == 1 ? 0.3 : -0.3, shift);
   double part = 1;
   for (int k = 0; k < options_.refinements; ++k) {
-    control.checkpoint();
+    control.throwIfCancelled();
     part /= 2;
     nearBest(part, 0);
     nearBest(-part, 0);

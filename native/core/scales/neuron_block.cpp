@@ -83,7 +83,7 @@ Attempt NeuronBlock::blank() const {
 }
 
 void NeuronBlock::decode(const Coefficients<float>& coefficients, Attempt& attempt, const JobControl& control) {
-  control.checkpoint();
+  control.throwIfCancelled();
   JobControl inner(&control);  // progress is counted by whole blocks
   RoundingTask<float> task;
   task.weights = weights_.data();
@@ -104,7 +104,7 @@ void NeuronBlock::roundToNearest(Attempt& attempt) {
 }
 
 void NeuronBlock::descend(Attempt& attempt, const JobControl& control) {
-  control.checkpoint();
+  control.throwIfCancelled();
   JobControl inner(&control);
   const std::vector<DescentOutcome> outcomes = vertexq::descend(system_.h(), weights_.data(), count_, view(attempt),
                                                                 attempt.codes.data(), attempt.values.data(), 1, inner);

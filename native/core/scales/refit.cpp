@@ -17,10 +17,10 @@ ScaleRefit::ScaleRefit(NeuronBlock& block)
       vector_(perGroup_ * block.groups() * kNeuronBlock) {}
 
 void ScaleRefit::run(Attempt& attempt, const JobControl& control) {
-  control.checkpoint();
+  control.throwIfCancelled();
   if (perGroup_ > 1) setDirections(attempt);
   buildSystems(attempt);
-  control.checkpoint();
+  control.throwIfCancelled();
   for (std::size_t l = 0; l < block_.count(); ++l) solve(l, attempt);
   block_.revalue(attempt);
 }

@@ -18,7 +18,7 @@ void forEachPiece(std::size_t rows, std::size_t cols, std::size_t step, unsigned
                   Work work) {
   const std::size_t each = step * std::max<std::size_t>(1, kTask / (step * std::max<std::size_t>(cols, 1)));
   ThreadPool::shared().parallelFor((rows + each - 1) / each, threads, [&](std::size_t piece, unsigned) {
-    control.checkpoint();
+    control.throwIfCancelled();
     work(piece * each, std::min(rows, (piece + 1) * each));
   });
 }

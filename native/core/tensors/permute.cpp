@@ -135,7 +135,7 @@ void Permutation::run(const void* from, void* to, std::size_t first, std::size_t
   last = std::min(last, pieces());
   if (first >= last) return;
   ThreadPool::shared().parallelFor(last - first, threads, [&](std::size_t i, unsigned) {
-    control.checkpoint();
+    control.throwIfCancelled();
     const std::size_t begin = (first + i) * tilesEach_;
     for (std::size_t tile = begin; tile < std::min(tiles_, begin + tilesEach_); ++tile)
       runTile(tile, static_cast<const unsigned char*>(from), static_cast<unsigned char*>(to));

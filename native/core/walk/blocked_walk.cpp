@@ -68,7 +68,7 @@ template <typename Real>
 void BlockedWalk<Real>::run(double* w, const double* low, const double* high, const JobControl& control) {
   begin(w, low, high);
   for (std::size_t next = 0; next < tableau_.entering();) {
-    control.checkpoint();
+    control.throwIfCancelled();
     next = nextBlock(next, w, low, high);
     if (block_.empty()) break;
     form_.beginBlock();
@@ -85,7 +85,7 @@ void BlockedWalk<Real>::run(double* w, const double* low, const double* high, co
     const int i = basis_[k];
     w[i] = std::clamp((middleOf(i, low, high) + static_cast<double>(offset_[k])) * unit_, low[i], high[i]);
   }
-  control.checkpoint();
+  control.throwIfCancelled();
   if (!restore(w, low, high)) walkInDouble(w, low, high, control);
 }
 

@@ -20,7 +20,7 @@ Tableau tableauOf(Matrix a, const JobControl& control) {
   const std::size_t n = a.cols();
   const std::size_t diagonal = std::min(a.rows(), n);
   Tableau tableau;
-  tableau.columns = linalg::pivotedQr(a, [&] { control.checkpoint(); }).pivots;
+  tableau.columns = linalg::pivotedQr(a, [&] { control.throwIfCancelled(); }).pivots;
   if (diagonal == 0) {
     tableau.t = Matrix(0, n);
     return tableau;
@@ -31,7 +31,7 @@ Tableau tableauOf(Matrix a, const JobControl& control) {
   std::size_t r = 0;
   while (r < diagonal && std::abs(a(r, r)) > tolerance) ++r;
 
-  control.checkpoint();
+  control.throwIfCancelled();
   if (r > 0 && r < n)
     linalg::trsm(CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, r, n - r, a.data(), a.rows(), a.column(r),
                  a.rows());
