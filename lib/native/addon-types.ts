@@ -240,6 +240,8 @@ export interface NativeRows extends NativePacked {
   stride?: number;
   /** In the order `codes`, as NativeMethod has it. */
   valueType?: NativeFloat;
+  /** In the order `codes`: inputs of a whole row, of which these are some. */
+  width?: number;
 }
 
 /** Sums of squares: of what rounding changed, and of the weights. */

@@ -74,8 +74,12 @@ PartSizes partSizesOf(const Napi::Env& env, const Job& job, std::size_t groups) 
   const PackedRows& to = job.to;
   const std::size_t type = bytesOf(to.type);
   if (to.order == PackedOrder::Values) return {product(env, {job.rows, job.cols, type}), 0, 0};
-  const std::size_t numbers = product(env, {job.rows, groups, sizeof(float)});
-  if (to.order == PackedOrder::Codes) return {product(env, {job.rows, job.cols}), numbers, numbers};
+  if (to.order == PackedOrder::Codes) {
+    // From the first row's begin to the last one's end.
+    const std::size_t all = groupsOf(to.pitch(job.cols), job.alphabet.groupSize);
+    const std::size_t numbers = product(env, {job.rows, all, sizeof(float)}) - (all - groups) * sizeof(float);
+    return {product(env, {job.rows, to.pitch(job.cols)}) - (to.pitch(job.cols) - job.cols), numbers, numbers};
+  }
   const bool transposed = to.order == PackedOrder::InputMajor;
   const std::size_t rows = transposed ? to.outFeatures : job.rows;
   if (transposed && to.outFeatures * static_cast<std::size_t>(to.bits) % 32 != 0)
@@ -92,7 +96,8 @@ PartSizes partSizesOf(const Napi::Env& env, const Job& job) {
 Job rowsOf(const Napi::CallbackInfo& info, const Arguments& given) {
   Job job = schemeOf(info, given);
   job.cols = sizeOf(given, "cols", 1, kMaxFeatures);
-  job.alphabet.groupSize = sizeOf(given, "groupSize", 1, static_cast<std::int64_t>(job.cols));
+  if (given.has("width")) job.to.width = sizeOf(given, "width", static_cast<std::int64_t>(job.cols), kMaxFeatures);
+  job.alphabet.groupSize = sizeOf(given, "groupSize", 1, static_cast<std::int64_t>(job.to.pitch(job.cols)));
   job.rows = sizeOf(given, "rows", 1, kMaxRows);
   PackedRows& to = job.to;
   to.outFeatures = sizeOf(given, "outFeatures", 1, kMaxRows);

@@ -7,7 +7,7 @@ namespace vertexq::addon {
 
 /**
  * roundRows({ input, type, rows, cols, grid, levels, groupSize, scale, threads, ...packed }): a job with { error, signal }, sums of
- * squares. `packed`: { format, bits, outType, codes, scales?, zeroPoints?, zeroShift, outFeatures, firstRow }.
+ * squares. `packed`: { format, bits, outType, codes, scales?, zeroPoints?, zeroShift, outFeatures, firstRow, width? }.
  */
 Napi::Value roundRows(const Napi::CallbackInfo& info);
 

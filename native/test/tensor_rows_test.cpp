@@ -247,6 +247,59 @@ void roundsAsGroupsByThemselves() {
           }
 }
 
+/** Some inputs of all neurons at a time, into rows of all of them: as at once. */
+void roundsInputsPieceByPiece() {
+  std::mt19937_64 random(13);
+  const std::size_t rows = 300;
+  for (const NumberType type : {NumberType::Float32, NumberType::BFloat16})
+    for (const auto& [cols, groupSize] : {std::pair<std::size_t, std::size_t>{70, 16}, {96, 32}, {45, 1}})
+      for (const std::size_t groupsAtOnce : {1u, 2u, 5u}) {
+        const std::size_t groups = groupsOf(cols, groupSize), each = groupsAtOnce * groupSize;
+        const std::vector<double> normal = testing::normals(random, rows * cols);
+        const std::vector<float> values(normal.begin(), normal.end());
+        std::vector<unsigned char> input(values.size() * bytesOf(type));
+        narrow(type, values.data(), values.size(), input.data());
+        AlphabetOptions alphabet;
+        alphabet.grid = Grid::Asymmetric;
+        alphabet.groupSize = groupSize;
+        struct Result {
+          std::vector<std::int8_t> codes;
+          std::vector<float> scales, zeros;
+          bool operator==(const Result& other) const {
+            return codes == other.codes && scales == other.scales && zeros == other.zeros;
+          }
+        };
+        const Result blank{std::vector<std::int8_t>(rows * cols, 99), std::vector<float>(rows * groups, -1),
+                           std::vector<float>(rows * groups, 99)};
+        Result atOnce = blank, piecewise = blank;
+        const auto round = [&](Result& to, std::size_t first, std::size_t count) {
+          PackedRows view;
+          view.order = PackedOrder::Codes;
+          view.type = NumberType::Float32;
+          view.width = cols;
+          view.codes = reinterpret_cast<unsigned char*>(to.codes.data() + first);
+          view.scales = reinterpret_cast<unsigned char*>(to.scales.data() + first / groupSize);
+          view.zeroPoints = reinterpret_cast<unsigned char*>(to.zeros.data() + first / groupSize);
+          view.outFeatures = rows;
+          JobControl control;
+          return roundRows({input.data() + first * rows * bytesOf(type), type, rows, count, rows}, alphabet,
+                           ScaleRule::Search, view, 2, control);
+        };
+        const RowSums whole = round(atOnce, 0, cols);
+        RowSums sums;
+        for (std::size_t first = 0; first < cols; first += each) {
+          const RowSums some = round(piecewise, first, std::min(each, cols - first));
+          sums.error += some.error;
+          sums.signal += some.signal;
+          sums.offAlphabet += some.offAlphabet;
+        }
+        CHECK(atOnce == piecewise);
+        CHECK_LE(std::abs(sums.error - whole.error), 1e-12 * whole.signal);
+        CHECK_LE(std::abs(sums.signal - whole.signal), 1e-12 * whole.signal);
+        CHECK(sums.offAlphabet == whole.offAlphabet);
+      }
+}
+
 void whatIsNotFiniteIsNamed() {
   std::vector<float> w(64 * 8, 0.5F);
   w[40 * 8 + 3] = std::numeric_limits<float>::quiet_NaN();
@@ -271,4 +324,5 @@ TEST_CASE("packs every code") { packsEveryCode(); }
 TEST_CASE("unpacks what was packed") { unpacksWhatWasPacked(); }
 TEST_CASE("rounds any shape") { roundsAnyShape(); }
 TEST_CASE("rounds as groups by themselves") { roundsAsGroupsByThemselves(); }
+TEST_CASE("rounds inputs piece by piece") { roundsInputsPieceByPiece(); }
 TEST_CASE("what is not finite is named") { whatIsNotFiniteIsNamed(); }

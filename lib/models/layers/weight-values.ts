@@ -15,8 +15,7 @@ export async function byNeurons<Values extends TypedArray>(
   signal?: AbortSignal,
 ): Promise<Values> {
   const { constant, order } = layer;
-  // Two exchanges of dimensions are none.
-  if (isMatrix(layer) && constant.transposed && order === 'input-major') return stored;
+  if (isByNeurons(layer)) return stored;
   // Of the tensor, whose dimension order[i] is the i-th that the node sees.
   const dims: number[] = [];
   for (const [i, axis] of constant.order.entries()) dims[axis] = constant.dims[i]!;
@@ -50,6 +49,12 @@ export async function asStored<Values extends FloatArray>(
 /** Whether a layer's tensor is its weight with rows and columns exchanged, and nothing else. */
 export const isByInputs = (layer: Layer) =>
   isMatrix(layer) && (layer.order === 'input-major') !== layer.constant.transposed;
+
+/** Whether a layer's tensor is its weight as it is. Two exchanges of dimensions are none. */
+export const isByNeurons = (layer: Layer) =>
+  layer.order === 'neuron-major'
+    ? layer.constant.order.every((axis, i) => axis === i)
+    : isMatrix(layer) && layer.constant.transposed;
 
 const isMatrix = ({ constant, groups }: Layer) => constant.dims.length === 2 && groups === 1;
 

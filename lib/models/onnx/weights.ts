@@ -159,6 +159,23 @@ export class Weights {
     return { values: type === 'F32' ? new Float32Array(...at) : new Uint16Array(...at), type };
   }
 
+  /**
+   * Has a weight's numbers read piece by piece, where they lie in a file: `fill` fills an array from the number `first` on. undefined where they are
+   * somewhere else. Rejects as `numbers`.
+   */
+  async pieces<Result>(
+    tensor: TensorProto,
+    use: (type: NativeFloat, fill: (target: Uint8Array, first: number) => Promise<void>) => Promise<Result>,
+  ): Promise<Result | undefined> {
+    if (this.made.has(tensor) || recipeOf(tensor) || !floatTypes.has(tensor.dataType)) return undefined;
+    const place = await this.checked(tensor);
+    if (!place) return undefined;
+    const type = nativeType(tensor.dataType);
+    return this.read(place.path, (file) =>
+      use(type, (target, first) => file.fill(target, place.position + first * numberBytes[type])),
+    );
+  }
+
   /** The tensor with its data in it; itself where it is there already. */
   async inlined(tensor: TensorProto): Promise<TensorProto> {
     if (!isExternal(tensor) && !this.located.has(tensor) && !this.made.has(tensor)) return tensor;

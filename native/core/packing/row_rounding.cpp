@@ -53,7 +53,7 @@ const unsigned char* RowRounding::numbers(std::size_t row, std::size_t col) cons
 RoundedRows RowRounding::run(std::size_t first, std::size_t count, RowSums* sums) {
   const std::size_t cols = weights_.cols;
   if (to_.order == PackedOrder::Codes) {
-    codes_ = reinterpret_cast<std::int8_t*>(to_.codes + first * cols);
+    codes_ = reinterpret_cast<std::int8_t*>(to_.codes + first * to_.pitch(cols));
   } else {
     ownCodes_.resize(count * cols);
     codes_ = ownCodes_.data();
@@ -145,7 +145,7 @@ bool RowRounding::roundRow(std::size_t row, std::size_t at, RowSums* sums) {
 /** What a lane became, as the group of a row: weight i of it at from.first[i·from.stride + lane]. */
 void RowRounding::take(std::size_t row, std::size_t at, const Span& span, std::size_t lane, const LaneWeights& from,
                        RowSums& sums) {
-  std::int8_t* codes = codes_ + at * weights_.cols + span.first;
+  std::int8_t* codes = codes_ + at * to_.pitch(weights_.cols) + span.first;
   std::copy_n(lanes_.codes + lane * span.count, span.count, codes);
   const float step = lanes_.steps[lane], zero = lanes_.zeroPoints[lane];
   scales_[at * groups() + span.group] = step;
@@ -179,7 +179,7 @@ void RowRounding::roundPlainly(std::size_t row, std::size_t at, RowSums& sums) {
   if (!widen(weights_.type, from, cols, wide_.data())) refuse(weights_.type, wide_, neuron);
   for (std::size_t g = 0, first = 0; first < cols; ++g, first += groupSize_) {
     const std::size_t count = std::min(groupSize_, cols - first);
-    std::int8_t* codes = codes_ + at * cols + first;
+    std::int8_t* codes = codes_ + at * to_.pitch(cols) + first;
     RoundedGroup group;
     namingNeuron(neuron, [&] { group = rounding_.round(wide_.data() + first, count, codes); });
     scales_[at * groups() + g] = static_cast<float>(group.alphabet.step());

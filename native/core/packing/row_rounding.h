@@ -11,7 +11,7 @@
 
 namespace vertexq {
 
-/** What rows became: codes of rows × cols, scales and zero points of rows × groups. */
+/** What rows became: codes of rows × cols, as far apart as PackedRows has them, scales and zero points of rows × groups. */
 struct RoundedRows {
   const std::int8_t* codes;
   const float *scales, *zeroPoints;

@@ -24,6 +24,7 @@ class RowPacker {
         cols_(cols),
         groupSize_(groupSize),
         groups_(groupsOf(cols, groupSize)),
+        groupPitch_(groupsOf(to.pitch(cols), groupSize)),
         words_(wordsFor(cols, to.bits)) {
     if (to.order == PackedOrder::Values) values_.resize(cols);
     if (to.order == PackedOrder::InputMajor) packed_.resize(kRowBlock * words_ * 4);
@@ -81,10 +82,10 @@ class RowPacker {
 
  private:
   void putCodes(std::size_t row, const std::int8_t* codes, const float* scales, const float* zeroPoints) {
-    unsigned char* own = to_.codes + row * cols_;
+    unsigned char* own = to_.codes + row * to_.pitch(cols_);
     if (reinterpret_cast<const unsigned char*>(codes) != own) std::memcpy(own, codes, cols_);
-    std::memcpy(to_.scales + row * groups_ * sizeof(float), scales, groups_ * sizeof(float));
-    std::memcpy(to_.zeroPoints + row * groups_ * sizeof(float), zeroPoints, groups_ * sizeof(float));
+    std::memcpy(to_.scales + row * groupPitch_ * sizeof(float), scales, groups_ * sizeof(float));
+    std::memcpy(to_.zeroPoints + row * groupPitch_ * sizeof(float), zeroPoints, groups_ * sizeof(float));
   }
 
   void putValues(std::size_t row, const std::int8_t* codes, const float* scales, const float* zeroPoints) {
@@ -93,7 +94,7 @@ class RowPacker {
   }
 
   const PackedRows& to_;
-  std::size_t cols_, groupSize_, groups_, words_;
+  std::size_t cols_, groupSize_, groups_, groupPitch_, words_;
   std::vector<float> values_;
   std::vector<unsigned char> packed_;
   std::vector<std::int8_t> zeros_;
@@ -124,7 +125,7 @@ void forEachBlock(std::size_t rows, std::size_t cols, std::size_t groupSize, con
 
 /** Throws where levels are lost that are not 0, and no stored weight is another number. */
 void requireKept(const PackedRows& to, std::size_t rows, std::size_t cols, std::size_t groupSize) {
-  const std::size_t groups = groupsOf(cols, groupSize);
+  const std::size_t groups = groupsOf(to.pitch(cols), groupSize);
   const auto numberAt = [](const unsigned char* from, std::size_t index) {
     float number;
     std::memcpy(&number, from + index * sizeof number, sizeof number);
@@ -133,8 +134,9 @@ void requireKept(const PackedRows& to, std::size_t rows, std::size_t cols, std::
   std::size_t lost = rows * cols;
   for (std::size_t i = 0; i < rows * cols; ++i) {
     const std::size_t group = i / cols * groups + i % cols / groupSize;
+    const std::size_t code = i / cols * to.pitch(cols) + i % cols;
     const double level =
-        (static_cast<std::int8_t>(to.codes[i]) - numberAt(to.zeroPoints, group)) * numberAt(to.scales, group);
+        (static_cast<std::int8_t>(to.codes[code]) - numberAt(to.zeroPoints, group)) * numberAt(to.scales, group);
     if (storedLevel(level, to.values) != 0) return;
     if (level != 0) lost = std::min(lost, i);
   }
@@ -153,7 +155,7 @@ RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, Scale
     const RoundedRows rounded = roundings[slot]->run(first, count, &sums[first]);
     const std::size_t groups = groupsOf(cols, alphabet.groupSize);
     for (std::size_t i = 0; i < count; ++i)
-      packer.put(first + i, rounded.codes + i * cols, rounded.scales + i * groups, rounded.zeroPoints + i * groups);
+      packer.put(first + i, rounded.codes + i * to.pitch(cols), rounded.scales + i * groups, rounded.zeroPoints + i * groups);
   };
   forEachBlock(weights.rows, cols, alphabet.groupSize, to, rowsPerTask(weights, to, threads), threads, control, round);
   RowSums total;

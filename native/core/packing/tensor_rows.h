@@ -37,6 +37,11 @@ struct PackedRows {
   int zeroShift = 0;
   std::size_t outFeatures = 0;
   std::size_t firstRow = 0;
+  /** With Codes: inputs of a whole row, of which these are some, in whole groups but for the last one; 0: these are all. */
+  std::size_t width = 0;
+
+  /** How far apart rows of codes are. */
+  std::size_t pitch(std::size_t cols) const { return order == PackedOrder::Codes && width != 0 ? width : cols; }
 };
 
 /** Rows of one job begin at multiples of this, so that packed zero points begin at a word. */

@@ -1,4 +1,6 @@
-import test from 'ava';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { quantizeGroups } from '../../../lib/fit/quantize-groups';
 import { findLayers } from '../../../lib/models/layers/find-layers';
@@ -8,10 +10,16 @@ import { weightOf } from '../../../lib/models/layers/weight-values';
 import { checkModelOptions, layerSettings } from '../../../lib/models/model-options';
 import { Graph } from '../../../lib/models/onnx/graph';
 import { node, tensor } from '../../../lib/models/onnx/make';
-import { type ModelProto, TensorProto_DataType as DataType } from '../../../lib/models/onnx/onnx_pb';
+import {
+  type ModelProto,
+  type TensorProto,
+  TensorProto_DataType as DataType,
+} from '../../../lib/models/onnx/onnx_pb';
 import { Weights } from '../../../lib/models/onnx/weights';
+import { Buffers } from '../../../lib/native/buffers';
 import type { Grid, QuantizedLayer } from '../../../lib/types';
 import type { StoredTypes } from '../../../lib/fit/layer-settings';
+import { temporaryFolder } from '../../files/temporary-folder';
 import { floatToBfloat, floatToHalf } from '../../numbers';
 import { float, network } from '../networks';
 
@@ -119,6 +127,56 @@ const close = (a: number | null, b: number | null) => a === b || Math.abs(a! - b
 async function codeOf(work: () => Promise<QuantizedLayer>): Promise<QuantizedLayer | string> {
   return work().catch((error: { code?: string }) => error.code ?? `${(error as Error).message}`);
 }
+
+/** Has a tensor's bytes lie in a file. */
+async function putInFile(t: ExecutionContext, constant: TensorProto, weights: Weights): Promise<void> {
+  const path = join(temporaryFolder(t), 'data');
+  const before = 48;
+  await writeFile(path, Buffer.concat([Buffer.alloc(before), constant.rawData]));
+  weights.locate(constant, { path, position: before, length: constant.rawData.length });
+  constant.rawData = new Uint8Array(0);
+}
+
+test('a weight that lies in a file is rounded piece by piece, as at once, errors too', async (t) => {
+  const property = fc.asyncProperty(
+    fc.constantFrom(...Object.keys(forms)),
+    fc.constantFrom<Type>('F32', 'F16', 'BF16'),
+    fc.constantFrom(...Object.keys(troubles)),
+    alphabets,
+    fc.constantFrom(1, 8, 32, 48, 'channel' as const),
+    fc.constantFrom(...stores),
+    fc.constantFrom(1, 1000, 5000, 2 ** 22),
+    fc.integer({ min: 1, max: 2 ** 30 }),
+    async (name, type, trouble, alphabet, groupSize, stored, atOnce, seed) => {
+      const random = mulberry(seed);
+      const values = Float32Array.from({ length: count(sizes[name]!) }, (_, i) =>
+        troubles[trouble]!(random() + random() + random() + random() - 2, i),
+      );
+      const layer = layerOf(forms[name]!(type, values));
+      const options = checkModelOptions({ format: 'float', method: 'msq', groupSize, ...alphabet });
+      const settings = { ...layerSettings(options, layer), stored };
+      const weights = new Weights('a file', '');
+      const round = () =>
+        codeOf(
+          async () => (await roundWeight(layer, weights, settings, { threads: 2 }, new Buffers(), atOnce))!,
+        );
+      const whole = await round();
+      await putInFile(t, layer.constant.tensor, weights);
+      const pieces = await round();
+      if (typeof whole === 'string' || typeof pieces === 'string') {
+        t.is(pieces, whole);
+        return;
+      }
+      t.deepEqual(pieces.codes, whole.codes);
+      t.deepEqual([...pieces.scales], [...whole.scales]);
+      t.deepEqual(pieces.zeroPoints && [...pieces.zeroPoints], whole.zeroPoints && [...whole.zeroPoints]);
+      const [{ error, ...rest }, expected] = [pieces.report, whole.report];
+      t.true(close(error.weight, expected.error.weight), `${error.weight} and ${expected.error.weight}`);
+      t.deepEqual({ ...rest, error: expected.error, seconds: expected.seconds }, expected);
+    },
+  );
+  await fc.assert(property, { numRuns: 200 });
+});
 
 test('cases: a MatMul weight of 5.1 M without data: one is rounded by the kernel of checkpoints, and gets the codes, scales and report that the general way gives, or its error', async (t) => {
   let refused = 0;
