@@ -3,6 +3,7 @@ import type { QuantizedLayer } from '../types';
 import { binding, type NativeFloat, type NativeJob, type NativeNumber } from './binding';
 import { Turns } from '../yielding';
 import { calling, finish, threadsFor } from './jobs';
+import { takeLike } from './buffers';
 import { isShared, sharedBytes } from './shared';
 
 // Whole tensors to other types and orders, natively. What lies in shared memory is worked on by jobs, and what they make does too. Any other
@@ -292,14 +293,23 @@ const bytesOf = ({ buffer, byteOffset }: ArrayBufferView, begin: number, end: nu
 
 type ArrayKind<Values> = {
   new (length: number): Values;
-  new (buffer: ArrayBufferLike): Values;
+  new (buffer: ArrayBufferLike, offset: number, length: number): Values;
   readonly BYTES_PER_ELEMENT: number;
 };
 
-/** A zeroed array, in shared memory where that of `like` is. Throws ERR_VERTEXQ_MEMORY where there is no room for it. */
+/** Shorter arrays get memory of their own, which they may keep: they are not worth giving back. */
+const shortestTaken = 2 ** 20;
+
+/**
+ * An array that is to be filled, in memory of the kind that `like` has: shared, taken from the same buffers. Throws ERR_VERTEXQ_MEMORY where there is no
+ * room for it.
+ */
 function roomLike<Values>(like: ArrayBufferView, Kind: ArrayKind<Values>, length: number): Values {
   try {
-    return isShared(like) ? new Kind(sharedBytes(length * Kind.BYTES_PER_ELEMENT).buffer) : new Kind(length);
+    if (!isShared(like)) return new Kind(length);
+    const bytes = length * Kind.BYTES_PER_ELEMENT;
+    const taken = bytes < shortestTaken ? undefined : takeLike(like, bytes);
+    return new Kind((taken ?? sharedBytes(bytes)).buffer, 0, length);
   } catch (cause) {
     throw new VertexqError('ERR_VERTEXQ_MEMORY', `no room for an array of ${length} numbers`, { cause });
   }
