@@ -29,9 +29,14 @@ export function unwritable(file: string, cause: unknown): VertexqError {
 export class OutputFile {
   private constructor(
     readonly file: string,
-    readonly temporary: string,
+    private path: string,
     private readonly handle: FileHandle,
   ) {}
+
+  /** What it is called until it is whole. */
+  get temporary(): string {
+    return this.path;
+  }
 
   /** Bytes that `append` has taken. */
   private length = 0;
@@ -95,6 +100,12 @@ export class OutputFile {
     await rename(this.temporary, to).catch((cause: unknown) => {
       throw unwritable(this.file, cause);
     });
+  }
+
+  /** Gives it another temporary name. */
+  async move(to: string): Promise<void> {
+    await this.rename(to);
+    this.path = to;
   }
 
   /** Closes the file; what was written stays under the temporary name. */

@@ -153,6 +153,7 @@ export async function writeModel(
   const { files } = await serializeModel(model, weights, basename(name), {
     externalData: settings.externalData,
     create: (file) => workspace.create(file),
+    begun: stores.begunFiles,
     signal,
   });
   return { files, layers, weights: weightTotals(replacements) };

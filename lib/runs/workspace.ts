@@ -33,6 +33,15 @@ export class Workspace {
     return file;
   }
 
+  /** Has a file called otherwise, while it is here and in the end. */
+  async move(name: string, to: string): Promise<OutputFile> {
+    const file = this.files.get(name)!;
+    await file.move(this.pathOf(to));
+    this.files.delete(name);
+    this.files.set(to, file);
+    return file;
+  }
+
   async remove(name: string): Promise<void> {
     const file = this.files.get(name);
     this.files.delete(name);

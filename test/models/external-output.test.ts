@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
 import { linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { inspectModel, quantizeModel } from '../../lib/index';
@@ -182,3 +183,81 @@ test('an abort while it is written rejects with the reason, whatever that is, an
       t.deepEqual(readdirSync(dirname(input)), [basename(input)]);
     }
 });
+
+/** Bytes that `work` writes to files. */
+async function bytesWritten(path: string, work: () => Promise<unknown>): Promise<number> {
+  const handle = await open(path);
+  await handle.close();
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  const write = prototype.write;
+  let bytes = 0;
+  prototype.write = async function (this: FileHandle, ...given: Parameters<typeof write>) {
+    const done = await write.apply(this, given);
+    bytes += done.bytesWritten;
+    return done;
+  } as typeof write;
+  try {
+    await work();
+    return bytes;
+  } finally {
+    prototype.write = write;
+  }
+}
+
+/** Two products, of weights whose codes take 1 MiB and more, and numbers between them; `stays`: the first weight is used otherwise, too. */
+const wide = (stays: boolean) =>
+  network({
+    nodes: [
+      node('MatMul', ['x', 'w'], ['a'], { name: 'first' }),
+      node('Add', ['a', 'between'], ['b']),
+      node('MatMul', ['b', 'v'], ['c'], { name: 'second' }),
+      node('Add', ['c', 'last'], ['y']),
+      ...(stays ? [node('Add', ['w', 'between'], ['z'])] : []),
+    ],
+    constants: [
+      tensor('w', [2048, 1024], random(2048 * 1024, 1)),
+      tensor('between', [1024], random(1024, 2)),
+      tensor('v', [1024, 2100], random(1024 * 2100, 3)),
+      tensor('last', [2100], random(2100, 4)),
+    ],
+    inputs: [float('x', [1, 2048])],
+  });
+
+test.serial(
+  'codes are written to their places beside the network once; elsewhere, where other data comes before them than was foreseen',
+  async (t) => {
+    for (const stays of [false, true]) {
+      const { input } = files(t, wide(stays));
+      const path = folder(t);
+      const [plain, apart] = [join(path, 'plain.onnx'), join(path, 'apart.onnx')];
+      const options = { method: 'msq', format: 'matmulnbits' } as const;
+      await quantizeModel(input, plain, { ...options, externalData: false });
+      const written = await bytesWritten(input, () =>
+        quantizeModel(input, apart, { ...options, externalData: true }),
+      );
+      const data = readFileSync(`${apart}_data`);
+      const size = data.length + readFileSync(apart).length;
+      t.is(written < 1.1 * size, !stays, `${written} bytes of ${size}`);
+      const found = readBack(apart).graph!.initializer;
+      const expected = readBack(plain).graph!.initializer;
+      t.deepEqual(
+        found.map(({ name }) => name),
+        expected.map(({ name }) => name),
+      );
+      let end = 0;
+      for (const [i, { externalData, rawData }] of found.entries()) {
+        const place = Object.fromEntries(externalData.map(({ key, value }) => [key, value]));
+        const offset = Number(place['offset']);
+        const own =
+          externalData.length > 0 ? data.subarray(offset, offset + Number(place['length'])) : rawData;
+        t.true(Buffer.from(expected[i]!.rawData).equals(own), expected[i]!.name);
+        if (externalData.length === 0) continue;
+        t.true(data.subarray(end, offset).every((byte) => byte === 0));
+        t.is(offset, Math.ceil(end / 4096) * 4096);
+        end = offset + own.length;
+      }
+      t.is(data.length, end);
+      t.deepEqual(readdirSync(path), ['apart.onnx', 'apart.onnx_data', 'plain.onnx']);
+    }
+  },
+);

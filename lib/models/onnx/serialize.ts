@@ -4,6 +4,7 @@ import { allocate, type InputFile } from '../../files/input-file';
 import type { OutputFile } from '../../files/output-file';
 import { LayoutBuilder, writeKnown } from '../../containers/laid-out';
 import { maxMessageBytes } from './codec';
+import { alignment, DataPlaces, liesBeside, longestDataFile } from './data-places';
 import { tensorsOf } from './graph';
 import {
   GraphProtoSchema,
@@ -17,7 +18,7 @@ import {
 } from './onnx_pb';
 import { shallowCopy } from './shallow-copy';
 import { header } from './skeleton';
-import { isExternal, typedData } from './tensor';
+import { isExternal } from './tensor';
 import type { Located, Weights } from './weights';
 
 // All places of a file are known before any data is written: weights are read when their turn comes, piece by piece.
@@ -27,20 +28,22 @@ const graphOfModel = 7;
 const initializerOfGraph = 5;
 const rawDataOfTensor = 9;
 
-/** Shorter data stays in the message: runtimes need shapes and the like there. */
-const shortestExternal = 1024;
-/** So that a runtime may map a tensor into memory. */
-const alignment = 4096;
 /** Bytes of a piece that is copied: it stays in a core's cache. */
 const copiedAtOnce = 2 ** 20;
-/** A browser holds no file of more than 2 GiB. */
-const longestDataFile = 2_000_000_000;
-
 const dataName = (name: string, index: number) => `${name}_data${index === 0 ? '' : `_${index}`}`;
 
 /** The files that so many bytes of weights of a model `name` would go to. */
 export const dataNames = (name: string, bytes: number): string[] =>
   Array.from({ length: Math.max(1, Math.ceil(bytes / longestDataFile)) }, (_, i) => dataName(name, i));
+
+/** A data file that has some of its tensors. */
+export interface BegunFile {
+  path: string;
+  /** Up to its last tensor's end. */
+  size: number;
+  /** Has it called so. */
+  goOn: (name: string) => Promise<OutputFile>;
+}
 
 /** What was written: the model's file and those of its data, by name. */
 export interface Serialized {
@@ -54,6 +57,8 @@ export interface SerializeOptions {
   longestDataFile?: number;
   /** Makes a file; the names of data files are those that the model has. */
   create: (name: string) => Promise<OutputFile>;
+  /** Data files that are begun, by their index: they are gone on with where all that is in them lies as it will. */
+  begun?: ReadonlyMap<number, BegunFile>;
   signal: AbortSignal | undefined;
 }
 
@@ -77,10 +82,12 @@ export async function serializeModel(
   // The model last: it says that the rest is there.
   const planned = whole ? [{ name, ...whole }] : await apart(model, weights, name, options.longestDataFile);
   const piece = new Uint8Array(copiedAtOnce);
-  for (const { name: own, parts, copied } of planned) {
-    const file = await options.create(own);
+  const begun = whole ? new Map<number, BegunFile>() : usable(planned, options.begun ?? new Map());
+  for (const [i, { name: own, parts, copied }] of planned.entries()) {
+    const there = begun.get(i);
+    const file = await (there?.goOn(own) ?? options.create(own));
     await writeKnown(file, parts, options.signal);
-    for (const { position, from } of copied)
+    for (const { position, from } of copied.filter((one) => one.from.path !== there?.path))
       await weights.read(from.path, async (input: InputFile) => {
         for (let at = 0; at < from.length; at += piece.length) {
           const bytes = piece.subarray(0, Math.min(piece.length, from.length - at));
@@ -90,6 +97,27 @@ export async function serializeModel(
       });
   }
   return { files: planned.map(({ name: own, parts }) => ({ name: own, bytes: parts.size })) };
+}
+
+/** Data files that are begun, if each tensor in them, and nothing else, lies in its place; else none. */
+function usable(
+  planned: readonly PlannedFile[],
+  begun: ReadonlyMap<number, BegunFile>,
+): ReadonlyMap<number, BegunFile> {
+  const indices = new Map([...begun].map(([index, { path }]) => [path, index]));
+  const areInPlace = planned.every(({ copied }, i) =>
+    copied.every(({ position, from }) => {
+      const index = indices.get(from.path);
+      return index === undefined || (index === i && from.position === position);
+    }),
+  );
+  const areWanted = [...begun].every(([index, { path, size }]) => {
+    const file = planned[index];
+    return (
+      file !== undefined && size <= file.parts.size && file.copied.some(({ from }) => from.path === path)
+    );
+  });
+  return areInPlace && areWanted ? begun : new Map<number, BegunFile>();
 }
 
 /**
@@ -189,25 +217,28 @@ async function apart(
   most = longestDataFile,
 ): Promise<(PlannedFile & { name: string })[]> {
   const files: (PlannedFile & { name: string })[] = [];
+  const places = new DataPlaces(most);
   /** Has a tensor's data in another file. */
   const moved = async (tensor: TensorProto): Promise<TensorProto> => {
-    const length = weights.byteLengthOf(tensor);
-    if (length < shortestExternal || typedData(tensor).length > 0) return weights.inlined(tensor);
-    let file = files.at(-1);
-    if (!file || file.parts.size + alignment + length > most) {
-      file = { name: dataName(name, files.length), parts: new LayoutBuilder(), copied: [] };
-      files.push(file);
-    }
-    const { parts, copied } = file;
-    parts.align(alignment);
-    const offset = parts.size;
+    if (!liesBeside(tensor, weights)) return weights.inlined(tensor);
     // Whether it fits its tensor matters only to those who compute with it.
     const from = await weights.placeOf(tensor);
+    const { index, position } = places.next(
+      from?.length ?? tensor.rawData.length,
+      weights.byteLengthOf(tensor),
+    );
+    const file = (files[index] ??= {
+      name: dataName(name, index),
+      parts: new LayoutBuilder(),
+      copied: [],
+    });
+    const { parts, copied } = file;
+    parts.align(alignment);
     if (from) copied.push({ position: parts.place(from.length), from });
     else parts.add(tensor.rawData);
     const copy = withoutData(tensor);
     copy.dataLocation = DataLocation.EXTERNAL;
-    const place = { location: file.name, offset, length: parts.size - offset };
+    const place = { location: file.name, offset: position, length: parts.size - position };
     copy.externalData = Object.entries(place).map(([key, value]) =>
       create(StringStringEntryProtoSchema, { key, value: String(value) }),
     );
