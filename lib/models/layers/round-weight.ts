@@ -119,8 +119,8 @@ class Rounding {
   }
 
   /**
-   * Without the weight in memory; undefined where its numbers do not lie in a file, where a job takes them, or something is wrong with them: what, is for the
-   * weight as a whole to tell.
+   * Without the weight in memory. undefined where its numbers do not lie in a file in one of the two orders, and where something is wrong with them:
+   * what, is for the weight as a whole to tell.
    */
   async inPieces(atOnce: number): Promise<Rounded | undefined> {
     const { layer, options, buffers, weights, isByInputs: across, length } = this;

@@ -155,7 +155,8 @@ RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, Scale
     const RoundedRows rounded = roundings[slot]->run(first, count, &sums[first]);
     const std::size_t groups = groupsOf(cols, alphabet.groupSize);
     for (std::size_t i = 0; i < count; ++i)
-      packer.put(first + i, rounded.codes + i * to.pitch(cols), rounded.scales + i * groups, rounded.zeroPoints + i * groups);
+      packer.put(first + i, rounded.codes + i * to.pitch(cols), rounded.scales + i * groups,
+                 rounded.zeroPoints + i * groups);
   };
   forEachBlock(weights.rows, cols, alphabet.groupSize, to, rowsPerTask(weights, to, threads), threads, control, round);
   RowSums total;
