@@ -189,7 +189,7 @@ async function bytesWritten(path: string, work: () => Promise<unknown>): Promise
   const handle = await open(path);
   await handle.close();
   const prototype = Object.getPrototypeOf(handle) as FileHandle;
-  const write = Reflect.get(prototype, 'write') as FileHandle['write'];
+  const write = Reflect.get<FileHandle, 'write'>(prototype, 'write');
   let bytes = 0;
   prototype.write = async function (this: FileHandle, ...given: Parameters<typeof write>) {
     const done = await write.apply(this, given);
