@@ -11,6 +11,12 @@ export const warningCodes = {
       'The files are larger than the target: some products are written in another way than was foreseen, which only data tells.',
     remedy: 'Give a target that is smaller by what the message tells.',
   },
+  WARN_VERTEXQ_ALL_ZERO: {
+    cause:
+      'All weights of a tensor have become 0, and its error is 100 %: they are smaller than what the scales of this format can tell from 0 (float16: about 6e-8).',
+    remedy:
+      'Leave the tensor out (--skip), take a format with scales of float32, or see whether weights so small do anything at all.',
+  },
   WARN_VERTEXQ_BELOW_RESOLUTION: {
     cause:
       'An error is so small that the sums of products (a Gram matrix) do not tell it: subtracting large sums leaves rounding alone.',

@@ -1,6 +1,6 @@
 import { environment } from '../environment';
 import { floatBytes } from '../containers/safetensors/dtypes';
-import { layerErrors, noErrors, storedBits } from '../fit/layer-errors';
+import { allZeroWarnings, layerErrors, noErrors, storedBits } from '../fit/layer-errors';
 import { plainMethod } from '../methods';
 import { runtimeVersion } from '../models/runtime';
 import type { DataCounts } from '../models/types';
@@ -82,6 +82,7 @@ function layerReport(weight: PlannedWeight, findings: Findings): LayerReport {
   const stored = storedBits(bytes.after, shape);
   if ('report' in found) return { ...found.report, bytes, storedBits: stored };
   const { error, signal, seconds } = found;
+  const weightError = signal === 0 ? 0 : Math.sqrt(error / signal);
   return {
     name: layerName(weight),
     kind: 'Linear',
@@ -94,7 +95,7 @@ function layerReport(weight: PlannedWeight, findings: Findings): LayerReport {
     samples: 0,
     rank: 0,
     freeEntries: shape[1],
-    error: layerErrors(noErrors, null, signal === 0 ? 0 : Math.sqrt(error / signal)),
+    error: layerErrors(noErrors, null, weightError),
     weighted: null,
     sqnrDb: null,
     sphereGapDb: null,
@@ -105,6 +106,6 @@ function layerReport(weight: PlannedWeight, findings: Findings): LayerReport {
     seconds,
     bytes,
     storedBits: stored,
-    warnings: [],
+    warnings: allZeroWarnings(weightError, shape),
   };
 }

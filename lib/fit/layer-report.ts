@@ -3,7 +3,7 @@ import type { NativeQuantized, Norms, RowNorms } from '../native/binding';
 import { formatPercent } from '../reports/units';
 import type { Errors, LayerReport, Method } from '../types';
 import type { Calibration } from './calibration';
-import { layerErrors, storedBits } from './layer-errors';
+import { allZeroWarnings, layerErrors, storedBits } from './layer-errors';
 import type { LayerSettings, ReportedLayer } from './layer-settings';
 import { warn, type Warning } from '../warning-codes';
 
@@ -69,7 +69,10 @@ export function reportOf(
     seconds: 0,
     bytes: { before: outFeatures * inFeatures * layer.weight.BYTES_PER_ELEMENT, after },
     storedBits: storedBits(after, [outFeatures, inFeatures]),
-    warnings: warningsFor(settings.method, layer, done.norms, fitted, fallenBack),
+    warnings: [
+      ...allZeroWarnings(error.weight, [outFeatures, inFeatures]),
+      ...warningsFor(settings.method, layer, done.norms, fitted, fallenBack),
+    ],
   };
 }
 
