@@ -8,6 +8,7 @@ import { RunFiles } from '../runs/run-files';
 import { type Context, lookOf, showResult } from './context';
 import { dataHelp } from './data-help';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
+import { helpText } from './help-text';
 import { refuseCheckpoint } from './inputs';
 import { overwriteHelp, requireNoFile } from './overwrite';
 import { progressDisplay } from './progress';
@@ -58,7 +59,7 @@ export function addCompare(program: Command, context: Context): void {
         .option('--overwrite', overwriteHelp)
         .option('--strict', strictHelp),
   })
-    .addHelpText('after', examples)
+    .addHelpText('after', helpText(examples))
     .action((model: string, flags: Given) => compare(model, flags, context));
 }
 

@@ -6,6 +6,7 @@ import { checkpointEvaluationTable } from '../reports/checkpoint-evaluation-tabl
 import { evaluationTable } from '../reports/evaluation-table';
 import { type Context, lookOf, showResult } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags, refuseFlags } from './flags';
+import { helpText } from './help-text';
 import { isCheckpoint } from './inputs';
 import { progressDisplay } from './progress';
 import { strictHelp } from './strict';
@@ -69,7 +70,7 @@ export function addEval(program: Command, context: Context): void {
         .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
         .option('--strict', strictHelp),
   })
-    .addHelpText('after', examples)
+    .addHelpText('after', helpText(examples))
     .action((float: string, quantized: string[], flags: Given) => evaluate(float, quantized, flags, context));
 }
 

@@ -1,3 +1,4 @@
+import { helpText } from './help-text';
 import type { Command } from 'commander';
 import { inspectionTable } from '../reports/table';
 import { checkpointInspectionTable } from '../reports/checkpoint-table';
@@ -21,7 +22,7 @@ export function addInspect(program: Command, context: Context): void {
     )
     .argument('<model>', 'an ONNX file, a GGUF file, a safetensors file, or a folder of them')
     .option('--json', 'write the list to stdout')
-    .addHelpText('after', examples)
+    .addHelpText('after', helpText(examples))
     .action((model: string, flags: { json?: boolean }) => inspect(model, flags.json === true, context));
 }
 

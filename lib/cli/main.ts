@@ -11,6 +11,7 @@ import { type Context, processContext } from './context';
 import { addDoctor } from './doctor';
 import { addEval } from './eval';
 import { addExplain } from './explain';
+import { helpText, helpWidth } from './help-text';
 import { addInspect } from './inspect';
 import { addQuantize } from './quantize';
 import { exitCodeOf, exitCodes } from './exit-codes';
@@ -56,13 +57,13 @@ function programFor(context: Context, args: readonly string[]): Command {
   const program = new Command('vertexq')
     .description('Quantizes the weights of trained networks to 1–8 bits with calibration data.')
     .version(version)
-    .addHelpText('after', about)
+    .addHelpText('after', helpText(about))
     .exitOverride()
     .configureOutput({
       writeOut: (text) => stdout.write(text),
       writeErr: (text) => stderr.write(text),
-      getOutHelpWidth: () => stdout.columns ?? 110,
-      getErrHelpWidth: () => stderr.columns ?? 110,
+      getOutHelpWidth: () => Math.min(stdout.columns ?? helpWidth, helpWidth),
+      getErrHelpWidth: () => Math.min(stderr.columns ?? helpWidth, helpWidth),
       outputError: (text) => stderr.write(`vertexq: ${oneLine(text.replace(/^error: /, ''))}\n`),
     });
   addQuantize(program, context, args);

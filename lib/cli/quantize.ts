@@ -20,6 +20,7 @@ import type { Progress } from '../types';
 import { type Context, type Look, lookOf, showResult } from './context';
 import { dataHelp } from './data-help';
 import { addFlags, type Given, optionsOf, type OutputFlags, reading, refuseFlags } from './flags';
+import { helpText } from './help-text';
 import { isCheckpoint } from './inputs';
 import { methodsHelp } from './method-help';
 import { override } from './override-flag';
@@ -52,7 +53,8 @@ Configuration file:
   The options of quantizeModel, for checkpoints those of quantizeCheckpoint, by the names they have there, and others for
   single layers; later ones win. Paths are relative to the file. For example vertexq.config.json:
     { "calibration": "samples.npz", "bits": 4,
-      "overrides": [{ "layers": "*/head/*", "bits": 8 }, { "layers": ["*up*", "*down*"], "groupSize": 16 }] }
+      "overrides": [{ "layers": "*/head/*", "bits": 8 },
+                    { "layers": ["*up*", "*down*"], "groupSize": 16 }] }
   Each --override comes after those of the file.
 
 Checkpoints:
@@ -122,7 +124,7 @@ export function addQuantize(program: Command, context: Context, args: readonly s
         .option('--overwrite', overwriteHelp)
         .option('--strict', strictHelp),
   })
-    .addHelpText('after', examples)
+    .addHelpText('after', helpText(examples))
     .action((model: string, flags: Given) => quantize(model, flags, context, args));
 }
 

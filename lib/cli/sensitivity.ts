@@ -6,6 +6,7 @@ import type { SensitivityOptions } from '../sensitivity/measure-sensitivity';
 import { type Context, lookOf, showResult } from './context';
 import { dataHelp } from './data-help';
 import { addFlags, type Given, optionsOf, type OutputFlags, refuseFlags } from './flags';
+import { helpText } from './help-text';
 import { isCheckpoint } from './inputs';
 import { overwriteHelp, requireNoFile } from './overwrite';
 import { progressDisplay } from './progress';
@@ -47,7 +48,7 @@ export function addSensitivity(program: Command, context: Context): void {
         .option('--overwrite', overwriteHelp)
         .option('--strict', strictHelp),
   })
-    .addHelpText('after', examples)
+    .addHelpText('after', helpText(examples))
     .action((model: string, flags: Given) => sensitivity(model, flags, context));
 }
 

@@ -4,6 +4,7 @@ import { verificationTable } from '../reports/checkpoint-table';
 import type { JobOptions } from '../types';
 import { type Context, lookOf, showResult } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
+import { helpText } from './help-text';
 import { progressDisplay } from './progress';
 
 const examples = `
@@ -31,7 +32,7 @@ export function addVerify(program: Command, context: Context): void {
     Output: (own) =>
       own.option('--json', 'write all results to stdout').option('-q, --quiet', 'no progress and table'),
   })
-    .addHelpText('after', examples)
+    .addHelpText('after', helpText(examples))
     .action((quantized: string, original: string | undefined, flags: Given) =>
       verify(quantized, original, flags, context),
     );

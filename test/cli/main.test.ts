@@ -16,10 +16,10 @@ test('--version and --help go to stdout', async (t) => {
     const { code, stdout, stderr } = await runFake(args);
     t.deepEqual([code, stderr], [0, '']);
     t.regex(stdout, /^Usage: vertexq/);
-    t.regex(stdout, /quantize .*\n +compare .*\n +eval .*\n +inspect /);
+    t.regex(stdout, /^ +quantize [^]*\n +compare [^]*\n +eval [^]*\n +inspect /m);
     t.regex(
       stdout,
-      /Exit codes: 0 done, 1 failed, 2 wrong usage, 3 .*, 4 .*, 5 nothing to\nquantize, 6 .*, 130 interrupted/,
+      /Exit codes: 0 done, 1 failed, 2 wrong usage, 3 .*, 4 [^]*,\s+5\s+nothing\s+to\s+quantize,\s+6 .*,\s+130\s+interrupted/,
     );
   }
 });
