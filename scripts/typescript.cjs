@@ -19,7 +19,8 @@ const options = {
   sourcemap: 'inline',
   tsconfigRaw: { compilerOptions },
 };
-const salt = `${require('esbuild/package.json').version} ${JSON.stringify(options)} ${readFileSync(__filename, 'utf8')}`;
+const own = readFileSync(path.join(__dirname, 'typescript.cjs'), 'utf8');
+const salt = [require('esbuild/package.json').version, JSON.stringify(options), own].join(' ');
 
 /** What is kept of a file: the hash of what it was made of, and the JavaScript. */
 function compiled(filename) {
@@ -34,10 +35,10 @@ function compiled(filename) {
   }
   const { code } = require('esbuild').transformSync(relative(source), { ...options, sourcefile: filename });
   // Others may be at the same file.
-  const own = `${kept}.${process.pid}.${threadId}`;
+  const mine = `${kept}.${process.pid}.${threadId}`;
   mkdirSync(cache, { recursive: true });
-  writeFileSync(own, hash + code);
-  renameSync(own, kept);
+  writeFileSync(mine, hash + code);
+  renameSync(mine, kept);
   return code;
 }
 

@@ -17,7 +17,11 @@ function build(folder: string): void {
   const settings = ['CMAKE_JS_INC', 'CMAKE_JS_SRC', 'CMAKE_JS_LIB', 'CMAKE_CXX_FLAGS'].map(
     (name) => `-D${name}=${new RegExp(`^${name}:\\w+=(.*)$`, 'm').exec(cache)?.[1] ?? ''}`,
   );
-  const options = ['-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1', '-DVERTEXQ_BUILD_TESTS=OFF'];
+  const options = [
+    '-DCMAKE_BUILD_TYPE=Debug',
+    '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1',
+    '-DVERTEXQ_BUILD_TESTS=OFF',
+  ];
   const quiet = { stdio: ['ignore', 'ignore', 'inherit'] as 'ignore'[] };
   execFileSync(
     'cmake',

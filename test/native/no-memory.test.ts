@@ -52,13 +52,13 @@ const jobs = [
   ],
   ...['checksum', 'drawOutputs', 'drawClasses'],
 ] as (keyof Binding)[];
-for (const name of jobs) Object.assign(addon, { [name]: counted(name, addon[name] as Job) });
+for (const name of jobs) Object.assign(addon, { [name]: counted(name, Reflect.get(addon, name) as Job) });
 const Plain = addon.Calibration;
 addon.Calibration = function (...given: ConstructorParameters<typeof Plain>): NativeCalibration {
   count('Calibration');
   const made = new Plain(...given);
   for (const name of ['add', 'addPatches', 'setGram'] as const)
-    Object.defineProperty(made, name, { value: counted(name, made[name] as Job) });
+    Object.defineProperty(made, name, { value: counted(name, Reflect.get(made, name) as Job) });
   return made;
 } as unknown as typeof Plain;
 

@@ -364,8 +364,9 @@ Matrix GramAccumulator::assemble(bool cross, unsigned threads) const {
         if (!std::isfinite(value))
           // Of the activations with each other first: where those are finite, they are not what is too large.
           throw Error("ERR_VERTEXQ_NUMERIC",
-                      cross ? "the target activations are too large: their products with the activations overflow float64"
-                            : "the activations are too large: their products overflow float64");
+                      cross
+                          ? "the target activations are too large: their products with the activations overflow float64"
+                          : "the activations are too large: their products overflow float64");
         result(tile.row + i, tile.col + j) = value;
       }
     // The other triangle by squares: column by column every number would be in a line of its own.
