@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { kernels } from '../environment';
 import { VertexqError } from '../errors';
 import { importanceOf, readImatrix } from '../containers/gguf/imatrix';
+import { expertName } from './gguf/network';
 import { InputFile } from '../files/input-file';
 import { sampledHash } from '../files/sampled-hash';
 import { plainPath } from '../files/plain-path';
@@ -155,6 +156,18 @@ async function weigh(
         `${path} tells nothing of ${fewOf(without, 4)}: all their inputs count alike.`,
       ),
     );
+  const unreached = weights.flatMap(({ name, shape, importance }) =>
+    matricesWithout(importance, shape[1]).map((matrix) =>
+      importance!.length === shape[1] ? name : expertName(name, matrix),
+    ),
+  );
+  if (unreached.length > 0)
+    warnings.push(
+      warn(
+        'WARN_VERTEXQ_ROWS_ALIKE',
+        `${path} has nothing but zeros for ${fewOf(unreached, 4)}, which no token has reached: all their inputs count alike.`,
+      ),
+    );
   const unused = [...matrix.keys()].filter((name) => !names.has(name));
   if (unused.length > 0)
     warnings.push(
@@ -163,6 +176,14 @@ async function weigh(
         `Of ${path} unused, as they belong to no weight that is quantized: ${fewOf(unused, 4)}.`,
       ),
     );
+}
+
+/** The matrices of so many inputs of which no input counts. */
+function matricesWithout(importance: Float32Array | null, inFeatures: number): number[] {
+  const matrices = importance ? importance.length / inFeatures : 0;
+  return Array.from({ length: matrices }, (_, i) => i).filter((i) =>
+    importance!.subarray(i * inFeatures, (i + 1) * inFeatures).every((value) => value === 0),
+  );
 }
 
 /** Throws ERR_VERTEXQ_MEMORY where one piece of work alone takes more than buffers may. */

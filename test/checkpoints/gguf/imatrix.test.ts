@@ -114,3 +114,27 @@ test('weights without data are rounded by an importance matrix, and those withou
   writeFileSync(imatrix, legacy(some));
   await refused({}, /tells of no weight that is quantized/);
 });
+
+test('matrices that no token has reached are named, experts by their numbers', async (t) => {
+  const folder = join(temporaryFolder(t), 'in');
+  writeSmall(folder, 'qwen3moe');
+  const imatrix = join(temporaryFolder(t), 'a.dat');
+  const counts = Float32Array.from({ length: 4 * 64 }, (_, i) => (Math.floor(i / 64) === 2 ? 0 : 1));
+  writeFileSync(imatrix, legacy({ 'blk.0.ffn_up_exps.weight': counts, 'blk.0.attn_q.weight': new Float32Array(64) })); // prettier-ignore
+  const layers = ['blk.0.ffn_up_exps', 'blk.0.attn_q'];
+  const [plain, output] = ['plain', 'out'].map((own) => join(temporaryFolder(t), `${own}.gguf`)) as [string, string]; // prettier-ignore
+  const { warnings } = await quantizeCheckpoint(folder, output, { format: 'gguf:q4_0', imatrix, layers });
+  t.true(
+    warnings.some((text) => /a\.dat has nothing but zeros for (?=.*blk\.0\.attn_q\.weight)(?=.*blk\.0\.ffn_up_exps\.2\.weight).*, which no token has reached/.test(text)), // prettier-ignore
+    warnings.join('\n'),
+  );
+  // What counts alike is rounded as if it were told that it does.
+  await quantizeCheckpoint(folder, plain, { format: 'gguf:q4_0', layers });
+  const query = (file: string) => GgufFile.with(file, (of) => of.read('blk.0.attn_q.weight'));
+  const error = async (file: string) => {
+    const values = await unpacked(ggufTypes.Q4_0, await query(file), [64, 64]);
+    return Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0));
+  };
+  const [a, b] = [await error(output), await error(plain)];
+  t.true(Math.abs(a / b - 1) < 0.01, `${a}, ${b}`);
+});
