@@ -2,6 +2,7 @@ import { estimateSeconds } from '../models/forward/trial';
 import { layerMemory } from '../fit/layer-memory';
 import { drawingCost } from '../decoders/draw-texts';
 import type { OpenDecoder } from '../decoders/open';
+import { widthOf } from '../decoders/shape';
 import { Workspace } from '../runs/workspace';
 import { needsOf } from '../traversal/traversal';
 import { streamsOf, sweepRuns, tuningRuns, worksOf } from '../traversal/work';
@@ -44,11 +45,8 @@ export async function estimateNetwork(
   const scores = heads * sumOf(feeds, ([texts, length]) => texts * length ** 2);
   const { rows: tokens } = forward;
   let products = blocks.length * scores * (2 * headSize + visits.score * perNumber);
-  for (const { feedForward, experts } of blocks)
-    products +=
-      tokens *
-      perNumber *
-      (visits.hidden * hidden + visits.feedForward * feedForward * (experts?.perToken ?? 1));
+  for (const block of blocks)
+    products += tokens * perNumber * (visits.hidden * hidden + visits.feedForward * widthOf(block));
   const runs = streams + (isWeighted ? sweepRuns : 0) + tuningRuns(forward);
   // Forward to draw from, and back.
   const head = isWeighted ? 2 * tokens * hidden * opened.shape.vocabulary : 0;

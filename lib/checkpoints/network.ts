@@ -3,6 +3,7 @@ import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import { ConfigReader } from '../decoders/config';
 import { drawTexts } from '../decoders/draw-texts';
 import { type OpenDecoder, openDecoder } from '../decoders/open';
+import { widthOf } from '../decoders/shape';
 import { type CalibrationSet, prepareCalibrationSet } from '../models/calibration-set';
 import { findLayers } from '../models/layers/find-layers';
 import type { Layer } from '../models/layers/layer';
@@ -87,10 +88,7 @@ export function aliveNumbers(
   texts: number,
   length: number,
 ): number {
-  const widest = blocks.reduce(
-    (most, { feedForward, experts }) => Math.max(most, feedForward * (experts?.perToken ?? 1)),
-    0,
-  );
+  const widest = blocks.reduce((most, block) => Math.max(most, widthOf(block)), 0);
   return texts * length * (3 * heads * length + 4 * hidden + 3 * widest);
 }
 

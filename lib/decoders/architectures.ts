@@ -23,6 +23,8 @@ export interface Experts {
   size: string;
   /** Whether the weights of a token's experts are made to add up to 1, or the key that says so. */
   renormalized: boolean | string;
+  /** The one that every token goes to as well, and the layer whose sigmoid is its weight; of the config, the key of its width. */
+  shared?: { gate: string; up: string; down: string; share: string; size: string };
 }
 
 export interface Architecture {
@@ -213,6 +215,12 @@ const mixtral: Architecture = {
   },
 };
 
+const ofQwen: Experts = {
+  ...{ router: 'mlp.gate', list: 'mlp.experts', gate: 'gate_proj', up: 'up_proj', down: 'down_proj' },
+  ...{ count: ['num_experts', 'num_local_experts'], perToken: 'num_experts_per_tok' },
+  ...{ size: 'moe_intermediate_size', renormalized: 'norm_topk_prob' },
+};
+
 /** By `architectures[0]` of the config. */
 export const architectures: Readonly<Record<string, Architecture>> = {
   LlamaForCausalLM: llama,
@@ -297,16 +305,17 @@ export const architectures: Readonly<Record<string, Architecture>> = {
     fixed: { scale_attn_weights: true, scale_attn_by_inverse_layer_idx: false, add_cross_attention: false },
   },
   MixtralForCausalLM: mixtral,
-  Qwen3MoeForCausalLM: {
-    ...qwen3,
+  Qwen2MoeForCausalLM: {
+    ...qwen2,
+    attention: { projections: separate(['qkv_bias', true]), output: { module: 'self_attn.o_proj' } },
     experts: {
-      ...{ router: 'mlp.gate', list: 'mlp.experts', gate: 'gate_proj', up: 'up_proj', down: 'down_proj' },
-      ...{
-        count: ['num_experts', 'num_local_experts'],
-        perToken: 'num_experts_per_tok',
-        size: 'moe_intermediate_size',
+      ...ofQwen,
+      shared: {
+        ...{ gate: 'mlp.shared_expert.gate_proj', up: 'mlp.shared_expert.up_proj' },
+        ...{ down: 'mlp.shared_expert.down_proj', share: 'mlp.shared_expert_gate' },
+        size: 'shared_expert_intermediate_size',
       },
-      renormalized: 'norm_topk_prob',
     },
   },
+  Qwen3MoeForCausalLM: { ...qwen3, experts: ofQwen },
 };

@@ -188,6 +188,7 @@ export class Block {
   private feedForward(value: string): string {
     const { architecture, hidden } = this.around.shape;
     const { experts, feedForward: size } = this.block;
+    if (experts?.shared) return this.withShared(value, experts.shared);
     if (experts) return this.experts(value);
     const layers = architecture.feedForward;
     if (layers.kind === 'plain')
@@ -214,6 +215,20 @@ export class Block {
 
   private activated(name: string, value: string): string {
     return activated(this.operations, `${this.path}${name}/activated`, value, this.around.shape.activation);
+  }
+
+  /** What a token's experts give, and the one that all tokens go to, weighted by a sigmoid of its own (Qwen 2, 2024). */
+  private withShared(value: string, size: number): string {
+    const { operations, path } = this;
+    const { hidden, architecture } = this.around.shape;
+    const { gate, up, down, share } = architecture.experts!.shared!;
+    const [into, through] = [gate, up].map((module) => this.linear({ module }, value, hidden, size));
+    const made = this.linear({ module: down }, this.gated(down, into!, through!), size, hidden);
+    const weight = operations.add('Sigmoid', `${path}${share}/sigmoid`, [
+      this.linear({ module: share }, value, hidden, 1),
+    ]);
+    const weighted = operations.add('Mul', `${path}${share}/weighted`, [made, weight]);
+    return operations.add('Add', `${path}experts/all`, [this.experts(value), weighted]);
   }
 
   /** Each token goes to the experts its router prefers, and to no other (Shazeer et al., 2017). */

@@ -38,8 +38,18 @@ export interface BlockShape {
   window: number | null;
   /** Entries between the layers of a feed forward. */
   feedForward: number;
-  experts: { count: number; perToken: number; renormalized: boolean } | null;
+  experts: {
+    count: number;
+    perToken: number;
+    renormalized: boolean;
+    /** The width of the one that every token goes to; null without. */
+    shared: number | null;
+  } | null;
 }
+
+/** Entries between the layers of all feed forwards that a token goes through. */
+export const widthOf = ({ feedForward, experts }: BlockShape): number =>
+  feedForward * (experts?.perToken ?? 1) + (experts?.shared ?? 0);
 
 /** By the names in configs. */
 export const activations: Readonly<Record<string, Activation>> = {
@@ -242,6 +252,7 @@ function expertsOf(
   return {
     experts: {
       ...{ count, perToken },
+      shared: experts.shared ? config.count(experts.shared.size) : null,
       renormalized: typeof renormalized === 'string' ? config.flag(renormalized, false) : renormalized,
     },
     feedForward: config.count(experts.size),

@@ -32,7 +32,7 @@ export interface Choice {
 
 /** Small matrices that readers take only as floats. */
 const wideNames =
-  /(_norm|ffn_gate_inp|pos(ition)?_embd|token_types|ssm_\w+|shortconv\w*|time_mix\w*|attn_rel_b)\.weight$/;
+  /(_norm|ffn_gate_inp(_shexp)?|pos(ition)?_embd|token_types|ssm_\w+|shortconv\w*|time_mix\w*|attn_rel_b)\.weight$/;
 /** What a mix makes of a matrix that nothing is special about. */
 export const askedOf = (mix: Mix): TypeName =>
   mix.typeOf({ name: 'blk.0.ffn_up.weight', shape: [256, 256], isHead: false, blocks: 1 });

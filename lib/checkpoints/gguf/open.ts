@@ -89,7 +89,7 @@ export class OpenGguf {
       tensor.tensor = found.tensor;
       tensor.heads = found.permuted ? reader.count(headsOf[found.permuted]) : null;
       if (found.transposed) turned.add(found.tensor);
-      const shape = found.transposed ? tensor.shape.toReversed() : tensor.shape;
+      const shape = inNetworkAs(tensor.shape, found);
       seen.push({ name: found.tensor, shape, file, rows: inNetwork(tensor, found) });
     }
     const view = new ViewFile(file.path, seen, [file], new Map([['format', 'pt']]));
@@ -174,6 +174,12 @@ function eachExpert(
 
 const unreadType = (name: string, dtype: string) =>
   new VertexqError('ERR_VERTEXQ_DECODER', `tensor ${describe(name)} is of type ${dtype}, which is not read here (--method msq reads none that it does not quantize)`); // prettier-ignore
+
+/** A tensor's shape as the network has it. */
+function inNetworkAs(shape: readonly number[], { transposed, isRow }: GgufName): readonly number[] {
+  if (transposed) return shape.toReversed();
+  return isRow && shape.length === 1 ? [1, ...shape] : shape;
+}
 
 /** A tensor's numbers as the network has them. */
 function inNetwork({ name, shape, rows, heads }: GgufTensor, { plusOne, transposed }: GgufName): Rows {

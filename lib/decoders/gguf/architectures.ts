@@ -17,6 +17,10 @@ export interface GgufArchitecture {
   localTheta?: number;
   /** Of networks of experts: the key of an expert's width. */
   expertSize?: 'feed_forward_length' | 'expert_feed_forward_length';
+  /** Whether the weights of a token's experts are left as they are: else they are made to add up to 1. */
+  leavesShares?: boolean;
+  /** The key of the width of the expert that all tokens go to. */
+  sharedSize?: string;
   /** The activation, as configs name it: silu without. */
   activation?: string;
   /** Every how many-th block does not rotate: fixed. Without, all do that can. */
@@ -56,6 +60,10 @@ export const ggufArchitectures: Readonly<Record<string, GgufArchitecture>> = {
   },
   GPT2LMHeadModel: { name: 'gpt2', window: 'dropped', activation: 'gelu_new' },
   MixtralForCausalLM: { ...llama, modelType: 'mixtral', expertSize: 'feed_forward_length' },
+  Qwen2MoeForCausalLM: {
+    ...{ name: 'qwen2moe', modelType: 'qwen2_moe', window: 'dropped', leavesShares: true },
+    ...{ expertSize: 'expert_feed_forward_length', sharedSize: 'expert_shared_feed_forward_length' },
+  },
   Qwen3MoeForCausalLM: { name: 'qwen3moe', modelType: 'qwen3_moe', window: 'dropped', expertSize: 'expert_feed_forward_length' }, // prettier-ignore
 };
 
@@ -68,7 +76,12 @@ export interface GgufName {
   plusOne?: boolean;
   /** Whether it lies [inFeatures, outFeatures] here. */
   transposed?: boolean;
+  /** Whether it is a matrix of one row here, which some files have as a vector. */
+  isRow?: boolean;
 }
+
+/** What the layer is called whose sigmoid is the weight of the expert that all tokens go to. */
+const sharedShare = 'ffn_gate_inp_shexp';
 
 /** The modules of a block, by what they are called in GGUF files. */
 function blockModules({ norms, attention, feedForward, experts }: Architecture): Map<string, string> {
@@ -83,6 +96,10 @@ function blockModules({ norms, attention, feedForward, experts }: Architecture):
     ['attn_output', output.module],
     ['ffn_down', feedForward.down.module],
     ['ffn_gate_inp', experts?.router],
+    [sharedShare, experts?.shared?.share],
+    ['ffn_gate_shexp', experts?.shared?.gate],
+    ['ffn_up_shexp', experts?.shared?.up],
+    ['ffn_down_shexp', experts?.shared?.down],
   ];
   if ('fused' in projections) list.push(['attn_qkv', projections.fused.module]);
   else
@@ -191,6 +208,7 @@ export class GgufNames {
       ...(this.gguf.permutes && own in permuted && { permuted: permuted[own as keyof typeof permuted] }),
       ...(this.architecture.norm === 'rms-plus-one' && isNorm(own) && { plusOne: true }),
       ...(this.isTransposed(name, own) && { transposed: true }),
+      ...(own === sharedShare && { isRow: true }),
     };
   }
 

@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
 import type { GgufFile } from '../../containers/gguf/file';
 import { describe } from '../../options/messages';
-import { type Architecture, architectures } from '../architectures';
+import { type Architecture, architectures, type Linear } from '../architectures';
 import { ConfigReader } from '../config';
 import { epsilonKey, type GgufArchitecture, ggufArchitectures, scaleNames } from './architectures';
 
@@ -34,7 +34,14 @@ export function configOf(file: GgufFile, divisors: Float32Array | null): Fields 
   const row = ggufArchitectures[name]!;
   const architecture = architectures[name]!;
   const of = (key: string) => `${row.name}.${key}`;
-  const knownKeys = new Set([...known, epsilonKey(architecture), ...Object.values(row.scales ?? {})].map(of));
+  const knownKeys = new Set(
+    [
+      ...known,
+      epsilonKey(architecture),
+      ...Object.values(row.scales ?? {}),
+      ...(row.sharedSize === undefined ? [] : [row.sharedSize]),
+    ].map(of),
+  );
   const unknown = [...metadata.keys()].find((key) => key.startsWith(`${row.name}.`) && !knownKeys.has(key));
   if (unknown !== undefined)
     throw new VertexqError('ERR_VERTEXQ_DECODER', `${file.path}: the key ${describe(unknown)} is not known here, and may change what the network computes (--method msq runs no network)`); // prettier-ignore
@@ -63,7 +70,7 @@ export function configOf(file: GgufFile, divisors: Float32Array | null): Fields 
     vocab_size: vocabulary,
     tie_word_embeddings: !has('output.weight'),
     ...biasesOf(architecture, has),
-    ...expertsOf(reader, of, row.expertSize),
+    ...expertsOf(reader, of, row, architecture),
     ...optional('attn_logit_softcapping', 'attn_logit_softcapping'),
     ...optional('final_logit_softcapping', 'final_logit_softcapping'),
     ...(row.window === 'told' && optional('attention.sliding_window', 'sliding_window')),
@@ -80,11 +87,13 @@ export function configOf(file: GgufFile, divisors: Float32Array | null): Fields 
 /** Which layers have biases, of those that a config tells of. */
 function biasesOf({ attention, feedForward }: Architecture, has: (tensor: string) => boolean): Fields {
   const found: Fields = {};
+  const { projections } = attention;
   for (const [own, { bias }] of [
+    ['attn_q', 'fused' in projections ? {} : projections.query],
     ['attn_output', attention.output],
     ['ffn_down', feedForward.down],
-  ] as const)
-    if (typeof bias === 'object' && has(`blk.0.${own}.bias`)) found[bias[0]] = true;
+  ] as [string, { bias?: Linear['bias'] }][])
+    if (typeof bias === 'object' && has(`blk.0.${own}.bias`) !== bias[1]) found[bias[0]] = !bias[1];
   return found;
 }
 
@@ -139,14 +148,18 @@ function nameOf(reader: ConfigReader): string {
 function expertsOf(
   reader: ConfigReader,
   of: (key: string) => string,
-  size: 'feed_forward_length' | 'expert_feed_forward_length' | undefined,
+  { expertSize: size, leavesShares = false, sharedSize }: GgufArchitecture,
+  { experts: own }: Architecture,
 ): Fields {
   if (size === undefined) return {};
   const experts = reader.count(of('expert_count'));
   return {
     ...{ num_local_experts: experts, num_experts: experts },
     num_experts_per_tok: reader.count(of('expert_used_count')),
-    ...(size === 'expert_feed_forward_length' && { moe_intermediate_size: reader.count(of(size)), norm_topk_prob: true }), // prettier-ignore
+    ...(size === 'expert_feed_forward_length' && { moe_intermediate_size: reader.count(of(size)), norm_topk_prob: !leavesShares }), // prettier-ignore
+    ...(own?.shared && {
+      [own.shared.size]: reader.count(of(sharedSize!), reader.count(of('feed_forward_length'))),
+    }),
   };
 }
 

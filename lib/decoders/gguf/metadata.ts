@@ -54,7 +54,7 @@ function addFeedForward(
   add: (key: string, value: GgufValue) => void,
   config: ConfigReader,
   { blocks }: DecoderShape,
-  { name, expertSize }: GgufNames['gguf'],
+  { name, expertSize, leavesShares = false, sharedSize }: GgufNames['gguf'],
 ): void {
   const [{ feedForward, experts }] = blocks as [DecoderShape['blocks'][number]];
   const cannot = (what: string) =>
@@ -66,7 +66,9 @@ function addFeedForward(
     throw cannot('some blocks have no experts');
   add('feed_forward_length', count(expertSize === 'expert_feed_forward_length' ? config.count('intermediate_size') : feedForward)); // prettier-ignore
   if (!experts || !expertSize) return;
-  if (!experts.renormalized) throw cannot("the weights of a token's experts do not add up to 1");
+  if (experts.renormalized === leavesShares)
+    throw cannot(`the weights of a token's experts ${leavesShares ? 'are made to' : 'do not'} add up to 1`);
+  if (sharedSize !== undefined) add(sharedSize, count(experts.shared!));
   if (expertSize !== 'feed_forward_length') add(expertSize, count(feedForward));
   add('expert_count', count(experts.count));
   add('expert_used_count', count(experts.perToken));

@@ -60,7 +60,7 @@ const mix = (
   fileType,
   typeOf: ({ name, isHead, blocks }) => {
     if (isHead) return head;
-    const [, block, part] = /^blk\.(\d+)\.([a-z_]+?)(?:_exps)?\.weight$/.exec(name) ?? [];
+    const [, block, part] = /^blk\.(\d+)\.([a-z_]+?)(?:_exps|_shexp)?\.weight$/.exec(name) ?? [];
     const found = exceptions.find(([of, , where]) => of === part && where(Number(block), blocks));
     return found?.[1] ?? type;
   },

@@ -8,7 +8,7 @@ import { smallModel, writeSmall } from './models';
 
 const text = 'the cat sat on the mat and then there was another hat in a tree, '.repeat(30);
 
-for (const name of ['mixtral', 'qwen3moe'] as const)
+for (const name of ['mixtral', 'qwen2moe', 'qwen3moe'] as const)
   test(`${name}: experts are fitted each by itself, and lie in one tensor of each kind`, async (t) => {
     const folder = join(temporaryFolder(t), 'in');
     const to = temporaryFolder(t);
@@ -33,7 +33,7 @@ for (const name of ['mixtral', 'qwen3moe'] as const)
         t.is(metadata.get('general.architecture'), arch);
         t.is(metadata.get(`${arch}.expert_count`), 4);
         t.is(metadata.get(`${arch}.expert_used_count`), 2);
-        t.is(metadata.get('qwen3moe.expert_feed_forward_length'), name === 'mixtral' ? undefined : 32);
+        t.is(metadata.get(`${arch}.expert_feed_forward_length`), name === 'mixtral' ? undefined : 32);
         return Promise.resolve(tensors.get('blk.1.ffn_down_exps.weight')!);
       });
     t.deepEqual((await of(fitted)).shape, [4, 64, name === 'mixtral' ? 96 : 32]);

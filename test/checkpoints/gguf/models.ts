@@ -23,6 +23,8 @@ interface Kind {
   blocks?: number;
   tied?: boolean;
   fused?: boolean;
+  /** Whether there is an expert beside the others that all tokens go to. */
+  shared?: boolean;
   /** The router, what experts' numbers come behind, and their gate, up and down. */
   experts?: readonly [router: string, list: string, gate: string, up: string, down: string];
 }
@@ -74,6 +76,15 @@ const kinds = {
   mixtral: {
     config: { architectures: ['MixtralForCausalLM'], model_type: 'mixtral', num_local_experts: expertCount, num_experts_per_tok: 2 }, // prettier-ignore
     experts: ['block_sparse_moe.gate', 'block_sparse_moe.experts', 'w1', 'w3', 'w2'],
+  },
+  qwen2moe: {
+    config: {
+      ...{ architectures: ['Qwen2MoeForCausalLM'], model_type: 'qwen2_moe', num_experts: expertCount },
+      ...{ num_experts_per_tok: 2, moe_intermediate_size: 32, shared_expert_intermediate_size: 96, norm_topk_prob: false }, // prettier-ignore
+    },
+    biases: true,
+    experts: ['mlp.gate', 'mlp.experts', 'gate_proj', 'up_proj', 'down_proj'],
+    shared: true,
   },
   qwen3moe: {
     config: {
@@ -179,6 +190,11 @@ export function smallModel(name: KindName, own: Partial<typeof sizes> = {}): Sma
       const [router, list, gate, up, down] = kind.experts;
       const size = Number(kind.config['moe_intermediate_size'] ?? feedForward);
       linear(at(router), expertCount, hidden);
+      if (kind.shared) {
+        linear(at('mlp.shared_expert_gate'), 1, hidden);
+        for (const part of ['gate_proj', 'up_proj']) linear(at(`mlp.shared_expert.${part}`), feedForward, hidden); // prettier-ignore
+        linear(at('mlp.shared_expert.down_proj'), hidden, feedForward);
+      }
       for (let expert = 0; expert < expertCount; expert++) {
         for (const part of [gate, up]) linear(at(`${list}.${expert}.${part}`), size, hidden);
         linear(at(`${list}.${expert}.${down}`), hidden, size);
