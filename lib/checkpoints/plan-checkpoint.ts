@@ -12,8 +12,11 @@ import { roundRows } from './round-rows';
 import { skippedOf, weightBytes } from './plan-views';
 import type { PlannedWeight } from './planned-weight';
 import { fileNames, shardPaths } from './output-files';
-import { inFlight, isLater, memoryOf } from './run-units';
+import type { Prepared } from './prepared';
+import { memoryOf } from './make-unit';
+import { inFlight, isLater } from './run-units';
 import { withTarget } from './target';
+import type { BudgetReport } from '../sensitivity/choose';
 import { Turns } from '../yielding';
 import type { CheckpointOptions } from './types';
 
@@ -41,39 +44,38 @@ export async function planCheckpointWith(
   to: string,
   given: CheckpointOptions,
 ): Promise<RunPlan> {
-  return withTarget(
-    files,
-    input,
-    to,
-    given,
-    async (prepared, budget) => {
-      const { settings, output, plan, isFile, network } = prepared;
-      const { before, after } = weightBytes(plan);
-      const turns = new Turns(settings.options.signal);
-      const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
-      const estimate = network && (await estimateNetwork(network, plan, settings));
-      const found: Omit<RunPlan, 'bitsPerWeight'> = {
-        ...{ input, output, format: settings.format, warnings: plan.warnings, ...(budget && { budget }) },
-        files: isFile ? shardPaths(prepared) : fileNames(prepared).map((name) => join(output, name)),
-        tensors: await tensorsOf(plan, turns),
-        skipped: await skippedOf(plan, turns),
-        bytes: {
-          before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
-          after: plan.shards.reduce((sum, { size }) => sum + size, 0),
-          weightsBefore: before,
-          weightsAfter: after,
-        },
-        fitted: plan.weights.filter(
-          ({ isFitted, settings: { method } }) => isFitted && method !== plainMethod,
-        ).length,
-        tokens: estimate && estimate.tokens,
-        seconds: await estimateSeconds(plan, settings, estimate?.seconds ?? 0),
-        memory: estimateMemory(plan, settings) + (estimate?.memory ?? 0),
-      };
-      return runPlan(found, count);
+  return withTarget(files, input, to, given, (prepared, budget) => runPlanOf(input, prepared, budget), true);
+}
+
+/** What a run would do that is prepared. */
+export async function runPlanOf(
+  input: string,
+  prepared: Prepared,
+  budget: BudgetReport | null,
+): Promise<RunPlan> {
+  const { settings, output, plan, isFile, network } = prepared;
+  const { before, after } = weightBytes(plan);
+  const turns = new Turns(settings.options.signal);
+  const count = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
+  const estimate = network && (await estimateNetwork(network, plan, settings));
+  const found: Omit<RunPlan, 'bitsPerWeight'> = {
+    ...{ input, output, format: settings.format, warnings: plan.warnings, ...(budget && { budget }) },
+    files: isFile ? shardPaths(prepared) : fileNames(prepared).map((name) => join(output, name)),
+    tensors: await tensorsOf(plan, turns),
+    skipped: await skippedOf(plan, turns),
+    bytes: {
+      before: plan.shards.reduce((sum, { source }) => sum + source.size, 0),
+      after: plan.shards.reduce((sum, { size }) => sum + size, 0),
+      weightsBefore: before,
+      weightsAfter: after,
     },
-    true,
-  );
+    fitted: plan.weights.filter(({ isFitted, settings: { method } }) => isFitted && method !== plainMethod)
+      .length,
+    tokens: estimate && estimate.tokens,
+    seconds: await estimateSeconds(plan, settings, estimate?.seconds ?? 0),
+    memory: estimateMemory(plan, settings) + (estimate?.memory ?? 0),
+  };
+  return runPlan(found, count);
 }
 
 async function tensorsOf({ shards, weights, left }: Plan, turns: Turns): Promise<PlannedTensor[]> {

@@ -3,6 +3,7 @@ import { writeWhole } from '../files/output-file';
 import { RunFiles } from '../runs/run-files';
 import type { CheckpointSettings } from './checkpoint-options';
 import { copyWhole } from './companions';
+import type { UnitSource } from './make-unit';
 import { unitKey } from './plan';
 import { prepareOutput } from './output';
 import { shardPaths } from './output-files';
@@ -17,6 +18,7 @@ import type { CheckpointOptions, CheckpointReport } from './types';
 import type { Unit } from './units';
 import { writeNetwork } from './write-network';
 import { WorkFolder } from '../runs/work-folder';
+import type { BudgetReport } from '../sensitivity/choose';
 
 /**
  * Quantizes the weights of a safetensors file, or of a folder of them with an index, and writes a file or folder that loaders take.
@@ -43,48 +45,61 @@ export async function quantizeCheckpointWith(
   to: string,
   given: CheckpointOptions,
 ): Promise<CheckpointReport> {
-  const started = performance.now();
-  return withTarget(files, input, to, given, async (prepared, budget) => {
-    const { settings, output, plan, isFile } = prepared;
-    const manifest = await manifestOf(settings, prepared);
-    const { work: path, undo } = await prepareOutput(isFile, output);
-    const work = await WorkFolder.open(path, manifest, settings).catch(async (error: unknown) => {
-      await undo();
-      throw error;
-    });
-    let made: Made;
-    try {
-      made = prepared.generator
-        ? await writeNetwork(prepared, output, work, settings)
-        : await runShards(prepared, work, settings);
-      if (!isFile) await finishFolder(output, work, prepared, settings);
-    } catch (error) {
-      if (work.isEmpty) await work.remove().then(undo);
-      else await work.close();
-      throw error;
-    }
-    await work.remove();
-    plan.warnings.push(...work.warnings);
-    const report = await reportOf(
-      input,
-      output,
-      plan,
-      settings,
-      made,
-      prepared.network && prepared.network.data.counts,
-      prepared.provenance,
-    );
-    const inParts = isFile && plan.shards.length > 1;
-    return {
-      ...report,
-      ...(inParts && { files: shardPaths(prepared) }),
-      ...(budget && { budget }),
-      seconds: (performance.now() - started) / 1000,
-    };
-  });
+  return withTarget(files, input, to, given, (prepared, budget) => runPrepared(input, prepared, budget));
 }
 
-async function runShards(prepared: Prepared, work: WorkFolder, settings: CheckpointSettings): Promise<Made> {
+/** Runs what is prepared, and writes the output. `source`: where the bytes of units come from, where they are not computed here. */
+export async function runPrepared(
+  input: string,
+  prepared: Prepared,
+  budget: BudgetReport | null,
+  source?: UnitSource,
+): Promise<CheckpointReport> {
+  const started = performance.now();
+  const { settings, output, plan, isFile } = prepared;
+  const manifest = await manifestOf(settings, prepared);
+  const { work: path, undo } = await prepareOutput(isFile, output);
+  const work = await WorkFolder.open(path, manifest, settings).catch(async (error: unknown) => {
+    await undo();
+    throw error;
+  });
+  let made: Made;
+  try {
+    made = prepared.generator
+      ? await writeNetwork(prepared, output, work, settings)
+      : await runShards(prepared, work, settings, source);
+    if (!isFile) await finishFolder(output, work, prepared, settings);
+  } catch (error) {
+    if (work.isEmpty) await work.remove().then(undo);
+    else await work.close();
+    throw error;
+  }
+  await work.remove();
+  plan.warnings.push(...work.warnings);
+  const report = await reportOf(
+    input,
+    output,
+    plan,
+    settings,
+    made,
+    prepared.network && prepared.network.data.counts,
+    prepared.provenance,
+  );
+  const inParts = isFile && plan.shards.length > 1;
+  return {
+    ...report,
+    ...(inParts && { files: shardPaths(prepared) }),
+    ...(budget && { budget }),
+    seconds: (performance.now() - started) / 1000,
+  };
+}
+
+async function runShards(
+  prepared: Prepared,
+  work: WorkFolder,
+  settings: CheckpointSettings,
+  source: UnitSource | undefined,
+): Promise<Made> {
   const { plan, isFile, recorded, network } = prepared;
   // What the network's run fits is told of by layers.
   const costOf = (unit: Unit) => (isLater(unit) ? 0 : unit.cost);
@@ -92,7 +107,7 @@ async function runShards(prepared: Prepared, work: WorkFolder, settings: Checkpo
     (sum, { units }) => sum + units.reduce((part, unit) => part + costOf(unit), 0),
     0,
   );
-  const runner = new UnitRunner(settings, work, total, plan.weights.length);
+  const runner = new UnitRunner(settings, work, total, plan.weights.length, source);
   const paths = shardPaths(prepared);
   // Readers open the first of several parts: with it all are there.
   const hasParts = isFile && paths.length > 1;

@@ -6,6 +6,7 @@ import { VertexqError } from '../errors';
 import { isTemporary, openOwn, syncFolder, temporaryName, writeWhole } from '../files/output-file';
 import { InputFile } from '../files/input-file';
 import { describe } from '../options/messages';
+import { firstDifference, isObject } from './difference';
 import { Lock } from './lock';
 import { warn, type Warning } from '../warning-codes';
 
@@ -260,13 +261,13 @@ function requireSame(
     );
   const { kernels: then, ...rest } = parsed;
   const { kernels: now, ...own } = JSON.parse(JSON.stringify(manifest)) as Record<string, unknown>;
-  const difference = firstDifference(rest, own, '');
+  const difference = differenceBetween(rest, own, '');
   if (difference !== undefined)
     throw new VertexqError(
       'ERR_VERTEXQ_RESUME',
       `The interrupted run in ${path} was of something else: ${difference}. Give what it had, or remove that folder to start anew.`,
     );
-  const other = firstDifference(then, now, 'kernels');
+  const other = differenceBetween(then, now, 'kernels');
   if (other === undefined) return [];
   const what = `What the interrupted run in ${path} did was computed by other kernels: ${other}`;
   if (!otherKernels)
@@ -285,18 +286,9 @@ function requireSame(
 const versionIn = ({ vertexq }: Record<string, unknown>) =>
   typeof vertexq === 'string' ? ` (${vertexq})` : '';
 
-function firstDifference(before: unknown, now: unknown, where: string): string | undefined {
-  if (isObject(before) && isObject(now)) {
-    for (const key of new Set([...Object.keys(before), ...Object.keys(now)])) {
-      const found = firstDifference(before[key], now[key], where === '' ? key : `${where}.${key}`);
-      if (found !== undefined) return found;
-    }
-    return undefined;
-  }
-  const [a, b] = [JSON.stringify(before), JSON.stringify(now)];
-  return a === b ? undefined : `its ${where} was ${a ?? 'not given'} and is now ${b ?? 'not given'}`;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+function differenceBetween(before: unknown, now: unknown, where: string): string | undefined {
+  const found = firstDifference(before, now, where);
+  return (
+    found && `its ${found.where} was ${found.before ?? 'not given'} and is now ${found.now ?? 'not given'}`
+  );
 }
