@@ -12,8 +12,14 @@ export interface Environment {
   onnxruntime: string | null;
 }
 
+/** What the processor computes with: the core that OpenBLAS is for, and the instruction set. */
+export interface Kernels {
+  blas: string;
+  simd: string;
+}
+
 /** The kernels that the numbers come from: others round otherwise. */
-export function kernels(): { blas: string; simd: string } {
+export function kernels(): Kernels {
   const { core, simd } = calling(() => binding().blasInfo());
   return { blas: core, simd };
 }

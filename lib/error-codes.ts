@@ -101,6 +101,12 @@ export const errorCodes = {
     remedy:
       'The message names the image: remove it from the data. "npm install sharp" where that is missing.',
   },
+  ERR_VERTEXQ_INCOMPLETE: {
+    exit: 'failed',
+    cause: '"vertexq finish" found that results of some of the plan\'s units are missing or damaged.',
+    remedy:
+      'Run "vertexq work" again for the shards that have not ended, or without --shard for all that is missing: what is done is not done again. Then "vertexq finish".',
+  },
   ERR_VERTEXQ_INTERNAL: {
     exit: 'failed',
     cause: 'The program has contradicted itself: a fault of vertexq.',
@@ -152,6 +158,13 @@ export const errorCodes = {
     cause:
       'The ONNX file is damaged, or contradicts itself: a tensor shorter than its shape says, a circle in the graph, external data that is missing.',
     remedy: 'Export it anew; onnx.checker in Python says more.',
+  },
+  ERR_VERTEXQ_PLAN: {
+    exit: 'input',
+    cause:
+      'A plan file is damaged or was changed, or does not fit: it is of another version of vertexq, of an input that has been written since, or of another kind of processor.',
+    remedy:
+      'Make the plan anew with "vertexq plan" where the input or the version has changed. For another processor the message says what to set in the environment, or that --other-kernels accepts bytes of both.',
   },
   ERR_VERTEXQ_RESUME: {
     exit: 'output',

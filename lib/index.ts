@@ -2,6 +2,20 @@ export { inspectCheckpoint } from './checkpoints/inspect-checkpoint';
 export { planCheckpoint } from './checkpoints/plan-checkpoint';
 export { quantizeCheckpoint } from './checkpoints/quantize-checkpoint';
 export { quantizeLanguageModel, type LanguageModelOptions } from './checkpoints/quantize-language-model';
+export { finishRun } from './checkpoints/sharded/finish-run';
+export { planRun } from './checkpoints/sharded/plan-run';
+export { runShard } from './checkpoints/sharded/run-shard';
+export type {
+  FinishReport,
+  PlanFile,
+  PlannedFile,
+  PlannedInput,
+  PlannedRunOptions,
+  PlannedUnit,
+  ShardOfPlan,
+  ShardOptions,
+  ShardReport,
+} from './checkpoints/sharded/types';
 export { verifyCheckpoint } from './checkpoints/verify-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';

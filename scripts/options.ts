@@ -20,6 +20,8 @@ const titles: Record<Call, string> = {
   evaluateModel: '`evaluateModel`, `vertexq eval`',
   evaluateCheckpoint: '`evaluateCheckpoint`, `vertexq eval` of checkpoints',
   verifyCheckpoint: '`verifyCheckpoint`, `vertexq verify`',
+  runShard: '`runShard`, `vertexq work`',
+  finishRun: '`finishRun`, `vertexq finish`',
 };
 const withoutCommand: readonly Call[] = ['quantizeLayer', 'preprocess', 'compareLayer'];
 

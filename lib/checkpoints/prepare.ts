@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { kernels } from '../environment';
+import { type Kernels, kernels } from '../environment';
 import { VertexqError } from '../errors';
 import { importanceOf, readImatrix } from '../containers/gguf/imatrix';
 import { expertName } from './gguf/network';
@@ -35,7 +35,7 @@ import { documentsOf } from './documents';
 import { planGguf } from './gguf/plan';
 import type { ModelIdentity } from './model-identity';
 import type { CheckpointNetwork } from './network';
-import { memoryOf } from './run-units';
+import { memoryOf } from './make-unit';
 import { type Plan, planOf, unitVersion } from './plan';
 import type { PlannedWeight, WeightScheme } from './planned-weight';
 import { readerWarnings } from './reader-warnings';
@@ -50,7 +50,7 @@ import type { CheckpointOptions } from './types';
 import type { Manifest } from '../runs/work-folder';
 import { warn, type Warning } from '../warning-codes';
 
-/** Checks options, opens the input, decides, runs `use`, and closes everything. `files`: what else the run reads and writes; `isDry`: nothing is to be run. */
+/** Checks options, opens the input, decides, runs `use`, and closes everything. `files`: what else the run reads and writes; `isDry`: nothing is to be run; `fittedWith`: kernels of fits that are made elsewhere. */
 export async function withPrepared<Result>(
   files: RunFiles,
   input: string,
@@ -58,6 +58,7 @@ export async function withPrepared<Result>(
   given: CheckpointOptions,
   use: (prepared: Prepared) => Promise<Result>,
   isDry = false,
+  fittedWith?: Kernels,
 ): Promise<Result> {
   requirePath('input', input, checkpointPath);
   requirePath('output', to, checkpointPath);
@@ -80,7 +81,7 @@ export async function withPrepared<Result>(
     const generator = settings.encoding.network ? openGenerator(checkpoint, identity) : null;
     if (settings.options.ownSamples !== undefined && !isDry) await requireFree(output);
     const network = runsNetwork(settings) ? await source.network() : null;
-    const provenance = await provenanceIn(settings, inputs, recorded, network);
+    const provenance = await provenanceIn(settings, inputs, recorded, network, fittedWith);
     const plan = model
       ? await planGguf(model, settings, network, provenance, new Turns(settings.options.signal))
       : await planOf(checkpoint, settings, recorded, network, identity, provenance);
@@ -114,6 +115,7 @@ async function provenanceIn(
   inputs: readonly TensorFile[],
   recorded: RecordedInputs | null,
   network: CheckpointNetwork | null,
+  fittedWith: Kernels | undefined,
 ): Promise<Provenance> {
   const paths = (files: Iterable<TensorFile>) => [...new Set([...files].map(({ path }) => path))];
   const { imatrix } = options;
@@ -124,7 +126,8 @@ async function provenanceIn(
   };
   const hasData = Object.keys(data).length > 0;
   const input = await sampledHash(paths(inputs));
-  return provenanceOf(options, format, input, hasData ? data : null, network && runtimeVersion());
+  const runtime = network && runtimeVersion();
+  return provenanceOf(options, format, input, hasData ? data : null, runtime, fittedWith);
 }
 
 /** Whether some weight is fitted to what the checkpoint's own network gives. */

@@ -15,6 +15,7 @@ import type { ModelOptions } from '../models/types';
 import type { JobOptions, QuantizeLayerOptions, QuantizeOptions } from '../types';
 import { data } from './data-rows';
 import { defaults } from './defaults';
+import { checkpointMemory, planned, shard } from './planned-rows';
 import { presetNames } from './presets';
 import { only, without } from './choose';
 import * as dataKinds from './data-kinds';
@@ -24,8 +25,6 @@ import type { Option, Options } from './kinds';
 // Every option of every call: what values it takes, and what help says of it. Checks, flags, files of options and documents come from here;
 // what options mean together is checked where it is used.
 
-/** Of a checkpoint: two pieces of work at a time, and what goes with them. */
-export const leastMemory = 128 * 2 ** 20;
 /** More than anyone waits for, and more than leaves anything of the data: what the addon takes. */
 const maxPasses = 1_000_000;
 const maxDamping = 1_000_000;
@@ -273,7 +272,7 @@ const checkpoint = {
     group: 'Checkpoints (.safetensors)',
   },
   memory: {
-    kind: kinds.bytes(leastMemory, Number.MAX_SAFE_INTEGER),
+    kind: checkpointMemory,
     help: 'as 768M or 2G. Models: activations kept between layers, more go to a file (default: 512M). Checkpoints: buffers (default: 768M)',
     group: 'Other',
   },
@@ -386,6 +385,8 @@ export const calls = {
   evaluateModel: evaluate,
   evaluateCheckpoint,
   verifyCheckpoint: job,
+  runShard: { shard, ...planned, ...job },
+  finishRun: { ...planned, ...job },
 } as const satisfies Record<string, Readonly<Record<string, Option>>>;
 export type Call = keyof typeof calls;
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { kernels } from '../environment';
+import { type Kernels, kernels } from '../environment';
 import { version } from '../version';
 
 /** Where an output comes from: what decides its bytes, and nothing else, so that the same again gives the same bytes. */
@@ -13,7 +13,7 @@ export interface Provenance {
   /** SHA-256 of what was fitted to; null where nothing was. */
   data: DataHashes | null;
   /** With which fits were computed; null where nothing was fitted. */
-  kernels: { blas: string; simd: string } | null;
+  kernels: Kernels | null;
   /** The version that ran the network; null where none was run. */
   onnxruntime: string | null;
 }
@@ -71,13 +71,14 @@ export function ownOptions<Options extends object>(given: Options): Options {
   return own as Options;
 }
 
-/** `runtime`: the version of onnxruntime, where it ran the network. */
+/** `runtime`: the version of onnxruntime, where it ran the network; `fittedWith`: the kernels of fits. */
 export function provenanceOf(
   options: object,
   format: string,
   input: string,
   data: DataHashes | null,
   runtime: string | null,
+  fittedWith?: Kernels,
 ): Provenance {
   const given: Record<string, unknown> = { ...options, format };
   const told = deciding.flatMap((name): [string, unknown][] => {
@@ -89,7 +90,7 @@ export function provenanceOf(
   });
   return {
     ...{ vertexq: version, options: Object.fromEntries(told), input, data },
-    ...{ kernels: data && kernels(), onnxruntime: runtime },
+    ...{ kernels: data && (fittedWith ?? kernels()), onnxruntime: runtime },
   };
 }
 

@@ -6,12 +6,14 @@ import {
   compareMethods,
   evaluateCheckpoint,
   evaluateModel,
+  finishRun,
   measureSensitivity,
   type OptionError,
   preprocess,
   quantizeCheckpoint,
   quantizeLayer,
   quantizeModel,
+  runShard,
   verifyCheckpoint,
 } from '../../lib/index';
 import { checkModelOptions } from '../../lib/models/model-options';
@@ -37,6 +39,8 @@ const called: Record<Call, (options: object) => Promise<unknown>> = {
   evaluateCheckpoint: (options) =>
     evaluateCheckpoint('/nowhere/in', '/nowhere/out', options as { data: string }),
   verifyCheckpoint: (options) => verifyCheckpoint('/nowhere/in', undefined, options),
+  runShard: (options) => runShard('/nowhere/plan.json', options),
+  finishRun: (options) => finishRun('/nowhere/plan.json', options),
 };
 
 test('every option of every call refuses what is none of its values, by its name and path', async (t) => {

@@ -1,0 +1,54 @@
+import { resolve } from 'node:path';
+import { plainPath } from '../../files/plain-path';
+import { RunFiles } from '../../runs/run-files';
+import { checkCheckpointOptions } from '../checkpoint-options';
+import { runPlanOf } from '../plan-checkpoint';
+import { withTarget } from '../target';
+import type { CheckpointOptions } from '../types';
+import { decidingOf } from './plan-file';
+import type { PlanFile } from './types';
+import { requireNotThere, requireUnits } from './with-plan';
+
+/**
+ * A plan of what `quantizeCheckpoint` would do, cut into units that processes on several machines do (`runShard`) and `finishRun` puts
+ * together. Nothing is run and nothing is written. Rejects as `planCheckpoint`; with ERR_VERTEXQ_UNSUPPORTED where the run is one piece of work, as one on
+ * calibration data is; with ERR_VERTEXQ_EXISTS where the output is there.
+ */
+export async function planRun(
+  input: string,
+  output: string,
+  options: CheckpointOptions = {},
+): Promise<PlanFile> {
+  return planRunWith(new RunFiles(), input, output, options);
+}
+
+/** `planRun` of a command that reads and writes other files too. */
+export async function planRunWith(
+  files: RunFiles,
+  input: string,
+  output: string,
+  given: CheckpointOptions,
+): Promise<PlanFile> {
+  requireUnits(input, checkCheckpointOptions(given));
+  return withTarget(
+    files,
+    input,
+    output,
+    withAbsolutePaths(given),
+    async (prepared, budget) => {
+      await requireNotThere(prepared, prepared.output);
+      const deciding = await decidingOf(prepared, resolve(plainPath(input)), resolve(prepared.output));
+      return { ...deciding, summary: await runPlanOf(input, prepared, budget) };
+    },
+    true,
+  );
+}
+
+/** Paths of data as other processes find them. */
+function withAbsolutePaths({ activations, imatrix, ...given }: CheckpointOptions): CheckpointOptions {
+  return {
+    ...given,
+    ...(activations !== undefined && { activations: [activations].flat().map((path) => resolve(path)) }),
+    ...(imatrix !== undefined && { imatrix: resolve(imatrix) }),
+  };
+}

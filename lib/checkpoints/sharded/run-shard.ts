@@ -1,0 +1,137 @@
+import { Buffers } from '../../native/buffers';
+import { checkOptions } from '../../options/table';
+import { requireWritable, RunFiles } from '../../runs/run-files';
+import { lengthOf, memoryOf, UnitMaker } from '../make-unit';
+import { type ShardPlan, unitKey } from '../plan';
+import type { Prepared } from '../prepared';
+import { inFlight } from '../run-units';
+import { Semaphore } from '../semaphore';
+import { targetsOf, type Unit } from '../units';
+import type { PlanFile, ShardOfPlan, ShardOptions, ShardReport } from './types';
+import { UnitStore } from './unit-store';
+import { type OpenPlan, withPlan } from './with-plan';
+
+/**
+ * Does the units of one shard of a plan, `planRun`'s or a file, and keeps their results in a folder beside the output, for `finishRun`. Results that are there already are not
+ * made again, so that it may be run twice, at once too, and again after it was interrupted or killed. Rejects with ERR_VERTEXQ_PLAN where the plan is not of what
+ * is here, and as `quantizeCheckpoint` does; with ERR_VERTEXQ_EXISTS where the output is there.
+ */
+export async function runShard(plan: string | PlanFile, options: ShardOptions = {}): Promise<ShardReport> {
+  return runShardWith(new RunFiles(), plan, options);
+}
+
+/** `runShard` of a command that reads and writes other files too. */
+export async function runShardWith(
+  files: RunFiles,
+  plan: string | PlanFile,
+  { shard = { index: 0, count: 1 }, ...own }: ShardOptions,
+): Promise<ShardReport> {
+  const started = performance.now();
+  checkOptions('runShard', { shard, ...own });
+  if (!(shard.index < shard.count))
+    throw new RangeError(
+      `Expected the "shard" option to have an index from 0 to ${shard.count - 1}, as there are ${shard.count}, not ${shard.index}`,
+    );
+  return withPlan(files, plan, own, async (opened) => {
+    await requireWritable(opened.output, { mayExist: true });
+    const store = new UnitStore(opened.folder);
+    await store.prepare();
+    const done = await new ShardWorker(opened, store).run(unitsOf(opened, shard));
+    const seconds = (performance.now() - started) / 1000;
+    return { plan: opened.plan.id, shard, ...done, warnings: opened.warnings, seconds };
+  });
+}
+
+/** A unit of a plan with all that is known of it. */
+export interface KeyedUnit {
+  plan: ShardPlan;
+  unit: Unit;
+  /** What the journal of a run calls it, and its result. */
+  journalKey: string;
+  key: string;
+}
+
+/** All units, as they stand in the plan. */
+export function* keyedUnits({ plan: { units }, prepared }: OpenPlan): Generator<KeyedUnit> {
+  let next = 0;
+  for (const plan of prepared.plan.shards)
+    for (const [i, unit] of plan.units.entries())
+      yield { plan, unit, journalKey: unitKey(plan, i), key: units[next++]!.key };
+}
+
+/** The units of a shard that leave results: those that lie one after the other until it has read its part of the bytes. */
+function unitsOf(opened: OpenPlan, { index, count }: ShardOfPlan): KeyedUnit[] {
+  const all = [...keyedUnits(opened)].filter(({ unit }) => unit.kind !== 'copy');
+  const total = all.reduce((sum, { unit }) => sum + unit.cost, 0);
+  let before = 0;
+  return all.filter(({ unit }) => {
+    const middle = before + unit.cost / 2;
+    before += unit.cost;
+    return Math.min(count - 1, Math.floor((middle / total) * count)) === index;
+  });
+}
+
+class ShardWorker {
+  private readonly buffers = new Buffers();
+  private readonly memory: Semaphore;
+  private readonly maker: UnitMaker;
+  private readonly units = { done: 0, found: 0 };
+  private bytes = 0;
+  private passed = 0;
+  private total = 0;
+  private failure: { reason: unknown } | undefined;
+
+  constructor(
+    private readonly opened: OpenPlan,
+    private readonly store: UnitStore,
+  ) {
+    const { settings } = opened.prepared;
+    this.memory = new Semaphore(settings.memory);
+    this.maker = new UnitMaker(settings, this.buffers);
+  }
+
+  private get prepared(): Prepared {
+    return this.opened.prepared;
+  }
+
+  /** Rejects with what went wrong first, after all that was on its way has ended. */
+  async run(units: readonly KeyedUnit[]): Promise<Pick<ShardReport, 'units' | 'bytes'>> {
+    this.total = units.reduce((sum, { unit }) => sum + unit.cost, 0);
+    const queue = units.values();
+    const { signal, onProgress } = this.prepared.settings.options;
+    const work = async () => {
+      for (const one of queue) {
+        if (this.failure) return;
+        try {
+          signal?.throwIfAborted();
+          await this.unit(one);
+          this.passed += one.unit.cost;
+          onProgress?.({ stage: 'quantize', done: this.passed, total: this.total, unit: 'bytes' });
+        } catch (reason) {
+          this.failure ??= { reason };
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: inFlight }, work));
+    if (this.failure) throw this.failure.reason;
+    return { units: this.units, bytes: this.bytes };
+  }
+
+  private unit({ plan, unit, journalKey, key }: KeyedUnit): Promise<void> {
+    return this.memory.with(memoryOf(unit), async () => {
+      const output = this.buffers.take(lengthOf(targetsOf(unit)));
+      if (await this.store.read(key, output)) this.units.found++;
+      else {
+        const facts = await this.maker.make(plan, unit, journalKey, output, undefined);
+        // What was read since the input has been written must not be kept as a result of the plan's.
+        await plan.source.requireUnchanged();
+        for (const file of this.prepared.recorded?.paths ?? []) await file.requireUnchanged();
+        await this.store.put(key, output, facts, this.prepared.settings.options.signal);
+        this.units.done++;
+        this.bytes += unit.cost;
+      }
+      // Only here: of a job that was aborted, a thread may still be writing to it.
+      this.buffers.give(output);
+    });
+  }
+}

@@ -1,0 +1,108 @@
+import type { Kernels } from '../../environment';
+import type { RunPlan } from '../../runs/plan';
+import type { JobOptions } from '../../types';
+import type { CheckpointReport, Verification } from '../types';
+
+/** What of a run is the same wherever it is done: all of a plan file that decides something. */
+export interface PlanFile {
+  schemaVersion: 1;
+  /** The version of vertexq: others cut the work otherwise, and refuse the plan. */
+  vertexq: string;
+  /** SHA-256 of all else but `summary`. The folder beside the output that results are kept in is named by it. */
+  id: string;
+  /** Where the planning machine has them: absolute paths. */
+  input: string;
+  output: string;
+  format: string;
+  /** Those of `quantizeCheckpoint` that decide what becomes of weights. Widths that were chosen to meet a target are among its `overrides`. */
+  options: Record<string, unknown>;
+  /** What the processor computes with: others round otherwise, and refuse the plan. */
+  kernels: Kernels;
+  /** What is read. */
+  inputs: PlannedInput[];
+  /** What is written, in this order. */
+  files: PlannedFile[];
+  units: PlannedUnit[];
+  /** As `quantize --dry-run` tells it. For people: nothing is done by it. */
+  summary: RunPlan;
+}
+
+/** A file that is read, as it was when the plan was made: one that has been written since is refused. */
+export interface PlannedInput {
+  /** In the input's folder; of data that an option names, as there. */
+  name: string;
+  bytes: number;
+  /** Nanoseconds since 1970. */
+  modified: string;
+  /** As `input` in provenance: of its size and samples of its bytes. */
+  sha256: string;
+}
+
+export interface PlannedFile {
+  /** In the output's folder, or beside the output where that is a file. */
+  name: string;
+  bytes: number;
+  /** `units`: put together of their results; `copied`: of the input; `written`: by vertexq, as config.json. */
+  made: 'units' | 'copied' | 'written';
+  /** SHA-256 of what is known of it: of one made of units all that is not theirs, its header above all. null of a copied one, which is among `inputs`. */
+  sha256: string | null;
+}
+
+/** A piece of work. Its result is the same whoever does it, and however often. */
+export interface PlannedUnit {
+  /** SHA-256 of it and of all that its result depends on: its result is called so. */
+  key: string;
+  /** `copy` leaves no result: `finish` takes the bytes from the input. */
+  kind: 'copy' | 'rows' | 'fit' | 'batch';
+  /** The weight, and which of its rows; null where it is of several tensors, or of bytes that are only copied. */
+  weight: string | null;
+  rows: [begin: number, end: number] | null;
+  /** What it costs: bytes that are read. */
+  reads: number;
+  /** In `file`, between `begin` and `end` of its bytes. */
+  writes: { file: string; begin: number; end: number; bytes: number };
+  /** Bytes of buffers that it takes; what a fit needs besides is in `summary`. */
+  memory: number;
+  /** Keys of the units whose results it needs. In this version there is no such unit. */
+  needs: string[];
+}
+
+/** Which part of a plan's units: `index` counts from 0. */
+export interface ShardOfPlan {
+  index: number;
+  count: number;
+}
+
+/** What `runShard` did. */
+export interface ShardReport {
+  plan: string;
+  shard: ShardOfPlan;
+  /** Units of this shard that were done now, and whose results were there already. */
+  units: { done: number; found: number };
+  /** Of the input, that the units done now have read. */
+  bytes: number;
+  warnings: string[];
+  seconds: number;
+}
+
+/** How work on a plan is done here. */
+export interface PlannedRunOptions extends JobOptions {
+  /** Where this machine has the input; default: where the plan says. */
+  input?: string;
+  /** Where this machine has the output, under the name that it has in the plan. */
+  output?: string;
+  /** Bytes that buffers may take (default 768 MiB). A fit to data takes what its Gram matrices need besides. */
+  memory?: number;
+  /** Whether to work although the plan is of other kernels of the CPU; else that is refused. */
+  otherKernels?: boolean;
+}
+
+export interface ShardOptions extends PlannedRunOptions {
+  /** Which part of the units; default: all. */
+  shard?: ShardOfPlan;
+}
+
+/** What `finishRun` did: the report of the run, and what reading its output back has shown. */
+export interface FinishReport extends CheckpointReport {
+  verification: Verification;
+}
