@@ -6,6 +6,7 @@ import { checkOptions } from '../../options/table';
 import { fewOf } from '../../reports/text';
 import { Lock } from '../../runs/lock';
 import { requireWritable, RunFiles } from '../../runs/run-files';
+import { warn } from '../../warning-codes';
 import { shardPaths } from '../output-files';
 import type { Prepared } from '../prepared';
 import { runPrepared } from '../quantize-checkpoint';
@@ -102,7 +103,10 @@ async function finishIn(
     await publish(prepared, output);
     for (const kernels of source.others)
       warnings.push(
-        `Some results were computed by other kernels than the plan's (${plan.kernels.blas} and ${plan.kernels.simd}), by ${kernels}: the output may differ in its last bits from what either would have written.`,
+        warn(
+          'WARN_VERTEXQ_OTHER_KERNELS',
+          `Some results were computed by other kernels than the plan's (${plan.kernels.blas} and ${plan.kernels.simd}), by ${kernels}: the output may differ in its last bits from what either would have written.`,
+        ),
       );
     return {
       ...report,

@@ -1,6 +1,7 @@
 import type { Kernels } from '../../environment';
 import type { RunPlan } from '../../runs/plan';
 import type { JobOptions } from '../../types';
+import type { Warning } from '../../warning-codes';
 import type { CheckpointReport, Verification } from '../types';
 
 /** What of a run is the same wherever it is done: all of a plan file that decides something. */
@@ -81,7 +82,7 @@ export interface ShardReport {
   units: { done: number; found: number };
   /** Of the input, that the units done now have read. */
   bytes: number;
-  warnings: string[];
+  warnings: Warning[];
   seconds: number;
 }
 

@@ -6,6 +6,7 @@ import { plainPath } from '../../files/plain-path';
 import { describe } from '../../options/messages';
 import { type Difference, firstDifference } from '../../runs/difference';
 import type { RunFiles } from '../../runs/run-files';
+import { warn, type Warning } from '../../warning-codes';
 import { checkCheckpointOptions, type CheckpointSettings } from '../checkpoint-options';
 import { shardPaths } from '../output-files';
 import { withPrepared } from '../prepare';
@@ -26,7 +27,7 @@ export interface OpenPlan {
   output: string;
   /** Where results are kept. */
   folder: string;
-  warnings: string[];
+  warnings: Warning[];
 }
 
 /**
@@ -63,14 +64,17 @@ export async function withPlan<Result>(
 }
 
 /** Throws ERR_VERTEXQ_PLAN where this machine computes with other kernels; if it may, returns what to say of it. */
-function requireKernels({ called, plan }: ReadPlan, isAllowed: boolean): string[] {
+function requireKernels({ called, plan }: ReadPlan, isAllowed: boolean): Warning[] {
   const own = kernels();
   const { blas, simd } = plan.kernels;
   if (own.blas === blas && own.simd === simd) return [];
   const told = `it is for kernels of ${describe(blas)} and ${describe(simd)}, and this machine has ${own.blas} and ${own.simd}`;
   if (isAllowed)
     return [
-      `${called}: ${told}: the output may differ in its last bits from what either would have written.`,
+      warn(
+        'WARN_VERTEXQ_OTHER_KERNELS',
+        `${called}: ${told}: the output may differ in its last bits from what either would have written.`,
+      ),
     ];
   throw unfit(
     called,
