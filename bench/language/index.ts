@@ -1,5 +1,5 @@
-// npm run bench:language [-- --tokens n] [-- --judged n] [-- --settings n] [-- --methods a,b] [-- --tables]: SmolLM2 quantized with calibration text, into
-// docs/language.md. The first n settings of plan.ts, some of its methods; what an earlier run has made is kept in .cache/bench-language and gone on with.
+// npm run bench:language [-- --tokens n] [-- --judged n] [-- --settings 3g64,2g32] [-- --methods a,b] [-- --tables]: SmolLM2 quantized with calibration text, into
+// docs/language.md. Some settings of plan.ts (bits and group size), some of its methods; what an earlier run has made is kept in .cache/bench-language and gone on with.
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { aligned, fillIn, keep } from '../document';
@@ -27,9 +27,11 @@ async function publish(runs: readonly Result[]): Promise<void> {
 
 async function main(): Promise<void> {
   const judged = count('--judged', 65_536);
+  const chosen = given('--settings')?.split(/, */);
   const wanted = given('--methods')?.split(/, */);
   if (!words.includes('--tables'))
-    for (const setting of settings.slice(0, count('--settings', Infinity))) {
+    for (const setting of settings) {
+      if (chosen?.includes(`${setting.bits}g${setting.groupSize}`) === false) continue;
       const plans = plansOf(setting, count('--tokens', 131_072)).filter(
         ({ method }) => wanted?.includes(method) ?? true,
       );
