@@ -1,7 +1,7 @@
-import type { ShardOptions } from '../checkpoints/sharded/types';
+import type { PlannedRunOptions, ShardOptions } from '../checkpoints/sharded/types';
 import type { JobOptions } from '../types';
 import * as kinds from './kinds';
-import type { Option, Options } from './kinds';
+import type { Options } from './kinds';
 
 // Options of work on the plan of a checkpoint.
 
@@ -26,7 +26,10 @@ export const planned = {
     help: 'go on although the plan is for another kind of processor; the bytes may then be those of neither',
     group: 'Other',
   },
-} satisfies Options<Omit<ShardOptions, 'shard' | keyof JobOptions>>;
+} satisfies Options<Omit<PlannedRunOptions, keyof JobOptions>>;
 
 const within = { index: { kind: kinds.integer(0) }, count: { kind: kinds.integer(1) } };
-export const shard: Option = { kind: kinds.object(within, 'shard option') };
+export const ofShard = {
+  shard: { kind: kinds.object(within, 'shard option') },
+  drain: { kind: kinds.abortSignal },
+} satisfies Options<Omit<ShardOptions, keyof PlannedRunOptions>>;

@@ -15,7 +15,7 @@ import type { ModelOptions } from '../models/types';
 import type { JobOptions, QuantizeLayerOptions, QuantizeOptions } from '../types';
 import { data } from './data-rows';
 import { defaults } from './defaults';
-import { checkpointMemory, planned, shard } from './planned-rows';
+import { checkpointMemory, ofShard, planned } from './planned-rows';
 import { presetNames } from './presets';
 import { only, without } from './choose';
 import * as dataKinds from './data-kinds';
@@ -385,7 +385,7 @@ export const calls = {
   evaluateModel: evaluate,
   evaluateCheckpoint,
   verifyCheckpoint: job,
-  runShard: { shard, ...planned, ...job },
+  runShard: { ...ofShard, ...planned, ...job },
   finishRun: { ...planned, ...job },
 } as const satisfies Record<string, Readonly<Record<string, Option>>>;
 export type Call = keyof typeof calls;

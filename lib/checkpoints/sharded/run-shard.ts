@@ -24,10 +24,10 @@ export async function runShard(plan: string | PlanFile, options: ShardOptions = 
 export async function runShardWith(
   files: RunFiles,
   plan: string | PlanFile,
-  { shard = { index: 0, count: 1 }, ...own }: ShardOptions,
+  { shard = { index: 0, count: 1 }, drain, ...own }: ShardOptions,
 ): Promise<ShardReport> {
   const started = performance.now();
-  checkOptions('runShard', { shard, ...own });
+  checkOptions('runShard', { shard, ...(drain !== undefined && { drain }), ...own });
   if (!(shard.index < shard.count))
     throw new RangeError(
       `Expected the "shard" option to have an index from 0 to ${shard.count - 1}, as there are ${shard.count}, not ${shard.index}`,
@@ -36,7 +36,7 @@ export async function runShardWith(
     await requireWritable(opened.output, { mayExist: true });
     const store = new UnitStore(opened.folder);
     await store.prepare();
-    const done = await new ShardWorker(opened, store).run(unitsOf(opened, shard));
+    const done = await new ShardWorker(opened, store, drain).run(unitsOf(opened, shard));
     const seconds = (performance.now() - started) / 1000;
     return { plan: opened.plan.id, shard, ...done, warnings: opened.warnings, seconds };
   });
@@ -84,6 +84,7 @@ class ShardWorker {
   constructor(
     private readonly opened: OpenPlan,
     private readonly store: UnitStore,
+    private readonly drain: AbortSignal | undefined,
   ) {
     const { settings } = opened.prepared;
     this.memory = new Semaphore(settings.memory);
@@ -104,6 +105,7 @@ class ShardWorker {
         if (this.failure) return;
         try {
           signal?.throwIfAborted();
+          this.drain?.throwIfAborted();
           await this.unit(one);
           this.passed += one.unit.cost;
           onProgress?.({ stage: 'quantize', done: this.passed, total: this.total, unit: 'bytes' });

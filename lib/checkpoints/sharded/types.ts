@@ -101,6 +101,8 @@ export interface PlannedRunOptions extends JobOptions {
 export interface ShardOptions extends PlannedRunOptions {
   /** Which part of the units; default: all. */
   shard?: ShardOfPlan;
+  /** Aborted, it begins no other unit, and rejects with the reason when the results of those on their way are kept. */
+  drain?: AbortSignal;
 }
 
 /** What `finishRun` did: the report of the run, and what reading its output back has shown. */
