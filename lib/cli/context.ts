@@ -4,6 +4,13 @@ import type {
   CheckpointReport,
   Verification,
 } from '../checkpoints/types';
+import type {
+  FinishReport,
+  PlanFile,
+  PlannedRunOptions,
+  ShardOptions,
+  ShardReport,
+} from '../checkpoints/sharded/types';
 import type { CompareOptions, Comparison } from '../compare/types';
 import type { CheckpointEvaluation, EvaluateCheckpointOptions } from '../evaluate/language/types';
 import type { Diagnosis } from '../doctor/types';
@@ -61,6 +68,9 @@ export interface Context {
     options: CheckpointOptions,
     files: RunFiles,
   ): Promise<RunPlan>;
+  planRun(input: string, output: string, options: CheckpointOptions, files: RunFiles): Promise<PlanFile>;
+  runShard(plan: string, options: ShardOptions, files: RunFiles): Promise<ShardReport>;
+  finishRun(plan: string, options: PlannedRunOptions, files: RunFiles): Promise<FinishReport>;
   inspectCheckpoint(input: string): Promise<CheckpointInspection>;
   verifyCheckpoint(
     quantized: string,
@@ -99,6 +109,12 @@ export function processContext(signal: AbortSignal): Context {
       ),
     planCheckpoint: async (input, output, options, files) =>
       (await import('../checkpoints/plan-checkpoint.js')).planCheckpointWith(files, input, output, options),
+    planRun: async (input, output, options, files) =>
+      (await import('../checkpoints/sharded/plan-run.js')).planRunWith(files, input, output, options),
+    runShard: async (plan, options, files) =>
+      (await import('../checkpoints/sharded/run-shard.js')).runShardWith(files, plan, options),
+    finishRun: async (plan, options, files) =>
+      (await import('../checkpoints/sharded/finish-run.js')).finishRunWith(files, plan, options),
     inspectCheckpoint: async (input) =>
       (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input, { signal }),
     verifyCheckpoint: async (...args) =>

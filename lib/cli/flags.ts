@@ -50,13 +50,17 @@ function union(all: readonly Rows[]): Rows {
   return rows;
 }
 
-/** Adds the flags of a command that is about such calls, heading by heading; `more` adds the command's own at the end of one. */
+/**
+ * Adds the flags of a command that is about such calls, heading by heading; `more` adds the command's own at the end of one. `but`: options
+ * of the calls that the command does not have.
+ */
 export function addFlags(
   command: Command,
   about: readonly Call[],
   more: Partial<Record<string, (command: Command) => void>> = {},
+  but: readonly string[] = [],
 ): Command {
-  const named = flagged(union(about.map((call) => calls[call])));
+  const named = flagged(union(about.map((call) => calls[call]))).filter(({ path }) => !but.includes(path[0]));
   for (const group of groups) {
     const own = named.filter(({ option }) => option.group === group);
     if (group !== '' && (own.length > 0 || more[group])) command.optionsGroup(`${group}:`);

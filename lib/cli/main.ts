@@ -11,15 +11,18 @@ import { type Context, processContext } from './context';
 import { addDoctor } from './doctor';
 import { addEval } from './eval';
 import { addExplain } from './explain';
+import { addFinish } from './finish';
 import { helpText, helpWidth } from './help-text';
 import { addInspect } from './inspect';
+import { addPlan } from './plan';
 import { addQuantize } from './quantize';
 import { exitCodeOf, exitCodes } from './exit-codes';
 import { addSensitivity } from './sensitivity';
 import { addVerify } from './verify';
+import { addWork } from './work';
 
 const about = `
-Tables, --json and help go to stdout; progress, warnings, errors and the table of quantize to stderr. With --json the tables do too,
+Tables, --json and help go to stdout; progress, warnings, errors and the tables of quantize, plan and finish to stderr. With --json the others do too,
 and an error is an object on stdout besides. Colours and bars appear only on a terminal; NO_COLOR turns colours off, VERTEXQ_DEBUG=1
 adds stack traces to errors. VERTEXQ_MODULES names a folder whose node_modules is looked in for onnxruntime-node and sharp before
 those beside vertexq; the working folder is not.
@@ -72,6 +75,9 @@ function programFor(context: Context, args: readonly string[]): Command {
   addInspect(program, context);
   addSensitivity(program, context);
   addVerify(program, context);
+  addPlan(program, context);
+  addWork(program, context);
+  addFinish(program, context);
   addExplain(program, context);
   addDoctor(program, context);
   return program;

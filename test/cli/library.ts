@@ -1,5 +1,8 @@
 import { planCheckpointWith } from '../../lib/checkpoints/plan-checkpoint';
 import { quantizeCheckpointWith } from '../../lib/checkpoints/quantize-checkpoint';
+import { finishRunWith } from '../../lib/checkpoints/sharded/finish-run';
+import { planRunWith } from '../../lib/checkpoints/sharded/plan-run';
+import { runShardWith } from '../../lib/checkpoints/sharded/run-shard';
 import type { Context } from '../../lib/cli/context';
 import { compareModel } from '../../lib/compare/compare-model';
 import { planModelWith } from '../../lib/models/plan-model';
@@ -16,6 +19,9 @@ type Functions = Pick<
   | 'compareMethods'
   | 'quantizeCheckpoint'
   | 'planCheckpoint'
+  | 'planRun'
+  | 'runShard'
+  | 'finishRun'
 >;
 
 const library: Functions = {
@@ -26,6 +32,9 @@ const library: Functions = {
   quantizeCheckpoint: (input, output, options, files) =>
     quantizeCheckpointWith(files, input, output, options),
   planCheckpoint: (input, output, options, files) => planCheckpointWith(files, input, output, options),
+  planRun: (input, output, options, files) => planRunWith(files, input, output, options),
+  runShard: (plan, options, files) => runShardWith(files, plan, options),
+  finishRun: (plan, options, files) => finishRunWith(files, plan, options),
 };
 
 /** Runs the command line with the library, in this process. */
