@@ -105,7 +105,7 @@ export const errorCodes = {
     exit: 'failed',
     cause: '"vertexq finish" found that results of some of the plan\'s units are missing or damaged.',
     remedy:
-      'Run "vertexq work" again for the shards that have not ended, or without --shard for all that is missing: what is done is not done again. Then "vertexq finish".',
+      'Run "vertexq work" again for the shards that have not ended, or without --shard for all that is missing: what is done is not done again. Then "vertexq finish" (docs/fleet.md).',
   },
   ERR_VERTEXQ_INTERNAL: {
     exit: 'failed',
@@ -164,7 +164,7 @@ export const errorCodes = {
     cause:
       'A plan file is damaged or was changed, or does not fit: it is of another version of vertexq, of an input that has been written since, or of another kind of processor.',
     remedy:
-      'Make the plan anew with "vertexq plan" where the input or the version has changed. For another processor the message says what to set in the environment, or that --other-kernels accepts bytes of both.',
+      'Make the plan anew with "vertexq plan" where the input or the version has changed. For another processor the message says what to set in the environment, or that --other-kernels accepts bytes of both. docs/fleet.md has what is refused.',
   },
   ERR_VERTEXQ_RESUME: {
     exit: 'output',

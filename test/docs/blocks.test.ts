@@ -10,7 +10,7 @@ import { type Workplace, workplace } from './workplace';
 // the names that the documents use, so that sizes to be met are other ones.
 
 const root = join(__dirname, '..', '..');
-const documents = ['README.md', 'docs/budget.md', 'docs/calibration.md', 'docs/checkpoints.md', 'docs/gguf.md', 'docs/onnx.md', 'docs/report.md']; // prettier-ignore
+const documents = ['README.md', 'docs/budget.md', 'docs/calibration.md', 'docs/checkpoints.md', 'docs/fleet.md', 'docs/gguf.md', 'docs/onnx.md', 'docs/report.md']; // prettier-ignore
 
 /** Commands of this repository's own: CI and the package's check run them. */
 const own = /^npm (run (demo|bench:\w+)|test|install vertexq)\b/;
@@ -50,7 +50,7 @@ async function runScript({ text }: Block, { rows }: Workplace): Promise<void> {
     ['block.mjs', text],
     ['block.cjs', asCommonJs(text)],
   ] as const) {
-    for (const [, output] of code.matchAll(/quantize\w+\('[^']+', '([^']+)'/g))
+    for (const [, output] of code.matchAll(/(?:quantize\w+|planRun)\('[^']+', '([^']+)'/g))
       rmSync(join(rows, output!), { recursive: true, force: true });
     writeFileSync(join(rows, name), code);
     await run(process.execPath, [name], rows);
