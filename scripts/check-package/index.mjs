@@ -196,8 +196,15 @@ async function main() {
   const hasOwn = buildOwn();
   const packed = packAll(temp);
   await run(temp, tool('publint'), packed.main, '--strict');
-  // TypeScript's oldest resolution of modules knows no exports; the schema is there for those who ask by them.
-  await run(temp, tool('attw'), packed.main, '--exclude-entrypoints', './report.schema.json');
+  // TypeScript's oldest resolution of modules knows no exports; the schemas are there for those who ask by them.
+  await run(
+    temp,
+    tool('attw'),
+    packed.main,
+    '--exclude-entrypoints',
+    './report.schema.json',
+    './plan.schema.json',
+  );
 
   const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
   const registry = await serve(

@@ -3,7 +3,7 @@ import test from 'ava';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { node, tensor } from '../../lib/models/onnx/make';
-import { reportSchema } from '../../scripts/schema';
+import { type SchemaName, schemaText } from '../../scripts/schema';
 import type { Schema } from '../../scripts/schema/of-type';
 import { schemaOf } from '../../scripts/schema/of-type';
 import { smallModel, writeSmall } from '../checkpoints/gguf/models';
@@ -14,17 +14,23 @@ import { files, float, network, random } from '../models/networks';
 
 // What the command line writes, held to the schema that is published; here without any property that it does not know.
 
-const published = readFileSync(join(__dirname, '../../docs/report.schema.json'), 'utf8');
+const publishedAs = (name: SchemaName) => readFileSync(join(__dirname, '../../docs', name), 'utf8');
+const published = publishedAs('report.schema.json');
 
-test('docs/report.schema.json is what the types say: else run npm run docs:schema', async (t) => {
-  t.is(await reportSchema(), published);
-});
+for (const name of ['report.schema.json', 'plan.schema.json'] as const)
+  test(`docs/${name} is what the types say: else run npm run docs:schema`, async (t) => {
+    t.is(await schemaText(name), publishedAs(name));
+  });
+
+/** A published schema that takes nothing besides. */
+const strictly = (text: string) =>
+  JSON.parse(text, (_, value: Schema) =>
+    value?.properties ? { additionalProperties: false, ...value } : value,
+  ) as object;
 
 /** A validator of one kind of report. `strict`: of nothing besides. */
 function validatorOf(kind: 'Report' | 'CheckpointReport' | 'Failure', strict = true): ValidateFunction {
-  const schema = JSON.parse(published, (_, value: Schema) =>
-    strict && value?.properties ? { additionalProperties: false, ...value } : value,
-  ) as object;
+  const schema = strict ? strictly(published) : (JSON.parse(published) as object);
   return new Ajv({ allErrors: true }).compile({
     ...schema,
     anyOf: [{ $ref: `#/definitions/${kind}` }],
@@ -91,6 +97,23 @@ test('checkpoints and GGUF files', async (t) => {
     const report = JSON.parse(stdout) as object;
     t.true(validate(report), JSON.stringify(validate.errors));
     t.false(validate({ ...report, copied: undefined }));
+  }
+});
+
+test('plans', async (t) => {
+  const validate = new Ajv({ allErrors: true }).compile(strictly(publishedAs('plan.schema.json')));
+  const folder = join(temporaryFolder(t), 'in');
+  writeSmall(folder, 'llama', 'F32', smallModel('llama', { blocks: 1 }));
+  for (const flags of [
+    [`${folder}-4bit`],
+    [`${folder}.gguf`, '--format', 'gguf:q4_0', '--max-file-size', '50kB'],
+  ]) {
+    const { code, stdout, stderr } = await runWhole(['plan', folder, '-o', ...flags]);
+    t.is(code, 0, stderr);
+    const plan = JSON.parse(stdout) as object;
+    t.true(validate(plan), JSON.stringify(validate.errors));
+    for (const odd of [{ later: 1 }, { schemaVersion: 2 }, { units: [{}] }, { id: undefined }])
+      t.false(validate(JSON.parse(JSON.stringify({ ...plan, ...odd }))), JSON.stringify(odd));
   }
 });
 

@@ -4,7 +4,7 @@ import type { JobOptions } from '../../types';
 import type { Warning } from '../../warning-codes';
 import type { CheckpointReport, Verification } from '../types';
 
-/** What of a run is the same wherever it is done: all of a plan file that decides something. */
+/** What of a run is the same wherever it is done. As JSON: docs/plan.schema.json. */
 export interface PlanFile {
   schemaVersion: 1;
   /** The version of vertexq: others cut the work otherwise, and refuse the plan. */
