@@ -38,7 +38,7 @@ test('trust 9: the longest names are looked at in a moment', async (t) => {
   await planCheckpoint(file, join(folder, 'out'), {
     ...{ format: 'float', layers: ['*e*e*e*e*x0?.weight', '*a*.*w*.*e*'], skip: '*z*z*z*z*' + '*'.repeat(0) },
   }).catch((error: Error) => t.regex(error.message, /matches no tensor/));
-  t.true(performance.now() - started < 5000);
+  t.true(performance.now() - started < 20_000); // 2.3 s of a core that is free
 });
 
 // A guard: 0.1.0 passes it.
