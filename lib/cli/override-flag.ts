@@ -1,6 +1,7 @@
 import { calls } from '../options/table';
 import type { LayerOverride } from '../models/types';
-import { flagOf } from './flags';
+import type { Command } from 'commander';
+import { flagOf, reading } from './flags';
 
 // What --override may set: what may differ in networks, or in checkpoints. Each refuses what it does not take.
 const settings = Object.entries({
@@ -9,8 +10,16 @@ const settings = Object.entries({
 }).filter(([name]) => name !== 'layers');
 const named = new Map(settings.map(([name, { kind }]) => [flagOf(name).slice(2), { name, kind }]));
 
+/** Adds `--override`. */
+export const addOverride = (command: Command): Command =>
+  command.option(
+    '--override <glob=settings>',
+    'what is different for some layers, as "*down_proj*=bits:8,group-size:32"; may be given several times',
+    (text, before: unknown) => reading(() => override(text, before)),
+  );
+
 /** `glob=bits:8,group-size:32`; several flags add up. Throws a RangeError at any other text. */
-export function override(text: string, before: unknown): LayerOverride[] {
+function override(text: string, before: unknown): LayerOverride[] {
   // Globs may have an "=" of their own.
   const at = text.lastIndexOf('=');
   const own: Record<string, unknown> = { layers: text.slice(0, Math.max(0, at)) };

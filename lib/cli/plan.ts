@@ -9,11 +9,11 @@ import { warningLines } from '../reports/table';
 import { plural } from '../reports/units';
 import { RunFiles } from '../runs/run-files';
 import { type Context, lookOf } from './context';
-import { addFlags, type Given, optionsOf, type OutputFlags, reading } from './flags';
+import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
 import { helpText } from './help-text';
 import { isCheckpoint } from './inputs';
 import { methodsHelp } from './method-help';
-import { override } from './override-flag';
+import { addOverride } from './override-flag';
 import { requireNoWarnings, strictHelp } from './strict';
 
 interface Flags extends OutputFlags {
@@ -69,12 +69,7 @@ export function addPlan(program: Command, context: Context): void {
     command,
     both,
     {
-      Layers: (own) =>
-        own.option(
-          '--override <glob=settings>',
-          'what is different for some layers, as "*down_proj*=bits:8,group-size:32"; may be given several times',
-          (text, before: unknown) => reading(() => override(text, before)),
-        ),
+      Layers: addOverride,
       Output: (own) =>
         own
           .option('--json', 'an error is an object on stdout too; the plan is JSON always')

@@ -19,11 +19,11 @@ import { workFolderOf, workName } from '../runs/work-name';
 import type { Progress } from '../types';
 import { type Context, type Look, lookOf, showResult } from './context';
 import { dataHelp } from './data-help';
-import { addFlags, type Given, optionsOf, type OutputFlags, reading, refuseFlags } from './flags';
+import { addFlags, type Given, optionsOf, type OutputFlags, refuseFlags } from './flags';
 import { helpText } from './help-text';
 import { isCheckpoint } from './inputs';
 import { methodsHelp } from './method-help';
-import { override } from './override-flag';
+import { addOverride } from './override-flag';
 import { isThereAlready, overwriteHelp, requireNoFile } from './overwrite';
 import { progressDisplay } from './progress';
 import { requireNoWarnings, strictHelp } from './strict';
@@ -105,12 +105,7 @@ export function addQuantize(program: Command, context: Context, args: readonly s
       'options in a file, also for single layers (see below); those given here win',
     );
   addFlags(command, both, {
-    Layers: (own) =>
-      own.option(
-        '--override <glob=settings>',
-        'what is different for some layers, as "*down_proj*=bits:8,group-size:32"; may be given several times',
-        (text, before: unknown) => reading(() => override(text, before)),
-      ),
+    Layers: addOverride,
     Output: (own) =>
       own
         .option(
