@@ -179,6 +179,12 @@ export const warningCodes = {
       'Blocks of the network see the last tokens alone, which a GGUF file of its architecture cannot tell.',
     remedy: 'Keep contexts in llama.cpp below that number of tokens.',
   },
+  WARN_VERTEXQ_ZERO_GROUPS: {
+    cause:
+      'All weights of some groups (or rows, where each has one scale) have become 0, although they were not: they are smaller than what the scales of this format can tell from 0 (float16: about 6e-8; in K types of GGUF files much smaller than others of their block), or the calibration rows do not reach them.',
+    remedy:
+      'Nothing, where the error of the outputs is small. Else take more bits, a format with scales of float32, or leave the tensor out (--skip).',
+  },
   WARN_VERTEXQ_ZERO_OUTPUTS: {
     cause:
       "The float layer's outputs on the rows are all 0, so that there is nothing to fit to, or no error to take a share of.",

@@ -118,7 +118,7 @@ export class UnitMaker implements UnitSource {
     const [codes, scales, zeroPoints] = partsOf(unit, output);
     const rowBytes = cols * floatBytes[weight.dtype];
     const step = stepOf(weight);
-    const facts = { error: 0, signal: 0, seconds: 0 };
+    const facts = { error: 0, signal: 0, zeroedGroups: 0, seconds: 0 };
     for (let row = begin; row < end; row += step) {
       const rows = Math.min(step, end - row);
       const input = this.buffers.take(rows * rowBytes);
@@ -136,6 +136,7 @@ export class UnitMaker implements UnitSource {
       });
       facts.error += norms.error;
       facts.signal += norms.signal;
+      facts.zeroedGroups += norms.zeroedGroups;
       this.buffers.give(input);
     }
     await lieAsBefore(weight, codes, this.options.signal);

@@ -32,8 +32,8 @@ export interface ShardPlan extends LaidOut {
 
 /** What a journal calls a unit. */
 export const unitKey = ({ name }: ShardPlan, index: number): string => `${name}#${index}`;
-/** How tensors become units: what a journal of another version calls so is another piece of work. */
-export const unitVersion = 4;
+/** How tensors become units, and what is noted of them: what a journal of another version calls so is another piece of work. */
+export const unitVersion = 5;
 
 export interface Plan {
   shards: ShardPlan[];

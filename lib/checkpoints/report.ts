@@ -1,6 +1,6 @@
 import { environment } from '../environment';
 import { floatBytes } from '../containers/safetensors/dtypes';
-import { allZeroWarnings, layerErrors, noErrors, storedBits } from '../fit/layer-errors';
+import { layerErrors, noErrors, storedBits, zeroWarnings } from '../fit/layer-errors';
 import { plainMethod } from '../methods';
 import { runtimeVersion } from '../models/runtime';
 import type { DataCounts } from '../models/types';
@@ -81,7 +81,7 @@ function layerReport(weight: PlannedWeight, findings: Findings): LayerReport {
   const found = findings.of(weight);
   const stored = storedBits(bytes.after, shape);
   if ('report' in found) return { ...found.report, bytes, storedBits: stored };
-  const { error, signal, seconds } = found;
+  const { error, signal, zeroedGroups, seconds } = found;
   const weightError = signal === 0 ? 0 : Math.sqrt(error / signal);
   return {
     name: layerName(weight),
@@ -106,6 +106,6 @@ function layerReport(weight: PlannedWeight, findings: Findings): LayerReport {
     seconds,
     bytes,
     storedBits: stored,
-    warnings: allZeroWarnings(weightError, shape),
+    warnings: zeroWarnings(weightError, zeroedGroups, shape, settings.groupSize),
   };
 }

@@ -13,7 +13,7 @@ interface Alike {
 }
 
 /**
- * Makes the output of a batch from its input: two sums of each weight, error and signal, in order. Rejects where a weight cannot be rounded,
+ * Makes the output of a batch from its input: three numbers of each weight, in order: the sums error and signal, and zeroed groups. Rejects where a weight cannot be rounded,
  * without telling which.
  */
 export async function roundBatch(
@@ -23,7 +23,7 @@ export async function roundBatch(
   signal: AbortSignal | undefined,
 ): Promise<number[]> {
   const { kinds, count } = spread(unit, input, output);
-  const sums = new Array<number>(2 * count).fill(0);
+  const sums = new Array<number>(3 * count).fill(0);
   for (const { scheme, places, indices } of kinds) {
     const { dtype, settings, layout } = scheme;
     const found = await finish(
@@ -35,10 +35,8 @@ export async function roundBatch(
         }),
       signal,
     );
-    for (const [i, index] of indices.entries()) {
-      sums[2 * index] = found[2 * i]!;
-      sums[2 * index + 1] = found[2 * i + 1]!;
-    }
+    for (const [i, index] of indices.entries())
+      for (let k = 0; k < 3; ++k) sums[3 * index + k] = found[3 * i + k]!;
   }
   return sums;
 }

@@ -1,4 +1,4 @@
-import { binding, type Norms } from '../native/binding';
+import { binding, type RowSums } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import type { JobOptions } from '../types';
 import { roundBlocks } from './gguf/round-blocks';
@@ -24,13 +24,13 @@ interface Room {
   begin: number;
 }
 
-/** Rounds rows by themselves. Sums of squares: of what that changed, and of the weights. Rejects as native jobs and `roundBlocks` do. */
+/** Rounds rows by themselves. Sums over them: of squares of what that changed, and of the weights. Rejects as native jobs and `roundBlocks` do. */
 export async function roundRows(
   weight: Pick<PlannedWeight, 'name' | 'dtype' | 'settings' | 'layout' | 'stride' | 'importance'>,
   given: Rows,
   { codes, scales, zeroPoints, begin }: Room,
   options: JobOptions,
-): Promise<Norms> {
+): Promise<RowSums> {
   const { dtype, settings, layout, stride, importance } = weight;
   const { data, rows, cols, firstRow, outFeatures } = given;
   if (layout.block) {

@@ -16,15 +16,30 @@ export const layerErrors = (
 });
 
 /**
- * What is said of a matrix whose weights have all become 0, which is an error of 1: with any scale that is stored as it was meant to be it is
- * less.
+ * What is said of weights that have become 0: of all of a matrix, which is an error of 1, as with any scale that is stored as it was meant to
+ * be it is less; else of the groups that have.
  */
-export function allZeroWarnings(weightError: number, [rows, cols]: readonly [number, number]): Warning[] {
-  if (Math.abs(weightError - 1) > 1e-9) return [];
+export function zeroWarnings(
+  weightError: number,
+  zeroedGroups: number,
+  [rows, cols]: readonly [number, number],
+  groupSize: number,
+): Warning[] {
+  if (Math.abs(weightError - 1) <= 1e-9)
+    return [
+      warn(
+        'WARN_VERTEXQ_ALL_ZERO',
+        `All weights (${plural(rows, 'row')} of ${cols}) have become 0: they are too small for the scales that this format stores.`,
+      ),
+    ];
+  if (zeroedGroups === 0) return [];
+  const each = Math.min(groupSize, cols);
+  const all = rows * Math.ceil(cols / each);
+  const what = each === cols ? 'rows' : 'groups';
   return [
     warn(
-      'WARN_VERTEXQ_ALL_ZERO',
-      `All weights (${plural(rows, 'row')} of ${cols}) have become 0: they are too small for the scales that this format stores.`,
+      'WARN_VERTEXQ_ZERO_GROUPS',
+      `${zeroedGroups} of ${plural(all, what.slice(0, -1))} of ${each} weights ${zeroedGroups === 1 ? 'has' : 'have'} become all 0: ${zeroedGroups === 1 ? 'its' : 'their'} weights are too small for the scales that this format stores, or the data does not reach them.`,
     ),
   ];
 }

@@ -3,7 +3,7 @@ import type { NativeQuantized, Norms, RowNorms } from '../native/binding';
 import { formatPercent } from '../reports/units';
 import type { Errors, LayerReport, Method } from '../types';
 import type { Calibration } from './calibration';
-import { allZeroWarnings, layerErrors, storedBits } from './layer-errors';
+import { layerErrors, storedBits, zeroWarnings } from './layer-errors';
 import type { LayerSettings, ReportedLayer } from './layer-settings';
 import { warn, type Warning } from '../warning-codes';
 
@@ -70,7 +70,7 @@ export function reportOf(
     bytes: { before: outFeatures * inFeatures * layer.weight.BYTES_PER_ELEMENT, after },
     storedBits: storedBits(after, [outFeatures, inFeatures]),
     warnings: [
-      ...allZeroWarnings(error.weight, [outFeatures, inFeatures]),
+      ...zeroWarnings(error.weight, done.zeroedGroups, [outFeatures, inFeatures], settings.groupSize),
       ...warningsFor(settings.method, layer, done.norms, fitted, fallenBack),
     ],
   };

@@ -145,6 +145,7 @@ async function merged(parts: readonly NativeQuantized[]): Promise<NativeQuantize
       holdout: rowNorms((part) => part.norms.holdout),
       reported: rowNorms((part) => part.norms.reported),
     },
+    zeroedGroups: sum(({ zeroedGroups }) => zeroedGroups),
     // One group's limit says nothing of another's.
     sphereGapDb: null,
     passes: parts.reduce((most, { passes }) => Math.max(most, passes), 0),

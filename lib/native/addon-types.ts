@@ -86,6 +86,12 @@ export interface Norms {
   signal: number;
 }
 
+/** Of a weight's rows. */
+export interface RowSums extends Norms {
+  /** Groups whose weights have all become 0, although not all were. */
+  zeroedGroups: number;
+}
+
 /** Frobenius, on rows. */
 export interface RowNorms {
   /** ‖X̃(Q − W)ᵀ‖ and ‖X̃Wᵀ‖. */
@@ -104,6 +110,8 @@ export interface NativeQuantized {
   offAlphabet: number;
   bound: Float64Array | null;
   norms: { weight: Norms; calibration: RowNorms | null; holdout: RowNorms | null; reported: RowNorms | null };
+  /** As RowSums has them. */
+  zeroedGroups: number;
   sphereGapDb: number | null;
   /** Passes of `vertex` after the walk. */
   passes: number;
@@ -245,9 +253,7 @@ export interface NativeRows extends NativePacked {
 }
 
 /** Sums of squares: of what rounding changed, and of the weights. */
-export interface NativeRounded {
-  error: number;
-  signal: number;
+export interface NativeRounded extends RowSums {
   /** In the order `codes`. */
   offAlphabet: number;
   hasZeroPoints: boolean;

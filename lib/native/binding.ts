@@ -24,6 +24,7 @@ import type {
   NativeUnpacked,
   NativeWay,
   Norms,
+  RowSums,
 } from './addon-types';
 import type { NativeGgmlBlocks, NativeGgmlCodes, NativeGgmlType, NativeGgmlWeights } from './ggml-types';
 
@@ -47,7 +48,7 @@ export interface Binding {
   /** What lib/method-table.ts is written from. */
   methods: unknown;
   roundRows(rows: NativeRows): NativeJob<NativeRounded>;
-  /** The same of many weights: two numbers of each. */
+  /** The same of many weights: three numbers of each. */
   roundMany(weights: NativeMany): NativeJob<Float64Array>;
   packRows(rows: NativeCoded): NativeJob<void>;
   /** Sums of squares: of what differs from the reference, and of that; without one 0, and of the values. */
@@ -65,9 +66,9 @@ export interface Binding {
   ggmlTypes: readonly NativeGgmlType[];
   packGgml(codes: NativeGgmlCodes): NativeJob<void>;
   /** Sums of squares: of what rounding changed, and of the weights. */
-  roundGgml(weights: NativeGgmlWeights): NativeJob<Norms>;
+  roundGgml(weights: NativeGgmlWeights): NativeJob<RowSums>;
   /** As unpackRows. */
-  unpackGgml(blocks: NativeGgmlBlocks): NativeJob<Norms>;
+  unpackGgml(blocks: NativeGgmlBlocks): NativeJob<RowSums>;
   checksum(bytes: { input: Uint8Array }): NativeJob<string>;
   /** Gives the system what malloc keeps of freed memory. */
   giveBackMemory(): NativeJob<void>;

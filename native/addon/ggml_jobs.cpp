@@ -41,6 +41,7 @@ Napi::Value sumsToJs(Napi::Env env, const RowSums& sums) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("error", sums.error);
   object.Set("signal", sums.signal);
+  object.Set("zeroedGroups", static_cast<double>(sums.zeroedGroups));
   return object;
 }
 

@@ -186,6 +186,7 @@ Napi::Value quantizedToJs(Napi::Env env, Answer& answer) {
   norms.Set("holdout", errorsToJs(env, done.holdout));
   norms.Set("reported", errorsToJs(env, done.reported));
   object.Set("norms", norms);
+  object.Set("zeroedGroups", static_cast<double>(done.zeroedGroups));
   return object;
 }
 

@@ -13,7 +13,8 @@ Napi::Value preprocess(const Napi::CallbackInfo& info);
 
 /**
  * quantize({ weight, outFeatures, inFeatures, calibration?, holdout?, method, scale, grid, levels, groupSize, box, rank,
- * threads }): a job with { codes, scales, zeroPoints, minima, rank, offAlphabet, bound, norms }.
+ * threads }): a job with { codes, scales, zeroPoints, minima, rank, offAlphabet, bound, norms,
+ * zeroedGroups }.
  */
 Napi::Value quantize(const Napi::CallbackInfo& info);
 

@@ -167,6 +167,7 @@ Napi::Value sumsToJs(Napi::Env env, const RowSums& sums) {
   object.Set("signal", sums.signal);
   object.Set("offAlphabet", static_cast<double>(sums.offAlphabet));
   object.Set("hasZeroPoints", sums.hasZeroPoints);
+  object.Set("zeroedGroups", static_cast<double>(sums.zeroedGroups));
   return object;
 }
 
@@ -217,10 +218,11 @@ Napi::Value roundMany(const Napi::CallbackInfo& info) {
         }
       },
       [sums](Napi::Env env) {
-        Napi::Float64Array numbers = Napi::Float64Array::New(env, 2 * sums->size());
+        Napi::Float64Array numbers = Napi::Float64Array::New(env, 3 * sums->size());
         for (std::size_t i = 0; i < sums->size(); ++i) {
-          numbers[2 * i] = (*sums)[i].error;
-          numbers[2 * i + 1] = (*sums)[i].signal;
+          numbers[3 * i] = (*sums)[i].error;
+          numbers[3 * i + 1] = (*sums)[i].signal;
+          numbers[3 * i + 2] = static_cast<double>((*sums)[i].zeroedGroups);
         }
         return numbers;
       },

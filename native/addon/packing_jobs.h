@@ -13,7 +13,7 @@ Napi::Value roundRows(const Napi::CallbackInfo& info);
 
 /**
  * roundMany({ input, output, places, type, grid, levels, scale, threads, order, bits, outType, zeroShift }): the same for whole weights that
- * differ in their shapes alone; a job with a Float64Array, error and signal of each. `places`, a Float64Array, has seven numbers of each:
+ * differ in their shapes alone; a job with a Float64Array, error, signal and zeroed groups of each. `places`, a Float64Array, has seven numbers of each:
  * rows, columns, the size of its groups, where it begins in `input`, and where its codes, scales and zero points (-1: none) begin in `output`.
  */
 Napi::Value roundMany(const Napi::CallbackInfo& info);

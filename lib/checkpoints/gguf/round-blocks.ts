@@ -3,7 +3,7 @@ import { blockError, packed, rounded } from '../../encodings/gguf/blocks';
 import { bytesOf, type GgufType } from '../../encodings/gguf/table';
 import { quantizeWeights } from '../../fit/quantize-weights';
 import type { LayerSettings } from '../../fit/layer-settings';
-import type { Norms } from '../../native/binding';
+import type { RowSums } from '../../native/binding';
 import { type Shared, sharedBytes } from '../../native/shared';
 import { convert } from '../../native/tensors';
 import type { JobOptions } from '../../types';
@@ -28,7 +28,7 @@ export async function roundBlocks(
   given: FloatRows,
   settings: LayerSettings,
   options: JobOptions,
-): Promise<{ blocks: Shared; norms: Norms }> {
+): Promise<{ blocks: Shared; norms: RowSums }> {
   const job = { ...options };
   delete job.onProgress;
   if (settings.scale === 'search') return roundWeighted(type, given, job);
@@ -46,7 +46,7 @@ async function roundWeighted(
   type: GgufType,
   { data, dtype, rows, cols, firstRow, outFeatures, importance }: FloatRows,
   options: JobOptions,
-): Promise<{ blocks: Shared; norms: Norms }> {
+): Promise<{ blocks: Shared; norms: RowSums }> {
   const each = importance ? (outFeatures * cols) / importance.length : outFeatures;
   const own = (row: number) => {
     const begin = Math.floor(row / each) * cols;
@@ -54,7 +54,10 @@ async function roundWeighted(
   };
   if (rows <= each - (firstRow % each))
     return rounded(type, { data, type: dtype, firstRow }, [rows, cols], options, own(firstRow));
-  const made = { blocks: sharedBytes(bytesOf(type, [rows, cols])), norms: { error: 0, signal: 0 } };
+  const made = {
+    blocks: sharedBytes(bytesOf(type, [rows, cols])),
+    norms: { error: 0, signal: 0, zeroedGroups: 0 },
+  };
   const rowBytes = [data.length / rows, made.blocks.length / rows] as const;
   for (let row = 0, end; row < rows; row = end) {
     end = Math.min(rows, row + each - ((firstRow + row) % each));
@@ -64,6 +67,7 @@ async function roundWeighted(
     made.blocks.set(blocks, row * rowBytes[1]);
     made.norms.error += norms.error;
     made.norms.signal += norms.signal;
+    made.norms.zeroedGroups += norms.zeroedGroups;
   }
   return made;
 }

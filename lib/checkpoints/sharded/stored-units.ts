@@ -56,11 +56,11 @@ function factsOf(unit: Exclude<Unit, { kind: 'copy' }>, facts: unknown): Facts |
   if (!isObject(facts)) return undefined;
   const isOne =
     unit.kind === 'rows'
-      ? ['error', 'signal', 'seconds'].every((name) => isNumber(facts[name]))
+      ? ['error', 'signal', 'zeroedGroups', 'seconds'].every((name) => isNumber(facts[name]))
       : unit.kind === 'batch'
         ? isNumber(facts['seconds']) &&
           Array.isArray(facts['sums']) &&
-          facts['sums'].length === 2 * weightsOf(unit).length &&
+          facts['sums'].length === 3 * weightsOf(unit).length &&
           facts['sums'].every(isNumber)
         : isReport(facts['report'], unit.weight);
   return isOne ? (facts as unknown as Facts) : undefined;

@@ -1,4 +1,4 @@
-import { binding, type NativeFloat, type Norms } from '../../native/binding';
+import { binding, type NativeFloat, type RowSums } from '../../native/binding';
 import { finish, threadsFor } from '../../native/jobs';
 import { type Shared, sharedBytes } from '../../native/shared';
 import type { Coded } from '../../native/tensors';
@@ -49,7 +49,7 @@ export async function rounded(
   shape: Shape,
   options: JobOptions = {},
   importance: Float32Array | null = null,
-): Promise<{ blocks: Shared; norms: Norms }> {
+): Promise<{ blocks: Shared; norms: RowSums }> {
   const output = roomFor(type, shape);
   const norms = await finish(
     () =>
@@ -92,7 +92,7 @@ export function blockError(
   [outFeatures, inFeatures]: Shape,
   reference: FloatRows,
   options: JobOptions = {},
-): Promise<Norms> {
+): Promise<RowSums> {
   return finish(
     () =>
       binding().unpackGgml({

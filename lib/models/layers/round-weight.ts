@@ -54,6 +54,7 @@ export async function roundWeight(
     ...{
       rank: 0,
       offAlphabet: sums.offAlphabet,
+      zeroedGroups: sums.zeroedGroups,
       bound: null,
       minima: null,
       sphereGapDb: null,
@@ -132,7 +133,13 @@ class Rounding {
       const unit = across ? Math.min(this.settings.groupSize, inFeatures) : 1;
       const each = Math.max(1, Math.floor(atOnce / (numberBytes[type] * width * unit))) * unit;
       const piece = buffers.take(numberBytes[type] * width * Math.min(each, length));
-      const sums: NativeRounded = { error: 0, signal: 0, offAlphabet: 0, hasZeroPoints: false };
+      const sums: NativeRounded = {
+        error: 0,
+        signal: 0,
+        offAlphabet: 0,
+        zeroedGroups: 0,
+        hasZeroPoints: false,
+      };
       try {
         for (let first = 0; first < length; first += each) {
           const count = Math.min(each, length - first);
@@ -142,6 +149,7 @@ class Rounding {
           sums.error += found.error;
           sums.signal += found.signal;
           sums.offAlphabet += found.offAlphabet;
+          sums.zeroedGroups += found.zeroedGroups;
           sums.hasZeroPoints ||= found.hasZeroPoints;
         }
       } catch (error) {

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "method/zeroed_groups.h"
 #include "naming.h"
 
 namespace vertexq {
@@ -117,6 +118,7 @@ LayerCodesAndErrors quantizeBy(const Method& method, const LayerTask& task, JobC
   rounded.values = task.values;
   requireStored(rounded, task.weights.inFeatures, task.alphabet);
   done.weight = outputError(task.weights, rounded, task.alphabet.groupSize, nullptr, task.threads, control);
+  done.zeroedGroups = zeroedGroups(task.weights, rounded, task.alphabet.groupSize);
   done.calibration = errorsOn(task.rows, task.grams, rounded, task, control);
   done.holdout = namingHoldout([&] { return errorsOn(task.heldRows, task.heldGrams, rounded, task, control); });
   return done;

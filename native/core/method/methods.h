@@ -76,6 +76,7 @@ struct RowErrors {
 struct LayerCodesAndErrors {
   Fitted fitted;
   Norms weight;
+  std::size_t zeroedGroups = 0;  // of weights that are not all 0
   std::optional<RowErrors> calibration;
   std::optional<RowErrors> holdout;
   std::optional<RowErrors> reported;  // on held-out rows that the fit did not ask (errorsOn)

@@ -37,11 +37,20 @@ void forEachRow(std::size_t rows, unsigned threads, JobControl& control, Visit v
 
 RowSums totalOf(const std::vector<RowSums>& sums) {
   RowSums total;
-  for (const RowSums& row : sums) {
-    total.error += row.error;
-    total.signal += row.signal;
-  }
+  for (const RowSums& row : sums) total.add(row);
   return total;
+}
+
+/** Groups of a block that have become all 0 of weights that are not. */
+std::size_t zeroedGroups(const GgmlType& type, const float* weights, const float* values) {
+  const auto isZero = [](float value) { return value == 0; };
+  std::size_t count = 0;
+  for (std::size_t first = 0; first < type.weights; first += type.group)
+    count += std::all_of(values + first, values + first + type.group, isZero) &&
+                     !std::all_of(weights + first, weights + first + type.group, isZero)
+                 ? 1
+                 : 0;
+  return count;
 }
 
 [[noreturn]] void refuseValue(std::size_t neuron, std::size_t input, double value) {
@@ -75,6 +84,7 @@ RowSums unpackGgml(const GgmlType& type, const unsigned char* from, std::size_t 
       blockKernels().squares(reference ? weights : values, values, type.weights, error, signal);
       sums[row].error += error;
       sums[row].signal += signal;
+      if (reference) sums[row].zeroedGroups += zeroedGroups(type, weights, values);
       if (std::isfinite(error + signal)) continue;
       for (std::size_t i = 0; i < type.weights; ++i)
         if (!std::isfinite(values[i])) refuseValue(firstRow + row, b * type.weights + i, values[i]);
@@ -148,6 +158,7 @@ class RoundedRows {
       blockKernels().squares(&given_[b * size], values_, size, error, signal);
       sums[row].error += error;
       sums[row].signal += signal;
+      sums[row].zeroedGroups += zeroedGroups(type_, &given_[b * size], values_);
     }
   }
 

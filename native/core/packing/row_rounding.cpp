@@ -35,6 +35,13 @@ ScalePrecision precisionOf(const PackedRows& to) {
                                             (std::isnan(*bad) ? " is NaN" : infinite));
 }
 
+/** Of weights that have all become 0 the error is all of them, but for what sums are accurate to: only then codes are looked at. */
+bool mayBeZeroed(double error, double signal) { return error >= 0.999 * signal && signal > 0; }
+
+bool areZero(const std::int8_t* codes, std::size_t count, const Alphabet& alphabet, ScalePrecision values) {
+  return std::all_of(codes, codes + count, [&](int code) { return storedLevel(alphabet.level(code), values) == 0; });
+}
+
 }  // namespace
 
 RowRounding::RowRounding(const RawRows& weights, const AlphabetOptions& alphabet, ScaleRule rule, const PackedRows& to)
@@ -161,6 +168,9 @@ void RowRounding::take(std::size_t row, std::size_t at, const Span& span, std::s
   sums.signal += changed.signal;
   sums.offAlphabet += changed.count;
   sums.hasZeroPoints = sums.hasZeroPoints || zero != 0;
+  if (mayBeZeroed(changed.error, changed.signal) &&
+      areZero(codes, span.count, Alphabet::withStep(kind_, step, zero), to_.values))
+    ++sums.zeroedGroups;
 }
 
 /** Rows that lie down columns, one behind the other. */
@@ -193,6 +203,8 @@ void RowRounding::roundPlainly(std::size_t row, std::size_t at, RowSums& sums) {
     }
     sums.error += group.error;
     sums.signal += group.signal;
+    if (mayBeZeroed(group.error, group.signal) && areZero(codes, count, group.alphabet, to_.values))
+      ++sums.zeroedGroups;
   }
 }
 

@@ -145,6 +145,14 @@ void requireKept(const PackedRows& to, std::size_t rows, std::size_t cols, std::
 
 }  // namespace
 
+void RowSums::add(const RowSums& more) {
+  error += more.error;
+  signal += more.signal;
+  offAlphabet += more.offAlphabet;
+  hasZeroPoints = hasZeroPoints || more.hasZeroPoints;
+  zeroedGroups += more.zeroedGroups;
+}
+
 RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, ScaleRule rule, const PackedRows& to,
                   unsigned threads, JobControl& control) {
   const std::size_t cols = weights.cols;
@@ -160,12 +168,7 @@ RowSums roundRows(const RawRows& weights, const AlphabetOptions& alphabet, Scale
   };
   forEachBlock(weights.rows, cols, alphabet.groupSize, to, rowsPerTask(weights, to, threads), threads, control, round);
   RowSums total;
-  for (const RowSums& row : sums) {
-    total.error += row.error;
-    total.signal += row.signal;
-    total.offAlphabet += row.offAlphabet;
-    total.hasZeroPoints = total.hasZeroPoints || row.hasZeroPoints;
-  }
+  for (const RowSums& row : sums) total.add(row);
   // What is nearer to a weight than 0 is, is not 0.
   if (to.order == PackedOrder::Codes && !(total.error < total.signal))
     requireKept(to, weights.rows, cols, alphabet.groupSize);

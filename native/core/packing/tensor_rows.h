@@ -53,6 +53,11 @@ struct RowSums {
   /** With Codes: weights that no level is equal to, and whether there is a zero point but 0. */
   std::size_t offAlphabet = 0;
   bool hasZeroPoints = false;
+  /** Groups whose weights have all become 0, although not all were. */
+  std::size_t zeroedGroups = 0;
+
+  /** Adds the sums of further rows. */
+  void add(const RowSums& more);
 };
 
 /** rows × cols numbers of the type: a row behind the other, or where `stride` is not 0 a column, so many numbers apart. */

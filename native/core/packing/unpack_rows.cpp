@@ -131,10 +131,7 @@ RowSums unpackRows(const PackedRows& from, std::size_t rows, std::size_t cols, c
     control.finish(count);
   });
   RowSums total;
-  for (const RowSums& row : sums) {
-    total.error += row.error;
-    total.signal += row.signal;
-  }
+  for (const RowSums& row : sums) total.add(row);
   return total;
 }
 

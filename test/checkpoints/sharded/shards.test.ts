@@ -154,11 +154,15 @@ test('what results hold is read back before it gets its name', async (t) => {
   const bytes = sharedBytes(writes.bytes);
   t.truthy(await store.read(key, bytes));
   // A worker that lies: all scales, behind codes of 4 bits, are NaN, and the checksum is theirs.
-  const facts = { error: 0, signal: 1, seconds: 0 };
+  const facts = { error: 0, signal: 1, zeroedGroups: 0, seconds: 0 };
   await store.put(key, bytes.fill(255, 128 * 64, 128 * 72), facts, undefined);
   await t.throwsAsync(finishRun(plan), { code: 'ERR_VERTEXQ_VERIFY', message: /cannot be read back/ });
   t.false(readdirSync(folder).includes('out'));
-  for (const odd of [null, { error: 'x', signal: 1, seconds: 0 }, { error: 0, signal: 1 }]) {
+  for (const odd of [
+    null,
+    { error: 'x', signal: 1, zeroedGroups: 0, seconds: 0 },
+    { error: 0, signal: 1, seconds: 0 },
+  ]) {
     await store.put(key, bytes, odd as never, undefined);
     await t.throwsAsync(finishRun(plan), {
       code: 'ERR_VERTEXQ_INCOMPLETE',
