@@ -112,6 +112,12 @@ export const errorCodes = {
     cause: 'The program has contradicted itself: a fault of vertexq.',
     remedy: 'Report it, with the message and the command.',
   },
+  ERR_VERTEXQ_JOB: {
+    exit: 'input',
+    cause:
+      'What a queue holds is no job of this version of vertexq, or there is no such run in it; or the plan file that it is about has been changed.',
+    remedy: 'Submit the plan anew ("vertexq submit"). "vertexq status" lists the runs of a queue.',
+  },
   ERR_VERTEXQ_LOCKED: {
     exit: 'output',
     cause: 'Another run is writing the same output.',
@@ -165,6 +171,13 @@ export const errorCodes = {
       'A plan file is damaged or was changed, or does not fit: it is of another version of vertexq, of an input that has been written since, or of another kind of processor.',
     remedy:
       'Make the plan anew with "vertexq plan" where the input or the version has changed. For another processor the message says what to set in the environment, or that --other-kernels accepts bytes of both. docs/fleet.md has what is refused.',
+  },
+  ERR_VERTEXQ_QUEUE: {
+    exit: 'failed',
+    cause:
+      'The queue cannot be used: Redis cannot be reached, refuses the password or has no memory left, or the packages for it are not installed.',
+    remedy:
+      'The message says which. See to VERTEXQ_REDIS_URL and VERTEXQ_REDIS_PASSWORD, to "maxmemory" and "maxmemory-policy noeviction", or install what it names.',
   },
   ERR_VERTEXQ_RESUME: {
     exit: 'output',

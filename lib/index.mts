@@ -1,6 +1,7 @@
 // The same classes and functions for `import` as for `require`: this module only names them.
 export {
   VertexqError,
+  cancelRun,
   compareMethods,
   evaluateCheckpoint,
   evaluateLanguageModel,
@@ -19,6 +20,9 @@ export {
   quantizeLayer,
   quantizeModel,
   runShard,
+  runStatus,
+  runWorker,
+  submitRun,
   verifyCheckpoint,
   version,
 } from './index.js';

@@ -19,6 +19,25 @@ export type {
 export { verifyCheckpoint } from './checkpoints/verify-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
+export { cancelRun } from './fleet/cancel-run';
+export { runStatus } from './fleet/run-status';
+export { runWorker } from './fleet/run-worker';
+export { submitRun } from './fleet/submit-run';
+export type {
+  CancelOptions,
+  FleetEvent,
+  FleetStatus,
+  Piece,
+  QueueStatus,
+  Rate,
+  RunState,
+  RunStatus,
+  StatusOptions,
+  SubmitOptions,
+  Submitted,
+  WorkerOptions,
+  WorkerReport,
+} from './fleet/types';
 export type { VertexqErrorCode } from './error-codes';
 export type { VertexqWarningCode, Warning as VertexqWarning } from './warning-codes';
 export { evaluateModel } from './evaluate/evaluate-model';

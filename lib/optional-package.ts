@@ -9,9 +9,14 @@ const variable = 'VERTEXQ_MODULES';
 
 /**
  * A package that users install if they need it: from beside vertexq, or from the folder that VERTEXQ_MODULES names; never from the
- * working folder, which may be anyone's. Throws `code` with what to install; `purpose` begins the message.
+ * working folder, which may be anyone's. Throws `code` with what to install; `purpose` begins the message. `install`: what npm is told to.
  */
-export function optionalPackage(name: string, code: VertexqErrorCode, purpose: string): unknown {
+export function optionalPackage(
+  name: string,
+  code: VertexqErrorCode,
+  purpose: string,
+  install = name,
+): unknown {
   const given = process.env[variable];
   if (given && !isAbsolute(given))
     throw new VertexqError(
@@ -32,7 +37,7 @@ export function optionalPackage(name: string, code: VertexqErrorCode, purpose: s
   }
   throw new VertexqError(
     code,
-    `${purpose} needs ${name}, which is not installed beside vertexq: npm install ${name} there (with -g for a global vertexq), ` +
+    `${purpose} needs ${name}, which is not installed beside vertexq: npm install ${install} there (with -g for a global vertexq), ` +
       `or set ${variable} to the whole path of a folder that has it in node_modules`,
   );
 }

@@ -22,6 +22,10 @@ const titles: Record<Call, string> = {
   verifyCheckpoint: '`verifyCheckpoint`, `vertexq verify`',
   runShard: '`runShard`, `vertexq work`',
   finishRun: '`finishRun`, `vertexq finish`',
+  submitRun: '`submitRun`, `vertexq submit`',
+  runWorker: '`runWorker`, `vertexq worker`',
+  runStatus: '`runStatus`, `vertexq status`',
+  cancelRun: '`cancelRun`, `vertexq cancel`',
 };
 const withoutCommand: readonly Call[] = ['quantizeLayer', 'preprocess', 'compareLayer'];
 

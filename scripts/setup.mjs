@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, wri
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installPackages, onPath } from './system-packages.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const require = createRequire(import.meta.url);
@@ -50,13 +51,6 @@ function checkNode() {
 
 // --- system packages
 
-const onPath = (...names) =>
-  names.some((name) =>
-    (process.env.PATH ?? '')
-      .split(path.delimiter)
-      .some((dir) => existsSync(path.join(dir, process.platform === 'win32' ? `${name}.exe` : name))),
-  );
-
 function hasHeader(name) {
   const dirs = [...includeDirs(), '/usr/local/include', '/usr/include'];
   if (existsSync('/usr/include')) {
@@ -77,6 +71,8 @@ function missingPackages() {
     cmake: onPath('cmake'),
     'g++': onPath('c++', 'g++', 'clang++'),
     make: onPath('make', 'ninja'),
+    // For the tests of queues, and "npm run redis".
+    'redis-server': onPath('redis-server'),
   };
   return Object.keys(have).filter((name) => !have[name]);
 }
@@ -87,22 +83,7 @@ function checkSystem() {
   if (missing.length === 0) return;
   if (!onPath('apt-get')) fail(`missing: ${missing.join(', ')} (names of Debian packages).\n${REMEDIES}`);
 
-  const apt = (...args) => ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args];
-  const install = ['install', '-y', '--no-install-recommends', ...missing];
-  let sudo;
-  if (process.getuid() === 0) sudo = [];
-  else if (onPath('sudo') && run('sudo', ['-n', 'true']).ok) sudo = ['sudo', '-n'];
-  else
-    fail(
-      `system packages are missing. Type this, then run setup again:\n  sudo apt-get ${install.join(' ')}`,
-    );
-
-  step(`system packages: ${missing.join(' ')}`, () => {
-    const [updater, ...update] = [...sudo, ...apt('update')];
-    run(updater, update); // an old index may do; if not, the installation says so
-    const [installer, ...args] = [...sudo, ...apt(...install)];
-    return run(installer, args);
-  });
+  step(`system packages: ${missing.join(' ')}`, () => installPackages(missing, run, fail));
 }
 
 // --- npm packages
@@ -179,7 +160,7 @@ function buildDist(lib) {
 checkNode();
 const native = hashOf('native', 'cmake', 'CMakeLists.txt', 'package-lock.json', 'scripts/native-build.cjs');
 const addonIsCurrent = readState().native === native && loads(addonPath(root));
-if (!addonIsCurrent) checkSystem();
+if (!addonIsCurrent || (!skipBuild && !onPath('redis-server'))) checkSystem();
 installNpm();
 if (!skipBuild) {
   if (!addonIsCurrent) buildAddon(native);

@@ -15,6 +15,15 @@ import type { CompareOptions, Comparison } from '../compare/types';
 import type { CheckpointEvaluation, EvaluateCheckpointOptions } from '../evaluate/language/types';
 import type { Diagnosis } from '../doctor/types';
 import type { EvaluateOptions, Evaluation } from '../evaluate/types';
+import type {
+  CancelOptions,
+  FleetStatus,
+  StatusOptions,
+  SubmitOptions,
+  Submitted,
+  WorkerOptions,
+  WorkerReport,
+} from '../fleet/types';
 import type { Inspection, ModelOptions, Report } from '../models/types';
 import type { SensitivityOptions } from '../sensitivity/measure-sensitivity';
 import type { Sensitivity } from '../sensitivity/types';
@@ -71,6 +80,10 @@ export interface Context {
   planRun(input: string, output: string, options: CheckpointOptions, files: RunFiles): Promise<PlanFile>;
   runShard(plan: string, options: ShardOptions, files: RunFiles): Promise<ShardReport>;
   finishRun(plan: string, options: PlannedRunOptions, files: RunFiles): Promise<FinishReport>;
+  submitRun(plan: string, options: SubmitOptions): Promise<Submitted>;
+  runWorker(options: WorkerOptions): Promise<WorkerReport>;
+  runStatus(options: StatusOptions): Promise<FleetStatus>;
+  cancelRun(run: string, options: CancelOptions): Promise<void>;
   inspectCheckpoint(input: string): Promise<CheckpointInspection>;
   verifyCheckpoint(
     quantized: string,
@@ -115,6 +128,10 @@ export function processContext(signal: AbortSignal): Context {
       (await import('../checkpoints/sharded/run-shard.js')).runShardWith(files, plan, options),
     finishRun: async (plan, options, files) =>
       (await import('../checkpoints/sharded/finish-run.js')).finishRunWith(files, plan, options),
+    submitRun: async (...args) => (await import('../fleet/submit-run.js')).submitRun(...args),
+    runWorker: async (...args) => (await import('../fleet/run-worker.js')).runWorker(...args),
+    runStatus: async (...args) => (await import('../fleet/run-status.js')).runStatus(...args),
+    cancelRun: async (...args) => (await import('../fleet/cancel-run.js')).cancelRun(...args),
     inspectCheckpoint: async (input) =>
       (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input, { signal }),
     verifyCheckpoint: async (...args) =>
@@ -145,7 +162,7 @@ export function lookOf(context: Context, to: 'stdout' | 'stderr' = 'stderr'): Lo
  */
 export function showResult(
   context: Context,
-  result: Partial<Warned> | Verification | Diagnosis,
+  result: Partial<Warned> | Verification | Diagnosis | FleetStatus,
   table: (look: Look) => string,
   { json = false, quiet = false, strict = false }: { json?: boolean; quiet?: boolean; strict?: boolean },
 ): void {

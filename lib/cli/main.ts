@@ -6,6 +6,7 @@ import { VertexqError } from '../errors';
 import type { Failure } from '../reports/json-report';
 import { visible } from '../reports/text';
 import { version } from '../version';
+import { addCancel } from './cancel';
 import { addCompare } from './compare';
 import { type Context, processContext } from './context';
 import { addDoctor } from './doctor';
@@ -18,14 +19,17 @@ import { addPlan } from './plan';
 import { addQuantize } from './quantize';
 import { exitCodeOf, exitCodes } from './exit-codes';
 import { addSensitivity } from './sensitivity';
+import { addStatus } from './status';
+import { addSubmit } from './submit';
 import { addVerify } from './verify';
 import { addWork } from './work';
+import { addWorker } from './worker';
 
 const about = `
 Tables, --json and help go to stdout; progress, warnings, errors and the tables of quantize, plan and finish to stderr. With --json the others do too,
 and an error is an object on stdout besides. Colours and bars appear only on a terminal; NO_COLOR turns colours off, VERTEXQ_DEBUG=1
-adds stack traces to errors. VERTEXQ_MODULES names a folder whose node_modules is looked in for onnxruntime-node and sharp before
-those beside vertexq; the working folder is not.
+adds stack traces to errors. VERTEXQ_MODULES names a folder whose node_modules is looked in for onnxruntime-node, sharp, bullmq and
+ioredis before those beside vertexq; the working folder is not.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 input damaged or not understood, 4 output in the way or another run's, 5 nothing to
 quantize, 6 out of memory, disk or time, 130 interrupted (SIGTERM 143, SIGHUP 129).
@@ -78,6 +82,10 @@ function programFor(context: Context, args: readonly string[]): Command {
   addPlan(program, context);
   addWork(program, context);
   addFinish(program, context);
+  addSubmit(program, context);
+  addWorker(program, context);
+  addStatus(program, context);
+  addCancel(program, context);
   addExplain(program, context);
   addDoctor(program, context);
   return program;

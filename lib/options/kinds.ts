@@ -47,6 +47,7 @@ export const groups = [
   'Alphabet',
   'Method',
   'Layers',
+  'Queue',
   'Running',
   'Output',
   'Checkpoints (.safetensors)',

@@ -15,6 +15,7 @@ import type { ModelOptions } from '../models/types';
 import type { JobOptions, QuantizeLayerOptions, QuantizeOptions } from '../types';
 import { data } from './data-rows';
 import { defaults } from './defaults';
+import { asked, cancelled, submitted, worked } from './fleet-rows';
 import { checkpointMemory, ofShard, planned } from './planned-rows';
 import { presetNames } from './presets';
 import { only, without } from './choose';
@@ -387,6 +388,10 @@ export const calls = {
   verifyCheckpoint: job,
   runShard: { ...ofShard, ...planned, ...job },
   finishRun: { ...planned, ...job },
+  submitRun: submitted,
+  runWorker: worked,
+  runStatus: asked,
+  cancelRun: cancelled,
 } as const satisfies Record<string, Readonly<Record<string, Option>>>;
 export type Call = keyof typeof calls;
 

@@ -108,6 +108,10 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     planRun: () => Promise.reject(new Error('no plan')),
     runShard: () => Promise.reject(new Error('no plan')),
     finishRun: () => Promise.reject(new Error('no plan')),
+    submitRun: () => Promise.reject(new Error('no queue')),
+    runWorker: () => Promise.reject(new Error('no queue')),
+    runStatus: () => Promise.reject(new Error('no queue')),
+    cancelRun: () => Promise.reject(new Error('no queue')),
     inspectModel: async (input) => {
       outcome.calls.push({ input });
       return inspectModel ? inspectModel(input) : sampleInspection({ input });

@@ -2,9 +2,10 @@ import test from 'ava';
 import { helpText, helpWidth } from '../../lib/cli/help-text';
 import { runFake } from './fake';
 
-const commands = 'quantize compare eval inspect sensitivity verify plan work finish explain doctor'.split(
-  ' ',
-);
+const commands =
+  'quantize compare eval inspect sensitivity verify plan work finish submit worker status cancel explain doctor'.split(
+    ' ',
+  );
 
 test('ux S4: no line of help is longer than 100 columns', async (t) => {
   for (const args of [[], ...commands.map((name) => [name])]) {

@@ -5,6 +5,10 @@ import { planRunWith } from '../../lib/checkpoints/sharded/plan-run';
 import { runShardWith } from '../../lib/checkpoints/sharded/run-shard';
 import type { Context } from '../../lib/cli/context';
 import { compareModel } from '../../lib/compare/compare-model';
+import { cancelRun } from '../../lib/fleet/cancel-run';
+import { runStatus } from '../../lib/fleet/run-status';
+import { runWorker } from '../../lib/fleet/run-worker';
+import { submitRun } from '../../lib/fleet/submit-run';
 import { planModelWith } from '../../lib/models/plan-model';
 import { quantizeModelWith } from '../../lib/models/quantize-model';
 import { measureSensitivityWith } from '../../lib/sensitivity/measure-sensitivity';
@@ -22,6 +26,10 @@ type Functions = Pick<
   | 'planRun'
   | 'runShard'
   | 'finishRun'
+  | 'submitRun'
+  | 'runWorker'
+  | 'runStatus'
+  | 'cancelRun'
 >;
 
 const library: Functions = {
@@ -35,6 +43,10 @@ const library: Functions = {
   planRun: (input, output, options, files) => planRunWith(files, input, output, options),
   runShard: (plan, options, files) => runShardWith(files, plan, options),
   finishRun: (plan, options, files) => finishRunWith(files, plan, options),
+  submitRun,
+  runWorker,
+  runStatus,
+  cancelRun,
 };
 
 /** Runs the command line with the library, in this process. */

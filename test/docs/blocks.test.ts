@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { startRedis } from '../fleet/redis';
 import { asCommonJs, type Block, blocksOf, commandsOf } from './blocks';
 import { type Workplace, workplace } from './workplace';
 
@@ -13,7 +14,7 @@ const root = join(__dirname, '..', '..');
 const documents = ['README.md', 'docs/budget.md', 'docs/calibration.md', 'docs/checkpoints.md', 'docs/fleet.md', 'docs/gguf.md', 'docs/onnx.md', 'docs/report.md']; // prettier-ignore
 
 /** Commands of this repository's own: CI and the package's check run them. */
-const own = /^npm (run (demo|bench:\w+)|test|install vertexq)\b/;
+const own = /^npm (run (demo|redis|bench:\w+)|test|install (vertexq|bullmq))\b/;
 /** In `python` stands what is done elsewhere; a line of `json` each is data. */
 const languages = ['sh', 'js', 'json', 'python', '', 'text'];
 
@@ -22,9 +23,12 @@ const small: [RegExp, string][] = [
   [/2\.5MB/g, '9kB'],
 ];
 
+/** Where commands find a queue. */
+let queue: { VERTEXQ_REDIS_URL?: string } = {};
+
 async function run(command: string, args: string[], cwd: string): Promise<string> {
   const path = [join(cwd, '..', 'node_modules', '.bin'), process.env['PATH']].join(delimiter);
-  const child = spawn(command, args, { cwd, env: { ...process.env, PATH: path, NO_COLOR: '1' } });
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...queue, PATH: path, NO_COLOR: '1' } });
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (output += text));
@@ -71,6 +75,7 @@ async function readJson({ text }: Block, at: Workplace): Promise<void> {
 for (const name of documents)
   test(`${name}: its blocks run as they stand`, async (t) => {
     const at = await workplace(t);
+    if (name === 'docs/fleet.md') queue = { VERTEXQ_REDIS_URL: (await startRedis(t)).url };
     let count = 0;
     for (const block of blocksOf(readFileSync(join(root, name), 'utf8')))
       try {

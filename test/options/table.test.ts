@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { checkCheckpointOptions } from '../../lib/checkpoints/checkpoint-options';
 import {
+  cancelRun,
   compareMethods,
   evaluateCheckpoint,
   evaluateModel,
@@ -14,6 +15,9 @@ import {
   quantizeLayer,
   quantizeModel,
   runShard,
+  runStatus,
+  runWorker,
+  submitRun,
   verifyCheckpoint,
 } from '../../lib/index';
 import { checkModelOptions } from '../../lib/models/model-options';
@@ -41,6 +45,10 @@ const called: Record<Call, (options: object) => Promise<unknown>> = {
   verifyCheckpoint: (options) => verifyCheckpoint('/nowhere/in', undefined, options),
   runShard: (options) => runShard('/nowhere/plan.json', options),
   finishRun: (options) => finishRun('/nowhere/plan.json', options),
+  submitRun: (options) => submitRun('/nowhere/plan.json', options),
+  runWorker: (options) => runWorker({ root: '/nowhere', ...options }),
+  runStatus,
+  cancelRun: (options) => cancelRun('0'.repeat(32), options),
 };
 
 test('every option of every call refuses what is none of its values, by its name and path', async (t) => {

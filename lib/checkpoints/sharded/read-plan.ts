@@ -20,6 +20,23 @@ export interface ReadPlan {
 export const unfit = (called: string, why: string, cause?: unknown): VertexqError =>
   new VertexqError('ERR_VERTEXQ_PLAN', `${called}: ${why}`, { cause });
 
+/** The bytes of a plan file. Rejects with ERR_VERTEXQ_FILE; ERR_VERTEXQ_PLAN where it is larger than any plan. */
+export const planBytes = (path: string): Promise<Uint8Array> =>
+  InputFile.with(path, (file) => {
+    if (file.size > maxBytes) throw unfit(path, `it has ${file.size} bytes, expected ${maxBytes} at most`);
+    return file.read(0, file.size);
+  });
+
+/** What the bytes of a plan file say. Throws ERR_VERTEXQ_PLAN where they are no plan of this version. */
+export function parsePlan(called: string, bytes: Uint8Array): PlanFile {
+  try {
+    return checked(called, JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))).plan;
+  } catch (cause) {
+    if (cause instanceof VertexqError) throw cause;
+    throw unfit(called, `it is no plan file, as it is no JSON: ${(cause as Error).message}`, cause);
+  }
+}
+
 /** A plan, or one that was written to a file. Rejects with ERR_VERTEXQ_FILE, ERR_VERTEXQ_PLAN where it is none of this version; with a TypeError. */
 export async function readPlan(given: string | PlanFile): Promise<ReadPlan> {
   if (typeof given !== 'string') {
@@ -29,16 +46,7 @@ export async function readPlan(given: string | PlanFile): Promise<ReadPlan> {
       );
     return checked('The plan', given);
   }
-  const bytes = await InputFile.with(given, (file) => {
-    if (file.size > maxBytes) throw unfit(given, `it has ${file.size} bytes, expected ${maxBytes} at most`);
-    return file.read(0, file.size);
-  });
-  try {
-    return checked(given, JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)));
-  } catch (cause) {
-    if (cause instanceof VertexqError) throw cause;
-    throw unfit(given, `it is no plan file, as it is no JSON: ${(cause as Error).message}`, cause);
-  }
+  return { called: given, plan: parsePlan(given, await planBytes(given)) };
 }
 
 function checked(called: string, found: unknown): ReadPlan {

@@ -1,0 +1,153 @@
+import type { ShardOfPlan } from '../checkpoints/sharded/types';
+
+/** Where the queue is. */
+export interface QueueOptions {
+  /** The URL of a Redis server, `redis://` or with TLS `rediss://`; default: VERTEXQ_REDIS_URL, or one on this machine. Its password may be in VERTEXQ_REDIS_PASSWORD. */
+  redis?: string;
+  signal?: AbortSignal;
+}
+
+export interface SubmitOptions extends QueueOptions {
+  /** The name of the queue (default `vertexq`). */
+  queue?: string;
+  /** Into how many parts the units are cut (default: one for each 256 MiB of the input). */
+  parts?: number;
+  /** From −1000 to 1000 (default 0): of what waits, the higher goes first. */
+  priority?: number;
+  /** How often a part is tried before its run fails (default 5), with pauses that grow. */
+  attempts?: number;
+}
+
+/** At most `max` parts are begun within so many seconds, by all workers of a queue. */
+export interface Rate {
+  max: number;
+  seconds: number;
+}
+
+export interface WorkerOptions extends QueueOptions {
+  /** Folders in which plans, inputs and outputs may lie: others are refused. */
+  root: string | readonly string[];
+  /** Names of queues (default `vertexq`). */
+  queue?: string | readonly string[];
+  /** Bytes for all parts that are done at once (default 768 MiB each). What needs more is left to other workers. */
+  memory?: number;
+  threads?: number;
+  /** How many parts of each queue are done at once (default 1). */
+  concurrency?: number;
+  /** Of all workers of a queue, which should all give the same. */
+  rate?: Rate;
+  /** Seconds after which what a silent worker has taken is given to another (default 30). */
+  stalledAfter?: number;
+  otherKernels?: boolean;
+  /** Ends when nothing is left in the queues; else it waits for more. */
+  untilEmpty?: boolean;
+  /** Aborted, it takes no more, finishes the units on their way, gives the rest back and resolves. */
+  drain?: AbortSignal;
+  onEvent?: (event: FleetEvent) => void;
+}
+
+/** What a worker did while it ran. */
+export interface WorkerReport {
+  worker: string;
+  /** Parts and assemblies. */
+  jobs: { done: number; failed: number; refused: number; returned: number };
+  seconds: number;
+}
+
+/** A piece of a run: one of its parts, or the putting together. */
+export type Piece = 'finish' | ShardOfPlan;
+
+/** What a worker tells of its work. */
+export interface FleetEvent {
+  /** As ISO 8601. */
+  time: string;
+  event:
+    | 'worker-started'
+    | 'worker-draining'
+    | 'worker-ended'
+    /** A job was taken, has come further, and what became of it. */
+    | 'job-started'
+    | 'job-progress'
+    | 'job-done'
+    /** It will be tried again, unless `final`. */
+    | 'job-failed'
+    /** It is not for this worker, and was left to others. */
+    | 'job-refused'
+    /** It was given back, as the worker ends. */
+    | 'job-returned'
+    /** A worker had not been heard of, and its job was given to another. */
+    | 'job-stalled'
+    /** Redis cannot be reached, or refuses what is asked. */
+    | 'queue-error';
+  worker: string;
+  queue?: string;
+  run?: string;
+  job?: string;
+  piece?: Piece;
+  output?: string;
+  done?: number;
+  total?: number;
+  seconds?: number;
+  /** Bytes of the input that were read, and units done now and before. */
+  bytes?: number;
+  units?: { done: number; found: number };
+  message?: string;
+  code?: string;
+  final?: boolean;
+}
+
+export interface StatusOptions extends QueueOptions {
+  /** Names of queues (default `vertexq`). */
+  queue?: string | readonly string[];
+  /** Of this run alone. */
+  run?: string;
+}
+
+export type RunState = 'waiting' | 'working' | 'finishing' | 'done' | 'failed' | 'cancelled' | 'lost';
+
+/** How far a run is. */
+export interface RunStatus {
+  /** By which it is cancelled: the first 32 digits of its plan's id. */
+  run: string;
+  queue: string;
+  state: RunState;
+  plan: string;
+  output: string;
+  priority: number;
+  /** As ISO 8601. */
+  submitted: string;
+  parts: { count: number; done: number; active: number };
+  /** From 0 to 1. */
+  progress: number;
+  /** Who is at it. */
+  active: { piece: Piece; worker: string | null; progress: number }[];
+  /** Why it failed; and why a worker has left a part to others, where it is still left. */
+  error: string | null;
+  refused: string | null;
+}
+
+export interface QueueStatus {
+  queue: string;
+  workers: number;
+  /** Pieces of work: those that wait, those after an error or a refusal, and those that are being done. */
+  jobs: { waiting: number; delayed: number; active: number; failed: number };
+  runs: RunStatus[];
+}
+
+export interface FleetStatus {
+  /** Without password. */
+  redis: string;
+  queues: QueueStatus[];
+}
+
+export interface CancelOptions extends QueueOptions {
+  queue?: string;
+}
+
+export interface Submitted {
+  run: string;
+  queue: string;
+  parts: number;
+  /** Whether it was in the queue already, and was left so. */
+  found: boolean;
+}

@@ -1,0 +1,48 @@
+import test from 'ava';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  cancelRun,
+  type FleetEvent,
+  quantizeCheckpoint,
+  runStatus,
+  runWorker,
+  submitRun,
+} from '../../lib/index';
+import { contents, plannedModel } from '../checkpoints/sharded/folders';
+import { startRedis } from './redis';
+
+test('a run through a queue, by two workers, gives the bytes of one process', async (t) => {
+  const { url: redis } = await startRedis(t);
+  const { folder, input, output, file, plan } = await plannedModel(t);
+  mkdirSync(join(folder, 'whole'));
+  await quantizeCheckpoint(input, join(folder, 'whole', 'out'), { groupSize: 32 });
+  const submitted = await submitRun(file, { redis, parts: 4, priority: 3 });
+  t.deepEqual(submitted, { run: plan.id.slice(0, 32), queue: 'vertexq', parts: 4, found: false });
+  t.true((await submitRun(file, { redis, parts: 2 })).found);
+  const before = await runStatus({ redis });
+  t.is(before.redis, redis);
+  t.like(before.queues[0], { queue: 'vertexq', workers: 0, jobs: { waiting: 4, active: 0, delayed: 0 } });
+  t.like(before.queues[0]!.runs[0], { state: 'waiting', output, priority: 3, progress: 0, error: null });
+  const events: FleetEvent[] = [];
+  const work = () =>
+    runWorker({ redis, root: folder, untilEmpty: true, threads: 1, onEvent: (event) => events.push(event) });
+  const reports = await Promise.all([work(), work()]);
+  const done = reports.map(({ jobs }) => jobs.done);
+  t.is(done[0]! + done[1]!, 5, done.join());
+  t.true(reports.every(({ jobs: { failed, refused, returned } }) => failed + refused + returned === 0));
+  t.deepEqual(contents(output), contents(join(folder, 'whole', 'out')));
+  t.deepEqual(readdirSync(folder).sort(), ['in', 'out', 'plan.json', 'whole']);
+  const after = await runStatus({ redis, run: submitted.run });
+  t.like(after.queues[0]!.runs[0], { state: 'done', parts: { count: 4, done: 4, active: 0 }, progress: 1 });
+  t.is(events.filter(({ event }) => event === 'job-done').length, 5);
+  t.deepEqual(
+    events.filter(({ event }) => event === 'queue-error'),
+    [],
+  );
+  // Again: the output is what the plan is for, and nothing is left to do.
+  t.false((await submitRun(file, { redis, parts: 2 })).found);
+  t.like(await work(), { jobs: { done: 3, failed: 0 } });
+  t.like((await runStatus({ redis })).queues[0]!.runs[0], { state: 'done' });
+  await t.throwsAsync(cancelRun(submitted.run, { redis }), { code: 'ERR_VERTEXQ_JOB', message: /is done$/ });
+});
