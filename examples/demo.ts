@@ -62,7 +62,7 @@ async function main(): Promise<void> {
   for (const method of ['msq', 'vertex'] as const) {
     const output = (outputs[method] = join(folder, `sentence-encoder-${method}-4bit.onnx`));
     say(`\nQuantizing to 4 bits in groups of 32 by "${method}" ...`);
-    const progress = progressDisplay(context, look, false);
+    const progress = progressDisplay(context, look, {});
     const options: ModelOptions = {
       calibration,
       method,

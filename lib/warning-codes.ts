@@ -108,6 +108,11 @@ export const warningCodes = {
       'There are too few samples to hold some out, and errors on the data of the fit are lower than on other data.',
     remedy: 'Give more samples, or data of its own as "holdout".',
   },
+  WARN_VERTEXQ_NO_LOCKS: {
+    cause:
+      'The file system that the output goes to has no locks (flock): two runs that write the same output would not notice each other.',
+    remedy: 'See that one run alone writes the output, or write to a local disk and copy it.',
+  },
   WARN_VERTEXQ_OTHER_KERNELS: {
     cause:
       'A run was gone on with where other kernels compute (another processor, another OpenBLAS), as --other-kernels allows.',

@@ -1,17 +1,15 @@
 import { createHash } from 'node:crypto';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import type { TensorFile } from '../containers/tensor-file';
 import { VertexqError } from '../errors';
 import { formsOf } from '../encodings/safetensors/tensor-names';
-import { temporaryName } from '../files/output-file';
 import { methodOptionNames, plainMethod, takes } from '../methods';
 import { layerChanges } from '../models/curvature/layer-changes';
 import { digestsOf } from '../models/manifest';
 import { defaults } from '../options/defaults';
 import { overrideFinder } from '../overrides';
 import { RunFiles } from '../runs/run-files';
-import { Workspace } from '../runs/workspace';
+import { requireTemporary, Workspace } from '../runs/workspace';
 import type { SensitiveLayer, Sensitivity } from '../sensitivity/types';
 import { hasTarget, tryingMethod, without, withoutTarget } from '../sensitivity/target';
 import { version } from '../version';
@@ -56,8 +54,9 @@ export async function measureCheckpoint(
   if (settings.encoding.isPlain)
     throw new RangeError(`The format "${settings.format}" takes as many bytes in every width: there is nothing to choose`); // prettier-ignore
   // Nothing is written but what lives between parts of the network.
-  const folder = join(tmpdir(), temporaryName());
-  return withPrepared(files, input, folder, options, async (prepared) => {
+  const workspace = Workspace.temporary(true);
+  await requireTemporary();
+  return withPrepared(files, input, workspace.folder, options, async (prepared) => {
     const { plan, network, inputs } = prepared;
     const { opened, data } = network!;
     const fixed = reasonsFixed(prepared, settings, hasTarget(given));
@@ -65,7 +64,6 @@ export async function measureCheckpoint(
     const layers = layersOf(opened, network!.layers, weights, settings);
     const known = new Map(weights.map((weight) => [weight, widthsOf(weight, settings)]));
     const widthsIn = (layer: CheckpointLayer) => known.get(layer.weight)!;
-    const workspace = new Workspace(folder, folder, true);
     try {
       const { ends, shape } = opened;
       const found = await layerChanges(

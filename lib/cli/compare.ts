@@ -11,7 +11,7 @@ import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
 import { helpText } from './help-text';
 import { refuseCheckpoint } from './inputs';
 import { overwriteHelp, requireNoFile } from './overwrite';
-import { progressDisplay } from './progress';
+import { progressDisplay, progressFlag } from './progress';
 import { strictHelp } from './strict';
 
 interface Flags extends OutputFlags {
@@ -56,6 +56,7 @@ export function addCompare(program: Command, context: Context): void {
         .option('--plot <file.svg>', 'draw the errors over the size of the weights, a line for each method')
         .option('--json', 'write all results to stdout')
         .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
+        .addOption(progressFlag())
         .option('--overwrite', overwriteHelp)
         .option('--strict', strictHelp),
   })
@@ -77,7 +78,7 @@ async function compare(input: string, flags: Given, context: Context): Promise<v
   await files.requireWritable();
   if (plot !== undefined && !overwrite) await requireNoFile(plot);
   const look = lookOf(context);
-  const display = progressDisplay(context, look, quiet);
+  const display = progressDisplay(context, look, flags);
   let comparison: Comparison;
   try {
     comparison = await context.compareMethods(

@@ -8,7 +8,7 @@ import { type Context, lookOf, showResult } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags, refuseFlags } from './flags';
 import { helpText } from './help-text';
 import { isCheckpoint } from './inputs';
-import { progressDisplay } from './progress';
+import { progressDisplay, progressFlag } from './progress';
 import { strictHelp } from './strict';
 
 const examples = `
@@ -68,6 +68,7 @@ export function addEval(program: Command, context: Context): void {
       own
         .option('--json', 'write all results to stdout')
         .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
+        .addOption(progressFlag())
         .option('--strict', strictHelp),
   })
     .addHelpText('after', helpText(examples))
@@ -83,7 +84,7 @@ async function evaluate(
   const { json = false, quiet = false, strict = false } = flags as OutputFlags;
   const ofCheckpoint = await kindOf(float, quantized);
   const look = lookOf(context);
-  const display = progressDisplay(context, look, quiet);
+  const display = progressDisplay(context, look, flags);
   const hooks = {
     signal: context.signal,
     onProgress: (progress: Parameters<typeof display.show>[0]) => display.show(progress),

@@ -6,7 +6,7 @@ import { RunFiles } from '../runs/run-files';
 import { type Context, lookOf } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
 import { helpText } from './help-text';
-import { progressDisplay } from './progress';
+import { progressDisplay, progressFlag } from './progress';
 import { requireNoWarnings, strictHelp } from './strict';
 
 const examples = `
@@ -33,6 +33,7 @@ export function addFinish(program: Command, context: Context): void {
       own
         .option('--json', 'write the report to stdout')
         .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
+        .addOption(progressFlag())
         .option('--strict', strictHelp),
   })
     .addHelpText('after', helpText(examples))
@@ -44,7 +45,7 @@ async function finish(plan: string, given: Given, context: Context): Promise<voi
   const files = new RunFiles();
   files.reads('plan', plan);
   const look = lookOf(context);
-  const display = progressDisplay(context, look, quiet);
+  const display = progressDisplay(context, look, given);
   const options = {
     ...optionsOf(['finishRun'], given),
     signal: context.signal,

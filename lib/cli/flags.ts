@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option as Flag } from 'commander';
 import { groups, type Option } from '../options/kinds';
 import { type Call, calls } from '../options/table';
+import type { ProgressStyle } from './progress';
 
 // The flags of commands: those of the table of options (lib/options/table.ts), and what they give by the library's names.
 
@@ -14,6 +15,7 @@ export interface OutputFlags {
   json?: boolean;
   quiet?: boolean;
   strict?: boolean;
+  progress?: ProgressStyle;
 }
 
 interface Named {

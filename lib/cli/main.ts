@@ -71,7 +71,10 @@ function programFor(context: Context, args: readonly string[]): Command {
       writeErr: (text) => stderr.write(text),
       getOutHelpWidth: () => Math.min(stdout.columns ?? helpWidth, helpWidth),
       getErrHelpWidth: () => Math.min(stderr.columns ?? helpWidth, helpWidth),
-      outputError: (text) => stderr.write(`vertexq: ${oneLine(text.replace(/^error: /, ''))}\n`),
+      outputError: (text) =>
+        stderr.write(
+          `vertexq: ${oneLine(text.replace(/^error: /, '').trim() + swallowed(text, program, args))}\n`,
+        ),
     });
   addQuantize(program, context, args);
   addCompare(program, context);
@@ -89,6 +92,24 @@ function programFor(context: Context, args: readonly string[]): Command {
   addExplain(program, context);
   addDoctor(program, context);
   return program;
+}
+
+/** Where an argument is missing: what an option that takes several values may have taken in its place. */
+function swallowed(text: string, program: Command, args: readonly string[]): string {
+  if (!/missing required argument/.test(text)) return '';
+  const command = program.commands.find((one) => one.name() === args[0]);
+  let greedy = '';
+  let count = 0;
+  let found = '';
+  for (const word of args.slice(1)) {
+    if (word.startsWith('-')) {
+      greedy = command?.options.find((one) => one.variadic && [one.long, one.short].includes(word))
+        ? word
+        : '';
+      count = 0;
+    } else if (greedy !== '' && ++count > 1) found = `${JSON.stringify(word)} for a value of ${greedy}`;
+  }
+  return found && `: the command line takes ${found}, which ends at the next option. Give the model first`;
 }
 
 /** Says what went wrong, in one line, and which exit code that is. `json`: as an object on stdout too. */

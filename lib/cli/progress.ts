@@ -1,4 +1,5 @@
 import { SingleBar } from 'cli-progress';
+import { Option as Flag } from 'commander';
 import type { Progress } from '../types';
 import { shorten, visible } from '../reports/text';
 import { formatBytes, formatSeconds } from '../reports/units';
@@ -24,20 +25,60 @@ const stages = {
   verify: 'reading back',
 } as const;
 
-/** A bar on a terminal; elsewhere a line for each layer, of bytes one now and then; nothing with `quiet`. */
+const styles = ['auto', 'lines', 'json', 'none'] as const;
+/** How progress is shown; `auto`: as a bar on a terminal, and in lines elsewhere. */
+export type ProgressStyle = (typeof styles)[number];
+
+/** The flag of all commands that have progress. */
+export const progressFlag = (): Flag =>
+  new Flag(
+    '--progress <how>',
+    'a bar on a terminal and lines elsewhere (auto), lines, or an object a line (json)',
+  )
+    .choices(styles)
+    .default('auto');
+
+/** A bar on a terminal; elsewhere a line for each layer, of long ones and of bytes one now and then; nothing with `quiet`. */
 export function progressDisplay(
   context: Pick<Context, 'stderr'>,
   look: Look,
-  quiet: boolean,
+  { quiet = false, progress = 'auto' }: { quiet?: boolean; progress?: ProgressStyle },
 ): ProgressDisplay {
-  if (quiet) return { show: () => {}, stop: () => {} };
-  return look.terminal ? progressBar(context, look) : progressLines(context);
+  if (quiet || progress === 'none') return { show: () => {}, stop: () => {} };
+  if (progress === 'json') return jsonLines(context);
+  return progress === 'auto' && look.terminal ? progressBar(context, look) : progressLines(context);
+}
+
+const now = () => new Date().toISOString();
+
+/** Milliseconds between two objects about the same layer in the same stage. */
+const objectInterval = 1000;
+
+/** An object a line, `{"time": …, "event": "progress", "stage": …}` with what the library tells besides. */
+function jsonLines({ stderr }: Pick<Context, 'stderr'>): ProgressDisplay {
+  let last = '';
+  let told = 0;
+  return {
+    show(progress) {
+      const { stage, layer, run } = progress;
+      const what = JSON.stringify([stage, layer, run]);
+      if (what === last && performance.now() - told < objectInterval) return;
+      last = what;
+      told = performance.now();
+      stderr.write(`${JSON.stringify({ time: now(), event: 'progress', ...progress })}\n`);
+    },
+    stop: () => {},
+  };
 }
 
 /** Milliseconds between two lines about bytes. */
 const lineInterval = 30_000;
 
 function progressLines({ stderr }: Pick<Context, 'stderr'>): ProgressDisplay {
+  const say = (line: string) => {
+    told = performance.now();
+    stderr.write(`${now().replace(/\.\d+/, '')} ${line}\n`);
+  };
   const bytes = new ByteCount();
   const pace = new Pace();
   let told = performance.now();
@@ -53,20 +94,22 @@ function progressLines({ stderr }: Pick<Context, 'stderr'>): ProgressDisplay {
             ? bytes.describe(done, total)
             : `${stages[stage]}: ${Math.floor((100 * done) / total)} %`;
         if (performance.now() - told < lineInterval && done < total) return;
-        told = performance.now();
-        stderr.write(`${line}\n`);
+        say(line);
         return;
       }
       if (run !== undefined && runIndex !== undefined) {
-        if (runIndex !== lastRun) stderr.write(`run ${runIndex + 1}/${runCount}: ${run}\n`);
+        if (runIndex !== lastRun) say(`run ${runIndex + 1}/${runCount}: ${run}`);
         lastRun = runIndex;
         return;
       }
       const left = share === undefined ? '' : pace.left(share);
-      if (layer === undefined || layerIndex === undefined || layerIndex === last) return;
+      if (layer === undefined || layerIndex === undefined) return;
+      const isLong = layerIndex === last;
+      if (isLong && performance.now() - told < lineInterval) return;
       last = layerIndex;
-      stderr.write(
-        `layer ${layerIndex + 1}${layerCount === undefined ? '' : `/${layerCount}`}: ${visible(layer)}${left && ` (${left})`}\n`,
+      const doing = isLong ? `, ${stages[stage]}, ${total > 0 ? Math.floor((100 * done) / total) : 0} %` : '';
+      say(
+        `layer ${layerIndex + 1}${layerCount === undefined ? '' : `/${layerCount}`}: ${visible(layer)}${doing}${left && ` (${left})`}`,
       );
     },
     stop: () => {},
@@ -165,7 +208,9 @@ class Pace {
   /** What is left of 1: `3 min 20 s left`. */
   left(done: number): string {
     const rate = this.of(done);
-    return rate > 0 && done < 1 ? `${formatSeconds((1 - done) / rate)} left` : '';
+    const seconds = rate > 0 ? (1 - done) / rate : 0;
+    // Less is "0 ms".
+    return seconds >= 0.0005 ? `${formatSeconds(seconds)} left` : '';
   }
 }
 

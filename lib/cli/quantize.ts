@@ -25,7 +25,7 @@ import { isCheckpoint } from './inputs';
 import { methodsHelp } from './method-help';
 import { addOverride } from './override-flag';
 import { isThereAlready, overwriteHelp, requireNoFile } from './overwrite';
-import { progressDisplay } from './progress';
+import { progressDisplay, progressFlag } from './progress';
 import { requireNoWarnings, strictHelp } from './strict';
 
 interface Flags extends OutputFlags {
@@ -114,6 +114,7 @@ export function addQuantize(program: Command, context: Context, args: readonly s
         )
         .option('--json', 'write the report to stdout')
         .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
+        .addOption(progressFlag())
         .option('--dry-run', 'say what would be done; run and write nothing')
         .option('--skip-existing', 'do nothing, with success, where the output is there already')
         .option('--overwrite', overwriteHelp)
@@ -159,7 +160,7 @@ async function quantize(
     showResult(context, plan, (own) => planTable(plan, own), { json, quiet });
     result = plan;
   } else {
-    const display = progressDisplay(context, look, quiet);
+    const display = progressDisplay(context, look, flags);
     try {
       const { report, table } = await run
         .quantize((progress) => display.show(progress), look)
@@ -208,6 +209,12 @@ async function requireNoOutput(output: string, given: Given): Promise<void> {
   await requireNoFile(path, output, others);
 }
 
+/** Layers of a table that is not looked at on a terminal: a log should not be made of it. */
+const mostLogged = 300;
+
+const showsLayers = ({ layers }: Pick<Report, 'layers'>, { terminal }: Look) =>
+  terminal || layers.length <= mostLogged;
+
 /** A run on one kind of input. */
 interface Run {
   plan(): Promise<RunPlan>;
@@ -235,7 +242,7 @@ const modelRun: MakeRun = async (input, output, own, config, context, files) => 
     plan: () => context.planModel(input, output, options, files),
     quantize: async (onProgress, look) => {
       const report = await context.quantizeModel(input, output, { ...options, onProgress }, files);
-      return { report, table: (look.terminal ? layerTable : layerSummary)(report, look) };
+      return { report, table: (showsLayers(report, look) ? layerTable : layerSummary)(report, look) };
     },
   };
 };
@@ -248,7 +255,10 @@ const checkpointRun: MakeRun = async (input, output, own, config, context, files
     plan: () => context.planCheckpoint(input, output, options, files),
     quantize: async (onProgress, look) => {
       const report = await context.quantizeCheckpoint(input, output, { ...options, onProgress }, files);
-      return { report, table: (look.terminal ? checkpointTable : checkpointSummary)(report, look) };
+      return {
+        report,
+        table: (showsLayers(report, look) ? checkpointTable : checkpointSummary)(report, look),
+      };
     },
   };
 };

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { writeWhole } from '../files/output-file';
 import { sensitivityTable } from '../reports/sensitivity-table';
+import { addDataPaths } from '../models/run-files';
 import { RunFiles } from '../runs/run-files';
 import type { SensitivityOptions } from '../sensitivity/measure-sensitivity';
 import { type Context, lookOf, showResult } from './context';
@@ -9,7 +10,7 @@ import { addFlags, type Given, optionsOf, type OutputFlags, refuseFlags } from '
 import { helpText } from './help-text';
 import { isCheckpoint } from './inputs';
 import { overwriteHelp, requireNoFile } from './overwrite';
-import { progressDisplay } from './progress';
+import { progressDisplay, progressFlag } from './progress';
 import { strictHelp } from './strict';
 
 const both = ['sensitivityOfModel', 'sensitivityOfCheckpoint'] as const;
@@ -45,6 +46,7 @@ export function addSensitivity(program: Command, context: Context): void {
       own
         .option('--json', 'write the result to stdout')
         .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
+        .addOption(progressFlag())
         .option('--overwrite', overwriteHelp)
         .option('--strict', strictHelp),
   })
@@ -58,15 +60,17 @@ async function sensitivity(input: string, flags: Given, context: Context): Promi
   const [own, other] = isForCheckpoint ? ([both[1], both[0]] as const) : both;
   refuseFlags(own, other, flags, isForCheckpoint);
   const files = new RunFiles();
-  files.reads('input', input);
+  files.reads('input', input, { only: true });
+  const given = optionsOf([own], flags) as SensitivityOptions;
+  await addDataPaths(files, given);
   if (output !== undefined) files.writes('output', output, { only: true });
   await files.check();
   // Before the work, not after it.
   await files.requireWritable();
   if (output !== undefined && !overwrite) await requireNoFile(output);
-  const display = progressDisplay(context, lookOf(context), quiet);
+  const display = progressDisplay(context, lookOf(context), flags);
   const options = {
-    ...optionsOf([own], flags),
+    ...given,
     signal: context.signal,
     onProgress: (progress) => display.show(progress),
   } as SensitivityOptions;

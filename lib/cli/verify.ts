@@ -5,7 +5,7 @@ import type { JobOptions } from '../types';
 import { type Context, lookOf, showResult } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
 import { helpText } from './help-text';
-import { progressDisplay } from './progress';
+import { progressDisplay, progressFlag } from './progress';
 
 const examples = `
 What it does:
@@ -30,7 +30,10 @@ export function addVerify(program: Command, context: Context): void {
     .argument('[original]', 'the float one');
   addFlags(command, ['verifyCheckpoint'], {
     Output: (own) =>
-      own.option('--json', 'write all results to stdout').option('-q, --quiet', 'no progress and table'),
+      own
+        .option('--json', 'write all results to stdout')
+        .option('-q, --quiet', 'no progress and table')
+        .addOption(progressFlag()),
   })
     .addHelpText('after', helpText(examples))
     .action((quantized: string, original: string | undefined, flags: Given) =>
@@ -46,7 +49,7 @@ async function verify(
 ): Promise<void> {
   const { json = false, quiet = false } = flags as OutputFlags;
   const look = lookOf(context);
-  const display = progressDisplay(context, look, quiet);
+  const display = progressDisplay(context, look, flags);
   const given = optionsOf(['verifyCheckpoint'], flags) as JobOptions;
   const verification = await context
     .verifyCheckpoint(quantized, original, {

@@ -6,7 +6,7 @@ import { RunFiles } from '../runs/run-files';
 import { type Context, lookOf } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags, reading } from './flags';
 import { helpText } from './help-text';
-import { progressDisplay } from './progress';
+import { progressDisplay, progressFlag } from './progress';
 import { countIn, shardIn, shardOf } from './shard-flags';
 import { requireNoWarnings, strictHelp } from './strict';
 
@@ -53,6 +53,7 @@ export function addWork(program: Command, context: Context): void {
       own
         .option('--json', 'write what was done to stdout')
         .option('-q, --quiet', 'no progress: warnings and errors alone')
+        .addOption(progressFlag())
         .option('--strict', strictHelp),
   })
     .addHelpText('after', helpText(examples))
@@ -65,7 +66,7 @@ async function work(plan: string, given: Given, context: Context): Promise<void>
   const files = new RunFiles();
   files.reads('plan', plan);
   const look = lookOf(context);
-  const display = progressDisplay(context, look, quiet);
+  const display = progressDisplay(context, look, given);
   const say = (text: string) => quiet || context.stderr.write(`${text}\n`);
   const onDrain = () => {
     display.stop();

@@ -1,5 +1,3 @@
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { environment } from '../environment';
 import { Network, runBoth } from '../evaluate/network';
 import { OutputErrorSum } from '../evaluate/output-error';
@@ -81,7 +79,7 @@ async function runOf(
   // Quantizing changes a model: every run has its own.
   const opened = await openModel(input, settings.encoding);
   const { layers: found } = await selectLayers(opened, settings);
-  const workspace = new Workspace(join(tmpdir(), fileName));
+  const workspace = Workspace.temporary();
   try {
     const written = await quantizeInto(workspace, fileName, opened, found, data, settings, {
       ...options,

@@ -1,12 +1,10 @@
 import { createHash } from 'node:crypto';
-import { basename, join } from 'node:path';
-import { tmpdir } from 'node:os';
+import { basename } from 'node:path';
 import { VertexqError } from '../errors';
 import { InputFile } from '../files/input-file';
-import { temporaryName } from '../files/output-file';
 import { methodOptionNames, plainMethod, takes } from '../methods';
 import { RunFiles } from '../runs/run-files';
-import { Workspace } from '../runs/workspace';
+import { requireTemporary, Workspace } from '../runs/workspace';
 import { hasTarget, tryingMethod, without, withoutTarget } from '../sensitivity/target';
 import type { SensitiveLayer, Sensitivity } from '../sensitivity/types';
 import { version } from '../version';
@@ -55,8 +53,15 @@ export async function measureModel(
   if (given.calibration === undefined)
     throw new TypeError('Expected the "calibration" option to be data that the network is run on: without any, nothing can be told of its outputs'); // prettier-ignore
   const options = optionsToMeasure(given);
-  const folder = join(tmpdir(), temporaryName());
-  const { settings, opened, found, data } = await prepareModel(files, input, folder, options, false);
+  const workspace = Workspace.temporary(true);
+  await requireTemporary();
+  const { settings, opened, found, data } = await prepareModel(
+    files,
+    input,
+    workspace.folder,
+    options,
+    false,
+  );
   if (settings.encoding.isPlain)
     throw new RangeError(`The format "${settings.format}" takes as many bytes in every width: there is nothing to choose`); // prettier-ignore
   const layers = modelLayers(found.layers, opened.weights, settings);
@@ -69,7 +74,6 @@ export async function measureModel(
   }
   const tried = layers.filter((layer) => !unmeasured.has(layer));
   const widths = possibleWidths(opened, tried, options, (layer) => planned.alikeOf(layer));
-  const workspace = new Workspace(folder, folder, true);
   try {
     const changes = await layerChanges(
       {

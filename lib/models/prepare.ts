@@ -10,6 +10,7 @@ import { openModel, type OpenModel } from './open-model';
 import { PlannedBytes } from './planned-bytes';
 import { addModelPaths } from './run-files';
 import type { ModelOptions } from './types';
+import { warn } from '../warning-codes';
 
 /** A network with all that is decided about it before it is run. */
 export interface PreparedModel {
@@ -56,6 +57,13 @@ export async function prepareModel(
   const found = await selectLayers(opened, settings);
   const data =
     options.calibration === undefined ? null : await prepareData(opened, found.layers, options, !isDry);
+  if (data === null)
+    found.warnings.push(
+      warn(
+        'WARN_VERTEXQ_NO_DATA',
+        'No calibration data ("calibration"): every weight is rounded by itself ("msq"), and what that does to the outputs is not known.',
+      ),
+    );
   const layers = modelLayers(found.layers, opened.weights, settings);
   found.warnings.push(...new PlannedBytes(opened, layers, settings, data !== null).warnings());
   return { output, settings, options, opened, found, data };

@@ -1,6 +1,4 @@
-import { basename, join } from 'node:path';
-import { tmpdir } from 'node:os';
-import { temporaryName } from '../files/output-file';
+import { basename } from 'node:path';
 import { plainPath } from '../files/plain-path';
 import { plainMethod } from '../methods';
 import { plannedProvenance, type Provenance } from '../runs/provenance';
@@ -136,8 +134,7 @@ async function roundedSize(
   const settings = checkModelOptions(options);
   const opened = await openModel(input, settings.encoding);
   const { layers } = await selectLayers(opened, settings);
-  const folder = join(tmpdir(), temporaryName());
-  const workspace = new Workspace(folder, folder);
+  const workspace = Workspace.temporary();
   try {
     const name = basename(plainPath(to));
     const { files } = await quantizeInto(

@@ -73,7 +73,7 @@ export interface Binding {
   /** Gives the system what malloc keeps of freed memory. */
   giveBackMemory(): NativeJob<void>;
   /** Whether this open file is now locked for us, until it is closed or the process ends. */
-  lockFile(descriptor: number): boolean;
+  lockFile(descriptor: number): boolean | null;
   /** `simd`: the instruction set of our own kernels. */
   blasInfo(): { config: string; core: string; simd: string; maxThreads: number };
 }

@@ -1,10 +1,12 @@
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { VertexqError } from '../errors';
 import { openOwn } from '../files/output-file';
 import { binding } from '../native/binding';
 import { calling } from '../native/jobs';
+import { warn, type Warning } from '../warning-codes';
 
 /** Milliseconds between two looks at a lock that another run has. */
 const interval = 50;
@@ -14,6 +16,8 @@ export class Lock {
   private constructor(
     private readonly path: string,
     private readonly handle: FileHandle,
+    /** What is to be said of it. */
+    readonly warnings: readonly Warning[],
   ) {}
 
   /**
@@ -24,7 +28,8 @@ export class Lock {
     for (const until = performance.now() + patience; ;) {
       const handle = await openOwn(path);
       try {
-        if (await isLocked(path, handle)) return new Lock(path, handle);
+        const isOurs = await isLocked(path, handle);
+        if (isOurs !== false) return new Lock(path, handle, isOurs === null ? [noLocks(path)] : []);
       } catch (error) {
         await handle.close();
         throw error;
@@ -45,7 +50,7 @@ export class Lock {
     const handle = await open(path, constants.O_RDWR | careful).catch(() => undefined); // mostly there is none
     try {
       if (!handle || !(await handle.stat()).isFile()) return false;
-      return !calling(() => binding().lockFile(handle.fd));
+      return calling(() => binding().lockFile(handle.fd)) === false;
     } finally {
       await handle?.close();
     }
@@ -63,15 +68,25 @@ export class Lock {
   }
 }
 
-/** Whether an open file is now locked for us, and is still the one of this name: its run may have ended just now. */
-async function isLocked(path: string, handle: FileHandle): Promise<boolean> {
+const noLocks = (path: string): Warning =>
+  warn(
+    'WARN_VERTEXQ_NO_LOCKS',
+    `The file system of ${dirname(path)} has no locks: whether another run writes the same output cannot be told.`,
+  );
+
+/**
+ * Whether an open file is now locked for us, and is still the one of this name: its run may have ended just now. null where the file system has
+ * no locks.
+ */
+async function isLocked(path: string, handle: FileHandle): Promise<boolean | null> {
   const own = await handle.stat({ bigint: true });
   if (own.size > 0n)
     throw new VertexqError(
       'ERR_VERTEXQ_FILE',
       `${path} should be a lock, and there is something in it: move it away`,
     );
-  if (!calling(() => binding().lockFile(handle.fd))) return false;
+  const isOurs = calling(() => binding().lockFile(handle.fd));
+  if (isOurs === false) return false;
   const there = await lstat(path, { bigint: true }).catch(() => undefined);
-  return there?.ino === own.ino && there.dev === own.dev;
+  return there?.ino === own.ino && there.dev === own.dev && isOurs;
 }

@@ -63,6 +63,7 @@ export class WorkFolder {
       made = await makeFolder(path);
       await requireOurs(path);
       lock = await Lock.take(join(path, lockName));
+      warnings.push(...lock.warnings);
       const before = await readOwn(join(path, manifestName));
       let lines = await readOwn(join(path, journalName));
       // What a killed run had on its way and no unit tells of.

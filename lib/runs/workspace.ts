@@ -1,7 +1,23 @@
-import { lstat, mkdir, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, lstat, mkdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { VertexqError } from '../errors';
 import { OutputFile, syncFolder, temporaryName, unwritable } from '../files/output-file';
+
+/** What a run meets where the system's temporary files cannot be written. */
+export const noTemporary = (cause: unknown): VertexqError =>
+  new VertexqError(
+    'ERR_VERTEXQ_FILE',
+    `Temporary files cannot be written in ${tmpdir()}: ${(cause as Error).message}. Set TMPDIR to a folder that can be written to`,
+    { cause },
+  );
+
+/** Rejects with ERR_VERTEXQ_FILE where they cannot. */
+export const requireTemporary = (): Promise<void> =>
+  access(tmpdir(), constants.W_OK).catch((cause: unknown) => {
+    throw noTemporary(cause);
+  });
 
 /**
  * A folder for what is not finished, which goes when the work ends. Made when the first file is. What cannot be
@@ -9,6 +25,7 @@ import { OutputFile, syncFolder, temporaryName, unwritable } from '../files/outp
  */
 export class Workspace {
   private readonly files = new Map<string, OutputFile>();
+  private isTemporary = false;
   private made: Promise<unknown> | undefined;
 
   /**
@@ -17,15 +34,23 @@ export class Workspace {
    */
   constructor(
     private readonly output: string,
-    private readonly folder = join(dirname(output), temporaryName()),
+    readonly folder = join(dirname(output), temporaryName()),
     private readonly nameless = false,
   ) {}
+
+  /** One among the system's temporary files, for what is never published. */
+  static temporary(nameless = false): Workspace {
+    const folder = join(tmpdir(), temporaryName());
+    const workspace = new Workspace(folder, folder, nameless);
+    workspace.isTemporary = true;
+    return workspace;
+  }
 
   /** A new file. `name`: its last part is what it will be called in the end, if it is moved. */
   async create(name: string): Promise<OutputFile> {
     this.made ??= mkdir(this.folder, { mode: 0o777 });
     await this.made.catch((cause: unknown) => {
-      throw unwritable(this.output, cause);
+      throw this.isTemporary ? noTemporary(cause) : unwritable(this.output, cause);
     });
     const file = await OutputFile.create(this.output, this.pathOf(name));
     this.files.set(name, file);

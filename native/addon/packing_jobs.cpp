@@ -312,7 +312,7 @@ Napi::Value lockFile(const Napi::CallbackInfo& info) {
 #else
   const int descriptor = info.Length() > 0 && info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : -1;
   if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) return Napi::Boolean::New(info.Env(), true);
-  return Napi::Boolean::New(info.Env(), errno != EWOULDBLOCK);
+  return errno == EWOULDBLOCK ? Napi::Value(Napi::Boolean::New(info.Env(), false)) : info.Env().Null();
 #endif
 }
 

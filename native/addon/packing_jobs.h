@@ -32,8 +32,8 @@ Napi::Value unpackRows(const Napi::CallbackInfo& info);
 Napi::Value checksumOf(const Napi::CallbackInfo& info);
 
 /**
- * lockFile(fd): whether the open file is now locked for this descriptor, until it is closed or the process ends. true, too, where the
- * system knows no such locks.
+ * lockFile(fd): whether the open file is now locked for this descriptor, until it is closed or the process ends; null where
+ * its file system knows no such locks.
  */
 Napi::Value lockFile(const Napi::CallbackInfo& info);
 

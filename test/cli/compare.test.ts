@@ -6,7 +6,7 @@ import type { CompareOptions, Comparison } from '../../lib/compare/types';
 import { formatNpz } from '../containers/npy/make-npz';
 import { temporaryFolder } from '../files/temporary-folder';
 import { sampleComparison } from '../reports/samples';
-import { runFake } from './fake';
+import { runFake, untimed } from './fake';
 import { typescript } from '../typescript';
 
 const base = ['compare', 'in.onnx', '--calibration', 'a.npz'];
@@ -101,7 +101,7 @@ test('progress tells the run: lines, and a bar on a terminal', async (t) => {
     return Promise.resolve(sampleComparison());
   };
   const { stdout, stderr } = await runFake(base, { compareMethods });
-  t.is(stderr, 'run 1/2: vertex, 2 bits\nrun 2/2: msq, 2 bits\n');
+  t.is(untimed(stderr), 'run 1/2: vertex, 2 bits\nrun 2/2: msq, 2 bits\n');
   t.regex(stdout, /^method/);
   const bar = await runFake(base, { compareMethods, terminal: true });
   t.regex(bar.stderr, /vertex, 2 bits layer 1\/2 l0: fitting/);
@@ -138,7 +138,7 @@ test('the program compares methods on a network', (t) => {
     { cwd: root, encoding: 'utf8' },
   );
   t.is(status, 0, stderr);
-  t.regex(stderr, /^run 1\/4: gptq, 2 bits\n[^]*method +bits +output/);
+  t.regex(untimed(stderr), /^run 1\/4: gptq, 2 bits\n[^]*method +bits +output/);
   const { runs } = JSON.parse(stdout) as Comparison;
   t.deepEqual(
     runs.map(({ method, bits, layers }) => [method, bits, layers.length]),

@@ -35,6 +35,9 @@ export interface Outcome {
   }[];
 }
 
+/** Without the times that lines of progress begin with. */
+export const untimed = (stderr: string): string => stderr.replace(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /gm, '');
+
 export interface FakeContext extends Partial<Omit<Context, 'stdout' | 'stderr'>> {
   terminal?: boolean;
   columns?: number;

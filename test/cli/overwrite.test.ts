@@ -26,3 +26,19 @@ for (const [what, args, name] of [
     t.is((await runFake([...args, path, '--overwrite'])).code, 0);
     t.not(readFileSync(path, 'utf8'), 'my own');
   });
+
+for (const [what, args] of [
+  ['sensitivity -o', ['sensitivity', 'in.onnx', '--calibration', 'DATA', '-o', 'DATA']],
+  [
+    'quantize --report',
+    ['quantize', 'in.onnx', '-o', 'out.onnx', '--calibration', 'DATA', '--report', 'DATA'],
+  ],
+] as const)
+  test(`${what}: a name that is an input's is refused as such, and --overwrite is not asked for`, async (t) => {
+    const path = join(temporaryFolder(t), 'data.npz');
+    writeFileSync(path, 'data');
+    const { code, stderr } = await runFake(args.map((arg) => (arg === 'DATA' ? path : arg)));
+    t.is(code, 2);
+    t.regex(stderr, /is the input: give it another name/);
+    t.notRegex(stderr, /--overwrite/);
+  });

@@ -16,6 +16,7 @@ import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import { fewOf } from '../../reports/text';
 import { plural } from '../../reports/units';
+import { noTemporary } from '../../runs/workspace';
 import type { Document } from '../documents';
 import type { ModelIdentity } from '../model-identity';
 import type { GgufModel, GgufTensor } from './tensor';
@@ -116,7 +117,9 @@ export class OpenGguf {
 
   /** Runs `use` with a folder that has the file's tokenizer. Rejects with ERR_VERTEXQ_TOKENIZER where it is none that is known. */
   async withTokenizer<Result>(use: (folder: string) => Promise<Result>): Promise<Result> {
-    const folder = await mkdtemp(join(tmpdir(), 'vertexq-tokenizer-'));
+    const folder = await mkdtemp(join(tmpdir(), 'vertexq-tokenizer-')).catch((cause: unknown) => {
+      throw noTemporary(cause);
+    });
     try {
       for (const { name, data } of this.documents()) await writeFile(join(folder, name), data);
       return await use(folder);

@@ -46,6 +46,7 @@ export async function finishRunWith(
     const store = new UnitStore(folder);
     const keys = await keysOf(opened, store);
     const lock = await Lock.take(join(folder, lockName));
+    opened.warnings.push(...lock.warnings);
     try {
       // Someone else may have finished it while the lock was his.
       await requireNotThere(opened.prepared, output);

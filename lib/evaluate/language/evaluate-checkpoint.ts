@@ -1,9 +1,6 @@
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { OpenDecoder } from '../../decoders/open';
 import { environment } from '../../environment';
 import { VertexqError } from '../../errors';
-import { temporaryName } from '../../files/output-file';
 import { requireMemory } from '../../memory';
 import { ModelForward } from '../../models/forward/model-forward';
 import { ValueStore } from '../../models/forward/value-store';
@@ -216,8 +213,7 @@ class Run {
 
   /** What the networks say of the next token, by batch. */
   async sums(): Promise<NextTokenSums[]> {
-    const folder = join(tmpdir(), temporaryName());
-    const workspace = new Workspace(folder, folder, true);
+    const workspace = Workspace.temporary(true);
     const memory = (this.options.memory ?? defaults.modelMemory) / 2;
     try {
       this.tell();
