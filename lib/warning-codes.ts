@@ -142,6 +142,11 @@ export const warningCodes = {
       'The weights of rows or inputs ("weighting", an importance matrix) are not known for some layers: all count alike there.',
     remedy: 'Nothing need be done: the layer is fitted as without weights.',
   },
+  WARN_VERTEXQ_SKIPPED_DATA: {
+    cause:
+      'Some images or lines of the data cannot be read, and were left out, as --skip-broken ("skipBroken") allows. The message names them.',
+    remedy: 'Nothing, where they are few; else mend or remove them.',
+  },
   WARN_VERTEXQ_SOME_ROWS: {
     cause:
       'A convolution sees more patches than a fit needs, and was fitted to some, spread over all samples.',

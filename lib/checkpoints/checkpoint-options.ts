@@ -94,7 +94,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
     'calibration", "ownSamples" or "activations',
     isRun || options.activations !== undefined,
   );
-  for (const name of ['tokenizer', 'samples', 'maxLength', 'textField'] as const)
+  for (const name of ['tokenizer', 'samples', 'maxLength', 'textField', 'skipBroken'] as const)
     if (options[name] !== undefined && options.calibration === undefined)
       refuse([name], `The "${name}" option is about "calibration" data, which is not given`);
   for (const name of ['batchSize', 'sequenceLength', 'errorCorrection', 'weighting', 'tuning'] as const)

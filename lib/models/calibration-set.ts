@@ -176,6 +176,13 @@ async function read(
           `The option "${name}" has no effect: ${nameOf(data, where)} holds no ${kind}`,
         ),
       );
+  if (options.skipBroken === true && source.kind === 'tensors')
+    batching.warnings.push(
+      warn(
+        'WARN_VERTEXQ_NO_EFFECT',
+        `The option "skipBroken" has no effect: ${nameOf(data, where)} holds neither text nor images`,
+      ),
+    );
   return source;
 }
 

@@ -45,6 +45,8 @@ export interface DataOptions {
   maxLength?: number;
   /** For text in `.jsonl` files: the field that holds it (default `text`). */
   textField?: string;
+  /** For images and text: what cannot be read is left out, counted and named in a warning. Default: the first of it ends the run. */
+  skipBroken?: boolean;
   /** For images. */
   image?: ImageOptions;
 }

@@ -78,5 +78,10 @@ export const data = {
     help: 'for text in .jsonl files: the field that holds it (default: text)',
     group: 'Data',
   },
+  skipBroken: {
+    kind: kinds.flag,
+    help: 'for images and text: leave out what cannot be read, counted and named in a warning (default: the first ends the run)',
+    group: 'Data',
+  },
   image: { kind: kinds.object(image, 'image option'), group: 'Data' },
 } satisfies Options<DataOptions>;

@@ -4,7 +4,9 @@ import type { JobOptions } from '../../types';
 import type { Warning } from '../../warning-codes';
 
 export interface EvaluateCheckpointOptions
-  extends JobOptions, Pick<DataOptions, 'tokenizer' | 'sequenceLength' | 'samples' | 'textField'> {
+  extends
+    JobOptions,
+    Pick<DataOptions, 'tokenizer' | 'sequenceLength' | 'samples' | 'textField' | 'skipBroken'> {
   /** Text, or tokens as the input `input_ids`, that calibration has not seen. The option `tokenizer` is by default the float folder's own. */
   data: CalibrationData;
   /** Bytes of activations that may be kept in memory from one block to the next (default 2^29); more go to a file in the system's folder for such. */

@@ -9,8 +9,10 @@ import { optionalPackage } from '../../optional-package';
 import { describe } from '../../options/messages';
 import { Turns } from '../../yielding';
 import type { ImageOptions } from '../types';
+import { Broken, skippedWarnings } from './broken';
 import { madeInputs } from './made-inputs';
 import type { Piece } from './samples';
+import type { Warning } from '../../warning-codes';
 import { calibrationError, checkTensor, type ModelInput } from './tensor-checks';
 
 const extension = /\.(png|jpe?g|webp)$/i;
@@ -58,7 +60,7 @@ interface ImageInput {
 }
 
 /**
- * Reads images, each a sample, through `sharp`. Rejects with ERR_VERTEXQ_IMAGE where that is not installed, or cannot read one;
+ * Reads images, each a sample, through `sharp`; with `skipBroken` those that can be read, with a warning of the others. Rejects with ERR_VERTEXQ_IMAGE where that is not installed, or cannot read one;
  * ERR_VERTEXQ_UNSUPPORTED where the network does not take images.
  */
 export async function readImages(
@@ -66,24 +68,24 @@ export async function readImages(
   inputs: readonly ModelInput[],
   options: ImageOptions,
   signal?: AbortSignal,
-): Promise<Piece[]> {
+  skipBroken = false,
+): Promise<{ pieces: Piece[]; warnings: Warning[] }> {
   const wanted = wantedOf(inputs, options);
   const sharp = optionalPackage('sharp', 'ERR_VERTEXQ_IMAGE', 'Calibration data of images') as typeof Sharp;
   const pieces: Piece[] = [];
+  const broken = new Broken(skipBroken);
   let bytes = 0;
   for (const path of paths) {
     signal?.throwIfAborted();
-    const tensor = await checkTensor(
-      await readImage(sharp, path, wanted, signal),
-      wanted.input,
-      path,
-      signal,
-    );
+    const image = await readImage(sharp, path, wanted, signal).catch((error: unknown) => broken.note(error));
+    if (!image) continue;
+    const tensor = await checkTensor(image, wanted.input, path, signal);
     bytes += (tensor.data as Float32Array).byteLength;
     requireMemory(bytes, 'the images');
     pieces.push({ tensors: new Map([[wanted.input.name, tensor]]), samples: 1 });
   }
-  return pieces;
+  const { length } = pieces;
+  return { pieces, warnings: skippedWarnings(broken.found(length), length, 'images') };
 }
 
 type Size3 = [number | null, number | null, number | null];

@@ -1,5 +1,6 @@
 import { VertexqError } from '../../errors';
 import { allocate, InputFile } from '../../files/input-file';
+import type { Broken } from './broken';
 import { calibrationError } from './tensor-checks';
 
 const chunk = 2 ** 20;
@@ -15,6 +16,7 @@ export async function forEachLine(
   path: string,
   use: (line: string, where: string, number: number) => void | Promise<void>,
   signal?: AbortSignal,
+  broken?: Broken,
 ): Promise<void> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let number = 0;
@@ -24,7 +26,9 @@ export async function forEachLine(
     try {
       line = decoder.decode(parts.length === 1 ? parts[0] : Buffer.concat(parts));
     } catch (cause) {
-      throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `${where}: is no UTF-8 text`, { cause });
+      const error = new VertexqError('ERR_VERTEXQ_CALIBRATION', `${where}: is no UTF-8 text`, { cause });
+      if (!broken) throw error;
+      return broken.note(error);
     }
     if (line.trim() !== '') await use(line.endsWith('\r') ? line.slice(0, -1) : line, where, number);
   };

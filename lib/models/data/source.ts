@@ -85,7 +85,7 @@ export async function readData(
 type Kind = 'tensors' | 'text' | 'images';
 
 async function readFiles(paths: readonly string[], options: ReadOptions): Promise<DataSource> {
-  const { inputs, image, tokenizer, sequenceLength, signal } = options;
+  const { inputs, image, tokenizer, sequenceLength, skipBroken, signal } = options;
   const kinds = await Promise.all(
     paths.map((path) => kindOf(path, tokenizer !== undefined, sequenceLength !== undefined)),
   );
@@ -115,10 +115,13 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
     };
   }
   const pieces: Piece[] = [];
+  const warnings: Warning[] = [];
   if (kinds[0] === 'images') {
     const files: string[] = [];
     for (const path of paths) files.push(...(isImage(path) ? [path] : await imagesIn(path)));
-    pieces.push(...(await readImages(files, inputs, image ?? {}, signal)));
+    const read = await readImages(files, inputs, image ?? {}, signal, skipBroken);
+    for (const piece of read.pieces) pieces.push(piece);
+    warnings.push(...read.warnings);
   } else {
     for (const path of paths)
       for (const piece of await readTensorFile(path, inputs, signal)) pieces.push(piece);
@@ -128,6 +131,7 @@ async function readFiles(paths: readonly string[], options: ReadOptions): Promis
     kind: kinds[0]!,
     asGiven: false,
     padding: null,
+    warnings,
   };
 }
 

@@ -2,6 +2,7 @@ import { spread } from '../../fit/held-out';
 import { describe } from '../../options/messages';
 import type { TaskContext, Unit } from '../../workers/protocol';
 import { type ChatTemplate, loadChatTemplate } from './chat-template';
+import { Broken, type Skipped } from './broken';
 import { forEachLine, parseLine } from './json-lines';
 import { calibrationError } from './tensor-checks';
 import { cutWindows, isFields, loadTokenizer, longestText, type TextEncoder } from './tokenizer';
@@ -22,6 +23,8 @@ export interface TextTask {
   textField: string;
   /** How many tokens the network knows, where that is known; else Infinity. */
   vocabulary: number;
+  /** Whether documents that cannot be read are left out. */
+  skipBroken: boolean;
 }
 
 /** The ids of some windows, one behind the other; how many each has, and which document it is of. */
@@ -41,10 +44,11 @@ const perPart = 2 ** 16;
 export async function encodeTexts(
   task: TextTask,
   { enter, part, warn }: TaskContext,
-): Promise<{ padId: number }> {
-  const { paths, samples } = task;
+): Promise<{ padId: number; skipped: Skipped; documents: number }> {
+  const { paths, samples, skipBroken } = task;
   enter(null);
-  const isTaken = await choiceOf(paths, samples);
+  const isTaken = await choiceOf(paths, samples, skipBroken);
+  const broken = new Broken(skipBroken);
   const encoder = new DocumentEncoder(task, warn, enter);
   let ids: number[] = [];
   let lengths: number[] = [];
@@ -58,28 +62,37 @@ export async function encodeTexts(
     [ids, lengths, documents] = [[], [], []];
   };
   let document = 0;
-  for (const [file, path] of paths.entries())
-    await forEachLine(path, async (line, where, number) => {
+  for (const [file, path] of paths.entries()) {
+    const use = async (line: string, where: string, number: number) => {
       if (!isTaken()) return;
-      for (const window of await encoder.windowsOf(line, where, file, number)) {
+      const found = await encoder
+        .windowsOf(line, where, file, number)
+        .catch((error: unknown) => broken.note(error));
+      for (const window of found ?? []) {
         if (window.length === 0) continue;
         for (const id of window) ids.push(id);
         lengths.push(window.length);
         documents.push(document);
         if (ids.length >= perPart) flush();
       }
-      document++;
+      if (found) document++;
       enter(null);
-    });
+    };
+    await forEachLine(path, use, undefined, broken);
+  }
   flush();
-  return { padId: encoder.padId };
+  return { padId: encoder.padId, skipped: broken.found(document), documents: document };
 }
 
 /** Which documents are taken, to be asked for one after the other: where there are more than `samples`, so many. */
-async function choiceOf(paths: readonly string[], samples: number): Promise<() => boolean> {
+async function choiceOf(
+  paths: readonly string[],
+  samples: number,
+  skipBroken: boolean,
+): Promise<() => boolean> {
   if (samples === Infinity) return () => true;
   let count = 0;
-  for (const path of paths) await forEachLine(path, () => void count++);
+  for (const path of paths) await forEachLine(path, () => void count++, undefined, new Broken(skipBroken));
   return spread(Math.min(samples, count), count);
 }
 

@@ -5,11 +5,12 @@ import { describe } from '../../options/messages';
 import { isolated } from '../../workers/isolated';
 import { Turns } from '../../yielding';
 import type { DataOptions } from '../types';
+import { skippedWarnings } from './broken';
 import { integerTensor, isTokenType } from './integers';
 import { madeInputs } from './made-inputs';
 import type { Padding, Piece } from './samples';
 import { calibrationError, type CheckedTensor, type ModelInput } from './tensor-checks';
-import type { EncodedTexts, TextTask } from './text-task';
+import type { EncodedTexts, encodeTexts, TextTask } from './text-task';
 import { tokenizerPath } from './tokenizer';
 import { warn, type Warning } from '../../warning-codes';
 
@@ -51,7 +52,7 @@ export interface Windows {
   windows: Window[];
   /** What fills up shorter ones. */
   padId: number;
-  /** What the tokenizers library said. */
+  /** What the tokenizers library said, and which lines were left out. */
   warnings: Warning[];
 }
 
@@ -70,14 +71,17 @@ export async function readWindows(
   limits = tokenizerLimits,
 ): Promise<Windows> {
   const { samples = Infinity, textField = 'text', sequenceLength, maxLength } = options;
-  const { most = Infinity, vocabulary = Infinity } = options;
+  const { most = Infinity, vocabulary = Infinity, skipBroken = false } = options;
   const windows: Window[] = [];
   const warnings: Warning[] = [];
   const tokenizer = options.tokenizer === undefined ? undefined : await tokenizerPath(options.tokenizer);
   let bytes = 0;
-  const { padId } = (await isolated(
+  const { padId, skipped, documents } = (await isolated(
     'texts',
-    { paths, tokenizer, sequenceLength, maxLength, most, samples, textField, vocabulary } satisfies TextTask,
+    {
+      ...{ paths, tokenizer, sequenceLength, maxLength, most, samples, textField, vocabulary },
+      skipBroken,
+    } satisfies TextTask,
     {
       ...limits,
       signal,
@@ -100,7 +104,8 @@ export async function readWindows(
           windows.push({ document: documents[i]!, ids: ids.subarray(at, (at += length)) });
       },
     },
-  )) as { padId: number };
+  )) as Awaited<ReturnType<typeof encodeTexts>>;
+  warnings.push(...skippedWarnings(skipped, documents, 'lines'));
   if (windows.length === 0) throw calibrationError(paths.join(', '), 'has no text');
   return { windows: fairShare(windows, samples), padId, warnings };
 }

@@ -45,7 +45,7 @@ function setUp(t: ExecutionContext, { lines, jinja, config, tokenizer: hasOne = 
     const task = { paths: [path], tokenizer: hasOne ? tokenizer : undefined, sequenceLength: 100 };
     const all = { maxLength: undefined, most: Infinity, samples: Infinity, textField: 'text', vocabulary };
     const none = () => {};
-    await encodeTexts({ ...task, ...all }, { enter: none, part: none, warn: none });
+    await encodeTexts({ ...task, ...all, skipBroken: false }, { enter: none, part: none, warn: none });
   };
   return { folder, tokenizer, path, read, here };
 }
