@@ -18,6 +18,7 @@ export type AnyGrid = Grid | 'table';
 /** The box the vertex walk stays in: the whole alphabet's range (the paper's), or the levels around each weight. */
 export type Box = 'saturate' | 'cell';
 
+/** Numbers of either precision. */
 export type FloatArray = Float32Array | Float64Array;
 
 /** A tensor to feed: onnxruntime's `Tensor` has this shape. `type` is needed only where `data` does not tell it. */
@@ -118,6 +119,7 @@ export interface AlphabetOptions {
   rank?: number | 'auto';
 }
 
+/** Options that every call which quantizes has: method, bits, grid, groups and effort. */
 export interface QuantizeOptions extends AlphabetOptions, JobOptions {
   /** Default `vertex`; without calibration data `msq`, the only method that needs none. */
   method?: Method;
@@ -141,6 +143,7 @@ export interface QuantizeLayerOptions extends QuantizeOptions {
   blockType?: GgufTypeName;
 }
 
+/** Options of `preprocess`. */
 export interface PreprocessOptions extends AlphabetOptions, JobOptions {}
 
 /** The paper's pre-processing of one layer. */

@@ -19,6 +19,7 @@ export interface WeightOverride extends Pick<
 /** What is tuned beyond the layer. */
 export type Tuning = 'none' | 'scales';
 
+/** Options of `quantizeCheckpoint` and `planCheckpoint`. */
 export interface CheckpointOptions
   extends
     QuantizeOptions,

@@ -7,6 +7,7 @@ export const modelFormats = {
   qdq: 'DequantizeLinear for all',
   float: 'values on the grid in the original layout',
 } as const;
+/** What networks are written as. */
 export type ModelFormat = keyof typeof modelFormats;
 
 /** Of checkpoints: safetensors files, and the network of a language model. `gptq` and `gptq_v2` differ in how a zero point is stored. */
@@ -49,6 +50,7 @@ export const anyGguf = 'gguf';
 export const isGguf = (format: unknown): boolean =>
   typeof format === 'string' && (format === anyGguf || format.startsWith(`${anyGguf}:`));
 
+/** What checkpoints are written as. */
 export type CheckpointFormat = keyof typeof checkpointFormats;
 
 /** What help says of some formats. */

@@ -21,6 +21,7 @@ export interface OutputError {
   rows: number;
 }
 
+/** Options of `evaluateModel`. */
 export interface EvaluateOptions extends DataOptions, Omit<JobOptions, 'threads'> {
   /** What both networks are run on: samples that calibration has not seen. Takes what `calibration` takes. */
   data: CalibrationData;

@@ -7,6 +7,7 @@ export interface QueueOptions {
   signal?: AbortSignal;
 }
 
+/** Options of `submitRun`. */
 export interface SubmitOptions extends QueueOptions {
   /** The name of the queue (default `vertexq`). */
   queue?: string;
@@ -24,6 +25,7 @@ export interface Rate {
   seconds: number;
 }
 
+/** Options of `runWorker`. */
 export interface WorkerOptions extends QueueOptions {
   /** Folders in which plans, inputs and outputs may lie: others are refused. */
   root: string | readonly string[];
@@ -96,6 +98,7 @@ export interface FleetEvent {
   final?: boolean;
 }
 
+/** Options of `runStatus`. */
 export interface StatusOptions extends QueueOptions {
   /** Names of queues (default `vertexq`). */
   queue?: string | readonly string[];
@@ -103,6 +106,7 @@ export interface StatusOptions extends QueueOptions {
   run?: string;
 }
 
+/** How far a run is. */
 export type RunState = 'waiting' | 'working' | 'finishing' | 'done' | 'failed' | 'cancelled' | 'lost';
 
 /** How far a run is. */
@@ -126,6 +130,7 @@ export interface RunStatus {
   refused: string | null;
 }
 
+/** A queue: its workers and its runs. */
 export interface QueueStatus {
   queue: string;
   workers: number;
@@ -134,16 +139,19 @@ export interface QueueStatus {
   runs: RunStatus[];
 }
 
+/** What `runStatus` finds: the queues that it was asked for. */
 export interface FleetStatus {
   /** Without password. */
   redis: string;
   queues: QueueStatus[];
 }
 
+/** Options of `cancelRun`. */
 export interface CancelOptions extends QueueOptions {
   queue?: string;
 }
 
+/** What `submitRun` has put into the queue. */
 export interface Submitted {
   run: string;
   queue: string;

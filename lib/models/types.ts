@@ -72,6 +72,7 @@ export interface ImageOptions {
   fit?: 'cover' | 'contain' | 'fill';
 }
 
+/** Options of `quantizeModel` and `planModel`. */
 export interface ModelOptions extends QuantizeOptions, DataOptions {
   /** What the network is run on to see its layers' inputs. Only `msq` does without. */
   calibration?: CalibrationData;

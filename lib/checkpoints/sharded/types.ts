@@ -39,6 +39,7 @@ export interface PlannedInput {
   sha256: string;
 }
 
+/** A file of the output, as a plan foresees it. */
 export interface PlannedFile {
   /** In the output's folder, or beside the output where that is a file. */
   name: string;
@@ -98,6 +99,7 @@ export interface PlannedRunOptions extends JobOptions {
   otherKernels?: boolean;
 }
 
+/** Options of `runShard`: which part of a plan it does, and how. */
 export interface ShardOptions extends PlannedRunOptions {
   /** Which part of the units; default: all. */
   shard?: ShardOfPlan;

@@ -3,6 +3,7 @@ import type { CalibrationData, DataOptions } from '../../models/types';
 import type { JobOptions } from '../../types';
 import type { Warning } from '../../warning-codes';
 
+/** Options of `evaluateCheckpoint` and `evaluateLanguageModel`. */
 export interface EvaluateCheckpointOptions
   extends
     JobOptions,
