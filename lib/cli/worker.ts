@@ -5,6 +5,7 @@ import { formatSeconds, plural } from '../reports/units';
 import type { Context } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
 import { helpText } from './help-text';
+import { addObserving, observed } from './observing';
 import { requireNoPassword } from './redis-flag';
 
 const examples = `
@@ -20,6 +21,7 @@ Examples:
   $ vertexq worker --root /shared/models
   $ vertexq worker --root /shared/models /shared/out --queue urgent nightly --memory 4G
   $ vertexq worker --root . --until-empty          ends when nothing is left
+  $ vertexq worker --root /shared --events events.jsonl --metrics 9464
   $ VERTEXQ_REDIS_URL=rediss://user:password@redis.example.org:6380 vertexq worker --root /shared
 `;
 
@@ -31,7 +33,7 @@ export function addWorker(program: Command, context: Context): void {
     .description('Does the parts of runs that queues in Redis have.');
   addFlags(command, ['runWorker'], {
     Output: (own) =>
-      own
+      addObserving(own)
         .option('--json', 'write what was done to stdout, when it ends')
         .option('-q, --quiet', 'trouble and errors alone'),
   })
@@ -50,12 +52,18 @@ const troubles: ReadonlySet<FleetEvent['event']> = new Set([
 async function work(given: Given, context: Context): Promise<void> {
   const { json = false, quiet = false } = given as OutputFlags;
   requireNoPassword(given);
-  const onEvent = (event: FleetEvent) => {
+  const show = (event: FleetEvent) => {
     if (event.event === 'job-progress' || (quiet && !troubles.has(event.event))) return;
     context.stderr.write(`${eventLine(event)}\n`);
   };
-  const options = { ...optionsOf(['runWorker'], given), drain: context.signal, onEvent };
-  const report = await context.runWorker(options as unknown as WorkerOptions);
+  const options = { ...optionsOf(['runWorker'], given), drain: context.signal };
+  const report = await observed(context, given, (take) => {
+    const onEvent = (event: FleetEvent) => {
+      show(event);
+      take(event);
+    };
+    return context.runWorker({ ...options, onEvent } as unknown as WorkerOptions);
+  });
   const { done, failed, refused, returned } = report.jobs;
   if (!quiet)
     context.stderr.write(

@@ -1,6 +1,6 @@
 import { lstat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { finishRun } from '../checkpoints/sharded/finish-run';
+import { finishRun, removeLeft } from '../checkpoints/sharded/finish-run';
 import { runShard } from '../checkpoints/sharded/run-shard';
 import type { PlanFile } from '../checkpoints/sharded/types';
 import { verifyCheckpoint } from '../checkpoints/verify-checkpoint';
@@ -44,10 +44,15 @@ export async function doJob(data: JobData, piece: Piece, means: Means, ends: Job
   const work = piece === 'finish' ? finish : part;
   const result = await work(found, piece, means, ends).catch(async (error: unknown) => {
     // Who did it before was ended before he could say so.
-    if (codeOf(error) === 'ERR_VERTEXQ_EXISTS' && (await isOutputOf(found, piece === 'finish', ends)))
-      return { units: { done: 0, found: 0 }, bytes: 0, warnings: [] };
-    throw error;
+    const isDone =
+      codeOf(error) === 'ERR_VERTEXQ_EXISTS' && (await isOutputOf(found, piece === 'finish', ends));
+    if (!isDone) throw error;
+    await removeLeft(found.plan, found.output);
+    return { units: { done: 0, found: 0 }, bytes: 0, warnings: [] };
   });
+  // Where it was slower than one that had taken it over, and the end of the run.
+  if (piece !== 'finish' && (await isOutputOf(found, false, ends)))
+    await removeLeft(found.plan, found.output);
   return {
     ...result,
     warnings: result.warnings.slice(0, mostWarnings),

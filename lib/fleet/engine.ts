@@ -81,6 +81,9 @@ export class Engine {
     // Of several addresses of a host, each with its own error.
     const inner =
       error instanceof AggregateError ? error.errors.map((one) => (one as Error).message).join('; ') : '';
+    // Of a transaction what was wrong is told of its commands.
+    const { previousErrors } = error as { previousErrors?: Error[] };
+    if (Array.isArray(previousErrors) && previousErrors[0]) return this.reason(previousErrors[0]);
     return withoutSecrets(message || inner || code || name || String(error), this.address);
   }
 

@@ -15,7 +15,7 @@ import { keyedUnits } from './run-shard';
 import { StoredUnits, unitName } from './stored-units';
 import type { FinishReport, PlanFile, PlannedRunOptions } from './types';
 import { UnitStore } from './unit-store';
-import { type OpenPlan, requireNotThere, withPlan } from './with-plan';
+import { type OpenPlan, requireNotThere, resultsOf, withPlan } from './with-plan';
 
 /** In the folder of results: where the output is made, and what says that someone is at it. */
 const [madeName, lockName] = ['made', 'lock'];
@@ -59,6 +59,17 @@ export async function finishRunWith(
     }
   };
   return withPlan(files, plan, options, finish, (folder) => join(folder, madeName));
+}
+
+/** Takes away what is left of a plan whose output is there: of a process that was ended after it had named the output. Nothing where another is at it. */
+export async function removeLeft({ id, units }: PlanFile, output: string): Promise<void> {
+  const folder = resultsOf(id, output);
+  if (!(await lstat(folder).catch(() => undefined))?.isDirectory()) return;
+  const lock = await Lock.take(join(folder, lockName)).catch(() => undefined);
+  if (!lock) return;
+  await rm(join(folder, madeName), { recursive: true, force: true }).catch(() => {}); // of no use, and in nobody's way
+  await lock.remove();
+  await new UnitStore(folder).remove(units.map(({ key }) => key)).catch(() => {}); // another was quicker
 }
 
 /** Keys of results by what the journal calls units. Throws ERR_VERTEXQ_INCOMPLETE where some are missing. */

@@ -30,6 +30,10 @@ export interface OpenPlan {
   warnings: Warning[];
 }
 
+/** The folder beside an output in which results are kept. */
+export const resultsOf = (planId: string, output: string): string =>
+  join(dirname(output), `.vertexq-${planId.slice(0, 32)}`);
+
 /**
  * Runs `use` on a plan. Of what it says nothing is believed: it is made anew from its input and options, and any difference rejects with ERR_VERTEXQ_PLAN.
  * `madeIn`: where the output is made, by the folder of results; default: at its place.
@@ -52,7 +56,7 @@ export async function withPlan<Result>(
     throw new RangeError(
       `Expected the "output" option to be a path that ends in ${describe(basename(plan.output))}, as in the plan, not ${describe(output)}`,
     );
-  const folder = join(dirname(output), `.vertexq-${plan.id.slice(0, 32)}`);
+  const folder = resultsOf(plan.id, output);
   await addCheckpointPaths(files, from, output, options);
   const made = madeIn ? join(madeIn(folder), basename(output)) : output;
   const onPrepared = async (prepared: Prepared) => {
