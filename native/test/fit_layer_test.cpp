@@ -9,6 +9,7 @@
 
 #include "decode/damping.h"
 #include "linalg/blas.h"
+#include "method/gram_error.h"
 #include "method/targets.h"
 #include "method/vertex.h"
 #include "test_data.h"

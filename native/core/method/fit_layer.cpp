@@ -10,63 +10,19 @@
 #include "decode/damping.h"
 #include "decode/successive_rounding.h"
 #include "error.h"
-#include "linalg/real_blas.h"
 #include "method/gptq.h"
+#include "method/gram_error.h"
+#include "method/layer_values.h"
+#include "method/quadratic_forms.h"
 #include "method/targets.h"
 #include "method/vertex.h"
 #include "naming.h"
-#include "parallel/thread_pool.h"
 
 namespace vertexq {
 
 namespace {
 
-/** Neurons of a task; fixed, for GEMM's bits depend on it. */
-constexpr std::size_t kBlock = 64;
-
 constexpr double kTwoPiE = 17.079468445347132;
-
-/** Calls visit(first, values, product) with Q or another N × count block and H times it, for blocks of neurons. */
-template <typename Fill, typename Visit>
-void withProducts(const Matrix& h, std::size_t neurons, unsigned threads, const JobControl& control, Fill fill,
-                  Visit visit) {
-  const std::size_t n = h.cols();
-  ThreadPool::shared().parallelFor((neurons + kBlock - 1) / kBlock, threads, [&](std::size_t block, unsigned) {
-    control.throwIfCancelled();
-    const std::size_t first = block * kBlock, count = std::min(kBlock, neurons - first);
-    Matrix values(n, count), product(n, count);
-    for (std::size_t k = 0; k < count; ++k) fill(first + k, values.column(k));
-    linalg::gemm(linalg::kPlain, linalg::kPlain, n, count, n, 1.0, h.data(), n, values.data(), n, 0.0, product.data(),
-                 n);
-    for (std::size_t k = 0; k < count; ++k) visit(first + k, values.column(k), product.column(k));
-  });
-}
-
-/** vᵀ H v for each of `neurons` vectors v that fill(neuron, v) writes. */
-template <typename Fill>
-std::vector<double> quadraticForms(const Matrix& h, std::size_t neurons, unsigned threads, const JobControl& control,
-                                   Fill fill) {
-  std::vector<double> forms(neurons);
-  withProducts(h, neurons, threads, control, fill, [&](std::size_t neuron, const double* v, const double* product) {
-    forms[neuron] = linalg::dot(h.cols(), v, product);
-  });
-  return forms;
-}
-
-double sum(const std::vector<double>& values) {
-  double total = 0;
-  for (const double v : values) total += v;
-  return total;
-}
-
-LayerAlphabets view(const std::vector<Alphabet>& alphabets, std::size_t inFeatures, std::size_t groupSize) {
-  return {alphabets.data(), inFeatures, groupSize};
-}
-
-void levels(const Rounded& rounded, const LayerAlphabets& alphabets, std::size_t neuron, double* values) {
-  const std::size_t n = alphabets.inFeatures;
-  for (std::size_t i = 0; i < n; ++i) values[i] = rounded.stored(alphabets.of(neuron, i), neuron * n + i);
-}
 
 /** Alphabets that cover each group's weights, or those with the least rounding error weighted by H's diagonal. */
 std::vector<Alphabet> roundingAlphabets(const Matrix& targets, const Matrix& h, const FitOptions& options) {
@@ -143,23 +99,6 @@ LayerCodes gptqWithScales(const Matrix& targets, const Matrix& h, const LayerAlp
   return best;
 }
 
-double largestOf(const double* weights, std::size_t count) {
-  double largest = 0;
-  for (std::size_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(weights[i]));
-  return largest;
-}
-
-/** A layer of `count` weights times a power of two: 2^-exponent brings its largest weight to about 1. */
-int layerExponent(const double* weights, std::size_t count) {
-  const double largest = largestOf(weights, count);
-  return largest > 0 ? std::ilogb(largest) : 0;
-}
-
-Matrix times(Matrix matrix, double factor) {
-  for (std::size_t i = 0; i < matrix.rows() * matrix.cols(); ++i) matrix.data()[i] *= factor;
-  return matrix;
-}
-
 std::optional<double> sphereGap(const LayerAlphabets& alphabets, std::size_t n, double logDeterminant,
                                 const std::vector<double>& errors) {
   const double size = static_cast<double>(n);
@@ -184,7 +123,7 @@ LayerCodes gpfqCodes(const FitProblem& problem, Fitted& fitted) {
   fitted.rounded.alphabets = roundingAlphabets(targets, h, options);
   fitted.logDeterminant = logDeterminantOf(h, threads, control);
   return decodeWith(gpfqCoefficients(h, DecodeOrder::Natural), targets, h,
-                    view(fitted.rounded.alphabets, h.cols(), options.alphabet.groupSize), false, threads, control);
+                    layerView(fitted.rounded.alphabets, h.cols(), options.alphabet.groupSize), false, threads, control);
 }
 
 LayerCodes gptqCodes(const FitProblem& problem, Fitted& fitted) {
@@ -203,7 +142,7 @@ LayerCodes gptqCodes(const FitProblem& problem, Fitted& fitted) {
   const bool asPublished = options.passes == 0;
   control.expect(asPublished ? neurons : 6 * neurons);  // three decodings, each polished
   fitted.rounded.alphabets = roundingAlphabets(targets, h, options);
-  const LayerAlphabets alphabets = view(fitted.rounded.alphabets, n, options.alphabet.groupSize);
+  const LayerAlphabets alphabets = layerView(fitted.rounded.alphabets, n, options.alphabet.groupSize);
   if (!asPublished) return gptqWithScales(targets, h, alphabets, threads, control, fitted.logDeterminant);
   const Coefficients<double> coefficients = nearestPlaneCoefficients(h, 0.0, DecodeOrder::Natural, threads, control);
   fitted.logDeterminant = logDeterminantOf(coefficients);
@@ -241,7 +180,7 @@ LayerCodes vertexCodes(const FitProblem& problem, Fitted& fitted) {
   Rounded given = fitted.rounded;
   given.codes = best.codes;
   const std::vector<double> givenErrors = best.errors;
-  const LayerFit fit{h, scaledTargets, view(scaledAlphabets, n, groupSize)};
+  const LayerFit fit{h, scaledTargets, layerView(scaledAlphabets, n, groupSize)};
   const VertexOutcome outcome = vertexLayer(fit, scaledAlphabets, best, vertex, threads, control);
   for (std::size_t i = 0; i < scaledAlphabets.size(); ++i)
     fitted.rounded.alphabets[i] = scaledAlphabets[i].scaledBy(exponent);
@@ -267,7 +206,7 @@ LayerCodes vertexCodes(const FitProblem& problem, Fitted& fitted) {
 template <typename Task>
 auto namingTargets(const Weights& weights, const Matrix& targets, Task task) {
   const std::size_t count = weights.inFeatures * weights.outFeatures;
-  const double given = largestOf(weights.data, count), asked = largestOf(targets.data(), count);
+  const double given = largestMagnitude(weights.data, count), asked = largestMagnitude(targets.data(), count);
   if (!(asked > given)) return task();
   const auto what = [&] {
     std::ostringstream text;
@@ -286,9 +225,9 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
   Fitted fitted;
   fitted.damping = options.damping;
   // The unit of H is free: a power of two keeps float32 in range.
-  Matrix h = damped(times(data.h, unitScale(data.h)), options.damping);
+  Matrix h = damped(matrixTimes(data.h, unitScale(data.h)), options.damping);
   const double unit = unitScale(h);
-  h = times(std::move(h), unit);
+  h = matrixTimes(std::move(h), unit);
   Matrix targets = data.paired()
                        ? correctedTargets(weights, data, holdout, options.correction, threads, control).targets
                        : fitTargets(weights, data, h, threads, control);
@@ -298,10 +237,10 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
     return options.search({weights, data, h, targets, options, threads, control}, fitted);
   });
   fitted.rounded.codes = std::move(best.codes);
-  const LayerAlphabets alphabets = view(fitted.rounded.alphabets, n, groupSize);
+  const LayerAlphabets alphabets = layerView(fitted.rounded.alphabets, n, groupSize);
   std::vector<double> q(n);
   for (std::size_t neuron = 0; neuron < neurons; ++neuron) {
-    levels(fitted.rounded, alphabets, neuron, q.data());
+    storedLevels(fitted.rounded, alphabets, neuron, q.data());
     for (std::size_t i = 0; i < n; ++i) fitted.rounded.offAlphabet += q[i] == weights.neuron(neuron)[i] ? 0 : 1;
   }
   if (fitted.logDeterminant && options.alphabet.grid != Grid::Table)  // its levels have no volume of one size
@@ -315,89 +254,6 @@ Rounded roundByGram(const Weights& weights, const Matrix& h, const AlphabetOptio
   Matrix norms(1, h.cols());
   for (std::size_t i = 0; i < h.cols(); ++i) norms(0, i) = std::sqrt(h(i, i));
   return roundLayer(weights, &norms, options, scale, threads, control);
-}
-
-namespace {
-
-/** A power of two's exponent, of matrices and weights in units near 1: a square that underflows would be an error of 0 that no one has measured. */
-struct Units {
-  int weights = 0;
-  int half = 0;  // matrices are times 2^(2·half)
-
-  double matrices() const { return std::ldexp(1.0, 2 * half); }
-  /** Of squares in these units. */
-  Norms norms(double error, double signal) const {
-    if (!std::isfinite(error) || !std::isfinite(signal))
-      throw Error("ERR_VERTEXQ_NUMERIC",
-                  "the squares of the layer's outputs overflow float64: the data does not belong to these weights");
-    const auto norm = [&](double square) { return std::ldexp(std::sqrt(std::max(square, 0.0)), weights - half); };
-    return {norm(error), norm(signal)};
-  }
-};
-
-int exponentOf(const Weights& weights) { return layerExponent(weights.data, weights.inFeatures * weights.outFeatures); }
-
-/** ‖X̃(q - t)‖ and ‖X̃t‖. */
-Norms errorAgainst(const Matrix& targets, const Weights& weights, const Rounded& rounded,
-                   const LayerAlphabets& alphabets, const Matrix& gram, unsigned threads, const JobControl& control) {
-  const std::size_t n = weights.inFeatures, neurons = weights.outFeatures;
-  const Units units{std::max(exponentOf(weights), layerExponent(targets.data(), n * neurons)),
-                    std::ilogb(unitScale(gram)) / 2};
-  const Matrix h = times(gram, units.matrices());
-  const auto scaled = [&](double* v) { linalg::timesPower(n, -units.weights, v); };
-  const double error = sum(quadraticForms(h, neurons, threads, control, [&](std::size_t neuron, double* v) {
-    levels(rounded, alphabets, neuron, v);
-    for (std::size_t i = 0; i < n; ++i) v[i] -= targets(i, neuron);
-    scaled(v);
-  }));
-  const double signal = sum(quadraticForms(h, neurons, threads, control, [&](std::size_t neuron, double* v) {
-    std::copy_n(targets.column(neuron), n, v);
-    scaled(v);
-  }));
-  return units.norms(error, signal);
-}
-
-}  // namespace
-
-Norms ownError(const Weights& weights, const Rounded& rounded, std::size_t groupSize, const Matrix& gram,
-               unsigned threads, const JobControl& control) {
-  Matrix targets(weights.inFeatures, weights.outFeatures);
-  std::copy_n(weights.data, weights.inFeatures * weights.outFeatures, targets.data());
-  return errorAgainst(targets, weights, rounded, view(rounded.alphabets, weights.inFeatures, groupSize), gram, threads,
-                      control);
-}
-
-Norms gramError(const Weights& weights, const Rounded& rounded, std::size_t groupSize, const GramData& data,
-                double damping, unsigned threads, const JobControl& control) {
-  if (!data.paired()) return ownError(weights, rounded, groupSize, data.h, threads, control);
-  const std::size_t n = weights.inFeatures, neurons = weights.outFeatures;
-  const LayerAlphabets alphabets = view(rounded.alphabets, n, groupSize);
-  // Without XᵀX: X̃w* stands for Xw.
-  if (data.target.cols() == 0)
-    return errorAgainst(fitTargets(weights, data, damped(data.h, damping), threads, control), weights, rounded,
-                        alphabets, data.h, threads, control);
-  const Units units{exponentOf(weights), std::ilogb(std::min(unitScale(data.h), unitScale(data.target))) / 2};
-  const double unit = units.matrices();
-  const auto scaled = [&](double* v) { linalg::timesPower(n, -units.weights, v); };
-  const auto codes = [&](std::size_t neuron, double* v) {
-    levels(rounded, alphabets, neuron, v);
-    scaled(v);
-  };
-  const auto floats = [&](std::size_t neuron, double* v) {
-    std::copy_n(weights.neuron(neuron), n, v);
-    scaled(v);
-  };
-  // ‖X̃q - Xw‖² = qᵀHq - 2qᵀGw + wᵀFw
-  const double output = sum(quadraticForms(times(data.h, unit), neurons, threads, control, codes));
-  const double signal = sum(quadraticForms(times(data.target, unit), neurons, threads, control, floats));
-  std::vector<double> mixed(neurons);
-  withProducts(times(data.cross, unit), neurons, threads, control, floats,
-               [&](std::size_t neuron, const double*, const double* product) {
-                 std::vector<double> q(n);
-                 codes(neuron, q.data());
-                 mixed[neuron] = linalg::dot(n, q.data(), product);
-               });
-  return units.norms(output - 2 * sum(mixed) + signal, signal);
 }
 
 }  // namespace vertexq

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "method/gram_error.h"
 #include "method/zeroed_groups.h"
 #include "naming.h"
 
