@@ -29,6 +29,25 @@ export function located(where: string, error: unknown): unknown {
 
 export const noMemory = 'the system had no memory left for the work';
 
+/** Errors of memory from where it is not known what the work is for. */
+const unnamed = new WeakSet<VertexqError>();
+
+/** ERR_VERTEXQ_MEMORY of work that does not know what it is for: `namingMemory` is how its callers say that. */
+export function outOfMemory(message: string, cause?: unknown): VertexqError {
+  const error = new VertexqError('ERR_VERTEXQ_MEMORY', message, { cause });
+  unnamed.add(error);
+  return error;
+}
+
+/** What `work` gives. Where there was no memory for it, and nobody has said for what, it was `where`: a tensor, or of a whole run its input. */
+export async function namingMemory<Result>(where: string, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw isOutOfRoom(error) || unnamed.has(error as VertexqError) ? located(where, error) : error;
+  }
+}
+
 /** What V8 throws where there is no room for an array: a RangeError, as if an argument were wrong. */
 const isOutOfRoom = (error: unknown) =>
   error instanceof RangeError && error.message === 'Array buffer allocation failed';

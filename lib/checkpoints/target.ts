@@ -1,3 +1,4 @@
+import { namingMemory } from '../errors';
 import { anyGguf } from '../encodings/names';
 import { plainMethod } from '../methods';
 import { checkpointPath, refuse, requirePath } from '../options/messages';
@@ -42,7 +43,7 @@ export async function withTarget<Result>(
     prepared.plan.warnings.push(...warnings);
     return use(prepared, budget);
   };
-  return withPrepared(files, input, to, options, told, isDry);
+  return namingMemory(input, () => withPrepared(files, input, to, options, told, isDry));
 }
 
 /** Options with the widths that a target leaves. */

@@ -3,7 +3,7 @@ import { elementsOf, floatBytes, type FloatDtype, isFloat } from '../containers/
 import type { TensorEntry } from '../containers/tensor-file';
 import type { Matrix } from '../encodings/safetensors/matrices';
 import { type PackedWeight, plainWeight, Unpacker } from '../encodings/safetensors/unpack';
-import { VertexqError } from '../errors';
+import { namingMemory, VertexqError } from '../errors';
 import type { Norms } from '../native/binding';
 import { type Shared, sharedBytes } from '../native/shared';
 import { checkpointPath, describe, requirePath } from '../options/messages';
@@ -36,6 +36,14 @@ export async function verifyCheckpoint(
   requirePath('quantized checkpoint', quantized, checkpointPath);
   if (original !== undefined) requirePath('original', original, checkpointPath);
   checkOptions('verifyCheckpoint', options);
+  return namingMemory(quantized, () => verify(quantized, original, options));
+}
+
+async function verify(
+  quantized: string,
+  original: string | undefined,
+  options: JobOptions,
+): Promise<Verification> {
   if (isGgufPath(quantized)) return verifyGguf(quantized, original, options);
   const checkpoint = await openCheckpoint(quantized, options.signal);
   try {

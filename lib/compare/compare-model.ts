@@ -1,3 +1,4 @@
+import { namingMemory } from '../errors';
 import { environment } from '../environment';
 import { Network, runBoth } from '../evaluate/network';
 import { OutputErrorSum } from '../evaluate/output-error';
@@ -30,6 +31,10 @@ export async function compareModel(
   given: CompareOptions,
   files = new RunFiles(),
 ): Promise<Comparison> {
+  return namingMemory(input, () => compare(input, given, files));
+}
+
+async function compare(input: string, given: CompareOptions, files: RunFiles): Promise<Comparison> {
   const started = performance.now();
   const options = { ...given };
   requirePath('input', input, networkPath);

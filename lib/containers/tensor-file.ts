@@ -1,4 +1,4 @@
-import { VertexqError } from '../errors';
+import { namingMemory, VertexqError } from '../errors';
 import { allocate, type InputBytes, requireMemory } from '../files/input-file';
 import { type Shared, sharedBytes } from '../native/shared';
 import { describe } from '../options/messages';
@@ -71,9 +71,11 @@ export abstract class TensorFile {
   async readShared(name: string, begin?: number, end?: number): Promise<Shared> {
     const { position, length } = this.rangeOf(name, begin, end);
     requireMemory(length, this.path);
-    const target = sharedBytes(length);
-    await this.file.fill(target, position);
-    return target;
+    return namingMemory(`${this.path}: tensor ${describe(name)}`, async () => {
+      const target = sharedBytes(length);
+      await this.file.fill(target, position);
+      return target;
+    });
   }
 
   private rangeOf(name: string, begin = 0, end?: number): { position: number; length: number } {

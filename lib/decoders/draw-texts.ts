@@ -1,3 +1,4 @@
+import { giveBackMemory } from '../native/freed-memory';
 import { createHash } from 'node:crypto';
 import { located } from '../errors';
 import { requireMemory } from '../memory';
@@ -88,12 +89,14 @@ export async function drawTexts(
         if (place === length - 1) break;
         signal?.throwIfAborted();
         const logits = await network.next(tokens, place);
-        tokens = await drawn(logits, rows, first + place * mostTexts, options);
+        tokens = await drawn(logits, rows, first + place * mostTexts, options).catch((error: unknown) => {
+          throw located('the text that the float network draws', error);
+        });
       }
     }
   } finally {
     await network.release();
-    await finish(() => binding().giveBackMemory(), undefined);
+    await giveBackMemory();
   }
   return texts;
 }
@@ -113,9 +116,7 @@ async function drawn(
   const values = data as Float32Array;
   const classes = new Int32Array(sharedBytes(4 * rows).buffer);
   const given = { rows, size: dims.at(-1)!, seed, first, threads: threadsFor(options), values, classes };
-  await finish(() => binding().drawClasses(given), options.signal).catch((error: unknown) => {
-    throw located('the text that the float network draws', error);
-  });
+  await finish(() => binding().drawClasses(given), options.signal);
   return BigInt64Array.from(classes, BigInt);
 }
 

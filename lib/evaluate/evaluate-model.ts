@@ -1,5 +1,5 @@
 import { environment } from '../environment';
-import { VertexqError } from '../errors';
+import { namingMemory, VertexqError } from '../errors';
 import { type PreparedSamples, prepareSamples, dataOptionsOf } from '../models/calibration-set';
 import { runtimeVersion } from '../models/runtime';
 import type { DescribedValue } from '../models/onnx/value-info';
@@ -35,6 +35,17 @@ export async function evaluateModel(
   checkArguments(floatModel, quantizedModel, given);
   // The caller may change his while this runs.
   const options = { ...given };
+  return namingMemory(`${floatModel} beside ${quantizedModel}`, () =>
+    evaluate(floatModel, quantizedModel, options, started),
+  );
+}
+
+async function evaluate(
+  floatModel: string,
+  quantizedModel: string,
+  options: EvaluateOptions,
+  started: number,
+): Promise<Evaluation> {
   options.signal?.throwIfAborted();
   const [float, quantized] = [await readNetwork(floatModel), await readNetwork(quantizedModel)];
   const warnings: Warning[] = [];

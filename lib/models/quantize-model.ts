@@ -1,6 +1,6 @@
 import { basename, dirname, join } from 'node:path';
 import { environment } from '../environment';
-import { VertexqError } from '../errors';
+import { namingMemory, VertexqError } from '../errors';
 import { provenanceOf } from '../runs/provenance';
 import { RunFiles } from '../runs/run-files';
 import { WorkFolder } from '../runs/work-folder';
@@ -47,6 +47,10 @@ export async function quantizeModelWith(
   to: string,
   given: ModelOptions,
 ): Promise<Report> {
+  return namingMemory(input, () => quantize(runFiles, input, to, given));
+}
+
+async function quantize(runFiles: RunFiles, input: string, to: string, given: ModelOptions): Promise<Report> {
   const started = performance.now();
   const widths = withWidths(runFiles, input, to, given);
   const { budget, warnings, options: targeted } = widths instanceof Promise ? await widths : widths;

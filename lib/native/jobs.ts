@@ -1,6 +1,6 @@
 import { availableProcessors } from '../processors';
 import { isErrorCode } from '../error-codes';
-import { noMemory, VertexqError } from '../errors';
+import { noMemory, outOfMemory, VertexqError } from '../errors';
 import type { JobOptions } from '../types';
 import { onAbort } from './aborts';
 import { binding, type NativeJob } from './binding';
@@ -69,9 +69,10 @@ export function calling<Result>(call: () => Result): Result {
 
 function fromNative(error: unknown): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'ERR_VERTEXQ_MEMORY') return outOfMemory(message);
   if (isErrorCode(code)) return new VertexqError(code, message);
   // Of an allocation that stands before the addon's own code.
-  return message === 'std::bad_alloc' ? new VertexqError('ERR_VERTEXQ_MEMORY', noMemory) : error;
+  return message === 'std::bad_alloc' ? outOfMemory(noMemory) : error;
 }
 
 /** The threads a job may use: as asked for, within what the addon can run. */

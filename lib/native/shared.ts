@@ -1,4 +1,4 @@
-import { VertexqError } from '../errors';
+import { outOfMemory } from '../errors';
 import { isFloat32Array, isFloat64Array } from '../realms';
 import { inParts } from '../yielding';
 
@@ -10,7 +10,7 @@ export function sharedBytes(length: number): Shared {
   try {
     return new Uint8Array(new SharedArrayBuffer(length));
   } catch (cause) {
-    throw new VertexqError('ERR_VERTEXQ_MEMORY', `no room for ${length} bytes in one piece`, { cause });
+    throw outOfMemory(`no room for ${length} bytes in one piece`, cause);
   }
 }
 

@@ -1,4 +1,4 @@
-import { VertexqError } from '../errors';
+import { outOfMemory } from '../errors';
 import type { QuantizedLayer } from '../types';
 import { binding, type NativeFloat, type NativeJob, type NativeNumber } from './binding';
 import { Turns } from '../yielding';
@@ -311,6 +311,6 @@ function roomLike<Values>(like: ArrayBufferView, Kind: ArrayKind<Values>, length
     const taken = bytes < shortestTaken ? undefined : takeLike(like, bytes);
     return new Kind((taken ?? sharedBytes(bytes)).buffer, 0, length);
   } catch (cause) {
-    throw new VertexqError('ERR_VERTEXQ_MEMORY', `no room for an array of ${length} numbers`, { cause });
+    throw outOfMemory(`no room for an array of ${length} numbers`, cause);
   }
 }

@@ -1,3 +1,4 @@
+import { namingMemory } from '../errors';
 import { isCheckpoint } from '../checkpoints/is-checkpoint';
 import { measureCheckpoint } from '../checkpoints/measure-sensitivity';
 import type { CheckpointOptions } from '../checkpoints/types';
@@ -38,7 +39,9 @@ export async function measureSensitivityWith(
   requirePath('input', input, checkpointPath);
   const isForCheckpoint = await isCheckpoint(input);
   checkOptions(isForCheckpoint ? 'sensitivityOfCheckpoint' : 'sensitivityOfModel', options);
-  return isForCheckpoint
-    ? measureCheckpoint(input, options as CheckpointOptions, files)
-    : measureModel(input, options as ModelOptions, files);
+  return namingMemory(input, () =>
+    isForCheckpoint
+      ? measureCheckpoint(input, options as CheckpointOptions, files)
+      : measureModel(input, options as ModelOptions, files),
+  );
 }

@@ -3,8 +3,8 @@ import { storedBits } from '../fit/layer-errors';
 import { type LayerNeeds, requireLayerMemory } from '../fit/layer-memory';
 import { quantizeGroups } from '../fit/quantize-groups';
 import { plainMethod } from '../methods';
-import { binding } from '../native/binding';
-import { finish, threadsFor } from '../native/jobs';
+import { giveBackMemory } from '../native/freed-memory';
+import { threadsFor } from '../native/jobs';
 import type { JobOptions, LayerReport, Progress, QuantizedLayer } from '../types';
 import { type CapturedRows, type CaptureKinds, RowCapture } from './captured-rows';
 import type { FloatBatches, Forward, Stage } from './forward';
@@ -122,7 +122,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     this.used += inFeatures * (inFeatures + outFeatures + (rows?.countOf(layer) ?? 0));
     if (this.used < usedByMany) return;
     this.used = 0;
-    await finish(() => binding().giveBackMemory(), this.options.signal);
+    await giveBackMemory(this.options.signal);
   }
 
   /** What a stage's layers see; of experts that see too little, what they would see of all rows. */

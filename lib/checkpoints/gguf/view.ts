@@ -1,3 +1,5 @@
+import { describe } from '../../options/messages';
+import { namingMemory } from '../../errors';
 import { type TensorEntry, TensorFile } from '../../containers/tensor-file';
 import type { InputBytes } from '../../files/input-file';
 import type { Rows } from './rows';
@@ -66,10 +68,11 @@ class ViewBytes implements InputBytes {
   async fill(target: Uint8Array, position: number): Promise<void> {
     let done = 0;
     for (let i = this.indexAt(position); done < target.length; i++) {
-      const { begin, length, rows, file } = this.placed[i]!;
+      const { name, begin, length, rows, file } = this.placed[i]!;
       const from = position + done - begin;
       const part = target.subarray(done, done + Math.min(target.length - done, length - from));
-      if (rows.position === undefined) await fillRows(part, from, rows);
+      if (rows.position === undefined)
+        await namingMemory(`${this.path}: tensor ${describe(name)}`, () => fillRows(part, from, rows));
       else await file.fill(part, rows.position + from);
       done += part.length;
     }

@@ -1,7 +1,7 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { kernels } from '../../environment';
-import { VertexqError } from '../../errors';
+import { namingMemory, VertexqError } from '../../errors';
 import { plainPath } from '../../files/plain-path';
 import { describe } from '../../options/messages';
 import { type Difference, firstDifference } from '../../runs/difference';
@@ -64,7 +64,7 @@ export async function withPlan<Result>(
     await requireNotThere(prepared, output);
     return use({ plan, prepared, input: from, output, folder, warnings });
   };
-  return withPrepared(files, from, made, options, onPrepared, false, plan.kernels);
+  return namingMemory(from, () => withPrepared(files, from, made, options, onPrepared, false, plan.kernels));
 }
 
 /** Throws ERR_VERTEXQ_PLAN where this machine computes with other kernels; if it may, returns what to say of it. */

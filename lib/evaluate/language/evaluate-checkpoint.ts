@@ -1,6 +1,6 @@
 import type { OpenDecoder } from '../../decoders/open';
 import { environment } from '../../environment';
-import { VertexqError } from '../../errors';
+import { namingMemory, VertexqError } from '../../errors';
 import { requireMemory } from '../../memory';
 import { ModelForward } from '../../models/forward/model-forward';
 import { ValueStore } from '../../models/forward/value-store';
@@ -66,7 +66,7 @@ export async function evaluateCheckpoint(
   const models: LanguageModel[] = [];
   try {
     for (const path of paths) models.push(await LanguageModel.open(path, options, models[0]));
-    return await evaluate(models, options);
+    return await namingMemory(`the texts for ${float}`, () => evaluate(models, options));
   } finally {
     for (const model of models) await model.close();
   }
@@ -220,8 +220,10 @@ class Run {
       const hidden = new ValueStore(workspace, memory, 'hidden');
       const { tokens, feeds } = await this.feeds();
       for (const [i, side] of this.sides.entries())
-        await this.forward(side, tokens, feeds, workspace, memory, (batch, value) =>
-          hidden.put('seen', hiddenName(i), batch, value),
+        await namingMemory(side.model.path, () =>
+          this.forward(side, tokens, feeds, workspace, memory, (batch, value) =>
+            hidden.put('seen', hiddenName(i), batch, value),
+          ),
         );
       const heads = this.sides.map(({ model, decoder }) => model.head(decoder));
       const { shape } = this.sides[0]!.decoder;

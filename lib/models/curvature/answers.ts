@@ -29,7 +29,15 @@ export class Answers {
   ) {}
 
   /** To be called for one output after the other, in one order. */
-  async cotangents(
+  async cotangents(asked: Asked, output: TensorLike, draw: number, batch: number): Promise<TensorLike> {
+    try {
+      return await this.drawn(asked, output, draw, batch);
+    } catch (error) {
+      throw located(`the output ${describe(asked.value)} of the float network`, error);
+    }
+  }
+
+  private async drawn(
     { value, kind }: Asked,
     output: TensorLike,
     draw: number,
@@ -57,10 +65,7 @@ export class Answers {
       values,
       cotangents,
     };
-    if (rows > 0)
-      await finish(() => binding().drawOutputs(given), signal).catch((error: unknown) => {
-        throw located(`the output ${describe(value)} of the float network`, error);
-      });
+    if (rows > 0) await finish(() => binding().drawOutputs(given), signal);
     this.mask(cotangents, output.dims, batch);
     const own = { dims: output.dims, type };
     if (type === 'float32') return { ...own, data: cotangents.slice() };

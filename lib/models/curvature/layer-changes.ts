@@ -1,13 +1,13 @@
 import { fitGroups } from '../../fit/quantize-groups';
 import type { LayerSettings } from '../../fit/layer-settings';
-import { binding, type OutputKind } from '../../native/binding';
-import { finish } from '../../native/jobs';
+import type { OutputKind } from '../../native/binding';
+import { giveBackMemory } from '../../native/freed-memory';
 import type { Workspace } from '../../runs/workspace';
 import { RowCapture } from '../../traversal/captured-rows';
 import { kindOf } from '../../traversal/kind-of';
 import { placesIn } from '../../traversal/layer';
-import type { JobOptions } from '../../types';
-import { located } from '../../errors';
+import type { JobOptions, TensorLike } from '../../types';
+import { located, namingMemory } from '../../errors';
 import type { CalibrationSet } from '../calibration-set';
 import { ModelForward } from '../forward/model-forward';
 import type { ModelLayer } from '../layers/model-layers';
@@ -86,13 +86,16 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
       const mean = means.get(layer as ModelLayer)!;
       return (await swept.squaresOf(layer as ModelLayer, batch))!.map((square) => square / mean);
     };
+    const add = async (batch: number, seen: TensorLike) => {
+      const { heldOut, share } = forward.batches[batch]!;
+      if (!heldOut) await plain.add(seen, undefined, 'calibration', share, signal);
+      await weighted.add(seen, undefined, 'calibration', share, signal, weightsOf(batch));
+    };
     await forward.run(
       stage,
       'none',
       async (batch, { seen }) => {
-        const { heldOut, share } = forward.batches[batch]!;
-        if (!heldOut) await plain.add(seen, undefined, 'calibration', share, signal);
-        await weighted.add(seen, undefined, 'calibration', share, signal, weightsOf(batch));
+        await namingMemory(`layer "${own[0]?.name ?? stage.target}"`, () => add(batch, seen));
         if (own[0])
           onProgress?.({ stage: 'capture', done: batch + 1, total: feeds.length, ...placeOf(own[0]) });
       },
@@ -124,7 +127,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
         throw located(`layer "${layer.name}"`, error);
       }
       done++;
-      await finish(() => binding().giveBackMemory(), signal);
+      await giveBackMemory(signal);
     }
   }
   return { kind, rows, of: found };
