@@ -61,5 +61,13 @@ export function openDecoder(
     else weights.locate(tensor, place);
   }
   const dataFiles = files.map(({ path }) => path);
-  return { ...decoder, file: input, size, dataFiles, graph: new Graph(decoder.model, input), weights };
+  return {
+    ...decoder,
+    file: input,
+    size,
+    used: size,
+    dataFiles,
+    graph: new Graph(decoder.model, input),
+    weights,
+  };
 }

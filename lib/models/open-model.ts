@@ -12,7 +12,9 @@ export interface OpenModel {
   file: string;
   /** Bytes of the file and of those of its external data. */
   size: number;
-  /** The latter. */
+  /** The same without what no tensor refers to: networks may share a file of data. */
+  used: number;
+  /** Those of external data. */
   dataFiles: readonly string[];
   model: ModelProto;
   graph: Graph;
@@ -29,6 +31,6 @@ export async function openModel(file: string, encoding?: ModelEncoding): Promise
   encoding?.prepare(model);
   const graph = new Graph(model, file);
   for (const tensor of tensorsOf(graph.proto)) if (isExternal(tensor)) await weights.check(tensor);
-  const { paths, bytes } = await dataFilesOf(graph, weights);
-  return { file, size: size + bytes, dataFiles: paths, model, graph, weights };
+  const { paths, bytes, used } = await dataFilesOf(graph, weights);
+  return { file, size: size + bytes, used: size + used, dataFiles: paths, model, graph, weights };
 }

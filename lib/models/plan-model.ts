@@ -1,3 +1,4 @@
+import { namingMemory } from '../errors';
 import { basename, dirname, join } from 'node:path';
 import { layerMemory, requireLayerMemory } from '../fit/layer-memory';
 import { plainMethod } from '../methods';
@@ -43,6 +44,10 @@ export async function planModelWith(
   to: string,
   given: ModelOptions,
 ): Promise<RunPlan> {
+  return namingMemory(input, () => plan(runFiles, input, to, given));
+}
+
+async function plan(runFiles: RunFiles, input: string, to: string, given: ModelOptions): Promise<RunPlan> {
   const widths = withWidths(runFiles, input, to, given);
   const targeted = widths instanceof Promise ? await widths : widths;
   const { output, settings, opened, found, data } = await prepareModel(
@@ -67,7 +72,7 @@ export async function planModelWith(
     planned.reduce((total, layer) => total + (layer.isFirst ? of(layer) : 0), 0);
   const weightsBefore = sum(({ bytes }) => bytes.before);
   const weightsAfter = sum(({ bytes }) => bytes.after);
-  const after = opened.size - weightsBefore + weightsAfter;
+  const after = opened.used - weightsBefore + weightsAfter;
   return runPlan(
     {
       ...{ input, output, format: settings.format },
