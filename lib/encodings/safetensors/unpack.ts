@@ -1,4 +1,4 @@
-import { locatedMemory } from '../../errors';
+import { namingMemory } from '../../errors';
 import { type Checkpoint, entryOf } from '../../containers/safetensors/checkpoint';
 import type { FloatDtype } from '../../containers/safetensors/dtypes';
 import { binding, type NativePacking, type NativeUnpacked, type Norms } from '../../native/binding';
@@ -109,9 +109,8 @@ export class Unpacker {
    */
   async rows(begin: number, end: number, wanted: Unpacked, options: JobOptions): Promise<Norms> {
     const { codes } = this.weight;
-    return this.unpack(begin, end, wanted, options).catch((error: unknown) => {
-      throw locatedMemory(`${this.shardOf(codes).path}: tensor ${describe(codes)}`, error);
-    });
+    const where = `${this.shardOf(codes).path}: tensor ${describe(codes)}`;
+    return namingMemory(where, () => this.unpack(begin, end, wanted, options));
   }
 
   private async unpack(begin: number, end: number, wanted: Unpacked, options: JobOptions): Promise<Norms> {
