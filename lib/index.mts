@@ -23,6 +23,7 @@ export {
   runStatus,
   runWorker,
   submitRun,
+  tuneCheckpoint,
   verifyCheckpoint,
   version,
 } from './index.js';

@@ -50,6 +50,8 @@ export { planModel } from './models/plan-model';
 export { quantizeModel } from './models/quantize-model';
 export { htmlReport } from './reports/html/html-report';
 export { measureSensitivity, type SensitivityOptions } from './sensitivity/measure-sensitivity';
+export { tuneCheckpoint } from './tuning/tune-checkpoint';
+export type { Divergences, TuneOptions, TuneReport } from './tuning/types';
 export { version } from './version';
 export type {
   AlphabetOptions,

@@ -27,6 +27,7 @@ import type {
 import type { Inspection, ModelOptions, Report } from '../models/types';
 import type { SensitivityOptions } from '../sensitivity/measure-sensitivity';
 import type { Sensitivity } from '../sensitivity/types';
+import type { TuneOptions, TuneReport } from '../tuning/types';
 import type { JobOptions } from '../types';
 import type { RunPlan } from '../runs/plan';
 import type { RunFiles } from '../runs/run-files';
@@ -90,6 +91,13 @@ export interface Context {
     original: string | undefined,
     options: JobOptions,
   ): Promise<Verification>;
+  tuneCheckpoint(
+    float: string,
+    quantized: string,
+    output: string,
+    options: TuneOptions,
+    files: RunFiles,
+  ): Promise<TuneReport>;
   examine(): Promise<Diagnosis>;
 }
 
@@ -136,6 +144,8 @@ export function processContext(signal: AbortSignal): Context {
       (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input, { signal }),
     verifyCheckpoint: async (...args) =>
       (await import('../checkpoints/verify-checkpoint.js')).verifyCheckpoint(...args),
+    tuneCheckpoint: async (float, quantized, output, options, files) =>
+      (await import('../tuning/tune-checkpoint.js')).tuneCheckpointWith(files, float, quantized, output, options),
     examine: async () => (await import('../doctor/examine.js')).examine(),
   };
 }

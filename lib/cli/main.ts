@@ -21,6 +21,7 @@ import { exitCodeOf, exitCodes } from './exit-codes';
 import { addSensitivity } from './sensitivity';
 import { addStatus } from './status';
 import { addSubmit } from './submit';
+import { addTune } from './tune';
 import { addVerify } from './verify';
 import { addWork } from './work';
 import { addWorker } from './worker';
@@ -81,6 +82,7 @@ function programFor(context: Context, args: readonly string[]): Command {
   addEval(program, context);
   addInspect(program, context);
   addSensitivity(program, context);
+  addTune(program, context);
   addVerify(program, context);
   addPlan(program, context);
   addWork(program, context);

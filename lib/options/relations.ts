@@ -1,7 +1,7 @@
 import type { DataOptions } from '../models/types';
 import { refuse } from './messages';
 import { checkGiven } from './kinds';
-import { dataOptions } from './table';
+import { data as dataOptions } from './data-rows';
 
 // What several calls ask of options together.
 

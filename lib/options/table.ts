@@ -18,6 +18,7 @@ import { defaults } from './defaults';
 import { asked, cancelled, submitted, worked } from './fleet-rows';
 import { checkpointMemory, ofShard, planned } from './planned-rows';
 import { presetNames } from './presets';
+import { tuned } from './tuning-rows';
 import { only, without } from './choose';
 import * as dataKinds from './data-kinds';
 import * as kinds from './kinds';
@@ -385,6 +386,7 @@ export const calls = {
   compareModel,
   evaluateModel: evaluate,
   evaluateCheckpoint,
+  tuneCheckpoint: { ...tuned, memory: evaluateCheckpoint.memory, ...job },
   verifyCheckpoint: job,
   runShard: { ...ofShard, ...planned, ...job },
   finishRun: { ...planned, ...job },
@@ -394,9 +396,6 @@ export const calls = {
   cancelRun: cancelled,
 } as const satisfies Record<string, Readonly<Record<string, Option>>>;
 export type Call = keyof typeof calls;
-
-/** Those that say how data is read. */
-export const dataOptions = data;
 
 /** Throws a TypeError or RangeError, with the option's path, at an option that the call does not have, or a value that it does not take. */
 export function checkOptions(call: Call, options: unknown): void {

@@ -18,6 +18,7 @@ import {
   runStatus,
   runWorker,
   submitRun,
+  tuneCheckpoint,
   verifyCheckpoint,
 } from '../../lib/index';
 import { checkModelOptions } from '../../lib/models/model-options';
@@ -42,6 +43,8 @@ const called: Record<Call, (options: object) => Promise<unknown>> = {
   evaluateModel: (options) => evaluateModel(nowhere, nowhere, options as { data: string }),
   evaluateCheckpoint: (options) =>
     evaluateCheckpoint('/nowhere/in', '/nowhere/out', options as { data: string }),
+  tuneCheckpoint: (options) =>
+    tuneCheckpoint('/nowhere/in', '/nowhere/quantized', '/nowhere/out', options as { calibration: string }),
   verifyCheckpoint: (options) => verifyCheckpoint('/nowhere/in', undefined, options),
   runShard: (options) => runShard('/nowhere/plan.json', options),
   finishRun: (options) => finishRun('/nowhere/plan.json', options),

@@ -12,6 +12,7 @@ import type { Feeds } from '../../models/types';
 import { Workspace } from '../../runs/workspace';
 import type { TensorLike } from '../../types';
 import { Turns } from '../../yielding';
+import { requireAlike, type Side } from './alike';
 import { LanguageModel } from './language-model';
 import { Measures } from './measures';
 import {
@@ -37,12 +38,6 @@ const maxTokens = 2 ** 24;
 /** Windows of a text that are run together. */
 interface Batch extends JudgedBatch {
   windows: readonly Window[];
-}
-
-/** A network of those that are judged. */
-interface Side {
-  model: LanguageModel;
-  decoder: OpenDecoder;
 }
 
 /**
@@ -118,24 +113,6 @@ async function evaluate(
     warnings: [...new Set(warnings)],
     environment: environment(runtimeVersion()),
   };
-}
-
-/** Throws ERR_VERTEXQ_UNSUPPORTED where networks take other tokens, or make logits in another way. */
-function requireAlike([float, ...others]: readonly Side[]): void {
-  const { model, decoder } = float!;
-  const numbers = ({ hidden, vocabulary, scale, softCap }: OpenDecoder['shape']) =>
-    Object.entries({
-      ...{ 'a vocabulary of': vocabulary, 'a hidden size of': hidden },
-      ...{ 'logits scaled by': scale.logits, 'logits capped at': softCap.logits },
-    });
-  const wanted = numbers(decoder.shape);
-  for (const other of others)
-    for (const [i, [what, value]] of numbers(other.decoder.shape).entries())
-      if (value !== wanted[i]![1])
-        throw new VertexqError(
-          'ERR_VERTEXQ_UNSUPPORTED',
-          `${other.model.path} has ${what} ${value}, and ${model.path} of ${wanted[i]![1]}: it was not made of it`,
-        );
 }
 
 /** The tokens that come after those that are judged: all but each window's first. */

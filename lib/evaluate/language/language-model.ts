@@ -76,6 +76,11 @@ export class LanguageModel {
     return this.checkpoint.input;
   }
 
+  /** Its files, and where in them weights in few bits lie, by the names that they have as floats; null of a GGUF file. */
+  get stored(): { checkpoint: Checkpoint; packed: ReadonlyMap<string, PackedWeight> } | null {
+    return this.gguf ? null : { checkpoint: this.checkpoint, packed: this.packed };
+  }
+
   /** Runs `use` with the folder that has the model's tokenizer; null where there is none. Rejects with ERR_VERTEXQ_TOKENIZER where a GGUF file's is none that is known. */
   withTokenizer<Result>(use: (folder: string | null) => Promise<Result>): Promise<Result> {
     return this.gguf ? this.gguf.withTokenizer(use) : use(this.checkpoint.folder);
@@ -97,6 +102,11 @@ export class LanguageModel {
   /** Tokens of the longest sequence that the network was made for. */
   places(shape: OpenDecoder['shape']): number {
     return placesOf(new ConfigReader(this.config.path, this.config.fields), shape);
+  }
+
+  /** Its files of weights. */
+  get files(): string[] {
+    return [...this.checkpoint.shards.values()].map(({ path }) => path);
   }
 
   /** Of its files of weights. */

@@ -8,6 +8,7 @@ import { node, tensor } from '../onnx/make';
 import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from '../onnx/onnx_pb';
 import { opsetOf } from '../onnx/opset';
 import type { OpenModel } from '../open-model';
+import { scaledNodes } from './scaled-weight';
 
 /** A block as a graph whose scales are inputs. */
 export interface BlockGraph {
@@ -67,33 +68,23 @@ export async function blockGraph(
   const gradients = [...back];
   const scales: BlockGraph['scales'] = [];
   for (const [i, { layer, quantized }] of layers.entries()) {
-    const of = (name: string) => at(`${i}/${name}`);
     const { outFeatures, inFeatures, order } = layer;
     const groups = inFeatures / quantized.groupSize;
-    const levels = await valuesOf({ ...quantized, scales: quantized.scales.map(() => 1) }, signal);
-    const [input, gradient, weight] = [of('scales'), of('scales/gradient'), weights[i]!];
-    constants.push(
-      tensor(of('levels'), [outFeatures, groups, quantized.groupSize], levels),
-      tensor(of('shape'), [2], BigInt64Array.of(BigInt(outFeatures), BigInt(inFeatures))),
-      tensor(of('grouped'), [3], BigInt64Array.of(BigInt(outFeatures), BigInt(groups), -1n)),
+    const values = await valuesOf({ ...quantized, scales: quantized.scales.map(() => 1) }, signal);
+    const weight = weights[i]!;
+    const scaled = scaledNodes(
+      {
+        ...{ weight, dims: [outFeatures, groups, quantized.groupSize], values },
+        isTurned: order === 'input-major',
+      },
+      results.get(weight)!,
+      (name) => at(`${i}/${name}`),
+      at('last'),
     );
-    const isTurned = order === 'input-major';
-    const turn = (from: string, to: string) =>
-      node('Transpose', [from], [to], { attributes: { perm: [1n, 0n] } });
-    const plain = isTurned ? of('weight') : weight;
-    made.push(
-      node('Mul', [of('levels'), input], [of('values')]),
-      node('Reshape', [of('values'), of('shape')], [plain]),
-      ...(isTurned ? [turn(plain, weight)] : []),
-    );
-    const slopes = results.get(weight)!;
-    gradients.push(
-      ...(isTurned ? [turn(slopes, of('slopes'))] : []),
-      node('Reshape', [isTurned ? of('slopes') : slopes, of('grouped')], [of('slopes/grouped')]),
-      node('Mul', [of('slopes/grouped'), of('levels')], [of('products')]),
-      node('ReduceSum', [of('products'), at('last')], [gradient], { attributes: { keepdims: 0n } }),
-    );
-    scales.push({ input, dims: [outFeatures, groups, 1], gradient });
+    constants.push(...scaled.constants);
+    made.push(...scaled.nodes);
+    gradients.push(...scaled.gradients);
+    scales.push({ input: scaled.input, dims: [outFeatures, groups, 1], gradient: scaled.gradient });
   }
   const cotangent = cotangents.get(stage.target)!;
   const judged = [

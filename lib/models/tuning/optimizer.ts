@@ -11,10 +11,11 @@ export class ScaleSteps {
   private readonly squares: Float64Array;
   private done = 0;
 
-  /** `scales` are changed. `steps`: how many there will be. */
+  /** `scales` are changed. `steps`: how many there will be; `first`: by what part of itself a scale changes in the first. */
   constructor(
     private readonly scales: Float32Array,
     private readonly steps: number,
+    private readonly first = firstStep,
   ) {
     this.gradients = new Float64Array(scales.length);
     this.squares = new Float64Array(scales.length);
@@ -23,7 +24,7 @@ export class ScaleSteps {
   /** `gradient`: of the error by each scale. A scale of 0 stays 0, and none changes its sign. */
   take(gradient: Float32Array): void {
     const { scales, gradients, squares } = this;
-    const rate = firstStep * (1 - this.done / this.steps);
+    const rate = this.first * (1 - this.done / this.steps);
     this.done++;
     const [first, second] = [1 - kept.gradient ** this.done, 1 - kept.square ** this.done];
     for (const [i, scale] of scales.entries()) {
