@@ -76,6 +76,7 @@ export async function tuneCheckpointWith(
     models.push(await LanguageModel.open(quantized, options, models[0]));
     await addPaths(files, [float, quantized], output, models[1]!, options);
     await files.check();
+    await requirePlace(output, models[1]!);
     return await tune(models[0]!, models[1]!, output, options);
   } finally {
     for (const model of models) await model.close();
@@ -92,12 +93,15 @@ async function addPaths(
   files.reads('float model', float, { only: true });
   files.reads('quantized model', quantized, { only: true });
   await addDataPaths(files, options);
-  if (model.stored?.checkpoint.folder == null) {
-    files.writes('output', output, { only: true });
-    await requireWritable(output);
-    return;
-  }
-  files.worksIn('output', output);
+  if (isFolder(model)) files.worksIn('output', output);
+  else files.writes('output', output, { only: true });
+}
+
+const isFolder = ({ stored }: LanguageModel) => stored !== null && stored.checkpoint.folder !== null;
+
+/** Rejects, before any work, where the output could not be written: a folder has to be new, or empty. */
+async function requirePlace(output: string, model: LanguageModel): Promise<void> {
+  if (!isFolder(model)) return requireWritable(output);
   await requireWritable(output, { mayExist: true });
   const found = await stat(output).catch(() => undefined);
   if (found && !found.isDirectory())

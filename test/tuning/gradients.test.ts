@@ -12,8 +12,8 @@ import { ids, models } from './models';
 
 const feeds = [ids(2, 9), ids(3, 7, 5)];
 const batches = [...feeds.keys()];
-/** A factor goes up and down by this. */
-const step = 0.02;
+/** A factor goes up and down by this. Experts are not among the models: a change, however small, may send a token to another one. */
+const step = 0.004;
 
 for (const name of ['llama', 'gemma3', 'qwen3', 'phi3', 'gpt2'])
   test(`${name}: in a random direction of the scales of each block`, async (t) => {
@@ -62,7 +62,7 @@ for (const name of ['llama', 'gemma3', 'qwen3', 'phi3', 'gpt2'])
           0,
         );
         const size = Math.sqrt(gradients[i]!.reduce((sum, one) => sum + one.reduce((part, x) => part + x * x, 0), 0));
-        t.true(Math.abs(difference - derivative) <= 0.05 * size, `block ${i}: ${difference} against ${derivative} of ${size}`);
+        t.true(Math.abs(difference - derivative) <= 0.02 * size, `block ${i}: ${difference} against ${derivative} of ${size}`);
         checked++;
       }
       t.true(checked > 1);
