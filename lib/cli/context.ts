@@ -145,7 +145,13 @@ export function processContext(signal: AbortSignal): Context {
     verifyCheckpoint: async (...args) =>
       (await import('../checkpoints/verify-checkpoint.js')).verifyCheckpoint(...args),
     tuneCheckpoint: async (float, quantized, output, options, files) =>
-      (await import('../tuning/tune-checkpoint.js')).tuneCheckpointWith(files, float, quantized, output, options),
+      (await import('../tuning/tune-checkpoint.js')).tuneCheckpointWith(
+        files,
+        float,
+        quantized,
+        output,
+        options,
+      ),
     examine: async () => (await import('../doctor/examine.js')).examine(),
   };
 }

@@ -32,7 +32,9 @@ export function addTune(program: Command, context: Context): void {
   const command = program
     .command('tune')
     .summary("tune a quantized language model's scales to the float one's outputs")
-    .description("Tunes the scales of a quantized language model for its outputs to be near to the float one's.")
+    .description(
+      "Tunes the scales of a quantized language model for its outputs to be near to the float one's.",
+    )
     .argument('<float>', 'the float model: a .safetensors file or a folder')
     .argument('<quantized>', 'the quantized one, in the format compressed-tensors, gptq or gptq_v2');
   addFlags(command, ['tuneCheckpoint'], {

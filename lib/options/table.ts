@@ -18,11 +18,11 @@ import { defaults } from './defaults';
 import { asked, cancelled, submitted, worked } from './fleet-rows';
 import { checkpointMemory, ofShard, planned } from './planned-rows';
 import { presetNames } from './presets';
-import { tuned } from './tuning-rows';
 import { only, without } from './choose';
 import * as dataKinds from './data-kinds';
 import * as kinds from './kinds';
 import type { Option, Options } from './kinds';
+import { evaluated, tuned } from './language-rows';
 
 // Every option of every call: what values it takes, and what help says of it. Checks, flags, files of options and documents come from here;
 // what options mean together is checked where it is used.
@@ -346,12 +346,7 @@ const evaluate = {
 
 const evaluateCheckpoint = {
   data: evaluate.data,
-  ...only(data, 'tokenizer', 'sequenceLength', 'samples', 'textField', 'skipBroken'),
-  memory: {
-    kind: kinds.bytes(0),
-    help: 'checkpoints: as 768M or 2G: activations kept between blocks, more go to a temporary file (default: 512M)',
-    group: 'Running',
-  },
+  ...evaluated,
   ...job,
 } satisfies Options<EvaluateCheckpointOptions>;
 
@@ -386,7 +381,7 @@ export const calls = {
   compareModel,
   evaluateModel: evaluate,
   evaluateCheckpoint,
-  tuneCheckpoint: { ...tuned, memory: evaluateCheckpoint.memory, ...job },
+  tuneCheckpoint: { ...tuned, ...job },
   verifyCheckpoint: job,
   runShard: { ...ofShard, ...planned, ...job },
   finishRun: { ...planned, ...job },

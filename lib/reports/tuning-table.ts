@@ -37,7 +37,12 @@ export function tuningTable(report: TuneReport, { color, width }: TableOptions):
     `${plural(steps, 'step')} on ${plural(fit.tokens ?? 0, 'token')}; ${plural(holdout.tokens ?? 0, 'token')} held out`,
   ];
   if (left.length > 0)
-    lines.push(`not tuned: ${fewOf(left.map(({ name, reason }) => `${visible(name)} (${reason})`), 3)}`);
+    lines.push(
+      `not tuned: ${fewOf(
+        left.map(({ name, reason }) => `${visible(name)} (${reason})`),
+        3,
+      )}`,
+    );
   for (const text of warnings) lines.push(`${paint('yellow', 'warning:')} ${visible(text)}`);
   return `${formatTable(rows, columns, { paint, width })}\n\n${lines.join('\n')}`;
 }

@@ -79,7 +79,10 @@ export class PartRunner {
       await this.withPart(i, batches, true, null, async ({ session, graph }) => {
         // Before the first weight nothing takes them.
         const results = i > first ? [...graph.results].filter(([value]) => stage.inputs.includes(value)) : [];
-        const names = [...results.map(([, result]) => result), ...graph.factors.map(({ gradient }) => gradient)];
+        const names = [
+          ...results.map(([, result]) => result),
+          ...graph.factors.map(({ gradient }) => gradient),
+        ];
         for (const batch of batches) {
           this.options.signal?.throwIfAborted();
           const feeds: Feeds = { ...(await this.inputsOf(i, batch)), ...factorsIn(graph, factors[i]!) };
@@ -89,11 +92,11 @@ export class PartRunner {
           for (const [value, result] of results) {
             const own = made[result]!;
             // A value may be taken by several parts.
-            if (known.has(value)) add(own.data as Float32Array, (await this.cotangents.get('float', value, batch)).data);
+            if (known.has(value))
+              add(own.data as Float32Array, (await this.cotangents.get('float', value, batch)).data);
             await this.cotangents.put('float', value, batch, own);
           }
-          for (const [at, { gradient }] of graph.factors.entries())
-            add(sums[i]![at]!, made[gradient]!.data);
+          for (const [at, { gradient }] of graph.factors.entries()) add(sums[i]![at]!, made[gradient]!.data);
         }
         for (const [value] of results) known.add(value);
       });

@@ -37,7 +37,9 @@ export async function storedScales(
   for (const [{ name }, { tensor }] of origins) {
     const weight = packed.get(tensor);
     if (!weight) continue;
-    const reason = tables.has(name) ? 'tokens are looked up in it, or logits made with it' : await unfit(checkpoint, weight);
+    const reason = tables.has(name)
+      ? 'tokens are looked up in it, or logits made with it'
+      : await unfit(checkpoint, weight);
     if (reason !== undefined) {
       found.left.push({ name: tensor, reason });
       continue;
@@ -78,8 +80,11 @@ export async function rescaled(
   signal: AbortSignal | undefined,
 ): Promise<{ bytes: Uint8Array; factors: Float32Array }> {
   const product = values.map((scale, i) => scale * factors[i]!);
-  const stored = (await convert((await convert(product, 'F32', type, signal)).data, type, 'F32', signal)).data;
-  const kept = values.map((scale, i) => (Number.isFinite(stored[i]!) && stored[i] !== 0 ? stored[i]! : scale));
+  const stored = (await convert((await convert(product, 'F32', type, signal)).data, type, 'F32', signal))
+    .data;
+  const kept = values.map((scale, i) =>
+    Number.isFinite(stored[i]!) && stored[i] !== 0 ? stored[i]! : scale,
+  );
   const { data } = await convert(isTurned ? turned(kept, ...dims) : kept, 'F32', type, signal);
   return {
     bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),

@@ -127,7 +127,10 @@ async function tune(
   requireAlike(sides);
   await requireSameTokenizer([float, quantized], signal);
   const data = await dataOf(float, sides[0]!.decoder.shape, options);
-  const longest = [...data.fit, ...data.holdout].reduce((most, { input_ids }) => Math.max(most, input_ids!.dims[1]!), 1);
+  const longest = [...data.fit, ...data.holdout].reduce(
+    (most, { input_ids }) => Math.max(most, input_ids!.dims[1]!),
+    1,
+  );
   const [teacher, student] = [float.decoder(longest), quantized.decoder(longest)];
   const { scales, tunables, left } = await storedScales(stored.checkpoint, stored.packed, student, signal);
   if (tunables.size === 0)
@@ -193,7 +196,9 @@ async function dataOf(
       batchSize: isOfText ? Math.max(1, Math.floor(tokensPerStep / length)) : 1,
       ...{ ...(holdout !== undefined && { holdout }), signal, inputs, vocabulary: shape.vocabulary },
     });
-  const data = await (isOfText && options.tokenizer === undefined ? float.withTokenizer(prepare) : prepare(null));
+  const data = await (isOfText && options.tokenizer === undefined
+    ? float.withTokenizer(prepare)
+    : prepare(null));
   const turns = new Turns(signal);
   for (const { input_ids } of [...data.fit, ...data.holdout]) {
     if (turns.due) await turns.next();

@@ -55,14 +55,19 @@ export async function tuneScales(
   };
   const teacher = new PartRunner(float, teacherParts.slice(0, -1), feeds, runner, 'float');
   const student = new PartRunner(quantized, blocks, feeds, runner, 'quantized');
-  await teacher.forward([...feeds.keys()], teacherParts.map(() => []), false);
+  await teacher.forward(
+    [...feeds.keys()],
+    teacherParts.map(() => []),
+    false,
+  );
   const heads = await Heads.load(float, quantized, {
     float: teacherParts.at(-1)!.stage,
     quantized: parts.at(-1)!.stage,
   });
   try {
     const hidden = student.parts.at(-1)!.stage.target;
-    const judge = async (batch: number) => heads.judge(await teacher.hidden(batch), await student.hidden(batch));
+    const judge = async (batch: number) =>
+      heads.judge(await teacher.hidden(batch), await student.hidden(batch));
     /** Of batches, without gradients. */
     const divergenceOf = async (batches: readonly number[], factors: Factors): Promise<number | null> => {
       if (batches.length === 0) return null;
@@ -106,7 +111,12 @@ export async function tuneScales(
       for (const [i, { tunables: own }] of blocks.entries()) {
         tried.push([]);
         for (const [j, { weight }] of own.entries())
-          tried[i]!.push(await rounded(weight, factors[i]![j]!.map((factor) => factor ** share)));
+          tried[i]!.push(
+            await rounded(
+              weight,
+              factors[i]![j]!.map((factor) => factor ** share),
+            ),
+          );
       }
       const divergence = await divergenceOf(heldOut, tried);
       // Where nothing is held out there is nothing to tell it by.

@@ -72,7 +72,8 @@ async function writeShard(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const layout = new FileLayout();
-  for (const [name, { dtype, shape, byteLength }] of shard.tensors) layout.count(name, dtype, shape, byteLength);
+  for (const [name, { dtype, shape, byteLength }] of shard.tensors)
+    layout.count(name, dtype, shape, byteLength);
   const places = [...shard.tensors].map(([name, { dtype, shape, byteLength }]) =>
     layout.place(name, kindOf(dtype, shape), byteLength),
   );

@@ -32,7 +32,11 @@ for (const name of ['llama', 'gemma3', 'qwen3', 'phi3', 'gpt2'])
         float: new PartRunner(teacher, parts.float.slice(0, -1), feeds, options, 'float'),
         quantized: new PartRunner(student, parts.quantized.slice(0, -1), feeds, options, 'quantized'),
       };
-      await of.float.forward(batches, parts.float.map(() => []), false);
+      await of.float.forward(
+        batches,
+        parts.float.map(() => []),
+        false,
+      );
       const stages = { float: parts.float.at(-1)!.stage, quantized: parts.quantized.at(-1)!.stage };
       const heads = await Heads.load(teacher, student, stages);
       const judge = async (batch: number) =>
@@ -48,21 +52,34 @@ for (const name of ['llama', 'gemma3', 'qwen3', 'phi3', 'gpt2'])
       );
       await of.quantized.forward(batches, ones, true);
       const judged = [await judge(0), await judge(1)];
-      t.deepEqual(judged.map(({ places }) => places), [18, 21]);
+      t.deepEqual(
+        judged.map(({ places }) => places),
+        [18, 21],
+      );
       const gradients = await of.quantized.back(batches, ones, (batch) => judged[batch]!.cotangent);
       let checked = 0;
       for (const [i, own] of ones.entries()) {
         if (own.length === 0) continue;
-        const signs = own.map((one, j) => one.map((_, k) => (((k + 1) * 2654435761 + j) >>> 7) & 1 ? 1 : -1));
+        const signs = own.map((one, j) =>
+          one.map((_, k) => ((((k + 1) * 2654435761 + j) >>> 7) & 1 ? 1 : -1)),
+        );
         const moved = (by: number) =>
-          ones.map((all, at) => (at === i ? all.map((one, j) => one.map((x, k) => x + by * signs[j]![k]!)) : all));
-        const difference = ((await divergenceAt(moved(step))) - (await divergenceAt(moved(-step)))) / (2 * step);
+          ones.map((all, at) =>
+            at === i ? all.map((one, j) => one.map((x, k) => x + by * signs[j]![k]!)) : all,
+          );
+        const difference =
+          ((await divergenceAt(moved(step))) - (await divergenceAt(moved(-step)))) / (2 * step);
         const derivative = gradients[i]!.reduce(
           (sum, one, j) => sum + one.reduce((part, slope, k) => part + slope * signs[j]![k]!, 0),
           0,
         );
-        const size = Math.sqrt(gradients[i]!.reduce((sum, one) => sum + one.reduce((part, x) => part + x * x, 0), 0));
-        t.true(Math.abs(difference - derivative) <= 0.02 * size, `block ${i}: ${difference} against ${derivative} of ${size}`);
+        const size = Math.sqrt(
+          gradients[i]!.reduce((sum, one) => sum + one.reduce((part, x) => part + x * x, 0), 0),
+        );
+        t.true(
+          Math.abs(difference - derivative) <= 0.02 * size,
+          `block ${i}: ${difference} against ${derivative} of ${size}`,
+        );
         checked++;
       }
       t.true(checked > 1);

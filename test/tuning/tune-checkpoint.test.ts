@@ -6,7 +6,7 @@ import {
   inspectCheckpoint,
   type Progress,
   quantizeCheckpoint,
-    tuneCheckpoint,
+  tuneCheckpoint,
   type TuneOptions,
   verifyCheckpoint,
 } from '../../lib/index';
@@ -43,7 +43,8 @@ for (const format of ['compressed-tensors', 'gptq', 'gptq_v2'] as const)
     t.true(Math.abs(report.divergence.before.holdout! / before! - 1) < 0.15);
     const [{ tensors: given }, { tensors: made }] = [await readAll(quantized), await readAll(output)];
     const changed = [...given.keys()].filter(
-      (name) => Buffer.compare(given.get(name)!.bytes, made.get(name)!.bytes) !== 0);
+      (name) => Buffer.compare(given.get(name)!.bytes, made.get(name)!.bytes) !== 0,
+    );
     t.true(changed.length > 0 && changed.every((name) => /scales?$/.test(name)), changed.join());
     t.deepEqual([...made.keys()].sort(), [...given.keys()].sort());
     t.deepEqual((await verifyCheckpoint(output, float)).faults, []);
@@ -72,7 +73,10 @@ test('what cannot be tuned is refused, and leaves nothing', async (t) => {
     });
     t.regex(error.message, message);
   }
-  await t.throwsAsync(tuneCheckpoint(float, quantized, quantized, options), { instanceOf: RangeError, message: /output/ });
+  await t.throwsAsync(tuneCheckpoint(float, quantized, quantized, options), {
+    instanceOf: RangeError,
+    message: /output/,
+  });
   await t.throwsAsync(tuneCheckpoint(float, quantized, folder, options), { message: /output|holds/ });
   await t.throwsAsync(tuneCheckpoint(float, quantized, output, {} as TuneOptions), { instanceOf: TypeError });
   const controller = new AbortController();
@@ -83,7 +87,10 @@ test('what cannot be tuned is refused, and leaves nothing', async (t) => {
   });
   await t.throwsAsync(stopped, { message: 'enough' });
   t.false(existsSync(output));
-  t.deepEqual(readdirSync(folder).filter((name) => name.startsWith('.')), []);
+  t.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith('.')),
+    [],
+  );
 });
 
 test('experts are tuned by the tokens that the network sends them', async (t) => {
@@ -96,7 +103,10 @@ test('experts are tuned by the tokens that the network sends them', async (t) =>
 test('where held-out data is not nearer, the scales stay as they were', async (t) => {
   const { float, quantized, output } = await models(t, 'llama', { bits: 8 });
   // One window that says the opposite of others would have to be chosen: eight bits leave nothing to win.
-  const report = await tuneCheckpoint(float, quantized, output, { calibration: ids(2, 3), holdout: ids(20, 14, 3) });
+  const report = await tuneCheckpoint(float, quantized, output, {
+    calibration: ids(2, 3),
+    holdout: ids(20, 14, 3),
+  });
   const { tensors: given } = await readAll(quantized);
   const { tensors: made } = await readAll(output);
   const same = [...given].every(([name, { bytes }]) => Buffer.compare(bytes, made.get(name)!.bytes) === 0);

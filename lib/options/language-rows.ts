@@ -1,3 +1,4 @@
+import type { EvaluateCheckpointOptions } from '../evaluate/language/types';
 import type { JobOptions } from '../types';
 import type { TuneOptions } from '../tuning/types';
 import { only } from './choose';
@@ -7,9 +8,18 @@ import { defaults } from './defaults';
 import * as kinds from './kinds';
 import type { Options } from './kinds';
 
-// The options of tuning a quantized language model.
+// The options of judging and tuning quantized language models.
 
 const mostRounds = 1000;
+
+export const evaluated = {
+  ...only(data, 'tokenizer', 'sequenceLength', 'samples', 'textField'),
+  memory: {
+    kind: kinds.bytes(0),
+    help: 'checkpoints: as 768M or 2G: activations kept between blocks, more go to a temporary file (default: 512M)',
+    group: 'Running',
+  },
+} satisfies Options<Omit<EvaluateCheckpointOptions, 'data' | keyof JobOptions>>;
 
 export const tuned = {
   calibration: {
@@ -23,10 +33,10 @@ export const tuned = {
     help: `share of the windows that scales are judged on instead, by documents, or a file of others: only what is better there is kept (default: ${defaults.holdout})`,
     group: 'Data',
   },
-  ...only(data, 'tokenizer', 'sequenceLength', 'samples', 'textField'),
+  ...evaluated,
   rounds: {
     kind: kinds.integer(1, mostRounds),
     help: 'how often scales are tuned to the data (default: 1)',
     group: 'Method',
   },
-} satisfies Options<Omit<TuneOptions, 'memory' | keyof JobOptions>>;
+} satisfies Options<Omit<TuneOptions, keyof JobOptions>>;
