@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
+import { addDataPaths } from '../models/run-files';
 import { RunFiles } from '../runs/run-files';
 import { tuningTable } from '../reports/tuning-table';
 import type { TuneOptions } from '../tuning/types';
 import { type Context, lookOf, showResult } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
 import { helpText } from './help-text';
-import { progressDisplay } from './progress';
+import { overwriteHelp, requireNoFile } from './overwrite';
+import { progressDisplay, progressFlag } from './progress';
 import { strictHelp } from './strict';
 
 const examples = `
@@ -25,6 +27,7 @@ Examples:
 
 interface TuneFlags extends OutputFlags {
   output: string;
+  overwrite?: boolean;
 }
 
 /** Adds `vertexq tune`. */
@@ -43,6 +46,8 @@ export function addTune(program: Command, context: Context): void {
         .requiredOption('-o, --output <path>', 'the tuned model: a folder where the quantized one is one')
         .option('--json', 'write all results to stdout')
         .option('-q, --quiet', 'no progress and no table: warnings and errors alone')
+        .addOption(progressFlag())
+        .option('--overwrite', overwriteHelp)
         .option('--strict', strictHelp),
   })
     .addHelpText('after', helpText(examples))
@@ -50,9 +55,23 @@ export function addTune(program: Command, context: Context): void {
 }
 
 async function tune(float: string, quantized: string, flags: Given, context: Context): Promise<void> {
-  const { output, json = false, quiet = false, strict = false } = flags as unknown as TuneFlags;
-  const display = progressDisplay(context, lookOf(context), quiet);
+  const {
+    output,
+    overwrite = false,
+    json = false,
+    quiet = false,
+    strict = false,
+  } = flags as unknown as TuneFlags;
   const options = optionsOf(['tuneCheckpoint'], flags) as unknown as TuneOptions;
+  // That something is an input is said before that it is there.
+  const paths = new RunFiles();
+  paths.reads('float model', float, { only: true });
+  paths.reads('quantized model', quantized, { only: true });
+  await addDataPaths(paths, options);
+  paths.writes('output', output, { only: true });
+  await paths.check();
+  if (!overwrite) await requireNoFile(output);
+  const display = progressDisplay(context, lookOf(context), flags);
   const report = await context
     .tuneCheckpoint(
       float,

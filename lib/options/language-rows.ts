@@ -13,7 +13,7 @@ import type { Options } from './kinds';
 const mostRounds = 1000;
 
 export const evaluated = {
-  ...only(data, 'tokenizer', 'sequenceLength', 'samples', 'textField'),
+  ...only(data, 'tokenizer', 'sequenceLength', 'samples', 'textField', 'skipBroken'),
   memory: {
     kind: kinds.bytes(0),
     help: 'checkpoints: as 768M or 2G: activations kept between blocks, more go to a temporary file (default: 512M)',

@@ -6,7 +6,7 @@ import type { Checkpoint, Shard } from '../containers/safetensors/checkpoint';
 import { FileLayout, kindOf } from '../containers/safetensors/layout';
 import { InputFile } from '../files/input-file';
 import { type OutputFile, syncFolder, unwritable } from '../files/output-file';
-import { Workspace } from '../runs/workspace';
+import type { Workspace } from '../runs/workspace';
 import type { Warning } from '../warning-codes';
 
 /** Bytes that are copied at a time. */

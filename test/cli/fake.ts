@@ -2,6 +2,7 @@ import { withCheckpointConfig, withConfig } from '../../lib/cli/config';
 import type { Context } from '../../lib/cli/context';
 import { run } from '../../lib/cli/main';
 import type { CompareOptions } from '../../lib/compare/types';
+import type { TuneOptions } from '../../lib/tuning/types';
 import type { EvaluateCheckpointOptions } from '../../lib/evaluate/language/types';
 import type { EvaluateOptions } from '../../lib/evaluate/types';
 import type { ModelOptions } from '../../lib/models/types';
@@ -15,6 +16,7 @@ import {
   sampleCheckpointReport,
   samplePlan,
   sampleVerification,
+  sampleTuneReport,
 } from '../reports/checkpoint-samples';
 
 /** What a run of the command line did. */
@@ -30,6 +32,7 @@ export interface Outcome {
     compared?: CompareOptions;
     evaluated?: EvaluateOptions;
     judged?: EvaluateCheckpointOptions;
+    tuned?: TuneOptions;
     checkpoint?: CheckpointOptions;
     measured?: SensitivityOptions;
   }[];
@@ -92,6 +95,10 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
       return evaluateCheckpoint
         ? evaluateCheckpoint(input, outputs, judged)
         : sampleCheckpointEvaluation({ float: input });
+    },
+    tuneCheckpoint: async (input, quantized, output, tuned) => {
+      outcome.calls.push({ input: `${input} ${quantized}`, output, tuned });
+      return Promise.resolve(sampleTuneReport({ output }));
     },
     quantizeCheckpoint: async (input, output, checkpoint) => {
       outcome.calls.push({ input, output, checkpoint });

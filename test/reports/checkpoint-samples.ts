@@ -1,6 +1,7 @@
 import type { CheckpointInspection, CheckpointReport, Verification } from '../../lib/checkpoints/types';
 import type { CheckpointEvaluation } from '../../lib/evaluate/language/types';
 import type { RunPlan } from '../../lib/runs/plan';
+import type { TuneReport } from '../../lib/tuning/types';
 import { layerReport, sampleReport } from './samples';
 
 export function sampleCheckpointReport(changes: Partial<CheckpointReport> = {}): CheckpointReport {
@@ -111,3 +112,18 @@ export function sampleVerification(changes: Partial<Verification> = {}): Verific
     ...changes,
   };
 }
+
+export const sampleTuneReport = (changes: Partial<TuneReport> = {}): TuneReport => ({
+  ...{ float: 'float', quantized: 'quantized', output: 'tuned' },
+  divergence: { before: { calibration: 0.26, holdout: 0.27 }, after: { calibration: 0.22, holdout: 0.25 } },
+  isKept: true,
+  data: {
+    fit: { documents: 20, samples: 29, tokens: 14_848 },
+    holdout: { documents: 3, samples: 3, tokens: 1536 },
+  },
+  ...{ steps: 29, weights: 6, scales: 1024, seconds: 12 },
+  left: [{ name: 'lm_head.weight', reason: 'tokens are looked up in it, or logits made with it' }],
+  warnings: ['little text [WARN_VERTEXQ_FEW_TOKENS]'],
+  environment: sampleReport().environment,
+  ...changes,
+});
