@@ -204,8 +204,10 @@ class Run {
         );
       const heads = this.sides.map(({ model, decoder }) => model.head(decoder));
       const { shape } = this.sides[0]!.decoder;
-      return await sumNextTokens(this.batches, hidden, heads, shape, this.options, (batch, rows) =>
-        this.step(batch, this.sides.length * rows * shape.hidden),
+      return await namingMemory('the logits of all sequences', () =>
+        sumNextTokens(this.batches, hidden, heads, shape, this.options, (batch, rows) =>
+          this.step(batch, this.sides.length * rows * shape.hidden),
+        ),
       );
     } finally {
       await workspace.end();

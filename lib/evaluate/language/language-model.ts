@@ -10,7 +10,7 @@ import { embeddingOf, headOf } from '../../decoders/decoder';
 import { type OpenDecoder, openDecoder } from '../../decoders/open';
 import { type PackedWeight, plainWeight, Unpacker } from '../../encodings/safetensors/unpack';
 import { withWayOut } from '../../decoders/shape';
-import { VertexqError } from '../../errors';
+import { namingMemory, VertexqError } from '../../errors';
 import { readFolderFile } from '../../files/folder-file';
 import { sharedBytes } from '../../native/shared';
 import { TensorProto_DataType as DataType } from '../../models/onnx/onnx_pb';
@@ -122,7 +122,10 @@ export class LanguageModel {
       Object.entries(config.fields).filter(([key]) => key !== 'quantization_config'),
     );
     const unpacked = new Map(
-      [...packed].map(([name, weight]) => [name, { weight, data: () => all(weight) }]),
+      [...packed].map(([name, weight]) => [
+        name,
+        { weight, data: () => namingMemory(`${this.path}: tensor ${describe(name)}`, () => all(weight)) },
+      ]),
     );
     const all = async (weight: PackedWeight) => {
       const values = sharedBytes(4 * weight.shape[0] * weight.shape[1]);
@@ -150,6 +153,11 @@ export class LanguageModel {
    */
   async narrow(decoder: OpenDecoder, tokens: Int32Array): Promise<void> {
     const name = embeddingOf(decoder.shape);
+    const where = `${this.path}: tensor ${describe(name)}`;
+    await namingMemory(where, () => this.narrowTo(decoder, name, tokens));
+  }
+
+  private async narrowTo(decoder: OpenDecoder, name: string, tokens: Int32Array): Promise<void> {
     const { rows, shape } = this.matrix(decoder, name);
     const [vocabulary, size] = shape;
     const found = new Float32Array(tokens.length * size);

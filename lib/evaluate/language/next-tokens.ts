@@ -1,4 +1,4 @@
-import { locatedMemory } from '../../errors';
+import { namingMemory } from '../../errors';
 import type { DecoderShape } from '../../decoders/shape';
 import { binding } from '../../native/binding';
 import { finish, threadsFor } from '../../native/jobs';
@@ -56,21 +56,21 @@ export async function sumNextTokens(
     for (const [side, { rows }] of heads.entries())
       await rows(first, first + count, weights.subarray(side * count * size));
     for (const [batch, { next }] of batches.entries()) {
-      const taken = new Float32Array(sharedBytes(4 * sides * next.length * size).buffer);
-      for (let side = 0; side < sides; side++) {
-        const { data } = await hidden.get('seen', hiddenName(side), batch);
-        taken.set(data as Float32Array, side * next.length * size);
-      }
-      await finish(
-        () =>
-          binding().addNextTokens({
-            ...{ sides, tokens: next.length, size, first, count, next },
-            ...{ scale: scale.logits, cap: softCap.logits ?? 0, threads: threadsFor(options) },
-            ...{ hidden: taken, weights, sums: sums[batch]! },
-          }),
-        options.signal,
-      ).catch((error: unknown) => {
-        throw locatedMemory(`the logits of sequences of batch ${batch}`, error);
+      await namingMemory(`the logits of sequences of batch ${batch}`, async () => {
+        const taken = new Float32Array(sharedBytes(4 * sides * next.length * size).buffer);
+        for (let side = 0; side < sides; side++) {
+          const { data } = await hidden.get('seen', hiddenName(side), batch);
+          taken.set(data as Float32Array, side * next.length * size);
+        }
+        await finish(
+          () =>
+            binding().addNextTokens({
+              ...{ sides, tokens: next.length, size, first, count, next },
+              ...{ scale: scale.logits, cap: softCap.logits ?? 0, threads: threadsFor(options) },
+              ...{ hidden: taken, weights, sums: sums[batch]! },
+            }),
+          options.signal,
+        );
       });
       onBatch(batch, count);
     }
