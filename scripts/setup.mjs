@@ -1,5 +1,6 @@
 // Makes a fresh clone ready to work in, and does nothing where it is: system packages, npm packages, the addon with the
-// native tests, dist/. Needs Node alone. --quiet: says only what fails. --skip-build: stops after npm's packages.
+// native tests, dist/. Needs Node alone. --tests: with what tests need besides. --quiet: says only what fails. --skip-build: stops after
+// npm's packages.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -15,6 +16,7 @@ const { includeDirs } = require('./blas-flags.cjs');
 
 const quiet = process.argv.includes('--quiet');
 const skipBuild = process.argv.includes('--skip-build');
+const forTests = process.argv.includes('--tests');
 const statePath = path.join(root, '.cache', 'setup.json');
 
 function fail(message) {
@@ -71,8 +73,8 @@ function missingPackages() {
     cmake: onPath('cmake'),
     'g++': onPath('c++', 'g++', 'clang++'),
     make: onPath('make', 'ninja'),
-    // For the tests of queues, and "npm run redis".
-    'redis-server': onPath('redis-server'),
+    // Debian starts it where it is installed: nobody asked for that who looks at the demo.
+    ...(forTests && { 'redis-server': onPath('redis-server') }),
   };
   return Object.keys(have).filter((name) => !have[name]);
 }
@@ -160,7 +162,7 @@ function buildDist(lib) {
 checkNode();
 const native = hashOf('native', 'cmake', 'CMakeLists.txt', 'package-lock.json', 'scripts/native-build.cjs');
 const addonIsCurrent = readState().native === native && loads(addonPath(root));
-if (!addonIsCurrent || (!skipBuild && !onPath('redis-server'))) checkSystem();
+if (!addonIsCurrent || (forTests && !onPath('redis-server'))) checkSystem();
 installNpm();
 if (!skipBuild) {
   if (!addonIsCurrent) buildAddon(native);
