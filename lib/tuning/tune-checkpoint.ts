@@ -1,6 +1,4 @@
 import { stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
 import { requireFree } from '../checkpoints/output';
 import { isText } from '../checkpoints/network';
 import type { OpenDecoder } from '../decoders/open';
@@ -8,10 +6,11 @@ import { environment } from '../environment';
 import { VertexqError } from '../errors';
 import { LanguageModel } from '../evaluate/language/language-model';
 import { requireAlike } from '../evaluate/language/alike';
+import { blockSizes } from '../evaluate/language/block-sizes';
 import { requireSameTokenizer } from '../evaluate/language/tokenizers';
-import { temporaryName } from '../files/output-file';
 import { plainPath } from '../files/plain-path';
 import { sampledHash } from '../files/sampled-hash';
+import { requireMemory } from '../memory';
 import { type CalibrationSet, prepareCalibrationSet } from '../models/calibration-set';
 import { dataDigests } from '../models/data-digest';
 import { addDataPaths } from '../models/run-files';
@@ -138,9 +137,9 @@ async function tune(
       'ERR_VERTEXQ_UNSUPPORTED',
       `${quantized.path} has no weights in few bits whose scales could be tuned${left[0] ? `: of "${left[0].name}", ${left[0].reason}` : ''}`,
     );
-  const folder = join(tmpdir(), temporaryName());
-  const values = new Workspace(folder, folder, true);
-  const made = new Workspace(output, join(dirname(output), temporaryName()));
+  requireRoom(student, memory);
+  const values = Workspace.temporary(true);
+  const made = new Workspace(output);
   try {
     const tuned = await tuneScales(
       teacher,
@@ -177,6 +176,17 @@ async function tune(
     await values.end();
     await made.end();
   }
+}
+
+/** A block's weights: read, in their graph, as that is serialized and loaded, and the derivatives by them; the heads likewise; what is kept between blocks. */
+function requireRoom(decoder: OpenDecoder, memory: number): void {
+  const { vocabulary, hidden } = decoder.shape;
+  const largest = Math.max(...blockSizes(decoder));
+  requireMemory(
+    4 * (6 * largest + 4 * vocabulary * hidden) + memory,
+    `Tuning ${decoder.file}`,
+    'Give less "memory" (--memory), which is for activations',
+  );
 }
 
 /** Reads the data as windows. */

@@ -1,4 +1,5 @@
 import type { OpenDecoder } from '../decoders/open';
+import { VertexqError } from '../errors';
 import { ScaleSteps } from '../models/tuning/optimizer';
 import type { Feeds } from '../models/types';
 import type { CalibrationSet } from '../models/calibration-set';
@@ -66,8 +67,14 @@ export async function tuneScales(
   });
   try {
     const hidden = student.parts.at(-1)!.stage.target;
-    const judge = async (batch: number) =>
-      heads.judge(await teacher.hidden(batch), await student.hidden(batch));
+    const judge = async (batch: number) => {
+      const own = await heads.judge(await teacher.hidden(batch), await student.hidden(batch));
+      if (Number.isFinite(own.divergence)) return own;
+      throw new VertexqError(
+        'ERR_VERTEXQ_NOT_FINITE',
+        `${quantized.file} or ${float.file} gives logits that are not finite on the data`,
+      );
+    };
     /** Of batches, without gradients. */
     const divergenceOf = async (batches: readonly number[], factors: Factors): Promise<number | null> => {
       if (batches.length === 0) return null;

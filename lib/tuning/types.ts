@@ -5,7 +5,9 @@ import type { Warning } from '../warning-codes';
 
 /** Options of `tuneCheckpoint`. */
 export interface TuneOptions
-  extends JobOptions, Pick<DataOptions, 'tokenizer' | 'sequenceLength' | 'samples' | 'textField' | 'skipBroken'> {
+  extends
+    JobOptions,
+    Pick<DataOptions, 'tokenizer' | 'sequenceLength' | 'samples' | 'textField' | 'skipBroken'> {
   /** Text, or tokens as the input `input_ids`. The option `tokenizer` is by default the float folder's own. */
   calibration: CalibrationData;
   /** Share of the windows that is held out, by documents, or text of its own (default 0.1). Scales are kept only where it says that they are better. */

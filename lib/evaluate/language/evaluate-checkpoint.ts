@@ -1,4 +1,3 @@
-import type { OpenDecoder } from '../../decoders/open';
 import { environment } from '../../environment';
 import { namingMemory, VertexqError } from '../../errors';
 import { requireMemory } from '../../memory';
@@ -13,6 +12,7 @@ import { Workspace } from '../../runs/workspace';
 import type { TensorLike } from '../../types';
 import { Turns } from '../../yielding';
 import { requireAlike, type Side } from './alike';
+import { blockSizes } from './block-sizes';
 import { LanguageModel } from './language-model';
 import { Measures } from './measures';
 import {
@@ -156,19 +156,6 @@ function requireRoom(sides: readonly Side[], places: number): void {
     'Evaluating these checkpoints',
     'Give fewer texts',
   );
-}
-
-/** How many numbers the weights of each block have. */
-function blockSizes({ graph, shape }: OpenDecoder): number[] {
-  const { blocks } = shape.architecture.modules;
-  const sizes = shape.blocks.map(() => 0);
-  for (const { name, dims } of graph.proto.initializer)
-    if (name.startsWith(`${blocks}.`))
-      sizes[Number(name.slice(blocks.length + 1).split('.')[0])]! += dims.reduce(
-        (product, dim) => product * Number(dim),
-        1,
-      );
-  return sizes;
 }
 
 /** Runs the networks on the batches. */
