@@ -18,7 +18,15 @@ import { bytesOf } from '../networks';
 /** A network that is in memory alone. */
 export function opened(model: ModelProto): OpenModel {
   const graph = new Graph(model, 'test.onnx');
-  return { file: 'test.onnx', size: 0, used: 0, dataFiles: [], model, graph, weights: new Weights('test.onnx', '') };
+  return {
+    file: 'test.onnx',
+    size: 0,
+    used: 0,
+    dataFiles: [],
+    model,
+    graph,
+    weights: new Weights('test.onnx', ''),
+  };
 }
 
 export const layersOf = ({ graph }: OpenModel): Layer[] => findLayers(graph).layers.filter(isSeen);
