@@ -23,7 +23,7 @@ export interface CheckpointNetwork {
 }
 
 /** What every decoder takes: text without padding, so that each token that a layer sees is one of the text. */
-const inputs = [{ name: 'input_ids', type: 'int64', dims: ['batch', 'sequence'] }];
+export const tokenInputs = [{ name: 'input_ids', type: 'int64', dims: ['batch', 'sequence'] }];
 
 /**
  * Builds the network that a checkpoint's config describes and reads the data that it is to be run on; `tokenizer`: the folder of its own. Rejects with ERR_VERTEXQ_DECODER where
@@ -53,7 +53,7 @@ export async function openNetwork(
     ...dataOptionsOf(own ? { batchSize: options.batchSize } : options),
     ...(isText(calibration) && tokenizer !== null && options.tokenizer === undefined ? { tokenizer } : {}),
     ...(isText(calibration) && options.maxLength === undefined ? { sequenceLength: length } : {}),
-    ...{ holdout, signal, inputs, vocabulary: shape.vocabulary },
+    ...{ holdout, signal, inputs: tokenInputs, vocabulary: shape.vocabulary },
     alive: ({ input_ids }) => {
       const [texts, length] = input_ids!.dims as [number, number];
       return Promise.resolve({ bytes: 4 * aliveNumbers(shape, texts, length), at: 'a block' });
@@ -111,10 +111,11 @@ export const placesOf = (config: ConfigReader, { positions }: OpenDecoder['shape
 export const isText = (data: unknown): boolean =>
   [data].flat().some((path) => typeof path === 'string' && /\.(txt|jsonl|ndjson)$/i.test(path));
 
-async function requireKnownTokens(
+/** Rejects with ERR_VERTEXQ_CALIBRATION at tokens that the model does not have; `model`: where it is told which it has. */
+export async function requireKnownTokens(
   feeds: readonly Feeds[],
   vocabulary: number,
-  config: string,
+  model: string,
   turns: Turns,
 ): Promise<void> {
   for (const { input_ids } of feeds) {
@@ -123,7 +124,7 @@ async function requireKnownTokens(
       if (id < 0n || id >= BigInt(vocabulary))
         throw new VertexqError(
           'ERR_VERTEXQ_CALIBRATION',
-          `the calibration data has the token ${id}, and the vocabulary of ${config} those from 0 to ${vocabulary - 1}: is the tokenizer the model's?`,
+          `the calibration data has the token ${id}, and the vocabulary of ${model} those from 0 to ${vocabulary - 1}: is the tokenizer the model's?`,
         );
   }
 }

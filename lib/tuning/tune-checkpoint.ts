@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { requireFree } from '../checkpoints/output';
-import { isText } from '../checkpoints/network';
+import { isText, requireKnownTokens, tokenInputs } from '../checkpoints/network';
 import type { OpenDecoder } from '../decoders/open';
 import { environment } from '../environment';
 import { VertexqError } from '../errors';
@@ -28,8 +28,6 @@ import { rescaled, storedScales } from './stored-scales';
 import { tokensPerStep, tuneScales } from './tune-scales';
 import type { TuneOptions, TuneReport } from './types';
 import { writeTuned } from './write-tuned';
-
-const inputs = [{ name: 'input_ids', type: 'int64', dims: ['batch', 'sequence'] }];
 
 /** Fewer held-out tokens than this hardly tell whether scales have become better. */
 const fewTokens = 1000;
@@ -204,21 +202,17 @@ async function dataOf(
       ...(isOfText && folder !== null && options.tokenizer === undefined ? { tokenizer: folder } : {}),
       ...(isOfText ? { sequenceLength: length } : {}),
       batchSize: isOfText ? Math.max(1, Math.floor(tokensPerStep / length)) : 1,
-      ...{ ...(holdout !== undefined && { holdout }), signal, inputs, vocabulary: shape.vocabulary },
+      ...{
+        ...(holdout !== undefined && { holdout }),
+        signal,
+        inputs: tokenInputs,
+        vocabulary: shape.vocabulary,
+      },
     });
   const data = await (isOfText && options.tokenizer === undefined
     ? float.withTokenizer(prepare)
     : prepare(null));
-  const turns = new Turns(signal);
-  for (const { input_ids } of [...data.fit, ...data.holdout]) {
-    if (turns.due) await turns.next();
-    for (const id of input_ids!.data as BigInt64Array)
-      if (id < 0n || id >= BigInt(shape.vocabulary))
-        throw new VertexqError(
-          'ERR_VERTEXQ_CALIBRATION',
-          `the calibration data has the token ${id}, and the vocabulary of ${float.path} those from 0 to ${shape.vocabulary - 1}: is the tokenizer the model's?`,
-        );
-  }
+  await requireKnownTokens([...data.fit, ...data.holdout], shape.vocabulary, float.path, new Turns(signal));
   return data;
 }
 

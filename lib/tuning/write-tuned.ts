@@ -3,7 +3,7 @@ import { basename, dirname } from 'node:path';
 import { companionsOf, configName, readConfigText } from '../checkpoints/companions';
 import { indexName } from '../containers/safetensors/index-file';
 import type { Checkpoint, Shard } from '../containers/safetensors/checkpoint';
-import { FileLayout, kindOf } from '../containers/safetensors/layout';
+import { layOutAgain } from '../containers/safetensors/layout';
 import { InputFile } from '../files/input-file';
 import { type OutputFile, syncFolder, unwritable } from '../files/output-file';
 import type { Workspace } from '../runs/workspace';
@@ -71,13 +71,7 @@ async function writeShard(
   told: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const layout = new FileLayout();
-  for (const [name, { dtype, shape, byteLength }] of shard.tensors)
-    layout.count(name, dtype, shape, byteLength);
-  const places = [...shard.tensors].map(([name, { dtype, shape, byteLength }]) =>
-    layout.place(name, kindOf(dtype, shape), byteLength),
-  );
-  const head = layout.head(new Map([...shard.metadata, [tuningKey, told]]));
+  const { head, places } = layOutAgain(shard.tensors, new Map([...shard.metadata, [tuningKey, told]]));
   let dataStart = 0;
   for (const piece of head) dataStart += (await file.append(piece, signal)).length;
   const buffer = new Uint8Array(pieceBytes);

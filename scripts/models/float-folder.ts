@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OpenGguf } from '../../lib/checkpoints/gguf/open';
 import { behind, writeKnown } from '../../lib/containers/laid-out';
-import { FileLayout, kindOf } from '../../lib/containers/safetensors/layout';
+import { layOutAgain } from '../../lib/containers/safetensors/layout';
 import type { TensorFile } from '../../lib/containers/tensor-file';
 import { OutputFile } from '../../lib/files/output-file';
 
@@ -29,13 +29,8 @@ async function writeShard(
   path: string,
   metadata: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const layout = new FileLayout();
-  for (const [name, { dtype, shape, byteLength }] of shard.tensors)
-    layout.count(name, dtype, shape, byteLength);
-  const places = [...shard.tensors].map(([name, { dtype, shape, byteLength }]) =>
-    layout.place(name, kindOf(dtype, shape), byteLength),
-  );
-  const laidOut = behind(layout.head(metadata), { known: [], size: layout.size });
+  const { head, places, size } = layOutAgain(shard.tensors, metadata);
+  const laidOut = behind(head, { known: [], size });
   const file = await OutputFile.create(path);
   try {
     await writeKnown(file, laidOut);

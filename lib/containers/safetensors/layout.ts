@@ -1,6 +1,7 @@
 import { VertexqError } from '../../errors';
 import { describe } from '../../options/messages';
 import { Pieces } from '../../files/pieces';
+import type { TensorEntry } from '../tensor-file';
 import { alignmentOf } from './dtypes';
 import { maxHeaderBytes, prefixBytes } from './header';
 
@@ -88,6 +89,19 @@ export class FileLayout {
   get size(): number {
     return this.bytes.reduce((sum, bytes) => sum + bytes, 0);
   }
+}
+
+/** Lays out a file of the same tensors as another, with metadata of its own: its head, and where each tensor begins after that. */
+export function layOutAgain(
+  tensors: ReadonlyMap<string, TensorEntry>,
+  metadata: ReadonlyMap<string, string>,
+): { head: Uint8Array[]; places: number[]; size: number } {
+  const layout = new FileLayout();
+  for (const [name, { dtype, shape, byteLength }] of tensors) layout.count(name, dtype, shape, byteLength);
+  const places = [...tensors].map(([name, { dtype, shape, byteLength }]) =>
+    layout.place(name, kindOf(dtype, shape), byteLength),
+  );
+  return { head: layout.head(metadata), places, size: layout.size };
 }
 
 export const nameTwice = (name: string) =>

@@ -1,4 +1,4 @@
-import { isText } from '../../checkpoints/network';
+import { isText, tokenInputs } from '../../checkpoints/network';
 import type { DecoderShape } from '../../decoders/shape';
 import { VertexqError } from '../../errors';
 import { prepareSamples } from '../../models/calibration-set';
@@ -19,8 +19,6 @@ export interface Window {
 
 /** Tokens of a run of a network, which holds the event loop up: what it computes with is then small beside a block. */
 const tokensAtOnce = 512;
-
-const inputs = [{ name: 'input_ids', type: 'int64', dims: ['batch', 'sequence'] }];
 
 /**
  * Reads the data as windows of two tokens and more: text is cut into some by the float model's tokenizer, and of tensors each row is one, and a document
@@ -43,7 +41,11 @@ export async function windowsOf(
     for (const { document, ids } of read.windows) own.push({ document, ids: Int32Array.from(ids) });
   };
   const readFeeds = async () => {
-    const read = await prepareSamples(data, 'data', { ...dataOptionsOf(others), inputs, signal });
+    const read = await prepareSamples(data, 'data', {
+      ...dataOptionsOf(others),
+      inputs: tokenInputs,
+      signal,
+    });
     warnings.push(...read.warnings);
     own.push(...rowsOf(read.feeds));
   };
