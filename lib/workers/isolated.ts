@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
 import { VertexqError } from '../errors';
-import { availableMemory } from '../memory';
 import { compiling } from './compiling';
 import { type Answer, errorOf, type Job, type Unit } from './protocol';
+import { requirePulse } from './pulse';
 import type { TaskName } from './tasks';
 
 export type { Unit } from './protocol';
@@ -26,6 +26,9 @@ export interface IsolatedOptions {
   wayOut: string;
 }
 
+/** How V8 may end where there is less memory than it may take. */
+const crashes = new Set<NodeJS.Signals | null>(['SIGABRT', 'SIGBUS', 'SIGILL', 'SIGSEGV', 'SIGTRAP']);
+
 /** How much of what a process says at its end is kept. */
 const keptText = 4096;
 
@@ -38,17 +41,15 @@ const keptText = 4096;
  * the task takes more memory, ERR_VERTEXQ_WORKER where the process cannot be started; with the signal's reason when aborted.
  */
 export async function isolated(name: TaskName, input: unknown, given: IsolatedOptions): Promise<unknown> {
-  const { signal, seconds } = given;
+  const { signal, seconds, heap } = given;
   signal?.throwIfAborted();
-  const heap = heapWithin(given.heap, availableMemory());
-  const options = { ...given, heap };
   const child = start();
   let onAbort: (() => void) | undefined;
   try {
     return await new Promise((resolve, reject) => {
       onAbort = () => reject(signal?.reason);
       signal?.addEventListener('abort', onAbort, { once: true });
-      listen(child, options, resolve, reject);
+      listen(child, given, resolve, reject);
       child.send({ task: name, input, seconds, heap } satisfies Job, (error) => {
         if (error) reject(cannotRun(error));
       });
@@ -58,17 +59,6 @@ export async function isolated(name: TaskName, input: unknown, given: IsolatedOp
     child.removeAllListeners('message');
     child.kill('SIGKILL');
   }
-}
-
-/** Below this nothing can be read. */
-const leastHeap = 64;
-
-/**
- * MiB of a task's heap where the process has room for so many bytes. Three quarters: what V8, the libraries and the results take beside
- * the heap needs room too, and without a limit below what there is the system would end whom it likes.
- */
-export function heapWithin(most: number, room: number): number {
-  return Math.min(most, Math.max(leastHeap, Math.floor((0.75 * room) / 2 ** 20)));
 }
 
 function start(): ChildProcess {
@@ -89,11 +79,12 @@ function start(): ChildProcess {
 
 function listen(
   child: ChildProcess,
-  { onPart, onWarning, nameOf, seconds, heap, what, wayOut }: IsolatedOptions,
+  { onPart, onWarning, nameOf, seconds, heap: most, what, wayOut }: IsolatedOptions,
   resolve: (result: unknown) => void,
   reject: (error: unknown) => void,
 ): void {
   let at: Unit | null = null;
+  let heap = most;
   let said = '';
   child.stderr?.on('data', (text: Buffer) => (said = (said + text.toString()).slice(-keptText)));
   const worker = (unit: Unit | null) => (typeof what === 'string' ? what : what(unit));
@@ -104,6 +95,10 @@ function listen(
     );
   const take = (answer: Answer) => {
     switch (answer.kind) {
+      case 'heap':
+        return void (heap = answer.heap);
+      case 'alive':
+        return;
       case 'part':
         return onPart?.(answer.part as never);
       case 'warning':
@@ -125,7 +120,9 @@ function listen(
         );
     }
   };
+  const heard = requirePulse(child, () => reject(full()));
   child.on('message', (answer: Answer) => {
+    heard();
     try {
       take(answer);
     } catch (error) {
@@ -136,7 +133,7 @@ function listen(
   // 'close' comes after all that was said. V8 aborts where it has no memory, C++ code too; SIGKILL is how a system ends who takes too much.
   child.on('close', (code, ended) =>
     reject(
-      ended === 'SIGKILL' || /heap|memory|FATAL|invalid size|bad_alloc/i.test(said)
+      ended === 'SIGKILL' || (crashes.has(ended) && heap < most) || /heap|memory|FATAL|invalid size|bad_alloc/i.test(said)
         ? full()
         : cannotRun(new Error(`it ended (${ended ?? code}): ${said.trim().split('\n')[0]}`)),
     ),

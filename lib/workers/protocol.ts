@@ -23,12 +23,14 @@ export interface Job {
   input: unknown;
   /** How long a unit may take. */
   seconds: number;
-  /** Heap of the task, in MiB. */
+  /** Heap of the task at most, in MiB. */
   heap: number;
 }
 
-/** What comes back, in this order: any number of the first four, one of the others. */
+/** What comes back: first the heap, in MiB, that the task's thread has; then any number of the next four, and one of the others. */
 export type Answer =
+  | { kind: 'heap'; heap: number }
+  | { kind: 'alive' }
   | { kind: 'part'; part: unknown }
   | { kind: 'warning'; text: string }
   /** A unit has been worked at for a while. */

@@ -1,5 +1,8 @@
 import { join } from 'node:path';
+import { availableMemory } from '../memory';
+import { heapWithin } from './heap';
 import { type Answer, type Job, plainError, type Unit } from './protocol';
+import { pulse } from './pulse';
 import { startThread } from './start-thread';
 
 // The main thread of an isolated task's process. It only watches: whatever the task's thread is stuck in, it sees the caller go
@@ -13,7 +16,10 @@ function answer(message: Answer): void {
   process.send?.(message);
 }
 
-function run({ task, input, seconds, heap }: Job): void {
+function run({ task, input, seconds, heap: most }: Job): void {
+  // Asked here: limits on the memory of a process are for each of them, and this one has taken some already.
+  const heap = heapWithin(most, availableMemory());
+  answer({ kind: 'heap', heap });
   const unit = new Int32Array(new SharedArrayBuffer(12)).fill(-1);
   const worker = startThread(join(__dirname, 'thread'), {
     workerData: { task, input, unit },
@@ -30,6 +36,7 @@ function run({ task, input, seconds, heap }: Job): void {
     ),
   );
   watch(unit, seconds);
+  setInterval(() => answer({ kind: 'alive' }), pulse);
 }
 
 /** Looks at the unit. A count of looks, not the time: a machine that sleeps or is busy stops these too. */
