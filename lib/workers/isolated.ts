@@ -133,7 +133,9 @@ function listen(
   // 'close' comes after all that was said. V8 aborts where it has no memory, C++ code too; SIGKILL is how a system ends who takes too much.
   child.on('close', (code, ended) =>
     reject(
-      ended === 'SIGKILL' || (crashes.has(ended) && heap < most) || /heap|memory|FATAL|invalid size|bad_alloc/i.test(said)
+      ended === 'SIGKILL' ||
+        (crashes.has(ended) && heap < most) ||
+        /heap|memory|FATAL|invalid size|bad_alloc/i.test(said)
         ? full()
         : cannotRun(new Error(`it ended (${ended ?? code}): ${said.trim().split('\n')[0]}`)),
     ),
