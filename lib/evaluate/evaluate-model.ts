@@ -60,7 +60,7 @@ async function evaluate(
   try {
     const { errors, score } = await both.compare(data, float.outputs);
     const latency = await both.time(data);
-    for (const output of errors) warnings.push(...output.warnings());
+    for (const output of errors) warnings.push(...output.warnings(data.notFinite));
     return {
       floatModel,
       quantizedModel,

@@ -63,8 +63,8 @@ export class OutputErrors {
     };
   }
 
-  /** What a reader of the numbers should know. */
-  warnings(): Warning[] {
+  /** What a reader of the numbers should know. `found`: what the data has that is not finite. */
+  warnings(found: string | null = null): Warning[] {
     const { notFinite, rows } = this.errors;
     const where = (['float', 'quantized'] as const).filter((which) => notFinite[which] > 0);
     const counts = where.map((which) => `${notFinite[which]} in the ${which} network`).join(', ');
@@ -73,7 +73,7 @@ export class OutputErrors {
         ? [
             warn(
               'WARN_VERTEXQ_NOT_FINITE',
-              `The output "${this.name}" has NaN or infinite numbers in ${rows} rows: ${counts}`,
+              `The output "${this.name}" has NaN or infinite numbers in ${rows} rows: ${counts}${found === null ? '' : `. ${found}`}`,
             ),
           ]
         : []),

@@ -6,6 +6,7 @@ import { Turns } from '../yielding';
 import { batchNamesOf, withBatchAxes } from './data/batch-axes';
 import { type Division, divide, type Batching, total, whole } from './data/divide';
 import { completeFeeds, isMadeInput } from './data/made-inputs';
+import { firstNotFinite } from './data/not-finite';
 import { feedsOf, type Batch, type Padding, type Piece } from './data/samples';
 import { type DataSource, maxFeeds, readData } from './data/source';
 import { calibrationError, type ModelInput } from './data/tensor-checks';
@@ -29,6 +30,8 @@ export interface CalibrationSet {
   holdoutSizes: number[];
   /** What the network's inputs call the dimension of their samples. */
   batchNames: ReadonlySet<string>;
+  /** The first number that is NaN, or else infinite, and where it stands; null where all are finite. */
+  notFinite: string | null;
   warnings: Warning[];
 }
 
@@ -40,6 +43,8 @@ export interface PreparedSamples {
   sizes: number[];
   /** What the network's inputs call the dimension of their samples. */
   batchNames: ReadonlySet<string>;
+  /** The first number that is NaN, or else infinite, and where it stands; null where all are finite. */
+  notFinite: string | null;
   warnings: Warning[];
 }
 
@@ -117,6 +122,7 @@ export async function prepareSamples(
     samples: total(batches),
     sizes: batches.map(({ samples }) => samples),
     batchNames: batchNamesOf(batching.inputs),
+    notFinite: await firstNotFinite(batches, new Turns(options.signal)),
     warnings: batching.warnings,
   };
 }
@@ -220,6 +226,7 @@ async function prepared(
     counts: { fit: countsOf(fit), holdout: countsOf(holdout) },
     holdoutSizes: holdout.map(({ samples }) => samples),
     batchNames: batchNamesOf(inputs),
+    notFinite: await firstNotFinite([...fit, ...holdout], new Turns(signal)),
     warnings,
   };
 }

@@ -14,6 +14,7 @@ import { type ModelLayer, modelLayers } from './layers/model-layers';
 import { digestsOf } from './manifest';
 import type { OpenModel } from './open-model';
 import { PlannedBytes } from './planned-bytes';
+import { explainingData } from './data/not-finite';
 import { prepareModel } from './prepare';
 import type { Overrides } from './overrides';
 import type { LayerOverride, ModelOptions } from './types';
@@ -75,13 +76,11 @@ export async function measureModel(
   const tried = layers.filter((layer) => !unmeasured.has(layer));
   const widths = possibleWidths(opened, tried, options, (layer) => planned.alikeOf(layer));
   try {
-    const changes = await layerChanges(
-      {
-        ...{ opened, layers: tried, data: data!, cuts: {}, workspace, memory: settings.memory },
-        triedOf: (layer) => widths.get(layer)!.map((own) => own.settings),
-      },
-      options,
-    );
+    const task = {
+      ...{ opened, layers: tried, data: data!, cuts: {}, workspace, memory: settings.memory },
+      triedOf: (layer: ModelLayer) => widths.get(layer)!.map((own) => own.settings),
+    };
+    const changes = await explainingData(data!.notFinite, () => layerChanges(task, options));
     for (const layer of tried) {
       const own = changes.of.get(layer) ?? 'it sees no rows of the network';
       if (typeof own === 'string') unmeasured.set(layer, own);

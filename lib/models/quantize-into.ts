@@ -1,6 +1,7 @@
 import { Traversal } from '../traversal/traversal';
 import type { CalibrationSet } from './calibration-set';
 import { outputWeights } from './curvature/output-weights';
+import { explainingData } from './data/not-finite';
 import { ModelForward } from './forward/model-forward';
 import type { LayerJournal } from './layer-journal';
 import type { Layer } from './layers/layer';
@@ -28,11 +29,13 @@ export async function quantizeInto(
   const layers = modelLayers(chosen, opened.weights, settings);
   const forward = data && new ModelForward(opened, layers, data, workspace, settings.memory);
   const stores = new WeightStores(opened, layers, settings.encoding, data !== null, workspace);
-  const rowWeights =
-    data && settings.weighting === 'outputs'
-      ? await outputWeights(opened, layers, data, {}, workspace, settings.memory, options)
-      : null;
-  const replacements = await new Traversal(layers, forward, stores, options, journal, rowWeights).run();
+  const replacements = await explainingData(data?.notFinite, async () => {
+    const rowWeights =
+      data && settings.weighting === 'outputs'
+        ? await outputWeights(opened, layers, data, {}, workspace, settings.memory, options)
+        : null;
+    return new Traversal(layers, forward, stores, options, journal, rowWeights).run();
+  });
   options.onProgress?.({ stage: 'write', done: 0, total: 1 });
   const told = { ...settings, provenance };
   return writeModel(opened, replacements, stores, name, workspace, told, options.signal);

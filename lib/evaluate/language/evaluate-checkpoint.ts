@@ -235,7 +235,7 @@ class Run {
     await model.narrow(decoder, tokens);
     const data = {
       ...{ fit: feeds, holdout: [], holdoutSizes: [], samples: { fit: feeds.length, holdout: 0 } },
-      ...{ batchNames: new Set<string>(), warnings: [] },
+      ...{ batchNames: new Set<string>(), notFinite: null, warnings: [] },
     };
     const forward = new ModelForward(decoder, [], data, workspace, memory, { ends: decoder.ends });
     const sizes = blockSizes(decoder);

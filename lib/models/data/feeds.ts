@@ -95,7 +95,7 @@ function countedPiece(
       where,
       `has no samples: the ${place(first!.axis)} ${first!.axis === 0 ? '' : `of ${describe(first!.name)} `}is 0`,
     );
-  return { tensors, axes, samples };
+  return { tensors, axes, samples, where };
 }
 
 /** More samples than these had better lie along the network's own axis. */

@@ -12,6 +12,8 @@ export interface Piece {
   /** By input; null where the tensor is the same for all samples. Without it all have their samples along the first axis. */
   axes?: ReadonlyMap<string, number | null>;
   samples: number;
+  /** Its file, with the line or the sample there, or the option that it was given by; none of texts and images. */
+  where?: string;
   /** Of a text: it is one sample. */
   window?: PlacedWindow;
 }
@@ -24,12 +26,12 @@ export interface PlacedWindow {
 }
 
 /** The batch axis of a piece's tensor; null for one that all samples share, such as any of rank 0. */
-function axisIn({ axes }: Piece, name: string, { dims }: CheckedTensor): number | null {
+export function axisIn({ axes }: Piece, name: string, { dims }: CheckedTensor): number | null {
   return dims.length === 0 ? null : axes ? axes.get(name)! : 0;
 }
 
 /** Samples `begin` to `end` of a piece. */
-interface Stretch {
+export interface Stretch {
   piece: Piece;
   begin: number;
   end: number;

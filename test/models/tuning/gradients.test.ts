@@ -49,7 +49,7 @@ for (const name of ['llama', 'qwen3', 'gpt2', 'gemma2', 'olmo2', 'mixtral'])
         source: { byteLength: 0, read: () => weightOf(layer, opened.weights) },
       })) as ModelLayer[];
       const data = { fit: [feedOf(7), feedOf(3)], holdout: [feedOf(11)], samples: { fit: 6, holdout: 3 } };
-      const known = { holdoutSizes: [3], batchNames: new Set<string>(), warnings: [] };
+      const known = { holdoutSizes: [3], batchNames: new Set<string>(), notFinite: null, warnings: [] };
       const forward = new ModelForward(opened, layers, { ...data, ...known }, workspace, 2 ** 20, {
         blockEnds: opened.ends,
       });
