@@ -100,6 +100,15 @@ export interface JobOptions {
   onProgress?: (progress: Progress) => void;
 }
 
+/** What a run tells before its end. */
+export interface WarningOptions {
+  /**
+   * Called with each warning when it is known, those of the data and of the plan before the first layer is fitted, and with the name of the layer that it is about. The report has all of them,
+   * and those that only the whole output tells of besides.
+   */
+  onWarning?: (warning: Warning, layer?: string) => void;
+}
+
 /** Which alphabet, and how much of the data to hold. */
 export interface AlphabetOptions {
   /** 1 to 8; default 4. */

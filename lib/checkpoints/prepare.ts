@@ -352,6 +352,7 @@ export async function manifestOf(
     'threads',
     'signal',
     'onProgress',
+    'onWarning',
   ] as const)
     delete chosen[name];
   if (isFittedToText(settings.options)) delete chosen.holdout;

@@ -57,6 +57,7 @@ export async function runPrepared(
 ): Promise<CheckpointReport> {
   const started = performance.now();
   const { settings, output, plan, isFile } = prepared;
+  for (const warning of plan.warnings) settings.options.onWarning?.(warning);
   const manifest = await manifestOf(settings, prepared);
   const { work: path, undo } = await prepareOutput(isFile, output);
   const work = await WorkFolder.open(path, manifest, settings).catch(async (error: unknown) => {

@@ -3,7 +3,7 @@ import type { CalibrationData, DataOptions, ModelOptions, Report } from '../mode
 import type { Provenance } from '../runs/provenance';
 import type { Sensitivity } from '../sensitivity/types';
 import type { FitOptions } from '../overrides';
-import type { InspectedWeight, QuantizeOptions } from '../types';
+import type { InspectedWeight, QuantizeOptions, WarningOptions } from '../types';
 
 /** What is different for some weights. */
 export interface WeightOverride extends Pick<
@@ -23,6 +23,7 @@ export type Tuning = 'none' | 'scales';
 export interface CheckpointOptions
   extends
     QuantizeOptions,
+    WarningOptions,
     Pick<ModelOptions, 'preset' | 'errorCorrection' | 'weighting'>,
     Omit<DataOptions, 'batchAxis' | 'image'> {
   /**

@@ -74,7 +74,7 @@ async function optionsWith(file: string, flags: Options, kind: Kind): Promise<Op
 
 /** The options that JSON can hold. */
 const inFiles = (options: Kind['options']) =>
-  Object.keys(options).filter((name) => name !== 'signal' && name !== 'onProgress');
+  Object.keys(options).filter((name) => !['signal', 'onProgress', 'onWarning'].includes(name));
 
 /** Options with paths as seen from the process's working folder. */
 function withPaths(options: Options, known: Kind['options'], resolve: (path: string) => string): Options {

@@ -49,7 +49,7 @@ export function progressDisplay(
   return progress === 'auto' && look.terminal ? progressBar(context, look) : progressLines(context);
 }
 
-const now = () => new Date().toISOString();
+export const now = (): string => new Date().toISOString();
 
 /** Milliseconds between two objects about the same layer in the same stage. */
 const objectInterval = 1000;

@@ -16,9 +16,10 @@ import { commandLine, fewOf, visible } from '../reports/text';
 import type { RunPlan } from '../runs/plan';
 import { RunFiles } from '../runs/run-files';
 import { workFolderOf, workName } from '../runs/work-name';
-import type { Progress } from '../types';
+import type { Progress, WarningOptions } from '../types';
 import { type Context, type Look, lookOf, showResult } from './context';
 import { dataHelp } from './data-help';
+import { withWarnings } from './early-warnings';
 import { addFlags, type Given, optionsOf, type OutputFlags, refuseFlags } from './flags';
 import { helpText } from './help-text';
 import { isCheckpoint } from './inputs';
@@ -160,11 +161,13 @@ async function quantize(
     showResult(context, plan, (own) => planTable(plan, own), { json, quiet });
     result = plan;
   } else {
-    const display = progressDisplay(context, look, flags);
+    const display = withWarnings(progressDisplay(context, look, flags), context, look, flags);
     try {
-      const { report, table } = await run
-        .quantize((progress) => display.show(progress), look)
-        .finally(() => display.stop());
+      const watching = {
+        onProgress: (progress: Progress) => display.show(progress),
+        onWarning: (...told: Parameters<typeof display.onWarning>) => display.onWarning(...told),
+      };
+      const { report, table } = await run.quantize(watching, look).finally(() => display.stop());
       result = { ...report, command: commandLine(['vertexq', ...args]) };
       say(`${table}\nwritten: ${visible(fewOf(report.files ?? [output], mostFiles))}`);
       const warnings = quiet ? warningLines(report, look.paint) : '';
@@ -220,7 +223,7 @@ interface Run {
   plan(): Promise<RunPlan>;
   /** The report, and as it is shown. */
   quantize(
-    onProgress: (progress: Progress) => void,
+    watching: { onProgress: (progress: Progress) => void } & Required<WarningOptions>,
     look: Look,
   ): Promise<{ report: Report | CheckpointReport; table: string }>;
 }
@@ -240,8 +243,8 @@ const modelRun: MakeRun = async (input, output, own, config, context, files) => 
   const options = { ...given, signal: context.signal };
   return {
     plan: () => context.planModel(input, output, options, files),
-    quantize: async (onProgress, look) => {
-      const report = await context.quantizeModel(input, output, { ...options, onProgress }, files);
+    quantize: async (watching, look) => {
+      const report = await context.quantizeModel(input, output, { ...options, ...watching }, files);
       return { report, table: (showsLayers(report, look) ? layerTable : layerSummary)(report, look) };
     },
   };
@@ -253,8 +256,8 @@ const checkpointRun: MakeRun = async (input, output, own, config, context, files
   const options = { ...given, signal: context.signal };
   return {
     plan: () => context.planCheckpoint(input, output, options, files),
-    quantize: async (onProgress, look) => {
-      const report = await context.quantizeCheckpoint(input, output, { ...options, onProgress }, files);
+    quantize: async (watching, look) => {
+      const report = await context.quantizeCheckpoint(input, output, { ...options, ...watching }, files);
       return {
         report,
         table: (showsLayers(report, look) ? checkpointTable : checkpointSummary)(report, look),

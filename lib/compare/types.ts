@@ -11,7 +11,7 @@ export type { ModelOutputs, OutputError } from '../evaluate/types';
  */
 export interface CompareOptions extends Omit<
   ModelOptions,
-  | ('preset' | 'method' | 'bits' | 'levels' | 'resume' | 'otherKernels')
+  | ('preset' | 'method' | 'bits' | 'levels' | 'resume' | 'otherKernels' | 'onWarning')
   | ('targetSize' | 'targetBits' | 'sensitivity')
 > {
   /** Default `vertex`, `gptq`, `gpfq` and `msq`; for a layer with `targetActivations` or `crossGram` without `msq`. */

@@ -13,7 +13,7 @@ import type { Feeds, ModelOptions } from './types';
 /** These change how the work is done, not what comes of it; data is told by its numbers. */
 const withoutEffect = [
   ...['calibration', 'holdout', 'tokenizer', 'memory', 'threads', 'signal', 'onProgress'],
-  ...['resume', 'otherKernels'],
+  ...['onWarning', 'resume', 'otherKernels'],
 ];
 
 /** What the bytes of the output depend on. */

@@ -56,7 +56,9 @@ async function quantize(runFiles: RunFiles, input: string, to: string, given: Mo
   const { budget, warnings, options: targeted } = widths instanceof Promise ? await widths : widths;
   const prepared = await prepareModel(runFiles, input, to, targeted, false);
   const { output, settings, options, opened, found, data } = prepared;
-  const { signal } = options;
+  const { signal, onWarning } = options;
+  const early = [...found.warnings, ...warnings, ...(data?.warnings ?? [])];
+  for (const warning of early) onWarning?.(warning);
   const manifest = await manifestOf(opened, data, options);
   const hashes = data && (await dataDigests(data, new Turns(signal)));
   const inputHash = await sampledHash([opened.file, ...opened.dataFiles]);
@@ -106,10 +108,7 @@ async function quantize(runFiles: RunFiles, input: string, to: string, given: Mo
       calibration: data && data.counts,
       resumed: journal?.resumed ?? 0,
       seconds: (performance.now() - started) / 1000,
-      warnings: [
-        ...[...found.warnings, ...warnings, ...(data?.warnings ?? []), ...work.warnings],
-        ...aboveTarget(budget, after),
-      ],
+      warnings: [...early, ...work.warnings, ...aboveTarget(budget, after)],
       ...(budget && { budget }),
       environment: environment(data && runtimeVersion()),
       provenance,

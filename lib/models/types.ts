@@ -5,7 +5,7 @@ import type { FitOptions } from '../overrides';
 import type { Provenance } from '../runs/provenance';
 import type { BudgetReport } from '../sensitivity/choose';
 import type { Sensitivity } from '../sensitivity/types';
-import type { LayerReport, QuantizeOptions, SkippedWeight, TensorLike } from '../types';
+import type { LayerReport, QuantizeOptions, SkippedWeight, TensorLike, WarningOptions } from '../types';
 import type { DescribedValue } from './onnx/value-info';
 import type { Warning } from '../warning-codes';
 
@@ -73,7 +73,7 @@ export interface ImageOptions {
 }
 
 /** Options of `quantizeModel` and `planModel`. */
-export interface ModelOptions extends QuantizeOptions, DataOptions {
+export interface ModelOptions extends QuantizeOptions, DataOptions, WarningOptions {
   /** What the network is run on to see its layers' inputs. Only `msq` does without. */
   calibration?: CalibrationData;
   /** Share of the calibration samples kept out of the fit for the reported error (default a tenth), or data of its own. */

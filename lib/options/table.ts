@@ -12,7 +12,7 @@ import {
   takersOf,
 } from '../methods';
 import type { ModelOptions } from '../models/types';
-import type { JobOptions, QuantizeLayerOptions, QuantizeOptions } from '../types';
+import type { JobOptions, QuantizeLayerOptions, QuantizeOptions, WarningOptions } from '../types';
 import { data } from './data-rows';
 import { defaults } from './defaults';
 import { asked, cancelled, submitted, worked } from './fleet-rows';
@@ -173,6 +173,8 @@ const blockType = { kind: kinds.choice(ggufTypeNames) };
 const ofWeights = { ...only(layer, 'bits', 'levels', 'grid', 'groupSize', 'method'), blockType };
 const forSome: Option = { kind: kinds.globs('there are no layers that it is about') };
 
+const warning = { onWarning: { kind: kinds.callback } } satisfies Options<WarningOptions>;
+
 const resuming = {
   resume: { kind: kinds.flag, help: 'go on with a run that was interrupted', group: 'Other' },
   otherKernels: {
@@ -230,6 +232,7 @@ const model = {
     group: 'Other',
   },
   ...resuming,
+  ...warning,
 } satisfies Options<ModelOptions>;
 
 const checkpoint = {
@@ -279,6 +282,7 @@ const checkpoint = {
     group: 'Other',
   },
   ...resuming,
+  ...warning,
   allowQuantized: {
     kind: kinds.flag,
     help: 'leave weights that are quantized already as they are (default: they stop the run)',
@@ -309,6 +313,7 @@ const compareModel = {
     'levels',
     'resume',
     'otherKernels',
+    'onWarning',
     'targetSize',
     'targetBits',
     'sensitivity',

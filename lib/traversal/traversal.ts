@@ -5,7 +5,7 @@ import { quantizeGroups } from '../fit/quantize-groups';
 import { plainMethod } from '../methods';
 import { giveBackMemory } from '../native/freed-memory';
 import { threadsFor } from '../native/jobs';
-import type { JobOptions, LayerReport, Progress, QuantizedLayer } from '../types';
+import type { JobOptions, LayerReport, Progress, QuantizedLayer, WarningOptions } from '../types';
 import { type CapturedRows, type CaptureKinds, RowCapture } from './captured-rows';
 import type { FloatBatches, Forward, Stage } from './forward';
 import { kindOf, reportKindOf } from './kind-of';
@@ -57,7 +57,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     /** null: there is no data, and all layers are rounded. */
     private readonly forward: Forward<Layer> | null,
     private readonly sink: Sink<Layer, Made>,
-    private readonly options: JobOptions,
+    private readonly options: JobOptions & WarningOptions,
     private readonly journal: FitJournal | null = null,
     /** null: all rows count alike. */
     private readonly rowWeights: RowWeights<Layer> | null = null,
@@ -232,6 +232,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const bits = storedBits(stored.bytes, [layer.outFeatures, layer.inFeatures]);
     const report = { ...quantized.report, name: layer.name, bytes, storedBits: bits };
     this.finished.push({ layer, stored, report, activationRank });
+    for (const warning of report.warnings) this.options.onWarning?.(warning, layer.name);
     await this.forward?.substitute(layer, quantized, this.options.signal);
   }
 

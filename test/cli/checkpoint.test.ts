@@ -21,6 +21,7 @@ async function optionsFor(...flags: string[]): Promise<Partial<CheckpointOptions
   const options = { ...calls[0]!.checkpoint! };
   delete options.signal;
   delete options.onProgress;
+  delete options.onWarning;
   return options;
 }
 

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CheckpointOptions } from '../../lib/checkpoints/types';
 import type { ModelOptions } from '../../lib/models/types';
-import type { JobOptions } from '../../lib/types';
+import type { JobOptions, WarningOptions } from '../../lib/types';
 import { temporaryFolder } from '../files/temporary-folder';
 import { runFake } from './fake';
 
@@ -34,9 +34,10 @@ function forCheckpoint(t: ExecutionContext, content: unknown) {
   return { folder, run, options };
 }
 
-const withoutHooks = <Options extends JobOptions>({
+const withoutHooks = <Options extends JobOptions & WarningOptions>({
   signal: _signal,
-  onProgress: _on,
+  onProgress: _progress,
+  onWarning: _warning,
   ...options
 }: Options) => options;
 

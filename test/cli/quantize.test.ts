@@ -26,6 +26,7 @@ async function optionsFor(...flags: string[]): Promise<Partial<ModelOptions>> {
 
 function withoutHooks({
   signal: _signal,
+  onWarning: _onWarning,
   onProgress: _onProgress,
   ...options
 }: ModelOptions): Partial<ModelOptions> {

@@ -141,8 +141,8 @@ test('every flag that help shows is an option of the table, and gives it to the 
     ],
   ]);
   t.is(code, 0);
-  const { signal: _signal, onProgress: _progress, ...options } = made[0]!.options as Record<string, unknown>;
-  t.truthy(_signal && _progress);
+  const { signal, onProgress, onWarning, ...options } = made[0]!.options as Record<string, unknown>;
+  t.truthy(signal && onProgress && onWarning);
   t.deepEqual(options, {
     calibration: 'a.npz',
     bits: 3,

@@ -19,7 +19,7 @@ import type { PlanFile, PlannedFile, PlannedInput, PlannedUnit } from './types';
 export const plannedOptions = Object.keys(
   without(
     calls.quantizeCheckpoint,
-    ...(['threads', 'memory', 'signal', 'onProgress', 'resume', 'otherKernels'] as const),
+    ...(['threads', 'memory', 'signal', 'onProgress', 'onWarning', 'resume', 'otherKernels'] as const),
     ...(['targetSize', 'targetBits', 'sensitivity'] as const),
   ),
 );
