@@ -12,7 +12,7 @@ import { defaults } from '../options/defaults';
 import { withPreset } from '../options/presets';
 import { checkOptions } from '../options/table';
 import { forMethod, type Override, overlay, overridesOf } from '../overrides';
-import { checkTarget, hasTarget } from '../sensitivity/target';
+import { checkTarget, hasTarget, targetIn } from '../sensitivity/target';
 import type { CheckpointOptions } from './types';
 
 /** Inputs of a layer that is not known yet. */
@@ -106,7 +106,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   checkTarget(options, isRun);
   if (hasTarget(options) && (checkpointEncodings[format].isPlain || checkpointEncodings[format].network))
     refuse(
-      [options.targetSize === undefined ? 'targetBits' : 'targetSize', 'format'],
+      [targetIn(options)!, 'format'],
       checkpointEncodings[format].isPlain
         ? `The format "${format}" takes as many bytes in every width: a target needs "compressed-tensors", "gptq" or "gguf"`
         : `The format "${format}" takes no target: make the network first ("float"), then quantize that`,

@@ -5,7 +5,7 @@ import { checkpointPath, refuse, requirePath } from '../options/messages';
 import { runtimeVersion } from '../models/runtime';
 import { plannedProvenance, type Provenance } from '../runs/provenance';
 import type { RunFiles } from '../runs/run-files';
-import { type BudgetReport, chooseWidths, type ChosenWidths } from '../sensitivity/choose';
+import { type BudgetReport, chooseWidths, type ChosenWidths, type Target } from '../sensitivity/choose';
 import { fittingSensitivity } from '../sensitivity/store';
 import { hasTarget, withoutTarget } from '../sensitivity/target';
 import { Turns } from '../yielding';
@@ -38,7 +38,7 @@ export async function withTarget<Result>(
     ? await targeted(files, input, to, { ...given }, settings)
     : { options: withoutTarget(given), budget: null, warnings: [] };
   if (!hasTarget(given) && settings.format === anyGguf)
-    refuse(['format'], 'The format "gguf" chooses a type for each tensor by a target: give "targetSize" or "targetBits", or a format such as "gguf:q4_k_m"'); // prettier-ignore
+    refuse(['format'], 'The format "gguf" chooses a type for each tensor by a target: give "targetSize", "targetBits" or "targetError", or a format such as "gguf:q4_k_m"'); // prettier-ignore
   const told = (prepared: Prepared) => {
     prepared.plan.warnings.push(...warnings);
     return use(prepared, budget);
@@ -102,7 +102,8 @@ async function targeted(
 const filesBytes = ({ shards }: Plan) => shards.reduce((sum, { size }) => sum + size, 0);
 const asOverrides = (chosen: readonly ChosenWidths[]) => chosen as readonly WeightOverride[];
 
-function targetOf({ targetSize, targetBits }: CheckpointOptions, plan: Plan): BudgetReport['target'] {
+function targetOf({ targetSize, targetBits, targetError }: CheckpointOptions, plan: Plan): Target {
+  if (targetError !== undefined) return { change: targetError, of: 'files' };
   if (targetSize !== undefined) return { bytes: targetSize, of: 'files' };
   const numbers = plan.weights.reduce((sum, { shape }) => sum + shape[0] * shape[1], 0);
   return { bytes: Math.floor((targetBits! * numbers) / 8), of: 'weights' };

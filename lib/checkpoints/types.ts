@@ -66,6 +66,11 @@ export interface CheckpointOptions
   targetSize?: number;
   /** Likewise, mean bits of a quantized weight, scales and zero points included. */
   targetBits?: number;
+  /**
+   * The other way round: how far the outputs may go, in the sensitivity's unit (nats of KL divergence where they are logits, else mean squared error of a row), by the sum of what widths do; the output has the fewest bytes
+   * that keep to it.
+   */
+  targetError?: number;
   /** What `measureSensitivity` found for this input and format, or the file that it was written to; default: it is measured first. */
   sensitivity?: string | Sensitivity;
   /**

@@ -12,7 +12,7 @@ export type { ModelOutputs, OutputError } from '../evaluate/types';
 export interface CompareOptions extends Omit<
   ModelOptions,
   | ('preset' | 'method' | 'bits' | 'levels' | 'resume' | 'otherKernels' | 'onWarning')
-  | ('targetSize' | 'targetBits' | 'sensitivity')
+  | ('targetSize' | 'targetBits' | 'targetError' | 'sensitivity')
 > {
   /** Default `vertex`, `gptq`, `gpfq` and `msq`; for a layer with `targetActivations` or `crossGram` without `msq`. */
   methods?: readonly Method[];

@@ -5,7 +5,7 @@ import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../fit/layer-settings';
 import { groupSizeFor, rankRule } from '../options';
 import { about, refuse, requireOneOf } from '../options/messages';
-import { checkTarget, hasTarget } from '../sensitivity/target';
+import { checkTarget, hasTarget, targetIn } from '../sensitivity/target';
 import { checkTextOptions, requireDataFor } from '../options/relations';
 import { defaults } from '../options/defaults';
 import { withPreset } from '../options/presets';
@@ -44,7 +44,7 @@ export function checkModelOptions(given: ModelOptions): ModelSettings {
   checkTarget(options, hasData);
   if (hasTarget(options) && encoding.isPlain)
     refuse(
-      [options.targetSize === undefined ? 'targetBits' : 'targetSize', 'format'],
+      [targetIn(options)!, 'format'],
       `The format "${format}" takes as many bytes in every width: a target needs "matmulnbits" or "qdq"`,
     );
   checkTextOptions(options);

@@ -4,7 +4,7 @@ import { plainMethod } from '../methods';
 import { plannedProvenance, type Provenance } from '../runs/provenance';
 import type { RunFiles } from '../runs/run-files';
 import { Workspace } from '../runs/workspace';
-import { type BudgetReport, chooseWidths, type ChosenWidths } from '../sensitivity/choose';
+import { type BudgetReport, chooseWidths, type ChosenWidths, type Target } from '../sensitivity/choose';
 import { fittingSensitivity } from '../sensitivity/store';
 import { hasTarget, withoutTarget } from '../sensitivity/target';
 import { modelLayers } from './layers/model-layers';
@@ -72,11 +72,13 @@ async function targetedModel(
     const overrides = [...(options.overrides ?? []), ...chosen];
     return plannedProvenance({ ...options, overrides }, format, runtime);
   };
-  const { targetSize, targetBits } = given;
-  const target: BudgetReport['target'] =
-    targetSize === undefined
-      ? { bytes: Math.floor((targetBits! * (await weights([])).count) / 8), of: 'weights' }
-      : { bytes: targetSize, of: 'files' };
+  const { targetSize, targetBits, targetError } = given;
+  const target: Target =
+    targetError !== undefined
+      ? { change: targetError, of: 'files' }
+      : targetSize === undefined
+        ? { bytes: Math.floor((targetBits! * (await weights([])).count) / 8), of: 'weights' }
+        : { bytes: targetSize, of: 'files' };
   const sizeOf = async (chosen: readonly ChosenWidths[]) =>
     target.of === 'files'
       ? roundedSize(input, to, optionsWith(chosen), told(chosen))
@@ -88,7 +90,8 @@ async function targetedModel(
 
 /** What is said where an output has become larger than was foreseen. */
 export function aboveTarget(budget: BudgetReport | null, bytes: number): Warning[] {
-  if (budget?.target.of !== 'files' || bytes <= budget.target.bytes) return [];
+  if (budget?.target.of !== 'files' || budget.target.change !== undefined || bytes <= budget.target.bytes)
+    return [];
   return [
     warn(
       'WARN_VERTEXQ_ABOVE_TARGET',

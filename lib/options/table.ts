@@ -30,6 +30,7 @@ import { evaluated, tuned } from './language-rows';
 /** More than anyone waits for, and more than leaves anything of the data: what the addon takes. */
 const maxPasses = 1_000_000;
 const maxDamping = 1_000_000;
+const maxChange = 1e30;
 const maxRuns = 100_000;
 const mostOwnSamples = 100_000;
 
@@ -157,6 +158,11 @@ const target = {
     help: 'likewise, mean bits of a quantized weight, with all that goes with it',
     group: 'Alphabet',
   },
+  targetError: {
+    kind: kinds.between(0, maxChange),
+    help: 'the other way round: the smallest output whose estimated change is no more, in nats of KL divergence where outputs are logits (0.05), else the mean squared error of a row',
+    group: 'Alphabet',
+  },
   sensitivity: {
     kind: kinds.pathOrObject(
       'the path of what "vertexq sensitivity" has written, or a Sensitivity',
@@ -165,7 +171,7 @@ const target = {
     help: 'with a target: what widths do, from "vertexq sensitivity" (default: it is measured first)',
     group: 'Alphabet',
   },
-} satisfies Options<Pick<CheckpointOptions, 'targetSize' | 'targetBits' | 'sensitivity'>>;
+} satisfies Options<Pick<CheckpointOptions, 'targetSize' | 'targetBits' | 'targetError' | 'sensitivity'>>;
 
 /** What may differ from layer to layer of a network. */
 const ofLayers = { ...without(layer, 'threads', 'signal', 'onProgress'), errorCorrection };
@@ -316,6 +322,7 @@ const compareModel = {
     'onWarning',
     'targetSize',
     'targetBits',
+    'targetError',
     'sensitivity',
   ),
   externalData: { kind: kinds.flag }, // for the command no file is kept
@@ -364,7 +371,7 @@ const quantizeLayer = {
   },
 } satisfies Options<QuantizeLayerOptions>;
 
-const fitting = ['preset', 'bits', 'levels', 'effort', 'rank', 'box', 'errorCorrection', 'weighting', 'resume', 'otherKernels', 'targetSize', 'targetBits', 'sensitivity'] as const; // prettier-ignore
+const fitting = ['preset', 'bits', 'levels', 'effort', 'rank', 'box', 'errorCorrection', 'weighting', 'resume', 'otherKernels', 'onWarning', 'targetSize', 'targetBits', 'targetError', 'sensitivity'] as const; // prettier-ignore
 
 /** Of `measureSensitivity`: those that say what is measured, on what, for which output. */
 const sensitivityOfModel = without(model, ...fitting, 'externalData');

@@ -21,7 +21,7 @@ export const changeOf = (change: number, { how, unit }: Pick<Sensitivity, 'how' 
 export function budgetTable(budget: BudgetReport, look: { paint: Paint; width: number | undefined }): string {
   const { target, bytes, change, gap, overrides, sensitivity } = budget;
   return [
-    `widths chosen for ${target.of} of ${formatBytes(target.bytes)} (${formatBytes(bytes)}), ${plural(overrides.length, 'kind')}; each alone, added up, they change the outputs by about ${changeOf(change, sensitivity)}` +
+    `widths chosen for ${target.change === undefined ? `${target.of} of ${formatBytes(target.bytes)}` : `a change of ${formatCount(target.change)} at the most`} (${formatBytes(bytes)}), ${plural(overrides.length, 'kind')}; each alone, added up, they change the outputs by about ${changeOf(change, sensitivity)}` +
       (gap === 0
         ? ', the least that is possible'
         : `, at most ${formatCount(gap)} more than the least that is possible`),

@@ -11,10 +11,15 @@ export interface ChosenWidths extends Width {
   layers: string[];
 }
 
+/** Bytes that the files or the quantized weights may take, or a change of the outputs that files of the fewest bytes are to keep to. */
+export type Target = { bytes: number; of: 'files' | 'weights' } | { change: number; of: 'files' };
+
 /** How a run came to its widths. */
 export interface BudgetReport {
-  /** What was asked for, in bytes, and what it is about: the files that are written, or the quantized weights. */
-  target: { bytes: number; of: 'files' | 'weights' };
+  /**
+   * What was asked for, in bytes, and what it is about: the files that are written, or the quantized weights. Where a `change` of the outputs was asked for, in the sensitivity's unit, the bytes are the fewest that keep to it.
+   */
+  target: { bytes: number; of: 'files' | 'weights'; change?: number };
   /** What comes of it. */
   bytes: number;
   /** Passed as the option `overrides`, they give the same again. */
@@ -41,12 +46,66 @@ const mostTries = 12;
 export const nearness = 0.01;
 
 /**
+ * Widths for a target. Rejects with ERR_VERTEXQ_BUDGET where it is out of reach, telling the nearest that is not; with what `sizeOf` brings; with the signal's reason.
+ * `sizeOf`: bytes of the output with such overrides.
+ */
+export async function chooseWidths(
+  sensitivity: Sensitivity,
+  target: Target,
+  sizeOf: (overrides: ChosenWidths[]) => Promise<number>,
+  signal: AbortSignal | undefined,
+): Promise<{ report: BudgetReport; warnings: Warning[] }> {
+  return 'change' in target
+    ? { report: await fewestBytes(sensitivity, target, sizeOf, signal), warnings: [] }
+    : leastChange(sensitivity, target, sizeOf, signal);
+}
+
+/** The fewest bytes of candidates with which the sum of changes is `target.change` at the most. */
+async function fewestBytes(
+  { layers, how, unit, rows, input, unmeasured }: Sensitivity,
+  target: { change: number; of: 'files' },
+  sizeOf: (overrides: ChosenWidths[]) => Promise<number>,
+  signal: AbortSignal | undefined,
+): Promise<BudgetReport> {
+  const items = itemsOf(layers);
+  const candidates = items.map((item) => item.candidates);
+  const most = (of: (own: readonly Candidate[]) => number) =>
+    candidates.reduce((sum, own) => sum + of(own), 0);
+  const least = most((own) => Math.min(...own.map(({ cost }) => cost)));
+  if (least > target.change)
+    throw new VertexqError(
+      'ERR_VERTEXQ_BUDGET',
+      `The outputs of ${input} cannot keep to a change of ${target.change}: with the width of each layer that changes them least it is ${least} (${unit}, ${how}, ${layers.length} layers; ${unmeasured.length} others are not in it)`,
+    );
+  // With more bytes costs only fall. The last choice that kept to it:
+  let [from, to] = [
+    most((own) => Math.min(...own.map(({ bytes }) => bytes))),
+    most((own) => Math.max(...own.map(({ bytes }) => bytes))),
+  ];
+  let found = await allocate(candidates, to, signal);
+  while (from < to) {
+    const middle = Math.floor((from + to) / 2);
+    const tried = await allocate(candidates, middle, signal);
+    if (tried.cost <= target.change) [found, to] = [tried, middle];
+    else from = middle + 1;
+  }
+  const { choices, cost, bound, gap } = found;
+  const overrides = overridesOf(items, choices);
+  const bytes = await sizeOf(overrides);
+  return {
+    ...{ target: { bytes, ...target }, bytes, overrides, change: cost, bound, gap },
+    more: await moreOf(candidates, bytes - found.bytes, bytes, cost, signal),
+    sensitivity: { how, unit, rows },
+  };
+}
+
+/**
  * Widths with the least sum of changes whose bytes, as `sizeOf` tells them for such overrides, are `target` at the most. Rejects with ERR_VERTEXQ_BUDGET, telling the smallest that can be reached, where that is
  * more; with what `sizeOf` brings; with the signal's reason.
  */
-export async function chooseWidths(
+async function leastChange(
   { layers, how, unit, rows, unmeasured, input }: Sensitivity,
-  target: BudgetReport['target'],
+  target: { bytes: number; of: 'files' | 'weights' },
   sizeOf: (overrides: ChosenWidths[]) => Promise<number>,
   signal: AbortSignal | undefined,
 ): Promise<{ report: BudgetReport; warnings: Warning[] }> {

@@ -5,6 +5,7 @@ import type { Sensitivity } from './types';
 export interface TargetOptions {
   targetSize?: number;
   targetBits?: number;
+  targetError?: number;
   sensitivity?: string | Sensitivity;
 }
 
@@ -25,25 +26,31 @@ export function without<Options extends object, Name extends keyof Options>(
 }
 
 export const withoutTarget = <Options extends TargetOptions>(given: Options): WithoutTarget<Options> =>
-  without(given, 'targetSize', 'targetBits', 'sensitivity');
+  without(given, ...targets, 'sensitivity');
 
-export const hasTarget = ({ targetSize, targetBits }: TargetOptions): boolean =>
-  targetSize !== undefined || targetBits !== undefined;
+const targets = ['targetSize', 'targetBits', 'targetError'] as const;
+
+/** The target that is given; undefined where none is. */
+export const targetIn = (given: TargetOptions): (typeof targets)[number] | undefined =>
+  targets.find((name) => given[name] !== undefined);
+
+export const hasTarget = (given: TargetOptions): boolean => targetIn(given) !== undefined;
 
 /** Throws a RangeError where such options contradict each other, or others. */
 export function checkTarget(
   given: TargetOptions & { bits?: number; levels?: number },
   hasData: boolean,
 ): void {
-  const { targetSize, targetBits, sensitivity } = given;
-  if (!hasTarget(given)) {
+  const { sensitivity } = given;
+  const own = targetIn(given);
+  if (own === undefined) {
     if (sensitivity !== undefined)
-      refuse(['sensitivity'], 'The "sensitivity" option tells what widths do, and no target is given: give "targetSize" or "targetBits"'); // prettier-ignore
+      refuse(['sensitivity'], 'The "sensitivity" option tells what widths do, and no target is given: give "targetSize", "targetBits" or "targetError"'); // prettier-ignore
     return;
   }
-  if (targetSize !== undefined && targetBits !== undefined)
-    refuse(['targetSize', 'targetBits'], 'The options "targetSize" and "targetBits" exclude each other: give one of them'); // prettier-ignore
-  const own = targetSize === undefined ? 'targetBits' : 'targetSize';
+  const other = targets.find((name) => name !== own && given[name] !== undefined);
+  if (other !== undefined)
+    refuse([own, other], `The options "${own}" and "${other}" exclude each other: give one of them`);
   for (const name of ['bits', 'levels'] as const)
     if (given[name] !== undefined)
       refuse([name, own], `The "${name}" option is for all layers alike, and "${own}" chooses a width for each: leave one of them out`); // prettier-ignore

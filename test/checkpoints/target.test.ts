@@ -83,6 +83,18 @@ test('a size is met, with less divergence than one width of that size has; its o
   t.deepEqual((await readAll(again)).tensors, (await readAll(mixed)).tensors);
 });
 
+test('issue 21 item 3: the smallest folder that keeps to a divergence', async (t) => {
+  const folder = modelIn(t);
+  const out = `${folder}-out`;
+  const { budget, bytes } = await quantizeCheckpoint(folder, out, { ...options, targetError: 0.01 });
+  t.true(budget!.change <= 0.01 && budget!.change > 0.005);
+  t.is(budget!.bytes, bytes.after);
+  t.true(budget!.overrides.length > 1);
+  const { checkpoints } = await evaluateCheckpoint(folder, [out], { data: ids(40, 2) });
+  const { mean } = checkpoints[0]!.klDivergence;
+  t.true(mean < 0.02 && mean > 0.002, String(mean));
+});
+
 test('mean bits, from a sensitivity that was kept, in a plan', async (t) => {
   const folder = modelIn(t);
   const sensitivity = await measureCheckpoint(folder, options);

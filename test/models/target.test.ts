@@ -118,3 +118,29 @@ test('mean bits, from a sensitivity in a file; layers with a width of their own 
   await t.throwsAsync(quantizeModel(input, output, { targetSize: 10_000 }), { message: /needs to know what widths do/ }); // prettier-ignore
   t.false(existsSync(output));
 });
+
+test('issue 21 item 3: --target-error: the smallest output that keeps to a change, and what it does to the outputs', async (t) => {
+  const { input, output } = files(t, deep('y'));
+  const sensitivity = await measureModel(input, options);
+  const made = async (targetError: number) => {
+    const { bytes, budget } = await quantizeModel(input, output, { ...options, targetError, sensitivity });
+    t.true(budget!.change <= targetError && budget!.gap >= 0);
+    t.is(budget!.target.change, targetError);
+    t.is(bytes.after, statSync(output).size);
+    t.true(Math.abs(budget!.bytes - bytes.after) <= 64);
+    return { bytes: bytes.after, change: budget!.change, error: await squaredError(input, output) };
+  };
+  const coarse = await made(1);
+  const fine = await made(0.05);
+  t.true(fine.bytes > coarse.bytes && fine.change < coarse.change);
+  // Correction does better than each alone, added up.
+  t.true(coarse.error < 1.5 && fine.error < 0.075, `${coarse.error}, ${fine.error}`);
+  await t.throwsAsync(quantizeModel(input, output, { ...options, targetError: 1e-9, sensitivity }), {
+    code: 'ERR_VERTEXQ_BUDGET',
+    message: /cannot keep to a change of 1e-9/,
+  });
+  await t.throwsAsync(planModel(input, output, { ...options, targetError: 1, targetBits: 4 }), {
+    instanceOf: RangeError,
+    message: /"targetBits" and "targetError" exclude each other/,
+  });
+});

@@ -48,6 +48,63 @@ test('a target is met within the room that widths leave, never above; layers of 
   t.regex(warnings[0]!, /every layer has the width that changes the outputs least/);
 });
 
+test('issue 21 item 3: the fewest bytes that keep to a change, as trying all choices finds them', async (t) => {
+  const changeOf = (layers: readonly SensitiveLayer[], choice: readonly number[]) =>
+    layers.reduce((sum, { widths }, i) => sum + widths[choice[i]!]!.change, 0);
+  const bytesOf = (layers: readonly SensitiveLayer[], choice: readonly number[]) =>
+    layers.reduce((sum, { widths }, i) => sum + widths[choice[i]!]!.bytes, 0);
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.double({ min: 0.01, max: 50, noNaN: true })), {
+        minLength: 1,
+        maxLength: 4,
+      }),
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      async (sizes, share) => {
+        const layers = sizes.map(([size, weight], i) => layer(`l${i}`, 4 * size, weight));
+        let choices: number[][] = [[]];
+        for (const { widths } of layers)
+          choices = choices.flatMap((choice) => widths.map((_, i) => [...choice, i]));
+        const changes = choices.map((choice) => changeOf(layers, choice));
+        const [least, most] = [Math.min(...changes), Math.max(...changes)];
+        const change = least + share * (most - least) + 1e-9;
+        const { report, warnings } = await chooseWidths(
+          sampleSensitivity(layers),
+          { change, of: 'files' },
+          sizeIn(layers),
+          undefined,
+        );
+        const fewest = Math.min(
+          ...choices.filter((_, i) => changes[i]! <= change).map((choice) => bytesOf(layers, choice)),
+        );
+        const own = layers.map(({ name, widths }) => {
+          const { bits } = report.overrides.find((one) => matcher(one.layers)(name))!;
+          return widths.findIndex((width) => width.bits === bits);
+        });
+        t.is(bytesOf(layers, own), fewest);
+        t.true(report.change <= change);
+        t.is(report.change, changeOf(layers, own));
+        t.is(report.bytes, await sizeIn(layers)(report.overrides));
+        t.deepEqual(report.target, { change, of: 'files', bytes: report.bytes });
+        t.deepEqual(warnings, []);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+test('issue 21 item 3: a change that no width keeps to tells the least that one does', async (t) => {
+  const layers = [layer('a', 64, 3), layer('b', 64, 1)];
+  const least = 4 * 4 ** -8;
+  await t.throwsAsync(
+    chooseWidths(sampleSensitivity(layers), { change: least / 2, of: 'files' }, sizeIn(layers), undefined),
+    {
+      code: 'ERR_VERTEXQ_BUDGET',
+      message: new RegExp(`changes them least it is ${least} \\(kl, estimated, 2 layers`),
+    },
+  );
+});
+
 test('a target that is out of reach tells the smallest that is not', async (t) => {
   const layers = [layer('a', 64, 3)];
   await t.throwsAsync(

@@ -20,7 +20,7 @@ export const plannedOptions = Object.keys(
   without(
     calls.quantizeCheckpoint,
     ...(['threads', 'memory', 'signal', 'onProgress', 'onWarning', 'resume', 'otherKernels'] as const),
-    ...(['targetSize', 'targetBits', 'sensitivity'] as const),
+    ...(['targetSize', 'targetBits', 'targetError', 'sensitivity'] as const),
   ),
 );
 
