@@ -8,6 +8,7 @@ import { inFlight } from '../run-units';
 import { Semaphore } from '../semaphore';
 import { targetsOf, type Unit } from '../units';
 import type { PlanFile, ShardOfPlan, ShardOptions, ShardReport } from './types';
+import { factsOf } from './stored-units';
 import { UnitStore } from './unit-store';
 import { type OpenPlan, withPlan } from './with-plan';
 
@@ -122,7 +123,8 @@ class ShardWorker {
   private unit({ plan, unit, journalKey, key }: KeyedUnit): Promise<void> {
     return this.memory.with(memoryOf(unit), async () => {
       const output = this.buffers.take(lengthOf(targetsOf(unit)));
-      if (await this.store.read(key, output)) this.units.found++;
+      const found = await this.store.read(key, output);
+      if (found && factsOf(unit, found.facts)) this.units.found++;
       else {
         const facts = await this.maker.make(plan, unit, journalKey, output, undefined);
         // What was read since the input has been written must not be kept as a result of the plan's.

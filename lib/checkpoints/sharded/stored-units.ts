@@ -52,8 +52,8 @@ export function unitName(unit: Unit): string {
 const firstName = (unit: Unit & { kind: 'batch' }) => weightsOf(unit)[0]?.name ?? '';
 
 /** What a result says that its unit found; undefined where no unit of this kind finds such. */
-function factsOf(unit: Exclude<Unit, { kind: 'copy' }>, facts: unknown): Facts | undefined {
-  if (!isObject(facts)) return undefined;
+export function factsOf(unit: Unit, facts: unknown): Facts | undefined {
+  if (unit.kind === 'copy' || !isObject(facts)) return undefined;
   const isOne =
     unit.kind === 'rows'
       ? ['error', 'signal', 'zeroedGroups', 'seconds'].every((name) => isNumber(facts[name]))
