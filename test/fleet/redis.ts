@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 import { Redis } from 'ioredis';
@@ -42,11 +43,41 @@ async function answers(port: number): Promise<boolean> {
   return found;
 }
 
-/** Starts redis-server (apt: redis-server) in a folder of its own, until the test's end. */
-export async function startRedis(t: ExecutionContext, more: readonly string[] = []): Promise<TestRedis> {
+/** What a server speaks TLS with; `authority` signed its certificate, which is of `localhost`. */
+export const certificates = Object.fromEntries(
+  ['authority.crt', 'server.crt', 'server.key'].map((name) => [
+    name.replace('.crt', ''),
+    join(__dirname, '..', 'fixtures', 'tls', name),
+  ]),
+) as Record<'authority' | 'server' | 'server.key', string>;
+
+/** Starts redis-server (apt: redis-server) in a folder of its own, until the test's end. `tls`: it answers to nothing else. */
+export async function startRedis(
+  t: ExecutionContext,
+  more: readonly string[] = [],
+  { tls = false } = {},
+): Promise<TestRedis> {
   const folder = temporaryFolder(t);
   const port = await freePort();
-  const args = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
+  const secured = [
+    ...['--port', '0', '--tls-port', String(port), '--tls-auth-clients', 'no', '--tls-ca-cert-file'],
+    ...[
+      certificates.authority,
+      '--tls-cert-file',
+      certificates.server,
+      '--tls-key-file',
+      certificates['server.key'],
+    ],
+  ];
+  const args = [
+    ...(tls ? secured : ['--port', String(port)]),
+    '--bind',
+    '127.0.0.1',
+    '--dir',
+    folder,
+    '--save',
+    '',
+  ];
   const kept = ['--appendonly', 'yes', '--appendfsync', 'always', '--maxmemory-policy', 'noeviction'];
   let child: ChildProcess | undefined;
   const clients: Redis[] = [];
@@ -70,7 +101,7 @@ export async function startRedis(t: ExecutionContext, more: readonly string[] = 
   });
   await start();
   return {
-    ...{ url: `redis://127.0.0.1:${port}`, port, folder, kill, start },
+    ...{ url: tls ? `rediss://localhost:${port}` : `redis://127.0.0.1:${port}`, port, folder, kill, start },
     client: () => {
       const client = new Redis({ port });
       client.on('error', () => {});
