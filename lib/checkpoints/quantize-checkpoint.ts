@@ -19,6 +19,7 @@ import type { Unit } from './units';
 import { writeNetwork } from './write-network';
 import { WorkFolder } from '../runs/work-folder';
 import type { BudgetReport } from '../sensitivity/choose';
+import { span, spanResults } from '../spans';
 
 /**
  * Quantizes the weights of a safetensors file, or of a folder of them with an index, and writes a file or folder that loaders take.
@@ -45,7 +46,9 @@ export async function quantizeCheckpointWith(
   to: string,
   given: CheckpointOptions,
 ): Promise<CheckpointReport> {
-  return withTarget(files, input, to, given, (prepared, budget) => runPrepared(input, prepared, budget));
+  const told = { 'vertexq.input': input, 'vertexq.output': to };
+  const run = (prepared: Prepared, budget: BudgetReport | null) => runPrepared(input, prepared, budget);
+  return span('vertexq.quantize', told, () => withTarget(files, input, to, given, run), spanResults);
 }
 
 /** Runs what is prepared, and writes the output. `source`: where the bytes of units come from, where they are not computed here. */

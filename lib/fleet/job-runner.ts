@@ -1,6 +1,7 @@
 import type { Progress } from '../types';
 import { doJob, type JobResult } from './do-job';
 import type { Engine, EngineJob } from './engine';
+import { span } from '../spans';
 import { checkedJob, pieceName } from './job-data';
 import { Ended, type Fate, fateOf } from './job-ends';
 import type { Means } from './job-plan';
@@ -78,7 +79,9 @@ export class JobRunner {
       end.signal.throwIfAborted();
       const signal = this.signal ? AbortSignal.any([end.signal, this.signal]) : end.signal;
       const onProgress = this.progressOf(job, about);
-      const result = await doJob(data, piece, this.means, { signal, drain: this.drain, onProgress });
+      const ends = { signal, drain: this.drain, onProgress };
+      const told = { 'vertexq.queue': queue, 'vertexq.run': data.run, 'vertexq.piece': pieceName(piece) };
+      const result = await span('vertexq.job', told, () => doJob(data, piece, this.means, ends));
       const { seconds, bytes, units } = result;
       this.teller.tell({ ...about, event: 'job-done', seconds, bytes, units });
       return result;

@@ -6,6 +6,7 @@ import { RunFiles } from '../runs/run-files';
 import { WorkFolder } from '../runs/work-folder';
 import { workFolderOf } from '../runs/work-name';
 import { sampledHash } from '../files/sampled-hash';
+import { span, spanResults } from '../spans';
 import { Turns } from '../yielding';
 import { dataDigests } from './data-digest';
 import { LayerJournal } from './layer-journal';
@@ -47,7 +48,9 @@ export async function quantizeModelWith(
   to: string,
   given: ModelOptions,
 ): Promise<Report> {
-  return namingMemory(input, () => quantize(runFiles, input, to, given));
+  const told = { 'vertexq.input': input, 'vertexq.output': to };
+  const work = () => quantize(runFiles, input, to, given);
+  return span('vertexq.quantize', told, () => namingMemory(input, work), spanResults);
 }
 
 async function quantize(runFiles: RunFiles, input: string, to: string, given: ModelOptions): Promise<Report> {

@@ -15,6 +15,7 @@ import type { RowWeights } from './row-weights';
 import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
 import type { BlockTuning, Fitted } from './tuning';
 import { type LayerWork, secondsBefore, secondsOfFit, worksOf } from './work';
+import { span } from '../spans';
 import { warn } from '../warning-codes';
 
 /** Numbers that weights, rows and Gram matrices may leave before memory is given back. */
@@ -139,7 +140,12 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   }
 
   /** What a stage's layers see. */
-  private async capture(stage: Stage<Layer>, forward: Forward<Layer>): Promise<Captured> {
+  private capture(stage: Stage<Layer>, forward: Forward<Layer>): Promise<Captured> {
+    const told = { 'vertexq.layer': stage.layers[0]!.name, 'vertexq.batches': forward.batches.length };
+    return span('vertexq.capture', told, () => this.captured(stage, forward));
+  }
+
+  private async captured(stage: Stage<Layer>, forward: Forward<Layer>): Promise<Captured> {
     const { signal } = this.options;
     const { layers, target } = stage;
     const { batches } = forward;
@@ -292,7 +298,21 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     return `${this.places.get(layer)} ${layer.name}`;
   }
 
-  private async fit(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer> {
+  private fit(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer> {
+    const { name, outFeatures, inFeatures } = layer;
+    const told = { 'vertexq.layer': name, 'vertexq.outputs': outFeatures, 'vertexq.inputs': inFeatures };
+    return span(
+      'vertexq.fit',
+      told,
+      () => this.fitted(layer, rows),
+      ({ report }) => ({
+        ...{ 'vertexq.method': report.method, 'vertexq.bits': report.bits, 'vertexq.rows': report.samples },
+        'vertexq.error.own': report.error.own.calibration ?? undefined,
+      }),
+    );
+  }
+
+  private async fitted(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer> {
     const { name, kind, outFeatures, inFeatures, groups, source, settings } = layer;
     const { signal } = this.options;
     const onProgress = this.progressOf(layer, this.secondsToFit(layer));
