@@ -15,6 +15,7 @@ import { addExplain } from './explain';
 import { addFinish } from './finish';
 import { helpText, helpWidth } from './help-text';
 import { addInspect } from './inspect';
+import { asTyped } from './override-flag';
 import { addPlan } from './plan';
 import { addQuantize } from './quantize';
 import { exitCodeOf, exitCodes } from './exit-codes';
@@ -56,7 +57,7 @@ export async function run(args: readonly string[], context: Context): Promise<nu
     return exitCodes.done;
   } catch (error) {
     // A result that says what is wrong is told already.
-    return fail(error, context, args.includes('--json') && !told);
+    return fail(error, context, args.includes('--json') && !told, args);
   }
 }
 
@@ -115,7 +116,12 @@ function swallowed(text: string, program: Command, args: readonly string[]): str
 }
 
 /** Says what went wrong, in one line, and which exit code that is. `json`: as an object on stdout too. */
-function fail(error: unknown, { stdout, stderr, signal, env }: Context, json: boolean): number {
+function fail(
+  error: unknown,
+  { stdout, stderr, signal, env }: Context,
+  json: boolean,
+  args: readonly string[],
+): number {
   // Commander has written its message, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
   if (env['VERTEXQ_DEBUG']) stderr.write(`${inspect(error)}\n`);
@@ -123,7 +129,9 @@ function fail(error: unknown, { stdout, stderr, signal, env }: Context, json: bo
     stderr.write('vertexq: interrupted\n');
     return exitCodes.interrupted;
   }
-  const message = error instanceof Error ? error.message || error.name : String(error);
+  const told = error instanceof Error ? error.message || error.name : String(error);
+  // Those of a file come first, and are called what they are there.
+  const message = args.some((word) => /^--config(=|$)/.test(word)) ? told : asTyped(told);
   const code = error instanceof VertexqError ? error.code : null;
   stderr.write(`vertexq: ${oneLine(message)}${code === null ? '' : ` [${code}]`}\n`);
   if (code !== null) stderr.write(`"vertexq explain ${code}" says what to do\n`);

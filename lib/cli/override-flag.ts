@@ -37,3 +37,18 @@ function override(text: string, before: unknown): LayerOverride[] {
   }
   return [...((before as LayerOverride[] | undefined) ?? []), own as unknown as LayerOverride];
 }
+
+const which = (index: string) =>
+  `${['first', 'second', 'third'][Number(index)] ?? `${Number(index) + 1}th`} "--override"`;
+
+/** A message about `overrides` that flags have made, as who typed them knows it: `the "overrides[1].bits" option` is `"bits" of the second "--override"`. */
+export const asTyped = (message: string): string =>
+  message
+    .replace(/^overrides\[(\d+)\]: /, (_, index: string) => `the ${which(index)}: `)
+    .replace(
+      /(the) "overrides\[(\d+)\](?:\.(\w+))?" option/gi,
+      (_, the: string, index: string, name?: string) =>
+        name === undefined || name === 'layers'
+          ? `${the} ${which(index)}`
+          : `"${flagOf(name).slice(2)}" of the ${which(index)}`,
+    );

@@ -80,8 +80,22 @@ export const integer = (least: number, most = Infinity): Kind => ({
 const units: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
 
 /** On a command line with k, M or G for powers of 1024. */
+/** Powers of 1024, as they are typed: `128M`. */
+const typed = (count: number) => {
+  const power = count > 0 ? Math.min(3, Math.floor(Math.log2(count) / 10)) : 0;
+  return `${Number((count / 1024 ** power).toPrecision(3))}${['', 'K', 'M', 'G'][power]}`;
+};
+
 export const bytes = (least: number, most = Infinity): Kind => ({
   ...integer(least, most),
+  ...(least > 0 && { what: `bytes, ${typed(least)} (${least}) or more` }),
+  check: (name, value) => {
+    if (typeof value === 'number' && value >= 0 && value < least)
+      throw new RangeError(
+        `Expected the "${name}" option to be ${typed(least)} (${least} bytes) or more, not ${typed(value)} (${value})`,
+      );
+    requireInteger(name, value, least, most);
+  },
   argument: '<bytes>',
   parse: (text) => {
     const found = /^(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?$/i.exec(text);
