@@ -96,7 +96,7 @@ test('flags of the other kind of input, and wrong ones', async (t) => {
   for (const setting of ['effort:2', 'error-correction:false', 'scale:max']) {
     const { code, stderr } = await runWhole([...base, '--override', `a=${setting}`]);
     t.is(code, 2);
-    t.regex(stderr, /overrides\[0\]: Unknown option "(effort|errorCorrection|scale)"/);
+    t.regex(stderr, /the first "--override": Unknown option "(effort|errorCorrection|scale)"/);
   }
 });
 
