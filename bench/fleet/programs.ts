@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 
-const program = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
+/** The command line, compiled. */
+export const program = join(__dirname, '..', '..', 'dist', 'cli', 'main.js');
 
 /** A redis-server that writes down all it is told before it answers. */
 export class Server {
