@@ -11,7 +11,7 @@ import type { Divergences } from './types';
 /** Tokens of a step, or a batch where that has more: of SmolLM2 512 were as good as 2,048 for as many tokens in all. */
 export const tokensPerStep = 512;
 /** By what part of itself a scale changes in the first step (docs/curvature.md). */
-const firstStep = 0.001;
+const firstStep = 0.002;
 /** Parts of the way that the steps have gone which are tried one after the other, until one is better on held-out data. */
 const shares = [1, 0.5];
 
