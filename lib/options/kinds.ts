@@ -79,13 +79,13 @@ export const integer = (least: number, most = Infinity): Kind => ({
 
 const units: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
 
-/** On a command line with k, M or G for powers of 1024. */
 /** Powers of 1024, as they are typed: `128M`. */
 const typed = (count: number) => {
   const power = count > 0 ? Math.min(3, Math.floor(Math.log2(count) / 10)) : 0;
   return `${Number((count / 1024 ** power).toPrecision(3))}${['', 'K', 'M', 'G'][power]}`;
 };
 
+/** On a command line with k, M or G for powers of 1024. */
 export const bytes = (least: number, most = Infinity): Kind => ({
   ...integer(least, most),
   ...(least > 0 && { what: `bytes, ${typed(least)} (${least}) or more` }),

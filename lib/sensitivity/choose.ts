@@ -69,9 +69,9 @@ async function fewestBytes(
 ): Promise<BudgetReport> {
   const items = itemsOf(layers);
   const candidates = items.map((item) => item.candidates);
-  const most = (of: (own: readonly Candidate[]) => number) =>
+  const sumOf = (of: (own: readonly Candidate[]) => number) =>
     candidates.reduce((sum, own) => sum + of(own), 0);
-  const least = most((own) => Math.min(...own.map(({ cost }) => cost)));
+  const least = sumOf((own) => Math.min(...own.map(({ cost }) => cost)));
   if (least > target.change)
     throw new VertexqError(
       'ERR_VERTEXQ_BUDGET',
@@ -79,8 +79,8 @@ async function fewestBytes(
     );
   // With more bytes costs only fall. The last choice that kept to it:
   let [from, to] = [
-    most((own) => Math.min(...own.map(({ bytes }) => bytes))),
-    most((own) => Math.max(...own.map(({ bytes }) => bytes))),
+    sumOf((own) => Math.min(...own.map(({ bytes }) => bytes))),
+    sumOf((own) => Math.max(...own.map(({ bytes }) => bytes))),
   ];
   let found = await allocate(candidates, to, signal);
   while (from < to) {
