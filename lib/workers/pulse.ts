@@ -13,6 +13,8 @@ export function requirePulse(child: EventEmitter, onSilence: () => void, missed 
   const timer = setInterval(() => {
     if (++silent >= missed) onSilence();
   }, pulse);
+  // Of a process that could not be started there is no exit: it is not what is waited for.
+  timer.unref();
   child.once('exit', () => clearInterval(timer));
   return () => void (silent = 0);
 }
