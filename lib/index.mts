@@ -24,6 +24,7 @@ export {
   runWorker,
   submitRun,
   tuneCheckpoint,
+  writeCalibrationSet,
   verifyCheckpoint,
   version,
 } from './index.js';

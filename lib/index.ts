@@ -51,6 +51,8 @@ export { quantizeModel } from './models/quantize-model';
 export { htmlReport } from './reports/html/html-report';
 export { measureSensitivity, type SensitivityOptions } from './sensitivity/measure-sensitivity';
 export { tuneCheckpoint } from './tuning/tune-checkpoint';
+export { writeCalibrationSet } from './models/write-calibration-set';
+export type { WriteCalibrationSetOptions, WrittenCalibrationSet } from './models/write-calibration-set';
 export type { Divergences, TuneOptions, TuneReport } from './tuning/types';
 export { version } from './version';
 export type {

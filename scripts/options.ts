@@ -19,6 +19,7 @@ const titles: Record<Call, string> = {
   compareModel: '`compareMethods` of a model, `vertexq compare`',
   evaluateModel: '`evaluateModel`, `vertexq eval`',
   evaluateCheckpoint: '`evaluateCheckpoint`, `vertexq eval` of checkpoints',
+  writeCalibrationSet: '`writeCalibrationSet`, `vertexq calibrate`',
   tuneCheckpoint: '`tuneCheckpoint`, `vertexq tune`',
   verifyCheckpoint: '`verifyCheckpoint`, `vertexq verify`',
   runShard: '`runShard`, `vertexq work`',

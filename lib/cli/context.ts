@@ -27,6 +27,7 @@ import type {
 import type { Inspection, ModelOptions, Report } from '../models/types';
 import type { SensitivityOptions } from '../sensitivity/measure-sensitivity';
 import type { Sensitivity } from '../sensitivity/types';
+import type { WriteCalibrationSetOptions, WrittenCalibrationSet } from '../models/write-calibration-set';
 import type { TuneOptions, TuneReport } from '../tuning/types';
 import type { JobOptions } from '../types';
 import type { RunPlan } from '../runs/plan';
@@ -91,6 +92,11 @@ export interface Context {
     original: string | undefined,
     options: JobOptions,
   ): Promise<Verification>;
+  writeCalibrationSet(
+    input: string,
+    output: string,
+    options: WriteCalibrationSetOptions,
+  ): Promise<WrittenCalibrationSet>;
   tuneCheckpoint(
     float: string,
     quantized: string,
@@ -144,6 +150,8 @@ export function processContext(signal: AbortSignal): Context {
       (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input, { signal }),
     verifyCheckpoint: async (...args) =>
       (await import('../checkpoints/verify-checkpoint.js')).verifyCheckpoint(...args),
+    writeCalibrationSet: async (...args) =>
+      (await import('../models/write-calibration-set.js')).writeCalibrationSet(...args),
     tuneCheckpoint: async (float, quantized, output, options, files) =>
       (await import('../tuning/tune-checkpoint.js')).tuneCheckpointWith(
         files,
@@ -178,7 +186,7 @@ export function lookOf(context: Context, to: 'stdout' | 'stderr' = 'stderr'): Lo
  */
 export function showResult(
   context: Context,
-  result: Partial<Warned> | Verification | Diagnosis | FleetStatus,
+  result: Partial<Warned> | WrittenCalibrationSet | Verification | Diagnosis | FleetStatus,
   table: (look: Look) => string,
   { json = false, quiet = false, strict = false }: { json?: boolean; quiet?: boolean; strict?: boolean },
 ): void {

@@ -7,6 +7,7 @@ import type { Failure } from '../reports/json-report';
 import { visible } from '../reports/text';
 import { version } from '../version';
 import { addCancel } from './cancel';
+import { addCalibrate } from './calibrate';
 import { addCompare } from './compare';
 import { type Context, processContext } from './context';
 import { addDoctor } from './doctor';
@@ -84,6 +85,7 @@ function programFor(context: Context, args: readonly string[]): Command {
   addInspect(program, context);
   addSensitivity(program, context);
   addTune(program, context);
+  addCalibrate(program, context);
   addVerify(program, context);
   addPlan(program, context);
   addWork(program, context);

@@ -393,6 +393,7 @@ export const calls = {
   compareModel,
   evaluateModel: evaluate,
   evaluateCheckpoint,
+  writeCalibrationSet: { calibration: model.calibration, ...without(data, 'batchSize'), signal: job.signal },
   tuneCheckpoint: { ...tuned, ...job },
   verifyCheckpoint: job,
   runShard: { ...ofShard, ...planned, ...job },

@@ -2,6 +2,7 @@ import { withCheckpointConfig, withConfig } from '../../lib/cli/config';
 import type { Context } from '../../lib/cli/context';
 import { run } from '../../lib/cli/main';
 import type { CompareOptions } from '../../lib/compare/types';
+import type { WriteCalibrationSetOptions } from '../../lib/models/write-calibration-set';
 import type { TuneOptions } from '../../lib/tuning/types';
 import type { EvaluateCheckpointOptions } from '../../lib/evaluate/language/types';
 import type { EvaluateOptions } from '../../lib/evaluate/types';
@@ -33,6 +34,7 @@ export interface Outcome {
     evaluated?: EvaluateOptions;
     judged?: EvaluateCheckpointOptions;
     tuned?: TuneOptions;
+    written?: WriteCalibrationSetOptions;
     checkpoint?: CheckpointOptions;
     measured?: SensitivityOptions;
   }[];
@@ -99,6 +101,10 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     tuneCheckpoint: async (input, quantized, output, tuned) => {
       outcome.calls.push({ input: `${input} ${quantized}`, output, tuned });
       return Promise.resolve(sampleTuneReport({ output }));
+    },
+    writeCalibrationSet: (input, output, written) => {
+      outcome.calls.push({ input, output, written });
+      return Promise.resolve({ input, output, samples: 1, tensors: [], bytes: 0, warnings: [] });
     },
     quantizeCheckpoint: async (input, output, checkpoint) => {
       outcome.calls.push({ input, output, checkpoint });

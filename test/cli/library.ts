@@ -9,6 +9,7 @@ import { cancelRun } from '../../lib/fleet/cancel-run';
 import { runStatus } from '../../lib/fleet/run-status';
 import { runWorker } from '../../lib/fleet/run-worker';
 import { submitRun } from '../../lib/fleet/submit-run';
+import { writeCalibrationSet } from '../../lib/models/write-calibration-set';
 import { planModelWith } from '../../lib/models/plan-model';
 import { quantizeModelWith } from '../../lib/models/quantize-model';
 import { measureSensitivityWith } from '../../lib/sensitivity/measure-sensitivity';
@@ -18,6 +19,7 @@ import { type FakeContext, runFake } from './fake';
 type Functions = Pick<
   Context,
   | 'measureSensitivity'
+  | 'writeCalibrationSet'
   | 'quantizeModel'
   | 'planModel'
   | 'compareMethods'
@@ -33,6 +35,7 @@ type Functions = Pick<
 >;
 
 const library: Functions = {
+  writeCalibrationSet,
   quantizeModel: (input, output, options, files) => quantizeModelWith(files, input, output, options),
   planModel: (input, output, options, files) => planModelWith(files, input, output, options),
   compareMethods: compareModel,

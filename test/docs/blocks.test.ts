@@ -40,7 +40,7 @@ async function run(command: string, args: string[], cwd: string): Promise<string
 
 /** Runs a line of shell where there are such a network and such data as it names. */
 async function type(line: string, { rows, text, images }: Workplace): Promise<void> {
-  const cwd = /photos\//.test(line) ? images : /--tokenizer/.test(line) ? text : rows;
+  const cwd = /photos\/|set\.safetensors/.test(line) ? images : /--tokenizer/.test(line) ? text : rows;
   // Lines that write to one name are alternatives.
   if (!/--dry-run/.test(line))
     for (const [, output] of line.matchAll(/\s(?:-o|--report|--plot) (\S+)/g))

@@ -20,6 +20,7 @@ import {
   submitRun,
   tuneCheckpoint,
   verifyCheckpoint,
+  writeCalibrationSet,
 } from '../../lib/index';
 import { checkModelOptions } from '../../lib/models/model-options';
 import { type Call, calls } from '../../lib/options/table';
@@ -43,6 +44,8 @@ const called: Record<Call, (options: object) => Promise<unknown>> = {
   evaluateModel: (options) => evaluateModel(nowhere, nowhere, options as { data: string }),
   evaluateCheckpoint: (options) =>
     evaluateCheckpoint('/nowhere/in', '/nowhere/out', options as { data: string }),
+  writeCalibrationSet: (options) =>
+    writeCalibrationSet(nowhere, '/nowhere/set.jsonl', options as { calibration: string }),
   tuneCheckpoint: (options) =>
     tuneCheckpoint('/nowhere/in', '/nowhere/quantized', '/nowhere/out', options as { calibration: string }),
   verifyCheckpoint: (options) => verifyCheckpoint('/nowhere/in', undefined, options),
