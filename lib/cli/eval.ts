@@ -18,7 +18,8 @@ ONNX networks:
   cosine         mean cosine between the rows (last axis) of the output and those of the float network
   error          ‖Y′ − Y‖ / ‖Y‖ over all samples; SQNR is the same in decibels, 20 more for each tenth
   largest error  the largest |y′ − y|
-  same answer    share of the rows whose largest entry is at the same place; of integers, share of equal ones
+  same answer    share of the rows whose largest entry is at the same place; of integers, share of equal ones; none of outputs
+                 that are called embeddings, features or states
   latency        of one batch, the two networks taking turns
 
 Language models (checkpoints: .safetensors, a folder or .gguf; several quantized ones side by side):

@@ -6,6 +6,9 @@ import { type FloatData, isFloat, RowErrors, rowsOf } from './row-errors';
 import type { OutputEvaluation } from './types';
 import { warn, type Warning } from '../warning-codes';
 
+/** Whether an output is called what features are: which of their entries is the largest says nothing. */
+const isOfFeatures = (name: string) => /embed|hidden|pooler|feature|latent/i.test(name);
+
 /** Adds up how far one output of the quantized network is from that of the float network. Memory: a row. */
 export class OutputErrors {
   isFloat = true;
@@ -59,7 +62,7 @@ export class OutputErrors {
       error: rows === 0 ? null : relative,
       sqnrDb: rows === 0 || relative === 0 || !Number.isFinite(relative) ? null : -20 * Math.log10(relative),
       maxError: rows === 0 ? null : largest,
-      agreement: share(ranked.agreeing, ranked.rows),
+      agreement: isOfFeatures(name) ? null : share(ranked.agreeing, ranked.rows),
     };
   }
 

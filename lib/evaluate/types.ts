@@ -53,7 +53,7 @@ export interface OutputEvaluation {
   /** The largest |y′ − y|; null for integers. */
   maxError: number | null;
   /**
-   * Share of the rows whose largest entry is at the same place; null where rows have one entry. Of outputs that are no floats: the
+   * Share of the rows whose largest entry is at the same place; null where rows have one entry, and of outputs that are called embeddings, features or states. Of outputs that are no floats: the
    * share of equal elements.
    */
   agreement: number | null;
