@@ -8,7 +8,7 @@ import { join } from 'node:path';
 
 const root = join(__dirname, '..', '..');
 const module = 'vertexq_faults.node';
-/** Bytes that faults::lose() loses. */
+/** Bytes that faults::lose() loses each time. */
 const lost = 4242;
 
 /** Builds the addon with the sanitizer, beside the usual build, whose settings it takes. */
@@ -31,10 +31,30 @@ function build(folder: string): void {
   execFileSync('cmake', ['--build', folder, '--parallel', '--target', 'vertexq_faults'], quiet);
 }
 
+/** How often LeakSanitizer itself may end by a signal: stopping all threads of Node and reading theirs, it does so now and then. */
+const mostTries = 3;
+
 /** Runs `script` again, with the sanitizer. Throws where it fails, or where memory is lost that should not be. */
 export function runWithSanitizer(script: string, words: readonly string[]): void {
   const folder = join(root, 'build-faults');
   build(folder);
+  for (let attempt = 1; ; attempt++) {
+    const { said, ended } = runOnce(folder, script, words);
+    if (attempt < mostTries && said.includes('LeakSanitizer has encountered a fatal error')) {
+      console.log(`LeakSanitizer itself ended (${/Tracer caught signal \d+/.exec(said)?.[0]}): once more`);
+      continue;
+    }
+    assert.equal(ended, 0, `it ended with ${ended}\n${said.slice(0, 20_000)}`);
+    requireNone(said);
+    return;
+  }
+}
+
+function runOnce(
+  folder: string,
+  script: string,
+  words: readonly string[],
+): { said: string; ended: string | number | null } {
   const logs = mkdtempSync(join(tmpdir(), 'vertexq-asan-'));
   try {
     const library = execFileSync('c++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
@@ -56,8 +76,7 @@ export function runWithSanitizer(script: string, words: readonly string[]): void
     const said = readdirSync(logs)
       .map((name) => readFileSync(join(logs, name), 'utf8'))
       .join('\n');
-    assert.equal(signal ?? status, 0, `it ended with ${signal ?? status}\n${said.slice(0, 20_000)}`);
-    requireNone(said);
+    return { said, ended: signal ?? status };
   } finally {
     rmSync(logs, { recursive: true });
   }
@@ -69,10 +88,10 @@ function requireNone(said: string): void {
   const [meant, others] = [true, false].map((isMeant) =>
     ours.filter((leak) => leak.includes('faults::lose') === isMeant),
   );
-  assert.match(
-    meant![0] ?? '',
-    new RegExp(`of ${lost} byte`),
-    'the search for leaks did not find what was lost on purpose',
+  const found = Number(/of (\d+) byte/.exec(meant![0] ?? '')?.[1] ?? 0);
+  assert.ok(
+    found > 0 && found % lost === 0,
+    `the search for leaks did not find what was lost on purpose: ${found} bytes`,
   );
   assert.equal(others!.length, 0, `${others!.length} leaks:\n${others!.slice(0, 5).join('\n\n')}`);
   console.log(`no leak of the addon's by LeakSanitizer (${leaks.length - 1} of Node and its libraries)`);

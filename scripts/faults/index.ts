@@ -293,7 +293,8 @@ async function tryAll(folder: string, runs: number): Promise<void> {
   assert.ok(counts.ERR_VERTEXQ_MEMORY! > runs / 4, 'hardly any allocation failed');
   // What threads keep for themselves; a leak of one number a run would be more.
   assert.ok(lost < 8 * runs, `${lost} bytes are lost`);
-  faulty.lose();
+  // Several, for a place that nobody looks at any more may still hold the address of one.
+  for (let i = 0; i < 16; i++) faulty.lose();
   assert.equal(faulty.tellLeaks(), sanitized !== undefined);
 }
 
