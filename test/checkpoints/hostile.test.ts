@@ -25,7 +25,7 @@ test('options that are wrong', async (t) => {
     [{ holdout: 0.1 }, /needs "calibration", "ownSamples" or "activations"/],
     [{ activations: [] }, /"activations" option to be the path/],
     [{ activations: 'a', holdout: 1 }, /fraction from 0 and below 1/],
-    [{ memory: 10 }, /"memory" option to be a whole number from/],
+    [{ memory: 10 }, /"memory" option to be 128M/],
     [{ resume: 1 }, /"resume" option to be true or false/],
     [{ layers: [] }, /"layers" option is empty/],
     [{ skip: 3 }, /"skip" option to be a glob/],
