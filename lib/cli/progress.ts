@@ -209,8 +209,8 @@ class Pace {
   left(done: number): string {
     const rate = this.of(done);
     const seconds = rate > 0 ? (1 - done) / rate : 0;
-    // Less is over before it is read.
-    return seconds >= 1 ? `${formatSeconds(seconds)} left` : '';
+    // Less is "0 ms".
+    return seconds >= 0.0005 ? `${formatSeconds(seconds)} left` : '';
   }
 }
 
