@@ -75,7 +75,9 @@ export async function writeCalibrationSetWith(
   files.writes('output', output, { only: true });
   await files.check();
   await files.requireWritable();
-  const { graph } = await openModel(input);
+  const { graph, dataFiles } = await openModel(input);
+  for (const path of dataFiles) files.reads("input's data", path);
+  await files.check();
   const inputs = graph.inputs.map(describeValue);
   const own = dataOptionsOf(options);
   // Each by itself: nothing is filled up to another's length.

@@ -23,6 +23,7 @@ import * as dataKinds from './data-kinds';
 import * as kinds from './kinds';
 import type { Option, Options } from './kinds';
 import { evaluated, tuned } from './language-rows';
+import { target } from './target-rows';
 
 // Every option of every call: what values it takes, and what help says of it. Checks, flags, files of options and documents come from here;
 // what options mean together is checked where it is used.
@@ -30,7 +31,6 @@ import { evaluated, tuned } from './language-rows';
 /** More than anyone waits for, and more than leaves anything of the data: what the addon takes. */
 const maxPasses = 1_000_000;
 const maxDamping = 1_000_000;
-const maxChange = 1e30;
 const maxRuns = 100_000;
 const mostOwnSamples = 100_000;
 
@@ -146,32 +146,6 @@ const tuning: Option = {
   help: 'of language models: what of the layers of a block is tuned together when all of them are fitted, for the block to give what the float one gives; scales keeps their codes (default: none)',
   group: 'Method',
 };
-
-const target = {
-  targetSize: {
-    kind: kinds.fileSize,
-    help: 'as 20MB or 2.4GB: widths layer by layer so that the files of weights take no more, with the least change of the outputs (needs --calibration, or --sensitivity)',
-    group: 'Alphabet',
-  },
-  targetBits: {
-    kind: kinds.between(1, 16),
-    help: 'likewise, mean bits of a quantized weight, with all that goes with it',
-    group: 'Alphabet',
-  },
-  targetError: {
-    kind: kinds.between(0, maxChange),
-    help: 'the other way round: the smallest output whose estimated change is no more, in nats of KL divergence where outputs are logits (0.05), else the mean squared error of a row',
-    group: 'Alphabet',
-  },
-  sensitivity: {
-    kind: kinds.pathOrObject(
-      'the path of what "vertexq sensitivity" has written, or a Sensitivity',
-      '<file.json>',
-    ),
-    help: 'with a target: what widths do, from "vertexq sensitivity" (default: it is measured first)',
-    group: 'Alphabet',
-  },
-} satisfies Options<Pick<CheckpointOptions, 'targetSize' | 'targetBits' | 'targetError' | 'sensitivity'>>;
 
 /** What may differ from layer to layer of a network. */
 const ofLayers = { ...without(layer, 'threads', 'signal', 'onProgress'), errorCorrection };

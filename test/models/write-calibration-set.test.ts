@@ -1,3 +1,4 @@
+import { create, toBinary } from '@bufbuild/protobuf';
 import test from 'ava';
 import fc from 'fast-check';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -6,7 +7,12 @@ import sharp from 'sharp';
 import { quantizeModel, writeCalibrationSet } from '../../lib/index';
 import { prepareCalibrationSet } from '../../lib/models/calibration-set';
 import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType } from '../../lib/models/onnx/onnx_pb';
+import {
+  ModelProtoSchema,
+  StringStringEntryProtoSchema,
+  TensorProto_DataLocation,
+  TensorProto_DataType as DataType,
+} from '../../lib/models/onnx/onnx_pb';
 import { runFake } from '../cli/fake';
 import { runWhole } from '../cli/library';
 import { temporaryFolder } from '../files/temporary-folder';
@@ -149,6 +155,25 @@ test('issue 21 item 8: what a file cannot hold is refused by its reason, and lea
   await t.throwsAsync(writeCalibrationSet(other.input, join(folder, 'turned.safetensors'), options), { message: /samples along axis 1: write \.jsonl/ }); // prettier-ignore
   t.is((await writeCalibrationSet(other.input, join(folder, 'turned.jsonl'), options)).samples, 10);
   t.deepEqual(readdirSync(folder).sort(), ['set.safetensors', 'turned.jsonl']);
+});
+
+test("issue 21 item 8: a file of the network's own data is never written over", async (t) => {
+  const weights = join(temporaryFolder(t), 'weights.safetensors');
+  const model = taking({ x: ['FLOAT', ['batch', 4]] });
+  const [weight] = model.graph!.initializer;
+  writeFileSync(weights, weight!.rawData);
+  const place = { location: 'weights.safetensors', offset: '0', length: String(weight!.rawData.length) };
+  weight!.externalData = Object.entries(place).map(([key, value]) => create(StringStringEntryProtoSchema, { key, value })); // prettier-ignore
+  weight!.dataLocation = TensorProto_DataLocation.EXTERNAL;
+  weight!.rawData = new Uint8Array();
+  const input = join(weights, '..', 'in.onnx');
+  writeFileSync(input, toBinary(ModelProtoSchema, model));
+  const calibration = { x: { data: random(40, 1), dims: [10, 4], type: 'float32' } };
+  const before = readFileSync(weights);
+  await t.throwsAsync(writeCalibrationSet(input, weights, { calibration }), {
+    message: /is the input's data/,
+  });
+  t.deepEqual(readFileSync(weights), before);
 });
 
 test('issue 21 item 8: the command: flags reach the library; what was made is told; no file is replaced unasked', async (t) => {
