@@ -24,8 +24,8 @@ export {
   runWorker,
   submitRun,
   tuneCheckpoint,
-  writeCalibrationSet,
   verifyCheckpoint,
   version,
+  writeCalibrationSet,
 } from './index.js';
 export type * from './index.js';

@@ -5,7 +5,7 @@ import { VertexqError } from '../errors';
 import { InputFile } from '../files/input-file';
 import { checkModelOptions } from '../models/model-options';
 import type { ModelOptions } from '../models/types';
-import type { Option } from '../options/kinds';
+import { abortSignal, callback, type Option } from '../options/kinds';
 import { plainPath } from '../files/plain-path';
 import { inPlace, pathsOf, requireKnown } from '../options/messages';
 import { calls } from '../options/table';
@@ -74,7 +74,7 @@ async function optionsWith(file: string, flags: Options, kind: Kind): Promise<Op
 
 /** The options that JSON can hold. */
 const inFiles = (options: Kind['options']) =>
-  Object.keys(options).filter((name) => !['signal', 'onProgress', 'onWarning'].includes(name));
+  Object.keys(options).filter((name) => ![abortSignal, callback].includes(options[name]!.kind));
 
 /** Options with paths as seen from the process's working folder. */
 function withPaths(options: Options, known: Kind['options'], resolve: (path: string) => string): Options {

@@ -23,7 +23,7 @@ export function withWarnings(
   let waiting: string[] = [];
   const flush = () => {
     if (waiting.length === 0 || performance.now() - began < wait) return;
-    // A bar is drawn again below.
+    // A bar is drawn again, below, by what is shown next.
     display.stop();
     stderr.write(`${waiting.join('\n')}\n`);
     waiting = [];

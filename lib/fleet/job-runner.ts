@@ -1,7 +1,7 @@
+import { span } from '../spans';
 import type { Progress } from '../types';
 import { doJob, type JobResult } from './do-job';
 import type { Engine, EngineJob } from './engine';
-import { span } from '../spans';
 import { checkedJob, pieceName } from './job-data';
 import { Ended, type Fate, fateOf } from './job-ends';
 import type { Means } from './job-plan';

@@ -44,25 +44,15 @@ export interface WrittenCalibrationSet {
  */
 export async function writeCalibrationSet(
   input: string,
-  output: string,
-  options: WriteCalibrationSetOptions,
-): Promise<WrittenCalibrationSet> {
-  return writeCalibrationSetWith(new RunFiles(), input, output, options);
-}
-
-/** `writeCalibrationSet` of a run that reads and writes other files too. */
-export async function writeCalibrationSetWith(
-  files: RunFiles,
-  input: string,
   to: string,
   given: WriteCalibrationSetOptions,
 ): Promise<WrittenCalibrationSet> {
   requirePath('input', input, networkPath);
   requirePath('output', to, 'the path of a .safetensors or .jsonl file');
   checkOptions('writeCalibrationSet', given);
-  const { calibration, signal, ...options } = { ...given };
+  const { calibration, signal, ...options } = given;
   if ((calibration as CalibrationData | undefined) === undefined)
-    throw new TypeError('Writing a calibration set needs the option "calibration": the data to make them of');
+    throw new TypeError('Writing a calibration set needs the option "calibration": the data to make it of');
   const output = plainPath(to);
   const isTable = /\.safetensors$/i.test(output);
   if (!isTable && !/\.(jsonl|ndjson)$/i.test(output))
@@ -70,6 +60,7 @@ export async function writeCalibrationSetWith(
       `Expected the output to be called .safetensors or .jsonl, not ${describe(basename(output))}`,
     );
   signal?.throwIfAborted();
+  const files = new RunFiles();
   files.reads('input', input, { only: true });
   await addDataPaths(files, { calibration, ...options });
   files.writes('output', output, { only: true });
