@@ -1,9 +1,11 @@
+import { atOnce } from '../at-once';
 import { type Checkpoint, entryOf, openCheckpoint } from '../containers/safetensors/checkpoint';
 import { elementsOf, floatBytes, type FloatDtype, isFloat } from '../containers/safetensors/dtypes';
 import type { TensorEntry } from '../containers/tensor-file';
 import type { Matrix } from '../encodings/safetensors/matrices';
 import { type PackedWeight, plainWeight, Unpacker } from '../encodings/safetensors/unpack';
 import { namingMemory, VertexqError } from '../errors';
+import { Buffers, giveBack } from '../native/buffers';
 import type { Norms } from '../native/binding';
 import { type Shared, sharedBytes } from '../native/shared';
 import { checkpointPath, describe, requirePath } from '../options/messages';
@@ -19,6 +21,8 @@ import type { Verification, VerifiedWeight } from './types';
 
 /** Bytes of values that are read back at a time. */
 const pieceBytes = 2 ** 24;
+/** Some are read while others are computed with. */
+const tensorsAtOnce = 3;
 
 /**
  * Reads a quantized checkpoint back as loaders do, and compares it with the float one that it was made of: every weight in few bits is
@@ -61,11 +65,17 @@ async function verify(
   }
 }
 
+/** What is found out of a weight or a tensor. */
+interface Outcome {
+  weight?: VerifiedWeight;
+  faults: string[];
+  /** Bytes that are the original's own. */
+  identical?: number;
+}
+
 class Verifier {
-  private readonly weights: VerifiedWeight[] = [];
-  private readonly faults: string[] = [];
-  private readonly identical = { tensors: 0, bytes: 0 };
   private readonly turns: Turns;
+  private readonly buffers = new Buffers();
   /** What a weight of few bits was made of, where it is no tensor of its own that lies as usual; by names. */
   private readonly matrices = new Map<string, Matrix & { tensor: string }>();
   private done = 0;
@@ -92,26 +102,31 @@ class Verifier {
       );
     if (original && found.length > 0) await this.findMatrices(original);
     const claimed = new Set<string>();
+    const tasks: (() => Promise<Outcome>)[] = [];
     for (const { inspected, packed } of found) {
       for (const name of packed.tensors) claimed.add(name);
       const weight = `${inspected.name}.weight`;
       claimed.add(this.matrices.get(weight)?.tensor ?? weight);
       const { shape, bits, groupSize, bytes } = inspected;
-      await this.weight({ name: inspected.name, shape, bits, groupSize, bytes }, packed);
+      tasks.push(() => this.weight({ name: inspected.name, shape, bits, groupSize, bytes }, packed));
     }
     for (const [name, shard] of checkpoint.places)
-      if (!claimed.has(name)) await this.tensor(name, checkpoint.shards.get(shard)!.tensor(name));
+      if (!claimed.has(name)) tasks.push(() => this.tensor(name, checkpoint.shards.get(shard)!.tensor(name)));
+    const outcomes: Outcome[] = [];
+    await atOnce(tasks, tensorsAtOnce, async (task, i) => {
+      outcomes[i] = await task();
+    });
     for (const name of original?.places.keys() ?? [])
-      if (!claimed.has(name) && !checkpoint.places.has(name)) this.fault(name, 'is in the original alone');
-    const { weights, faults, identical } = this;
-    const seconds = (performance.now() - started) / 1000;
+      if (!claimed.has(name) && !checkpoint.places.has(name))
+        outcomes.push({ faults: [fault(name, 'is in the original alone')] });
+    const same = outcomes.flatMap(({ identical }) => identical ?? []);
     return {
       quantized: checkpoint.input,
       original: original?.input ?? null,
-      weights,
-      identical,
-      faults,
-      seconds,
+      weights: outcomes.flatMap(({ weight }) => weight ?? []),
+      identical: { tensors: same.length, bytes: same.reduce((sum, bytes) => sum + bytes, 0) },
+      faults: outcomes.flatMap(({ faults }) => faults),
+      seconds: (performance.now() - started) / 1000,
     };
   }
 
@@ -127,27 +142,28 @@ class Verifier {
   }
 
   /** Unpacks a weight, next to the original where there is one. */
-  private async weight(weight: Omit<VerifiedWeight, 'error'>, packed: PackedWeight): Promise<void> {
+  private async weight(weight: Omit<VerifiedWeight, 'error'>, packed: PackedWeight): Promise<Outcome> {
     const { shape } = weight;
     const name = weight.bits === null ? weight.name : `${weight.name}.weight`;
     const before = this.original && (this.matrices.get(name) ?? entryOf(this.original, name));
     const fits =
       before && isFloat(before.dtype) && (weight.bits === null || before.shape.join() === shape.join());
+    const faults: string[] = [];
     if (this.original && !fits)
-      this.fault(name, before ? `is ${told(before)} in the original` : 'is not in the original');
+      faults.push(fault(name, before ? `is ${told(before)} in the original` : 'is not in the original'));
     const reference = fits ? before : null;
-    const unpacker = new Unpacker(this.checkpoint, packed);
+    const unpacker = new Unpacker(this.checkpoint, packed, this.buffers);
     const sums: Norms = { error: 0, signal: 0 };
     try {
       const step = unpacker.rowsIn(pieceBytes);
       for (let begin = 0; begin < shape[0]; begin += step) {
         this.options.signal?.throwIfAborted();
         const end = Math.min(shape[0], begin + step);
-        const wanted = reference && {
-          reference: await this.rowsOf(name, begin, end),
-          type: reference.dtype as 'F32',
-        };
-        const { error, signal } = await unpacker.rows(begin, end, wanted ?? {}, this.options);
+        const rows = reference && (await this.rowsOf(name, begin, end));
+        const wanted = rows ? { reference: rows, type: reference.dtype as 'F32' } : {};
+        const { error, signal } = await unpacker.rows(begin, end, wanted, this.options);
+        // Only here: of a job that was aborted, a thread may still be reading it.
+        if (rows) giveBack(rows);
         sums.error += error;
         sums.signal += signal;
         this.progress(((end - begin) / shape[0]) * weight.bytes, weight.name);
@@ -156,20 +172,23 @@ class Verifier {
       this.options.signal?.throwIfAborted();
       if (!(error instanceof RangeError) && (error as VertexqError).code !== 'ERR_VERTEXQ_NOT_FINITE')
         throw error;
-      this.fault(name, `cannot be read back: ${(error as Error).message}`);
-      this.weights.push({ ...weight, error: null });
-      return;
+      faults.push(fault(name, `cannot be read back: ${(error as Error).message}`));
+      return { weight: { ...weight, error: null }, faults };
     }
     const error = reference ? (sums.error === 0 ? 0 : Math.sqrt(sums.error / sums.signal)) : null;
     // Not so of NaN and infinity in the original, either.
-    if (error !== null && !(error < 1)) this.fault(name, 'is farther from the original than zeros would be');
-    this.weights.push({ ...weight, error });
+    if (error !== null && !(error < 1))
+      faults.push(fault(name, 'is farther from the original than zeros would be'));
+    return { weight: { ...weight, error }, faults };
   }
 
   /** Rows of the original of a weight. */
   private async rowsOf(name: string, begin: number, end: number): Promise<Shared> {
     const matrix = this.matrices.get(name);
-    if (!matrix) return shardOf(this.original!, name).readShared(name, begin, end);
+    if (!matrix)
+      return shardOf(this.original!, name).readShared(name, begin, end, (length) =>
+        this.buffers.take(length),
+      );
     const { tensor, shape, stride, position } = matrix;
     const dtype = matrix.dtype as FloatDtype;
     const rowBytes = shape[1] * floatBytes[dtype];
@@ -190,34 +209,29 @@ class Verifier {
   }
 
   /** A tensor that is in no weight of few bits: the original's own, or its values on a grid. */
-  private async tensor(name: string, entry: TensorEntry): Promise<void> {
+  private async tensor(name: string, entry: TensorEntry): Promise<Outcome> {
     const { original } = this;
     const before = original && entryOf(original, name);
     if (!original || !before || told(before) !== told(entry)) {
-      if (original)
-        this.fault(name, before ? `is ${told(before)} in the original` : 'is not in the original');
       this.progress(entry.byteLength, name);
-      return;
+      if (!original) return { faults: [] };
+      return {
+        faults: [fault(name, before ? `is ${told(before)} in the original` : 'is not in the original')],
+      };
     }
-    if (await this.isIdentical(name, entry, before)) {
-      this.identical.tensors++;
-      this.identical.bytes += entry.byteLength;
-      return;
-    }
+    if (await this.isIdentical(name, entry, before)) return { faults: [], identical: entry.byteLength };
     const { dtype, byteLength: bytes } = entry;
     if (entry.shape.length < 2 || entry.shape.length > 3 || !isFloat(dtype))
-      return this.fault(name, 'differs from the original');
+      return { faults: [fault(name, 'differs from the original')] };
     const cols = entry.shape.at(-1)!;
     const shape = [elementsOf(entry.shape) / cols, cols] as const;
-    await this.weight({ name, shape, bits: null, groupSize: null, bytes }, plainWeight(name, dtype, shape));
+    return this.weight({ name, shape, bits: null, groupSize: null, bytes }, plainWeight(name, dtype, shape));
   }
 
   private async isIdentical(name: string, entry: TensorEntry, before: TensorEntry): Promise<boolean> {
     const [here, there] = [shardOf(this.checkpoint, name), shardOf(this.original!, name)];
-    const [a, b] = [
-      new Uint8Array(Math.min(pieceBytes, entry.byteLength)),
-      new Uint8Array(Math.min(pieceBytes, entry.byteLength)),
-    ];
+    const room = Math.min(pieceBytes, entry.byteLength);
+    const [a, b] = [this.buffers.take(room), this.buffers.take(room)];
     for (let at = 0; at < entry.byteLength; at += pieceBytes) {
       this.options.signal?.throwIfAborted();
       if (this.turns.due) await this.turns.next();
@@ -229,11 +243,9 @@ class Verifier {
       if (Buffer.compare(a.subarray(0, length), b.subarray(0, length)) !== 0) return false;
       this.progress(length, name);
     }
+    this.buffers.give(a);
+    this.buffers.give(b);
     return true;
-  }
-
-  private fault(name: string, what: string): void {
-    this.faults.push(`tensor ${describe(name)} ${what}`);
   }
 
   private progress(bytes: number, layer: string): void {
@@ -242,6 +254,7 @@ class Verifier {
   }
 }
 
+const fault = (name: string, what: string) => `tensor ${describe(name)} ${what}`;
 const told = ({ dtype, shape }: Pick<TensorEntry, 'dtype' | 'shape'>) => `${dtype} [${shape.join(', ')}]`;
 
 const shardOf = ({ shards, places }: Checkpoint, name: string) => shards.get(places.get(name)!)!;

@@ -67,12 +67,17 @@ export abstract class TensorFile {
     return target;
   }
 
-  /** The same in shared memory, for native jobs. */
-  async readShared(name: string, begin?: number, end?: number): Promise<Shared> {
+  /** The same in shared memory, for native jobs, where `room` gives it. */
+  async readShared(
+    name: string,
+    begin?: number,
+    end?: number,
+    room: (length: number) => Shared = sharedBytes,
+  ): Promise<Shared> {
     const { position, length } = this.rangeOf(name, begin, end);
     requireMemory(length, this.path);
     return namingMemory(`${this.path}: tensor ${describe(name)}`, async () => {
-      const target = sharedBytes(length);
+      const target = room(length);
       await this.file.fill(target, position);
       return target;
     });

@@ -1,11 +1,12 @@
 import { lstat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { finishRun, removeLeft } from '../checkpoints/sharded/finish-run';
-import { runShard } from '../checkpoints/sharded/run-shard';
+import { runShardWith } from '../checkpoints/sharded/run-shard';
 import type { PlanFile } from '../checkpoints/sharded/types';
 import { verifyCheckpoint } from '../checkpoints/verify-checkpoint';
 import { isErrorCode, type VertexqErrorCode } from '../error-codes';
 import { InputFile } from '../files/input-file';
+import { RunFiles } from '../runs/run-files';
 import type { Progress } from '../types';
 import type { JobData } from './job-data';
 import { type JobPlan, type Means, planOfJob, sha256Of } from './job-plan';
@@ -69,7 +70,8 @@ const optionsFor = ({ input, output }: JobPlan, { memory, threads, otherKernels 
 
 async function part(found: JobPlan, piece: Piece, means: Means, ends: JobEnds): Promise<Done> {
   const own = piece === 'finish' ? {} : { shard: piece };
-  return runShard(found.plan, { ...optionsFor(found, means), ...own, ...ends });
+  const options = { ...optionsFor(found, means), ...own, ...ends };
+  return runShardWith(new RunFiles(), found.plan, options, means.buffers);
 }
 
 async function finish(found: JobPlan, piece: Piece, means: Means, ends: JobEnds): Promise<Done> {

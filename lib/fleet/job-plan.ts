@@ -4,6 +4,7 @@ import { parsePlan, planBytes } from '../checkpoints/sharded/read-plan';
 import type { PlanFile } from '../checkpoints/sharded/types';
 import { kernels } from '../environment';
 import { VertexqError } from '../errors';
+import type { Buffers } from '../native/buffers';
 import { describe } from '../options/messages';
 import { formatBytes } from '../reports/units';
 import { version } from '../version';
@@ -18,6 +19,8 @@ export interface Means {
   memory: number;
   threads?: number;
   otherKernels: boolean;
+  /** What one piece of work has needed, the next need not take from the system again. */
+  buffers: Buffers;
 }
 
 /** A plan that a job is about, and where its input and output really are. */

@@ -1,5 +1,6 @@
 import type { Worker } from 'bullmq';
 import { setTimeout } from 'node:timers/promises';
+import { Buffers } from '../native/buffers';
 import { checkOptions } from '../options/table';
 import { Engine } from './engine';
 import { Ended } from './job-ends';
@@ -36,7 +37,8 @@ export async function runWorker(options: WorkerOptions): Promise<WorkerReport> {
       `Expected the "memory" option to be ${atOnce * leastMemory} or more, as ${atOnce} parts are done at once, not ${options.memory}`,
     );
   const roots = await rootsOf(options.root);
-  const means: Means = { roots, memory, otherKernels, ...(threads !== undefined && { threads }) };
+  const buffers = new Buffers();
+  const means: Means = { roots, memory, otherKernels, buffers, ...(threads !== undefined && { threads }) };
   return Engine.with(options.redis, signal, (engine) =>
     new FleetWorker(engine, queues, means, options).run(),
   );

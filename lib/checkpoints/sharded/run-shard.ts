@@ -1,3 +1,4 @@
+import { atOnce } from '../../at-once';
 import { Buffers } from '../../native/buffers';
 import { checkOptions } from '../../options/table';
 import { requireWritable, RunFiles } from '../../runs/run-files';
@@ -21,11 +22,12 @@ export async function runShard(plan: string | PlanFile, options: ShardOptions = 
   return runShardWith(new RunFiles(), plan, options);
 }
 
-/** `runShard` of a command that reads and writes other files too. */
+/** `runShard` of a command that reads and writes other files too, or that does many and keeps `buffers` between them. */
 export async function runShardWith(
   files: RunFiles,
   plan: string | PlanFile,
   { shard = { index: 0, count: 1 }, drain, ...own }: ShardOptions,
+  buffers = new Buffers(),
 ): Promise<ShardReport> {
   const started = performance.now();
   checkOptions('runShard', { shard, ...(drain !== undefined && { drain }), ...own });
@@ -37,7 +39,7 @@ export async function runShardWith(
     await requireWritable(opened.output, { mayExist: true });
     const store = new UnitStore(opened.folder);
     await store.prepare();
-    const done = await new ShardWorker(opened, store, drain).run(unitsOf(opened, shard));
+    const done = await new ShardWorker(opened, store, buffers, drain).run(unitsOf(opened, shard));
     const seconds = (performance.now() - started) / 1000;
     return { plan: opened.plan.id, shard, ...done, warnings: opened.warnings, seconds };
   });
@@ -73,18 +75,17 @@ function unitsOf(opened: OpenPlan, { index, count }: ShardOfPlan): KeyedUnit[] {
 }
 
 class ShardWorker {
-  private readonly buffers = new Buffers();
   private readonly memory: Semaphore;
   private readonly maker: UnitMaker;
   private readonly units = { done: 0, found: 0 };
   private bytes = 0;
   private passed = 0;
   private total = 0;
-  private failure: { reason: unknown } | undefined;
 
   constructor(
     private readonly opened: OpenPlan,
     private readonly store: UnitStore,
+    private readonly buffers: Buffers,
     private readonly drain: AbortSignal | undefined,
   ) {
     const { settings } = opened.prepared;
@@ -99,24 +100,14 @@ class ShardWorker {
   /** Rejects with what went wrong first, after all that was on its way has ended. */
   async run(units: readonly KeyedUnit[]): Promise<Pick<ShardReport, 'units' | 'bytes'>> {
     this.total = units.reduce((sum, { unit }) => sum + unit.cost, 0);
-    const queue = units.values();
     const { signal, onProgress } = this.prepared.settings.options;
-    const work = async () => {
-      for (const one of queue) {
-        if (this.failure) return;
-        try {
-          signal?.throwIfAborted();
-          this.drain?.throwIfAborted();
-          await this.unit(one);
-          this.passed += one.unit.cost;
-          onProgress?.({ stage: 'quantize', done: this.passed, total: this.total, unit: 'bytes' });
-        } catch (reason) {
-          this.failure ??= { reason };
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: inFlight }, work));
-    if (this.failure) throw this.failure.reason;
+    await atOnce(units, inFlight, async (one) => {
+      signal?.throwIfAborted();
+      this.drain?.throwIfAborted();
+      await this.unit(one);
+      this.passed += one.unit.cost;
+      onProgress?.({ stage: 'quantize', done: this.passed, total: this.total, unit: 'bytes' });
+    });
     return { units: this.units, bytes: this.bytes };
   }
 

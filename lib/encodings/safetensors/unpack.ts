@@ -3,7 +3,8 @@ import { type Checkpoint, entryOf } from '../../containers/safetensors/checkpoin
 import type { FloatDtype } from '../../containers/safetensors/dtypes';
 import { binding, type NativePacking, type NativeUnpacked, type Norms } from '../../native/binding';
 import { finish, threadsFor } from '../../native/jobs';
-import type { Shared } from '../../native/shared';
+import { Buffers } from '../../native/buffers';
+import { type Shared, sharedBytes } from '../../native/shared';
 import { describe } from '../../options/messages';
 import type { JobOptions } from '../../types';
 import type { InspectedWeight } from '../../types';
@@ -95,6 +96,8 @@ export class Unpacker {
   constructor(
     private readonly checkpoint: Checkpoint,
     readonly weight: PackedWeight,
+    /** Where the memory of what is read comes from, and goes again. */
+    private readonly buffers = new Buffers(),
   ) {}
 
   /** Rows read at a time where so many bytes of values are. */
@@ -120,7 +123,7 @@ export class Unpacker {
     const groupOf = await (this.groups ??= this.readGroups());
     const groups =
       scales !== null && groupOf ? this.shardOf(scales).tensor(scales).shape[byRows ? 1 : 0]! : 1;
-    return finish(
+    const sums = await finish(
       () =>
         binding().unpackRows({
           ...{ ...parts, ...packing, ...wanted, groupOf, groups, bits },
@@ -129,6 +132,9 @@ export class Unpacker {
         }),
       options.signal,
     );
+    // Only here: of a job that was aborted, a thread may still be reading them.
+    if (byRows) for (const part of Object.values(parts)) if (part) this.buffers.give(part as Shared);
+    return sums;
   }
 
   /** All of the parts, or what rows of them some neurons take. */
@@ -148,12 +154,15 @@ export class Unpacker {
   private async readGroups(): Promise<Int32Array | null> {
     const { groupOf, groupSize } = this.weight;
     if (groupOf === null) return null;
-    const groups = new Int32Array((await this.bytes(groupOf)).buffer);
+    const { buffer } = await this.bytes(groupOf);
+    const groups = new Int32Array(buffer);
     return groups.every((group, i) => group === Math.floor(i / groupSize)) ? null : groups;
   }
 
   private bytes(name: string, begin?: number, end?: number): Promise<Shared> {
-    return this.shardOf(name).readShared(name, begin, end);
+    // All of a part is kept as long as this is.
+    const room = (length: number) => (begin === undefined ? sharedBytes(length) : this.buffers.take(length));
+    return this.shardOf(name).readShared(name, begin, end, room);
   }
 
   private shardOf(name: string) {
