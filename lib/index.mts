@@ -22,6 +22,7 @@ export {
   runShard,
   runStatus,
   runWorker,
+  serveFleet,
   submitRun,
   tuneCheckpoint,
   verifyCheckpoint,

@@ -14,24 +14,29 @@ export type {
   PlannedUnit,
   ShardOfPlan,
   ShardOptions,
+  LayerSums,
   ShardReport,
 } from './checkpoints/sharded/types';
 export { verifyCheckpoint } from './checkpoints/verify-checkpoint';
 export { compareMethods } from './compare/compare-methods';
 export { VertexqError } from './errors';
 export { cancelRun } from './fleet/cancel-run';
+export { serveFleet } from './fleet/page/serve-fleet';
 export { runStatus } from './fleet/run-status';
 export { runWorker } from './fleet/run-worker';
 export { submitRun } from './fleet/submit-run';
 export type {
   CancelOptions,
   FleetEvent,
+  FleetPage,
   FleetStatus,
+  LayerStatus,
   Piece,
   QueueStatus,
   Rate,
   RunState,
   RunStatus,
+  ServeOptions,
   StatusOptions,
   SubmitOptions,
   Submitted,

@@ -27,6 +27,7 @@ const titles: Record<Call, string> = {
   submitRun: '`submitRun`, `vertexq submit`',
   runWorker: '`runWorker`, `vertexq worker`',
   runStatus: '`runStatus`, `vertexq status`',
+  serveFleet: '`serveFleet`, `vertexq serve`',
   cancelRun: '`cancelRun`, `vertexq cancel`',
 };
 const withoutCommand: readonly Call[] = ['quantizeLayer', 'preprocess', 'compareLayer'];

@@ -17,7 +17,9 @@ import type { Diagnosis } from '../doctor/types';
 import type { EvaluateOptions, Evaluation } from '../evaluate/types';
 import type {
   CancelOptions,
+  FleetPage,
   FleetStatus,
+  ServeOptions,
   StatusOptions,
   SubmitOptions,
   Submitted,
@@ -85,6 +87,7 @@ export interface Context {
   submitRun(plan: string, options: SubmitOptions): Promise<Submitted>;
   runWorker(options: WorkerOptions): Promise<WorkerReport>;
   runStatus(options: StatusOptions): Promise<FleetStatus>;
+  serveFleet(options: ServeOptions): Promise<FleetPage>;
   cancelRun(run: string, options: CancelOptions): Promise<void>;
   inspectCheckpoint(input: string): Promise<CheckpointInspection>;
   verifyCheckpoint(
@@ -145,6 +148,7 @@ export function processContext(signal: AbortSignal): Context {
     submitRun: async (...args) => (await import('../fleet/submit-run.js')).submitRun(...args),
     runWorker: async (...args) => (await import('../fleet/run-worker.js')).runWorker(...args),
     runStatus: async (...args) => (await import('../fleet/run-status.js')).runStatus(...args),
+    serveFleet: async (...args) => (await import('../fleet/page/serve-fleet.js')).serveFleet(...args),
     cancelRun: async (...args) => (await import('../fleet/cancel-run.js')).cancelRun(...args),
     inspectCheckpoint: async (input) =>
       (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input, { signal }),

@@ -21,6 +21,7 @@ import { addPlan } from './plan';
 import { addQuantize } from './quantize';
 import { exitCodeOf, exitCodes } from './exit-codes';
 import { addSensitivity } from './sensitivity';
+import { addServe } from './serve';
 import { addStatus } from './status';
 import { addSubmit } from './submit';
 import { addTune } from './tune';
@@ -93,6 +94,7 @@ function programFor(context: Context, args: readonly string[]): Command {
   addSubmit(program, context);
   addWorker(program, context);
   addStatus(program, context);
+  addServe(program, context);
   addCancel(program, context);
   addExplain(program, context);
   addDoctor(program, context);

@@ -2,7 +2,8 @@ import { lstat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { finishRun, removeLeft } from '../checkpoints/sharded/finish-run';
 import { runShardWith } from '../checkpoints/sharded/run-shard';
-import type { PlanFile } from '../checkpoints/sharded/types';
+import { errorOf } from '../checkpoints/sharded/layer-sums';
+import type { LayerSums, PlanFile } from '../checkpoints/sharded/types';
 import { verifyCheckpoint } from '../checkpoints/verify-checkpoint';
 import { isErrorCode, type VertexqErrorCode } from '../error-codes';
 import { InputFile } from '../files/input-file';
@@ -20,6 +21,9 @@ export interface JobResult {
   bytes: number;
   seconds: number;
   warnings: string[];
+  /** Those with the largest errors, and of how many. */
+  layers: LayerSums[];
+  layersInAll: number;
 }
 
 /** What ends the work on a job early. */
@@ -33,6 +37,7 @@ export interface JobEnds {
 
 /** Of what others have to be told more need not be. */
 const mostWarnings = 20;
+const mostLayers = 200;
 const codeOf = (error: unknown): VertexqErrorCode | undefined => {
   const { code } = error as { code?: unknown };
   return isErrorCode(code) ? code : undefined;
@@ -49,7 +54,7 @@ export async function doJob(data: JobData, piece: Piece, means: Means, ends: Job
       codeOf(error) === 'ERR_VERTEXQ_EXISTS' && (await isOutputOf(found, piece === 'finish', ends));
     if (!isDone) throw error;
     await removeLeft(found.plan, found.output);
-    return { units: { done: 0, found: 0 }, bytes: 0, warnings: [] };
+    return { ...nothing, warnings: [] };
   });
   // Where it was slower than one that had taken it over, and the end of the run.
   if (piece !== 'finish' && (await isOutputOf(found, false, ends)))
@@ -57,11 +62,22 @@ export async function doJob(data: JobData, piece: Piece, means: Means, ends: Job
   return {
     ...result,
     warnings: result.warnings.slice(0, mostWarnings),
+    layers: worstOf(result.layers),
+    layersInAll: result.layers.length,
     seconds: (performance.now() - started) / 1000,
   };
 }
 
-type Done = Omit<JobResult, 'seconds'>;
+type Done = Omit<JobResult, 'seconds' | 'layersInAll'>;
+
+const nothing = { units: { done: 0, found: 0 }, bytes: 0, layers: [] };
+
+/** The layers with the largest errors, in their order. */
+function worstOf(layers: LayerSums[]): LayerSums[] {
+  if (layers.length <= mostLayers) return layers;
+  const least = layers.map(errorOf).sort((a, b) => b - a)[mostLayers - 1]!;
+  return layers.filter((layer) => errorOf(layer) >= least).slice(0, mostLayers);
+}
 
 const optionsFor = ({ input, output }: JobPlan, { memory, threads, otherKernels }: Means) => ({
   ...{ input, output, memory, otherKernels },
@@ -79,7 +95,7 @@ async function finish(found: JobPlan, piece: Piece, means: Means, ends: JobEnds)
   const signal = AbortSignal.any([ends.signal, drain]);
   const put = async (done?: Done): Promise<Done> => {
     const { warnings } = await finishRun(found.plan, { ...optionsFor(found, means), signal, onProgress });
-    return { units: { done: 0, found: 0 }, bytes: 0, ...done, warnings };
+    return { ...nothing, ...done, warnings };
   };
   return put().catch(async (error: unknown) => {
     if (codeOf(error) !== 'ERR_VERTEXQ_INCOMPLETE') throw error;

@@ -1,9 +1,7 @@
-import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type * as Prometheus from 'prom-client';
-import { VertexqError } from '../errors';
 import { optionalPackage } from '../optional-package';
+import { ended, listening } from './http';
 import type { FleetEvent } from './types';
 
 /** Seconds that pieces of work take. */
@@ -37,23 +35,11 @@ export class Metrics {
     });
     // It ends with the worker, whoever is still reading.
     server.unref();
-    try {
-      server.listen(port, host);
-      await once(server, 'listening');
-    } catch (cause) {
-      throw new VertexqError(
-        'ERR_VERTEXQ_QUEUE',
-        `Metrics cannot be served at ${host}:${port}: ${(cause as Error).message}`,
-        { cause },
-      );
-    }
-    const { port: own } = server.address() as AddressInfo;
-    return new Metrics(server, `http://${host.includes(':') ? `[${host}]` : host}:${own}/metrics`, count);
+    return new Metrics(server, `${await listening(server, host, port, 'Metrics')}/metrics`, count);
   }
 
   close(): void {
-    this.server.close();
-    this.server.closeAllConnections();
+    ended(this.server);
   }
 }
 

@@ -3,6 +3,7 @@ import { VertexqError } from '../errors';
 import { checkOptions } from '../options/table';
 import { Engine } from './engine';
 import { checkedJob } from './job-data';
+import { layersOf } from './layers';
 import { noteOf, type RunNote, runsOf } from './keys';
 import { defaultQueue } from './submit-run';
 import type { FleetStatus, Piece, QueueStatus, RunState, RunStatus, StatusOptions } from './types';
@@ -36,7 +37,17 @@ async function statusOf(engine: Engine, name: string, run: string | undefined): 
   for (const own of run === undefined ? await runsOf(engine.redis, name) : [run]) {
     const note = await noteOf(engine.redis, name, own);
     if (note)
-      runs.push(await statusOfRun(engine, name, own, note, active.get(own) ?? [], delayed.get(own) ?? []));
+      runs.push(
+        await statusOfRun(
+          engine,
+          name,
+          own,
+          note,
+          active.get(own) ?? [],
+          delayed.get(own) ?? [],
+          run !== undefined,
+        ),
+      );
   }
   const of = (...types: string[]) => types.reduce((sum, type) => sum + (counts[type] ?? 0), 0);
   return {
@@ -79,6 +90,8 @@ async function statusOfRun(
   note: RunNote,
   active: readonly Found[],
   delayed: readonly Found[],
+  /** Whether it was asked for by its name. */
+  alone: boolean,
 ): Promise<RunStatus> {
   const job = await engine.bullmq.Job.fromId(engine.queue(queue), run);
   const found = job ? await job.getState() : undefined;
@@ -99,7 +112,9 @@ async function statusOfRun(
       piece,
       worker: processedBy ?? null,
       progress: shareOf(progress),
+      layer: textOf(progress, 'layer'),
     })),
+    ...(alone && job && { layers: await layersOf(job) }),
     error: state === 'failed' && job ? await whyFailed(engine, queue, job) : null,
     refused: refused ?? null,
   };

@@ -109,6 +109,14 @@ export interface StatusOptions extends QueueOptions {
 /** How far a run is. */
 export type RunState = 'waiting' | 'working' | 'finishing' | 'done' | 'failed' | 'cancelled' | 'lost';
 
+/** What has become of a layer so far. */
+export interface LayerStatus {
+  name: string;
+  /** Of its weights, relative to them, of the rows that are done; of a layer that was fitted to data, of its outputs. */
+  error: number;
+  isFitted: boolean;
+}
+
 /** How far a run is. */
 export interface RunStatus {
   /** By which it is cancelled: the first 32 digits of its plan's id. */
@@ -124,7 +132,9 @@ export interface RunStatus {
   /** From 0 to 1. */
   progress: number;
   /** Who is at it. */
-  active: { piece: Piece; worker: string | null; progress: number }[];
+  active: { piece: Piece; worker: string | null; progress: number; layer: string | null }[];
+  /** Where one run was asked for: the layers that are done, largest errors first; of each part its 200 worst at most. */
+  layers?: LayerStatus[];
   /** Why it failed; and why a worker has left a part to others, where it is still left. */
   error: string | null;
   refused: string | null;
@@ -144,6 +154,23 @@ export interface FleetStatus {
   /** Without password. */
   redis: string;
   queues: QueueStatus[];
+}
+
+/** Options of `serveFleet`. */
+export interface ServeOptions extends QueueOptions {
+  /** Names of queues (default `vertexq`). */
+  queue?: string | readonly string[];
+  /** Where it listens (default `127.0.0.1`: this machine alone can look). */
+  host?: string;
+  /** 0: one that is free (default 9465). */
+  port?: number;
+}
+
+/** A page of queues that is being served. */
+export interface FleetPage {
+  url: string;
+  /** Ends it. */
+  close(): void;
 }
 
 /** Options of `cancelRun`. */

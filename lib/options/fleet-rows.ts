@@ -1,4 +1,10 @@
-import type { CancelOptions, StatusOptions, SubmitOptions, WorkerOptions } from '../fleet/types';
+import type {
+  CancelOptions,
+  ServeOptions,
+  StatusOptions,
+  SubmitOptions,
+  WorkerOptions,
+} from '../fleet/types';
 import * as dataKinds from './data-kinds';
 import * as kinds from './kinds';
 import type { Kind, Options } from './kinds';
@@ -156,6 +162,21 @@ export const asked = {
   queue: queues,
   run: { kind: runKind, help: 'this run alone', group: 'Running' },
 } satisfies Options<StatusOptions>;
+
+export const served = {
+  ...redis,
+  queue: queues,
+  host: {
+    kind: kinds.text('the name or address of a network interface', '<address>'),
+    help: 'where it listens (default: 127.0.0.1, which this machine alone can reach; 0.0.0.0: everyone)',
+    group: 'Running',
+  },
+  port: {
+    kind: kinds.integer(0, 65_535),
+    help: 'the port it listens at; 0 takes one that is free (default: 9465)',
+    group: 'Running',
+  },
+} satisfies Options<ServeOptions>;
 
 export const cancelled = { ...redis, queue } satisfies Options<CancelOptions>;
 

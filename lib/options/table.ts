@@ -15,7 +15,7 @@ import type { ModelOptions } from '../models/types';
 import type { JobOptions, QuantizeLayerOptions, QuantizeOptions, WarningOptions } from '../types';
 import { data } from './data-rows';
 import { defaults } from './defaults';
-import { asked, cancelled, submitted, worked } from './fleet-rows';
+import { asked, cancelled, served, submitted, worked } from './fleet-rows';
 import { checkpointMemory, ofShard, planned } from './planned-rows';
 import { presetNames } from './presets';
 import { only, without } from './choose';
@@ -375,6 +375,7 @@ export const calls = {
   submitRun: submitted,
   runWorker: worked,
   runStatus: asked,
+  serveFleet: served,
   cancelRun: cancelled,
 } as const satisfies Record<string, Readonly<Record<string, Option>>>;
 export type Call = keyof typeof calls;

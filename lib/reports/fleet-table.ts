@@ -1,5 +1,5 @@
 import { pieceName } from '../fleet/job-data';
-import type { FleetEvent, FleetStatus, QueueStatus, RunStatus } from '../fleet/types';
+import type { FleetEvent, FleetStatus, LayerStatus, QueueStatus, RunStatus } from '../fleet/types';
 import { type Column, formatTable } from './columns';
 import type { TableOptions } from './table';
 import { type Paint, painter, visible } from './text';
@@ -14,6 +14,14 @@ const runColumns: Column<RunStatus>[] = [
   { title: 'done', cell: ({ progress }) => formatPercent(progress), align: 'right' },
   { title: 'priority', cell: ({ priority }) => String(priority), align: 'right', dispensable: 3 },
   { title: 'submitted', cell: ({ submitted }) => submitted.replace(/\.\d+Z$/, 'Z'), dispensable: 4 },
+];
+
+/** Layers of a run that are shown. */
+const mostLayers = 12;
+const layerColumns: Column<LayerStatus>[] = [
+  { title: 'layer', cell: ({ name }) => name },
+  { title: 'error', cell: ({ error }) => formatPercent(error), align: 'right' },
+  { title: 'of its', cell: ({ isFitted }) => (isFitted ? 'outputs' : 'weights') },
 ];
 
 /** Queues, a run a line, and why runs are where they are. What Redis says is anyone's: nothing of it reaches the terminal as more than text. */
@@ -40,7 +48,19 @@ function queueTable(
         ? []
         : [`${paint('yellow', 'left to others:')} ${visible(`${output}: ${refused}`)}`]),
     ]),
+    ...runs.flatMap(({ layers = [] }) => layersTable(layers, paint, width)),
   ].join('\n');
+}
+
+/** The layers with the largest errors. */
+function layersTable(layers: readonly LayerStatus[], paint: Paint, width: number | undefined): string[] {
+  if (layers.length === 0) return [];
+  const told = layers.length > mostLayers ? `, the ${mostLayers} with the largest errors` : '';
+  return [
+    '',
+    `${plural(layers.length, 'layer')} done${told}:`,
+    formatTable(layers.slice(0, mostLayers), layerColumns, { paint, width }),
+  ];
 }
 
 /** What a worker tells, in a line. */

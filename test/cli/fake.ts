@@ -127,6 +127,7 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     submitRun: () => Promise.reject(new Error('no queue')),
     runWorker: () => Promise.reject(new Error('no queue')),
     runStatus: () => Promise.reject(new Error('no queue')),
+    serveFleet: () => Promise.reject(new Error('no queue')),
     cancelRun: () => Promise.reject(new Error('no queue')),
     inspectModel: async (input) => {
       outcome.calls.push({ input });

@@ -3,7 +3,7 @@ import { helpText, helpWidth } from '../../lib/cli/help-text';
 import { runFake } from './fake';
 
 const commands =
-  'quantize compare eval inspect sensitivity tune calibrate verify plan work finish submit worker status cancel explain doctor'.split(
+  'quantize compare eval inspect sensitivity tune calibrate verify plan work finish submit worker status serve cancel explain doctor'.split(
     ' ',
   );
 

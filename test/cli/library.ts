@@ -6,6 +6,7 @@ import { runShardWith } from '../../lib/checkpoints/sharded/run-shard';
 import type { Context } from '../../lib/cli/context';
 import { compareModel } from '../../lib/compare/compare-model';
 import { cancelRun } from '../../lib/fleet/cancel-run';
+import { serveFleet } from '../../lib/fleet/page/serve-fleet';
 import { runStatus } from '../../lib/fleet/run-status';
 import { runWorker } from '../../lib/fleet/run-worker';
 import { submitRun } from '../../lib/fleet/submit-run';
@@ -31,6 +32,7 @@ type Functions = Pick<
   | 'submitRun'
   | 'runWorker'
   | 'runStatus'
+  | 'serveFleet'
   | 'cancelRun'
 >;
 
@@ -49,6 +51,7 @@ const library: Functions = {
   submitRun,
   runWorker,
   runStatus,
+  serveFleet,
   cancelRun,
 };
 

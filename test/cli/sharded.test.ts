@@ -135,7 +135,7 @@ test('the environment tells which part, and what it cannot mean is wrong usage',
     let given: ShardOfPlan | undefined;
     const runShard = (_: string, { shard }: ShardOptions) => {
       given = shard;
-      const counts = { units: { done: 0, found: 0 }, bytes: 0, seconds: 0 };
+      const counts = { units: { done: 0, found: 0 }, bytes: 0, layers: [], seconds: 0 };
       const warnings = [warn('WARN_VERTEXQ_OTHER_KERNELS', 'others')];
       return Promise.resolve({ plan: '', shard: shard ?? { index: 0, count: 1 }, ...counts, warnings });
     };

@@ -4,6 +4,7 @@ import test from 'ava';
 import { checkCheckpointOptions } from '../../lib/checkpoints/checkpoint-options';
 import {
   cancelRun,
+  serveFleet,
   compareMethods,
   evaluateCheckpoint,
   evaluateModel,
@@ -54,6 +55,7 @@ const called: Record<Call, (options: object) => Promise<unknown>> = {
   submitRun: (options) => submitRun('/nowhere/plan.json', options),
   runWorker: (options) => runWorker({ root: '/nowhere', ...options }),
   runStatus,
+  serveFleet: (options) => serveFleet(options),
   cancelRun: (options) => cancelRun('0'.repeat(32), options),
 };
 

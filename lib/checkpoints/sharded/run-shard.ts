@@ -2,13 +2,14 @@ import { atOnce } from '../../at-once';
 import { Buffers } from '../../native/buffers';
 import { checkOptions } from '../../options/table';
 import { requireWritable, RunFiles } from '../../runs/run-files';
-import { lengthOf, memoryOf, UnitMaker } from '../make-unit';
+import { type Facts, lengthOf, memoryOf, UnitMaker } from '../make-unit';
 import { type ShardPlan, unitKey } from '../plan';
 import type { Prepared } from '../prepared';
 import { inFlight } from '../run-units';
 import { Semaphore } from '../semaphore';
 import { targetsOf, type Unit } from '../units';
-import type { PlanFile, ShardOfPlan, ShardOptions, ShardReport } from './types';
+import { joinedSums, layerSumsOf } from './layer-sums';
+import type { LayerSums, PlanFile, ShardOfPlan, ShardOptions, ShardReport } from './types';
 import { factsOf } from './stored-units';
 import { UnitStore } from './unit-store';
 import { type OpenPlan, withPlan } from './with-plan';
@@ -78,6 +79,7 @@ class ShardWorker {
   private readonly memory: Semaphore;
   private readonly maker: UnitMaker;
   private readonly units = { done: 0, found: 0 };
+  private readonly layers: LayerSums[][] = [];
   private bytes = 0;
   private passed = 0;
   private total = 0;
@@ -98,26 +100,31 @@ class ShardWorker {
   }
 
   /** Rejects with what went wrong first, after all that was on its way has ended. */
-  async run(units: readonly KeyedUnit[]): Promise<Pick<ShardReport, 'units' | 'bytes'>> {
+  async run(units: readonly KeyedUnit[]): Promise<Pick<ShardReport, 'units' | 'bytes' | 'layers'>> {
     this.total = units.reduce((sum, { unit }) => sum + unit.cost, 0);
     const { signal, onProgress } = this.prepared.settings.options;
-    await atOnce(units, inFlight, async (one) => {
+    await atOnce(units, inFlight, async (one, i) => {
       signal?.throwIfAborted();
       this.drain?.throwIfAborted();
-      await this.unit(one);
+      this.layers[i] = layerSumsOf(one.unit, await this.unit(one));
       this.passed += one.unit.cost;
-      onProgress?.({ stage: 'quantize', done: this.passed, total: this.total, unit: 'bytes' });
+      const layer = this.layers[i]?.at(-1)?.name;
+      onProgress?.({
+        ...{ stage: 'quantize', done: this.passed, total: this.total, unit: 'bytes' },
+        ...(layer !== undefined && { layer }),
+      });
     });
-    return { units: this.units, bytes: this.bytes };
+    return { units: this.units, bytes: this.bytes, layers: joinedSums(this.layers.flat()) };
   }
 
-  private unit({ plan, unit, journalKey, key }: KeyedUnit): Promise<void> {
+  private unit({ plan, unit, journalKey, key }: KeyedUnit): Promise<Facts> {
     return this.memory.with(memoryOf(unit), async () => {
       const output = this.buffers.take(lengthOf(targetsOf(unit)));
       const found = await this.store.read(key, output);
-      if (found && factsOf(unit, found.facts)) this.units.found++;
+      let facts = found && factsOf(unit, found.facts);
+      if (facts) this.units.found++;
       else {
-        const facts = await this.maker.make(plan, unit, journalKey, output, undefined);
+        facts = await this.maker.make(plan, unit, journalKey, output, undefined);
         // What was read since the input has been written must not be kept as a result of the plan's.
         await plan.source.requireUnchanged();
         for (const file of this.prepared.recorded?.paths ?? []) await file.requireUnchanged();
@@ -127,6 +134,7 @@ class ShardWorker {
       }
       // Only here: of a job that was aborted, a thread may still be writing to it.
       this.buffers.give(output);
+      return facts;
     });
   }
 }

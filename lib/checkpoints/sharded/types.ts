@@ -75,6 +75,16 @@ export interface ShardOfPlan {
   count: number;
 }
 
+/** How far some rows of a layer, or all, came from the float ones. */
+export interface LayerSums {
+  name: string;
+  /** Sums of squares of w − ŵ and of w over the rows; of a layer that was fitted to data, the square of its own error on held-out data (of the calibration set where nothing is held out), and 1. */
+  error: number;
+  signal: number;
+  /** Whether it was fitted to data, and the error is its outputs'. */
+  isFitted: boolean;
+}
+
 /** What `runShard` did. */
 export interface ShardReport {
   plan: string;
@@ -83,6 +93,8 @@ export interface ShardReport {
   units: { done: number; found: number };
   /** Of the input, that the units done now have read. */
   bytes: number;
+  /** Of the layers of all these units, in the plan's order. A layer may be in several shards. */
+  layers: LayerSums[];
   warnings: Warning[];
   seconds: number;
 }
