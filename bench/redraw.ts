@@ -1,6 +1,7 @@
 // npm run docs:plots: draws the plots of the documents again, from what was measured (docs/*.json).
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Busy, plotBusy } from './fleet/plot-busy';
 import { plotForms } from './native/plots';
 import type { Row } from './native/rows';
 import { plotCosines } from './networks/plot-cosines';
@@ -21,6 +22,7 @@ async function main(): Promise<void> {
   await plotAccuracy(join(docs, 'paper-mnist-accuracy.svg'), paper['mnist-accuracy']);
   await plotCosines(join(docs, 'networks-cosine.svg'), (read('networks') as { runs: Result[] }).runs);
   await plotEffort(join(docs, 'quality-effort.svg'), (read('quality') as { effort: Effort[] }).effort);
+  await plotBusy(join(docs, 'fleet-busy.svg'), (read('fleet') as { busy: Busy[] }).busy);
   await plotForms(join(docs, 'performance-forms.svg'), (read('performance') as { rows: Row[] }).rows);
 }
 

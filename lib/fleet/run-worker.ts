@@ -3,6 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { Buffers } from '../native/buffers';
 import { checkOptions } from '../options/table';
 import { Engine } from './engine';
+import type { doJob } from './do-job';
 import { Ended } from './job-ends';
 import { JobRunner } from './job-runner';
 import type { Means } from './job-plan';
@@ -44,7 +45,8 @@ export async function runWorker(options: WorkerOptions): Promise<WorkerReport> {
   );
 }
 
-class FleetWorker {
+/** Takes jobs from queues and does them, as long as it is to. */
+export class FleetWorker {
   private readonly teller: Teller;
   private readonly runner: JobRunner;
   private readonly ending = new AbortController();
@@ -55,9 +57,10 @@ class FleetWorker {
     private readonly queues: readonly string[],
     means: Means,
     private readonly options: WorkerOptions,
+    does?: typeof doJob,
   ) {
     this.teller = new Teller(options.onEvent, () => this.end('a callback has thrown'));
-    this.runner = new JobRunner(engine, means, this.teller, this.ending.signal, options.signal);
+    this.runner = new JobRunner(engine, means, this.teller, this.ending.signal, options.signal, does);
   }
 
   async run(): Promise<WorkerReport> {

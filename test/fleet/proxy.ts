@@ -13,7 +13,8 @@ export interface Proxy {
   refuses: boolean;
 }
 
-export async function startProxy(t: ExecutionContext, to: number): Promise<Proxy> {
+/** `t`: a test, or who else ends it. */
+export async function startProxy(t: Pick<ExecutionContext, 'teardown'>, to: number): Promise<Proxy> {
   const sockets = new Set<Socket>();
   const server = createServer((from) => {
     if (proxy.refuses) {
