@@ -9,9 +9,9 @@ export async function atOnce<Item>(
   let failure: { reason: unknown } | undefined;
   const worker = async () => {
     while (!failure) {
-      const { done, value } = queue.next();
-      if (done) return;
-      await work(value, next++).catch((reason: unknown) => {
+      const found = queue.next();
+      if (found.done) return;
+      await work(found.value, next++).catch((reason: unknown) => {
         failure ??= { reason };
       });
     }

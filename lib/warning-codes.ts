@@ -152,6 +152,11 @@ export const warningCodes = {
       'A convolution sees more patches than a fit needs, and was fitted to some, spread over all samples.',
     remedy: 'Nothing need be done.',
   },
+  WARN_VERTEXQ_OVER_TIME: {
+    cause:
+      'A run took longer than --time ("time") allows: all but the passes of vertex takes that long, or what follows the fits took longer than it looked.',
+    remedy: 'Give more time, the method gptq (--preset fast), or less calibration data.',
+  },
   WARN_VERTEXQ_TOKENIZER: {
     cause: 'The library that reads tokenizers had something to say of this one.',
     remedy: 'See whether texts become the tokens that they should ("samples" of a few lines).',

@@ -7,7 +7,7 @@ import { defaultMethod, plainMethod } from '../methods';
 import { alphabetKind, correctionFor, groupSizeFor, methodSettings, rankRule } from '../options';
 import { fraction } from '../options/kinds';
 import { about, refuse } from '../options/messages';
-import { requireDataFor } from '../options/relations';
+import { checkTime, deadlineOf, requireDataFor } from '../options/relations';
 import { defaults } from '../options/defaults';
 import { withPreset } from '../options/presets';
 import { checkOptions } from '../options/table';
@@ -31,6 +31,8 @@ export interface CheckpointSettings {
   memory: number;
   resume: boolean;
   otherKernels: boolean;
+  /** When the run is to be done, as performance.now() tells it; null: when it is. */
+  deadline: number | null;
   /** Whether weights that are quantized already may stay as they are. */
   allowQuantized: boolean;
   /** Whether nothing is run, and texts are only counted that the model would draw. */
@@ -89,6 +91,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
       ['calibration', 'activations'],
       'The options "calibration" and "activations" exclude each other: the network is run here, or what its layers see was recorded elsewhere',
     );
+  checkTime(options, isRun);
   requireDataFor(
     options.holdout,
     'calibration", "ownSamples" or "activations',
@@ -128,6 +131,7 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
     overrides: [],
     memory: options.memory ?? defaults.checkpointMemory,
     resume: options.resume ?? false,
+    deadline: deadlineOf(options),
     otherKernels: options.otherKernels ?? false,
     allowQuantized: options.allowQuantized ?? false,
   };

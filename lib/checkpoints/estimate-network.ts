@@ -4,7 +4,7 @@ import { drawingCost } from '../decoders/draw-texts';
 import type { OpenDecoder } from '../decoders/open';
 import { widthOf } from '../decoders/shape';
 import { Workspace } from '../runs/workspace';
-import { needsOf } from '../traversal/traversal';
+import { needsOf } from '../traversal/needs';
 import { streamsOf, sweepRuns, tuningRuns, worksOf } from '../traversal/work';
 import type { CheckpointSettings } from './checkpoint-options';
 import { aliveNumbers, type CheckpointNetwork } from './network';
@@ -35,7 +35,10 @@ export async function estimateNetwork(
   const { blocks, heads, headSize, hidden } = opened.shape;
   const shared = blocks.map(({ experts }) => (experts ? experts.perToken / experts.count : 1));
   const isWeighted = settings.options.weighting === 'outputs';
-  const works = worksOf(forward, isWeighted).map((work) => {
+  const { time } = settings.options;
+  const works = worksOf(forward, isWeighted).map((given) => {
+    // Passes take what is left of the time.
+    const work = time === undefined ? given : { ...given, passes: 0 };
     if (!work.layer.routed) return work;
     const share = Math.min(...shared);
     return { ...work, products: work.products * share, sums: work.sums * share };
@@ -72,7 +75,8 @@ export async function estimateNetwork(
     Math.min(memory / 4, streams * tokens * (3 * hidden + 2 * widest)) +
     3 * Math.ceil(streams) * largest +
     atOnce;
-  return { tokens, seconds, memory: 4 * Math.max(numbers + fits / 4, drawing?.numbers ?? 0) };
+  const whole = Math.max(seconds, time ?? 0);
+  return { tokens, seconds: whole, memory: 4 * Math.max(numbers + fits / 4, drawing?.numbers ?? 0) };
 }
 
 /** Of few rows at once a product of matrices takes half as long again; keys and values are copied twice for each token. */

@@ -10,6 +10,7 @@ import { shardPaths } from './output-files';
 import { manifestOf } from './prepare';
 import type { Prepared } from './prepared';
 import { type Made, madeOf, reportOf } from './report';
+import { overTime } from '../options/relations';
 import { runNetwork } from './run-network';
 import { isLater, UnitRunner } from './run-units';
 import { withTarget } from './target';
@@ -90,11 +91,13 @@ export async function runPrepared(
     prepared.provenance,
   );
   const inParts = isFile && plan.shards.length > 1;
+  const seconds = (performance.now() - started) / 1000;
   return {
     ...report,
+    warnings: [...report.warnings, ...overTime(settings.options.time, seconds)],
     ...(inParts && { files: shardPaths(prepared) }),
     ...(budget && { budget }),
-    seconds: (performance.now() - started) / 1000,
+    seconds,
   };
 }
 

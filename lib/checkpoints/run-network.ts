@@ -52,7 +52,8 @@ export async function runNetwork(
     };
     const rowWeights = await rowWeightsOf(network, fitted, workspace, settings);
     const tuning = tuningOf(forward, rowWeights, workspace, settings);
-    await new Traversal(fitted, forward, sink, settings.options, null, rowWeights, tuning).run();
+    const { deadline } = settings;
+    await new Traversal(fitted, forward, sink, settings.options, { rowWeights, tuning, deadline }).run();
   } finally {
     await workspace.end();
   }

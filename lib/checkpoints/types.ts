@@ -24,7 +24,7 @@ export interface CheckpointOptions
   extends
     QuantizeOptions,
     WarningOptions,
-    Pick<ModelOptions, 'preset' | 'errorCorrection' | 'weighting'>,
+    Pick<ModelOptions, 'preset' | 'time' | 'errorCorrection' | 'weighting'>,
     Omit<DataOptions, 'batchAxis' | 'image'> {
   /**
    * Text, or tokens as the input `input_ids`, that a language model is run on to see what its layers see: each is then fitted to what the

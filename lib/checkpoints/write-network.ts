@@ -49,7 +49,8 @@ export async function writeNetwork(
     const rowWeights = network && (await rowWeightsOf(network, layers, workspace, settings));
     const tuning = run && tuningOf(run.forward, rowWeights, workspace, settings);
     const forward = run?.forward ?? null;
-    const done = await new Traversal(layers, forward, sink, options, journal, rowWeights, tuning).run();
+    const parts = { journal, rowWeights, tuning, deadline: settings.deadline };
+    const done = await new Traversal(layers, forward, sink, options, parts).run();
     onProgress?.({ stage: 'write', done: 0, total: 1 });
     // What experts would see of all tokens is in the network that is fitted alone.
     const replacements = done

@@ -28,6 +28,8 @@ export type ReportedLayer = Omit<WeightsInput, 'weight'> & { weight: Pick<FloatA
 /** Options with every default filled in. */
 export interface LayerSettings extends AlphabetKind, RankRule, MethodSettings {
   groupSize: number;
+  /** For how many seconds passes are begun, in place of their number. */
+  passSeconds?: number;
   /** A block type of GGUF files whose grid and groups these are: scales and minima as its blocks hold them. */
   blockType?: string;
   /** How the result will be kept; default: float32 scales and codes. */

@@ -6,7 +6,7 @@ import type { LayerSettings } from '../fit/layer-settings';
 import { groupSizeFor, rankRule } from '../options';
 import { about, refuse, requireOneOf } from '../options/messages';
 import { checkTarget, hasTarget, targetIn } from '../sensitivity/target';
-import { checkTextOptions, requireDataFor } from '../options/relations';
+import { checkTextOptions, checkTime, deadlineOf, requireDataFor } from '../options/relations';
 import { defaults } from '../options/defaults';
 import { withPreset } from '../options/presets';
 import { checkOptions } from '../options/table';
@@ -31,6 +31,8 @@ export interface ModelSettings extends FitSettings {
   /** Bytes of activations that may be kept in memory between layers. */
   memory: number;
   weighting: Weighting;
+  /** When the run is to be done, as performance.now() tells it; null: when it is. */
+  deadline: number | null;
 }
 
 /** Checks the options of a model. */
@@ -48,6 +50,7 @@ export function checkModelOptions(given: ModelOptions): ModelSettings {
       `The format "${format}" takes as many bytes in every width: a target needs "matmulnbits" or "qdq"`,
     );
   checkTextOptions(options);
+  checkTime(options, hasData);
   requireDataFor(options.holdout, 'calibration', hasData);
   if (options.weighting === 'outputs' && !hasData)
     refuse(['weighting'], 'The "weighting" option is about "calibration" data, which is not given');
@@ -64,6 +67,7 @@ export function checkModelOptions(given: ModelOptions): ModelSettings {
     externalData: options.externalData,
     memory: options.memory ?? defaults.modelMemory,
     weighting: options.weighting ?? 'none',
+    deadline: deadlineOf(options),
     resume: options.resume ?? false,
     otherKernels: options.otherKernels ?? false,
   };

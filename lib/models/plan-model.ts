@@ -4,7 +4,7 @@ import { layerMemory, requireLayerMemory } from '../fit/layer-memory';
 import { plainMethod } from '../methods';
 import { type PlannedTensor, type RunPlan, runPlan } from '../runs/plan';
 import { RunFiles } from '../runs/run-files';
-import { needsOf } from '../traversal/traversal';
+import { needsOf } from '../traversal/needs';
 import type { CalibrationSet } from './calibration-set';
 import { ModelForward } from './forward/model-forward';
 import { isSeen } from './layers/layer';

@@ -34,7 +34,8 @@ export async function quantizeInto(
       data && settings.weighting === 'outputs'
         ? await outputWeights(opened, layers, data, {}, workspace, settings.memory, options)
         : null;
-    return new Traversal(layers, forward, stores, options, journal, rowWeights).run();
+    const { deadline } = settings;
+    return new Traversal(layers, forward, stores, options, { journal, rowWeights, deadline }).run();
   });
   options.onProgress?.({ stage: 'write', done: 0, total: 1 });
   const told = { ...settings, provenance };

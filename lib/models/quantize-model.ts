@@ -2,6 +2,7 @@ import { basename, dirname, join } from 'node:path';
 import { environment } from '../environment';
 import { namingMemory, VertexqError } from '../errors';
 import { provenanceOf } from '../runs/provenance';
+import { deadlineOf, overTime } from '../options/relations';
 import { RunFiles } from '../runs/run-files';
 import { WorkFolder } from '../runs/work-folder';
 import { workFolderOf } from '../runs/work-name';
@@ -59,6 +60,7 @@ async function quantize(runFiles: RunFiles, input: string, to: string, given: Mo
   const { budget, warnings, options: targeted } = widths instanceof Promise ? await widths : widths;
   const prepared = await prepareModel(runFiles, input, to, targeted, false);
   const { output, settings, options, opened, found, data } = prepared;
+  settings.deadline = deadlineOf(options, started);
   const { signal, onWarning } = options;
   const early = [...found.warnings, ...warnings, ...(data?.warnings ?? [])];
   for (const warning of early) onWarning?.(warning);
@@ -93,6 +95,7 @@ async function quantize(runFiles: RunFiles, input: string, to: string, given: Mo
     await workspace.end();
     await work.remove();
 
+    const seconds = (performance.now() - started) / 1000;
     const after = written.files.reduce((sum, { bytes }) => sum + bytes, 0);
     return {
       schemaVersion: 1,
@@ -110,8 +113,13 @@ async function quantize(runFiles: RunFiles, input: string, to: string, given: Mo
       },
       calibration: data && data.counts,
       resumed: journal?.resumed ?? 0,
-      seconds: (performance.now() - started) / 1000,
-      warnings: [...early, ...work.warnings, ...aboveTarget(budget, after)],
+      seconds,
+      warnings: [
+        ...early,
+        ...work.warnings,
+        ...aboveTarget(budget, after),
+        ...overTime(options.time, seconds),
+      ],
       ...(budget && { budget }),
       environment: environment(data && runtimeVersion()),
       provenance,

@@ -84,6 +84,11 @@ export interface ModelOptions extends QuantizeOptions, DataOptions, WarningOptio
    */
   preset?: Preset;
   /**
+   * Seconds in which the run is to end, from its beginning: all that is left besides what every run takes goes to passes of `vertex`, in place of `effort`, equally much to each layer. How many they were is in the report; they, and so
+   * the output's bytes, depend on how fast the machine is. A run takes at least what it takes without passes, and warns where that is longer.
+   */
+  time?: number;
+  /**
    * Whether each layer is fitted to the outputs that the float network has there, so that it makes up for the errors of the layers
    * before it. Takes a second run of the network for each layer. Default: true for `vertex`, `gptq` and `gpfq`, the methods that can.
    */

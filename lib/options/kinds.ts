@@ -174,6 +174,22 @@ const number = (fits: (value: number) => boolean, expected: string, plain = 'a n
   parse: (text) => parsed(numeral.test(text), 'a number', Number(text)),
 });
 
+const longest = 365 * 24 * 3600;
+const inSeconds: Record<string, number> = { s: 1, m: 60, h: 3600, d: 24 * 3600 };
+
+/** Seconds; on a command line with s, m, h or d, several behind each other. */
+export const duration: Kind = {
+  ...number((value) => value > 0 && value <= longest, 'seconds, above 0'),
+  argument: '<time>',
+  parse: (text) => {
+    const isPlain = numeral.test(text);
+    parsed(isPlain || /^(\d+(\.\d+)?[smhd])+$/i.test(text), 'a time, such as 90s, 30m or 1h30m', null);
+    if (isPlain) return Number(text);
+    const parts = [...text.matchAll(/([\d.]+)([smhd])/gi)];
+    return parts.reduce((sum, [, count, unit]) => sum + Number(count) * inSeconds[unit!.toLowerCase()]!, 0);
+  },
+};
+
 export const between = (least: number, most: number): Kind =>
   number((value) => value >= least && value <= most, `a number from ${least} to ${most}`);
 

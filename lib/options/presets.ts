@@ -17,7 +17,7 @@ export type Preset = keyof typeof presets;
 export const presetNames = Object.keys(presets) as Preset[];
 
 /** Options with what their preset gives; what is given besides wins. Throws a RangeError at a preset without data, which has one method. */
-export function withPreset<Options extends QuantizeOptions & { preset?: Preset }>(
+export function withPreset<Options extends QuantizeOptions & { preset?: Preset; time?: number }>(
   options: Options,
   hasData: boolean,
 ): Options {
@@ -30,6 +30,7 @@ export function withPreset<Options extends QuantizeOptions & { preset?: Preset }
     );
   const row: Row = presets[preset];
   const method = options.method ?? row.method;
-  const effort = options.effort ?? (takes(method, 'effort') ? row.effort : undefined);
+  const isByEffort = options.time === undefined && takes(method, 'effort');
+  const effort = options.effort ?? (isByEffort ? row.effort : undefined);
   return { ...options, method, ...(effort !== undefined && { effort }) };
 }

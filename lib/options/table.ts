@@ -133,6 +133,15 @@ const preset: Option = {
   group: 'Method',
 };
 
+const time: Option = {
+  kind: kinds.duration,
+  help: ofMethods(
+    'effort',
+    'as 90s, 30m or 2h: when the run is to be done, instead of --effort; what is left goes to more passes. The bytes then depend on the machine',
+  ),
+  group: 'Method',
+};
+
 const weighting: Option = {
   kind: kinds.choice(['none', 'outputs']),
   argument: '<by>',
@@ -179,6 +188,7 @@ const model = {
   },
   ...data,
   preset,
+  time,
   errorCorrection,
   weighting,
   operators: {
@@ -238,6 +248,7 @@ const checkpoint = {
   ...without(data, 'batchAxis', 'image'),
   preset,
   errorCorrection,
+  time,
   weighting,
   tuning,
   format: {
@@ -345,7 +356,7 @@ const quantizeLayer = {
   },
 } satisfies Options<QuantizeLayerOptions>;
 
-const fitting = ['preset', 'bits', 'levels', 'effort', 'rank', 'box', 'errorCorrection', 'weighting', 'resume', 'otherKernels', 'onWarning', 'targetSize', 'targetBits', 'targetError', 'sensitivity'] as const; // prettier-ignore
+const fitting = ['preset', 'bits', 'levels', 'effort', 'time', 'rank', 'box', 'errorCorrection', 'weighting', 'resume', 'otherKernels', 'onWarning', 'targetSize', 'targetBits', 'targetError', 'sensitivity'] as const; // prettier-ignore
 
 /** Of `measureSensitivity`: those that say what is measured, on what, for which output. */
 const sensitivityOfModel = without(model, ...fitting, 'externalData');

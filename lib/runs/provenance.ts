@@ -34,6 +34,7 @@ const deciding = [
   ...[
     'format',
     'preset',
+    'time',
     'method',
     'bits',
     'levels',

@@ -11,7 +11,7 @@ import type { Sensitivity } from './types';
 
 /** How layers are fitted does not matter: widths are tried in one way. */
 type Fitting =
-  | ('preset' | 'bits' | 'levels' | 'effort' | 'rank' | 'box' | 'errorCorrection' | 'weighting')
+  | ('preset' | 'bits' | 'levels' | 'effort' | 'time' | 'rank' | 'box' | 'errorCorrection' | 'weighting')
   | ('resume' | 'otherKernels' | 'targetSize' | 'targetBits' | 'sensitivity');
 
 /** Options of `measureSensitivity`: those of the run that the widths are for. `calibration` has to be there. */

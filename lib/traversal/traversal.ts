@@ -1,6 +1,6 @@
 import { located } from '../errors';
 import { storedBits } from '../fit/layer-errors';
-import { type LayerNeeds, requireLayerMemory } from '../fit/layer-memory';
+import { requireLayerMemory } from '../fit/layer-memory';
 import { quantizeGroups } from '../fit/quantize-groups';
 import { plainMethod } from '../methods';
 import { giveBackMemory } from '../native/freed-memory';
@@ -10,9 +10,11 @@ import { type CapturedRows, type CaptureKinds, RowCapture } from './captured-row
 import type { FloatBatches, Forward, Stage } from './forward';
 import { kindOf, reportKindOf } from './kind-of';
 import { bySource, type FitLayer, placesIn, type WeightSource } from './layer';
+import { needsOf } from './needs';
 import { RoundedWeights } from './rounded-weights';
 import type { RowWeights } from './row-weights';
 import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
+import { TimeBudget } from './time-budget';
 import type { BlockTuning, Fitted } from './tuning';
 import { type LayerWork, secondsBefore, secondsOfFit, worksOf } from './work';
 import { span } from '../spans';
@@ -28,6 +30,17 @@ interface Captured {
   rank: number;
   /** Where they are an expert's. */
   expert?: LayerReport['expert'];
+}
+
+/** What a traversal may have besides. */
+export interface TraversalParts<Layer extends FitLayer> {
+  journal?: FitJournal | null;
+  /** null: all rows count alike. */
+  rowWeights?: RowWeights<Layer> | null;
+  /** null: layers stay as they are fitted. */
+  tuning?: BlockTuning<Layer> | null;
+  /** When all is to be done, as performance.now() tells it; null: passes are as many as settings say. */
+  deadline?: number | null;
 }
 
 /**
@@ -46,6 +59,10 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private readonly seconds: number;
   private readonly places: ReadonlyMap<FitLayer, number>;
   private spent = 0;
+  private readonly journal: FitJournal | null;
+  private readonly rowWeights: RowWeights<Layer> | null;
+  private readonly tuning: BlockTuning<Layer> | null;
+  private readonly budget: TimeBudget | null;
   /** Numbers of what layers took since memory was given back. */
   private used = 0;
   /** Layers that are tuned with others of their block before they are stored: these. */
@@ -59,12 +76,12 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     private readonly forward: Forward<Layer> | null,
     private readonly sink: Sink<Layer, Made>,
     private readonly options: JobOptions & WarningOptions,
-    private readonly journal: FitJournal | null = null,
-    /** null: all rows count alike. */
-    private readonly rowWeights: RowWeights<Layer> | null = null,
-    /** null: layers stay as they are fitted. */
-    private readonly tuning: BlockTuning<Layer> | null = null,
+    { journal = null, rowWeights = null, tuning = null, deadline = null }: TraversalParts<Layer> = {},
   ) {
+    this.journal = journal;
+    this.rowWeights = rowWeights;
+    this.tuning = tuning;
+    this.budget = forward && deadline !== null ? new TimeBudget(deadline, forward) : null;
     this.places = placesIn(layers);
     this.rounded = new RoundedWeights(forward ? [] : layers, options);
     this.works = new Map(
@@ -327,13 +344,16 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       },
       groups,
       // A weight that sees no rows is rounded, whatever the others get.
-      rows === null ? { ...settings, method: plainMethod } : settings,
+      rows === null
+        ? { ...settings, method: plainMethod }
+        : { ...settings, ...this.budget?.settingsOf(layer, threadsFor(this.options)) },
       {
         threads: threadsFor(this.options),
         ...(signal ? { signal } : {}),
         ...(onProgress ? { onProgress } : {}),
       },
     );
+    this.budget?.made(layer);
     if (calibration && calibration.offered > calibration.samples)
       quantized.report.warnings.push(
         warn(
@@ -378,21 +398,3 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
 }
 
 const none = { calibration: null, holdout: null, reported: null, areFloat: false };
-
-/** What the fits to a forward's data take. */
-export const needsOf = <Layer extends FitLayer>(
-  { stages, samples }: Forward<Layer>,
-  isWeighted: boolean,
-): LayerNeeds[] =>
-  stages.flatMap((stage) =>
-    stage.layers.map((layer) => ({
-      name: `layer "${layer.name}"`,
-      ...{ outFeatures: layer.outFeatures, inFeatures: layer.inFeatures, groups: layer.groups },
-      method: layer.settings.method,
-      kind: kindOf(layer, stage),
-      // How many rows a sample gives is known only when its turn comes.
-      rows: samples.fit,
-      holdoutRows: samples.holdout,
-      reportKind: reportKindOf(layer, stage, isWeighted),
-    })),
-  );

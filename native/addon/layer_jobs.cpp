@@ -22,6 +22,7 @@ namespace {
 
 constexpr double kMaxDamping = 1e6;
 constexpr std::int64_t kMaxPasses = 1000000;
+constexpr double kMaxSeconds = 1e9;
 
 /** What every job on a layer is told. */
 struct LayerArguments {
@@ -248,6 +249,7 @@ struct MethodArguments {
   ScaleRule scale;
   double damping;
   std::optional<std::size_t> passes;
+  std::optional<double> passSeconds;
   double correction;
   ScalePrecision values;  // what the weights are stored in, where codes are not
 };
@@ -262,6 +264,7 @@ MethodArguments methodArguments(const Arguments& given) {
   chosen.damping = damping >= 0 ? damping : FitOptions::kDefaultDamping;
   const auto passes = given.integer("passes", -1, kMaxPasses);
   if (passes >= 0) chosen.passes = static_cast<std::size_t>(passes);
+  if (given.has("passSeconds")) chosen.passSeconds = given.number("passSeconds", 0, kMaxSeconds);
   chosen.correction = given.number("correction", 0, 1);
   chosen.values = precisionOf(given, "valueType");
   return chosen;
@@ -291,6 +294,7 @@ LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArgum
   task.rank = layer.rank;
   task.damping = chosen.damping;
   task.passes = chosen.passes;
+  task.passSeconds = chosen.passSeconds;
   task.values = chosen.values;
   task.rows = seen.rows.get();
   task.heldRows = held.rows.get();

@@ -131,6 +131,27 @@ void cancelled() {
   other.join();
 }
 
+/** Passes as long as there is time: as many passes, without the clock, make the same. */
+void timed() {
+  std::mt19937_64 random(80);
+  const Problem given(random, gaussian(random, 60, 24), 40, {Grid::ZeroFree, 4}, 24, 0.003);
+  const auto runFor = [&](Problem& problem, double seconds) {
+    VertexOptions options = optionsOf(problem, 1000, true);
+    options.seconds = seconds;
+    JobControl control;
+    const LayerFit fit = problem.fit();
+    return vertexLayer(fit, problem.alphabets, problem.best, options, 2, control).passes;
+  };
+  for (const double seconds : {0.0, 0.002, 0.02, 1e6}) {
+    Problem problem = given, again = given;
+    const std::size_t passes = runFor(problem, seconds);
+    CHECK((seconds > 0 ? passes >= 1 : passes == 0));
+    CHECK((seconds < 1e6 || passes == 1000));
+    CHECK(run(again, passes, true).passes == passes);
+    CHECK(problem.best.codes == again.best.codes);
+  }
+}
+
 /** Counts, the first code fastest. False after the last of all answers. */
 bool advance(std::vector<std::int8_t>& codes, const Alphabet& alphabet) {
   for (std::int8_t& code : codes) {
@@ -174,4 +195,5 @@ TEST_CASE("rank deficient") { rankDeficient(); }
 TEST_CASE("more passes never hurt") { morePassesNeverHurt(); }
 TEST_CASE("threads do not matter") { threadsDoNotMatter(); }
 TEST_CASE("cancelled") { cancelled(); }
+TEST_CASE("timed") { timed(); }
 TEST_CASE("near the optimum") { nearTheOptimum(); }

@@ -24,7 +24,8 @@ async function asked(url: string, host: string, method = 'GET') {
 }
 
 test('serve: a page, and how queues, runs and layers are, for those who call it by its name', async (t) => {
-  const { url, kill } = await startRedis(t);
+  const server = await startRedis(t);
+  const { url } = server;
   const { folder, file } = await plannedModel(t);
   const { run } = await submitRun(file, { redis: url, parts: 3 });
   const page = await serveFleet({ redis: url, port: 0 });
@@ -60,7 +61,7 @@ test('serve: a page, and how queues, runs and layers are, for those who call it 
   ] as const)
     t.is((await asked(page.url + path, host, method)).status, status, `${method} ${path} of ${host}`);
   await setTimeout(1100);
-  await kill();
+  await server.kill();
   const away = await asked(`${page.url}status.json`, own);
   t.is(away.status, 503);
   t.regex(away.text, /ERR_VERTEXQ_QUEUE/);
@@ -86,8 +87,9 @@ test('serve: the command tells where, and ends when it is told to', async (t) =>
 });
 
 test('what a queue says of layers is looked at before it is told', async (t) => {
-  const { url, client: connected } = await startRedis(t);
-  const client = connected();
+  const server = await startRedis(t);
+  const { url } = server;
+  const client = server.client();
   const { folder, file } = await plannedModel(t);
   const { run } = await submitRun(file, { redis: url, parts: 2 });
   await runWorker({ redis: url, root: folder, untilEmpty: true });

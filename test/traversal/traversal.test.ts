@@ -174,7 +174,7 @@ test('an interrupted run goes on behind the last layer that its journal has, and
     const forward = new MemoryForward(layers, [], batches);
     const sink = new MemorySink();
     const job = { threads: 1, ...(signal ? { signal } : {}) };
-    const done = await new Traversal(layers, forward, sink, job, journal).run();
+    const done = await new Traversal(layers, forward, sink, job, { journal }).run();
     return { layers, done: done.map(({ stored, report }) => [stored.digest, { ...report, seconds: 0 }]) };
   };
   const undisturbed = await run(new MemoryJournal());

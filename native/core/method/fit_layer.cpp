@@ -164,10 +164,12 @@ LayerCodes vertexCodes(const FitProblem& problem, Fitted& fitted) {
                     : static_cast<std::size_t>(std::lround(
                           (options.rank.kind == RankRule::Kind::Full ? 1.0 : kDefaultRank) * static_cast<double>(n)));
   vertex.rank = std::clamp<std::size_t>(vertex.rank, 1, n);
-  vertex.passes = options.passes.value_or(defaultPasses(n, neurons));
+  vertex.passes = options.passes.value_or(options.passSeconds ? kMostTimedPasses : defaultPasses(n, neurons));
+  vertex.seconds = options.passSeconds;
   vertex.refit = options.scale == ScaleRule::Search;
   vertex.kind = options.alphabet;
-  control.expect(neurons * (vertex.passes + 1));
+  // Those that time allows are not known before.
+  control.expect(neurons * (std::min(vertex.passes, kMostPasses) + 1));
   // Weights and alphabets in a unit of about the largest weight.
   const int exponent = layerExponent(targets.data(), n * neurons);
   vertex.exponent = exponent;
@@ -186,7 +188,7 @@ LayerCodes vertexCodes(const FitProblem& problem, Fitted& fitted) {
     fitted.rounded.alphabets[i] = scaledAlphabets[i].scaledBy(exponent);
   for (double& e : best.errors) e = std::ldexp(e, 2 * exponent);
   fitted.rank = vertex.rank;
-  fitted.passes = vertex.passes;
+  fitted.passes = outcome.passes;
   fitted.walked = outcome.walked;
   fitted.rounded.codes = best.codes;
   // What was lowered is the damped error; by the one that is reported GPTQ's answer is the better one now and then.

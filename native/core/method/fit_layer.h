@@ -38,6 +38,8 @@ struct FitOptions {
    * after the first decoding (gptq.h); 0 with ScaleRule::Max is GPTQ as published and shipped: natural order and nothing else.
    */
   std::optional<std::size_t> passes = {};
+  /** vertexCodes: for how long passes are begun instead, in seconds. */
+  std::optional<double> passSeconds = {};
   /** How much of the correction of paired data is asked for: 1 is all of it. */
   double correction = 1;
 

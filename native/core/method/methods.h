@@ -23,6 +23,7 @@ struct LayerTask {
   RankRule rank;
   double damping = FitOptions::kDefaultDamping;
   std::optional<std::size_t> passes;
+  std::optional<double> passSeconds;
   ScalePrecision values = ScalePrecision::Float64;  // what the weights are stored in, where codes are not
   // Data, of one kind at most, and what is held out.
   const Matrix* rows = nullptr;

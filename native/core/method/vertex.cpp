@@ -1,6 +1,7 @@
 #include "method/vertex.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <memory>
@@ -122,11 +123,20 @@ VertexOutcome vertexLayer(const LayerFit& fit, std::vector<Alphabet>& alphabets,
   }
   std::vector<std::unique_ptr<OrderedDecoder>> decoders(threads);
   const std::size_t refitEvery = options.kind.factors.groups > 0 ? kRefitEveryHeld : kRefitEvery;
+  const auto started = std::chrono::steady_clock::now();
+  const auto hasTimeFor = [&](std::size_t pass) {
+    if (!options.seconds) return true;
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - started;
+    // With one more as long as those before.
+    return spent.count() * static_cast<double>(pass) <= *options.seconds * static_cast<double>(pass - 1);
+  };
   for (std::size_t pass = 1; pass <= options.passes; ++pass) {
     control.throwIfCancelled();
+    if (pass > 1 ? !hasTimeFor(pass) : options.seconds == 0.0) break;
     const RandomOrder order(fit, pass, threads, control);
     passes.run(kSlack, pass % refitEvery == 0,
                [&](AnswerBlock& block, unsigned slot) { workspaceOf(decoders, slot, fit).run(order, block, control); });
+    outcome.passes = pass;
   }
   passes.finish();
   return outcome;

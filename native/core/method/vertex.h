@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "layer.h"
@@ -13,15 +14,18 @@ namespace vertexq {
 struct VertexOptions {
   /** Directions of H that the walk holds, its leading ones. */
   std::size_t rank = 0;
-  /** Passes after it. */
+  /** Passes after it, at most. */
   std::size_t passes = 0;
   /** Whether to refit the steps to the codes, after the walk and then every kRefitEvery or kRefitEveryHeld passes. */
   bool refit = true;
   AlphabetOptions kind;  // of the alphabets
   int exponent = 0;      // their steps times 2^exponent are those that are stored
+  /** For how long passes are begun, in seconds after the walk. How many then depends on the machine; what they make is what as many make. */
+  std::optional<double> seconds = {};
 };
 
 struct VertexOutcome {
+  std::size_t passes = 0;  // that were made
   std::size_t walked = 0;  // neurons for which the walk, recombined with what was given, was better than that
 };
 
@@ -35,6 +39,8 @@ inline constexpr double kDefaultRank = 0.75;
 std::size_t defaultPasses(std::size_t inFeatures, std::size_t neurons);
 inline constexpr std::size_t kLeastPasses = 4;
 inline constexpr std::size_t kMostPasses = 128;
+/** Passes where time alone limits them: more gain next to nothing. */
+inline constexpr std::size_t kMostTimedPasses = 1024;
 
 /**
  * Lowers the errors of `best`, which holds an answer for every neuron and its error, on `alphabets`, which fit.alphabets
