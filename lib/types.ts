@@ -23,8 +23,11 @@ export type FloatArray = Float32Array | Float64Array;
 
 /** A tensor to feed: onnxruntime's `Tensor` has this shape. `type` is needed only where `data` does not tell it. */
 export interface TensorLike {
+  /** The numbers, or strings, row after row. */
   data: ArrayBufferView | readonly string[] | readonly boolean[];
+  /** The shape. */
   dims: readonly number[];
+  /** As onnxruntime names types; default: by the kind of the array. */
   type?: string;
 }
 
@@ -35,7 +38,9 @@ export interface TensorLike {
 export interface LayerInput {
   /** W, [outFeatures, inFeatures]: a neuron a row. */
   weight: FloatArray;
+  /** Neurons: rows of the weight. */
   outFeatures: number;
+  /** Inputs of a neuron: columns of the weight. */
   inFeatures: number;
   /** X̃, [samples, inFeatures]: what the quantized layer will see. */
   activations?: FloatArray;
@@ -72,7 +77,9 @@ export interface Progress {
    */
   stage:
     'draw' | 'weigh' | 'capture' | 'quantize' | 'tune' | 'write' | 'evaluate' | 'time' | 'judge' | 'verify';
+  /** How much of `total` of this stage is done. */
   done: number;
+  /** What there is to do in this stage. */
   total: number;
   /** For checkpoints, of weights that are fitted to nothing: that `done` and `total` are bytes of the input. */
   unit?: 'bytes';
@@ -80,11 +87,15 @@ export interface Progress {
   share?: number;
   /** In a model: the layer's name, and which of how many it is, from 0. */
   layer?: string;
+  /** Which layer, from 0. */
   layerIndex?: number;
+  /** Of how many. */
   layerCount?: number;
   /** In a comparison: the method and width being tried, and which of how many, from 0. */
   run?: string;
+  /** Of a comparison, which run, from 0. */
   runIndex?: number;
+  /** Of how many. */
   runCount?: number;
 }
 
@@ -97,6 +108,7 @@ export interface JobOptions {
   threads?: number;
   /** Aborting it rejects the call with its reason. */
   signal?: AbortSignal;
+  /** Called now and then with how far the work is. What it throws ends the work. */
   onProgress?: (progress: Progress) => void;
 }
 
@@ -172,25 +184,33 @@ export interface Preprocessed {
    * code·scale + minimum, with a `table` table[code]·scale, codes from 0.
    */
   scales: Float64Array;
+  /** [outFeatures, groups]; 0 where the grid has none. */
   zeroPoints: Float64Array;
   /** Of the grid `float-minimum`; else null. */
   minima: Float64Array | null;
   /** Of a grid of one's own levels these, as float32; else null. */
   table: Float32Array | null;
+  /** The least code of each alphabet, [outFeatures, groups]. */
   lowest: Float64Array;
+  /** The greatest code of each alphabet, [outFeatures, groups]. */
   highest: Float64Array;
+  /** Of an alphabet. */
   levels: number;
+  /** Inputs that share an alphabet. */
   groupSize: number;
 }
 
 /** Relative errors, Frobenius, on the rows of the fit and on those held out; null where there are none, or not what it takes to tell. */
 export interface Errors {
+  /** On the rows of the fit. */
   calibration: number | null;
+  /** On held-out rows. */
   holdout: number | null;
 }
 
 /** What quantization did to one layer. */
 export interface LayerReport {
+  /** The node's, or the module's. */
   name: string;
   /** The ONNX operator, or `Linear`. */
   kind: string;
@@ -205,7 +225,9 @@ export interface LayerReport {
   fellBackFrom: string | null;
   /** Whether the fit aimed at the outputs that the float layer gave on inputs of its own. */
   errorCorrection: boolean;
+  /** Of a code. */
   bits: number;
+  /** Inputs that share a scale. */
   groupSize: number;
   /** Calibration rows that the fit saw. */
   samples: number;
@@ -254,25 +276,35 @@ export interface LayerReport {
   sphereGapDb: number | null;
   /** For `vertex`: passes after the walk, and the share of neurons for which the walk improved on GPTQ. */
   passes: number | null;
+  /** For `vertex`: the share of neurons, from 0 to 1, for which the walk improved on GPTQ. */
   walked: number | null;
   /** For `vertex` and `gptq`: the damping that was used. */
   damping: number | null;
   /** The certificate of `maly-saab` as a relative error: an upper bound of `error.own.calibration`. */
   bound: number | null;
+  /** Of the fit. */
   seconds: number;
+  /** Of the weight in the input, and in the output with scales and zero points. */
   bytes: { before: number; after: number };
   /** Bits that a weight takes as it is stored: codes, scales, zero points. */
   storedBits: number;
+  /** Each ends with its code. */
   warnings: Warning[];
 }
 
 /** A weight that a checkpoint holds in few bits. */
 export interface InspectedWeight {
+  /** The module's. */
   name: string;
+  /** [outFeatures, inFeatures]. */
   shape: [number, number];
+  /** Of a code. */
   bits: number;
+  /** Inputs that share a scale. */
   groupSize: number;
+  /** Whether it has no zero points. */
   symmetric: boolean;
+  /** Of all its tensors. */
   bytes: number;
 }
 
@@ -280,6 +312,7 @@ export interface InspectedWeight {
 export interface SkippedWeight {
   /** The layer's name, or the tensor's. */
   name: string;
+  /** Why, for people. */
   reason: string;
   /** In the input. A tensor that is told of several times, or that is also quantized, counts once. */
   bytes: number;
@@ -302,12 +335,18 @@ export interface QuantizedLayer {
   minima: Float32Array | null;
   /** Of a grid of one's own levels these, as float32; else null. */
   table: Float32Array | null;
+  /** Inputs that share a scale. */
   groupSize: number;
+  /** Of a code as formats store it. */
   bits: number;
+  /** Values that a weight may take in its group. */
   levels: number;
+  /** Neurons. */
   outFeatures: number;
+  /** Inputs of a neuron. */
   inFeatures: number;
   /** The weights, [outFeatures, inFeatures]. */
   dequantize(): Float32Array;
+  /** What the quantization did. */
   report: LayerReport;
 }

@@ -15,6 +15,8 @@ export interface Exported {
   comment: string;
   /** Without bodies. */
   text: string;
+  /** Of an interface, properties without a comment. */
+  bare: string[];
 }
 
 type Declared =
@@ -98,6 +100,11 @@ function textOf(node: Declared): string {
   return `${node.getText().slice(0, node.members.pos - node.getStart())}\n${members.join('\n')}\n}`;
 }
 
+const bareIn = (node: Declared): string[] =>
+  ts.isInterfaceDeclaration(node)
+    ? node.members.filter((member) => commentOf(member) === '').map((member) => member.name!.getText())
+    : [];
+
 /** All exports, in the order of their names. */
 export function exportsOf(index = join(root, 'lib/index.ts')): Exported[] {
   return sourceOf(index)
@@ -111,7 +118,7 @@ export function exportsOf(index = join(root, 'lib/index.ts')): Exported[] {
           : ts.isVariableStatement(node)
             ? 'value'
             : 'type';
-      return { name, kind, comment: commentOf(node), text: textOf(node) };
+      return { name, kind, comment: commentOf(node), text: textOf(node), bare: bareIn(node) };
     })
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }

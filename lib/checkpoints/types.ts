@@ -105,50 +105,68 @@ export interface CheckpointReport extends Omit<Report, 'files'> {
 
 /** One tensor of a checkpoint. */
 export interface InspectedTensor {
+  /** As in the file. */
   name: string;
+  /** As safetensors and GGUF files name types. */
   dtype: string;
+  /** As in the file. */
   shape: readonly number[];
+  /** Of its numbers. */
   bytes: number;
+  /** The name of the file that holds it. */
   file: string;
 }
 
 /** What a checkpoint holds. */
 export interface CheckpointInspection {
+  /** The file or folder. */
   input: string;
+  /** Those with tensors, and their sizes. */
   files: { name: string; bytes: number }[];
   /** Matrices that quantizeCheckpoint would quantize by default. */
   layers: InspectedTensor[];
+  /** All other tensors, embeddings and norms among them. */
   others: InspectedTensor[];
   /** What its config says of quantization: null for a float one. */
   quantization: { method: string; format: string; weights: InspectedWeight[] } | null;
   /** What tells that weights are quantized already, by configs and by tensors: where there is any, quantizeCheckpoint stops unless `allowQuantized`. */
   quantizedAlready: string[];
+  /** Of the headers of all files: where several have a key, the last one's. */
   metadata: Record<string, string>;
   /** Of files that vertexq wrote: what they come from; else null. */
   provenance: Provenance | null;
+  /** Of the files, of the tensors in `layers`, and of those in `others`. */
   bytes: { files: number; quantizable: number; others: number };
 }
 
 /** A weight that was read back. */
 export interface VerifiedWeight {
+  /** The module's, or the tensor's. */
   name: string;
+  /** [outFeatures, inFeatures]. */
   shape: readonly [number, number];
   /** null where its own tensor holds values, as in the format `float`. */
   bits: number | null;
+  /** Inputs that share a scale; null where its own tensor holds values. */
   groupSize: number | null;
   /** ‖W − Ŵ‖ / ‖W‖, Frobenius; null without an original. */
   error: number | null;
+  /** Of all its tensors. */
   bytes: number;
 }
 
 /** What reading a quantized checkpoint back has shown. */
 export interface Verification {
+  /** The checkpoint that was read back. */
   quantized: string;
+  /** What it was compared with; null: nothing. */
   original: string | null;
+  /** Those in few bits, and those whose values differ from the original. */
   weights: VerifiedWeight[];
   /** Tensors that are, byte for byte, those of the original. */
   identical: { tensors: number; bytes: number };
   /** What is not as it should be, a sentence each. */
   faults: string[];
+  /** Of all of the work. */
   seconds: number;
 }

@@ -30,7 +30,9 @@ export type ErrorCounts = Record<keyof Errors, number>;
 
 /** One method at one width. */
 export interface ComparedRun {
+  /** The method that was tried. */
   method: Method;
+  /** The width that it was tried at. */
   bits: number;
   /** In the order of their quantization; of a layer one. */
   layers: LayerReport[];
@@ -55,7 +57,9 @@ export interface ComparedRun {
 export interface Comparison {
   /** The model's file, or `layer`. */
   input: string;
+  /** Those that were tried. */
   methods: Method[];
+  /** The widths that they were tried at. */
   bits: number[];
   /** Samples of a model, and rows of a layer: 0 for a Gram matrix. */
   samples: { calibration: number; holdout: number };
@@ -65,7 +69,10 @@ export interface Comparison {
   score: number | null;
   /** Weights that are left as they are, each with the reason. */
   skipped: SkippedWeight[];
+  /** Of all of the work. */
   seconds: number;
+  /** Each ends with its code. */
   warnings: Warning[];
+  /** What the numbers depend on besides input and options. */
   environment: Report['environment'];
 }

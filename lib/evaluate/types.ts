@@ -40,9 +40,11 @@ export interface EvaluateOptions extends DataOptions, Omit<JobOptions, 'threads'
 
 /** One output of the two networks, on all of the data. Rows are along its last axis that is not the samples'. */
 export interface OutputEvaluation {
+  /** The output's. */
   name: string;
   /** As onnxruntime names tensor types. */
   type: string;
+  /** How many it has on all of the data. */
   rows: number;
   /** Mean cosine of the rows; null for integers, and where all are 0. */
   cosine: number | null;
@@ -65,16 +67,21 @@ export interface OutputEvaluation {
 
 /** Seconds of one run. */
 export interface Latency {
+  /** Of the runs. */
   median: number;
   /** Quartiles: the middle half of the runs is between. */
   lower: number;
+  /** The upper quartile. */
   upper: number;
 }
 
 /** What `evaluateModel` found. */
 export interface Evaluation {
+  /** The float network's file. */
   floatModel: string;
+  /** The quantized network's file. */
   quantizedModel: string;
+  /** On which both were run. */
   samples: number;
   /** Outputs that both networks have, in the float network's order. */
   outputs: OutputEvaluation[];
@@ -86,7 +93,10 @@ export interface Evaluation {
   latency: { float: Latency; quantized: Latency; samples: number; runs: number } | null;
   /** What makes the quantized network slower, and what to do about it. */
   hints: string[];
+  /** Of all of the work. */
   seconds: number;
+  /** Each ends with its code. */
   warnings: Warning[];
+  /** What the numbers depend on besides input and options. */
   environment: Report['environment'];
 }

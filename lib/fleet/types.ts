@@ -21,7 +21,9 @@ export interface SubmitOptions extends QueueOptions {
 
 /** At most `max` parts are begun within so many seconds, by all workers of a queue. */
 export interface Rate {
+  /** How many parts. */
   max: number;
+  /** In how long. */
   seconds: number;
 }
 
@@ -33,6 +35,7 @@ export interface WorkerOptions extends QueueOptions {
   queue?: string | readonly string[];
   /** Bytes for all parts that are done at once (default 768 MiB each). What needs more is left to other workers. */
   memory?: number;
+  /** For the numerical work (default: all cores). */
   threads?: number;
   /** How many parts of each queue are done at once (default 1). */
   concurrency?: number;
@@ -40,19 +43,23 @@ export interface WorkerOptions extends QueueOptions {
   rate?: Rate;
   /** Seconds after which what a silent worker has taken is given to another (default 30). */
   stalledAfter?: number;
+  /** Whether to take plans for other kernels of the CPU; the bytes may then be those of neither. */
   otherKernels?: boolean;
   /** Ends when nothing is left in the queues; else it waits for more. */
   untilEmpty?: boolean;
   /** Aborted, it takes no more, finishes the units on their way, gives the rest back and resolves. */
   drain?: AbortSignal;
+  /** Called with all that happens. What it throws ends the worker. */
   onEvent?: (event: FleetEvent) => void;
 }
 
 /** What a worker did while it ran. */
 export interface WorkerReport {
+  /** Its host and process. */
   worker: string;
   /** Parts and assemblies. */
   jobs: { done: number; failed: number; refused: number; returned: number };
+  /** For how long it ran. */
   seconds: number;
 }
 
@@ -63,6 +70,7 @@ export type Piece = 'finish' | ShardOfPlan;
 export interface FleetEvent {
   /** As ISO 8601. */
   time: string;
+  /** What has happened. */
   event:
     | 'worker-started'
     | 'worker-draining'
@@ -81,20 +89,33 @@ export interface FleetEvent {
     | 'job-stalled'
     /** Redis cannot be reached, or refuses what is asked. */
     | 'queue-error';
+  /** The worker's host and process. */
   worker: string;
+  /** The queue that it is about. */
   queue?: string;
+  /** The run, of what is about a job. */
   run?: string;
+  /** The id of the job in the queue. */
   job?: string;
+  /** Which piece of the run the job is. */
   piece?: Piece;
+  /** Where the run's output goes. */
   output?: string;
+  /** Of progress, how much of `total` is done. */
   done?: number;
+  /** Of progress, how much there is to do. */
   total?: number;
+  /** How long a job, or the worker, took. */
   seconds?: number;
   /** Bytes of the input that were read, and units done now and before. */
   bytes?: number;
+  /** Of a job that is done. */
   units?: { done: number; found: number };
+  /** Why, for people. */
   message?: string;
+  /** The code of the error, where it has one. */
   code?: string;
+  /** Whether a job that failed is not tried again. */
   final?: boolean;
 }
 
@@ -111,9 +132,11 @@ export type RunState = 'waiting' | 'working' | 'finishing' | 'done' | 'failed' |
 
 /** What has become of a layer so far. */
 export interface LayerStatus {
+  /** The layer's. */
   name: string;
   /** Of its weights, relative to them, of the rows that are done; of a layer that was fitted to data, of its outputs. */
   error: number;
+  /** Whether it was fitted to data. */
   isFitted: boolean;
 }
 
@@ -121,13 +144,19 @@ export interface LayerStatus {
 export interface RunStatus {
   /** By which it is cancelled: the first 32 digits of its plan's id. */
   run: string;
+  /** The queue that it is in. */
   queue: string;
+  /** `finishing`: its parts are done, and the output is put together; `lost`: its jobs are not in the queue. */
   state: RunState;
+  /** The plan's file, where it was submitted. */
   plan: string;
+  /** Where its output goes. */
   output: string;
+  /** From −1000 to 1000. */
   priority: number;
   /** As ISO 8601. */
   submitted: string;
+  /** How many there are, are done, and are being done. */
   parts: { count: number; done: number; active: number };
   /** From 0 to 1. */
   progress: number;
@@ -137,15 +166,19 @@ export interface RunStatus {
   layers?: LayerStatus[];
   /** Why it failed; and why a worker has left a part to others, where it is still left. */
   error: string | null;
+  /** Why a worker has left a part to others, where it is still left. */
   refused: string | null;
 }
 
 /** A queue: its workers and its runs. */
 export interface QueueStatus {
+  /** Its name. */
   queue: string;
+  /** How many are connected. */
   workers: number;
   /** Pieces of work: those that wait, those after an error or a refusal, and those that are being done. */
   jobs: { waiting: number; delayed: number; active: number; failed: number };
+  /** Those submitted last first. */
   runs: RunStatus[];
 }
 
@@ -153,6 +186,7 @@ export interface QueueStatus {
 export interface FleetStatus {
   /** Without password. */
   redis: string;
+  /** In the order in which they were asked for. */
   queues: QueueStatus[];
 }
 
@@ -168,6 +202,7 @@ export interface ServeOptions extends QueueOptions {
 
 /** A page of queues that is being served. */
 export interface FleetPage {
+  /** Where it is looked at. */
   url: string;
   /** Ends it. */
   close(): void;
@@ -175,13 +210,17 @@ export interface FleetPage {
 
 /** Options of `cancelRun`. */
 export interface CancelOptions extends QueueOptions {
+  /** The name of the queue (default `vertexq`). */
   queue?: string;
 }
 
 /** What `submitRun` has put into the queue. */
 export interface Submitted {
+  /** By which its status is asked for, and it is cancelled. */
   run: string;
+  /** The queue that it is in. */
   queue: string;
+  /** Besides the end, which puts the output together. */
   parts: number;
   /** Whether it was in the queue already, and was left so. */
   found: boolean;

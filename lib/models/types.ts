@@ -147,7 +147,9 @@ export interface LayerOverride extends FitOptions {
 
 /** How much data the layers were fitted to, and how much was kept out of that; null is what data of its kind does not have. */
 export interface DataCounts {
+  /** What layers were fitted to. */
   fit: { documents: number | null; samples: number; tokens: number | null };
+  /** What they were judged by. */
   holdout: { documents: number | null; samples: number; tokens: number | null };
 }
 
@@ -157,15 +159,19 @@ export interface Report {
   schemaVersion: 1;
   /** The command line that it is of, as a shell takes it; left out where there was none. */
   command?: string;
+  /** The model, or the checkpoint. */
   input: string;
+  /** What was written. */
   output: string;
   /** The output and, before it, the files of its external data. */
   files: string[];
+  /** As the option of that name. */
   format: string;
   /** In the order of their quantization. */
   layers: LayerReport[];
   /** Weights that are left as they are, each with the reason. */
   skipped: SkippedWeight[];
+  /** Of the input and of the output. */
   bytes: {
     /** The files. */
     before: number;
@@ -180,7 +186,9 @@ export interface Report {
   budget?: BudgetReport;
   /** Bytes of the input's weights whose work an earlier run had done. */
   resumed: number;
+  /** Of the whole run. */
   seconds: number;
+  /** About the run, each ending with its code; those about a layer are with the layer. */
   warnings: Warning[];
   /** What the numbers depend on besides input and options. */
   environment: Environment;
@@ -190,23 +198,35 @@ export interface Report {
 
 /** One weight of a network that can be quantized. */
 export interface InspectedLayer {
+  /** The node's. */
   name: string;
+  /** The ONNX operator. */
   kind: string;
   /** [outFeatures, inFeatures]. */
   shape: [number, number];
+  /** The name of the initializer. */
   weight: string;
+  /** How many weights. */
   parameters: number;
+  /** In the file. */
   bytes: number;
 }
 
 /** What an ONNX file holds. */
 export interface Inspection {
+  /** The model's file. */
   input: string;
+  /** Of ONNX. */
   irVersion: number;
+  /** The version of each domain of operators; the empty one is ONNX itself. */
   opsets: Record<string, number>;
+  /** What says that it has made the file, with its version. */
   producer: string;
+  /** Without initializers. */
   inputs: DescribedValue[];
+  /** In the order of the file. */
   outputs: DescribedValue[];
+  /** In the order of the graph. */
   layers: InspectedLayer[];
   /** Weights of operators that hold some and cannot be quantized in this version, by operator. */
   others: { kind: string; count: number; bytes: number }[];
@@ -214,5 +234,6 @@ export interface Inspection {
   provenance: Provenance | null;
   /** How many nodes of each operator the main graph has. */
   operators: Record<string, number>;
+  /** Of the file with its external data, of the weights of `layers`, and of the other initializers. */
   bytes: { file: number; quantizable: number; otherWeights: number };
 }

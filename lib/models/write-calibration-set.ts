@@ -23,17 +23,23 @@ import type { CalibrationData, DataOptions } from './types';
 export interface WriteCalibrationSetOptions extends Omit<DataOptions, 'batchSize'> {
   /** What the samples are made of. */
   calibration: CalibrationData;
+  /** Ends the work, which then rejects with its reason. */
   signal?: AbortSignal;
 }
 
 /** What `writeCalibrationSet` wrote. */
 export interface WrittenCalibrationSet {
+  /** The network. */
   input: string;
+  /** The file that was written. */
   output: string;
+  /** How many it holds. */
   samples: number;
   /** By input; dims of all samples, or of the first where each has a line of its own. */
   tensors: { name: string; type: string; dims: readonly number[] }[];
+  /** Its size. */
   bytes: number;
+  /** Each ends with its code. */
   warnings: Warning[];
 }
 

@@ -87,6 +87,7 @@ export function describe(value: unknown): string {
 
 /** A TypeError or RangeError about options: `paths` are those that it is about, such as `overrides[1].bits`. */
 export interface OptionError extends Error {
+  /** The options that it is about, such as `overrides[1].bits`. */
   paths?: readonly string[];
 }
 

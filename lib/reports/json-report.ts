@@ -3,6 +3,7 @@ import type { Report } from '../models/types';
 
 /** What `--json` has on stdout where a command failed. */
 export interface Failure {
+  /** What went wrong. */
   error: {
     /** One of docs/errors.md; null where the cause is none of these. */
     code: string | null;

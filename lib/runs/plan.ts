@@ -12,9 +12,13 @@ export interface PlannedTensor {
   shape: readonly number[];
   /** What it becomes, or why it stays as it is. */
   action: 'quantize' | 'copy';
+  /** Why it is left as it is; null where it is not. */
   reason: string | null;
+  /** null where it is left as it is. */
   method: Method | null;
+  /** Of a code; null where it is left as it is. */
   bits: number | null;
+  /** Inputs that share a scale; null where it is left as it is. */
   groupSize: number | null;
   /** Of a tensor that counts elsewhere, tied or shared, 0. */
   bytes: { before: number; after: number };
@@ -22,11 +26,15 @@ export interface PlannedTensor {
 
 /** What `planModel` and `planCheckpoint` found. */
 export interface RunPlan {
+  /** The model, or the checkpoint. */
   input: string;
+  /** What would be written. */
   output: string;
+  /** As the option of that name. */
   format: string;
   /** The files that would be written, as far as is known, in this order. */
   files: string[];
+  /** Those that are quantized, then those that are left as they are. */
   tensors: PlannedTensor[];
   /** The weights that would stay as they are, each with the reason. */
   skipped: SkippedWeight[];
@@ -42,6 +50,7 @@ export interface RunPlan {
   seconds: number | null;
   /** Bytes of memory besides the program's own: what the largest piece of work needs, with the data it is fitted to. */
   memory: number;
+  /** Each ends with its code. */
   warnings: Warning[];
   /** How widths were chosen to meet a target; left out where there is none. */
   budget?: BudgetReport;

@@ -8,6 +8,7 @@ import { warn, type Warning } from '../warning-codes';
 
 /** Widths for some layers: what `overrides` takes. */
 export interface ChosenWidths extends Width {
+  /** Their names as globs: exactly these. */
   layers: string[];
 }
 
@@ -26,10 +27,13 @@ export interface BudgetReport {
   overrides: ChosenWidths[];
   /** The sum of what the chosen widths do to the network's outputs, each alone, in the sensitivity's unit; no choice of this size has less than `bound`, and this one has at most `gap` more than the best. */
   change: number;
+  /** The least change that any choice of this size could have. */
   bound: number;
+  /** `change` − `bound`. */
   gap: number;
   /** What a tenth more of the target would come to: its bytes, and the least change of widths that fit. null where none are wider. */
   more: { bytes: number; change: number } | null;
+  /** By what measure widths were chosen. */
   sensitivity: Pick<Sensitivity, 'how' | 'unit' | 'rows'>;
 }
 

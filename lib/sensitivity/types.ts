@@ -4,7 +4,9 @@ import type { Warning } from '../warning-codes';
 
 /** What a layer could be stored in: options that `overrides` take. */
 export interface Width {
+  /** Of a code. */
   bits?: number;
+  /** Inputs that share a scale. */
   groupSize?: number | 'channel';
   /** In GGUF files. */
   blockType?: GgufTypeName;
@@ -34,9 +36,11 @@ export interface SensitiveLayer {
 
 /** What `measureSensitivity` found: what each layer alone, in each width, does to the network's outputs. */
 export interface Sensitivity {
+  /** Rises when what it holds changes its meaning. */
   schema: 1;
   /** That of vertexq. */
   version: string;
+  /** The model, or the checkpoint. */
   input: string;
   /** SHA-256 of what the network is: the headers of its tensors, their sizes. */
   inputHash: string;
@@ -50,12 +54,17 @@ export interface Sensitivity {
   rows: number;
   /** What is the same for all widths. */
   format: string;
+  /** By which layers were quantized for it. */
   method: Method;
+  /** null: that of the format. */
   grid: Grid | null;
+  /** In the order of the network. */
   layers: SensitiveLayer[];
   /** Layers that have no measure, and why: they keep the width that options give them. */
   unmeasured: { name: string; reason: string }[];
+  /** Each ends with its code. */
   warnings: Warning[];
+  /** Of all of the work. */
   seconds: number;
 }
 

@@ -12,6 +12,11 @@ test('issue 21 item 9: every export has a comment', (t) => {
   );
 });
 
+test('issue 21 item 9: every property of an exported interface has a comment', (t) => {
+  const bare = exportsOf().flatMap(({ name, bare: own }) => own.map((property) => `${name}.${property}`));
+  t.deepEqual(bare, []);
+});
+
 test('issue 21 item 9: docs/api.md is what the sources say: else run npm run docs:api', async (t) => {
   t.is(readFileSync(join(__dirname, '../../docs/api.md'), 'utf8'), await apiPage());
 });

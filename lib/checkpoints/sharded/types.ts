@@ -6,6 +6,7 @@ import type { CheckpointReport, Verification } from '../types';
 
 /** What of a run is the same wherever it is done. As JSON: docs/plan.schema.json. */
 export interface PlanFile {
+  /** Rises when what a plan holds changes its meaning. */
   schemaVersion: 1;
   /** The version of vertexq: others cut the work otherwise, and refuse the plan. */
   vertexq: string;
@@ -13,7 +14,9 @@ export interface PlanFile {
   id: string;
   /** Where the planning machine has them: absolute paths. */
   input: string;
+  /** The folder or file that is written. */
   output: string;
+  /** As the option of that name. */
   format: string;
   /** Those of `quantizeCheckpoint` that decide what becomes of weights. Widths that were chosen to meet a target are among its `overrides`. */
   options: Record<string, unknown>;
@@ -23,6 +26,7 @@ export interface PlanFile {
   inputs: PlannedInput[];
   /** What is written, in this order. */
   files: PlannedFile[];
+  /** The work, in the order of the output. */
   units: PlannedUnit[];
   /** As `quantize --dry-run` tells it. For people: nothing is done by it. */
   summary: RunPlan;
@@ -32,6 +36,7 @@ export interface PlanFile {
 export interface PlannedInput {
   /** In the input's folder; of data that an option names, as there. */
   name: string;
+  /** Its size. */
   bytes: number;
   /** Nanoseconds since 1970. */
   modified: string;
@@ -43,6 +48,7 @@ export interface PlannedInput {
 export interface PlannedFile {
   /** In the output's folder, or beside the output where that is a file. */
   name: string;
+  /** Its size. */
   bytes: number;
   /** `units`: put together of their results; `copied`: of the input; `written`: by vertexq, as config.json. */
   made: 'units' | 'copied' | 'written';
@@ -58,6 +64,7 @@ export interface PlannedUnit {
   kind: 'copy' | 'rows' | 'fit' | 'batch';
   /** The weight, and which of its rows; null where it is of several tensors, or of bytes that are only copied. */
   weight: string | null;
+  /** Of `weight`, from `begin` and below `end`; null for all of it, and where it is of several. */
   rows: [begin: number, end: number] | null;
   /** What it costs: bytes that are read. */
   reads: number;
@@ -71,15 +78,19 @@ export interface PlannedUnit {
 
 /** Which part of a plan's units: `index` counts from 0. */
 export interface ShardOfPlan {
+  /** From 0. */
   index: number;
+  /** Of how many parts of a plan it is one. */
   count: number;
 }
 
 /** How far some rows of a layer, or all, came from the float ones. */
 export interface LayerSums {
+  /** The layer's. */
   name: string;
   /** Sums of squares of w − ŵ and of w over the rows; of a layer that was fitted to data, the square of its own error on held-out data (of the calibration set where nothing is held out), and 1. */
   error: number;
+  /** The sum of squares that `error` is relative to. */
   signal: number;
   /** Whether it was fitted to data, and the error is its outputs'. */
   isFitted: boolean;
@@ -87,7 +98,9 @@ export interface LayerSums {
 
 /** What `runShard` did. */
 export interface ShardReport {
+  /** The id of the plan. */
   plan: string;
+  /** Which part of it. */
   shard: ShardOfPlan;
   /** Units of this shard that were done now, and whose results were there already. */
   units: { done: number; found: number };
@@ -95,7 +108,9 @@ export interface ShardReport {
   bytes: number;
   /** Of the layers of all these units, in the plan's order. A layer may be in several shards. */
   layers: LayerSums[];
+  /** Each ends with its code. */
   warnings: Warning[];
+  /** Of all of the work. */
   seconds: number;
 }
 
@@ -121,5 +136,6 @@ export interface ShardOptions extends PlannedRunOptions {
 
 /** What `finishRun` did: the report of the run, and what reading its output back has shown. */
 export interface FinishReport extends CheckpointReport {
+  /** What reading the output back has shown. */
   verification: Verification;
 }

@@ -16,6 +16,7 @@ export interface EvaluateCheckpointOptions
 
 /** A mean over tokens. */
 export interface Estimate {
+  /** Over tokens. */
   mean: number;
   /** From how documents differ; null where there is one. */
   standardError: number | null;
@@ -41,22 +42,29 @@ export interface NextTokenMeasures {
 export interface DocumentMeasures {
   /** From 0, in the order of the data. */
   document: number;
+  /** Places at which the next token is known. */
   tokens: number;
+  /** Of its tokens. */
   perplexity: { float: number; quantized: number };
+  /** The mean over its tokens, in nats. */
   klDivergence: number;
+  /** The share of its tokens. */
   sameNextToken: number;
 }
 
 /** One quantized checkpoint beside the float one. */
 export interface CheckpointMeasures extends NextTokenMeasures {
+  /** The quantized checkpoint. */
   quantized: string;
   /** Of its files of weights. */
   bytes: number;
+  /** In the order of the data. */
   documents: DocumentMeasures[];
 }
 
 /** What `evaluateCheckpoint` found. */
 export interface CheckpointEvaluation {
+  /** The float checkpoint. */
   float: string;
   /** Of its files of weights. */
   bytes: number;
@@ -64,8 +72,11 @@ export interface CheckpointEvaluation {
   data: { documents: number; windows: number; longest: number };
   /** In the order in which they were given. */
   checkpoints: CheckpointMeasures[];
+  /** Of all of the work. */
   seconds: number;
+  /** Each ends with its code. */
   warnings: Warning[];
+  /** What the numbers depend on besides input and options. */
   environment: Environment;
 }
 
@@ -79,5 +90,6 @@ export interface LanguageEvaluation {
   kl: { mean: number; p999: number };
   /** The share of tokens at which both hold the same next token for the most likely one. */
   sameToken: number;
+  /** Each ends with its code. */
   warnings: Warning[];
 }
