@@ -31,7 +31,7 @@ export interface Result extends Plan, Judged {
 }
 
 /** Every second document is for calibration, the others judge. A document a line. */
-function texts(): { calibration: string; judged: string } {
+export function texts(): { calibration: string; judged: string } {
   mkdirSync(folder, { recursive: true });
   const documents = brownDocuments();
   const [calibration, judged] = [0, 1].map((rest) => {
