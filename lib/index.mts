@@ -26,6 +26,7 @@ export {
   submitRun,
   tuneCheckpoint,
   verifyCheckpoint,
+  verifyModel,
   version,
   writeCalibrationSet,
 } from './index.js';

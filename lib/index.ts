@@ -56,6 +56,7 @@ export { quantizeModel } from './models/quantize-model';
 export { htmlReport } from './reports/html/html-report';
 export { measureSensitivity, type SensitivityOptions } from './sensitivity/measure-sensitivity';
 export { tuneCheckpoint } from './tuning/tune-checkpoint';
+export { verifyModel } from './models/verify/verify-model';
 export { writeCalibrationSet } from './models/write-calibration-set';
 export type { WriteCalibrationSetOptions, WrittenCalibrationSet } from './models/write-calibration-set';
 export type { Divergences, TuneOptions, TuneReport } from './tuning/types';

@@ -167,6 +167,8 @@ export interface Verification {
   identical: { tensors: number; bytes: number };
   /** What is not as it should be, a sentence each. */
   faults: string[];
+  /** What could not be compared, and why, a sentence each. */
+  notCompared: string[];
   /** Of all of the work. */
   seconds: number;
 }

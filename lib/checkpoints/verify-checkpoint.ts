@@ -126,6 +126,7 @@ class Verifier {
       weights: outcomes.flatMap(({ weight }) => weight ?? []),
       identical: { tensors: same.length, bytes: same.reduce((sum, bytes) => sum + bytes, 0) },
       faults: outcomes.flatMap(({ faults }) => faults),
+      notCompared: [],
       seconds: (performance.now() - started) / 1000,
     };
   }

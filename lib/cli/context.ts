@@ -95,6 +95,7 @@ export interface Context {
     original: string | undefined,
     options: JobOptions,
   ): Promise<Verification>;
+  verifyModel(quantized: string, original: string | undefined, options: JobOptions): Promise<Verification>;
   writeCalibrationSet(
     input: string,
     output: string,
@@ -154,6 +155,7 @@ export function processContext(signal: AbortSignal): Context {
       (await import('../checkpoints/inspect-checkpoint.js')).inspectCheckpoint(input, { signal }),
     verifyCheckpoint: async (...args) =>
       (await import('../checkpoints/verify-checkpoint.js')).verifyCheckpoint(...args),
+    verifyModel: async (...args) => (await import('../models/verify/verify-model.js')).verifyModel(...args),
     writeCalibrationSet: async (...args) =>
       (await import('../models/write-calibration-set.js')).writeCalibrationSet(...args),
     tuneCheckpoint: async (float, quantized, output, options, files) =>

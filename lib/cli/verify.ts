@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { VertexqError } from '../errors';
 import { verificationTable } from '../reports/checkpoint-table';
-import type { JobOptions } from '../types';
+import { refuse } from '../options/messages';
+import type { JobOptions, Progress } from '../types';
 import { type Context, lookOf, showResult } from './context';
 import { addFlags, type Given, optionsOf, type OutputFlags } from './flags';
 import { helpText } from './help-text';
@@ -10,13 +11,15 @@ import { progressDisplay, progressFlag } from './progress';
 const examples = `
 What it does:
   Reads every weight in few bits back as loaders do, and tells how far it is from the original's, ‖W − Ŵ‖ / ‖W‖; all other tensors
-  must be the original's, byte for byte. Weights of other tools in the formats compressed-tensors (pack-quantized) and gptq, too, and GGUF files.
+  must be the original's, byte for byte. Weights of other tools in the formats compressed-tensors (pack-quantized) and gptq, too, and GGUF files;
+  of ONNX networks MatMulNBits, GatherBlockQuantized and DequantizeLinear.
   Exit code 1 where something is not as it should be.
 
 Examples:
   $ vertexq verify Llama-3.2-1B-int4/ Llama-3.2-1B/
   $ vertexq verify Llama-3.2-1B-int4/                                      is all there, and are all numbers finite?
   $ vertexq verify model.Q4_0.gguf model-f16.gguf                          or the folder that it was made of
+  $ vertexq verify model.int4.onnx model.onnx
   $ vertexq verify out.safetensors in.safetensors --json | jq '.weights[] | [.name, .error]'
 `;
 
@@ -24,11 +27,13 @@ Examples:
 export function addVerify(program: Command, context: Context): void {
   const command = program
     .command('verify')
-    .summary('read a quantized checkpoint back and compare it with the original')
-    .description('Reads a quantized checkpoint back, and compares it with the float one that it was made of.')
-    .argument('<quantized>', 'a safetensors file, a folder of them, or a GGUF file')
+    .summary('read a quantized model back and compare it with the original')
+    .description(
+      'Reads a quantized checkpoint or network back, and compares it with the float one that it was made of.',
+    )
+    .argument('<quantized>', 'an ONNX file, a safetensors file, a folder of them, or a GGUF file')
     .argument('[original]', 'the float one');
-  addFlags(command, ['verifyCheckpoint'], {
+  addFlags(command, ['verifyCheckpoint', 'verifyModel'], {
     Output: (own) =>
       own
         .option('--json', 'write all results to stdout')
@@ -41,6 +46,8 @@ export function addVerify(program: Command, context: Context): void {
     );
 }
 
+const isNetwork = (path: string) => /\.onnx$/i.test(path);
+
 async function verify(
   quantized: string,
   original: string | undefined,
@@ -51,13 +58,15 @@ async function verify(
   const look = lookOf(context);
   const display = progressDisplay(context, look, flags);
   const given = optionsOf(['verifyCheckpoint'], flags) as JobOptions;
-  const verification = await context
-    .verifyCheckpoint(quantized, original, {
-      ...given,
-      signal: context.signal,
-      onProgress: (progress) => display.show(progress),
-    })
-    .finally(() => display.stop());
+  const areNetworks = isNetwork(quantized);
+  if (original !== undefined && isNetwork(original) !== areNetworks)
+    refuse([], `${quantized} and ${original} are of two kinds: give two ONNX files, or two checkpoints`);
+  const options = { ...given, signal: context.signal, onProgress: (progress: Progress) => display.show(progress) }; // prettier-ignore
+  const read = () =>
+    areNetworks
+      ? context.verifyModel(quantized, original, options)
+      : context.verifyCheckpoint(quantized, original, options);
+  const verification = await read().finally(() => display.stop());
   showResult(context, verification, (own) => verificationTable(verification, own), { json, quiet });
   const { faults } = verification;
   if (faults.length > 0)

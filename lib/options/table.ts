@@ -381,6 +381,7 @@ export const calls = {
   writeCalibrationSet: { calibration: model.calibration, ...without(data, 'batchSize'), signal: job.signal },
   tuneCheckpoint: { ...tuned, ...job },
   verifyCheckpoint: job,
+  verifyModel: job,
   runShard: { ...ofShard, ...planned, ...job },
   finishRun: { ...planned, ...job },
   submitRun: submitted,

@@ -147,7 +147,7 @@ const verifiedColumns: Column<VerifiedWeight>[] = [
 
 /** What reading a checkpoint back has shown. */
 export function verificationTable(
-  { quantized, original, weights, identical, faults, seconds }: Verification,
+  { quantized, original, weights, identical, faults, notCompared, seconds }: Verification,
   { color, width }: TableOptions,
 ): string {
   const paint = painter(color);
@@ -162,6 +162,7 @@ export function verificationTable(
     lines.push(
       `${plural(identical.tensors, 'other tensor')}, ${formatBytes(identical.bytes)}: byte for byte as in ${visible(original)}`,
     );
+  for (const left of notCompared) lines.push(paint('yellow', `not compared: ${visible(left)}`));
   for (const fault of faults) lines.push(paint('red', visible(fault)));
   return lines.join('\n');
 }

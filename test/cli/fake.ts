@@ -120,6 +120,7 @@ export async function runFake(args: readonly string[], changes: FakeContext = {}
     },
     examine: () => Promise.resolve({ vertexq: '0.1.0', platform: 'linux-x64', ok: true, findings: [] }),
     verifyCheckpoint: () => Promise.resolve(sampleVerification()),
+    verifyModel: () => Promise.resolve(sampleVerification()),
     // What comes of a plan is for the library to say: test/cli/library.ts.
     planRun: () => Promise.reject(new Error('no plan')),
     runShard: () => Promise.reject(new Error('no plan')),

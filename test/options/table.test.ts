@@ -21,6 +21,7 @@ import {
   submitRun,
   tuneCheckpoint,
   verifyCheckpoint,
+  verifyModel,
   writeCalibrationSet,
 } from '../../lib/index';
 import { checkModelOptions } from '../../lib/models/model-options';
@@ -49,6 +50,7 @@ const called: Record<Call, (options: object) => Promise<unknown>> = {
     writeCalibrationSet(nowhere, '/nowhere/set.jsonl', options as { calibration: string }),
   tuneCheckpoint: (options) =>
     tuneCheckpoint('/nowhere/in', '/nowhere/quantized', '/nowhere/out', options as { calibration: string }),
+  verifyModel: (options) => verifyModel('/nowhere/in.onnx', undefined, options),
   verifyCheckpoint: (options) => verifyCheckpoint('/nowhere/in', undefined, options),
   runShard: (options) => runShard('/nowhere/plan.json', options),
   finishRun: (options) => finishRun('/nowhere/plan.json', options),

@@ -107,7 +107,14 @@ export function sampleCheckpointInspection(
 
 export function sampleVerification(changes: Partial<Verification> = {}): Verification {
   return {
-    ...{ quantized: 'out', original: 'in', identical: { tensors: 1, bytes: 128 }, faults: [], seconds: 1 },
+    ...{
+      quantized: 'out',
+      original: 'in',
+      identical: { tensors: 1, bytes: 128 },
+      faults: [],
+      notCompared: [],
+      seconds: 1,
+    },
     weights: [{ name: 'a', shape: [64, 128], bits: 4, groupSize: 32, error: 0.1, bytes: 4608 }],
     ...changes,
   };

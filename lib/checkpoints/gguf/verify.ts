@@ -93,7 +93,14 @@ class GgufVerifier {
     for (const name of before.keys()) this.fault(name, 'is in the original alone');
     this.keys();
     return {
-      ...{ quantized: model.input, original: original?.model.input ?? null, weights, identical, faults },
+      ...{
+        quantized: model.input,
+        original: original?.model.input ?? null,
+        weights,
+        identical,
+        faults,
+        notCompared: [],
+      },
       seconds: (performance.now() - started) / 1000,
     };
   }
