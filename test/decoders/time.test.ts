@@ -17,7 +17,7 @@ for (const [format, file] of [
   ['compressed-tensors', 'model.safetensors'],
   ['onnx', join('onnx', 'model_q4.onnx')],
 ] as const)
-  test(`a language model as ${format}: passes while there is time, as many by number make the same`, async (t) => {
+  test(`a language model as ${format}: no passes where there is no time, as with effort 0`, async (t) => {
     const folder = join(temporaryFolder(t), 'model');
     mkdirSync(folder);
     writeModel(folder, golden.config, weightsIn(golden), 'BF16');
@@ -36,10 +36,6 @@ for (const [format, file] of [
     const walk = await run('walk', { effort: 0 });
     t.is(none.codes.length > 0 && walk.over, 0);
     if (format !== 'compressed-tensors') return;
-    const much = await run('much', { time: 24 * 3600 });
-    t.deepEqual([new Set(much.passes), much.over], [new Set([1024]), 0]);
-    const many = await run('many', { effort: 1024 });
-    t.is(much.codes, many.codes);
     t.is(none.codes, walk.codes);
     const { seconds } = await planCheckpoint(folder, join(temporaryFolder(t), 'planned'), { calibration, time: 3600 }); // prettier-ignore
     t.true(seconds! >= 3600);
