@@ -31,23 +31,30 @@ export function* storedTensors({ proto }: Scope): Generator<[name: string, tenso
 
 /** The nodes and initializers that a value is made of, each node behind those whose outputs it uses. Throws a RangeError where some of it is no constant. */
 export function madeOf(from: Scope, name: string): { nodes: NodeProto[]; constants: TensorProto[] } {
-  const nodes = new Set<NodeProto>();
+  const nodes: NodeProto[] = [];
   const constants = new Set<TensorProto>();
-  const pending: [Scope, string][] = [[from, name]];
+  const seen = new Set<NodeProto>();
+  /** What is to be looked at, and nodes whose inputs have been. */
+  const pending: ([Scope, string] | NodeProto)[] = [[from, name]];
   for (let next = pending.pop(); next; next = pending.pop()) {
+    if (!Array.isArray(next)) {
+      nodes.push(next);
+      continue;
+    }
     const [where, value] = next;
     const scope = where.scopeOf(value);
     const tensor = scope?.initializer(value);
     const node = scope?.producerOf(value);
     if (tensor) constants.add(tensor);
-    else if (scope && node) {
-      // Met again, it stands before what has asked for it now.
-      nodes.delete(node);
-      nodes.add(node);
+    else if (!scope || !node)
+      throw new RangeError(`it is computed from ${describe(value)}, which is no constant`);
+    else if (!seen.has(node)) {
+      seen.add(node);
+      pending.push(node);
       for (const input of usedBy(node)) if (input !== '') pending.push([scope, input]);
-    } else throw new RangeError(`it is computed from ${describe(value)}, which is no constant`);
+    }
   }
-  return { nodes: [...nodes].reverse(), constants: [...constants] };
+  return { nodes, constants: [...constants] };
 }
 
 /** All constants that such a value is made of. */
