@@ -126,6 +126,31 @@ test('verify: what is not as it should be is told, a layer or tensor a sentence'
   t.regex(notCompared.join(), /nothing in the output is known to stand in its place/);
 });
 
+test('verify: a weight that is computed in very many ways is computed once', async (t) => {
+  const doublings = 60;
+  const weight = random(64, 1);
+  const ends = { inputs: [float('x', ['n', 8])], outputs: [float('y', ['n', 8])] };
+  const before = files(t, network({ nodes: [node('MatMul', ['x', 'w'], ['y'])], constants: [tensor('w', [8, 8], weight)], ...ends })); // prettier-ignore
+  const codes = Int8Array.from(weight, (value) => Math.round(100 * value));
+  const steps = Array.from({ length: doublings }, (_, i) => node('Add', [`d${i}`, `d${i}`], [`d${i + 1}`]));
+  const after = files(
+    t,
+    network({
+      nodes: [
+        node('DequantizeLinear', ['q', 's'], ['d0']),
+        ...steps,
+        node('MatMul', ['x', `d${doublings}`], ['y']),
+      ],
+      constants: [tensor('q', [8, 8], codes), tensor('s', [], Float32Array.of(0.01 / 2 ** doublings))],
+      ...ends,
+    }),
+  );
+  const { weights, faults, notCompared } = await verifyModel(after.input, before.input);
+  t.deepEqual([faults, notCompared], [[], []]);
+  t.is(weights[0]!.bits, 8);
+  t.true(weights[0]!.error! > 0 && weights[0]!.error! < 0.02, String(weights[0]!.error));
+});
+
 test('verify: the command reads networks too, and refuses a network beside a checkpoint', async (t) => {
   t.is((await runFake(['verify', 'out.onnx', 'in.onnx'])).code, 0);
   const { code, stderr } = await runFake(['verify', 'out.onnx', 'in.safetensors']);
