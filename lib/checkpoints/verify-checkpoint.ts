@@ -220,7 +220,9 @@ class Verifier {
         faults: [fault(name, before ? `is ${told(before)} in the original` : 'is not in the original')],
       };
     }
-    if (await this.isIdentical(name, entry, before)) return { faults: [], identical: entry.byteLength };
+    const where = `${shardOf(this.checkpoint, name).path}: tensor ${describe(name)}`;
+    if (await namingMemory(where, () => this.isIdentical(name, entry, before)))
+      return { faults: [], identical: entry.byteLength };
     const { dtype, byteLength: bytes } = entry;
     if (entry.shape.length < 2 || entry.shape.length > 3 || !isFloat(dtype))
       return { faults: [fault(name, 'differs from the original')] };
