@@ -21,11 +21,15 @@ export type EngineJob = BullMQ.Job<unknown, unknown>;
 /** A connection to Redis, and BullMQ upon it. */
 export class Engine {
   private readonly queues = new Map<string, BullMQ.Queue>();
+  /** Connections of workers. */
+  private readonly clients: IORedis.Redis[] = [];
+  private isEnding = false;
 
   private constructor(
     readonly bullmq: typeof BullMQ,
     readonly redis: IORedis.Redis,
     readonly address: Address,
+    private readonly client: typeof IORedis.Redis,
     /** Whether a server that is away is waited for. */
     private readonly waits: { long: boolean },
   ) {}
@@ -52,7 +56,7 @@ export class Engine {
     });
     let last: Error | undefined;
     redis.on('error', (error) => (last = error));
-    const engine = new Engine(bullmq, redis, address, waits);
+    const engine = new Engine(bullmq, redis, address, Client, waits);
     const onAbort = () => redis.disconnect();
     signal?.addEventListener('abort', onAbort);
     try {
@@ -102,12 +106,35 @@ export class Engine {
   /** Options of BullMQ's workers. From here on a server that is away is waited for. */
   forWorkers(options: Omit<BullMQ.WorkerOptions, 'connection'>): BullMQ.WorkerOptions {
     this.waits.long = true;
-    const connection = {
-      ...optionsFor(this.address),
-      retryStrategy: pauseBefore,
-      maxRetriesPerRequest: null,
-    };
+    const connection = this.tracked(
+      new this.client({
+        ...optionsFor(this.address),
+        retryStrategy: (times) => (this.isEnding ? null : pauseBefore(times)),
+        maxRetriesPerRequest: null,
+      }),
+    );
+    // BullMQ waits for jobs on a second one.
+    const duplicate = connection.duplicate.bind(connection);
+    connection.duplicate = (...override) => this.tracked(duplicate(...override));
     return { ...options, connection, prefix, skipVersionCheck: true };
+  }
+
+  /** Ends the connections of workers, whatever they are at: those that are about to be opened again where that fails. */
+  endWorkers(): void {
+    this.isEnding = true;
+    for (const client of this.clients.splice(0)) client.disconnect();
+  }
+
+  private tracked(client: IORedis.Redis): IORedis.Redis {
+    client.on('error', () => {}); // workers tell of it
+    const disconnect = client.disconnect.bind(client);
+    // While ioredis waits before it connects again, to disconnect would make it forget the commands that wait for that: BullMQ would wait for these for ever.
+    client.disconnect = (reconnect) => {
+      if (client.status === 'reconnecting' && reconnect !== true) client.once('connect', () => disconnect());
+      else disconnect(reconnect);
+    };
+    this.clients.push(client);
+    return client;
   }
 
   /** Throws ERR_VERTEXQ_QUEUE where Redis is too old, or throws away what it should keep. */

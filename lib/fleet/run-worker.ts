@@ -18,6 +18,8 @@ const defaultStalledAfter = 30;
 const mostStalls = 20;
 /** Milliseconds between looks whether queues are empty; and for which Redis may keep a worker from ending. */
 const [emptyInterval, closePatience] = [500, 10_000];
+/** Milliseconds that the last attempt to open a connection may take. */
+const endPatience = 12_000;
 
 /**
  * Does the parts of runs that `submitRun` has put into queues, until `drain` is aborted, or with `untilEmpty` until nothing is left. What a queue holds is read as hostile input: nothing is read or written
@@ -135,14 +137,17 @@ export class FleetWorker {
 
   /** Waits for what is on its way, but for a Redis that is away not long. */
   private async close(workers: readonly Worker[]): Promise<void> {
-    const closed = Promise.all(workers.map((worker) => worker.close()));
+    const closed = Promise.allSettled(workers.map((worker) => worker.close())); // a worker tells what went wrong
     await this.runner.idle();
-    const late = new AbortController();
-    const isLate = await Promise.race([
-      closed.then(() => false),
-      setTimeout(closePatience, true, { signal: late.signal }).catch(() => false),
-    ]);
-    late.abort();
-    if (isLate) for (const worker of workers) await worker.disconnect();
+    await inTime(closed, closePatience);
+    this.engine.endWorkers();
+    await inTime(closed, endPatience);
   }
+}
+
+/** Waits for what may take too long. */
+async function inTime(done: Promise<unknown>, milliseconds: number): Promise<void> {
+  const end = new AbortController();
+  await Promise.race([done, setTimeout(milliseconds, undefined, { signal: end.signal }).catch(() => {})]);
+  end.abort();
 }

@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type FleetEvent, quantizeCheckpoint, runStatus, runWorker, submitRun } from '../../lib/index';
 import { contents, plannedModel } from '../checkpoints/sharded/folders';
+import { startWorkerProcess } from './processes';
 import { startProxy } from './proxy';
 import { startRedis } from './redis';
 
@@ -66,3 +67,26 @@ test('a Redis that has no memory left: submit says so, and what it had begun is 
   await full;
   t.like((await runStatus({ redis })).queues[0]!.runs[0], { state: 'done' });
 });
+
+for (const trouble of ['is gone', 'accepts connections and ends them'] as const)
+  test(`workers that are told to end while Redis ${trouble} end within seconds, whatever their connections are at`, async (t) => {
+    const server = await startRedis(t);
+    const proxy = await startProxy(t, server.port);
+    const { folder } = await plannedModel(t);
+    const url = trouble === 'is gone' ? server.url : proxy.url;
+    const workers = [0, 1, 2, 3].map(() => startWorkerProcess(t, url, folder, { stalledAfter: 1 }));
+    for (const worker of workers) await worker.until(({ event }) => event === 'worker-started');
+    if (trouble === 'is gone') await server.kill();
+    else {
+      proxy.refuses = true;
+      proxy.cut();
+    }
+    for (const worker of workers) {
+      await setTimeout(170);
+      worker.kill('SIGTERM');
+    }
+    // Timers of commands that failed keep the process itself for up to 20 seconds more.
+    const isReport = ({ event }: { event: string }) => event === 'report';
+    const late = setTimeout(30_000, 'late');
+    t.not(await Promise.race([Promise.all(workers.map((worker) => worker.until(isReport))), late]), 'late');
+  });
