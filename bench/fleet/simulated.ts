@@ -47,7 +47,7 @@ async function busyOf(redis: string, plan: string, folder: string, workers: numb
       await setTimeout(times[piece.index]);
       slept.push({ begin, end: performance.now() });
     }
-    return { units: { done: 1, found: 0 }, bytes: 0, seconds: 0, warnings: [], layers: [], layersInAll: 0 };
+    return { units: { done: 1, found: 0 }, bytes: 0, seconds: 0, warnings: [], layers: [] };
   };
   await submitRun(plan, { redis, parts });
   const means = { roots: [folder], memory: 2 ** 28, otherKernels: false, buffers: new Buffers() };

@@ -8,6 +8,7 @@ import { namingMemory, VertexqError } from '../errors';
 import { Buffers, giveBack } from '../native/buffers';
 import type { Norms } from '../native/binding';
 import { type Shared, sharedBytes } from '../native/shared';
+import { relativeError } from '../relative-error';
 import { checkpointPath, describe, requirePath } from '../options/messages';
 import { checkOptions } from '../options/table';
 import type { JobOptions } from '../types';
@@ -176,7 +177,7 @@ class Verifier {
       faults.push(fault(name, `cannot be read back: ${(error as Error).message}`));
       return { weight: { ...weight, error: null }, faults };
     }
-    const error = reference ? (sums.error === 0 ? 0 : Math.sqrt(sums.error / sums.signal)) : null;
+    const error = reference ? relativeError(sums) : null;
     // Not so of NaN and infinity in the original, either.
     if (error !== null && !(error < 1))
       faults.push(fault(name, 'is farther from the original than zeros would be'));

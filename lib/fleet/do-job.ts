@@ -2,7 +2,7 @@ import { lstat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { finishRun, removeLeft } from '../checkpoints/sharded/finish-run';
 import { runShardWith } from '../checkpoints/sharded/run-shard';
-import { errorOf } from '../checkpoints/sharded/layer-sums';
+import { relativeError } from '../relative-error';
 import type { LayerSums, PlanFile } from '../checkpoints/sharded/types';
 import { verifyCheckpoint } from '../checkpoints/verify-checkpoint';
 import { isErrorCode, type VertexqErrorCode } from '../error-codes';
@@ -21,9 +21,8 @@ export interface JobResult {
   bytes: number;
   seconds: number;
   warnings: string[];
-  /** Those with the largest errors, and of how many. */
+  /** Those with the largest errors. */
   layers: LayerSums[];
-  layersInAll: number;
 }
 
 /** What ends the work on a job early. */
@@ -63,20 +62,19 @@ export async function doJob(data: JobData, piece: Piece, means: Means, ends: Job
     ...result,
     warnings: result.warnings.slice(0, mostWarnings),
     layers: worstOf(result.layers),
-    layersInAll: result.layers.length,
     seconds: (performance.now() - started) / 1000,
   };
 }
 
-type Done = Omit<JobResult, 'seconds' | 'layersInAll'>;
+type Done = Omit<JobResult, 'seconds'>;
 
 const nothing = { units: { done: 0, found: 0 }, bytes: 0, layers: [] };
 
 /** The layers with the largest errors, in their order. */
 function worstOf(layers: LayerSums[]): LayerSums[] {
   if (layers.length <= mostLayers) return layers;
-  const least = layers.map(errorOf).sort((a, b) => b - a)[mostLayers - 1]!;
-  return layers.filter((layer) => errorOf(layer) >= least).slice(0, mostLayers);
+  const least = layers.map(relativeError).sort((a, b) => b - a)[mostLayers - 1]!;
+  return layers.filter((layer) => relativeError(layer) >= least).slice(0, mostLayers);
 }
 
 const optionsFor = ({ input, output }: JobPlan, { memory, threads, otherKernels }: Means) => ({

@@ -1,11 +1,12 @@
 import type { Job } from 'bullmq';
-import { errorOf, joinedSums } from '../checkpoints/sharded/layer-sums';
+import { joinedSums } from '../checkpoints/sharded/layer-sums';
 import type { LayerSums } from '../checkpoints/sharded/types';
+import { relativeError } from '../relative-error';
 import { isObject } from '../runs/difference';
 import type { LayerStatus } from './types';
 
 /** Parts whose results are asked for at a time. */
-const atOnce = 500;
+const partsAtOnce = 500;
 /** More are not told of a run, and longer names not at all. */
 const [mostLayers, longestName] = [20_000, 1000];
 
@@ -15,14 +16,14 @@ export async function layersOf(run: Job): Promise<LayerStatus[]> {
   let cursor: number | undefined = 0;
   do {
     const { processed, nextProcessedCursor } = (await run.getDependencies({
-      processed: { cursor, count: atOnce },
+      processed: { cursor, count: partsAtOnce },
     })) as { processed?: Record<string, unknown>; nextProcessedCursor?: number };
     for (const result of Object.values(processed ?? {}))
       for (const layer of layersIn(result)) if (found.length < mostLayers) found.push(layer);
     cursor = nextProcessedCursor;
   } while (cursor && found.length < mostLayers);
   return joinedSums(found)
-    .map((layer) => ({ name: layer.name, error: errorOf(layer), isFitted: layer.isFitted }))
+    .map((layer) => ({ name: layer.name, error: relativeError(layer), isFitted: layer.isFitted }))
     .sort((a, b) => b.error - a.error || (a.name < b.name ? -1 : 1));
 }
 

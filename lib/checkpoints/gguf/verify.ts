@@ -4,6 +4,7 @@ import { blockError, unpacked } from '../../encodings/gguf/blocks';
 import { type GgufType, ggufTypes } from '../../encodings/gguf/table';
 import type { GgufTypeName } from '../../encodings/names';
 import { locatedMemory, VertexqError } from '../../errors';
+import { relativeError } from '../../relative-error';
 import type { NativeFloat } from '../../native/binding';
 import { describe } from '../../options/messages';
 import type { JobOptions } from '../../types';
@@ -180,7 +181,7 @@ class GgufVerifier {
       this.weights.push({ ...told, error: null });
       return;
     }
-    const error = reference ? (sums.error === 0 ? 0 : Math.sqrt(sums.error / sums.signal)) : null;
+    const error = reference ? relativeError(sums) : null;
     if (error !== null && !(error < 1)) this.fault(name, 'is farther from the original than zeros would be');
     this.weights.push({ ...told, error });
   }

@@ -36,7 +36,3 @@ export function joinedSums(all: Iterable<LayerSums>): LayerSums[] {
   }
   return [...found.values()];
 }
-
-/** The relative error that sums come to. */
-export const errorOf = ({ error, signal }: LayerSums): number =>
-  error === 0 ? 0 : Math.sqrt(error / signal);

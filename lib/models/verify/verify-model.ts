@@ -3,7 +3,8 @@ import { namingMemory, VertexqError } from '../../errors';
 import { describe, networkPath, requirePath } from '../../options/messages';
 import { checkOptions } from '../../options/table';
 import type { FloatArray, JobOptions } from '../../types';
-import { Turns } from '../../yielding';
+import { relativeError } from '../../relative-error';
+import { indexWhere, inParts, Turns } from '../../yielding';
 import { loadStage } from '../forward/stage-network';
 import { findLayers } from '../layers/find-layers';
 import type { Layer } from '../layers/layer';
@@ -249,19 +250,19 @@ class ModelVerifier {
       return;
     }
     const reference = before && (await before());
-    const turns = new Turns(this.options.signal);
-    let [difference, signal] = [0, 0];
-    for (let begin = 0; begin < own.length; begin += pieceLength) {
-      if (turns.due) await turns.next();
-      for (let i = begin; i < Math.min(own.length, begin + pieceLength); i++) {
+    const sums = { error: 0, signal: 0 };
+    const add = (begin: number, end: number) => {
+      for (let i = begin; i < end; i++) {
         const [q, w] = [own[i]!, reference ? reference[i]! : own[i]!];
-        difference += (q - w) ** 2;
-        signal += w * w;
+        sums.error += (q - w) ** 2;
+        sums.signal += w * w;
       }
-    }
-    const at = own.findIndex((value) => !Number.isFinite(value));
+    };
+    await inParts(own.length, add, this.options.signal);
+    const isOdd = (value: number) => !Number.isFinite(value);
+    const at = await indexWhere<number>(own, isOdd, this.options.signal);
     if (at >= 0) this.faults.push(`layer ${describe(name)} has a weight that is ${own[at]}`);
-    const error = reference && at < 0 ? (difference === 0 ? 0 : Math.sqrt(difference / signal)) : null;
+    const error = reference && at < 0 ? relativeError(sums) : null;
     if (reference && own.length !== reference.length) this.faults.push(`layer ${describe(name)} has ${own.length} weights, and ${reference.length} in the original`); // prettier-ignore
     else if (error !== null && !(error < 1)) this.faults.push(`layer ${describe(name)} is farther from the original than zeros would be`); // prettier-ignore
     this.weights.push({ name, ...told, error });
@@ -307,8 +308,8 @@ class ModelVerifier {
 
 const nameOf = (node: NodeProto): string => node.name || node.output[0]!;
 
-/** Numbers, and bytes, that are compared without a pause. */
-const [pieceLength, pieceBytes] = [2 ** 16, 2 ** 22];
+/** Bytes that are compared without a pause. */
+const pieceBytes = 2 ** 22;
 
 /** The first columns of rows. */
 function cut(values: Float32Array, from: number, to: number): Float32Array {
