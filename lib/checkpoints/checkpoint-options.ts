@@ -3,7 +3,8 @@ import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
 import { checkpointEncodings } from '../encodings/safetensors/table';
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../fit/layer-settings';
-import { defaultMethod, plainMethod } from '../methods';
+import { calibrationKind, defaultMethod, plainMethod } from '../methods';
+import type { Method } from '../types';
 import { alphabetKind, correctionFor, groupSizeFor, methodSettings, rankRule } from '../options';
 import { fraction } from '../options/kinds';
 import { about, refuse } from '../options/messages';
@@ -100,7 +101,14 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   for (const name of ['tokenizer', 'samples', 'maxLength', 'textField', 'skipBroken'] as const)
     if (options[name] !== undefined && options.calibration === undefined)
       refuse([name], `The "${name}" option is about "calibration" data, which is not given`);
-  for (const name of ['batchSize', 'sequenceLength', 'errorCorrection', 'weighting', 'tuning'] as const)
+  for (const name of [
+    'batchSize',
+    'sequenceLength',
+    'errorCorrection',
+    'weighting',
+    'tuning',
+    'parts',
+  ] as const)
     if (options[name] !== undefined && !isRun)
       refuse([name], `The "${name}" option is about "calibration" data or "ownSamples": neither is given`);
   // Of rows that were recorded a part.
@@ -145,13 +153,37 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
   if (options.tuning === 'scales' && method === plainMethod)
     refuse(['tuning', 'method'], `The method "${method}" fits no layer to data: there is nothing to tune`);
   if (isRun) correctionFor(options, method);
+  if (hasParts(options)) checkParts(options, method);
   weightSettings(settings, [], anyInputs, hasData);
   const check = (override: Override) => {
     const { method } = override.options;
     if (method !== undefined) methodSettings({ method }, hasData);
+    if (method !== undefined && hasParts(options)) checkParts(options, method);
     weightSettings(settings, [override], anyInputs, hasData);
   };
   return { ...settings, overrides: overridesOf(options.overrides, check) };
+}
+
+/** Whether sums and fits are made part by part. */
+export const hasParts = ({ parts = 1 }: Pick<CheckpointOptions, 'parts'>): boolean => parts > 1;
+
+/** Throws a RangeError at what cannot be done part by part. */
+function checkParts({ parts, tuning, time }: CheckpointOptions, method: Method): void {
+  if (tuning === 'scales')
+    refuse(
+      ['parts', 'tuning'],
+      'The options "parts" and "tuning" exclude each other: scales are tuned on all of the text at once. Tune afterwards (vertexq tune)',
+    );
+  if (time !== undefined)
+    refuse(
+      ['parts', 'time'],
+      'The options "parts" and "time" exclude each other: parts that are made by the clock would not be the same twice',
+    );
+  if (method !== plainMethod && calibrationKind(method, false) === 'rows')
+    refuse(
+      ['parts', 'method'],
+      `The method "${method}" needs all rows, not sums of them, which is what ${parts} parts hand to each other: use another method, or one part`,
+    );
 }
 
 /** Throws a RangeError where an output is called a GGUF file and would be none. */

@@ -31,7 +31,7 @@ export async function estimateNetwork(
 ): Promise<NetworkEstimate> {
   const { opened, data } = network;
   // Nothing is made of the workspace while the network does not run.
-  const { forward, memory } = forwardOf(network, plan, new Workspace('', ''), settings);
+  const { forward, memory } = forwardOf(network, plan, new Workspace('', ''), settings, null);
   const { blocks, heads, headSize, hidden } = opened.shape;
   const shared = blocks.map(({ experts }) => (experts ? experts.perToken / experts.count : 1));
   const isWeighted = settings.options.weighting === 'outputs';

@@ -25,7 +25,7 @@ import { type PossibleWidth, widthsOf } from './widths';
 /** The options with which a network is measured: those of the run, but for how its layers are fitted. */
 function optionsToMeasure(given: CheckpointOptions): CheckpointOptions {
   const { method, overrides, ...rest } = withoutTarget(given);
-  const options = without(rest as CheckpointOptions, 'resume', 'otherKernels', 'weighting', 'tuning', 'maxFileSize'); // prettier-ignore
+  const options = without(rest as CheckpointOptions, 'resume', 'otherKernels', 'weighting', 'tuning', 'parts', 'maxFileSize'); // prettier-ignore
   const tried = method === plainMethod ? plainMethod : tryingMethod;
   for (const name of methodOptionNames) if (!takes(tried, name)) delete options[name];
   // The network is run all the same.

@@ -20,6 +20,7 @@ import { mostBits, type Widenable, widerWarnings } from '../encodings/wider-code
 import { fewOf } from '../reports/text';
 import { plural } from '../reports/units';
 import { version } from '../version';
+import { requireBatches } from '../traversal/parts';
 import { Turns } from '../yielding';
 import { checkpointPath, requirePath } from '../options/messages';
 import { type DataHashes, ownOptions, type Provenance, provenanceOf } from '../runs/provenance';
@@ -29,6 +30,7 @@ import {
   type CheckpointSettings,
   isFittedToText,
   requireNamed,
+  hasParts,
 } from './checkpoint-options';
 import { companionsOf } from './companions';
 import { documentsOf } from './documents';
@@ -87,6 +89,8 @@ export async function withPrepared<Result>(
       : await planOf(checkpoint, settings, recorded, network, identity, provenance);
     const { imatrix } = settings.options;
     if (imatrix !== undefined) await weigh(plan, imatrix, settings.options.signal);
+    if (network && hasParts(settings.options))
+      requireBatches(network.data.fit.length, settings.options.parts!);
     requireRoom(plan, settings);
     requireFits(plan, settings);
     await addWarnings(plan, settings, recorded, network, checkpoint, identity);

@@ -109,7 +109,7 @@ async function runShards(
 ): Promise<Made> {
   const { plan, isFile, recorded, network } = prepared;
   // What the network's run fits is told of by layers.
-  const costOf = (unit: Unit) => (isLater(unit) ? 0 : unit.cost);
+  const costOf = (unit: Unit) => (!source && isLater(unit) ? 0 : unit.cost);
   const total = plan.shards.reduce(
     (sum, { units }) => sum + units.reduce((part, unit) => part + costOf(unit), 0),
     0,
@@ -131,7 +131,7 @@ async function runShards(
   );
   try {
     await runner.run(shards);
-    if (network) await runNetwork(network, plan, runner, work, settings);
+    if (network && !source) await runNetwork(network, plan, runner, work, settings);
     for (const shard of shards.toReversed())
       if (shard.plan.units.length === 0 || shard.isLast) await shard.finish();
   } finally {

@@ -12,8 +12,9 @@ import type { WeightSource } from '../traversal/layer';
 import type { RowWeights } from '../traversal/row-weights';
 import type { Sink, Stored } from '../traversal/sink';
 import type { BlockTuning } from '../traversal/tuning';
-import { Traversal } from '../traversal/traversal';
-import type { CheckpointSettings } from './checkpoint-options';
+import { ownBatches, type Parts } from '../traversal/parts';
+import { Traversal, type TraversalParts } from '../traversal/traversal';
+import { type CheckpointSettings, hasParts } from './checkpoint-options';
 import type { CheckpointNetwork } from './network';
 import type { Plan } from './plan';
 import { layerName, type PlannedWeight } from './planned-weight';
@@ -35,9 +36,10 @@ export async function runNetwork(
   settings: CheckpointSettings,
 ): Promise<void> {
   const workspace = new Workspace(work.path, work.scratch());
+  const parts = partsOf(settings);
   try {
     const kept = await runner.findFitted();
-    const { fitted, forward } = forwardOf(network, plan, workspace, settings);
+    const run = forwardOf(network, plan, workspace, settings, parts);
     const stored = ({ weight }: CheckpointLayer) => ({ bytes: weight.layout.byteLength });
     const sink: Sink<CheckpointLayer, Stored> = {
       store: async (layer, quantized) => {
@@ -50,14 +52,16 @@ export async function runNetwork(
         stored: stored(layer),
       }),
     };
-    const rowWeights = await rowWeightsOf(network, fitted, workspace, settings);
-    const tuning = tuningOf(forward, rowWeights, workspace, settings);
-    const { deadline } = settings;
-    await new Traversal(fitted, forward, sink, settings.options, { rowWeights, tuning, deadline }).run();
+    const others = await traversalPartsOf(network, run, workspace, settings, parts);
+    await new Traversal(run.fitted, run.forward, sink, settings.options, others).run();
   } finally {
     await workspace.end();
   }
 }
+
+/** All parts of a run that is done here; null where it is in one piece. */
+export const partsOf = ({ options }: CheckpointSettings): Parts | null =>
+  hasParts(options) ? { count: options.parts!, isOwn: () => true, exchange: null } : null;
 
 /** The layers that the plan has fitted, in the order of the network, and what runs it up to them. */
 export function forwardOf(
@@ -65,21 +69,33 @@ export function forwardOf(
   plan: Plan,
   workspace: Workspace,
   settings: CheckpointSettings,
+  parts: Parts | null,
 ): { fitted: CheckpointLayer[]; forward: ModelForward; memory: number } {
-  const fitted = layersOf(
-    opened,
-    layers,
-    plan.weights.filter(({ inNetwork }) => inNetwork),
-    settings,
-  );
+  const weights = plan.weights.filter(({ inNetwork }) => inNetwork);
+  const fitted = layersOf(opened, layers, weights, settings);
   const memory = Math.min(settings.memory, defaults.modelMemory);
   const blockEnds = settings.options.tuning === 'scales' ? opened.ends : [];
-  const forward = new ModelForward(opened, fitted, data, workspace, memory, { blockEnds });
+  const batches = [data.fit, data.holdout].flatMap((feeds, i) => feeds.map(() => ({ heldOut: i === 1 })));
+  const isOwn = ownBatches(batches, parts);
+  const forward = new ModelForward(opened, fitted, data, workspace, memory, { blockEnds, isOwn });
   return { fitted, forward, memory };
 }
 
+/** What else a traversal of these layers goes by. Goes back through the network for the weights of rows. */
+export async function traversalPartsOf(
+  network: CheckpointNetwork,
+  { fitted, forward }: ReturnType<typeof forwardOf>,
+  workspace: Workspace,
+  settings: CheckpointSettings,
+  parts: Parts | null,
+): Promise<TraversalParts<CheckpointLayer>> {
+  const rowWeights = await rowWeightsOf(network, fitted, workspace, settings, parts);
+  const tuning = tuningOf(forward, rowWeights, workspace, settings);
+  return { rowWeights, tuning, deadline: settings.deadline, parts };
+}
+
 /** What is done with blocks when their layers are fitted; null for nothing. */
-export function tuningOf(
+function tuningOf(
   forward: ModelForward,
   rowWeights: RowWeights<ModelLayer> | null,
   workspace: Workspace,
@@ -90,17 +106,18 @@ export function tuningOf(
 }
 
 /** How much the rows of layers count where that is by the logits; null where they all count alike. */
-export async function rowWeightsOf(
+async function rowWeightsOf(
   { opened, data }: CheckpointNetwork,
   fitted: readonly CheckpointLayer[],
   workspace: Workspace,
   { memory, options }: CheckpointSettings,
+  parts: Parts | null,
 ): Promise<RowWeights<ModelLayer> | null> {
   if (options.weighting !== 'outputs') return null;
   const { ends, shape } = opened;
   const cuts = { ends, head: { from: ends.at(-1)!, vocabulary: shape.vocabulary } };
   const least = Math.min(memory, defaults.modelMemory);
-  return outputWeights(opened, fitted, data, cuts, workspace, least, options);
+  return outputWeights(opened, fitted, data, cuts, workspace, least, options, parts);
 }
 
 /** The layers of these weights, in the order of the network. */

@@ -28,6 +28,7 @@ export class UnitRunner {
   private readonly buffers = new Buffers();
   private readonly memory: Semaphore;
   private readonly source: UnitSource;
+  private readonly isGiven: boolean;
   /** Units whose weights the network's run fits. */
   private readonly later = new Map<PlannedWeight, Task>();
   private done = 0;
@@ -43,6 +44,7 @@ export class UnitRunner {
   ) {
     this.findings = new Findings(weights);
     this.memory = new Semaphore(settings.memory);
+    this.isGiven = source !== undefined;
     this.source = source ?? new UnitMaker(settings, this.buffers);
   }
 
@@ -53,7 +55,7 @@ export class UnitRunner {
   /** Does all units but those of weights that the network's run fits: they are stored. Rejects with what went wrong first, after all that was on its way has ended. */
   async run(shards: readonly ShardRun[]): Promise<void> {
     for (const task of tasksOf(shards))
-      if (isLater(task.unit)) this.later.set((task.unit as FitUnit).weight, task);
+      if (this.isLater(task.unit)) this.later.set((task.unit as FitUnit).weight, task);
     const queue = tasksOf(shards);
     const commits: Promise<void>[] = [];
     let error: unknown;
@@ -64,7 +66,7 @@ export class UnitRunner {
     const worker = async () => {
       for (const task of queue) {
         if (this.failed) return;
-        if (isLater(task.unit)) continue;
+        if (this.isLater(task.unit)) continue;
         try {
           this.options.signal?.throwIfAborted();
           await this.runUnit(task);
@@ -82,6 +84,9 @@ export class UnitRunner {
     if (!this.options.signal?.aborted) for (const shard of shards) await shard.requireUnchanged();
     throw error;
   }
+
+  /** Whether the network's run fits its weight here. */
+  private isLater = (unit: Unit): boolean => !this.isGiven && isLater(unit);
 
   /** Writes what has become of a weight that was fitted elsewhere, where an earlier run has not. */
   async store(weight: PlannedWeight, quantized: QuantizedLayer): Promise<void> {

@@ -44,6 +44,11 @@ export interface CheckpointOptions
   /** Share of the calibration data, or of each layer's recorded rows, kept out of the fit for the reported error (default a tenth); or data of its own. */
   holdout?: number | CalibrationData;
   /**
+   * Of a run that is fitted to `calibration` text: into how many parts, 1 to 64, the text and the neurons of each layer are cut. Parts can be done by as many workers at once
+   * (`planRun`), or one after the other; what comes of it depends on how many there are, in the last bits of sums and by what each part of a layer chooses for itself, and not on who does them. Default 1.
+   */
+  parts?: number;
+  /**
    * What of the layers of a block is tuned together once all of them are fitted, for the block to give what it gives in the float network. `scales`: by gradients, a fixed number of steps, codes and zero points staying; kept where
    * the error of the block on held-out rows falls, as `tuned` of its layers' reports tells. Takes about twice the time. `none` (default): nothing.
    */

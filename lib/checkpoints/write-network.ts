@@ -15,7 +15,7 @@ import { layersIn } from './network';
 import type { Plan } from './plan';
 import type { Prepared } from './prepared';
 import type { Made } from './report';
-import { type CheckpointLayer, forwardOf, layersOf, rowWeightsOf, tuningOf } from './run-network';
+import { type CheckpointLayer, forwardOf, layersOf, partsOf, traversalPartsOf } from './run-network';
 
 /**
  * Quantizes the weights of a plan and writes the network, in the form with a cache, with them in it. They are fitted in the form without, which
@@ -39,17 +39,17 @@ export async function writeNetwork(
   let journal: LayerJournal | null = null;
   try {
     journal = network && (await LayerJournal.open(work));
-    const run = network && forwardOf(network, plan, workspace, settings);
+    const cut = partsOf(settings);
+    const run = network && forwardOf(network, plan, workspace, settings, cut);
     const layers = run?.fitted ?? twins;
     const stores = new WeightStores(cached, twins, encoding.network!, network !== null, workspace);
     const sink = {
       store: (layer: CheckpointLayer, ...of: [Parameters<typeof stores.store>[1], AbortSignal?]) =>
         stores.store(twinOf(layer), ...of),
     };
-    const rowWeights = network && (await rowWeightsOf(network, layers, workspace, settings));
-    const tuning = run && tuningOf(run.forward, rowWeights, workspace, settings);
+    const others = run && (await traversalPartsOf(network!, run, workspace, settings, cut));
     const forward = run?.forward ?? null;
-    const parts = { journal, rowWeights, tuning, deadline: settings.deadline };
+    const parts = { ...others, journal };
     const done = await new Traversal(layers, forward, sink, options, parts).run();
     onProgress?.({ stage: 'write', done: 0, total: 1 });
     // What experts would see of all tokens is in the network that is fitted alone.

@@ -13,6 +13,18 @@ export function hasTarget(layer: LayerInput): boolean {
   return layer.targetActivations !== undefined || layer.crossGram !== undefined;
 }
 
+/** What rows of calibration data come to. */
+export interface Sums {
+  samples: number;
+  offered: number;
+  /** Whether they are of float32 products. */
+  sumsSingles: boolean;
+  /** Σs and Σs² of the weights of the rows; null where they all count alike. */
+  weights: { sum: number; squares: number } | null;
+  /** inFeatures × inFeatures each: X̃ᵀX̃, and for pairs X̃ᵀX and XᵀX; none where there are no rows. */
+  matrices: readonly Float64Array[];
+}
+
 /**
  * A layer's calibration data, added batch by batch: memory for a few times inFeatures² float64 numbers, whatever the number of
  * samples.
@@ -140,6 +152,29 @@ export class Calibration {
     ];
     await finish(() => this.native.addPatches({ ...tensor, values, ...(targets && { targets }) }), signal);
     if (tensor.weights) await this.count(tensor.weights, signal);
+  }
+
+  /** What has been summed, for `addSums` of another. Not of kind `rows`. */
+  async sums(signal?: AbortSignal): Promise<Sums> {
+    const { kind, samples, offered, sumsSingles, weights } = this;
+    if (samples === 0) return { samples, offered, sumsSingles, weights, matrices: [] };
+    const { gram, cross, target } = await finish(() => this.native.sums(), signal);
+    const matrices = kind === 'pairs' ? [gram, cross!, target!] : [gram];
+    return { samples, offered, sumsSingles, weights, matrices };
+  }
+
+  /** Adds the sums of other rows; rows themselves cannot be added besides. They depend on the order of the calls to the last bit. */
+  async addSums(sums: Sums, signal?: AbortSignal): Promise<void> {
+    const { samples, offered, weights } = sums;
+    this.sumsSingles ||= sums.sumsSingles;
+    if (weights) {
+      const own = (this.weights ??= { sum: 0, squares: 0 });
+      own.sum += weights.sum;
+      own.squares += weights.squares;
+    }
+    if (samples === 0) return;
+    const [gram, cross = null, target = null] = sums.matrices;
+    await finish(() => this.native.addSums({ gram: gram!, cross, target, samples, offered }), signal);
   }
 
   private async count(weights: Float32Array, signal: AbortSignal | undefined): Promise<void> {

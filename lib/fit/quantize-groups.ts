@@ -108,7 +108,7 @@ async function fitsOf(
 }
 
 /** The answers of groups as one of all their neurons. */
-async function merged(parts: readonly NativeQuantized[]): Promise<NativeQuantized> {
+export async function merged(parts: readonly NativeQuantized[]): Promise<NativeQuantized> {
   const sum = (value: (part: NativeQuantized) => number) =>
     parts.reduce((total, part) => total + value(part), 0);
   const mean = (value: (part: NativeQuantized) => number) => sum(value) / parts.length;

@@ -51,7 +51,7 @@ export async function planOfJob(job: JobData, means: Means): Promise<JobPlan> {
     throw new VertexqError('ERR_VERTEXQ_JOB', `${path} is the plan of another run than ${job.run}`);
   const input = await withinRoots(plan.input, 'the input', roots);
   const output = await placeWithinRoots(plan.output, 'the output', roots);
-  for (const data of dataPathsOf(plan)) await withinRoots(data, 'the data', roots);
+  for (const data of dataPaths(plan.options)) await withinRoots(data, 'the data', roots);
   const need = memoryOf(plan);
   if (need > means.memory)
     throw new Refusal(
@@ -70,16 +70,6 @@ function requireKind(job: JobData, otherKernels: boolean): void {
     throw new Refusal(
       `it is for kernels of ${describe(blas)} and ${describe(simd)}, and this worker has ${own.blas} and ${own.simd}`,
     );
-}
-
-/** Files that the options of a plan name: of a changed plan anything may stand there. */
-function dataPathsOf({ options }: PlanFile): string[] {
-  const { activations, imatrix } = options;
-  const given = {
-    ...(activations !== undefined && { activations }),
-    ...(imatrix !== undefined && { imatrix }),
-  };
-  return dataPaths(given as Parameters<typeof dataPaths>[0]).filter((path) => typeof path === 'string');
 }
 
 /** Bytes that its largest piece of work takes, as far as the plan tells. */

@@ -53,7 +53,10 @@ export async function submitRun(plan: string, options: SubmitOptions = {}): Prom
   });
 }
 
-function partsFor({ units }: PlanFile): number {
+function partsFor({ units, options }: PlanFile): number {
+  // They wait for each other, and each is for one worker.
+  if (options['calibration'] !== undefined)
+    return Math.max(1, Math.min(Number(options['parts']) || 1, mostParts));
   const own = units.filter(({ kind }) => kind !== 'copy');
   const total = own.reduce((sum, { reads }) => sum + (Number(reads) || 0), 0);
   return Math.max(1, Math.min(Math.ceil(total / bytesOfPart), own.length, mostParts));

@@ -26,9 +26,20 @@ export interface NativeCalibration {
   group(index: number): NativeCalibration;
   /** `crossGram`: for `pairs` alone. */
   setGram(gram: Float64Array, crossGram?: Float64Array): NativeJob<void>;
+  /** Not of kind `rows`. */
+  sums(): NativeJob<NativeSums>;
+  /** Adds what `sums` of another gave, where no rows are added; `cross` and `target` for `pairs` alone. */
+  addSums(sums: NativeSums & { samples: number; offered: number }): NativeJob<void>;
   readonly samples: number;
   /** Patches that there were: more than `samples` where not all were taken. */
   readonly offered: number;
+}
+
+/** inFeatures × inFeatures each: X̃ᵀX̃, and for `pairs` X̃ᵀX and XᵀX. */
+export interface NativeSums {
+  gram: Float64Array;
+  cross: Float64Array | null;
+  target: Float64Array | null;
 }
 
 /** A tensor [batch, channels, spatial…] and a convolution's attributes, an entry per spatial axis; pads hold begins, then ends. */

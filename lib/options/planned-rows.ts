@@ -1,3 +1,4 @@
+import type { CheckpointOptions } from '../checkpoints/types';
 import type { PlannedRunOptions, ShardOptions } from '../checkpoints/sharded/types';
 import type { JobOptions } from '../types';
 import * as kinds from './kinds';
@@ -8,6 +9,17 @@ import type { Options } from './kinds';
 /** Of a checkpoint: two pieces of work at a time, and what goes with them. */
 const leastMemory = 128 * 2 ** 20;
 export const checkpointMemory = kinds.bytes(leastMemory, Number.MAX_SAFE_INTEGER);
+
+/** More make each too small to be worth a worker. */
+const mostParts = 64;
+
+export const inParts = {
+  parts: {
+    kind: kinds.integer(1, mostParts),
+    help: `language models fitted to text: into how many parts the text and each layer's neurons are cut, for as many workers ("vertexq plan"); the bytes depend on how many (default: 1)`,
+    group: 'Checkpoints (.safetensors)',
+  },
+} satisfies Options<Pick<CheckpointOptions, 'parts'>>;
 
 export const planned = {
   input: {

@@ -16,7 +16,7 @@ import type { JobOptions, QuantizeLayerOptions, QuantizeOptions, WarningOptions 
 import { data } from './data-rows';
 import { defaults } from './defaults';
 import { asked, cancelled, served, submitted, worked } from './fleet-rows';
-import { checkpointMemory, ofShard, planned } from './planned-rows';
+import { checkpointMemory, inParts, ofShard, planned } from './planned-rows';
 import { presetNames } from './presets';
 import { only, without } from './choose';
 import * as dataKinds from './data-kinds';
@@ -244,6 +244,7 @@ const checkpoint = {
     help: 'language models without text: instead of --calibration so many windows of tokens (--sequence-length) that the float model draws itself',
     group: 'Checkpoints (.safetensors)',
   },
+  ...inParts,
   holdout: { kind: dataKinds.samplesOrFraction },
   ...without(data, 'batchAxis', 'image'),
   preset,

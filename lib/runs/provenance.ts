@@ -50,6 +50,7 @@ const deciding = [
     'errorCorrection',
     'weighting',
     'tuning',
+    'parts',
     'ownSamples',
     'operators',
     'layers',

@@ -4,6 +4,8 @@ import type { CalibrationKind } from '../native/binding';
 import { convert } from '../native/tensors';
 import { isFloat32Array } from '../realms';
 import type { FloatArray, JobOptions, TensorLike } from '../types';
+import type { Parts } from './parts';
+import { PartSums } from './part-sums';
 import { type ConvGeometry, type FitLayer, placesIn, type RowsOf } from './layer';
 
 /** What is kept of the rows of a layer. */
@@ -42,9 +44,9 @@ export type WeightsOfRows = (layer: FitLayer) => Promise<Float32Array | null>;
 export class RowCapture {
   private readonly captured = new Map<
     string,
-    Pick<CapturedRows, 'calibration' | 'holdout'> & { layer: FitLayer }
+    { layer: FitLayer; calibration: PartSums; holdout: PartSums | null }
   >();
-  private readonly reported = new Map<string, { layer: FitLayer; holdout: Calibration }>();
+  private readonly reported = new Map<string, { layer: FitLayer; holdout: PartSums }>();
   private readonly weighted: ReadonlyMap<FitLayer, number>;
   private unpaired: string | null = null;
 
@@ -54,16 +56,25 @@ export class RowCapture {
     private readonly kinds: CaptureKinds,
     withHoldout: boolean,
     options: JobOptions,
+    parts: Parts | null = null,
   ) {
+    const sums = (layer: FitLayer, kind: CalibrationKind, name: string) =>
+      new PartSums(
+        () => Calibration.of(layer.inFeatures, kind, options, layer.groups),
+        parts,
+        `${value} ${name}`,
+        options.signal,
+      );
     this.weighted = placesIn(layers.filter((layer) => kinds.isWeighted?.(layer) ?? false));
     for (const layer of layers) {
-      const make = (kind: CalibrationKind) => Calibration.of(layer.inFeatures, kind, options, layer.groups);
       const reported = kinds.reportKindOf?.(layer) ?? null;
-      if (withHoldout && reported && !this.reported.has(keyOf(layer, reported)))
-        this.reported.set(keyOf(layer, reported), { layer, holdout: make(reported) });
+      const told = reported && keyOf(layer, reported);
+      if (withHoldout && reported && !this.reported.has(told!))
+        this.reported.set(told!, { layer, holdout: sums(layer, reported, `${told} reported`) });
       const [key, kind] = [this.keyOf(layer), kinds.kindOf(layer)];
       if (this.captured.has(key)) continue;
-      this.captured.set(key, { layer, calibration: make(kind), holdout: withHoldout ? make(kind) : null });
+      const holdout = withHoldout ? sums(layer, kind, `${key} holdout`) : null;
+      this.captured.set(key, { layer, calibration: sums(layer, kind, key), holdout });
     }
   }
 
@@ -73,7 +84,7 @@ export class RowCapture {
 
   /**
    * Adds a batch: what the quantized network gives and, for pairs, what the float network gives there. `share`: its part of all data of
-   * its kind. Where a fit needs both and their rows cannot be paired, rejects with ERR_VERTEXQ_UNSUPPORTED; where the report alone does, it
+   * its kind; `part`: that of the run. Where a fit needs both and their rows cannot be paired, rejects with ERR_VERTEXQ_UNSUPPORTED; where the report alone does, it
    * goes without.
    */
   async add(
@@ -83,11 +94,13 @@ export class RowCapture {
     share: number,
     signal: AbortSignal | undefined,
     weightsOf: WeightsOfRows = () => Promise.resolve(null),
+    part = 0,
   ): Promise<void> {
     if (float) this.pair(seen, float);
     const values = await floatsOf(seen, this.value, signal);
     const targets = float && !this.unpaired ? await floatsOf(float, this.value, signal) : undefined;
-    const addTo = async (into: Calibration, layer: FitLayer, weights: Float32Array | null) => {
+    const addTo = async (sums: PartSums, layer: FitLayer, weights: Float32Array | null) => {
+      const into = await sums.of(part);
       const most = Math.max(1, Math.ceil(share * enoughPatches(layer.inFeatures)));
       const paired = into.kind === 'pairs' ? targets : undefined;
       const batch = { values, targets: paired, weights: weights ?? undefined, dims: seen.dims, most };
@@ -98,21 +111,31 @@ export class RowCapture {
       await addTo(captured[to]!, layer, this.weighted.has(layer) ? await weightsOf(layer) : null);
     if (to === 'holdout')
       for (const { layer, holdout } of this.reported.values())
-        if (holdout.kind !== 'pairs' || targets) await addTo(holdout, layer, null);
+        if (holdout.total.kind !== 'pairs' || targets) await addTo(holdout, layer, null);
+  }
+
+  /** Puts together what all parts have seen. Returns false where `isNeedless` was true before all was there. */
+  async collect(isNeedless: () => Promise<boolean>): Promise<boolean> {
+    const own = [...this.captured.values()].flatMap(({ calibration, holdout }) => [calibration, holdout]);
+    const reported = [...this.reported.values()].map(({ holdout }) => holdout);
+    for (const sums of [...own, ...reported]) if (sums && !(await sums.collect(isNeedless))) return false;
+    return true;
   }
 
   /** How many rows of the calibration data a layer sees. */
   countOf(layer: FitLayer): number {
-    return this.captured.get(this.keyOf(layer))!.calibration.samples;
+    return this.captured.get(this.keyOf(layer))!.calibration.total.samples;
   }
 
   /** Throws ERR_VERTEXQ_CALIBRATION where no rows came. */
   rowsOf(layer: FitLayer): CapturedRows | null {
-    const { calibration, holdout } = this.captured.get(this.keyOf(layer))!;
+    const own = this.captured.get(this.keyOf(layer))!;
+    const calibration = own.calibration.total;
+    const holdout = own.holdout?.total ?? null;
     if (calibration.samples === 0)
       throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data gives "${this.value}" no rows`);
     const kind = this.kinds.reportKindOf?.(layer) ?? null;
-    const reported = kind && this.reported.get(keyOf(layer, kind))?.holdout;
+    const reported = kind && this.reported.get(keyOf(layer, kind))?.holdout.total;
     const isHeldOut = holdout !== null && holdout.samples > 0;
     const isUnpaired = kind === 'pairs' && this.unpaired !== null;
     return {
@@ -130,7 +153,7 @@ export class RowCapture {
     const why =
       `the value "${this.value}" is ${seen.type}[${seen.dims.join(', ')}] in the quantized network and ${float.type}[${float.dims.join(', ')}] in the float one: ` +
       'their rows cannot be paired';
-    if ([...this.captured.values()].some(({ calibration }) => calibration.kind === 'pairs'))
+    if ([...this.captured.values()].some(({ calibration }) => calibration.total.kind === 'pairs'))
       throw new VertexqError('ERR_VERTEXQ_UNSUPPORTED', `${why}. Turn "errorCorrection" off`);
     this.unpaired ??= why;
   }

@@ -13,7 +13,7 @@ export interface Sink<Layer extends FitLayer, Made extends Stored> {
   /** Takes a weight over, once for all layers that share it; keeps nothing of its codes, whose memory is used again. Errors name no layer. */
   store(layer: Layer, quantized: QuantizedLayer, signal?: AbortSignal): Promise<Made>;
   /** Whether it has a layer of an earlier run, which `restore` then gives as it was, and is not stored again. */
-  has?(layer: Layer): boolean;
+  has?(layer: Layer): boolean | Promise<boolean>;
   restore?(layer: Layer, signal?: AbortSignal): Promise<Done<Made>>;
 }
 

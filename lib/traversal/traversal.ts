@@ -1,16 +1,15 @@
 import { located } from '../errors';
 import { storedBits } from '../fit/layer-errors';
 import { requireLayerMemory } from '../fit/layer-memory';
-import { quantizeGroups } from '../fit/quantize-groups';
-import { plainMethod } from '../methods';
 import { giveBackMemory } from '../native/freed-memory';
-import { threadsFor } from '../native/jobs';
 import type { JobOptions, LayerReport, Progress, QuantizedLayer, WarningOptions } from '../types';
 import { type CapturedRows, type CaptureKinds, RowCapture } from './captured-rows';
 import type { FloatBatches, Forward, Stage } from './forward';
 import { kindOf, reportKindOf } from './kind-of';
 import { bySource, type FitLayer, placesIn, type WeightSource } from './layer';
+import { LayerFits } from './layer-fits';
 import { needsOf } from './needs';
+import { type Parts, partsOfBatches } from './parts';
 import { RoundedWeights } from './rounded-weights';
 import type { RowWeights } from './row-weights';
 import type { Done, DoneLayer, FitJournal, Sink, Stored } from './sink';
@@ -18,7 +17,6 @@ import { TimeBudget } from './time-budget';
 import type { BlockTuning, Fitted } from './tuning';
 import { type LayerWork, secondsBefore, secondsOfFit, worksOf } from './work';
 import { span } from '../spans';
-import { warn } from '../warning-codes';
 
 /** Numbers that weights, rows and Gram matrices may leave before memory is given back. */
 const usedByMany = 2 ** 16;
@@ -41,6 +39,8 @@ export interface TraversalParts<Layer extends FitLayer> {
   tuning?: BlockTuning<Layer> | null;
   /** When all is to be done, as performance.now() tells it; null: passes are as many as settings say. */
   deadline?: number | null;
+  /** null: data is summed, and layers are fitted, in one piece. */
+  parts?: Parts | null;
 }
 
 /**
@@ -62,7 +62,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private readonly journal: FitJournal | null;
   private readonly rowWeights: RowWeights<Layer> | null;
   private readonly tuning: BlockTuning<Layer> | null;
-  private readonly budget: TimeBudget | null;
+  private readonly parts: Parts | null;
+  private readonly fits: LayerFits<Layer>;
   /** Numbers of what layers took since memory was given back. */
   private used = 0;
   /** Layers that are tuned with others of their block before they are stored: these. */
@@ -76,14 +77,22 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     private readonly forward: Forward<Layer> | null,
     private readonly sink: Sink<Layer, Made>,
     private readonly options: JobOptions & WarningOptions,
-    { journal = null, rowWeights = null, tuning = null, deadline = null }: TraversalParts<Layer> = {},
+    {
+      journal = null,
+      rowWeights = null,
+      tuning = null,
+      deadline = null,
+      parts = null,
+    }: TraversalParts<Layer> = {},
   ) {
     this.journal = journal;
     this.rowWeights = rowWeights;
     this.tuning = tuning;
-    this.budget = forward && deadline !== null ? new TimeBudget(deadline, forward) : null;
+    this.parts = parts;
+    const budget = forward && deadline !== null ? new TimeBudget(deadline, forward) : null;
     this.places = placesIn(layers);
     this.rounded = new RoundedWeights(forward ? [] : layers, options);
+    this.fits = new LayerFits({ rounded: this.rounded, rowWeights, budget, parts, options });
     this.works = new Map(
       (forward ? worksOf(forward, rowWeights !== null) : []).map((work) => [work.layer, work]),
     );
@@ -130,6 +139,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
           await this.quantize(follower, null, undefined);
         followers.delete(layer.source);
       }
+      await this.parts?.exchange?.settle(() => this.areKept(stage.layers));
     }
     return this.finished;
   }
@@ -170,7 +180,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const report = this.progressOf(layers[0]!, before);
     const told = (batch: number) => report?.({ stage: 'capture', done: batch + 1, total: batches.length });
     // The values behind it are needed all the same.
-    if (layers.every((layer) => this.isDone(layer))) {
+    if (await this.areDone(layers)) {
       const rank = await forward.run(stage, 'none', (batch) => Promise.resolve(told(batch)), signal);
       this.spent += before;
       return { rows: null, rank };
@@ -189,7 +199,9 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
         ? 'heldOut'
         : 'none';
     try {
-      const rows = new RowCapture(target, layers, kinds, forward.samples.holdout > 0, this.options);
+      const { parts } = this;
+      const partOf = parts && partsOfBatches(batches, parts.count);
+      const rows = new RowCapture(target, layers, kinds, forward.samples.holdout > 0, this.options, parts);
       const rank = await forward.run(
         stage,
         float,
@@ -203,13 +215,15 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
             share,
             signal,
             weightsOf,
+            partOf?.[batch],
           );
           told(batch);
         },
         signal,
       );
+      const isWhole = await rows.collect(() => this.areDone(layers));
       this.spent += before;
-      return { rows, rank };
+      return { rows: isWhole ? rows : null, rank };
     } catch (error) {
       throw located(`layer "${layers[0]!.name}"`, error);
     }
@@ -225,8 +239,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const { name, source } = layer;
     signal?.throwIfAborted();
     try {
-      if (this.tuned.has(layer) && !this.isDone(layer)) {
-        const quantized = await this.fit(layer, capture?.rowsOf(layer) ?? null);
+      if (this.tuned.has(layer) && !(await this.isDone(layer))) {
+        const quantized = (await this.fit(layer, capture?.rowsOf(layer) ?? null))!;
         this.spent += this.secondsToFit(layer);
         this.untuned.push({ layer, quantized, activationRank });
         await this.forward?.substitute(layer, quantized, signal);
@@ -287,12 +301,16 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     rows: CapturedRows | null,
     expert: LayerReport['expert'],
   ): Promise<Done<Made>> {
-    if (this.sink.has?.(layer)) return this.sink.restore!(layer, this.options.signal);
+    const restored = () => this.sink.restore!(layer, this.options.signal);
+    if (await this.sink.has?.(layer)) return restored();
     const key = this.keyOf(layer);
     let quantized = await this.journal?.find(key);
     if (quantized) this.journal!.resumed += layer.source.byteLength;
     else {
-      quantized = await this.fit(layer, rows);
+      const fitted = await this.fit(layer, rows);
+      // Another worker has put it together of the parts.
+      if (!fitted) return restored();
+      quantized = fitted;
       if (expert) quantized.report.expert = expert;
       // A weight that sees no rows is rounded again sooner than it is read back.
       if (rows) await this.journal?.keep(key, quantized);
@@ -304,10 +322,23 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   }
 
   /** Whether an earlier run has fitted a layer, or this one the weight that it shares. */
-  private isDone(layer: Layer): boolean {
-    const isKept = (one: Layer) => this.sink.has?.(one) ?? this.journal?.has(this.keyOf(one)) ?? false;
+  private async isDone(layer: Layer): Promise<boolean> {
+    if (this.done.has(layer.source)) return true;
     // Of a block that was tuned together all were kept, or it is tuned again.
-    return (this.tuned.get(layer)?.every(isKept) ?? isKept(layer)) || this.done.has(layer.source);
+    for (const one of this.tuned.get(layer) ?? [layer])
+      if (!((await this.sink.has?.(one)) ?? this.journal?.has(this.keyOf(one)) ?? false)) return false;
+    return true;
+  }
+
+  /** Whether all workers find what has become of layers. */
+  private async areKept(layers: readonly Layer[]): Promise<boolean> {
+    for (const layer of layers) if (!(await this.sink.has?.(layer))) return false;
+    return true;
+  }
+
+  private async areDone(layers: readonly Layer[]): Promise<boolean> {
+    for (const layer of layers) if (!(await this.isDone(layer))) return false;
+    return true;
   }
 
   /** What the journal calls a layer: names need not differ. */
@@ -315,62 +346,10 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     return `${this.places.get(layer)} ${layer.name}`;
   }
 
-  private fit(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer> {
-    const { name, outFeatures, inFeatures } = layer;
-    const told = { 'vertexq.layer': name, 'vertexq.outputs': outFeatures, 'vertexq.inputs': inFeatures };
-    return span(
-      'vertexq.fit',
-      told,
-      () => this.fitted(layer, rows),
-      ({ report }) => ({
-        ...{ 'vertexq.method': report.method, 'vertexq.bits': report.bits, 'vertexq.rows': report.samples },
-        'vertexq.error.own': report.error.own.calibration ?? undefined,
-      }),
-    );
-  }
-
-  private async fitted(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer> {
-    const { name, kind, outFeatures, inFeatures, groups, source, settings } = layer;
-    const { signal } = this.options;
+  private fit(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer | null> {
     const onProgress = this.progressOf(layer, this.secondsToFit(layer));
-    const rounded = rows ? undefined : await this.rounded.take(layer, onProgress);
-    if (rounded) return rounded;
-    const { calibration, holdout, reported, areFloat } = rows ?? none;
-    const weight = await source.read(signal);
-    const quantized = await quantizeGroups(
-      {
-        ...{ name, kind, weight, outFeatures, inFeatures, calibration, holdout, reported, areFloat },
-        ...(calibration && this.rowWeights && { correction: this.rowWeights.correctionOf(calibration) }),
-      },
-      groups,
-      // A weight that sees no rows is rounded, whatever the others get.
-      rows === null
-        ? { ...settings, method: plainMethod }
-        : { ...settings, ...this.budget?.settingsOf(layer, threadsFor(this.options)) },
-      {
-        threads: threadsFor(this.options),
-        ...(signal ? { signal } : {}),
-        ...(onProgress ? { onProgress } : {}),
-      },
-    );
-    this.budget?.made(layer);
-    if (calibration && calibration.offered > calibration.samples)
-      quantized.report.warnings.push(
-        warn(
-          'WARN_VERTEXQ_SOME_ROWS',
-          `fitted to ${calibration.samples} of ${calibration.offered} patches, spread over all samples: more would change little`,
-        ),
-      );
-    if (rows?.unpaired)
-      quantized.report.warnings.push(
-        warn('WARN_VERTEXQ_NO_FLOAT_ERROR', `no error against the float network: ${rows.unpaired}`),
-      );
-    const unweighted = rows && this.rowWeights?.reasonOf(layer);
-    if (unweighted)
-      quantized.report.warnings.push(
-        warn('WARN_VERTEXQ_ROWS_ALIKE', `all of its rows count alike: ${unweighted}`),
-      );
-    return quantized;
+    const isNeedless = async () => (await this.sink.has?.(layer)) ?? false;
+    return this.fits.fit(layer, this.keyOf(layer), rows, onProgress, isNeedless);
   }
 
   private secondsToFit(layer: Layer): number {
@@ -396,5 +375,3 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     };
   }
 }
-
-const none = { calibration: null, holdout: null, reported: null, areFloat: false };

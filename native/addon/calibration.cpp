@@ -1,5 +1,6 @@
 #include "calibration.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -19,6 +20,9 @@ namespace {
 
 /** A convolution of more is none: and each takes memory before it has any data. */
 constexpr std::int64_t kMaxGroups = 1 << 20;
+
+/** JavaScript counts no further. */
+constexpr std::int64_t kMaxRows = std::int64_t{1} << 53;
 
 /** Groups of fewer inputs are summed side by side, larger ones one after the other on several threads. */
 constexpr std::size_t kSmallGroup = 128;
@@ -129,6 +133,20 @@ void SharedData::setGram(const double* gram, const double* cross, unsigned threa
   grams_ = std::shared_ptr<const GramData>(given, &given->data);
 }
 
+void SharedData::addSums(const GramData& sums, std::size_t samples, std::size_t offered) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  grams_ = nullptr;
+  if (!summed_) {
+    summed_ = std::make_shared<GramData>();
+  } else if (summed_.use_count() > 1) {
+    // A fit reads them.
+    summed_ = std::make_shared<GramData>(*summed_);
+  }
+  summed_->add(sums);
+  samples_ += samples;
+  offered_ += offered;
+}
+
 std::shared_ptr<const Matrix> SharedData::factor(unsigned threads, const JobControl& control) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!factor_ && given_) {
@@ -145,6 +163,7 @@ std::shared_ptr<const Matrix> SharedData::factor(unsigned threads, const JobCont
 
 std::shared_ptr<const GramData> SharedData::grams(unsigned threads) {
   const std::lock_guard<std::mutex> lock(mutex_);
+  if (summed_) return summed_;
   if (!grams_) {
     prepare();
     grams_ = std::make_shared<const GramData>(sums_->data(threads));
@@ -158,6 +177,8 @@ Napi::Function Calibration::define(Napi::Env env) {
                       InstanceMethod<&Calibration::guarded<&Calibration::addPatches>>("addPatches"),
                       InstanceMethod<&Calibration::guarded<&Calibration::group>>("group"),
                       InstanceMethod<&Calibration::guarded<&Calibration::setGram>>("setGram"),
+                      InstanceMethod<&Calibration::guarded<&Calibration::sums>>("sums"),
+                      InstanceMethod<&Calibration::guarded<&Calibration::addSums>>("addSums"),
                       InstanceAccessor<&Calibration::guarded<&Calibration::samples>>("samples"),
                       InstanceAccessor<&Calibration::guarded<&Calibration::offered>>("offered")});
 }
@@ -300,6 +321,70 @@ Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
       [data, gram, cross, threads = threads_](JobControl& control) {
         requireBlasBuffer();
         data->setGram(gram->twice(), cross ? cross->twice() : nullptr, threads, control);
+      },
+      [](Napi::Env env) { return env.Undefined(); }, std::move(held));
+}
+
+Napi::Value Calibration::sums(const Napi::CallbackInfo& info) {
+  const auto data = this->data();
+  if (data->kind() == CalibrationKind::Rows) throw Napi::TypeError::New(info.Env(), "Expected sums, not rows");
+  struct Copies {
+    std::vector<double> gram, cross, target;
+  };
+  auto copies = std::make_shared<Copies>();
+  return startJob(
+      info.Env(),
+      [data, copies, threads = threads_](JobControl&) {
+        requireBlasBuffer();
+        const auto numbers = [](const Matrix& matrix) {
+          return std::vector<double>(matrix.data(), matrix.data() + matrix.rows() * matrix.cols());
+        };
+        const auto sums = data->grams(threads);
+        *copies = {numbers(sums->h), numbers(sums->cross), numbers(sums->target)};
+      },
+      [copies](Napi::Env env) {
+        const auto given = [&](std::vector<double>& values) -> Napi::Value {
+          return values.empty() ? env.Null() : givenToJs(env, std::move(values));
+        };
+        Napi::Object result = Napi::Object::New(env);
+        result.Set("gram", given(copies->gram));
+        result.Set("cross", given(copies->cross));
+        result.Set("target", given(copies->target));
+        return result;
+      });
+}
+
+Napi::Value Calibration::addSums(const Napi::CallbackInfo& info) {
+  const auto data = this->data();
+  if (data->kind() == CalibrationKind::Rows) throw Napi::TypeError::New(info.Env(), "Expected sums, not rows");
+  const std::size_t features = data->inFeatures();
+  const std::size_t count = product(info.Env(), {features, features});
+  const Arguments given(info);
+  const Napi::Object object = info[0].As<Napi::Object>();
+  HeldMemory held;
+  const auto matrix = [&](const char* name) {
+    auto values = std::make_shared<const HeldFloats>(object.Get(name), name, held);
+    if (values->isSingle() || values->size() != count)
+      throw Napi::TypeError::New(
+          info.Env(), std::string("Expected \"") + name + "\" to be a Float64Array of inFeatures × inFeatures numbers");
+    return values;
+  };
+  const bool paired = data->kind() == CalibrationKind::Pairs;
+  const auto gram = matrix("gram");
+  const auto cross = paired ? matrix("cross") : nullptr;
+  const auto target = paired ? matrix("target") : nullptr;
+  const auto samples = static_cast<std::size_t>(given.integer("samples", 0, kMaxRows));
+  const auto offered = static_cast<std::size_t>(given.integer("offered", 0, kMaxRows));
+  return startJob(
+      info.Env(),
+      [=](JobControl&) {
+        const auto copied = [&](const std::shared_ptr<const HeldFloats>& values) {
+          if (!values) return Matrix();
+          Matrix copy(features, features);
+          std::copy(values->twice(), values->twice() + count, copy.data());
+          return copy;
+        };
+        data->addSums({copied(gram), copied(cross), copied(target)}, samples, offered);
       },
       [](Napi::Env env) { return env.Undefined(); }, std::move(held));
 }

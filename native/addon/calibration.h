@@ -24,6 +24,8 @@ class SharedData {
   void add(const RowSource& rows, const RowSource* target, unsigned threads, JobControl& control);
   /** `cross` is null but for pairs; then XᵀX is not known. */
   void setGram(const double* gram, const double* cross, unsigned threads, JobControl& control);
+  /** Adds the sums of other rows, one element after the other: in one order of calls they come out as the same numbers. Only where no rows are added. */
+  void addSums(const GramData& sums, std::size_t samples, std::size_t offered);
   std::size_t samples() const { return samples_; }
   /** Rows that there were: more than samples where not all patches were taken. */
   std::size_t offered() const { return offered_; }
@@ -48,6 +50,7 @@ class SharedData {
   std::unique_ptr<CalibrationRows> rows_;
   std::unique_ptr<CalibrationGram> sums_;
   std::shared_ptr<const GivenGram> given_;
+  std::shared_ptr<GramData> summed_;  // of others' rows
   std::shared_ptr<const Matrix> factor_;
   std::shared_ptr<const GramData> grams_;
 };
@@ -63,6 +66,8 @@ class SharedData {
  *                                      `most` and more, about so many of them, spread over all; weights: of each output position
  *   group(index)                       the Calibration of one group
  *   setGram(gram[, cross])             a job: takes X̃ᵀX̃ (and for pairs X̃ᵀX) instead, Float64Array inFeatures × inFeatures
+ *   sums()                             a job: { gram, cross, target }, Float64Arrays of X̃ᵀX̃ and for pairs X̃ᵀX and XᵀX, else null; not of rows
+ *   addSums({ gram, cross?, target?, samples, offered })  a job: adds what sums() of another gave; not where rows are added
  *   samples                            rows added so far
  *   offered                            patches there were so far
  */
@@ -87,6 +92,8 @@ class Calibration : public Napi::ObjectWrap<Calibration> {
   Napi::Value addPatches(const Napi::CallbackInfo& info);
   Napi::Value group(const Napi::CallbackInfo& info);
   Napi::Value setGram(const Napi::CallbackInfo& info);
+  Napi::Value sums(const Napi::CallbackInfo& info);
+  Napi::Value addSums(const Napi::CallbackInfo& info);
   Napi::Value samples(const Napi::CallbackInfo& info);
   Napi::Value offered(const Napi::CallbackInfo& info);
 

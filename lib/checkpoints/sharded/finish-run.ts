@@ -11,7 +11,7 @@ import { shardPaths } from '../output-files';
 import type { Prepared } from '../prepared';
 import { runPrepared } from '../quantize-checkpoint';
 import { verifyCheckpoint } from '../verify-checkpoint';
-import { keyedUnits } from './run-shard';
+import { keyedUnits } from './keyed-units';
 import { StoredUnits, unitName } from './stored-units';
 import type { FinishReport, PlanFile, PlannedRunOptions } from './types';
 import { UnitStore } from './unit-store';

@@ -12,7 +12,10 @@ import { shardPaths } from '../output-files';
 import { type ShardPlan, unitVersion } from '../plan';
 import type { Prepared } from '../prepared';
 import type { CheckpointOptions } from '../types';
-import { targetsOf, type Unit } from '../units';
+import type { PlannedWeight } from '../planned-weight';
+import { layersOf } from '../run-network';
+import { isLater } from '../run-units';
+import { type FitUnit, targetsOf, type Unit } from '../units';
 import type { PlanFile, PlannedFile, PlannedInput, PlannedUnit } from './types';
 
 /** Options of `quantizeCheckpoint` that a plan file holds: neither how the work is done nor what only chooses others. */
@@ -50,12 +53,21 @@ export async function decidingOf(
   const digest = hashOf([unitVersion, base]);
   const turns = new Turns(settings.options.signal);
   const units: PlannedUnit[] = [];
+  const fits = new Map<PlannedWeight, PlannedUnit>();
   for (const [i, shard] of plan.shards.entries())
     for (const unit of shard.units) {
       if (turns.due) await turns.next();
       const told = plannedUnit(unit, shard, base.files[i]!.name);
       units.push({ key: hashOf([digest, units.length, told]), ...told });
+      if (isLater(unit)) fits.set((unit as FitUnit).weight, units.at(-1)!);
     }
+  // A layer is fitted to what those before it give: one after the other.
+  let before: PlannedUnit | undefined;
+  for (const weight of weightsInOrder(prepared)) {
+    const unit = fits.get(weight)!;
+    if (before) unit.needs = [before.key];
+    before = unit;
+  }
   const id = hashOf([digest, input, output, units.map(({ key }) => key)]);
   return { ...base, id, input, output, units };
 }
@@ -70,10 +82,12 @@ export const plannedInput = (name: string, path: string): Promise<PlannedInput> 
   }));
 
 /** Files of data that options name. */
-export const dataPaths = ({ activations = [], imatrix }: CheckpointOptions): string[] => [
-  ...[activations].flat(),
-  ...(imatrix === undefined ? [] : [imatrix]),
-];
+export function dataPaths(options: CheckpointOptions): string[] {
+  const { activations, imatrix, calibration, holdout, tokenizer } = options;
+  return [activations, imatrix, calibration, holdout, tokenizer]
+    .flat()
+    .filter((path) => typeof path === 'string');
+}
 
 async function inputsOf({ inputs, companions, settings }: Prepared): Promise<PlannedInput[]> {
   const named = [
@@ -84,6 +98,13 @@ async function inputsOf({ inputs, companions, settings }: Prepared): Promise<Pla
   const found: PlannedInput[] = [];
   for (const [name, path] of named) found.push(await plannedInput(name, path));
   return found;
+}
+
+/** The weights that are fitted to text, in the order in which the network comes to them. */
+function weightsInOrder({ network, plan, settings }: Prepared): Set<PlannedWeight> {
+  if (!network) return new Set();
+  const weights = plan.weights.filter(({ inNetwork }) => inNetwork);
+  return new Set(layersOf(network.opened, network.layers, weights, settings).map(({ weight }) => weight));
 }
 
 function filesOf(prepared: Prepared, inputs: readonly PlannedInput[]): PlannedFile[] {

@@ -1,4 +1,5 @@
-import { resolve } from 'node:path';
+import { lstat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { plainPath } from '../../files/plain-path';
 import { RunFiles } from '../../runs/run-files';
 import { checkCheckpointOptions } from '../checkpoint-options';
@@ -11,8 +12,8 @@ import { requireNotThere, requireUnits } from './with-plan';
 
 /**
  * A plan of what `quantizeCheckpoint` would do, cut into units that processes on several machines do (`runShard`) and `finishRun` puts
- * together. Nothing is run and nothing is written. Rejects as `planCheckpoint`; with ERR_VERTEXQ_UNSUPPORTED where the run is one piece of work, as one on
- * calibration data is; with ERR_VERTEXQ_EXISTS where the output is there.
+ * together. Of a run that is fitted to text the units follow one another, and the option `parts` says how many workers each is for. Nothing is run and nothing is written. Rejects as `planCheckpoint`;
+ * with ERR_VERTEXQ_UNSUPPORTED where the run is one piece of work; with ERR_VERTEXQ_EXISTS where the output is there.
  */
 export async function planRun(
   input: string,
@@ -34,7 +35,7 @@ export async function planRunWith(
     files,
     input,
     output,
-    withAbsolutePaths(given),
+    await withAbsolutePaths(given),
     async (prepared, budget) => {
       await requireNotThere(prepared, prepared.output);
       const deciding = await decidingOf(prepared, resolve(plainPath(input)), resolve(prepared.output));
@@ -45,10 +46,19 @@ export async function planRunWith(
 }
 
 /** Paths of data as other processes find them. */
-function withAbsolutePaths({ activations, imatrix, ...given }: CheckpointOptions): CheckpointOptions {
+async function withAbsolutePaths(given: CheckpointOptions): Promise<CheckpointOptions> {
+  const { activations, imatrix, tokenizer, calibration, holdout } = given;
+  const all = (paths: unknown) => [paths as string | string[]].flat().map((path) => resolve(path));
   return {
     ...given,
-    ...(activations !== undefined && { activations: [activations].flat().map((path) => resolve(path)) }),
+    ...(activations !== undefined && { activations: all(activations) }),
     ...(imatrix !== undefined && { imatrix: resolve(imatrix) }),
+    ...(tokenizer !== undefined && { tokenizer: await fileIn(resolve(tokenizer)) }),
+    ...(calibration !== undefined && { calibration: all(calibration) }),
+    ...(holdout !== undefined && typeof holdout !== 'number' && { holdout: all(holdout) }),
   };
 }
+
+/** Where a folder has its tokenizer. */
+const fileIn = async (path: string) =>
+  (await lstat(path).catch(() => undefined))?.isDirectory() ? join(path, 'tokenizer.json') : path;

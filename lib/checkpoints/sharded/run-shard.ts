@@ -3,13 +3,14 @@ import { Buffers } from '../../native/buffers';
 import { checkOptions } from '../../options/table';
 import { requireWritable, RunFiles } from '../../runs/run-files';
 import { type Facts, lengthOf, memoryOf, UnitMaker } from '../make-unit';
-import { type ShardPlan, unitKey } from '../plan';
 import type { Prepared } from '../prepared';
-import { inFlight } from '../run-units';
+import { inFlight, isLater } from '../run-units';
 import { Semaphore } from '../semaphore';
-import { targetsOf, type Unit } from '../units';
+import { targetsOf } from '../units';
+import { type KeyedUnit, keyedUnits } from './keyed-units';
 import { joinedSums, layerSumsOf } from './layer-sums';
 import type { LayerSums, PlanFile, ShardOfPlan, ShardOptions, ShardReport } from './types';
+import { runParts } from './run-parts';
 import { factsOf } from './stored-units';
 import { UnitStore } from './unit-store';
 import { type OpenPlan, withPlan } from './with-plan';
@@ -40,32 +41,26 @@ export async function runShardWith(
     await requireWritable(opened.output, { mayExist: true });
     const store = new UnitStore(opened.folder);
     await store.prepare();
-    const done = await new ShardWorker(opened, store, buffers, drain).run(unitsOf(opened, shard));
+    const own = await new ShardWorker(opened, store, buffers, drain).run(unitsOf(opened, shard));
+    const done = opened.prepared.network
+      ? withParts(own, await runParts(opened, store, buffers, shard, drain))
+      : own;
     const seconds = (performance.now() - started) / 1000;
     return { plan: opened.plan.id, shard, ...done, warnings: opened.warnings, seconds };
   });
 }
 
-/** A unit of a plan with all that is known of it. */
-export interface KeyedUnit {
-  plan: ShardPlan;
-  unit: Unit;
-  /** What the journal of a run calls it, and its result. */
-  journalKey: string;
-  key: string;
-}
+type Done = Pick<ShardReport, 'units' | 'bytes' | 'layers'>;
 
-/** All units, as they stand in the plan. */
-export function* keyedUnits({ plan: { units }, prepared }: OpenPlan): Generator<KeyedUnit> {
-  let next = 0;
-  for (const plan of prepared.plan.shards)
-    for (const [i, unit] of plan.units.entries())
-      yield { plan, unit, journalKey: unitKey(plan, i), key: units[next++]!.key };
-}
+const withParts = (own: Done, parts: Done): Done => ({
+  units: { done: own.units.done + parts.units.done, found: own.units.found + parts.units.found },
+  bytes: own.bytes + parts.bytes,
+  layers: [...own.layers, ...parts.layers],
+});
 
 /** The units of a shard that leave results: those that lie one after the other until it has read its part of the bytes. */
 function unitsOf(opened: OpenPlan, { index, count }: ShardOfPlan): KeyedUnit[] {
-  const all = [...keyedUnits(opened)].filter(({ unit }) => unit.kind !== 'copy');
+  const all = [...keyedUnits(opened)].filter(({ unit }) => unit.kind !== 'copy' && !isLater(unit));
   const total = all.reduce((sum, { unit }) => sum + unit.cost, 0);
   let before = 0;
   return all.filter(({ unit }) => {
@@ -100,7 +95,7 @@ class ShardWorker {
   }
 
   /** Rejects with what went wrong first, after all that was on its way has ended. */
-  async run(units: readonly KeyedUnit[]): Promise<Pick<ShardReport, 'units' | 'bytes' | 'layers'>> {
+  async run(units: readonly KeyedUnit[]): Promise<Done> {
     this.total = units.reduce((sum, { unit }) => sum + unit.cost, 0);
     const { signal, onProgress } = this.prepared.settings.options;
     await atOnce(units, inFlight, async (one, i) => {

@@ -29,16 +29,19 @@ export class StoredUnits implements UnitSource {
     const key = this.keys.get(journalKey)!;
     const found = await this.store.read(key, output);
     const facts = found && factsOf(unit, found.facts);
-    if (!facts)
-      throw new VertexqError(
-        'ERR_VERTEXQ_INCOMPLETE',
-        `The result of ${unitName(unit)} is missing or damaged: ${this.store.pathOf(key)}. "vertexq work" makes it anew`,
-      );
+    if (!facts) throw damaged(this.store, key, unit);
     const { blas, simd } = found.kernels;
     if (blas !== this.planned.blas || simd !== this.planned.simd) this.others.add(`${blas} and ${simd}`);
     return facts;
   }
 }
+
+/** ERR_VERTEXQ_INCOMPLETE at the result of a unit. */
+export const damaged = (store: UnitStore, key: string, unit: Unit): VertexqError =>
+  new VertexqError(
+    'ERR_VERTEXQ_INCOMPLETE',
+    `The result of ${unitName(unit)} is missing or damaged: ${store.pathOf(key)}. "vertexq work" makes it anew`,
+  );
 
 /** As messages name it. */
 export function unitName(unit: Unit): string {
@@ -68,8 +71,11 @@ export function factsOf(unit: Unit, facts: unknown): Facts | undefined {
 
 const isNumber = (value: unknown) => typeof value === 'number' && value >= 0;
 const isNumberOrNull = (value: unknown) => value === null || typeof value === 'number';
-const areErrors = (value: unknown) =>
+const areErrors = (value: unknown): value is Record<string, unknown> =>
   isObject(value) && isNumberOrNull(value['calibration']) && isNumberOrNull(value['holdout']);
+
+const isExpert = (value: unknown) =>
+  isObject(value) && isNumber(value['rows']) && ['own', 'all'].includes(String(value['fittedTo']));
 
 /** Whether a value is the report of this weight's fit, as far as tables and pages look into it. */
 function isReport(report: unknown, weight: PlannedWeight): boolean {
@@ -86,9 +92,10 @@ function isReport(report: unknown, weight: PlannedWeight): boolean {
       isNumberOrNull(report[name]),
     ) &&
     (report['fellBackFrom'] === null || typeof report['fellBackFrom'] === 'string') &&
-    report['weighted'] === null &&
+    (report['weighted'] === null ||
+      (weight.inNetwork && areErrors(report['weighted']) && isNumber(report['weighted']['effectiveRows']))) &&
     !('tuned' in report) &&
-    !('expert' in report) &&
+    (!('expert' in report) || (weight.inNetwork && isExpert(report['expert']))) &&
     isObject(error) &&
     areErrors(error) &&
     areErrors(error['own']) &&

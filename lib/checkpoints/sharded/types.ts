@@ -72,7 +72,7 @@ export interface PlannedUnit {
   writes: { file: string; begin: number; end: number; bytes: number };
   /** Bytes of buffers that it takes; what a fit needs besides is in `summary`. */
   memory: number;
-  /** Keys of the units whose results it needs. In this version there is no such unit. */
+  /** Keys of the units whose results it needs: of a weight that is fitted to text the one before it, as the network comes to them. Others need none. */
   needs: string[];
 }
 

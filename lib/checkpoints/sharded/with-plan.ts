@@ -147,15 +147,29 @@ export async function requireNotThere(prepared: Prepared, output: string): Promi
     );
 }
 
-/** Throws ERR_VERTEXQ_UNSUPPORTED where a run cannot be done unit by unit. */
+/** Throws ERR_VERTEXQ_UNSUPPORTED where a run cannot be done by several. */
 export function requireUnits(input: string, { options, format, encoding }: CheckpointSettings): void {
-  const given = (['calibration', 'ownSamples'] as const).find((name) => options[name] !== undefined);
-  if (!given && !encoding.network) return;
-  const why = given
-    ? `with "${given}" each layer is fitted to what the layers before it, already quantized, produce`
-    : `the format "${format}" is one network`;
+  const why = encoding.network
+    ? `the format "${format}" is one network`
+    : options.ownSamples !== undefined
+      ? 'each worker would have to draw the texts of "ownSamples": draw them once, and give them as "calibration"'
+      : options.tuning === 'scales'
+        ? 'scales are tuned ("tuning") on all of the text at once'
+        : options.time !== undefined
+          ? 'what is made by the clock ("time") would not be the same twice'
+          : isOfFiles(options)
+            ? undefined
+            : 'other processes can read "calibration", "holdout" and "tokenizer" only where they are paths of files';
+  if (why === undefined) return;
   throw new VertexqError(
     'ERR_VERTEXQ_UNSUPPORTED',
-    `${input} cannot be planned in units, as ${why}: it is one piece of work in this version. Do it with "vertexq quantize", or record what layers see and give it as "activations"`,
+    `${input} cannot be planned for several workers, as ${why}. "vertexq quantize" does it`,
   );
+}
+
+/** Whether data is where a path leads. */
+function isOfFiles({ calibration = [], holdout = [] }: CheckpointOptions): boolean {
+  return [calibration, typeof holdout === 'number' ? [] : holdout]
+    .flat()
+    .every((path) => typeof path === 'string');
 }

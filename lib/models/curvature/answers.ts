@@ -22,11 +22,22 @@ export function drawsOf({ kind }: Asked, { dims }: TensorLike): number {
 export class Answers {
   /** Rows of each value so far, by draw: the place of the next. */
   private readonly rows = new Map<string, number>();
+  /** Tokens of batches of a language model that others run, and that come before. */
+  private elsewhere = 0;
+  private next = 0;
 
   constructor(
     private readonly feeds: readonly Feeds[],
     private readonly options: JobOptions,
+    private readonly isOwn?: (batch: number) => boolean,
   ) {}
+
+  /** To be called for one batch after the other: what is drawn for it does not depend on who has drawn for those before. */
+  begin(batch: number): void {
+    for (; this.next < batch; this.next++)
+      if (this.isOwn?.(this.next) === false)
+        this.elsewhere += this.feeds[this.next]!['input_ids']!.dims.reduce((size, dim) => size * dim, 1);
+  }
 
   /** To be called for one output after the other, in one order. */
   async cotangents(asked: Asked, output: TensorLike, draw: number, batch: number): Promise<TensorLike> {
@@ -59,7 +70,7 @@ export class Answers {
       kind,
       rows,
       size,
-      first,
+      first: this.elsewhere + first,
       seed: draw,
       threads: threadsFor(this.options),
       values,

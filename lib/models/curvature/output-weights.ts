@@ -5,8 +5,10 @@ import type { JobOptions } from '../../types';
 import type { CalibrationSet } from '../calibration-set';
 import type { ModelLayer } from '../layers/model-layers';
 import type { OpenModel } from '../open-model';
+import type { Parts } from '../../traversal/parts';
+import { sharedSquares } from './shared-squares';
 import { correctionOf, PowerSums, type RowScale, weightsOf } from './strength';
-import { type KnownCuts, meanOf, sweptLayers, type Swept } from './swept';
+import { type KnownCuts, meanOf, type Squares, sweptLayers } from './swept';
 
 /**
  * Weights of the rows of layers by what the network's outputs feel of an error there: mean squares of gradients, of a power and with a floor (strength.ts), with
@@ -20,9 +22,15 @@ export async function outputWeights(
   workspace: Workspace,
   memory: number,
   options: JobOptions,
+  parts: Parts | null = null,
 ): Promise<RowWeights<ModelLayer>> {
   const feeds = [...data.fit, ...data.holdout];
-  const swept = await sweptLayers(opened, layers, feeds, cuts, workspace, memory, options);
+  const sweep = (isOwn?: (batch: number) => boolean) =>
+    sweptLayers(opened, layers, feeds, cuts, workspace, memory, options, isOwn);
+  const batches = feeds.map((_, i) => ({ heldOut: i >= data.fit.length }));
+  const swept = parts?.exchange
+    ? await sharedSquares(sweep, layers, batches, parts, workspace, memory, options)
+    : await sweep();
   const reasons = new Map(swept.reasons);
   const scales = new Map<ModelLayer, RowScale>();
   for (const layer of layers) {
@@ -35,7 +43,7 @@ export async function outputWeights(
 }
 
 /** How the rows of a layer are weighted; or why they are not. The mean is that of those that are fitted to, in so many batches. */
-async function scaleOf(swept: Swept, layer: ModelLayer, batches: number): Promise<RowScale | string> {
+async function scaleOf(swept: Squares, layer: ModelLayer, batches: number): Promise<RowScale | string> {
   const found = await meanOf(swept, layer, batches);
   if (typeof found === 'string') return found;
   const { mean, rows } = found;
@@ -49,7 +57,7 @@ class OutputWeights implements RowWeights<ModelLayer> {
   readonly correctionOf = correctionOf;
 
   constructor(
-    private readonly swept: Swept,
+    private readonly swept: Squares,
     private readonly reasons: ReadonlyMap<ModelLayer, string>,
     private readonly scales: ReadonlyMap<ModelLayer, RowScale>,
   ) {}

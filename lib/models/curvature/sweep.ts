@@ -30,6 +30,8 @@ export interface SweepTask<Own extends Layer> {
   /** Those that see a value of the network. */
   layers: readonly Own[];
   feeds: readonly Feeds[];
+  /** Whether a batch is run, of a language model; default: all are. */
+  isOwn?: ((batch: number) => boolean) | undefined;
   /** Values that the network is cut at, such as the ends of its blocks; chosen by the layers where there are none. */
   ends?: readonly string[];
   /** Of a language model: what the head takes, token by token, and its logits. */
@@ -85,13 +87,15 @@ export class Sweep<Own extends Layer> {
   private readonly blocked = new Map<string, string>();
   private readonly answers: Answers;
   private readonly found = new Set<Own>();
+  private readonly first: number;
   private done = 0;
 
   constructor(
     private readonly task: SweepTask<Own>,
     private readonly options: JobOptions,
   ) {
-    const { opened, layers, ends = [], workspace, memory } = task;
+    const { opened, layers, ends = [], workspace, memory, isOwn } = task;
+    this.first = isOwn ? [...task.feeds.keys()].findIndex(isOwn) : 0;
     this.graph = opened.graph;
     this.places = placesIn(layers);
     this.asked = askedOf(this.graph);
@@ -108,7 +112,7 @@ export class Sweep<Own extends Layer> {
       else this.watched.push({ layer, value: layer.node.output[0]! });
     }
     this.prefix = unusedPrefix(opened.model.graph!, 'curvature/');
-    this.answers = new Answers(task.feeds, options);
+    this.answers = new Answers(task.feeds, options, isOwn);
     this.values = new ValueStore(workspace, memory / 2, 'forward');
     this.cotangents = new ValueStore(workspace, memory / 4, 'back');
     this.squares = new ValueStore(workspace, memory / 4, 'rows');
@@ -290,6 +294,7 @@ export class Sweep<Own extends Layer> {
     const values = await this.inputsOf(part, batch);
     // By draw and result, of the pieces one behind the other.
     const made: Map<string, TensorLike[]>[] = [];
+    this.answers.begin(batch);
     for (const piece of piecesOf(this.task.head, part, values)) {
       const outputs = forward ? await this.runOne(forward, piece) : {};
       for (const one of asked) this.draws ??= drawsOf(one, outputs[one.value]!);
@@ -338,9 +343,12 @@ export class Sweep<Own extends Layer> {
     cotangents: ReadonlyMap<string, CotangentInput> = new Map(),
   ): Promise<PartNetwork> {
     const inputs: { name: string; type: string }[] = [];
-    for (const name of part.inputs) inputs.push({ name, type: (await this.value(name, 0)).type! });
+    for (const name of part.inputs) inputs.push({ name, type: (await this.value(name, this.first)).type! });
     for (const [input, { value, from }] of cotangents) {
-      const later = from === 'later' ? (await this.cotangents.get('float', value, 0)).type : undefined;
+      const later =
+        from === 'later'
+          ? (await this.cotangents.get('float', value, this.first * mostDraws)).type
+          : undefined;
       inputs.push({ name: input, type: later ?? runtimeNameOf(typeOf(this.graph, value)) });
     }
     const what = `part ${index + 1} of ${this.parts.length} of the float network, up to "${part.target}"${cotangents.size > 0 ? ', and its gradients ("weighting")' : ''}`;
@@ -360,7 +368,7 @@ export class Sweep<Own extends Layer> {
     try {
       for (const batch of this.task.feeds.keys()) {
         this.options.signal?.throwIfAborted();
-        await visit(batch);
+        if (this.task.isOwn?.(batch) ?? true) await visit(batch);
       }
     } finally {
       await network.session.release();

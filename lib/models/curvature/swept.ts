@@ -15,14 +15,18 @@ import { Sweep, type SweepTask } from './sweep';
 /** What of a network is known beside its graph. */
 export type KnownCuts = Pick<SweepTask<ModelLayer>, 'ends' | 'head'>;
 
-/** A network that has been gone back through. */
-export interface Swept {
+/** What going back through a network tells of its layers. */
+export interface Squares {
   /** Why a layer has no squares. */
-  reasons: Map<ModelLayer, string>;
-  /** null where no layer has any. */
-  sweep: Sweep<ModelLayer> | null;
+  reasons: ReadonlyMap<ModelLayer, string>;
   /** Mean square gradients of each row of a layer in a batch; undefined where `reasons` tells why there are none. */
   squaresOf(layer: ModelLayer, batch: number): Promise<Float32Array | undefined>;
+}
+
+/** A network that has been gone back through. */
+export interface Swept extends Squares {
+  /** null where no layer has any squares. */
+  sweep: Sweep<ModelLayer> | null;
 }
 
 /** Runs the float network forward and back for some of its layers. Rejects with what that brings; with the signal's reason. */
@@ -34,6 +38,7 @@ export async function sweptLayers(
   workspace: Workspace,
   memory: number,
   options: JobOptions,
+  isOwn?: (batch: number) => boolean,
 ): Promise<Swept> {
   const reasons = new Map<ModelLayer, string>();
   for (const layer of layers) {
@@ -53,7 +58,7 @@ export async function sweptLayers(
       { ...layer, node: nodes.get(layer.node.output.find((name) => name !== ''))! },
     ]),
   );
-  const task = { opened: raised, layers: [...twins.values()], feeds, ...cuts, workspace, memory };
+  const task = { opened: raised, layers: [...twins.values()], feeds, isOwn, ...cuts, workspace, memory };
   const sweep = new Sweep<ModelLayer>(task, options);
   await sweep.run();
   for (const [layer, twin] of twins) {
@@ -96,7 +101,7 @@ function withGradients(opened: OpenModel): OpenModel | string {
 
 /** The mean of a layer's squares over the rows of the first so many batches, and these; or why there is none. */
 export async function meanOf(
-  swept: Swept,
+  swept: Squares,
   layer: ModelLayer,
   batches: number,
 ): Promise<{ mean: number; rows: number } | string> {

@@ -35,6 +35,8 @@ export interface ForwardParts {
   blockEnds?: readonly string[];
   /** `none`: the float network is not run. */
   float?: 'none';
+  /** Whether a batch is run; default: all are. */
+  isOwn?: ((batch: number) => boolean) | undefined;
 }
 
 /** A part of a network that is run by itself. */
@@ -89,6 +91,7 @@ export class ModelForward implements Forward<ModelLayer> {
   private readonly store: ValueStore;
   /** The batches that the float network is run on. */
   private readonly floatBatches: FloatBatches;
+  private readonly ownBatches: readonly number[];
 
   /** `memory`: bytes of what lives between stages that stay out of files. */
   constructor(
@@ -97,7 +100,7 @@ export class ModelForward implements Forward<ModelLayer> {
     data: Omit<CalibrationSet, 'counts'>,
     workspace: Workspace,
     memory: number,
-    { ends = [], blockEnds = [], float }: ForwardParts = {},
+    { ends = [], blockEnds = [], float, isOwn = () => true }: ForwardParts = {},
   ) {
     const { graph, model } = opened;
     this.feeds = [...data.fit, ...data.holdout];
@@ -106,6 +109,7 @@ export class ModelForward implements Forward<ModelLayer> {
     this.batches = [data.fit, data.holdout].flatMap((feeds, i) =>
       sharesOf(feeds).map((share) => ({ heldOut: i === 1, share })),
     );
+    this.ownBatches = [...this.feeds.keys()].filter(isOwn);
     this.changed = changedValues(graph, layers);
     const own = layers.filter(({ follows }) => !follows);
     this.stages = stagesOf(graph, own, ends, blockEnds).map((stage) => ({
@@ -136,10 +140,10 @@ export class ModelForward implements Forward<ModelLayer> {
     const sessions = new Map<Stream, Session>();
     let rank: number | undefined;
     try {
-      for (const batch of this.feeds.keys()) {
+      for (const [i, batch] of this.ownBatches.entries()) {
         signal?.throwIfAborted();
         const isFloat = this.isIn(this.floatBatches, batch);
-        if (batch === 0) await this.load(stage, 'seen', sessions);
+        if (i === 0) await this.load(stage, 'seen', sessions, batch);
         if (isFloat && !sessions.has('float')) await this.load(stage, 'float', sessions, batch);
         const made = {
           seen: await this.runOne(stage, 'seen', sessions, batch),
@@ -218,7 +222,7 @@ export class ModelForward implements Forward<ModelLayer> {
     stage: ModelStage,
     stream: Stream,
     sessions: Map<Stream, Session>,
-    batch = 0,
+    batch: number,
   ): Promise<void> {
     const all = [...new Set([...stage.kept, ...(makes(stage) ? [stage.target] : [])])];
     const outputs = stream === 'seen' ? all : all.filter((name) => this.changed.has(name));

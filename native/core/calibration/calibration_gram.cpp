@@ -4,6 +4,25 @@
 
 namespace vertexq {
 
+namespace {
+
+void addTo(Matrix& sum, const Matrix& other) {
+  if (sum.cols() == 0) {
+    sum = other;
+    return;
+  }
+  const std::size_t count = sum.rows() * sum.cols();
+  for (std::size_t i = 0; i < count; ++i) sum.data()[i] += other.data()[i];
+}
+
+}  // namespace
+
+void GramData::add(const GramData& other) {
+  addTo(h, other.h);
+  addTo(cross, other.cross);
+  addTo(target, other.target);
+}
+
 CalibrationGram::CalibrationGram(std::size_t inFeatures, bool paired)
     : seen_(inFeatures, GramPrecision::Fast, paired),
       meant_(paired ? std::make_unique<GramAccumulator>(inFeatures, GramPrecision::Fast) : nullptr) {}

@@ -17,6 +17,9 @@ struct GramData {
   Matrix target;
 
   bool paired() const { return cross.cols() > 0; }
+
+  /** Adds the sums of other rows, of the same kinds; into empty ones they are copied. */
+  void add(const GramData& other);
 };
 
 /**

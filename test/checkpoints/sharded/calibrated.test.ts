@@ -1,0 +1,160 @@
+import test, { type ExecutionContext } from 'ava';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runParts } from '../../../lib/checkpoints/sharded/run-parts';
+import { UnitStore } from '../../../lib/checkpoints/sharded/unit-store';
+import { withPlan } from '../../../lib/checkpoints/sharded/with-plan';
+import {
+  type CheckpointOptions,
+  finishRun,
+  type PlanFile,
+  planRun,
+  quantizeCheckpoint,
+  runShard,
+} from '../../../lib/index';
+import { Buffers } from '../../../lib/native/buffers';
+import { RunFiles } from '../../../lib/runs/run-files';
+import { writeSmall } from '../gguf/models';
+import { cases, weightsIn, writeModel } from '../../decoders/tiny';
+import { temporaryFolder } from '../../files/temporary-folder';
+import { contents } from './folders';
+
+/** Lines of tokens that look like none in particular. */
+function lines(count: number, length: number): string {
+  let state = 1;
+  const next = () => (state = (Math.imul(state, 1103515245) + 12345) >>> 0) >>> 16;
+  const line = () => JSON.stringify({ input_ids: Array.from({ length }, () => next() % 40) });
+  return Array.from({ length: count }, line).join('\n');
+}
+
+const common = {
+  ...{ bits: 3, groupSize: 16, method: 'gptq', weighting: 'outputs', errorCorrection: true },
+  ...{ batchSize: 2, holdout: 0.25 },
+} as const satisfies CheckpointOptions;
+
+function model(t: ExecutionContext, name = 'llama', tokens = lines(24, 14)) {
+  const folder = temporaryFolder(t);
+  const [input, calibration] = [join(folder, 'model'), join(folder, 'tokens.jsonl')];
+  if (name === 'with a tokenizer') writeSmall(input, 'llama');
+  else {
+    mkdirSync(input);
+    const golden = cases.find((one) => one.name === name)!;
+    writeModel(input, golden.config, weightsIn(golden), 'BF16');
+  }
+  writeFileSync(calibration, tokens);
+  return { folder, input, calibration, output: (of: string) => join(folder, of, 'out') };
+}
+
+/** What workers make of a plan: each has a part of it, and all are at it at once. */
+async function byWorkers(plan: PlanFile, count: number): Promise<void> {
+  const shards = Array.from({ length: count }, (_, index) => ({ index, count }));
+  const reports = await Promise.all(shards.map((shard) => runShard(plan, { shard })));
+  for (const { layers } of reports) if (layers.length > 0) reports[0]!.layers.push(...layers);
+}
+
+for (const [name, options] of [
+  ['llama', {}],
+  ['llama', { method: 'vertex', effort: 1, weighting: 'none' }],
+  [
+    'with a tokenizer',
+    { errorCorrection: false, format: 'gguf:q4_0', bits: undefined, groupSize: undefined },
+  ],
+  ['gpt2', { holdout: 0, format: 'float' }],
+  ['mixtral', { format: 'gptq' }],
+  ['qwen3 of experts', { overrides: [{ layers: '*down_proj*', method: 'msq' }] }],
+] as const)
+  test(`${name}, ${JSON.stringify(options)}: three workers, two, and one process that makes three parts write the same`, async (t) => {
+    const { input, calibration, output } = model(t, name);
+    const own = Object.fromEntries(
+      Object.entries({ ...common, ...options, calibration, parts: 3 }).filter(
+        ([, value]) => value !== undefined,
+      ),
+    ) as CheckpointOptions;
+    const isFile = own.format === 'gguf:q4_0';
+    const at = (of: string) => (mkdirSync(join(output(of), '..')), `${output(of)}${isFile ? '.gguf' : ''}`);
+    const whole = at('whole');
+    const report = await quantizeCheckpoint(input, whole, own);
+    for (const count of [3, 2]) {
+      const path = at(`by-${count}`);
+      const plan = await planRun(input, path, own);
+      await byWorkers(plan, count);
+      const finished = await finishRun(plan);
+      t.deepEqual(contents(path), contents(whole), `by ${count}`);
+      t.deepEqual(
+        finished.layers.map(({ error, weighted }) => ({ error, weighted })),
+        report.layers.map(({ error, weighted }) => ({ error, weighted })),
+      );
+      t.deepEqual(readdirSync(join(path, '..')), [isFile ? 'out.gguf' : 'out']);
+    }
+  });
+
+test('parts of workers that are not heard of are done by who waits for them, and may come back', async (t) => {
+  const { input, calibration, output } = model(t);
+  const options = { ...common, calibration, parts: 3 };
+  for (const of of ['whole', 'shared']) mkdirSync(join(output(of), '..'));
+  await quantizeCheckpoint(input, output('whole'), options);
+  const plan = await planRun(input, output('shared'), options);
+  const pauses = { beat: 50, stalledAfter: 300, look: [5, 20] } as const;
+  const { units } = await withPlan(new RunFiles(), plan, {}, async (opened) => {
+    const store = new UnitStore(opened.folder);
+    await store.prepare();
+    return runParts(opened, store, new Buffers(), { index: 1, count: 3 }, undefined, pauses);
+  });
+  t.true(units.done > 0);
+  // There is nothing left for the others.
+  for (const index of [0, 2]) {
+    const { units } = await runShard(plan, { shard: { index, count: 3 } });
+    t.deepEqual(units, { done: 0, found: index === 0 ? 0 : units.found });
+  }
+  await finishRun(plan);
+  t.deepEqual(contents(output('shared')), contents(output('whole')));
+});
+
+test('workers that are ended at any moment go on with what is there', async (t) => {
+  const { input, calibration, output } = model(t);
+  const options = { ...common, calibration, parts: 2 };
+  for (const of of ['whole', 'shared']) mkdirSync(join(output(of), '..'));
+  await quantizeCheckpoint(input, output('whole'), options);
+  const plan = await planRun(input, output('shared'), options);
+  let ended = 0;
+  const worker = async (index: number) => {
+    for (let events = 3; ; events += 5) {
+      let seen = 0;
+      const end = new AbortController();
+      const onProgress = () => {
+        if (++seen >= events) end.abort(new Error('ended'));
+      };
+      const kind = events % 2 === 0 ? { signal: end.signal } : { drain: end.signal };
+      const done = await runShard(plan, { shard: { index, count: 2 }, onProgress, ...kind }).then(
+        () => true,
+        (error: unknown) => {
+          if ((error as Error).message !== 'ended') throw error;
+          ended++;
+          return false;
+        },
+      );
+      if (done) return;
+    }
+  };
+  await Promise.all([worker(0), worker(1)]);
+  t.true(ended > 4, String(ended));
+  await finishRun(plan);
+  t.deepEqual(contents(output('shared')), contents(output('whole')));
+});
+
+test('what cannot be done in parts is refused with the reason', async (t) => {
+  const { input, calibration, output } = model(t, 'llama', lines(6, 14));
+  const refused = (options: CheckpointOptions, message: RegExp) =>
+    t.throwsAsync(quantizeCheckpoint(input, output('x'), options), { message });
+  await refused({ ...common, calibration, parts: 2, tuning: 'scales' }, /"parts" and "tuning" exclude/);
+  await refused({ calibration, method: 'vertex', parts: 2, time: 60 }, /"parts" and "time" exclude/);
+  await refused({ calibration, method: 'maly-saab', parts: 2 }, /"maly-saab" needs all rows, not sums/);
+  await refused({ parts: 2 }, /"parts" option is about "calibration" data/);
+  await refused({ calibration, parts: 65 }, /"parts"/);
+  await refused({ ...common, calibration, parts: 9 }, /makes 2 batches, and "parts" asks for 9/);
+  const feed = { input_ids: { data: BigInt64Array.of(1n, 2n), dims: [1, 2], type: 'int64' } };
+  await t.throwsAsync(planRun(input, output('x'), { ...common, calibration: feed }), {
+    code: 'ERR_VERTEXQ_UNSUPPORTED',
+    message: /can read "calibration", "holdout" and "tokenizer" only where they are paths/,
+  });
+});
