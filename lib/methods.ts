@@ -57,13 +57,13 @@ export function listMethods(list: readonly Method[]): string {
 }
 
 /**
- * What a method needs to know of the data. `corrects`: whether it aims at what the float layer gave. `arePatches`: rows are those of a
- * convolution, so many that sums of their products cost a fraction of folding them.
+ * What a method needs to know of the data. `corrects`: whether it aims at what the float layer gave. `sumsDo`: sums of products are kept
+ * wherever the method can do with them, as of a convolution's rows, so many that folding them costs many times as much, and where workers hand them to each other.
  */
-export function calibrationKind(method: Method, corrects: boolean, arePatches = false): CalibrationKind {
+export function calibrationKind(method: Method, corrects: boolean, sumsDo = false): CalibrationKind {
   const { correctsErrors, memory } = traitsOf(method);
   if (correctsErrors && corrects) return 'pairs';
-  return memory.rows > 0 && !(arePatches && memory.gram > 0) ? 'rows' : 'gram';
+  return memory.rows > 0 && !(sumsDo && memory.gram > 0) ? 'rows' : 'gram';
 }
 
 /** Passes of `vertex` from which on more gain little: no more are made where nobody says how many (native/core/method/vertex.h). */

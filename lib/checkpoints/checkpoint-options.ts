@@ -179,7 +179,7 @@ function checkParts({ parts, tuning, time }: CheckpointOptions, method: Method):
       ['parts', 'time'],
       'The options "parts" and "time" exclude each other: parts that are made by the clock would not be the same twice',
     );
-  if (method !== plainMethod && calibrationKind(method, false) === 'rows')
+  if (calibrationKind(method, false, true) === 'rows')
     refuse(
       ['parts', 'method'],
       `The method "${method}" needs all rows, not sums of them, which is what ${parts} parts hand to each other: use another method, or one part`,

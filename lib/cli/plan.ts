@@ -3,7 +3,6 @@ import { addCheckpointPaths } from '../checkpoints/run-files';
 import type { CheckpointOptions } from '../checkpoints/types';
 import { VertexqError } from '../errors';
 import type { LayerOverride } from '../models/types';
-import { data as dataOptions } from '../options/data-rows';
 import { calls } from '../options/table';
 import { planTable } from '../reports/plan-table';
 import { warningLines } from '../reports/table';
@@ -25,11 +24,10 @@ interface Flags extends OutputFlags {
 
 const both = ['quantizeModel', 'quantizeCheckpoint'] as const;
 
-/** What is for networks, for runs on calibration data, or for how work is done: of no use in a plan. */
+/** What is for networks, for runs that one process does, or for how work is done: of no use in a plan. */
 const others: readonly string[] = [
   ...Object.keys(calls.quantizeModel).filter((name) => !Object.hasOwn(calls.quantizeCheckpoint, name)),
-  ...Object.keys(dataOptions),
-  ...['calibration', 'ownSamples', 'weighting', 'tuning', 'errorCorrection'],
+  ...['ownSamples', 'tuning', 'time', 'batchAxis', 'image'],
   ...['resume', 'otherKernels', 'threads', 'memory'],
 ];
 
@@ -40,8 +38,8 @@ What it does:
   process would have written. Nothing is run and nothing is written but the plan.
 
   Options are those of "vertexq quantize". The plan is for this version of vertexq, for the input as it is now, and for processors
-  like this one. Work on calibration text is one piece, and is refused (--calibration, --own-samples); what layers see may be
-  recorded elsewhere (--activations), and a target needs --sensitivity.
+  like this one. Fits to calibration text (--calibration) are for as many workers as --parts says: each runs the network on its part
+  of the text, fits its part of each layer's neurons, and waits for the others, layer by layer. A target needs --sensitivity.
 
 ${methodsHelp()}
 Examples:
@@ -50,6 +48,7 @@ Examples:
   $ vertexq work plan.json --shard 1/2      on another, which has the same folder
   $ vertexq finish plan.json                when both have ended
   $ vertexq plan Llama-3.2-1B -o model.gguf --format gguf:q4_k_m > plan.json
+  $ vertexq plan Llama-3.2-1B -o out --calibration texts.txt --parts 4 > plan.json
   $ vertexq plan Llama-3.2-1B -o out --group-size 128 --quiet | jq '.units | length'
 
   docs/fleet.md has more: Kubernetes, Slurm, and what is checked.
@@ -80,8 +79,7 @@ export function addPlan(program: Command, context: Context): void {
     others,
   );
   // For the library to say why it refuses them.
-  for (const flag of ['--calibration <files...>', '--own-samples <n>'])
-    command.addOption(new Flag(flag).hideHelp());
+  command.addOption(new Flag('--own-samples <n>').hideHelp());
   command
     .addHelpText('after', helpText(examples))
     .action((input: string, flags: Given) => plan(input, flags, context));

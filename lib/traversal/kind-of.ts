@@ -3,15 +3,16 @@ import type { CalibrationKind } from '../native/binding';
 import type { Stage } from './forward';
 import type { FitLayer } from './layer';
 
-/** What the fit of a layer keeps of the data. */
+/** What the fit of a layer keeps of the data. `inParts`: whether workers hand it to each other. */
 export function kindOf(
   { settings, errorCorrection, input, routed }: FitLayer,
   { changes, ofAll }: Pick<Stage<FitLayer>, 'changes' | 'ofAll'>,
-) {
+  inParts = false,
+): CalibrationKind {
   return calibrationKind(
     settings.method,
     errorCorrection && changes && (!routed || ofAll === true),
-    input!.rows.kind === 'patches',
+    inParts || input!.rows.kind === 'patches',
   );
 }
 
@@ -23,8 +24,9 @@ export function reportKindOf(
   layer: FitLayer,
   stage: Pick<Stage<FitLayer>, 'changes' | 'ofAll'>,
   isWeighted: boolean,
+  inParts = false,
 ): CalibrationKind | null {
-  const kind = kindOf(layer, stage);
+  const kind = kindOf(layer, stage, inParts);
   const arePairs = stage.changes && (!layer.routed || stage.ofAll === true);
   if (kind !== 'pairs' && arePairs) return 'pairs';
   return isWeighted ? kind : null;

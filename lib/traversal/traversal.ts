@@ -185,11 +185,11 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       this.spent += before;
       return { rows: null, rank };
     }
-    const { rowWeights } = this;
+    const { rowWeights, parts } = this;
     const isWeighted = (layer: FitLayer) => rowWeights?.reasonOf(layer as Layer) === null;
     const kinds: CaptureKinds = {
-      kindOf: (layer) => kindOf(layer, stage),
-      reportKindOf: (layer) => reportKindOf(layer, stage, isWeighted(layer)),
+      kindOf: (layer) => kindOf(layer, stage, parts !== null),
+      reportKindOf: (layer) => reportKindOf(layer, stage, isWeighted(layer), parts !== null),
       isWeighted,
       areFloat: !stage.changes,
     };
@@ -199,7 +199,6 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
         ? 'heldOut'
         : 'none';
     try {
-      const { parts } = this;
       const partOf = parts && partsOfBatches(batches, parts.count);
       const rows = new RowCapture(target, layers, kinds, forward.samples.holdout > 0, this.options, parts);
       const rank = await forward.run(

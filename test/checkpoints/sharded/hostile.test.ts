@@ -32,7 +32,8 @@ const changes: [string, (plan: Changed) => unknown, RegExp][] = [
   ['with an option of no such value', (plan) => ({ ...plan, options: { bits: 99 } }), /its options are wrong: .*"bits"/],
   ['with other options', (plan) => ({ ...plan, options: { groupSize: 64 } }), /of (the output's|units)/],
   ['with a file to be read elsewhere', (plan) => ({ ...plan, options: { activations: '/etc/hostname' } }), /"\/etc\/hostname" was not given/],
-  ['with calibration', (plan) => ({ ...plan, options: { calibration: 'x.txt' } }), /cannot be planned in units/],
+  ['with calibration', (plan) => ({ ...plan, options: { calibration: '/etc/hostname' } }), /"\/etc\/hostname" was not given/],
+  ['with own samples', (plan) => ({ ...plan, options: { ownSamples: 3 } }), /cannot be planned for several workers/],
   ['with a longer unit', (plan) => (Object.assign(plan.units[3]!.writes, { end: 2 ** 52 }), plan), /"writes\.end" of units\[3\] was 4503599627370496 and/],
   ['with a file out of the folder', (plan) => (Object.assign(plan.files[0]!, { name: '../../x' }), plan), /"name" of the output's "model-00001.* was "\.\.\/\.\.\/x"/],
   ['with a unit of another file', (plan) => (Object.assign(plan.units[0]!.writes, { file: '/etc/passwd' }), plan), /was "\/etc\/passwd" and is now/],
@@ -47,7 +48,7 @@ test('a plan that was changed is refused by what was changed, and nothing is wri
   const before = readdirSync(folder);
   for (const [name, change, message] of changes) {
     const changed = change(structuredClone(plan) as Changed);
-    const isCalibrated = name === 'with calibration';
+    const isCalibrated = name === 'with own samples';
     const code = isCalibrated ? 'ERR_VERTEXQ_UNSUPPORTED' : 'ERR_VERTEXQ_PLAN';
     if (name !== 'nested deeply') {
       writeFileSync(file, JSON.stringify(changed));
@@ -108,9 +109,13 @@ test('what cannot be cut into units is refused with the reason, and an output in
   const { input, output, folder } = await plannedModel(t);
   const refused = (options: object, message: RegExp) =>
     t.throwsAsync(planRun(input, output, options), { code: 'ERR_VERTEXQ_UNSUPPORTED', message });
-  await refused({ calibration: 'texts.txt' }, /in units, as with "calibration" each layer is fitted to what/);
-  await refused({ ownSamples: 4 }, /in units, as with "ownSamples"/);
-  await refused({ format: 'onnx' }, /in units, as the format "onnx" is one network/);
+  await refused({ calibration: 'texts.txt', tuning: 'scales' }, /several workers, as scales are tuned/);
+  await refused(
+    { calibration: 'texts.txt', method: 'vertex', time: 9 },
+    /several workers, as what is made by the clock/,
+  );
+  await refused({ ownSamples: 4 }, /several workers, as each worker would have to draw/);
+  await refused({ format: 'onnx' }, /several workers, as the format "onnx" is one network/);
   mkdirSync(output);
   await t.notThrowsAsync(planRun(input, output));
   writeFileSync(join(output, 'x'), '');
