@@ -157,6 +157,12 @@ export const warningCodes = {
       'A run took longer than --time ("time") allows: all but the passes of vertex takes that long, or what follows the fits took longer than it looked.',
     remedy: 'Give more time, the method gptq (--preset fast), or less calibration data.',
   },
+  WARN_VERTEXQ_TAKEN_OVER: {
+    cause:
+      'A worker on a plan that is fitted to text waited for parts of others, and for half a minute none of these was heard of: they had not begun, or were killed. It did their parts too.',
+    remedy:
+      'Nothing need be done: the output is the same, and a worker that comes back does no harm. Give a plan as many --parts as workers are at it at once.',
+  },
   WARN_VERTEXQ_TOKENIZER: {
     cause: 'The library that reads tokenizers had something to say of this one.',
     remedy: 'See whether texts become the tokens that they should ("samples" of a few lines).',

@@ -6,6 +6,7 @@ import { allowedPlaces, readFolderFile, whyNotCopied } from '../files/folder-fil
 import { InputFile } from '../files/input-file';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
+import { manifestName } from './output-manifest';
 import { workName } from '../runs/work-name';
 import { warn, type Warning } from '../warning-codes';
 
@@ -43,7 +44,8 @@ export async function companionsOf(folder: string): Promise<Companions> {
   const files = new Map<string, string>();
   const left: string[] = [];
   for (const name of (await readdir(folder)).sort()) {
-    if (name === configName || otherWeights.test(name) || isTemporary(name)) continue;
+    if (name === configName || name === manifestName || otherWeights.test(name) || isTemporary(name))
+      continue;
     const path = join(folder, name);
     const reason = await whyNotCopied(path, places, maxCompanionBytes);
     if (reason === null) continue;

@@ -4,6 +4,7 @@ import { RunFiles } from '../runs/run-files';
 import type { CheckpointSettings } from './checkpoint-options';
 import { copyWhole } from './companions';
 import type { UnitSource } from './make-unit';
+import { manifestName, manifestText } from './output-manifest';
 import { unitKey } from './plan';
 import { prepareOutput } from './output';
 import { shardPaths } from './output-files';
@@ -16,6 +17,7 @@ import { isLater, UnitRunner } from './run-units';
 import { withTarget } from './target';
 import { ShardRun } from './shard-run';
 import type { CheckpointOptions, CheckpointReport } from './types';
+import { summedFiles } from './summed-units';
 import type { Unit } from './units';
 import { writeNetwork } from './write-network';
 import { WorkFolder } from '../runs/work-folder';
@@ -73,7 +75,7 @@ export async function runPrepared(
     made = prepared.generator
       ? await writeNetwork(prepared, output, work, settings)
       : await runShards(prepared, work, settings, source);
-    if (!isFile) await finishFolder(output, work, prepared, settings);
+    if (!isFile) await finishFolder(output, work, prepared, made);
   } catch (error) {
     if (work.isEmpty) await work.remove().then(undo);
     else await work.close();
@@ -147,11 +149,15 @@ async function runShards(
 async function finishFolder(
   to: string,
   work: WorkFolder,
-  { companions, documents }: Prepared,
-  { options: { signal, onProgress } }: CheckpointSettings,
+  { plan, companions, documents, settings }: Prepared,
+  { checksums }: Made,
 ): Promise<void> {
+  const { signal, onProgress } = settings.options;
   onProgress?.({ stage: 'write', done: 0, total: 1 });
   for (const [name, path] of companions.files) await copyWhole(path, join(to, name), work.scratch(), signal);
+  const known = await summedFiles(plan, checksums);
+  const manifest = await manifestText(to, documents, known, signal);
+  await writeWhole(join(to, manifestName), manifest, signal, work.scratch());
   for (const { name, data } of documents) await writeWhole(join(to, name), data, signal, work.scratch());
   onProgress?.({ stage: 'write', done: 1, total: 1 });
 }

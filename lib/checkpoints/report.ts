@@ -23,10 +23,12 @@ export interface Made {
   /** Of the files that hold the weights, and of those that were quantized. */
   bytes: number;
   weightsAfter: number;
+  /** Of the bytes of units, where there are any. */
+  checksums: ReadonlyMap<string, string>;
 }
 
 /** Of shards. */
-export async function madeOf(plan: Plan, { findings, resumed }: UnitRunner): Promise<Made> {
+export async function madeOf(plan: Plan, { findings, resumed, checksums }: UnitRunner): Promise<Made> {
   const turns = new Turns();
   const layers: LayerReport[] = [];
   for (const weight of plan.weights) {
@@ -34,7 +36,7 @@ export async function madeOf(plan: Plan, { findings, resumed }: UnitRunner): Pro
     layers.push(layerReport(weight, findings));
   }
   const bytes = plan.shards.reduce((sum, { size }) => sum + size, 0);
-  return { layers, resumed, bytes, weightsAfter: weightBytes(plan).after };
+  return { layers, resumed, bytes, weightsAfter: weightBytes(plan).after, checksums };
 }
 
 /** What a run did. Its seconds are left for the caller. */

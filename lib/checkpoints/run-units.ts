@@ -25,6 +25,8 @@ export class UnitRunner {
   /** Bytes of input whose work an earlier run had done. */
   resumed = 0;
 
+  /** Of the bytes of units that are done, as journals call them. */
+  readonly checksums = new Map<string, string>();
   private readonly buffers = new Buffers();
   private readonly memory: Semaphore;
   private readonly source: UnitSource;
@@ -145,13 +147,16 @@ export class UnitRunner {
       let facts: Facts;
       if (before && (await isThere(shard, targets, output, before))) {
         this.resumed += unit.cost;
+        this.checksums.set(key, before.checksum);
         facts = before.facts as typeof facts;
         await onFound?.(output);
       } else {
         if (shard.complete || onFound) throw shard.damaged();
         facts = await this.source.make(shard.plan, unit, key, output, quantized);
         await shard.write(output, targets, this.options.signal);
-        await this.work.note(key, { checksum: await checksum(output), facts });
+        const sum = await checksum(output);
+        this.checksums.set(key, sum);
+        await this.work.note(key, { checksum: sum, facts });
       }
       if (unit.kind === 'batch') this.findings.addBatch(weightsOf(unit), facts as BatchFacts);
       else if (unit.kind !== 'copy')

@@ -16,6 +16,7 @@ import { Turns } from '../yielding';
 import { isGgufPath, OpenGguf } from './gguf/open';
 import { verifyGguf } from './gguf/verify';
 import { identityOf } from './model-identity';
+import { checkManifest } from './output-manifest';
 import { packedWeights, quantizationConfig } from './packed-weights';
 import { readWeight, turned } from './transposed';
 import type { Verification, VerifiedWeight } from './types';
@@ -41,10 +42,17 @@ export async function verifyCheckpoint(
   requirePath('quantized checkpoint', quantized, checkpointPath);
   if (original !== undefined) requirePath('original', original, checkpointPath);
   checkOptions('verifyCheckpoint', options);
-  return namingMemory(quantized, () => verify(quantized, original, options));
+  return namingMemory(quantized, async () => {
+    const found = await verifyValues(quantized, original, options);
+    const check = isGgufPath(quantized) ? null : await checkManifest(quantized, options.signal);
+    if (!check) return found;
+    const { faults, ...manifest } = check;
+    return { ...found, manifest, faults: [...found.faults, ...faults] };
+  });
 }
 
-async function verify(
+/** The same, but for the manifest: of an output that was just made. */
+export async function verifyValues(
   quantized: string,
   original: string | undefined,
   options: JobOptions,
@@ -128,6 +136,7 @@ class Verifier {
       identical: { tensors: same.length, bytes: same.reduce((sum, bytes) => sum + bytes, 0) },
       faults: outcomes.flatMap(({ faults }) => faults),
       notCompared: [],
+      manifest: null,
       seconds: (performance.now() - started) / 1000,
     };
   }

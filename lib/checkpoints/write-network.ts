@@ -74,6 +74,7 @@ export async function writeNetwork(
       resumed: journal?.resumed ?? 0,
       bytes: written.files.reduce((sum, { bytes }) => sum + bytes, 0),
       weightsAfter: written.weights.after,
+      checksums: new Map(),
     };
   } finally {
     await journal?.close();

@@ -99,12 +99,12 @@ export class JobRunner {
   /** Notes in the queue how far a job is, now and then. */
   private progressOf(job: EngineJob, about: Partial<FleetEvent>): (progress: Progress) => void {
     let last = performance.now();
-    return ({ done, total, layer }) => {
+    return ({ done, total, share, layer }) => {
       const now = performance.now();
       if (now - last < progressInterval || !(total > 0)) return;
       last = now;
       this.teller.tell({ ...about, event: 'job-progress', done, total });
-      job.updateProgress({ share: done / total, ...(layer !== undefined && { layer }) }).catch(() => {}); // the next one may come through
+      job.updateProgress({ share: share ?? done / total, ...(layer !== undefined && { layer }) }).catch(() => {}); // the next one may come through
     };
   }
 

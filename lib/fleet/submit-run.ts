@@ -11,7 +11,7 @@ import { keptFor, noteRun } from './keys';
 import type { SubmitOptions, Submitted } from './types';
 
 /** Bytes of the input in a part: seconds to minutes of work, so that little is lost with a worker, and little time is spent on taking parts. */
-const bytesOfPart = 256 * 2 ** 20;
+const bytesOfPart = 512 * 2 ** 20;
 const mostParts = 1000;
 
 /** Milliseconds before a part is tried again the first time; each further pause is twice as long. */

@@ -11,7 +11,7 @@ export interface QueueOptions {
 export interface SubmitOptions extends QueueOptions {
   /** The name of the queue (default `vertexq`). */
   queue?: string;
-  /** Into how many parts the units are cut (default: one for each 256 MiB of the input). */
+  /** Into how many parts the units are cut (default: one for each 512 MiB of the input). */
   parts?: number;
   /** From −1000 to 1000 (default 0): of what waits, the higher goes first. */
   priority?: number;

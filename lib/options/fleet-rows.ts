@@ -97,7 +97,7 @@ export const submitted = {
   queue,
   parts: {
     kind: partsKind,
-    help: 'parts that workers take one by one (default: one for each 256 MiB of the input)',
+    help: 'parts that workers take one by one (default: one for each 512 MiB of the input)',
     group: 'Running',
   },
   priority: {

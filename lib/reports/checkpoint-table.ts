@@ -13,7 +13,7 @@ import { runOf } from './shares';
 import { columnsFor, layerRows, runSummary, type TableOptions, weightedError } from './table';
 import { provenanceLines } from './provenance';
 import { fewOf, painter, visible } from './text';
-import { formatBytes, formatPercent, formatSeconds, plural } from './units';
+import { formatBytes, formatPercent, formatSeconds, percentCell, plural } from './units';
 
 const shapeOf = ({ shape }: { shape: readonly number[] }) => shape.join('×');
 
@@ -141,13 +141,13 @@ const verifiedColumns: Column<VerifiedWeight>[] = [
   { title: 'shape', cell: shapeOf, align: 'right', dispensable: 2 },
   { title: 'bits', cell: ({ bits }) => numberCell(bits), align: 'right', dispensable: 1 },
   { title: 'group', cell: ({ groupSize }) => numberCell(groupSize), align: 'right', dispensable: 3 },
-  { title: 'weight error', cell: ({ error }) => formatPercent(error), align: 'right' },
+  { title: 'weight error', cell: ({ error }) => percentCell(error), align: 'right' },
   { title: 'size', cell: ({ bytes }) => formatBytes(bytes), align: 'right', dispensable: 4 },
 ];
 
 /** What reading a checkpoint back has shown. */
 export function verificationTable(
-  { quantized, original, weights, identical, faults, notCompared, seconds }: Verification,
+  { quantized, original, weights, identical, manifest, faults, notCompared, seconds }: Verification,
   { color, width }: TableOptions,
 ): string {
   const paint = painter(color);
@@ -161,6 +161,10 @@ export function verificationTable(
   if (original !== null)
     lines.push(
       `${plural(identical.tensors, 'other tensor')}, ${formatBytes(identical.bytes)}: byte for byte as in ${visible(original)}`,
+    );
+  if (manifest)
+    lines.push(
+      `${plural(manifest.files, 'file')}, ${formatBytes(manifest.bytes)}: compared with the checksums of the folder's manifest`,
     );
   for (const left of notCompared) lines.push(paint('yellow', `not compared: ${visible(left)}`));
   for (const fault of faults) lines.push(paint('red', visible(fault)));

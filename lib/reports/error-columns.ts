@@ -1,6 +1,6 @@
 import type { Errors, LayerReport } from '../types';
 import type { Column } from './columns';
-import { formatPercent } from './units';
+import { percentCell } from './units';
 
 /** What is told of errors in one number: on held-out rows, or where none were held out on those of the fit. */
 export const toldError = (errors: Errors | null): number | null =>
@@ -9,17 +9,17 @@ export const toldError = (errors: Errors | null): number | null =>
 /** The two errors of layers, as they are called everywhere (LayerReport). */
 export const ownColumn: Column<LayerReport> = {
   title: 'own',
-  cell: ({ error }) => formatPercent(toldError(error.own)),
+  cell: ({ error }) => percentCell(toldError(error.own)),
   align: 'right',
 };
 export const againstFloatColumn: Column<LayerReport> = {
   title: 'against float',
-  cell: ({ error }) => formatPercent(toldError(error.againstFloat)),
+  cell: ({ error }) => percentCell(toldError(error.againstFloat)),
   align: 'right',
 };
 export const weightErrorColumn: Column<LayerReport> = {
   title: 'weight error',
-  cell: ({ error }) => formatPercent(error.weight),
+  cell: ({ error }) => percentCell(error.weight),
   align: 'right',
 };
 

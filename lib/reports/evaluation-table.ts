@@ -2,14 +2,14 @@ import type { Evaluation, Latency, OutputEvaluation } from '../evaluate/types';
 import { type Column, formatTable } from './columns';
 import type { TableOptions } from './table';
 import { painter, visible } from './text';
-import { formatBytes, formatCount, formatDecibels, formatPercent, formatSeconds, plural } from './units';
+import { formatBytes, formatCount, formatDecibels, percentCell, formatSeconds, plural } from './units';
 
 const columns: Column<OutputEvaluation>[] = [
   { title: 'output', cell: ({ name }) => name },
   { title: 'type', cell: ({ type }) => type, dispensable: 4 },
   { title: 'rows', cell: ({ rows }) => formatCount(rows), align: 'right', dispensable: 3 },
   { title: 'cosine', cell: ({ cosine }) => cosine?.toFixed(5) ?? '–', align: 'right' },
-  { title: 'error', cell: ({ error }) => formatPercent(error), align: 'right' },
+  { title: 'error', cell: ({ error }) => percentCell(error), align: 'right' },
   { title: 'SQNR', cell: ({ sqnrDb }) => formatDecibels(sqnrDb), align: 'right', dispensable: 1 },
   {
     title: 'largest error',
@@ -17,7 +17,7 @@ const columns: Column<OutputEvaluation>[] = [
     align: 'right',
     dispensable: 2,
   },
-  { title: 'same answer', cell: ({ agreement }) => formatPercent(agreement), align: 'right' },
+  { title: 'same answer', cell: ({ agreement }) => percentCell(agreement), align: 'right' },
 ];
 
 /** An evaluation as a table, an output a line; then sizes, latencies, the score and warnings. */

@@ -3,7 +3,7 @@ import type { FleetEvent, FleetStatus, LayerStatus, QueueStatus, RunStatus } fro
 import { type Column, formatTable } from './columns';
 import type { TableOptions } from './table';
 import { type Paint, painter, visible } from './text';
-import { formatBytes, formatPercent, formatSeconds, plural } from './units';
+import { formatBytes, formatPercent, formatSeconds, percentCell, plural } from './units';
 
 const runColumns: Column<RunStatus>[] = [
   { title: 'output', cell: ({ output }) => output },
@@ -20,7 +20,7 @@ const runColumns: Column<RunStatus>[] = [
 const mostLayers = 12;
 const layerColumns: Column<LayerStatus>[] = [
   { title: 'layer', cell: ({ name }) => name },
-  { title: 'error', cell: ({ error }) => formatPercent(error), align: 'right' },
+  { title: 'error', cell: ({ error }) => percentCell(error), align: 'right' },
   { title: 'of its', cell: ({ isFitted }) => (isFitted ? 'outputs' : 'weights') },
 ];
 

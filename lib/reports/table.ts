@@ -16,7 +16,15 @@ import { passesLine } from './passes';
 import { change, headline, leftNames, type Run, runOf, shareTable } from './shares';
 import { provenanceLines } from './provenance';
 import { fewOf, type Paint, painter, visible } from './text';
-import { formatBytes, formatCount, formatDecibels, formatPercent, formatSeconds, plural } from './units';
+import {
+  formatBytes,
+  formatCount,
+  formatDecibels,
+  formatPercent,
+  formatSeconds,
+  percentCell,
+  plural,
+} from './units';
 
 export interface TableOptions {
   /** Whether to use the escape codes of terminals. */
@@ -56,7 +64,7 @@ function methodOf({ method, fellBackFrom }: LayerReport): string {
 
 /** Under the weights of rows: on those held out, or where there are none on those of the fit. */
 export function weightedError({ weighted }: LayerReport): string {
-  return formatPercent(weighted && (weighted.holdout ?? weighted.calibration));
+  return percentCell(weighted && (weighted.holdout ?? weighted.calibration));
 }
 
 /** As how many rows of one weight these count. */

@@ -36,6 +36,14 @@ export function formatPercent(ratio: number | null): string {
   return `${threeDigits(percent)} %`;
 }
 
+/** The same in a column, whose numbers are to be compared: to a hundredth, and to three digits where less than a tenth. */
+export function percentCell(ratio: number | null): string {
+  const percent = ratio === null ? NaN : 100 * Math.abs(ratio);
+  return percent >= 0.0995 && Number.isFinite(percent)
+    ? `${(100 * ratio!).toFixed(2)} %`
+    : formatPercent(ratio);
+}
+
 export function formatDecibels(decibels: number | null): string {
   return decibels === null || !Number.isFinite(decibels) ? none : `${decibels.toFixed(1)} dB`;
 }

@@ -1,6 +1,7 @@
 import { rename } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { companionsOf, configName, readConfigText } from '../checkpoints/companions';
+import { manifestName, manifestText } from '../checkpoints/output-manifest';
 import { indexName } from '../containers/safetensors/index-file';
 import type { Checkpoint, Shard } from '../containers/safetensors/checkpoint';
 import { layOutAgain } from '../containers/safetensors/layout';
@@ -56,6 +57,9 @@ export async function writeTuned(
   }
   if (index) await (await create(indexName)).append(Buffer.from(index.text));
   for (const [, file] of made) await file.finish();
+  const manifest = await create(manifestName);
+  await manifest.append(await manifestText(workspace.pathOf('.'), [], new Map(), signal), signal);
+  await manifest.finish();
   await syncFolder(workspace.pathOf('.'));
   await rename(workspace.pathOf('.'), output).catch((cause: unknown) => {
     throw unwritable(output, cause);

@@ -7,7 +7,7 @@ import { shardOf } from '../../lib/cli/shard-flags';
 import type { Failure } from '../../lib/reports/json-report';
 import { warn } from '../../lib/warning-codes';
 import { smallModel, writeFolder } from '../checkpoints/make';
-import { contents } from '../checkpoints/sharded/folders';
+import { contents, textModel } from '../checkpoints/sharded/folders';
 import { temporaryFolder } from '../files/temporary-folder';
 import { runFake } from './fake';
 import { runWhole } from './library';
@@ -47,6 +47,32 @@ test('plan, work by parts, finish: the bytes of quantize, however parts are told
   t.like(JSON.parse(finished.stdout), { output, verification: { faults: [] } });
   t.deepEqual(contents(output), contents(whole));
   t.deepEqual(readdirSync(folder).sort(), ['in', 'out', 'plan.json', 'whole']);
+});
+
+test('plan, work and finish of a fit to text: the bytes of quantize with as many parts', async (t) => {
+  const { folder, input, calibration, output } = textModel(t);
+  const flags = ['--calibration', calibration, '--parts', '2', '--bits', '3', '--group-size', '16'];
+  const own = [...flags, '--method', 'gptq', '--batch-size', '2'];
+  for (const of of ['whole', 'shared']) mkdirSync(join(output(of), '..'));
+  t.is((await runWhole(['quantize', input, '-o', output('whole'), ...own, '--quiet'])).code, 0);
+  const file = join(folder, 'plan.json');
+  const { code, stdout, stderr } = await runWhole(['plan', input, '-o', output('shared'), ...own]);
+  t.is(code, 0, stderr);
+  writeFileSync(file, stdout);
+  const { units } = JSON.parse(stdout) as PlanFile;
+  const fits = units.filter(({ kind }) => kind === 'fit');
+  t.is(fits.filter(({ needs }) => needs.length === 0).length, 1);
+  t.true(fits.every(({ needs }) => needs.every((key) => fits.some((unit) => unit.key === key))));
+  const work = (shard: string) => runWhole(['work', file, '--shard', shard, '--json']);
+  for (const { code, stdout, stderr } of await Promise.all([work('0/2'), work('1/2')])) {
+    t.is(code, 0, stderr);
+    const report = JSON.parse(stdout) as ShardReport;
+    // What the other has put together meanwhile is found.
+    t.is(report.units.done + report.units.found, fits.length);
+    t.is(report.layers.length, fits.length);
+  }
+  t.is((await runWhole(['finish', file, '--quiet'])).code, 0);
+  t.deepEqual(contents(output('shared')), contents(output('whole')));
 });
 
 test('finish without the results of a part: exit code 1, which ones, and what makes them', async (t) => {
@@ -174,15 +200,14 @@ test('what has no units is refused with the reason, and options that a plan has 
   const { input, folder } = await planned(t);
   const output = join(folder, 'other');
   const plan = (...args: string[]) => runWhole(['plan', ...args, '-o', output]);
-  const text = await plan(input, '--calibration', 'texts.txt', '--json');
-  t.is(text.code, 3);
-  t.regex(text.stderr, /in units, as with "calibration" each layer is fitted/);
-  t.like(JSON.parse(text.stdout), { error: { code: 'ERR_VERTEXQ_UNSUPPORTED', exitCode: 3 } });
-  t.regex((await plan(input, '--own-samples', '4')).stderr, /in units, as with "ownSamples"/);
+  const drawn = await plan(input, '--own-samples', '4', '--json');
+  t.is(drawn.code, 3);
+  t.regex(drawn.stderr, /for several workers, as each worker would have to draw the texts of "ownSamples"/);
+  t.like(JSON.parse(drawn.stdout), { error: { code: 'ERR_VERTEXQ_UNSUPPORTED', exitCode: 3 } });
   const network = await plan(join('test', 'fixtures', 'mnist-mlp.onnx'));
   t.is(network.code, 3);
   t.regex(network.stderr, /mnist-mlp\.onnx is no checkpoint: the work on a network is one piece/);
-  for (const flag of ['--resume', '--threads', '--image-mean', '--tokenizer'])
+  for (const flag of ['--resume', '--threads', '--image-mean', '--tuning', '--time'])
     t.like(await plan(input, flag, '1'), { code: 2, stderr: `vertexq: unknown option '${flag}'\n` });
   const quiet = await plan(input, '--bits', '8', '--quiet', '--override', '*down_proj*=bits:4');
   t.is(quiet.code, 0);

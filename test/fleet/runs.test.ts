@@ -1,15 +1,16 @@
 import test from 'ava';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   cancelRun,
   type FleetEvent,
+  planRun,
   quantizeCheckpoint,
   runStatus,
   runWorker,
   submitRun,
 } from '../../lib/index';
-import { contents, plannedModel } from '../checkpoints/sharded/folders';
+import { common, contents, plannedModel, textModel } from '../checkpoints/sharded/folders';
 import { startRedis } from './redis';
 
 test('a run through a queue, by two workers, gives the bytes of one process', async (t) => {
@@ -45,4 +46,22 @@ test('a run through a queue, by two workers, gives the bytes of one process', as
   t.like(await work(), { jobs: { done: 3, failed: 0 } });
   t.like((await runStatus({ redis })).queues[0]!.runs[0], { state: 'done' });
   await t.throwsAsync(cancelRun(submitted.run, { redis }), { code: 'ERR_VERTEXQ_JOB', message: /is done$/ });
+});
+
+test('a run that is fitted to text, in two parts, by two workers that wait for each other', async (t) => {
+  const { url: redis } = await startRedis(t);
+  const { folder, input, calibration, output } = textModel(t);
+  const options = { ...common, calibration, parts: 2 };
+  for (const of of ['whole', 'shared']) mkdirSync(join(output(of), '..'));
+  await quantizeCheckpoint(input, output('whole'), options);
+  const file = join(folder, 'plan.json');
+  writeFileSync(file, JSON.stringify(await planRun(input, output('shared'), options)));
+  const { run, parts } = await submitRun(file, { redis });
+  t.is(parts, 2);
+  const work = () => runWorker({ redis, root: folder, untilEmpty: true, threads: 1 });
+  const reports = await Promise.all([work(), work()]);
+  t.deepEqual(reports.map(({ jobs }) => jobs.done).sort(), [1, 2]);
+  t.deepEqual(contents(output('shared')), contents(output('whole')));
+  const { queues } = await runStatus({ redis, run });
+  t.true(queues[0]!.runs[0]!.layers!.every(({ isFitted }) => isFitted));
 });

@@ -101,6 +101,7 @@ class GgufVerifier {
         identical,
         faults,
         notCompared: [],
+        manifest: null,
       },
       seconds: (performance.now() - started) / 1000,
     };

@@ -1,6 +1,6 @@
 import { lstat, mkdir, rename, rm, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { VertexqError } from '../../errors';
+import { namingMemory, VertexqError } from '../../errors';
 import { syncFolder, unwritable } from '../../files/output-file';
 import { checkOptions } from '../../options/table';
 import { fewOf } from '../../reports/text';
@@ -10,7 +10,7 @@ import { warn } from '../../warning-codes';
 import { shardPaths } from '../output-files';
 import type { Prepared } from '../prepared';
 import { runPrepared } from '../quantize-checkpoint';
-import { verifyCheckpoint } from '../verify-checkpoint';
+import { verifyValues } from '../verify-checkpoint';
 import { keyedUnits } from './keyed-units';
 import { StoredUnits, unitName } from './stored-units';
 import type { FinishReport, PlanFile, PlannedRunOptions } from './types';
@@ -104,7 +104,7 @@ async function finishIn(
     const report = await runPrepared(input, prepared, null, source);
     const job = { ...(signal && { signal }), ...(threads && { threads }), ...(onProgress && { onProgress }) };
     const [first] = prepared.isFile ? shardPaths(prepared) : [prepared.output];
-    const verification = await verifyCheckpoint(first!, input, job);
+    const verification = await namingMemory(first!, () => verifyValues(first!, input, job));
     const { faults } = verification;
     if (faults.length > 0)
       throw new VertexqError(

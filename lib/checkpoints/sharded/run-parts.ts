@@ -7,6 +7,7 @@ import { Workspace } from '../../runs/workspace';
 import type { Done, Sink, Stored } from '../../traversal/sink';
 import { Traversal } from '../../traversal/traversal';
 import type { QuantizedLayer } from '../../types';
+import { warn } from '../../warning-codes';
 import { type FittedFacts, unpack } from '../fit-weight';
 import { lengthOf, partsOf, UnitMaker } from '../make-unit';
 import type { PlannedWeight } from '../planned-weight';
@@ -49,6 +50,7 @@ export async function runParts(
     } catch (error) {
       if (!(error instanceof Stalled)) throw error;
       for (const part of error.parts) own.add(part);
+      opened.warnings.push(warn('WARN_VERTEXQ_TAKEN_OVER', takenOver(error.parts)));
     } finally {
       exchange.end();
     }
@@ -56,6 +58,11 @@ export async function runParts(
   const { units, bytes, layers } = sink;
   return { units, bytes: Math.round((bytes * own.size) / all), layers: joinedSums(layers) };
 }
+
+const takenOver = (parts: readonly number[]) =>
+  parts.length === 1
+    ? `Nobody was heard to be at part ${parts[0]} of the run: this worker did it too.`
+    : `Nobody was heard to be at the parts ${parts.join(', ')} of the run: this worker did them too.`;
 
 async function traverse(
   { prepared, folder }: OpenPlan,

@@ -87,6 +87,7 @@ class ModelVerifier {
         identical,
         faults,
         notCompared,
+        manifest: null,
       },
       seconds: (performance.now() - started) / 1000,
     };

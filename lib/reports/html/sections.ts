@@ -4,7 +4,7 @@ import { provenanceRows } from '../provenance';
 import { warningLines } from '../table';
 import { commandLine, fewOf, painter } from '../text';
 import { codeOf, warningCodes } from '../../warning-codes';
-import { formatBytes, formatCount, formatPercent, formatSeconds, plural } from '../units';
+import { formatBytes, formatCount, formatPercent, formatSeconds, percentCell, plural } from '../units';
 import { carriedDots, layerBars, namedBars, type Scales, shown } from './charts';
 import { type AnyReport, dataFacts, errorOf, type Measure, measureOf, median, rankedBy } from './facts';
 import { html, type Markup, raw } from './markup';
@@ -280,7 +280,7 @@ export function allLayers({ layers }: AnyReport): Markup {
       <td>${kind}</td>
       ${cell(shape[0] * shape[1], shape.join('×'))}
       <td>${method}${fellBackFrom !== null && `, not ${fellBackFrom}`}</td>
-      ${cell(bits, String(bits))}${cell(storedBits, decimals(storedBits))}${cell(groupSize, String(groupSize))}${cell(samples, String(samples))}${cell(own, formatPercent(own))}${cell(float, formatPercent(float))}${cell(error.weight, formatPercent(error.weight))}${cell(bytes.after, formatBytes(bytes.after))}${cell(seconds, formatSeconds(seconds))}
+      ${cell(bits, String(bits))}${cell(storedBits, decimals(storedBits))}${cell(groupSize, String(groupSize))}${cell(samples, String(samples))}${cell(own, percentCell(own))}${cell(float, percentCell(float))}${cell(error.weight, percentCell(error.weight))}${cell(bytes.after, formatBytes(bytes.after))}${cell(seconds, formatSeconds(seconds))}
     </tr> `;
   });
   return html`<section aria-labelledby="all" class="wide">
