@@ -133,7 +133,7 @@ test('trust 5: files that go with the weights: in the folder, regular, and what 
   );
   t.deepEqual(
     readdirSync(output).filter((name) => !name.includes('safetensors')),
-    ['config.json', 'same.json', 'tokenizer.json'],
+    ['config.json', 'same.json', 'tokenizer.json', 'vertexq.manifest.json'],
   );
   t.is(readFileSync(join(output, 'same.json'), 'utf8'), '{}');
 });

@@ -176,7 +176,7 @@ test('what is copied with the weights', async (t) => {
     readdirSync(output)
       .filter((name) => !name.includes('safetensors'))
       .sort(),
-    ['.gitattributes', 'LICENSE', 'config.json', 'tokenizer.json'],
+    ['.gitattributes', 'LICENSE', 'config.json', 'tokenizer.json', 'vertexq.manifest.json'],
   );
   t.is(readFileSync(join(output, 'config.json'), 'utf8'), readFileSync(join(input, 'config.json'), 'utf8'));
 });

@@ -32,6 +32,7 @@ for (const dtype of ['BF16', 'F16', 'F32', 'F64'] as const)
       'model-00002-of-00002.safetensors',
       'model.safetensors.index.json',
       'tokenizer.json',
+      'vertexq.manifest.json',
     ]);
     const [before, after] = [await readAll(input), await readAll(output)];
     for (const name of ['model.embed_tokens.weight', 'lm_head.weight', 'model.norm.weight', 'model.steps'])

@@ -33,7 +33,7 @@ test('aborted before, during and after, and a progress callback that throws', as
     t.is(reason, 'during');
     t.false(existsSync(join(output, 'model.safetensors.index.json')));
     await quantizeCheckpoint(input, output, { resume: true });
-    t.is(readdirSync(output).length, 5);
+    t.is(readdirSync(output).length, 6);
   }
   const error = new Error('mine');
   const thrown = quantizeCheckpoint(input, join(folder, 'c'), {

@@ -54,7 +54,12 @@ for (const golden of [...models, experts, inOne])
         });
         const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1);
         t.deepEqual(report.layers.map(told).sort(byName), plain.layers.map(told).sort(byName));
-        t.deepEqual(readdirSync(output).sort(), ['config.json', 'onnx', 'tokenizer.json']);
+        t.deepEqual(readdirSync(output).sort(), [
+          'config.json',
+          'onnx',
+          'tokenizer.json',
+          'vertexq.manifest.json',
+        ]);
         t.deepEqual(readdirSync(join(output, 'onnx')), ['model_q4.onnx']);
         t.true(report.bytes.after >= readFileSync(join(output, 'onnx', 'model_q4.onnx')).length);
 

@@ -163,7 +163,7 @@ test('the program evaluates a network on JSON lines', (t) => {
     { cwd: join(__dirname, '..', '..'), encoding: 'utf8' },
   );
   t.is(status, 0, stderr);
-  t.regex(stderr, /^output .*\nlogits +float32 +5 +1\.00000 +0 % +– +0\.00 +100 %\n\n5 samples/);
+  t.regex(stderr, /^output .*\nlogits +float32 +5 +1\.00000 +0 % +– +0\.00 +100\.00 %\n\n5 samples/);
   const { outputs, latency, samples } = JSON.parse(stdout) as Evaluation;
   t.like(outputs[0], { name: 'logits', error: 0, agreement: 1 });
   t.deepEqual([samples, latency!.samples, latency!.runs], [5, 5, 2]);

@@ -20,8 +20,8 @@ test('an output a line, then sizes, latencies and warnings', (t) => {
     lines.map((line) => line.replace(/ {2,}/g, '  ')),
     [
       'output  type  rows  cosine  error  SQNR  largest error  same answer',
-      'logits  float32  500  0.99876  5.00 %  26.0 dB  0.313  98.4 %',
-      'label  int64  0  –  –  –  –  100 %',
+      'logits  float32  500  0.99876  5.00 %  26.0 dB  0.313  98.40 %',
+      'label  int64  0  –  –  –  –  100.00 %',
       '',
       '500 samples in 3.2 s',
       'size:  438 MB → 98.0 MB (4.5×)',

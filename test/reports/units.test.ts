@@ -4,6 +4,7 @@ import {
   formatCount,
   formatDecibels,
   formatPercent,
+  percentCell,
   formatSeconds,
   plural,
 } from '../../lib/reports/units';
@@ -41,6 +42,21 @@ test('percent, decibels, counts', (t) => {
   t.is(formatPercent(-0.000123), '-0.0123 %');
   t.is(formatPercent(1e-9), '1.0e-7 %');
   t.is(formatPercent(Infinity), '∞ %');
+  const column = [0.00914, 0.0151, 0.545, 1.2345, 0.00099949, 0.00099, 1e-9, 0, -0.0123, Infinity, null, NaN];
+  t.deepEqual(column.map(percentCell), [
+    '0.91 %',
+    '1.51 %',
+    '54.50 %',
+    '123.45 %',
+    '0.10 %',
+    '0.0990 %',
+    '1.0e-7 %',
+    '0 %',
+    '-1.23 %',
+    '∞ %',
+    '–',
+    '–',
+  ]);
   t.is(formatPercent(null), '–');
   t.is(formatPercent(NaN), '–');
   t.is(formatDecibels(27.123), '27.1 dB');
