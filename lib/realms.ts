@@ -25,3 +25,8 @@ export function isAbortSignal(value: unknown): value is AbortSignal {
     typeof throwIfAborted === 'function'
   );
 }
+
+/** Whether a value of JSON is an object, and no list. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

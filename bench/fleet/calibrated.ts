@@ -81,7 +81,7 @@ async function main(): Promise<void> {
       const begun = performance.now();
       await work();
       (seconds[what] ??= []).push((performance.now() - begun) / 1000);
-      console.log(`${what}: ${seconds[what]!.at(-1)!.toFixed(1)} s`);
+      console.log(`${what}: ${seconds[what].at(-1)!.toFixed(1)} s`);
     };
     const work = (shard: number, count: number) =>
       started(shard, 'work', plan, '--shard', `${shard}/${count}`, '--threads', '1', '--quiet');

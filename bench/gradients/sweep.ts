@@ -40,7 +40,7 @@ async function main(): Promise<void> {
       async (prepared) => {
         const { network, plan, settings } = prepared;
         const workspace = new Workspace(join(folder, 'out'), join(folder, 'work'));
-        const { fitted, memory } = forwardOf(network!, plan, workspace, settings);
+        const { fitted, memory } = forwardOf(network!, plan, workspace, settings, null);
         const { data, opened } = network!;
         const feeds = [...data.fit, ...data.holdout];
         const parts = scaledParts(opened, new Map());

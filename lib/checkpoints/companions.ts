@@ -6,8 +6,7 @@ import { allowedPlaces, readFolderFile, whyNotCopied } from '../files/folder-fil
 import { InputFile } from '../files/input-file';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
-import { manifestName } from './output-manifest';
-import { workName } from '../runs/work-name';
+import { manifestName, workName } from '../runs/work-name';
 import { warn, type Warning } from '../warning-codes';
 
 export const configName = 'config.json';

@@ -7,13 +7,9 @@ import { isTemporary } from '../files/output-file';
 import { checksum } from '../native/checksum';
 import { type Shared, sharedBytes } from '../native/shared';
 import { describe } from '../options/messages';
-import { isObject } from '../runs/difference';
-import { workName } from '../runs/work-name';
+import { isObject } from '../realms';
+import { manifestName, workName } from '../runs/work-name';
 import { version } from '../version';
-import type { Document } from './documents';
-
-/** What an output's folder says of the bytes of its files. */
-export const manifestName = 'vertexq.manifest.json';
 
 /** Bytes of a file without units that have a checksum together. */
 const pieceBytes = 2 ** 24;
@@ -42,7 +38,7 @@ type SummedFiles = Record<string, SummedFile>;
  */
 export async function manifestText(
   folder: string,
-  documents: readonly Document[],
+  documents: readonly { name: string; data: Uint8Array }[],
   known: ReadonlyMap<string, SummedFile>,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {

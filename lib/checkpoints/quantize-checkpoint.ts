@@ -4,7 +4,7 @@ import { RunFiles } from '../runs/run-files';
 import type { CheckpointSettings } from './checkpoint-options';
 import { copyWhole } from './companions';
 import type { UnitSource } from './make-unit';
-import { manifestName, manifestText } from './output-manifest';
+import { manifestText } from './output-manifest';
 import { unitKey } from './plan';
 import { prepareOutput } from './output';
 import { shardPaths } from './output-files';
@@ -21,6 +21,7 @@ import { summedFiles } from './summed-units';
 import type { Unit } from './units';
 import { writeNetwork } from './write-network';
 import { WorkFolder } from '../runs/work-folder';
+import { manifestName } from '../runs/work-name';
 import type { BudgetReport } from '../sensitivity/choose';
 import { span, spanResults } from '../spans';
 

@@ -106,12 +106,12 @@ function tuningOf(
 }
 
 /** How much the rows of layers count where that is by the logits; null where they all count alike. */
-async function rowWeightsOf(
+export async function rowWeightsOf(
   { opened, data }: CheckpointNetwork,
   fitted: readonly CheckpointLayer[],
   workspace: Workspace,
   { memory, options }: CheckpointSettings,
-  parts: Parts | null,
+  parts: Parts | null = null,
 ): Promise<RowWeights<ModelLayer> | null> {
   if (options.weighting !== 'outputs') return null;
   const { ends, shape } = opened;

@@ -47,7 +47,7 @@ export async function writeNetwork(
       store: (layer: CheckpointLayer, ...of: [Parameters<typeof stores.store>[1], AbortSignal?]) =>
         stores.store(twinOf(layer), ...of),
     };
-    const others = run && (await traversalPartsOf(network!, run, workspace, settings, cut));
+    const others = run && (await traversalPartsOf(network, run, workspace, settings, cut));
     const forward = run?.forward ?? null;
     const parts = { ...others, journal };
     const done = await new Traversal(layers, forward, sink, options, parts).run();

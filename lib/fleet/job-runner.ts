@@ -104,7 +104,9 @@ export class JobRunner {
       if (now - last < progressInterval || !(total > 0)) return;
       last = now;
       this.teller.tell({ ...about, event: 'job-progress', done, total });
-      job.updateProgress({ share: share ?? done / total, ...(layer !== undefined && { layer }) }).catch(() => {}); // the next one may come through
+      job
+        .updateProgress({ share: share ?? done / total, ...(layer !== undefined && { layer }) })
+        .catch(() => {}); // the next one may come through
     };
   }
 

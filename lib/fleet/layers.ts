@@ -2,7 +2,7 @@ import type { Job } from 'bullmq';
 import { joinedSums } from '../checkpoints/sharded/layer-sums';
 import type { LayerSums } from '../checkpoints/sharded/types';
 import { relativeError } from '../relative-error';
-import { isObject } from '../runs/difference';
+import { isObject } from '../realms';
 import type { LayerStatus } from './types';
 
 /** Parts whose results are asked for at a time. */

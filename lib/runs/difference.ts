@@ -1,3 +1,5 @@
+import { isObject } from '../realms';
+
 /** Where two values of JSON differ, and what stands there: text of JSON, undefined where there is nothing. */
 export interface Difference {
   where: string;
@@ -16,8 +18,4 @@ export function firstDifference(before: unknown, now: unknown, where: string): D
   }
   const [a, b] = [JSON.stringify(before), JSON.stringify(now)];
   return a === b ? undefined : { where, before: a, now: b };
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

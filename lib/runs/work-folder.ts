@@ -6,7 +6,8 @@ import { VertexqError } from '../errors';
 import { isTemporary, openOwn, syncFolder, temporaryName, writeWhole } from '../files/output-file';
 import { InputFile } from '../files/input-file';
 import { describe } from '../options/messages';
-import { firstDifference, isObject } from './difference';
+import { isObject } from '../realms';
+import { firstDifference } from './difference';
 import { Lock } from './lock';
 import { warn, type Warning } from '../warning-codes';
 

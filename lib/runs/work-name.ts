@@ -15,3 +15,6 @@ export function workFolderOf(to: string): string {
   const digest = createHash('sha256').update(basename(output)).digest('hex').slice(0, 16);
   return join(dirname(output), `${digest}${workName}`);
 }
+
+/** What an output's folder says of the bytes of its files. */
+export const manifestName = 'vertexq.manifest.json';

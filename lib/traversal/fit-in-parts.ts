@@ -4,7 +4,7 @@ import { merged } from '../fit/quantize-groups';
 import { type Fit, fitWeights, quantizedLayer } from '../fit/quantize-weights';
 import { plainMethod } from '../methods';
 import type { NativeQuantized } from '../native/binding';
-import { isObject } from '../runs/difference';
+import { isObject } from '../realms';
 import type { JobOptions, QuantizedLayer } from '../types';
 import { warn } from '../warning-codes';
 import { type Handed, inOnePiece, neuronsOf, type Parts } from './parts';

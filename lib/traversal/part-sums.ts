@@ -1,5 +1,6 @@
-import { Calibration, type Sums } from '../fit/calibration';
-import { isObject } from '../runs/difference';
+import type { Calibration } from '../fit/calibration';
+import { type Sums } from '../fit/calibration';
+import { isObject } from '../realms';
 import { type Handed, inOnePiece, type Parts } from './parts';
 
 /** What rows come to, each part's by itself and then all of them in the order of the parts: so that it is the same numbers whoever has summed which. */
@@ -24,7 +25,7 @@ export class PartSums {
       await this.close();
       this.open = { part, sums: this.make() };
     }
-    return this.open!.sums;
+    return this.open.sums;
   }
 
   private async close(): Promise<void> {

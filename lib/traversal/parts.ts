@@ -42,7 +42,7 @@ export interface Exchange {
 export interface Parts {
   readonly count: number;
   /** Whether it is done here. */
-  isOwn(part: number): boolean;
+  readonly isOwn: (part: number) => boolean;
   /** null where all are done here. */
   readonly exchange: Exchange | null;
 }

@@ -1,7 +1,8 @@
 import { rename } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { companionsOf, configName, readConfigText } from '../checkpoints/companions';
-import { manifestName, manifestText } from '../checkpoints/output-manifest';
+import { manifestText } from '../checkpoints/output-manifest';
+import { manifestName } from '../runs/work-name';
 import { indexName } from '../containers/safetensors/index-file';
 import type { Checkpoint, Shard } from '../containers/safetensors/checkpoint';
 import { layOutAgain } from '../containers/safetensors/layout';

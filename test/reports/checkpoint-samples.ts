@@ -113,6 +113,7 @@ export function sampleVerification(changes: Partial<Verification> = {}): Verific
       identical: { tensors: 1, bytes: 128 },
       faults: [],
       notCompared: [],
+      manifest: null,
       seconds: 1,
     },
     weights: [{ name: 'a', shape: [64, 128], bits: 4, groupSize: 32, error: 0.1, bytes: 4608 }],

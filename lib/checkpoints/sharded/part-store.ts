@@ -95,7 +95,8 @@ export class PartStore implements Exchange {
   }
 
   async get(name: string, part: number, isNeedless?: () => Promise<boolean>): Promise<Handed | undefined> {
-    let [pause, most] = this.pauses.look;
+    const [least, most] = this.pauses.look;
+    let pause = least;
     for (;;) {
       this.requireGoing();
       if (await this.has(name, part)) {

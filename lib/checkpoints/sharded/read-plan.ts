@@ -2,7 +2,7 @@ import { isAbsolute } from 'node:path';
 import { VertexqError } from '../../errors';
 import { InputFile } from '../../files/input-file';
 import { describe } from '../../options/messages';
-import { isObject } from '../../runs/difference';
+import { isObject } from '../../realms';
 import { version } from '../../version';
 import { plannedOptions } from './plan-file';
 import type { PlanFile } from './types';

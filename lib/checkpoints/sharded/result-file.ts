@@ -4,7 +4,7 @@ import { InputFile } from '../../files/input-file';
 import { OutputFile, temporaryName } from '../../files/output-file';
 import { checksum } from '../../native/checksum';
 import type { Shared } from '../../native/shared';
-import { isObject } from '../../runs/difference';
+import { isObject } from '../../realms';
 
 // A result of a piece of work, as a file: the length of its head, the head as JSON, the bytes.
 

@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
 import type { Kernels } from '../../environment';
 import type { Shared } from '../../native/shared';
-import { isObject } from '../../runs/difference';
+import { isObject } from '../../realms';
 import type { Facts, UnitSource } from '../make-unit';
 import type { ShardPlan } from '../plan';
 import { layerName, type PlannedWeight } from '../planned-weight';

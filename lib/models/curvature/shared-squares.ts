@@ -1,4 +1,4 @@
-import { isObject } from '../../runs/difference';
+import { isObject } from '../../realms';
 import type { Workspace } from '../../runs/workspace';
 import type { Batch } from '../../traversal/forward';
 import { type Handed, inOnePiece, type Parts, partsOfBatches } from '../../traversal/parts';
