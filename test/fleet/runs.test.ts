@@ -65,3 +65,37 @@ test('a run that is fitted to text, in two parts, by two workers that wait for e
   const { queues } = await runStatus({ redis, run });
   t.true(queues[0]!.runs[0]!.layers!.every(({ isFitted }) => isFitted));
 });
+
+test('workers of two queues do the runs of both, and begin no more parts in a time than the rate allows', async (t) => {
+  const { url: redis } = await startRedis(t);
+  const [one, other] = [await plannedModel(t), await plannedModel(t)];
+  await submitRun(one.file, { redis, queue: 'first', parts: 6 });
+  await submitRun(other.file, { redis, queue: 'second', parts: 6 });
+  const began = new Map<string, number[]>();
+  const work = () =>
+    runWorker({
+      ...{
+        redis,
+        root: [one.folder, other.folder],
+        queue: ['first', 'second'],
+        untilEmpty: true,
+        threads: 1,
+      },
+      rate: { max: 3, seconds: 1 },
+      onEvent: ({ event, queue }) => {
+        if (event === 'job-started') began.set(queue!, [...(began.get(queue!) ?? []), performance.now()]);
+      },
+    });
+  await Promise.all([work(), work()]);
+  const { queues } = await runStatus({ redis, queue: ['first', 'second'] });
+  t.deepEqual(
+    queues.map(({ runs }) => runs.map(({ state }) => state)),
+    [['done'], ['done']],
+  );
+  t.deepEqual(contents(one.output), contents(other.output));
+  for (const name of ['first', 'second']) {
+    const times = began.get(name)!.sort((a, b) => a - b);
+    // A window of BullMQ's may begin with the last of one and end with the first of the next; and a timer may be early.
+    for (let i = 0; i + 6 < times.length; i++) t.true(times[i + 6]! - times[i]! > 900, times.join());
+  }
+});
