@@ -9,7 +9,7 @@ import { Traversal } from '../../traversal/traversal';
 import type { QuantizedLayer } from '../../types';
 import { warn } from '../../warning-codes';
 import { type FittedFacts, unpack } from '../fit-weight';
-import { lengthOf, partsOf, UnitMaker } from '../make-unit';
+import { type Facts, lengthOf, partsOf, UnitMaker } from '../make-unit';
 import type { PlannedWeight } from '../planned-weight';
 import { type CheckpointLayer, forwardOf, traversalPartsOf } from '../run-network';
 import { isLater } from '../run-units';
@@ -85,6 +85,8 @@ class SharedSink implements Sink<CheckpointLayer, Stored> {
   readonly units = { done: 0, found: 0 };
   readonly layers: LayerSums[] = [];
   bytes = 0;
+  /** Of a run that began anew, to do the parts of others too, each counts once. */
+  private readonly counted = new Set<KeyedUnit>();
   private readonly later = new Map<PlannedWeight, KeyedUnit>();
   private readonly maker: UnitMaker;
 
@@ -115,7 +117,8 @@ class SharedSink implements Sink<CheckpointLayer, Stored> {
   }
 
   async store({ weight }: CheckpointLayer, quantized: QuantizedLayer): Promise<Stored> {
-    const { plan, unit, journalKey, key } = this.later.get(weight)!;
+    const one = this.later.get(weight)!;
+    const { plan, unit, journalKey, key } = one;
     const facts: FittedFacts = { report: quantized.report };
     if (this.own.has(0)) {
       const { signal } = this.opened.prepared.settings.options;
@@ -124,14 +127,21 @@ class SharedSink implements Sink<CheckpointLayer, Stored> {
       await plan.source.requireUnchanged();
       await this.results.put(key, output, facts, signal);
     }
-    this.units.done++;
-    this.bytes += unit.cost;
-    this.layers.push(...layerSumsOf(unit, facts));
+    this.count(one, facts, 'done');
     return { bytes: weight.layout.byteLength };
   }
 
+  private count(one: KeyedUnit, facts: Facts, kind: 'done' | 'found'): void {
+    if (this.counted.has(one)) return;
+    this.counted.add(one);
+    this.units[kind]++;
+    if (kind === 'done') this.bytes += one.unit.cost;
+    this.layers.push(...layerSumsOf(one.unit, facts));
+  }
+
   async restore({ weight }: CheckpointLayer): Promise<Done<Stored>> {
-    const { unit, key } = this.later.get(weight)!;
+    const one = this.later.get(weight)!;
+    const { unit, key } = one;
     const { options } = this.opened.prepared.settings;
     const output = sharedBytes(lengthOf(targetsOf(unit)));
     const found = await this.results.read(key, output);
@@ -139,8 +149,7 @@ class SharedSink implements Sink<CheckpointLayer, Stored> {
     if (!facts) throw damaged(this.results, key, unit);
     const parts = partsOf(unit as FitUnit, output);
     const values = await unpack(weight, parts, threadsFor(options), options.signal);
-    this.units.found++;
-    this.layers.push(...layerSumsOf(unit, facts));
+    this.count(one, facts, 'found');
     return {
       quantized: { ...(facts as FittedFacts), values },
       stored: { bytes: weight.layout.byteLength },
