@@ -1,5 +1,4 @@
-import type { Calibration } from '../fit/calibration';
-import { type Sums } from '../fit/calibration';
+import type { Calibration, Sums } from '../fit/calibration';
 import { isObject } from '../realms';
 import { type Handed, inOnePiece, type Parts } from './parts';
 
