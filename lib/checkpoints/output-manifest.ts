@@ -5,18 +5,20 @@ import { VertexqError } from '../errors';
 import { InputFile } from '../files/input-file';
 import { isTemporary } from '../files/output-file';
 import { checksum } from '../native/checksum';
-import { type Shared, sharedBytes } from '../native/shared';
+import { Buffers } from '../native/buffers';
+import type { Shared } from '../native/shared';
 import { describe } from '../options/messages';
 import { isObject } from '../realms';
 import { manifestName, workName } from '../runs/work-name';
 import { version } from '../version';
+import { sortedInTurns, Turns } from '../yielding';
 
 /** Bytes of a file without units that have a checksum together. */
 const pieceBytes = 2 ** 24;
 /** Some are read while others are computed with. */
 const piecesAtOnce = 3;
 /** Larger than that of any checkpoint, and what one checksum may be of. */
-const [maxManifestBytes, maxPieceBytes] = [2 ** 28, 2 ** 36];
+const [maxManifestBytes, maxPieceBytes] = [2 ** 28, 2 ** 34];
 
 /** Ranges of a file, and the XXH64 of their bytes one behind the other. */
 export interface SummedPiece {
@@ -43,15 +45,19 @@ export async function manifestText(
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
   const written = new Set(documents.map(({ name }) => name));
-  const files: SummedFiles = {};
+  // A file may be called __proto__.
+  const files = new Map<string, SummedFile>();
+  const buffers = new Buffers();
   for (const name of (await filesIn(folder)).sort())
-    if (!written.has(name)) files[name] = known.get(name) ?? (await summed(join(folder, name), signal));
+    if (!written.has(name))
+      files.set(name, known.get(name) ?? (await summed(join(folder, name), buffers, signal)));
   for (const { name, data } of documents)
-    files[name] = {
+    files.set(name, {
       bytes: data.length,
       pieces: data.length === 0 ? [] : [{ ranges: [[0, data.length]], xxh64: await checksum(data) }],
-    };
-  return Buffer.from(`${JSON.stringify({ schemaVersion: 1, vertexq: version, files })}\n`);
+    });
+  const told = { schemaVersion: 1, vertexq: version, files: Object.fromEntries(files) };
+  return Buffer.from(`${JSON.stringify(told)}\n`);
 }
 
 /** All files in a folder and those in it, but for work that is not finished and the manifest itself. */
@@ -66,16 +72,17 @@ async function filesIn(folder: string, prefix = ''): Promise<string[]> {
   return found;
 }
 
-function summed(path: string, signal: AbortSignal | undefined) {
+function summed(path: string, buffers: Buffers, signal: AbortSignal | undefined) {
   return InputFile.with(path, async (file) => {
     const begins = Array.from({ length: Math.ceil(file.size / pieceBytes) }, (_, i) => i * pieceBytes);
     const pieces: SummedPiece[] = [];
     await atOnce(begins, piecesAtOnce, async (begin, i) => {
       signal?.throwIfAborted();
       const end = Math.min(file.size, begin + pieceBytes);
-      const bytes = sharedBytes(end - begin);
+      const bytes = buffers.take(end - begin);
       await file.fill(bytes, begin);
       pieces[i] = { ranges: [[begin, end]], xxh64: await checksum(bytes) };
+      buffers.give(bytes);
     });
     return { bytes: file.size, pieces };
   });
@@ -89,7 +96,7 @@ export interface ManifestCheck {
   faults: string[];
 }
 
-/** Compares the files of a folder with what its manifest says of them; null where it has none. Rejects with ERR_VERTEXQ_FILE where one cannot be read. */
+/** Compares the files of a folder with what its manifest says of them; null where it has none. A file that cannot be read is a fault. */
 export async function checkManifest(
   folder: string,
   signal: AbortSignal | undefined,
@@ -97,7 +104,8 @@ export async function checkManifest(
   const names = await readdir(folder).catch(() => [] as string[]);
   if (!names.includes(manifestName)) return null;
   const result: ManifestCheck = { files: 0, bytes: 0, faults: [] };
-  const files = await readManifest(join(folder, manifestName));
+  const files = await readManifest(join(folder, manifestName), signal);
+  const buffers = new Buffers();
   if (!files) {
     result.faults.push(`${manifestName} is no manifest of vertexq: it was changed, or is of another version`);
     return result;
@@ -110,9 +118,10 @@ export async function checkManifest(
       const others: string[] = [];
       await atOnce(pieces, piecesAtOnce, async ({ ranges, xxh64 }) => {
         signal?.throwIfAborted();
-        const all = await bytesOf(file, ranges);
+        const all = await bytesOf(file, ranges, buffers);
         if ((await checksum(all)) !== xxh64) others.push(placeOf(ranges));
         result.bytes += all.length;
+        buffers.give(all);
       });
       return others.length === 0
         ? []
@@ -120,9 +129,9 @@ export async function checkManifest(
             `${describe(name)} is not as it was written: ${others.slice(0, 3).join(', ')}${others.length > 3 ? ` and ${others.length - 3} more` : ''}`,
           ];
     }).catch((error: unknown) => {
-      const { cause } = error as { cause?: NodeJS.ErrnoException };
-      if (!(error instanceof VertexqError) || cause?.code !== 'ENOENT') throw error;
-      return [`${describe(name)} is missing`];
+      if (!(error instanceof VertexqError) || error.code !== 'ERR_VERTEXQ_FILE') throw error;
+      const isMissing = (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
+      return [isMissing ? `${describe(name)} is missing` : error.message];
     });
     result.files++;
     result.faults.push(...faults);
@@ -133,8 +142,8 @@ export async function checkManifest(
 const placeOf = ([first, ...rest]: readonly [number, number][]) =>
   `bytes ${first![0]} to ${first![1]}${rest.length > 0 ? ' or those that were made with them' : ''}`;
 
-async function bytesOf(file: InputFile, ranges: SummedPiece['ranges']): Promise<Shared> {
-  const all = sharedBytes(ranges.reduce((sum, [begin, end]) => sum + end - begin, 0));
+async function bytesOf(file: InputFile, ranges: SummedPiece['ranges'], buffers: Buffers): Promise<Shared> {
+  const all = buffers.take(ranges.reduce((sum, [begin, end]) => sum + end - begin, 0));
   let at = 0;
   for (const [begin, end] of ranges) {
     await file.fill(all.subarray(at, at + end - begin), begin);
@@ -144,16 +153,19 @@ async function bytesOf(file: InputFile, ranges: SummedPiece['ranges']): Promise<
 }
 
 /** undefined where it is none. */
-async function readManifest(path: string): Promise<SummedFiles | undefined> {
+async function readManifest(path: string, signal: AbortSignal | undefined): Promise<SummedFiles | undefined> {
   const text = await InputFile.with(path, async (file) =>
     file.size > maxManifestBytes ? undefined : Buffer.from(await file.read(0, file.size)).toString('utf8'),
   );
   try {
     const found: unknown = JSON.parse(text ?? '');
     if (!isObject(found) || found['schemaVersion'] !== 1 || !isObject(found['files'])) return undefined;
-    const files = found['files'] as SummedFiles;
-    return Object.entries(files).every(([name, file]) => isPlain(name) && isSummed(file)) ? files : undefined;
+    const turns = new Turns(signal);
+    for (const [name, file] of Object.entries(found['files']))
+      if (!isPlain(name) || !(await isSummed(file, turns))) return undefined;
+    return found['files'] as SummedFiles;
   } catch {
+    signal?.throwIfAborted();
     return undefined;
   }
 }
@@ -161,27 +173,38 @@ async function readManifest(path: string): Promise<SummedFiles | undefined> {
 /** Whether a name stays in the folder. */
 const isPlain = (name: string) =>
   name !== '' &&
-  !/[\\\0]/.test(name) &&
+  !(process.platform === 'win32' ? /[\\:\0]/ : /\0/).test(name) &&
   name.split('/').every((part) => part !== '' && part !== '.' && part !== '..');
 
-function isSummed(file: unknown): boolean {
+async function isSummed(file: unknown, turns: Turns): Promise<boolean> {
   if (!isObject(file) || !Number.isSafeInteger(file['bytes']) || !Array.isArray(file['pieces'])) return false;
-  const size = file['bytes'] as number;
-  return file['pieces'].every((piece: unknown) => {
+  const ranges: [number, number][] = [];
+  for (const piece of file['pieces'] as unknown[]) {
+    if (turns.due) await turns.next();
     if (!isObject(piece) || !Array.isArray(piece['ranges']) || typeof piece['xxh64'] !== 'string')
       return false;
-    let length = 0;
-    return piece['ranges'].every((range: unknown) => {
-      if (!Array.isArray(range) || range.length !== 2) return false;
-      const [begin, end] = range as [unknown, unknown];
-      if (!Number.isSafeInteger(begin) || !Number.isSafeInteger(end)) return false;
-      length += (end as number) - (begin as number);
-      return (
-        0 <= (begin as number) &&
-        (begin as number) <= (end as number) &&
-        (end as number) <= size &&
-        length <= maxPieceBytes
-      );
-    });
-  });
+    const own = piece['ranges'] as unknown[];
+    if (own.length === 0 || !own.every(isRange)) return false;
+    if (own.reduce((sum, [begin, end]) => sum + end - begin, 0) > maxPieceBytes) return false;
+    // One by one: there may be more than a call takes arguments.
+    for (const range of own) ranges.push(range);
+  }
+  return areAll(ranges, file['bytes'] as number, turns);
+}
+
+const isRange = (range: unknown): range is [number, number] =>
+  Array.isArray(range) && range.length === 2 && range.every((place) => Number.isSafeInteger(place));
+
+/** Whether ranges have each byte of a file of such a size once. */
+export async function areAll(
+  ranges: readonly (readonly [number, number])[],
+  size: number,
+  turns: Turns,
+): Promise<boolean> {
+  let at = 0;
+  for (const [begin, end] of await sortedInTurns(ranges, ([a], [b]) => a - b, turns)) {
+    if (begin !== at || end <= begin) return false;
+    at = end;
+  }
+  return at === size;
 }

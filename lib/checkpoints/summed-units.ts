@@ -1,5 +1,6 @@
 import { checksum } from '../native/checksum';
-import type { SummedFile, SummedPiece } from './output-manifest';
+import { Turns } from '../yielding';
+import { areAll, type SummedFile, type SummedPiece } from './output-manifest';
 import { type Plan, unitKey } from './plan';
 import { targetsOf } from './units';
 
@@ -9,13 +10,16 @@ export async function summedFiles(
   checksums: ReadonlyMap<string, string>,
 ): Promise<Map<string, SummedFile>> {
   const files = new Map<string, SummedFile>();
+  const turns = new Turns();
   for (const shard of shards) {
     const { name, size, known, units, dataStart } = shard;
     if (!units.every((_, i) => checksums.has(unitKey(shard, i)))) continue;
     const pieces: SummedPiece[] = [];
     for (const { position, bytes } of known)
-      pieces.push({ ranges: [[position, position + bytes.length]], xxh64: await checksum(bytes) });
+      if (bytes.length > 0)
+        pieces.push({ ranges: [[position, position + bytes.length]], xxh64: await checksum(bytes) });
     for (const [i, unit] of units.entries()) {
+      if (turns.due) await turns.next();
       const ranges = targetsOf(unit).map(({ position, length }): [number, number] => [
         dataStart + position,
         dataStart + position + length,
@@ -25,7 +29,17 @@ export async function summedFiles(
         xxh64: checksums.get(unitKey(shard, i))!,
       });
     }
-    files.set(name, { bytes: size, pieces });
+    const own = pieces.filter(({ ranges }) => ranges.length > 0);
+    // Where a byte has no checksum, the file is read.
+    if (
+      await areAll(
+        own.flatMap(({ ranges }) => ranges),
+        size,
+        turns,
+      )
+    )
+      // prettier-ignore
+      files.set(name, { bytes: size, pieces: own });
   }
   return files;
 }

@@ -57,12 +57,14 @@ export class RowCapture {
     withHoldout: boolean,
     options: JobOptions,
     parts: Parts | null = null,
+    /** What other workers know this by. */
+    called = value,
   ) {
     const sums = (layer: FitLayer, kind: CalibrationKind, name: string) =>
       new PartSums(
         () => Calibration.of(layer.inFeatures, kind, options, layer.groups),
         parts,
-        `${value} ${name}`,
+        `${called} ${name}`,
         options.signal,
       );
     this.weighted = placesIn(layers.filter((layer) => kinds.isWeighted?.(layer) ?? false));

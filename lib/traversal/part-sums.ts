@@ -6,6 +6,8 @@ import { type Handed, inOnePiece, type Parts } from './parts';
 export class PartSums {
   readonly total: Calibration;
   private open: { part: number; sums: Calibration } | null = null;
+  /** Parts whose sums were handed over from here. */
+  private readonly put = new Set<number>();
 
   /** `name`: what others know it by. */
   constructor(
@@ -33,7 +35,16 @@ export class PartSums {
     if (!open) return;
     const sums = await open.sums.sums(this.signal);
     if (!parts!.exchange) await this.total.addSums(sums, this.signal);
-    else await parts!.exchange.put(this.name, open.part, await handedOf(sums, this.signal));
+    else await this.handOver(open.part, sums);
+  }
+
+  private async handOver(part: number, sums: Sums): Promise<void> {
+    this.put.add(part);
+    const { matrices, ...facts } = sums;
+    await this.parts!.exchange!.put(this.name, part, {
+      facts,
+      bytes: await inOnePiece(matrices, this.signal),
+    });
   }
 
   /** Adds what all parts have come to. Returns false where `isNeedless` was true before all was there. */
@@ -43,18 +54,13 @@ export class PartSums {
     if (!exchange) return true;
     for (let part = 0; part < count!; part++) {
       // It had no rows of this kind.
-      if (isOwn!(part) && !(await exchange.has(this.name, part)))
-        await exchange.put(this.name, part, await handedOf(await this.make().sums(), this.signal));
+      if (isOwn!(part) && !this.put.has(part)) await this.handOver(part, await this.make().sums());
       const handed = await exchange.get(this.name, part, isNeedless);
       if (!handed) return false;
       await this.total.addSums(sumsOf(handed, this.total), this.signal);
     }
     return true;
   }
-}
-
-async function handedOf({ matrices, ...facts }: Sums, signal: AbortSignal | undefined): Promise<Handed> {
-  return { facts, bytes: await inOnePiece(matrices, signal) };
 }
 
 /** Throws where what was handed over is no such sums. */

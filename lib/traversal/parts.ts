@@ -27,11 +27,11 @@ export async function inOnePiece(
 /** Where workers on one run leave for each other what they have made of their parts. */
 export interface Exchange {
   has(name: string, part: number): Promise<boolean>;
-  /** Keeps it for all, until all that is made of it is there. */
-  put(name: string, part: number, handed: Handed): Promise<void>;
+  /** Keeps it for all: until what is made of it is there, or for the whole run. */
+  put(name: string, part: number, handed: Handed, until?: 'settled' | 'end'): Promise<void>;
   /** Waits until it is there; undefined where `isNeedless` becomes true before. */
   get(name: string, part: number, isNeedless?: () => Promise<boolean>): Promise<Handed | undefined>;
-  /** What was put since the last call is needed by nobody once `isDone` is true. */
+  /** What was put since the last call until it is settled is needed by nobody once `isDone` is true. */
   settle(isDone: () => Promise<boolean>): Promise<void>;
 }
 

@@ -199,8 +199,18 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
         ? 'heldOut'
         : 'none';
     try {
+      // What all experts would see is one value.
+      const called = `${this.keyOf(layers[0]!)} ${target}`;
       const partOf = parts && partsOfBatches(batches, parts.count);
-      const rows = new RowCapture(target, layers, kinds, forward.samples.holdout > 0, this.options, parts);
+      const rows = new RowCapture(
+        target,
+        layers,
+        kinds,
+        forward.samples.holdout > 0,
+        this.options,
+        parts,
+        called,
+      );
       const rank = await forward.run(
         stage,
         float,

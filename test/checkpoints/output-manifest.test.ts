@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from 'ava';
-import { appendFileSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import {
@@ -119,6 +120,11 @@ test('what is no manifest is told, and leads nowhere', async (t) => {
       files: { x: { bytes: 9, pieces: [{ ranges: [['0', 1]], xxh64: '' }] } },
     }),
     JSON.stringify({ schemaVersion: 1, files: { x: { bytes: 1e300, pieces: 1 } } }),
+    // Not every byte, or one twice.
+    ...[[], [{ ranges: [], xxh64: '' }], [{ ranges: [[0, 8]], xxh64: '' }]].map((pieces) =>
+      JSON.stringify({ schemaVersion: 1, files: { x: { bytes: 9, pieces } } }),
+    ),
+    JSON.stringify({ schemaVersion: 1, files: { x: { bytes: 9, pieces: [{ ranges: [[0, 9], [0, 9]], xxh64: '' }] } } }), // prettier-ignore
   ]) {
     writeFileSync(path, text);
     const { faults, manifest } = await verifyCheckpoint(output);
@@ -127,6 +133,25 @@ test('what is no manifest is told, and leads nowhere', async (t) => {
   }
   rmSync(path);
   t.is((await verifyCheckpoint(output)).manifest, null);
+});
+
+test('files of unusual names, and what is no file any more', async (t) => {
+  const folder = temporaryFolder(t);
+  const [input, output] = [join(folder, 'in'), join(folder, 'out')];
+  writeFolder(input, smallModel('BF16', 128));
+  const names = ['a\\b.json', '__proto__', 'constructor', ' ', 'ü\n.txt', 'empty.txt'];
+  for (const file of names) writeFileSync(join(input, file), file === 'empty.txt' ? '' : file);
+  await quantizeCheckpoint(input, output, { groupSize: 32 });
+  t.deepEqual((await verifyCheckpoint(output)).faults, []);
+  writeFileSync(join(output, '__proto__'), '__Proto__');
+  rmSync(join(output, 'constructor'));
+  mkdirSync(join(output, 'constructor'));
+  rmSync(join(output, ' '));
+  execFileSync('mkfifo', [join(output, ' ')]);
+  const { faults } = await verifyCheckpoint(output);
+  t.is(faults.length, 3, faults.join());
+  t.regex(faults.join(), /"__proto__" is not as it was written: bytes 0 to 9/);
+  t.regex(faults.join(), /constructor cannot be read/);
 });
 
 test("a run that is gone on with has the manifest of an undisturbed one; an input's manifest is not copied", async (t) => {

@@ -42,6 +42,7 @@ export class PartStore implements Exchange {
   private readonly own = randomUUID();
   private readonly beating: NodeJS.Timeout;
   private beats = 0;
+  private lastBeat: Promise<void> | undefined;
 
   /** `id`: of the plan. `parts`: those that are done here. */
   constructor(
@@ -54,7 +55,8 @@ export class PartStore implements Exchange {
     private readonly drain: AbortSignal | undefined,
     private readonly pauses: Pauses = defaultPauses,
   ) {
-    this.beating = setInterval(() => void this.beat().catch(() => {}), pauses.beat); // the next one may be written
+    const next = () => (this.lastBeat = this.beat().catch(() => {})); // the next one may be written
+    this.beating = setInterval(() => void next(), pauses.beat);
     this.beating.unref();
   }
 
@@ -64,8 +66,9 @@ export class PartStore implements Exchange {
     for (const part of this.parts) await writeWhole(this.lifeOf(part), Buffer.from(sign));
   }
 
-  end(): void {
+  async end(): Promise<void> {
     clearInterval(this.beating);
+    await this.lastBeat;
   }
 
   private lifeOf = (part: number) => join(this.folder, `${part}.alive`);
@@ -88,9 +91,14 @@ export class PartStore implements Exchange {
     return (await lstat(this.pathOf(name, part)).catch(() => undefined))?.isFile() ?? false;
   }
 
-  async put(name: string, part: number, { facts, bytes }: Handed): Promise<void> {
+  async put(
+    name: string,
+    part: number,
+    { facts, bytes }: Handed,
+    until: 'settled' | 'end' = 'settled',
+  ): Promise<void> {
     await writeResult(this.pathOf(name, part), this.keyOf(name, part), bytes, facts, this.signal);
-    this.names.set(name, [...(this.names.get(name) ?? []), part]);
+    if (until === 'settled') this.names.set(name, [...(this.names.get(name) ?? []), part]);
     this.requireGoing();
   }
 

@@ -15,6 +15,8 @@ const lengthBytes = 4;
 /** What a result says of itself, before its bytes. */
 interface Head {
   key: string;
+  /** How many bytes follow. */
+  length: number;
   checksum: string;
   kernels: Kernels;
   facts: unknown;
@@ -34,7 +36,8 @@ export async function writeResult(
   facts: unknown,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const head: Head = { key, checksum: await checksum(bytes), kernels: kernels(), facts };
+  const sum = await checksum(bytes);
+  const head: Head = { key, length: bytes.length, checksum: sum, kernels: kernels(), facts };
   const text = Buffer.from(JSON.stringify(head));
   const length = Buffer.alloc(lengthBytes);
   length.writeUInt32LE(text.length);
@@ -64,10 +67,10 @@ export async function readResult(
       const length = Buffer.from(await file.read(0, lengthBytes)).readUInt32LE();
       const begin = lengthBytes + length;
       if (length > maxHeadBytes || begin > file.size) return undefined;
-      const bytes = room(file.size - begin);
-      if (!bytes) return undefined;
       const head = headOf(await file.read(lengthBytes, length));
-      if (head?.key !== key) return undefined;
+      if (head?.key !== key || head.length !== file.size - begin) return undefined;
+      const bytes = room(head.length);
+      if (!bytes) return undefined;
       await file.fill(bytes, begin);
       return (await checksum(bytes)) === head.checksum ? { ...head, bytes } : undefined;
     },

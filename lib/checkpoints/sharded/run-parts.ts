@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { temporaryName } from '../../files/output-file';
 import type { Buffers } from '../../native/buffers';
@@ -20,7 +21,7 @@ import { type KeyedUnit, keyedUnits } from './keyed-units';
 import { damaged, factsOf } from './stored-units';
 import type { LayerSums, ShardOfPlan, ShardReport } from './types';
 import type { UnitStore } from './unit-store';
-import type { OpenPlan } from './with-plan';
+import { type OpenPlan, requireNotThere } from './with-plan';
 
 /**
  * Does the parts of a run that is fitted to text which fall to a shard: runs the network on its part of the text, fits its part of the neurons of each layer, and hands both to
@@ -40,6 +41,7 @@ export async function runParts(
     Array.from({ length: all }, (_, part) => part).filter((part) => part % count === index),
   );
   const sink = new SharedSink(opened, store, buffers, own);
+  if (own.size > 0) await sink.removeDamaged();
   // More workers than parts: there is nothing for this one.
   while (own.size > 0 && !(await sink.isWhole())) {
     const exchange = new PartStore(opened.folder, opened.plan.id, own, all, options.signal, drain, pauses);
@@ -48,11 +50,15 @@ export async function runParts(
       await traverse(opened, sink, { count: all, isOwn: (part) => own.has(part), exchange });
       break;
     } catch (error) {
-      if (!(error instanceof Stalled)) throw error;
+      if (!(error instanceof Stalled)) {
+        // Others may have ended the run meanwhile, and taken the folder of results away.
+        await requireNotThere(opened.prepared, opened.output);
+        throw error;
+      }
       for (const part of error.parts) own.add(part);
       opened.warnings.push(warn('WARN_VERTEXQ_TAKEN_OVER', takenOver(error.parts)));
     } finally {
-      exchange.end();
+      await exchange.end();
     }
   }
   const { units, bytes, layers } = sink;
@@ -99,6 +105,18 @@ class SharedSink implements Sink<CheckpointLayer, Stored> {
     this.maker = new UnitMaker(opened.prepared.settings, buffers);
     for (const one of keyedUnits(opened))
       if (isLater(one.unit)) this.later.set((one.unit as FitUnit).weight, one);
+  }
+
+  /** Takes results away that are not what they should be, for them to be made anew. */
+  async removeDamaged(): Promise<void> {
+    for (const [weight, { unit, key }] of this.later) {
+      this.opened.prepared.settings.options.signal?.throwIfAborted();
+      if (!(await this.isThere(weight))) continue;
+      const found = await this.results
+        .read(key, sharedBytes(lengthOf(targetsOf(unit))))
+        .catch(() => undefined);
+      if (!found || !factsOf(unit, found.facts)) await rm(this.results.pathOf(key), { force: true });
+    }
   }
 
   /** Whether nothing is left to do. */

@@ -28,9 +28,10 @@ export async function sharedSquares(
   const batchesOf = (part: number) => [...partOf.keys()].filter((batch) => partOf[batch] === part);
   const missing = new Set<number>();
   for (const part of all) if (isOwn(part) && !(await exchange!.has(name, part))) missing.add(part);
+  // A worker that is started anew asks for them again.
   if (missing.size > 0) {
     const own = await sweep((batch) => missing.has(partOf[batch]!));
-    for (const part of missing) await exchange!.put(name, part, await handed(own, batchesOf(part)));
+    for (const part of missing) await exchange!.put(name, part, await handed(own, batchesOf(part)), 'end');
   }
   const reasons = new Map<ModelLayer, string>();
   const store = new ValueStore(workspace, memory / 4, 'shared');
