@@ -1,4 +1,4 @@
-// npm run bench:fleet:calibrated [-- --blocks n] [-- --tokens n] [-- --parts n] [-- --rounds n] [-- --kills n]: a Llama-shaped checkpoint of random weights, fitted to random tokens by "vertexq quantize", and by one
+// npm run bench:fleet:calibrated [-- --blocks n] [-- --tokens n] [-- --parts n] [-- --rounds n] [-- --kills n] [-- --outputs]: a Llama-shaped checkpoint of random weights, fitted to random tokens by "vertexq quantize", and by one
 // worker and several on a plan of as many parts, each on a core of its own. Prints what parts cost and what more workers save, and then kills workers −9 at random moments and starts them again; fails where an output differs.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,6 +18,8 @@ const number = (name: string, fallback: number) =>
   words.includes(name) ? Number(words[words.indexOf(name) + 1]) : fallback;
 const [blocks, tokens, parts] = [number('--blocks', 6), number('--tokens', 16_384), number('--parts', 2)];
 const [rounds, kills] = [number('--rounds', 3), number('--kills', 0)];
+/** `--outputs`: rows weighted by the network's outputs. */
+const weighting = words.includes('--outputs') ? 'outputs' : 'none';
 const shape = { hidden: 576, intermediate: 1536, layers: blocks, vocabulary: 4096 };
 const length = 512;
 
@@ -60,11 +62,24 @@ async function main(): Promise<void> {
   try {
     await makeCheckpoint(input, { ...shape, giant: null }, 'BF16', 1e9);
     await writeTokens(calibration);
-    const options: CheckpointOptions = { bits: 4, groupSize: 64, method: 'gptq', batchSize: 2, calibration };
+    const options: CheckpointOptions = {
+      ...{ bits: 4, groupSize: 64, method: 'gptq', weighting, batchSize: 2, calibration },
+    };
     console.log(
       `${cpus()[0]!.model}, ${availableParallelism()} cores; ${blocks} blocks of ${shape.hidden}, ${tokens} tokens, gptq, 4 bits; a core for each worker`,
     );
-    const given = ['--bits', '4', '--group-size', '64', '--method', 'gptq', '--batch-size', '2'];
+    const given = [
+      '--bits',
+      '4',
+      '--group-size',
+      '64',
+      '--method',
+      'gptq',
+      '--batch-size',
+      '2',
+      '--weighting',
+      weighting,
+    ];
     const quantize = (count: number) => [
       ...['quantize', input, '-o', output, '--calibration', calibration, ...given],
       ...['--parts', String(count), '--threads', '1', '--quiet', '--overwrite'],
