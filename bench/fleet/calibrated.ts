@@ -116,9 +116,10 @@ async function main(): Promise<void> {
       }
     }
     const of = (what: string) => median(seconds[what] ?? [NaN]);
-    console.log(
-      `parts take ${(100 * (of(`one process, ${parts} parts`) / of('one process, one part') - 1)).toFixed(1)} % more, a plan ${(100 * (of('1 worker') / of(`one process, ${parts} parts`) - 1)).toFixed(1)} %; ${parts} workers ${(of(`${parts} workers`) / of('1 worker')).toFixed(2)} of one's time; the same bytes each time`,
-    );
+    if (rounds > 0)
+      console.log(
+        `parts take ${(100 * (of(`one process, ${parts} parts`) / of('one process, one part') - 1)).toFixed(1)} % more, a plan ${(100 * (of('1 worker') / of(`one process, ${parts} parts`) - 1)).toFixed(1)} %; ${parts} workers ${(of(`${parts} workers`) / of('1 worker')).toFixed(2)} of one's time; the same bytes each time`,
+      );
     await withKills(work, () => run(0, 'finish', plan, '--quiet'), compare, of(`${parts} workers`) || 10);
   } finally {
     rmSync(folder, { recursive: true, force: true });
