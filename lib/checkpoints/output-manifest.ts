@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { atOnce } from '../at-once';
-import { VertexqError } from '../errors';
+import { namingMemory, VertexqError } from '../errors';
 import { InputFile } from '../files/input-file';
 import { isTemporary } from '../files/output-file';
 import { checksum } from '../native/checksum';
@@ -72,8 +72,8 @@ async function filesIn(folder: string, prefix = ''): Promise<string[]> {
   return found;
 }
 
-function summed(path: string, buffers: Buffers, signal: AbortSignal | undefined) {
-  return InputFile.with(path, async (file) => {
+function summed(path: string, buffers: Buffers, signal: AbortSignal | undefined): Promise<SummedFile> {
+  const sum = async (file: InputFile) => {
     const begins = Array.from({ length: Math.ceil(file.size / pieceBytes) }, (_, i) => i * pieceBytes);
     const pieces: SummedPiece[] = [];
     await atOnce(begins, piecesAtOnce, async (begin, i) => {
@@ -85,7 +85,8 @@ function summed(path: string, buffers: Buffers, signal: AbortSignal | undefined)
       buffers.give(bytes);
     });
     return { bytes: file.size, pieces };
-  });
+  };
+  return namingMemory(path, () => InputFile.with(path, sum));
 }
 
 /** What comparing a folder with its manifest has shown. */
@@ -112,7 +113,7 @@ export async function checkManifest(
   }
   for (const [name, { bytes, pieces }] of Object.entries(files)) {
     const path = join(folder, name);
-    const faults = await InputFile.with(path, async (file) => {
+    const compare = async (file: InputFile) => {
       if (file.size !== bytes)
         return [`${describe(name)} has ${file.size} bytes, and was written with ${bytes}`];
       const others: string[] = [];
@@ -128,7 +129,8 @@ export async function checkManifest(
         : [
             `${describe(name)} is not as it was written: ${others.slice(0, 3).join(', ')}${others.length > 3 ? ` and ${others.length - 3} more` : ''}`,
           ];
-    }).catch((error: unknown) => {
+    };
+    const faults = await namingMemory(path, () => InputFile.with(path, compare)).catch((error: unknown) => {
       if (!(error instanceof VertexqError) || error.code !== 'ERR_VERTEXQ_FILE') throw error;
       const isMissing = (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT';
       return [isMissing ? `${describe(name)} is missing` : error.message];
