@@ -22,24 +22,30 @@ export interface FitMeans<Layer extends FitLayer> {
   options: JobOptions;
 }
 
+/** A layer to fit. */
+export interface FitTask<Layer extends FitLayer> {
+  layer: Layer;
+  /** What other workers call it. */
+  key: string;
+  rows: CapturedRows | null;
+  onProgress: ((progress: Progress) => void) | undefined;
+  /** Whether another worker has put it together. */
+  isNeedless: () => Promise<boolean>;
+}
+
 /** Fits layers to the rows that they see; those that see none are rounded. */
 export class LayerFits<Layer extends FitLayer> {
   constructor(private readonly means: FitMeans<Layer>) {}
 
-  /** `key`: what other workers call the layer. Resolves to null where `isNeedless` was true before the parts of others were there. */
-  fit(
-    layer: Layer,
-    key: string,
-    rows: CapturedRows | null,
-    onProgress: ((progress: Progress) => void) | undefined,
-    isNeedless: () => Promise<boolean>,
-  ): Promise<QuantizedLayer | null> {
+  /** Resolves to null where the fit became needless before the parts of others were there. */
+  fit(task: FitTask<Layer>): Promise<QuantizedLayer | null> {
+    const { layer } = task;
     const { name, outFeatures, inFeatures } = layer;
     const told = { 'vertexq.layer': name, 'vertexq.outputs': outFeatures, 'vertexq.inputs': inFeatures };
     return span(
       'vertexq.fit',
       told,
-      () => this.fitted(layer, key, rows, onProgress, isNeedless),
+      () => this.fitted(task),
       (done): Record<string, string | number | undefined> =>
         done
           ? {
@@ -52,13 +58,13 @@ export class LayerFits<Layer extends FitLayer> {
     );
   }
 
-  private async fitted(
-    layer: Layer,
-    key: string,
-    rows: CapturedRows | null,
-    onProgress: ((progress: Progress) => void) | undefined,
-    isNeedless: () => Promise<boolean>,
-  ): Promise<QuantizedLayer | null> {
+  private async fitted({
+    layer,
+    key,
+    rows,
+    onProgress,
+    isNeedless,
+  }: FitTask<Layer>): Promise<QuantizedLayer | null> {
     const { rounded, rowWeights, budget, parts, options } = this.means;
     const { name, kind, outFeatures, inFeatures, groups, source, settings } = layer;
     const { signal } = options;

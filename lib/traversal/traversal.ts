@@ -358,7 +358,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private fit(layer: Layer, rows: CapturedRows | null): Promise<QuantizedLayer | null> {
     const onProgress = this.progressOf(layer, this.secondsToFit(layer));
     const isNeedless = async () => (await this.sink.has?.(layer)) ?? false;
-    return this.fits.fit(layer, this.keyOf(layer), rows, onProgress, isNeedless);
+    return this.fits.fit({ layer, key: this.keyOf(layer), rows, onProgress, isNeedless });
   }
 
   private secondsToFit(layer: Layer): number {

@@ -1,4 +1,4 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runParts } from '../../../lib/checkpoints/sharded/run-parts';
@@ -22,6 +22,15 @@ async function byWorkers(plan: PlanFile, count: number): Promise<void> {
   const reports = await Promise.all(shards.map((shard) => runShard(plan, { shard })));
   for (const { units, layers } of reports)
     if (units.done + units.found === 0 || layers.length === 0) throw new Error('a worker had nothing to do');
+}
+
+/** What one process writes, and a plan for workers to write the same. */
+async function planned(t: ExecutionContext, own: CheckpointOptions) {
+  const { input, calibration, output } = model(t);
+  const options = { ...common, calibration, ...own };
+  for (const of of ['whole', 'shared']) mkdirSync(join(output(of), '..'));
+  await quantizeCheckpoint(input, output('whole'), options);
+  return { input, output, options, plan: await planRun(input, output('shared'), options) };
 }
 
 for (const [name, options] of [
@@ -61,11 +70,7 @@ for (const [name, options] of [
   });
 
 test('parts of workers that are not heard of are done by who waits for them, and may come back', async (t) => {
-  const { input, calibration, output } = model(t);
-  const options = { ...common, calibration, parts: 3 };
-  for (const of of ['whole', 'shared']) mkdirSync(join(output(of), '..'));
-  await quantizeCheckpoint(input, output('whole'), options);
-  const plan = await planRun(input, output('shared'), options);
+  const { output, plan } = await planned(t, { parts: 3 });
   const pauses = { beat: 50, stalledAfter: 300, look: [5, 20] } as const;
   const { units } = await withPlan(new RunFiles(), plan, {}, async (opened) => {
     const store = new UnitStore(opened.folder);
@@ -87,11 +92,7 @@ test('parts of workers that are not heard of are done by who waits for them, and
 });
 
 test('workers that are ended at any moment go on with what is there', async (t) => {
-  const { input, calibration, output } = model(t);
-  const options = { ...common, calibration, parts: 2 };
-  for (const of of ['whole', 'shared']) mkdirSync(join(output(of), '..'));
-  await quantizeCheckpoint(input, output('whole'), options);
-  const plan = await planRun(input, output('shared'), options);
+  const { output, plan } = await planned(t, { parts: 2 });
   let ended = 0;
   const worker = async (index: number) => {
     for (let events = 3; ; events += 5) {
@@ -120,11 +121,7 @@ test('workers that are ended at any moment go on with what is there', async (t) 
 
 test('a worker that is ended again and again waits for one that goes on, and the other way round', async (t) => {
   for (const weighting of ['outputs', 'none'] as const) {
-    const { input, calibration, output } = model(t);
-    const options = { ...common, weighting, calibration, parts: 2 };
-    for (const of of ['whole', 'shared']) mkdirSync(join(output(of), '..'));
-    await quantizeCheckpoint(input, output('whole'), options);
-    const plan = await planRun(input, output('shared'), options);
+    const { output, plan } = await planned(t, { weighting, parts: 2 });
     let ended = 0;
     const restarted = async () => {
       for (let events = 20; ; events += 30) {
@@ -155,11 +152,7 @@ test('a worker that is ended again and again waits for one that goes on, and the
 });
 
 test('two workers with the same part, and one whose run is over, do no harm', async (t) => {
-  const { input, calibration, output } = model(t);
-  const options = { ...common, calibration, parts: 2 };
-  for (const of of ['whole', 'shared']) mkdirSync(join(output(of), '..'));
-  await quantizeCheckpoint(input, output('whole'), options);
-  const plan = await planRun(input, output('shared'), options);
+  const { input, output, options, plan } = await planned(t, { parts: 2 });
   const work = (index: number) => runShard(plan, { shard: { index, count: 2 } });
   const reports = await Promise.all([work(0), work(1), work(0), work(1)]);
   t.deepEqual(
@@ -190,11 +183,7 @@ test('two workers with the same part, and one whose run is over, do no harm', as
 });
 
 test('results that are damaged are made anew', async (t) => {
-  const { input, calibration, output } = model(t);
-  const options = { ...common, calibration, parts: 2 };
-  for (const of of ['whole', 'shared']) mkdirSync(join(output(of), '..'));
-  await quantizeCheckpoint(input, output('whole'), options);
-  const plan = await planRun(input, output('shared'), options);
+  const { output, plan } = await planned(t, { parts: 2 });
   const work = (index: number) => runShard(plan, { shard: { index, count: 2 } });
   await byWorkers(plan, 2);
   const folder = join(output('shared'), '..', `.vertexq-${plan.id.slice(0, 32)}`);
