@@ -9,14 +9,11 @@ import { Buffers } from '../native/buffers';
 import type { Shared } from '../native/shared';
 import { describe } from '../options/messages';
 import { isObject } from '../realms';
+import { pieceBytes, pieceSums, piecesAtOnce, type SumCheck } from '../runs/own-checksum';
 import { manifestName, workName } from '../runs/work-name';
 import { version } from '../version';
 import { sortedInTurns, Turns } from '../yielding';
 
-/** Bytes of a file without units that have a checksum together. */
-const pieceBytes = 2 ** 24;
-/** Some are read while others are computed with. */
-const piecesAtOnce = 3;
 /** Larger than that of any checkpoint, and what one checksum may be of. */
 const [maxManifestBytes, maxPieceBytes] = [2 ** 28, 2 ** 34];
 
@@ -73,38 +70,25 @@ async function filesIn(folder: string, prefix = ''): Promise<string[]> {
 }
 
 function summed(path: string, buffers: Buffers, signal: AbortSignal | undefined): Promise<SummedFile> {
-  const sum = async (file: InputFile) => {
-    const begins = Array.from({ length: Math.ceil(file.size / pieceBytes) }, (_, i) => i * pieceBytes);
-    const pieces: SummedPiece[] = [];
-    await atOnce(begins, piecesAtOnce, async (begin, i) => {
-      signal?.throwIfAborted();
-      const end = Math.min(file.size, begin + pieceBytes);
-      const bytes = buffers.take(end - begin);
-      await file.fill(bytes, begin);
-      pieces[i] = { ranges: [[begin, end]], xxh64: await checksum(bytes) };
-      buffers.give(bytes);
+  const sum = async (file: InputFile): Promise<SummedFile> => {
+    const sums = await pieceSums(file, buffers, signal);
+    const pieces = sums.map((xxh64, i): SummedPiece => {
+      const begin = i * pieceBytes;
+      return { ranges: [[begin, Math.min(file.size, begin + pieceBytes)]], xxh64 };
     });
     return { bytes: file.size, pieces };
   };
   return namingMemory(path, () => InputFile.with(path, sum));
 }
 
-/** What comparing a folder with its manifest has shown. */
-export interface ManifestCheck {
-  /** Files that were compared, and their bytes that have checksums. */
-  files: number;
-  bytes: number;
-  faults: string[];
-}
-
 /** Compares the files of a folder with what its manifest says of them; null where it has none. A file that cannot be read is a fault. */
 export async function checkManifest(
   folder: string,
   signal: AbortSignal | undefined,
-): Promise<ManifestCheck | null> {
+): Promise<SumCheck | null> {
   const names = await readdir(folder).catch(() => [] as string[]);
   if (!names.includes(manifestName)) return null;
-  const result: ManifestCheck = { files: 0, bytes: 0, faults: [] };
+  const result: SumCheck = { files: 0, bytes: 0, faults: [] };
   const files = await readManifest(join(folder, manifestName), signal);
   const buffers = new Buffers();
   if (!files) {

@@ -9,6 +9,7 @@ import { VertexqError } from '../errors';
 import { describe } from '../options/messages';
 import { fewOf, namesBy } from '../reports/text';
 import { Turns } from '../yielding';
+import { checksumKey, noChecksum } from '../runs/own-checksum';
 import { type Provenance, provenanceKey, provenanceText } from '../runs/provenance';
 import type { CheckpointSettings } from './checkpoint-options';
 import { chooseWeights, type Left, requireOverridden, requireReadable } from './choose-weights';
@@ -125,8 +126,10 @@ export async function planOf(
   plan.untied = unties(checkpoint, identity, plan.weights);
   // Without a folder there is no config.json that could say it.
   const metadata = new Map([[provenanceKey, provenanceText(provenance)]]);
-  if (checkpoint.folder === null && plan.quantization)
-    metadata.set('quantization_config', JSON.stringify(plan.quantization));
+  if (checkpoint.folder === null) {
+    if (plan.quantization) metadata.set('quantization_config', JSON.stringify(plan.quantization));
+    metadata.set(checksumKey, noChecksum);
+  }
   for (const [name, source] of checkpoint.shards)
     plan.shards.push(await shardPlan(name, source, planned, metadata, turns));
   return plan;
@@ -235,6 +238,9 @@ async function shardPlan(
     }
   }
   // transformers refuses metadata that does not say what tensors are of.
-  const head = maker.head(new Map([['format', 'pt'], ...source.metadata, ...metadata]));
+  const told = new Map([['format', 'pt'], ...source.metadata, ...metadata]);
+  // That of the input, where the output has a manifest.
+  if (!metadata.has(checksumKey)) told.delete(checksumKey);
+  const head = maker.head(told);
   return { name, source, ...behind(head, { known: [], size: maker.size }), units: list.finish() };
 }

@@ -119,8 +119,6 @@ async function runShards(
   );
   const runner = new UnitRunner(settings, work, total, plan.weights.length, source);
   const paths = shardPaths(prepared);
-  // Readers open the first of several parts: with it all are there.
-  const hasParts = isFile && paths.length > 1;
   const shards = plan.shards.map(
     (shard, index) =>
       new ShardRun(
@@ -129,14 +127,17 @@ async function runShards(
         paths[index]!,
         work.partial(shard.name),
         shard.units.every((_, i) => work.done.has(unitKey(shard, i))),
-        hasParts && index === 0,
+        // Readers open the first of several parts: with it all are there.
+        isFile && index === 0,
       ),
   );
   try {
     await runner.run(shards);
     if (network && !source) await runNetwork(network, plan, runner, work, settings);
-    for (const shard of shards.toReversed())
+    for (const shard of shards.toReversed()) {
+      if (shard.isLast) await shard.seal(paths.slice(1), settings.options.signal);
       if (shard.plan.units.length === 0 || shard.isLast) await shard.finish();
+    }
   } finally {
     for (const shard of shards) await shard.close();
   }

@@ -174,7 +174,7 @@ export interface Verification {
   faults: string[];
   /** What could not be compared, and why, a sentence each. */
   notCompared: string[];
-  /** How many files, and bytes of them, were compared with the checksums that the folder's manifest has; null where there is none: of single files, and of what others have written. */
+  /** How many files, and bytes of them, were compared with the checksums that they were written with, in a folder's manifest or in the file itself; null where there are none, as of what others have written. */
   manifest: { files: number; bytes: number } | null;
   /** Of all of the work. */
   seconds: number;

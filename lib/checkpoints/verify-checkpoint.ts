@@ -1,4 +1,5 @@
 import { atOnce } from '../at-once';
+import { GgufFile } from '../containers/gguf/file';
 import { type Checkpoint, entryOf, openCheckpoint } from '../containers/safetensors/checkpoint';
 import { elementsOf, floatBytes, type FloatDtype, isFloat } from '../containers/safetensors/dtypes';
 import type { TensorEntry } from '../containers/tensor-file';
@@ -12,6 +13,7 @@ import { relativeError } from '../relative-error';
 import { checkpointPath, describe, requirePath } from '../options/messages';
 import { checkOptions } from '../options/table';
 import type { JobOptions } from '../types';
+import { checkChecksum, checksumKey, type SumCheck } from '../runs/own-checksum';
 import { Turns } from '../yielding';
 import { isGgufPath, OpenGguf } from './gguf/open';
 import { verifyGguf } from './gguf/verify';
@@ -44,11 +46,25 @@ export async function verifyCheckpoint(
   checkOptions('verifyCheckpoint', options);
   return namingMemory(quantized, async () => {
     const found = await verifyValues(quantized, original, options);
-    const check = isGgufPath(quantized) ? null : await checkManifest(quantized, options.signal);
+    const check = await checkSums(quantized, options.signal);
     if (!check) return found;
     const { faults, ...manifest } = check;
     return { ...found, manifest, faults: [...found.faults, ...faults] };
   });
+}
+
+/** Compares a folder with its manifest, files with the checksum that they say. */
+async function checkSums(quantized: string, signal: AbortSignal | undefined): Promise<SumCheck | null> {
+  if (isGgufPath(quantized)) {
+    const { paths, header } = await GgufFile.with(quantized, (file) => Promise.resolve(file), { signal });
+    const told = header.metadata.get(checksumKey);
+    return checkChecksum(paths, typeof told === 'string' ? told : undefined, signal);
+  }
+  const checkpoint = await openCheckpoint(quantized, signal);
+  await checkpoint.close();
+  if (checkpoint.folder !== null) return checkManifest(quantized, signal);
+  const [shard] = checkpoint.shards.values();
+  return checkChecksum([quantized], shard!.metadata.get(checksumKey), signal);
 }
 
 /** The same, but for the manifest: of an output that was just made. */

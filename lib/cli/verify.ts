@@ -12,8 +12,8 @@ const examples = `
 What it does:
   Reads every weight in few bits back as loaders do, and tells how far it is from the original's, ‖W − Ŵ‖ / ‖W‖; all other tensors
   must be the original's, byte for byte. Weights of other tools in the formats compressed-tensors (pack-quantized) and gptq, too, and GGUF files;
-  of ONNX networks MatMulNBits, GatherBlockQuantized and DequantizeLinear. The files of a folder that vertexq has written are compared with
-  the checksums in its vertexq.manifest.json as well.
+  of ONNX networks MatMulNBits, GatherBlockQuantized and DequantizeLinear. What vertexq has written is compared with its checksums as well:
+  those in a folder's vertexq.manifest.json, or the one that a file says of itself and its parts.
   Exit code 1 where something is not as it should be.
 
 Examples:

@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { located, VertexqError } from '../errors';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
+import { byNames, checksumKey, noChecksum, writeChecksum } from '../runs/own-checksum';
 import { type Provenance, provenanceKey, provenanceText } from '../runs/provenance';
 import type { LayerReport, SkippedWeight } from '../types';
 import { version } from '../version';
@@ -156,7 +157,26 @@ export async function writeModel(
     begun: stores.begunFiles,
     signal,
   });
+  if (settings.provenance) await seal(files, workspace, signal);
   return { files, layers, weights: weightTotals(replacements) };
+}
+
+/** Has the network's file, the last, say the checksum of all. */
+async function seal(
+  files: Serialized['files'],
+  workspace: Workspace,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const written = files.map(({ name, bytes: size }) => {
+    const file = workspace.file(name);
+    return { name, size, fill: (target: Uint8Array, at: number) => file.fill(target, at), file };
+  });
+  const network = written.pop()!;
+  await writeChecksum(
+    [network, ...byNames(written, ({ name }) => name)],
+    (bytes, at) => network.file.write(bytes, at),
+    signal,
+  );
 }
 
 /** Layers that a run before quantized, and this one does not see any more, stay told. */
@@ -179,7 +199,10 @@ function metadataOf(
       errorCorrection: settings.errorCorrection,
     }),
     'vertexq.layers': JSON.stringify(Object.fromEntries(bits)),
-    ...(settings.provenance && { [provenanceKey]: provenanceText(settings.provenance) }),
+    ...(settings.provenance && {
+      [provenanceKey]: provenanceText(settings.provenance),
+      [checksumKey]: noChecksum,
+    }),
   };
 }
 

@@ -164,7 +164,7 @@ export function verificationTable(
     );
   if (manifest)
     lines.push(
-      `${plural(manifest.files, 'file')}, ${formatBytes(manifest.bytes)}: compared with the checksums of the folder's manifest`,
+      `${plural(manifest.files, 'file')}, ${formatBytes(manifest.bytes)}: compared with the checksums that were written with them`,
     );
   for (const left of notCompared) lines.push(paint('yellow', `not compared: ${visible(left)}`));
   for (const fault of faults) lines.push(paint('red', visible(fault)));

@@ -58,9 +58,14 @@ export class Workspace {
     return file;
   }
 
+  /** A file that was made here. */
+  file(name: string): OutputFile {
+    return this.files.get(name)!;
+  }
+
   /** Has a file called otherwise, while it is here and in the end. */
   async move(name: string, to: string): Promise<OutputFile> {
-    const file = this.files.get(name)!;
+    const file = this.file(name);
     await file.move(this.pathOf(to));
     this.files.delete(name);
     this.files.set(to, file);
@@ -78,7 +83,7 @@ export class Workspace {
    * older one is taken away first: it must not be read with the new one's data.
    */
   async publish(names: readonly string[]): Promise<void> {
-    for (const name of names) await this.files.get(name)!.finish();
+    for (const name of names) await this.file(name).finish();
     const places = names.map((name) => join(dirname(this.output), name));
     // Before the first of them: none may find something in its way when others have their places.
     for (const place of places) await requireReplaceable(place);
@@ -86,7 +91,7 @@ export class Workspace {
       await rm(this.output, { force: true }).catch((cause: unknown) => {
         throw unwritable(this.output, cause);
       });
-    for (const [i, name] of names.entries()) await this.files.get(name)!.rename(places[i]!);
+    for (const [i, name] of names.entries()) await this.file(name).rename(places[i]!);
     await syncFolder(dirname(this.output));
   }
 

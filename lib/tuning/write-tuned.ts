@@ -8,6 +8,7 @@ import type { Checkpoint, Shard } from '../containers/safetensors/checkpoint';
 import { layOutAgain } from '../containers/safetensors/layout';
 import { InputFile } from '../files/input-file';
 import { type OutputFile, syncFolder, unwritable } from '../files/output-file';
+import { checksumKey, noChecksum, writeChecksum } from '../runs/own-checksum';
 import type { Workspace } from '../runs/workspace';
 import type { Warning } from '../warning-codes';
 
@@ -36,9 +37,14 @@ export async function writeTuned(
     made.push([name, file]);
     return file;
   };
-  for (const [name, shard] of shards)
-    await writeShard(shard, await create(folder === null ? basename(output) : name), bytes, told, signal);
-  if (folder === null) {
+  const isFile = folder === null;
+  for (const [name, shard] of shards) {
+    const file = await create(isFile ? basename(output) : name);
+    const size = await writeShard(shard, file, bytes, toldOf(shard, told, isFile), signal);
+    const own = { size, fill: (target: Uint8Array, position: number) => file.fill(target, position) };
+    if (isFile) await writeChecksum([own], (digits, position) => file.write(digits, position), signal);
+  }
+  if (isFile) {
     await workspace.publish([basename(output)]);
     return [];
   }
@@ -69,19 +75,30 @@ export async function writeTuned(
   return warnings;
 }
 
+/** What a file says of itself; a checksum where it is all of the output, else the manifest has it. */
+function toldOf({ metadata }: Shard, told: string, isFile: boolean): Map<string, string> {
+  const all = new Map([...metadata, [tuningKey, told]]);
+  if (isFile) all.set(checksumKey, noChecksum);
+  else all.delete(checksumKey);
+  return all;
+}
+
+/** Returns how many bytes it has. */
 async function writeShard(
   shard: Shard,
   file: OutputFile,
   bytes: ReadonlyMap<string, Uint8Array>,
-  told: string,
+  told: ReadonlyMap<string, string>,
   signal: AbortSignal | undefined,
-): Promise<void> {
-  const { head, places } = layOutAgain(shard.tensors, new Map([...shard.metadata, [tuningKey, told]]));
+): Promise<number> {
+  const { head, places } = layOutAgain(shard.tensors, told);
   let dataStart = 0;
+  let size = 0;
   for (const piece of head) dataStart += (await file.append(piece, signal)).length;
   const buffer = new Uint8Array(pieceBytes);
   for (const [i, [name, { position, byteLength }]] of [...shard.tensors].entries()) {
     const to = dataStart + places[i]!;
+    size = Math.max(size, to + byteLength);
     const own = bytes.get(name);
     if (own) await file.write(own, to, signal);
     else
@@ -92,4 +109,5 @@ async function writeShard(
       }
   }
   await shard.requireUnchanged();
+  return Math.max(size, dataStart);
 }

@@ -7,6 +7,7 @@ import type { Matrix } from '../../encodings/safetensors/matrices';
 import { isFloatType } from '../../encodings/gguf/mixes';
 import { ggufTypes } from '../../encodings/gguf/table';
 import { VertexqError } from '../../errors';
+import { checksumKey, noChecksum } from '../../runs/own-checksum';
 import { type Provenance, provenanceKey, provenanceText } from '../../runs/provenance';
 import type { Turns } from '../../yielding';
 import type { CheckpointSettings } from '../checkpoint-options';
@@ -45,6 +46,7 @@ export async function planGguf(
     ...(mix.fileType === null ? [] : [keyBytes('general.file_type', { type: 'u32', value: mix.fileType })]),
     keyBytes('general.quantization_version', { type: 'u32', value: quantizationVersion }),
     keyBytes(provenanceKey, { type: 'text', value: provenanceText(provenance) }),
+    keyBytes(checksumKey, { type: 'text', value: noChecksum }),
   ];
   const plan = emptyPlan();
   const pieces = choices.map(pieceOf);

@@ -25,23 +25,23 @@ export class GgufFile extends TensorFile {
    * caller to close.
    */
   static async open(path: string, options?: OpenOptions): Promise<GgufFile> {
-    const files: InputFile[] = [];
+    // In the order of parts, the given one first until it is known which it is.
+    let files: InputFile[] = [];
+    const others: InputFile[] = [];
     try {
       const first = await opened(path, files, options);
       const paths = pathsOf(path, first.header);
       if (paths.length === 1) return new GgufFile(files[0]!, first.header, first.bytes, paths);
       const parts: Part[] = [];
-      const input = files.pop()!;
-      for (const own of paths) {
-        const isGiven = basename(own) === basename(path);
-        if (isGiven) files.push(input);
-        parts.push(isGiven ? first : await opened(own, files, options));
-      }
+      for (const own of paths)
+        parts.push(basename(own) === basename(path) ? first : await opened(own, others, options));
+      const place = parts.indexOf(first);
+      files = [...others.slice(0, place), files[0]!, ...others.slice(place)];
       const joined = new JoinedInput(path, files);
       const bytes = Buffer.concat(parts.map((part) => part.bytes));
       return new GgufFile(joined, joinedHeader(parts, paths, joined), bytes, paths);
     } catch (error) {
-      for (const file of files) await file.close();
+      for (const file of new Set([...files, ...others])) await file.close();
       throw error;
     }
   }

@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import type { Verification, VerifiedWeight } from '../../checkpoints/types';
 import { namingMemory, VertexqError } from '../../errors';
 import { describe, networkPath, requirePath } from '../../options/messages';
@@ -13,6 +14,7 @@ import { intAttribute, type Scope } from '../onnx/graph';
 import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
 import { dimsOf } from '../onnx/tensor';
 import { openModel, type OpenModel } from '../open-model';
+import { byNames, checkChecksum, checksumKey } from '../../runs/own-checksum';
 import { weightName } from '../write/view';
 import { constantsOf, madeOf, scopesOf, storedIn, storedTensors } from './scoped-values';
 import { type PackedNode, packedIn, unpackedValues } from './packed-values';
@@ -34,11 +36,13 @@ export async function verifyModel(
   checkOptions('verifyModel', options);
   return namingMemory(quantized, async () => {
     const opened = await openModel(quantized);
-    return new ModelVerifier(
-      opened,
-      original === undefined ? null : await openModel(original),
-      options,
-    ).run();
+    const { file, dataFiles, model } = opened;
+    const told = model.metadataProps.find(({ key }) => key === checksumKey)?.value;
+    const other = original === undefined ? null : await openModel(original);
+    const { faults, ...found } = await new ModelVerifier(opened, other, options).run();
+    const check = await checkChecksum([file, ...byNames(dataFiles, basename)], told, options.signal);
+    const manifest = check && { files: check.files, bytes: check.bytes };
+    return { ...found, manifest, faults: [...faults, ...(check?.faults ?? [])] };
   });
 }
 

@@ -1,5 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GgufFile } from '../../../lib/containers/gguf/file';
 import { planCheckpoint, type Progress, quantizeCheckpoint, verifyCheckpoint } from '../../../lib/index';
@@ -45,8 +45,9 @@ test('an output in parts has the tensors and keys of the whole, and no file abov
   const wanted = await tensorsOf(whole);
   for (const path of files) t.deepEqual(await tensorsOf(path), wanted);
   await GgufFile.with(files[1]!, async ({ header: { metadata } }) => {
-    const own = [...metadata].filter(([key]) => !key.startsWith('split.'));
-    await GgufFile.with(whole, ({ header }) => Promise.resolve(t.deepEqual(own, [...header.metadata])));
+    const ofParts = /^(split\..*|vertexq\.checksum)$/;
+    const others = (keys: typeof metadata) => [...keys].filter(([key]) => !ofParts.test(key));
+    await GgufFile.with(whole, ({ header }) => Promise.resolve(t.deepEqual(others(metadata), others(header.metadata)))); // prettier-ignore
     t.is(metadata.get('split.tensors.count'), wanted.length);
   });
   t.deepEqual((await verifyCheckpoint(files[0]!, input)).faults, []);
@@ -125,3 +126,23 @@ test('the command line: parts that are there stop it, or are replaced, or skippe
   t.regex((await runWhole([...args, '--skip-existing'])).stderr, /is there already: skipped/);
   t.is((await runWhole([...args, '--overwrite'])).code, 0);
 });
+
+(process.platform === 'linux' ? test.serial : test.serial.skip)(
+  'of parts of which one is damaged, none stays open',
+  async (t) => {
+    const input = inputOf(t);
+    const output = join(temporaryFolder(t), 'out.gguf');
+    const { files } = await quantizeCheckpoint(input, output, { format: 'gguf:q4_0', maxFileSize });
+    writeFileSync(files![0]!, 'GGUF and nothing else');
+    const open = () =>
+      readdirSync('/proc/self/fd').filter((own) => {
+        try {
+          return readlinkSync(`/proc/self/fd/${own}`).startsWith(output.slice(0, -'.gguf'.length));
+        } catch {
+          return false; // of the reading itself
+        }
+      });
+    for (const path of files!) await t.throwsAsync(GgufFile.open(path), { code: 'ERR_VERTEXQ_GGUF' });
+    t.deepEqual(open(), []);
+  },
+);
