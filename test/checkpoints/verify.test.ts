@@ -70,10 +70,12 @@ test('verify: what is not as it should be is told, a tensor a sentence', async (
   const output = join(folder, 'out.safetensors');
   await quantizeCheckpoint(input, output, { groupSize: 32, grid: 'integer' });
   t.deepEqual((await verifyCheckpoint(output, input)).faults, []);
+  const other = `"${output}" is not as it was written: its checksum is another`;
 
   await damaged(output, 'norm.weight', (bytes) => (bytes[17]! ^= 1));
   t.deepEqual((await verifyCheckpoint(output, input)).faults, [
     'tensor "norm.weight" differs from the original',
+    other,
   ]);
 
   // All codes in another order: bits that no longer mean what they did.
@@ -90,7 +92,7 @@ test('verify: what is not as it should be is told, a tensor a sentence', async (
     const alone = await verifyCheckpoint(output);
     t.regex(
       alone.faults.join(),
-      /^tensor "b\.weight" cannot be read back: neuron 1, input \d+ is (NaN|infinite)$/,
+      /^tensor "b\.weight" cannot be read back: neuron 1, input \d+ is (NaN|infinite),".*" is not as it was written/,
     );
     t.is(errorsOf(alone).get('b'), null);
   }
@@ -105,6 +107,7 @@ test('verify: what is not as it should be is told, a tensor a sentence', async (
     }),
   );
   t.deepEqual((await verifyCheckpoint(output, others)).faults.sort(), [
+    other,
     'tensor "a.weight" is F32 [96, 64] in the original',
     'tensor "b.weight" cannot be read back: neuron 1, input 32 is infinite',
     'tensor "b.weight" is not in the original',
