@@ -1,6 +1,6 @@
 import { fitGroups } from '../../fit/quantize-groups';
 import type { LayerSettings } from '../../fit/layer-settings';
-import type { OutputKind } from '../../native/binding';
+import type { OutputKind, RowNorms } from '../../native/binding';
 import { giveBackMemory } from '../../native/freed-memory';
 import type { Workspace } from '../../runs/workspace';
 import { RowCapture } from '../../traversal/captured-rows';
@@ -81,14 +81,14 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
         false,
         options,
       );
-    const [plain, weighted] = [capture(() => false), capture(() => true)];
+    const [plain, weighted, unfitted] = [capture(() => false), capture(() => true), capture(() => false)];
     const weightsOf = (batch: number) => async (layer: object) => {
       const mean = means.get(layer as ModelLayer)!;
       return (await swept.squaresOf(layer as ModelLayer, batch))!.map((square) => square / mean);
     };
     const add = async (batch: number, seen: TensorLike) => {
       const { heldOut, share } = forward.batches[batch]!;
-      if (!heldOut) await plain.add(seen, undefined, 'calibration', share, signal);
+      await (heldOut ? unfitted : plain).add(seen, undefined, 'calibration', share, signal);
       await weighted.add(seen, undefined, 'calibration', share, signal, weightsOf(batch));
     };
     await forward.run(
@@ -103,6 +103,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
     );
     for (const layer of own) {
       const [fitted, judged] = [plain.rowsOf(layer)!.calibration, weighted.rowsOf(layer)!.calibration];
+      const unseen = unfitted.rowsOf(layer)?.calibration ?? null;
       // Of the patches of a convolution not all are summed.
       const all = judged.offered > 0 ? judged.offered / judged.samples : 1;
       const scale = factor * means.get(layer)! * all;
@@ -113,12 +114,12 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
         const given = { name, kind: operator, weight, outFeatures, inFeatures };
         const changes: Change[] = [];
         for (const [i, settings] of tried.entries()) {
-          const rowsOf = { calibration: fitted, holdout: judged };
+          const rowsOf = { calibration: fitted, holdout: judged, reported: unseen };
           const { norms } = await fitGroups({ ...given, ...rowsOf }, groups, settings, { ...options, onProgress: () => {} }); // prettier-ignore
-          const { error, signal: size } = norms.calibration!.own;
+          const error = relativeTo(norms.calibration);
           changes.push({
-            change: scale * norms.holdout!.own.error ** 2,
-            error: size > 0 ? error / size : null,
+            change: scale * norms.holdout!.own.error ** 2 * fitToRows(error, relativeTo(norms.reported)),
+            error,
           });
           onProgress?.({ stage: 'quantize', done: i + 1, total: tried.length, ...placeOf(layer) });
         }
@@ -139,3 +140,10 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
     };
   }
 }
+
+const relativeTo = (norms: RowNorms | null | undefined): number | null =>
+  norms && norms.own.signal > 0 ? norms.own.error / norms.own.signal : null;
+
+/** By how much a square is larger on rows that no fit has seen. Where it is told to be smaller, they are others. */
+const fitToRows = (seen: number | null, unseen: number | null): number =>
+  seen !== null && seen > 0 && unseen !== null ? Math.max(1, unseen / seen) ** 2 : 1;
