@@ -70,7 +70,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
     else means.set(layer, own.mean);
   }
   const brought = new Map<string, BroughtErrors>();
-  const forward = new ModelForward(opened, layers, data, workspace, memory);
+  const forward = new ModelForward(opened, layers, data, workspace, memory, corrects ? {} : { float: 'none' }); // prettier-ignore
   let done = 0;
   for (const stage of forward.stages) {
     if (means.size === done) break;
@@ -121,12 +121,12 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
         }
         for (const [i, settings] of tried.entries()) {
           const rowsOf = { calibration: fitted, holdout: judged, reported: unseen };
-          const done = await fitGroups({ ...given, ...rowsOf }, groups, settings, quiet);
-          const { norms } = done;
+          const fit = await fitGroups({ ...given, ...rowsOf }, groups, settings, quiet);
+          const { norms } = fit;
           const error = relativeTo(norms.calibration);
           if (corrects && i === Math.floor((tried.length - 1) / 2)) {
             const { groupSize, table = null } = settings;
-            await forward.substitute(layer, { ...done, table, groupSize, outFeatures, inFeatures }, signal);
+            await forward.substitute(layer, { ...fit, table, groupSize, outFeatures, inFeatures }, signal);
           }
           changes.push({
             change: scale * norms.holdout!.own.error ** 2 * fitToRows(error, relativeTo(norms.reported)),
