@@ -10,8 +10,6 @@ import { warn, type Warning } from '../warning-codes';
 
 /** Milliseconds between two looks at a lock that another run has. */
 const interval = 50;
-/** Milliseconds for which a lock may be seen that nobody has any more: a process that was started just then holds what was open until it runs its own program. */
-const afterglow = 250;
 
 /** A file that says, by being locked, that a run is writing an output. The lock ends with the process, however that ends. */
 export class Lock {
@@ -26,7 +24,7 @@ export class Lock {
    * Takes the lock. Rejects with ERR_VERTEXQ_LOCKED where another run has it, and keeps it for `patience` milliseconds; ERR_VERTEXQ_FILE
    * where there is something of that name that is no lock; with the signal's reason.
    */
-  static async take(path: string, patience = afterglow, signal?: AbortSignal): Promise<Lock> {
+  static async take(path: string, patience = 0, signal?: AbortSignal): Promise<Lock> {
     for (const until = performance.now() + patience; ;) {
       const handle = await openOwn(path);
       try {

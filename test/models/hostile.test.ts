@@ -263,6 +263,7 @@ test('names like those of object members, and names that others get by number', 
       ['vertexq.options', false],
       ['vertexq.layers', false],
       ['vertexq.provenance', false],
+      ['vertexq.checksum', false],
     ],
   );
 });
