@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { namingMemory } from '../errors';
 import { writeWhole } from '../files/output-file';
 import { RunFiles } from '../runs/run-files';
 import type { CheckpointSettings } from './checkpoint-options';
@@ -135,7 +136,8 @@ async function runShards(
     await runner.run(shards);
     if (network && !source) await runNetwork(network, plan, runner, work, settings);
     for (const shard of shards.toReversed()) {
-      if (shard.isLast) await shard.seal(paths.slice(1), settings.options.signal);
+      if (shard.isLast)
+        await namingMemory(shard.path, () => shard.seal(paths.slice(1), settings.options.signal));
       if (shard.plan.units.length === 0 || shard.isLast) await shard.finish();
     }
   } finally {

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { located, VertexqError } from '../errors';
+import { located, namingMemory, VertexqError } from '../errors';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
 import { byNames, checksumKey, noChecksum, writeChecksum } from '../runs/own-checksum';
@@ -157,7 +157,8 @@ export async function writeModel(
     begun: stores.begunFiles,
     signal,
   });
-  if (settings.provenance) await seal(files, workspace, signal);
+  if (settings.provenance)
+    await namingMemory(`the checksum of ${basename(name)}`, () => seal(files, workspace, signal));
   return { files, layers, weights: weightTotals(replacements) };
 }
 
