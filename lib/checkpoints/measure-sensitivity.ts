@@ -76,20 +76,12 @@ export async function measureCheckpoint(
         },
         settings.options,
       );
-      const sums = new Map<
-        string,
-        { layer: CheckpointLayer; left: number; widths: SensitiveLayer['widths'] }
-      >();
+      const sums = new Map<string, { layer: CheckpointLayer; widths: SensitiveLayer['widths'] }>();
       for (const layer of layers) {
         const changes = found.of.get(layer) ?? 'it sees no rows';
         const { tensor } = layer.weight;
         if (typeof changes === 'string') fixed.set(tensor, changes);
-        else {
-          const before = sums.get(tensor);
-          // Of a weight that several layers share, the most that any of them leaves.
-          const left = Math.max(before?.left ?? 0, found.left?.get(layer) ?? 1);
-          sums.set(tensor, { layer, left, widths: added(before?.widths, widthsIn(layer), changes) });
-        }
+        else sums.set(tensor, { layer, widths: added(sums.get(tensor)?.widths, widthsIn(layer), changes) });
       }
       const groups = await groupsOf(prepared, settings);
       // What one of them keeps, all do.
@@ -109,9 +101,8 @@ export async function measureCheckpoint(
         ...{ schema: 1, version, input, inputHash: inputHash(inputs), data: await digestsOf(data) },
         ...{ how: 'estimated', unit: found.kind === 'logits' ? 'kl' : 'squared-error', rows: found.rows },
         ...{ format: settings.format, method: tried, grid: gridOf(settings) },
-        layers: [...sums].map(([name, { layer, widths, left }]) => ({
+        layers: [...sums].map(([name, { layer, widths }]) => ({
           ...{ name, shape: layer.weight.shape, group: groups.get(name) ?? null, widths },
-          ...(found.left && { left }),
         })),
         unmeasured: [...fixed].map(([name, reason]) => ({ name, reason })),
         warnings: [...opened.shape.warnings, ...data.warnings],

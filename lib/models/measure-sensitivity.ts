@@ -111,7 +111,6 @@ export async function measureModel(
           group: alike.length > 1 ? alike[0]!.name : null,
           // Codes that several share are there once.
           widths: widths.get(layer)!.map(({ width, bytes }, i) => ({ ...width, bytes: alike[0] === layer ? bytes : 0, ...of[i]! })), // prettier-ignore
-          ...(changes.left && { left: changes.left.get(layer)! }),
         };
       }),
       unmeasured: [...unmeasured].map(([{ name }, why]) => ({ name, reason: why })),

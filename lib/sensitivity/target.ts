@@ -1,6 +1,4 @@
-import { traitsOf } from '../methods';
 import { about, refuse } from '../options/messages';
-import type { Method } from '../types';
 import type { Sensitivity } from './types';
 
 /** Options that say how large an output may become. */
@@ -29,15 +27,6 @@ export function without<Options extends object, Name extends keyof Options>(
 
 export const withoutTarget = <Options extends TargetOptions>(given: Options): WithoutTarget<Options> =>
   without(given, ...targets, 'sensitivity');
-
-/** Whether a run with such options corrects errors; `vertex` does, which is the default. */
-export const corrects = ({
-  method,
-  errorCorrection,
-}: {
-  method?: Method;
-  errorCorrection?: boolean;
-}): boolean => errorCorrection !== false && (method === undefined || traitsOf(method).correctsErrors);
 
 const targets = ['targetSize', 'targetBits', 'targetError'] as const;
 

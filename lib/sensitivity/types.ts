@@ -32,8 +32,6 @@ export interface SensitiveLayer {
   group: string | null;
   /** In the order of their bytes. */
   widths: MeasuredWidth[];
-  /** The share of each width's change that is left where layers behind it correct errors; 1 where its outputs come to the network's by other ways too. Missing: not measured, and taken for 1. */
-  left?: number;
 }
 
 /** What `measureSensitivity` found: what each layer alone, in each width, does to the network's outputs. */
@@ -76,12 +74,3 @@ export function widthName({ bits, groupSize, blockType }: Width): string {
   if (groupSize === undefined) return `${bits} bits`;
   return `${bits} bits, ${groupSize === 'channel' ? 'a scale a channel' : `groups of ${groupSize}`}`;
 }
-
-/** What widths do in a run that corrects errors. */
-export const whereCorrected = (sensitivity: Sensitivity): Sensitivity => ({
-  ...sensitivity,
-  layers: sensitivity.layers.map(({ left = 1, ...layer }) => ({
-    ...layer,
-    widths: layer.widths.map((width) => ({ ...width, change: left * width.change })),
-  })),
-});

@@ -35,11 +35,8 @@ export interface Seen {
   float: TensorLike | undefined;
 }
 
-/** What a network computes with in place of a weight: its codes, or its values where codes are not known any more. */
-export type Computed = Coded | { values: Float32Array };
-
-/** What has become of a weight. */
-export type Outcome = { report: LayerReport } & Computed;
+/** What has become of a weight: its codes, or its values where codes are not known any more. */
+export type Outcome = { report: LayerReport } & (Coded | { values: Float32Array });
 
 /** Of which batches a stage's value is wanted of the float network too. */
 export type FloatBatches = 'none' | 'heldOut' | 'all';
@@ -72,5 +69,5 @@ export interface Forward<Layer extends FitLayer> {
   /** Passes over the next stage, which is `ofAll`. */
   skip?(stage: Stage<Layer>): Promise<void>;
   /** Lets the stages that are still to be run compute with what has become of a layer's weight. */
-  substitute(layer: Layer, quantized: Computed, signal: AbortSignal | undefined): Promise<void>;
+  substitute(layer: Layer, quantized: Outcome, signal: AbortSignal | undefined): Promise<void>;
 }

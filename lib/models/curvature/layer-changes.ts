@@ -1,19 +1,18 @@
 import { fitGroups } from '../../fit/quantize-groups';
 import type { LayerSettings } from '../../fit/layer-settings';
-import { traitsOf } from '../../methods';
 import type { OutputKind, RowNorms } from '../../native/binding';
 import { giveBackMemory } from '../../native/freed-memory';
 import type { Workspace } from '../../runs/workspace';
+import { RowCapture } from '../../traversal/captured-rows';
+import { kindOf } from '../../traversal/kind-of';
 import { placesIn } from '../../traversal/layer';
-import type { JobOptions } from '../../types';
+import type { JobOptions, TensorLike } from '../../types';
 import { located, namingMemory } from '../../errors';
 import type { CalibrationSet } from '../calibration-set';
 import { ModelForward } from '../forward/model-forward';
 import type { ModelLayer } from '../layers/model-layers';
 import type { OpenModel } from '../open-model';
-import { StageRows } from './stage-rows';
 import { type KnownCuts, meanOf, sweptLayers } from './swept';
-import { broughtErrors, type BroughtErrors, sharesLeft } from './taken-back';
 
 /** What is asked of a network's layers. */
 export interface ChangesTask {
@@ -36,8 +35,6 @@ export interface Change {
 
 export interface LayerChanges {
   kind: OutputKind;
-  /** Of each layer's changes the share that is left where layers behind it correct errors; undefined where that was not measured. */
-  left: ReadonlyMap<ModelLayer, number> | undefined;
   /** Rows of outputs that were judged. */
   rows: number;
   /** By layer, in the order of what was tried; or why there is nothing to tell. */
@@ -48,14 +45,12 @@ export interface LayerChanges {
  * How far a network's outputs go where one layer alone is quantized, to second order. With g the gradient of the log likelihood of the network's own answers by a layer's output and δ
  * the error of that output, the KL divergence is ½ E[(Σ gᵀδ)²]: over the rows of a layer, whose terms are taken for independent, and with E[ggᵀ] replaced by its mean diagonal s, ½ Σ s‖δ‖². Of outputs that are no logits it is
  * their squared error, Σ s‖δ‖². Both are given for one row of outputs. The errors are those of fits to the float network's rows (all of them alike), summed under the weights s: one sweep forward and back, and one
- * more run forward, whatever is tried. In that run the layers before have what was tried in the middle: what their errors bring to a layer, as they are and corrected, tells what error correction leaves of them. Memory: a layer's Gram matrices,
- * and one number a row and layer. Rejects with what running and fitting brings; with the signal's reason.
+ * more run forward, whatever is tried. Memory: a layer's Gram matrices, and one number a row and layer. Rejects with what running and fitting brings; with the signal's reason.
  */
 export async function layerChanges(task: ChangesTask, options: JobOptions): Promise<LayerChanges> {
   const { opened, data, cuts, workspace, memory } = task;
   const { signal, onProgress } = options;
-  const corrects = task.layers.some((layer) => traitsOf(task.triedOf(layer)[0]!.method).correctsErrors);
-  const layers = task.layers.map((layer) => ({ ...layer, errorCorrection: corrects }));
+  const layers = task.layers.map((layer) => ({ ...layer, errorCorrection: false }));
   const places = placesIn(layers);
   const twins = new Map(layers.map((layer, i) => [layer, task.layers[i]!]));
   const feeds = [...data.fit, ...data.holdout];
@@ -69,8 +64,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
     if (typeof own === 'string') found.set(twins.get(layer)!, own);
     else means.set(layer, own.mean);
   }
-  const brought = new Map<string, BroughtErrors>();
-  const forward = new ModelForward(opened, layers, data, workspace, memory, corrects ? {} : { float: 'none' }); // prettier-ignore
+  const forward = new ModelForward(opened, layers, data, workspace, memory, { float: 'none' });
   let done = 0;
   for (const stage of forward.stages) {
     if (means.size === done) break;
@@ -79,26 +73,37 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
       continue;
     }
     const own = stage.layers.filter((layer) => means.has(layer));
-    // Experts see other rows where others are picked.
-    const paired = corrects && stage.changes ? own.filter(({ routed }) => !routed) : [];
-    const rows = new StageRows(stage, own, paired, options);
+    const capture = (isWeighted: () => boolean) =>
+      new RowCapture(
+        stage.target,
+        own,
+        { kindOf: (layer) => kindOf(layer, stage), isWeighted },
+        false,
+        options,
+      );
+    const [plain, weighted, unfitted] = [capture(() => false), capture(() => true), capture(() => false)];
     const weightsOf = (batch: number) => async (layer: object) => {
       const mean = means.get(layer as ModelLayer)!;
       return (await swept.squaresOf(layer as ModelLayer, batch))!.map((square) => square / mean);
     };
+    const add = async (batch: number, seen: TensorLike) => {
+      const { heldOut, share } = forward.batches[batch]!;
+      await (heldOut ? unfitted : plain).add(seen, undefined, 'calibration', share, signal);
+      await weighted.add(seen, undefined, 'calibration', share, signal, weightsOf(batch));
+    };
     await forward.run(
       stage,
-      corrects && stage.changes && own.length > 0 ? 'all' : 'none',
-      async (batch, value) => {
-        const add = () => rows.add(value, forward.batches[batch]!, weightsOf(batch), signal);
-        await namingMemory(`layer "${own[0]?.name ?? stage.target}"`, add);
+      'none',
+      async (batch, { seen }) => {
+        await namingMemory(`layer "${own[0]?.name ?? stage.target}"`, () => add(batch, seen));
         if (own[0])
           onProgress?.({ stage: 'capture', done: batch + 1, total: feeds.length, ...placeOf(own[0]) });
       },
       signal,
     );
     for (const layer of own) {
-      const { fitted, judged, unseen, pairs } = rows.of(layer);
+      const [fitted, judged] = [plain.rowsOf(layer)!.calibration, weighted.rowsOf(layer)!.calibration];
+      const unseen = data.holdout.length > 0 ? unfitted.rowsOf(layer)!.calibration : null;
       // Of the patches of a convolution not all are summed.
       const all = judged.offered > 0 ? judged.offered / judged.samples : 1;
       const scale = factor * means.get(layer)! * all;
@@ -108,26 +113,10 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
         const { name, kind: operator, outFeatures, inFeatures, groups } = layer;
         const given = { name, kind: operator, weight, outFeatures, inFeatures };
         const changes: Change[] = [];
-        const quiet = { ...options, onProgress: () => {} };
-        if (pairs) {
-          const widest = tried.at(-1)!;
-          const errors = await broughtErrors(given, groups, pairs, widest, quiet);
-          const before = brought.get(stage.target) ?? { uncorrected: 0, corrected: 0 };
-          const counted = means.get(layer)!;
-          brought.set(stage.target, {
-            uncorrected: before.uncorrected + counted * errors.uncorrected,
-            corrected: before.corrected + counted * errors.corrected,
-          });
-        }
         for (const [i, settings] of tried.entries()) {
           const rowsOf = { calibration: fitted, holdout: judged, reported: unseen };
-          const fit = await fitGroups({ ...given, ...rowsOf }, groups, settings, quiet);
-          const { norms } = fit;
+          const { norms } = await fitGroups({ ...given, ...rowsOf }, groups, settings, { ...options, onProgress: () => {} }); // prettier-ignore
           const error = relativeTo(norms.calibration);
-          if (corrects && i === Math.floor((tried.length - 1) / 2)) {
-            const { groupSize, table = null } = settings;
-            await forward.substitute(layer, { ...fit, table, groupSize, outFeatures, inFeatures }, signal);
-          }
           changes.push({
             change: scale * norms.holdout!.own.error ** 2 * fitToRows(error, relativeTo(norms.reported)),
             error,
@@ -142,9 +131,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
       await giveBackMemory(signal);
     }
   }
-  const shares = corrects ? sharesLeft(opened.graph, layers, brought) : undefined;
-  const left = shares && new Map([...shares].map(([layer, share]) => [twins.get(layer)!, share]));
-  return { kind, rows, of: found, left };
+  return { kind, rows, of: found };
 
   function placeOf(layer: ModelLayer) {
     return {

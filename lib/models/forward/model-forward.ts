@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
 import { convert, valuesOf } from '../../native/tensors';
-import type { Batch, Computed, FloatBatches, Forward, Seen, Stage } from '../../traversal/forward';
+import type { Batch, FloatBatches, Forward, Outcome, Seen, Stage } from '../../traversal/forward';
 import type { TensorLike } from '../../types';
 import type { CalibrationSet } from '../calibration-set';
 import { isSeen, outerNode } from '../layers/layer';
@@ -81,7 +81,7 @@ export class ModelForward implements Forward<ModelLayer> {
   /** What nodes of the network as quantized so far compute with, until they have been run. */
   private readonly substitutes = new Map<NodeProto, Substitute[]>();
   /** Values of weights as nodes see them, by their form. */
-  private readonly seenAs = new WeakMap<Computed, Map<string, TensorProto>>();
+  private readonly seenAs = new WeakMap<Outcome, Map<string, TensorProto>>();
   private made = 0;
   /** Begins the names of substituted weights, and no other name. */
   private readonly prefix: string;
@@ -189,7 +189,7 @@ export class ModelForward implements Forward<ModelLayer> {
     this.done++;
   }
 
-  async substitute(layer: ModelLayer, quantized: Computed, signal: AbortSignal | undefined): Promise<void> {
+  async substitute(layer: ModelLayer, quantized: Outcome, signal: AbortSignal | undefined): Promise<void> {
     const { node, weightIndex, constant, order } = layer;
     if ((this.lastStage.get(outerNode(layer)) ?? -1) < this.done) return;
     const forms = this.seenAs.get(quantized) ?? new Map<string, TensorProto>();
@@ -280,7 +280,7 @@ export class ModelForward implements Forward<ModelLayer> {
 /** Those that a layer will have when it is read back from its file, in which they may be numbers of 16 bits. */
 async function storedValues(
   { settings }: ModelLayer,
-  quantized: Computed,
+  quantized: Outcome,
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
   if ('values' in quantized) return quantized.values;
