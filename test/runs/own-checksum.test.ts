@@ -28,7 +28,13 @@ interface Made {
 const oneFile = (t: ExecutionContext, metadata?: Record<string, string>) => {
   const folder = temporaryFolder(t);
   const [input, output] = [join(folder, 'in.safetensors'), join(folder, 'out.safetensors')];
-  writeFileSync(input, fileOf(smallModel('BF16', 128).reduce((all, own) => ({ ...all, ...own })), metadata));
+  writeFileSync(
+    input,
+    fileOf(
+      smallModel('BF16', 128).reduce((all, own) => ({ ...all, ...own })),
+      metadata,
+    ),
+  );
   return { input, output, options: { groupSize: 32 } };
 };
 
