@@ -97,11 +97,10 @@ export class ShardRun {
     await this.open();
     const making = this.making;
     if (!making) return;
-    const own = { size: this.plan.size, fill: (target: Uint8Array, position: number) => making.fill(target, position) }; // prettier-ignore
     const opened: InputFile[] = [];
     try {
       for (const path of others) opened.push(await InputFile.open(path));
-      await writeChecksum([own, ...opened], (bytes, position) => making.write(bytes, position), signal);
+      await writeChecksum(making, this.plan.size, opened, signal);
     } finally {
       for (const file of opened) await file.close();
     }

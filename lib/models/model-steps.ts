@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { located, namingMemory, VertexqError } from '../errors';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
-import { byNames, checksumKey, noChecksum, writeChecksum } from '../runs/own-checksum';
+import { byNames, checksumKey, noChecksum, summedOutput, writeChecksum } from '../runs/own-checksum';
 import { type Provenance, provenanceKey, provenanceText } from '../runs/provenance';
 import type { LayerReport, SkippedWeight } from '../types';
 import { version } from '../version';
@@ -168,16 +168,10 @@ async function seal(
   workspace: Workspace,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const written = files.map(({ name, bytes: size }) => {
-    const file = workspace.file(name);
-    return { name, size, fill: (target: Uint8Array, at: number) => file.fill(target, at), file };
-  });
-  const network = written.pop()!;
-  await writeChecksum(
-    [network, ...byNames(written, ({ name }) => name)],
-    (bytes, at) => network.file.write(bytes, at),
-    signal,
-  );
+  const network = files.at(-1)!;
+  const data = byNames(files.slice(0, -1), ({ name }) => name);
+  const others = data.map(({ name, bytes }) => summedOutput(workspace.file(name), bytes));
+  await writeChecksum(workspace.file(network.name), network.bytes, others, signal);
 }
 
 /** Layers that a run before quantized, and this one does not see any more, stay told. */

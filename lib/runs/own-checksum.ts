@@ -1,5 +1,6 @@
 import { atOnce } from '../at-once';
 import { InputFile } from '../files/input-file';
+import type { OutputFile } from '../files/output-file';
 import { Buffers } from '../native/buffers';
 import { checksum } from '../native/checksum';
 import { describe } from '../options/messages';
@@ -92,15 +93,23 @@ export async function checksumPlace(file: Summed, signal?: AbortSignal): Promise
   return undefined;
 }
 
-/** Writes the checksum of an output into its first file, which says `noChecksum` and is whole but for it. Rejects with what reading and writing bring. */
+/** A file on its way, as far as it is written: so many bytes. */
+export const summedOutput = (file: Pick<OutputFile, 'fill'>, size: number): Summed => ({
+  size,
+  fill: (target, position) => file.fill(target, position),
+});
+
+/** Writes the checksum of an output into its first file, of `size` bytes, which says `noChecksum` and is whole but for it. Rejects with what reading and writing bring. */
 export async function writeChecksum(
-  files: readonly Summed[],
-  write: (bytes: Uint8Array, position: number) => Promise<void>,
+  file: Pick<OutputFile, 'fill' | 'write'>,
+  size: number,
+  others: readonly Summed[],
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const place = await checksumPlace(files[0]!, signal);
+  const first = summedOutput(file, size);
+  const place = await checksumPlace(first, signal);
   if (place === undefined) throw new Error('the output has no place for its checksum');
-  await write(Buffer.from(await sumOf(files, place, signal)), place);
+  await file.write(Buffer.from(await sumOf([first, ...others], place, signal)), place, signal);
 }
 
 /** Files of a network's data, in the order in which its checksum takes them. */

@@ -41,8 +41,7 @@ export async function writeTuned(
   for (const [name, shard] of shards) {
     const file = await create(isFile ? basename(output) : name);
     const size = await writeShard(shard, file, bytes, toldOf(shard, told, isFile), signal);
-    const own = { size, fill: (target: Uint8Array, position: number) => file.fill(target, position) };
-    if (isFile) await writeChecksum([own], (digits, position) => file.write(digits, position), signal);
+    if (isFile) await writeChecksum(file, size, [], signal);
   }
   if (isFile) {
     await workspace.publish([basename(output)]);

@@ -155,13 +155,22 @@ test('a run that is gone on with says the same, and so does what is finished alr
   t.is(digest(again), wanted);
 });
 
-test('what is tuned says a checksum of its own', async (t) => {
+test('what is tuned in a folder has a manifest, and says none; a file that is tuned says its own', async (t) => {
   const { input, calibration, folder } = textModel(t, 'with a tokenizer');
   const [packed, tuned] = [join(folder, 'packed'), join(folder, 'tuned')];
   await quantizeCheckpoint(input, packed, { bits: 4, groupSize: 16, method: 'gptq', calibration });
   await tuneCheckpoint(input, packed, tuned, { calibration, rounds: 1 });
   t.false(readFileSync(join(tuned, 'model.safetensors'), 'latin1').includes(checksumKey));
   t.deepEqual((await verifyCheckpoint(tuned)).faults, []);
+  const file = join(folder, 'tuned.safetensors');
+  await tuneCheckpoint(input, join(packed, 'model.safetensors'), file, { calibration, rounds: 1 });
+  // Without its folder nothing says what is in few bits: next to what it was made of, its scales are others.
+  const { faults, manifest } = await verifyCheckpoint(file, join(packed, 'model.safetensors'));
+  t.deepEqual(manifest, { files: 1, bytes: statSync(file).size });
+  t.false(
+    faults.some((fault) => fault.includes('checksum')),
+    faults.join(),
+  );
 });
 
 test('a checksum of another kind is a fault', async (t) => {
@@ -181,13 +190,18 @@ test('of many pieces, wherever the digits lie', async (t) => {
   for (const at of [0, 100, pieceBytes - 40, pieceBytes - 20, pieceBytes - 5, pieceBytes + 3]) {
     const bytes = Buffer.alloc(pieceBytes + 1000, 7);
     bytes.set(mark, at);
-    const file = {
-      size: bytes.length,
-      fill: (target: Uint8Array, position: number) =>
-        Promise.resolve(target.set(bytes.subarray(position, position + target.length))),
-    };
     let written: [string, number] | undefined;
-    await writeChecksum([file], (digits, position) => Promise.resolve(void (written = [Buffer.from(digits).toString(), position])), undefined); // prettier-ignore
+    const file = {
+      fill: (target: Uint8Array, position: number) => {
+        target.set(bytes.subarray(position, position + target.length));
+        return Promise.resolve(true);
+      },
+      write: (own: Uint8Array, position: number) => {
+        written = [Buffer.from(own).toString(), position];
+        return Promise.resolve();
+      },
+    };
+    await writeChecksum(file, bytes.length, [], undefined);
     t.is(written![1], at + mark.length - 18);
     const sums = [await checksum(bytes.subarray(0, pieceBytes)), await checksum(bytes.subarray(pieceBytes))];
     t.is(written![0], await checksum(Buffer.from(`${bytes.length} ${sums.join('')}\n`)));
