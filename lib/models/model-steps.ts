@@ -157,8 +157,7 @@ export async function writeModel(
     begun: stores.begunFiles,
     signal,
   });
-  if (settings.provenance)
-    await namingMemory(`the checksum of ${basename(name)}`, () => seal(files, workspace, signal));
+  if (settings.provenance) await namingMemory(name, () => seal(files, workspace, signal));
   return { files, layers, weights: weightTotals(replacements) };
 }
 

@@ -236,7 +236,7 @@ function scenarios(folder: string): Record<string, () => Promise<unknown>> {
 }
 
 /** What errors of memory begin with: who calls the addon by itself knows what for. */
-const named = /^(the layer \(|layer "|\S+in\.(onnx|safetensors): )/;
+const named = /^(the layer \(|layer "|\S*(in|out)\.(onnx|safetensors): )/;
 const bare = new Set(['patches', 'many weights', 'rows read back', 'tensors, in jobs', 'tensors, at once']);
 
 function digest(result: unknown): string {
