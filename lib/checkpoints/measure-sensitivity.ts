@@ -4,13 +4,14 @@ import type { TensorFile } from '../containers/tensor-file';
 import { VertexqError } from '../errors';
 import { formsOf } from '../encodings/safetensors/tensor-names';
 import { methodOptionNames, plainMethod, takes } from '../methods';
-import { layerChanges } from '../models/curvature/layer-changes';
+import { changesWithShares } from '../models/curvature/shares-left';
 import { digestsOf } from '../models/manifest';
 import { defaults } from '../options/defaults';
 import { overrideFinder } from '../overrides';
 import { RunFiles } from '../runs/run-files';
 import { requireTemporary, Workspace } from '../runs/workspace';
 import type { SensitiveLayer, Sensitivity } from '../sensitivity/types';
+import { corrects, widthToTry } from '../sensitivity/corrected';
 import { hasTarget, tryingMethod, without, withoutTarget } from '../sensitivity/target';
 import { version } from '../version';
 import { Turns } from '../yielding';
@@ -66,7 +67,9 @@ export async function measureCheckpoint(
     const widthsIn = (layer: CheckpointLayer) => known.get(layer.weight)!;
     try {
       const { ends, shape } = opened;
-      const found = await layerChanges(
+      const widthOf = (layer: CheckpointLayer) =>
+        widthToTry(widthsIn(layer), layer.outFeatures * layer.inFeatures);
+      const found = await changesWithShares(
         {
           ...{ opened, layers, data, workspace },
           triedOf: (layer) =>
@@ -74,14 +77,20 @@ export async function measureCheckpoint(
           cuts: { ends, head: { from: ends.at(-1)!, vocabulary: shape.vocabulary } },
           memory: Math.min(settings.memory, defaults.modelMemory),
         },
+        corrects(given) ? (layer) => widthOf(layer as CheckpointLayer) : null,
         settings.options,
       );
-      const sums = new Map<string, { layer: CheckpointLayer; widths: SensitiveLayer['widths'] }>();
+      const sums = new Map<string, Pick<SensitiveLayer, 'widths' | 'left'> & { layer: CheckpointLayer }>();
       for (const layer of layers) {
         const changes = found.of.get(layer) ?? 'it sees no rows';
         const { tensor } = layer.weight;
         if (typeof changes === 'string') fixed.set(tensor, changes);
-        else sums.set(tensor, { layer, widths: added(sums.get(tensor)?.widths, widthsIn(layer), changes) });
+        else {
+          const before = sums.get(tensor);
+          // Of a weight that several layers share, the most that any of them leaves.
+          const left = found.left && { left: Math.max(before?.left ?? 0, found.left.get(layer)!) };
+          sums.set(tensor, { layer, ...left, widths: added(before?.widths, widthsIn(layer), changes) });
+        }
       }
       const groups = await groupsOf(prepared, settings);
       // What one of them keeps, all do.
@@ -101,8 +110,8 @@ export async function measureCheckpoint(
         ...{ schema: 1, version, input, inputHash: inputHash(inputs), data: await digestsOf(data) },
         ...{ how: 'estimated', unit: found.kind === 'logits' ? 'kl' : 'squared-error', rows: found.rows },
         ...{ format: settings.format, method: tried, grid: gridOf(settings) },
-        layers: [...sums].map(([name, { layer, widths }]) => ({
-          ...{ name, shape: layer.weight.shape, group: groups.get(name) ?? null, widths },
+        layers: [...sums].map(([name, { layer, ...own }]) => ({
+          ...{ name, shape: layer.weight.shape, group: groups.get(name) ?? null, ...own },
         })),
         unmeasured: [...fixed].map(([name, reason]) => ({ name, reason })),
         warnings: [...opened.shape.warnings, ...data.warnings],

@@ -7,6 +7,7 @@ import { plannedProvenance, type Provenance } from '../runs/provenance';
 import type { RunFiles } from '../runs/run-files';
 import { type BudgetReport, chooseWidths, type ChosenWidths, type Target } from '../sensitivity/choose';
 import { fittingSensitivity } from '../sensitivity/store';
+import { corrects, whereCorrected } from '../sensitivity/corrected';
 import { hasTarget, withoutTarget } from '../sensitivity/target';
 import { Turns } from '../yielding';
 import { checkCheckpointOptions, type CheckpointSettings, requireNamed } from './checkpoint-options';
@@ -91,7 +92,12 @@ async function targeted(
       const plan = await planWith(chosen);
       return target.of === 'files' ? filesBytes(plan) : weightBytes(plan).after;
     };
-    const { report, warnings } = await chooseWidths(sensitivity, target, sizeOf, signal);
+    const { report, warnings } = await chooseWidths(
+      corrects(given) ? whereCorrected(sensitivity) : sensitivity,
+      target,
+      sizeOf,
+      signal,
+    );
     const overrides = [...(options.overrides ?? []), ...asOverrides(report.overrides)];
     return { options: { ...options, overrides }, budget: report, warnings };
   } finally {

@@ -5,10 +5,11 @@ import { InputFile } from '../files/input-file';
 import { methodOptionNames, plainMethod, takes } from '../methods';
 import { RunFiles } from '../runs/run-files';
 import { requireTemporary, Workspace } from '../runs/workspace';
+import { corrects, widthToTry } from '../sensitivity/corrected';
 import { hasTarget, tryingMethod, without, withoutTarget } from '../sensitivity/target';
 import type { SensitiveLayer, Sensitivity } from '../sensitivity/types';
 import { version } from '../version';
-import { layerChanges } from './curvature/layer-changes';
+import { changesWithShares } from './curvature/shares-left';
 import { isSeen } from './layers/layer';
 import { type ModelLayer, modelLayers } from './layers/model-layers';
 import { digestsOf } from './manifest';
@@ -80,7 +81,11 @@ export async function measureModel(
       ...{ opened, layers: tried, data: data!, cuts: {}, workspace, memory: settings.memory },
       triedOf: (layer: ModelLayer) => widths.get(layer)!.map((own) => own.settings),
     };
-    const changes = await explainingData(data!.notFinite, () => layerChanges(task, options));
+    const widthOf = (layer: ModelLayer) =>
+      widthToTry(widths.get(layer)!, layer.outFeatures * layer.inFeatures);
+    const changes = await explainingData(data!.notFinite, () =>
+      changesWithShares(task, corrects(given) ? widthOf : null, options),
+    );
     for (const layer of tried) {
       const own = changes.of.get(layer) ?? 'it sees no rows of the network';
       if (typeof own === 'string') unmeasured.set(layer, own);
@@ -111,6 +116,7 @@ export async function measureModel(
           group: alike.length > 1 ? alike[0]!.name : null,
           // Codes that several share are there once.
           widths: widths.get(layer)!.map(({ width, bytes }, i) => ({ ...width, bytes: alike[0] === layer ? bytes : 0, ...of[i]! })), // prettier-ignore
+          ...(changes.left && { left: changes.left.get(layer)! }),
         };
       }),
       unmeasured: [...unmeasured].map(([{ name }, why]) => ({ name, reason: why })),

@@ -6,6 +6,7 @@ import type { RunFiles } from '../runs/run-files';
 import { Workspace } from '../runs/workspace';
 import { type BudgetReport, chooseWidths, type ChosenWidths, type Target } from '../sensitivity/choose';
 import { fittingSensitivity } from '../sensitivity/store';
+import { corrects, whereCorrected } from '../sensitivity/corrected';
 import { hasTarget, withoutTarget } from '../sensitivity/target';
 import { modelLayers } from './layers/model-layers';
 import { alphabetsOf, measureModel, modelHash } from './measure-sensitivity';
@@ -83,7 +84,12 @@ async function targetedModel(
     target.of === 'files'
       ? roundedSize(input, to, optionsWith(chosen), told(chosen))
       : (await weights(chosen)).bytes;
-  const { report, warnings } = await chooseWidths(sensitivity, target, sizeOf, signal);
+  const { report, warnings } = await chooseWidths(
+    corrects(given) ? whereCorrected(sensitivity) : sensitivity,
+    target,
+    sizeOf,
+    signal,
+  );
   const overrides = [...(options.overrides ?? []), ...(report.overrides as LayerOverride[])];
   return { options: { ...options, overrides }, budget: report, warnings };
 }

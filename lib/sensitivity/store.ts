@@ -70,10 +70,12 @@ function checked(path: string, found: unknown): Sensitivity {
   for (const [i, layer] of (own['layers'] as unknown[]).entries()) {
     const place = `layers[${i}]`;
     if (typeof layer !== 'object' || layer === null) return fail(place, 'an object', layer);
-    const { name, group, shape, widths } = layer as Partial<Record<keyof SensitiveLayer, unknown>>;
+    const { name, group, shape, widths, left } = layer as Partial<Record<keyof SensitiveLayer, unknown>>;
     if (typeof name !== 'string' || names.has(name)) fail(`${place}.name`, 'a name of its own', name);
     names.add(name);
     if (group !== null && typeof group !== 'string') fail(`${place}.group`, 'a text or null', group);
+    if (left !== undefined && !(typeof left === 'number' && left >= 0 && Number.isFinite(left)))
+      fail(`${place}.left`, 'a number from 0', left);
     if (!Array.isArray(shape) || shape.length !== 2) fail(`${place}.shape`, 'two numbers', shape);
     if (!Array.isArray(widths) || widths.length === 0)
       return fail(`${place}.widths`, 'a list of one or more', widths);

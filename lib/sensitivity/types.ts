@@ -32,6 +32,8 @@ export interface SensitiveLayer {
   group: string | null;
   /** In the order of their bytes. */
   widths: MeasuredWidth[];
+  /** The share of each width's change that is left in a run that corrects errors, which the layers behind take back as far as they can. Missing: not measured, and taken for 1. */
+  left?: number;
 }
 
 /** What `measureSensitivity` found: what each layer alone, in each width, does to the network's outputs. */

@@ -69,6 +69,38 @@ test('a fit does more on rows that it has not seen: told where some are held out
   t.true(sumOf(held) > 1.2 * sumOf(all), `${sumOf(held)} and ${sumOf(all)}`);
 });
 
+test('of what layers do alone, what is left where errors are corrected: it sums up to about the divergence', async (t) => {
+  const folder = modelIn(t);
+  const { layers } = await measureCheckpoint(folder, { ...options, holdout: 0.3 });
+  const foretold = layers.reduce((sum, { left, widths }) => sum + left! * widths.find(({ bits }) => bits === 4)!.change, 0); // prettier-ignore
+  const alone = layers.reduce((sum, { widths }) => sum + widths.find(({ bits }) => bits === 4)!.change, 0);
+  await quantizeCheckpoint(folder, `${folder}-4`, { ...options, bits: 4, format: 'float' });
+  const { checkpoints } = await evaluateCheckpoint(folder, [`${folder}-4`], { data: ids(40, 2) });
+  const { mean } = checkpoints[0]!.klDivergence;
+  t.true(foretold / mean > 0.7 && foretold / mean < 1.4, `${foretold}, ${alone} alone, ${mean}`);
+  for (const own of [{ holdout: 0 }, { method: 'msq' }] as const) {
+    const found = await measureCheckpoint(folder, { ...options, ...own });
+    t.true(found.layers.every((layer) => !('left' in layer)));
+  }
+});
+
+test('a run without error correction chooses by what widths do alone, one with it by what is left of that', async (t) => {
+  const folder = modelIn(t, { blocks: 1 });
+  const found = await measureCheckpoint(folder, options);
+  const sensitivity = { ...found, layers: found.layers.map((layer) => ({ ...layer, left: layer.group === null ? 1 : 0 })) }; // prettier-ignore
+  const bitsOf = async (own: CheckpointOptions) => {
+    const { budget } = await planCheckpoint(folder, `${folder}-out`, { ...options, ...own, targetBits: 4, sensitivity }); // prettier-ignore
+    return new Map(budget!.overrides.flatMap(({ layers, bits }) => layers.map((name) => [name.split('.').at(-2)!, bits!]))); // prettier-ignore
+  };
+  const corrected = await bitsOf({});
+  const alone = await bitsOf({ errorCorrection: false });
+  // Nothing is left of what these do: they get the fewest bits there are.
+  const names = ['q_proj', 'k_proj', 'v_proj', 'gate_proj', 'up_proj'];
+  for (const name of names) t.is(corrected.get(name), 2, name);
+  t.true(names.some((name) => alone.get(name)! > 2));
+  t.true(corrected.get('down_proj')! > alone.get('down_proj')!);
+});
+
 test('a size is met, with less divergence than one width of that size has; its overrides give the same bytes', async (t) => {
   const folder = modelIn(t);
   const [uniform, mixed, again] = ['uniform', 'mixed', 'again'].map((name) => `${folder}-${name}`) as [string, string, string]; // prettier-ignore

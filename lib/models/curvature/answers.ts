@@ -4,22 +4,19 @@ import { finish, threadsFor } from '../../native/jobs';
 import { sharedBytes } from '../../native/shared';
 import { convert } from '../../native/tensors';
 import { describe } from '../../options/messages';
-import type { JobOptions, TensorLike } from '../../types';
+import type { FloatArray, JobOptions, TensorLike } from '../../types';
 import type { Feeds } from '../types';
 import type { Asked } from './asked';
+import type { Question } from './question';
+import { rowSquares } from './row-squares';
 
 /** How many answers are drawn for each row of an output: signs, and classes where these are few; of the tokens of a vocabulary one. */
 const draws = { signs: 4, classes: 8, tokens: 1 };
 const fewClasses = 256;
 export const mostDraws = Math.max(...Object.values(draws));
 
-export function drawsOf({ kind }: Asked, { dims }: TensorLike): number {
-  if (kind === 'signs') return draws.signs;
-  return (dims.at(-1) ?? 1) <= fewClasses ? draws.classes : draws.tokens;
-}
-
 /** Draws answers of a network, row by row of its outputs, and gives the cotangents that tell of them. */
-export class Answers {
+export class Answers implements Question {
   /** Rows of each value so far, by draw: the place of the next. */
   private readonly rows = new Map<string, number>();
   /** Tokens of batches of a language model that others run, and that come before. */
@@ -31,6 +28,13 @@ export class Answers {
     private readonly options: JobOptions,
     private readonly isOwn?: (batch: number) => boolean,
   ) {}
+
+  readonly taken = rowSquares;
+
+  drawsOf({ kind }: Asked, { dims }: TensorLike): number {
+    if (kind === 'signs') return draws.signs;
+    return (dims.at(-1) ?? 1) <= fewClasses ? draws.classes : draws.tokens;
+  }
 
   /** To be called for one batch after the other: what is drawn for it does not depend on who has drawn for those before. */
   begin(batch: number): void {
@@ -77,7 +81,7 @@ export class Answers {
       cotangents,
     };
     if (rows > 0) await finish(() => binding().drawOutputs(given), signal);
-    this.mask(cotangents, output.dims, batch);
+    mask(cotangents, output.dims, this.feeds[batch]!);
     const own = { dims: output.dims, type };
     if (type === 'float32') return { ...own, data: cotangents.slice() };
     if (type === 'float64') return { ...own, data: Float64Array.from(cotangents) };
@@ -88,15 +92,15 @@ export class Answers {
   rowsOf(value: string): number {
     return this.rows.get(`${value} 0`) ?? 0;
   }
+}
 
-  /** Nobody asks what a network gives at padding. */
-  private mask(cotangents: Float32Array, dims: readonly number[], batch: number): void {
-    const mask = this.feeds[batch]!['attention_mask'];
-    if (!mask || mask.dims.length !== 2 || mask.dims.some((dim, i) => dim !== dims[i]) || dims.length < 3)
-      return;
-    const flags = mask.data as BigInt64Array;
-    const size = cotangents.length / Math.max(1, flags.length);
-    for (const [i, flag] of flags.entries())
-      if (Number(flag) === 0) cotangents.fill(0, i * size, (i + 1) * size);
-  }
+/** Nobody asks what a network gives at padding. */
+export function mask(cotangents: FloatArray | Uint16Array, dims: readonly number[], feeds: Feeds): void {
+  const given = feeds['attention_mask'];
+  if (!given || given.dims.length !== 2 || given.dims.some((dim, i) => dim !== dims[i]) || dims.length < 3)
+    return;
+  const flags = given.data as BigInt64Array;
+  const size = cotangents.length / Math.max(1, flags.length);
+  for (const [i, flag] of flags.entries())
+    if (Number(flag) === 0) cotangents.fill(0, i * size, (i + 1) * size);
 }

@@ -26,7 +26,7 @@ export async function outputWeights(
 ): Promise<RowWeights<ModelLayer>> {
   const feeds = [...data.fit, ...data.holdout];
   const sweep = (isOwn?: (batch: number) => boolean) =>
-    sweptLayers(opened, layers, feeds, cuts, workspace, memory, options, isOwn);
+    sweptLayers(opened, layers, feeds, cuts, workspace, memory, options, { isOwn });
   const batches = feeds.map((_, i) => ({ heldOut: i >= data.fit.length }));
   const swept = parts?.exchange
     ? await sharedSquares(sweep, layers, batches, parts, workspace, memory, options)

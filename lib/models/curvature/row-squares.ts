@@ -1,15 +1,8 @@
 import { attributeOf, intAttribute } from '../onnx/graph';
 import { node, tensor } from '../onnx/make';
-import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from '../onnx/onnx_pb';
+import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
 import type { Layer } from '../layers/layer';
-
-/** Nodes that sum the squares of a cotangent over a layer's output channels, row by row of what the layer sees. */
-export interface RowSquares {
-  nodes: NodeProto[];
-  constants: TensorProto[];
-  /** float32; its numbers are in the order of the layer's rows. */
-  result: string;
-}
+import type { Taken } from './question';
 
 /** Why the products of a layer's rows are no value of the graph; undefined where its first output is what they give, but for a bias and a factor. */
 export function hiddenProducts({ node: { opType, attribute } }: Layer): string | undefined {
@@ -26,14 +19,15 @@ export function hiddenProducts({ node: { opType, attribute } }: Layer): string |
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
-/** Of the cotangent of a layer's first output. */
-export function rowSquares(layer: Layer, cotangent: string, prefix: string): RowSquares {
+/** Sums of the squares of a layer's cotangent over its output channels, row by row of what the layer sees. */
+export function rowSquares(layer: Layer, cotangent: string, prefix: string): Taken {
   const { node: own, weightIndex, input } = layer;
   const { opType } = own;
   const at = (name: string) => `${prefix}rows/${layer.name}/${name}`;
   const wide = node('Cast', [cotangent], [at('wide')], { attributes: { to: BigInt(DataType.FLOAT) } });
   const squares = node('Mul', [at('wide'), at('wide')], [at('squares')]);
   const isTransposed = opType === 'ConvTranspose';
+  const channels = isTransposed ? layer.outFeatures / intAttribute(own, 'group', 1) : layer.outFeatures;
   const isConv = input!.rows.kind === 'patches' || isTransposed;
   // A weight on the left makes columns of outputs.
   const axis = isConv ? 1 : weightIndex === 0 ? -2 : -1;
@@ -41,7 +35,7 @@ export function rowSquares(layer: Layer, cotangent: string, prefix: string): Row
   const sum = node('ReduceSum', [at('squares'), at('axes')], [at('sum')], {
     attributes: { keepdims: isTransposed ? 1n : 0n },
   });
-  if (!isTransposed) return { nodes: [wide, squares, sum], constants: [axes], result: at('sum') };
+  if (!isTransposed) return { nodes: [wide, squares, sum], constants: [axes], result: at('sum'), channels };
   // A row's products are added to a patch of the output: it sees all of that.
   const kernel = layer.constant.dims.slice(2);
   const size = kernel.reduce((product, length) => product * length, 1);
@@ -53,9 +47,5 @@ export function rowSquares(layer: Layer, cotangent: string, prefix: string): Row
     }),
   );
   const patches = node('Conv', [at('sum'), at('ones')], [at('patches')], { attributes });
-  return { nodes: [wide, squares, sum, patches], constants: [axes, ones], result: at('patches') };
+  return { nodes: [wide, squares, sum, patches], constants: [axes, ones], result: at('patches'), channels };
 }
-
-/** How many products of each row are summed. */
-export const channelsOf = ({ outFeatures, node: own }: Layer): number =>
-  own.opType === 'ConvTranspose' ? outFeatures / intAttribute(own, 'group', 1) : outFeatures;

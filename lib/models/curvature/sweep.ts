@@ -1,28 +1,23 @@
-import { VertexqError } from '../../errors';
-import { describe } from '../../options/messages';
 import type { Workspace } from '../../runs/workspace';
 import { placesIn } from '../../traversal/layer';
 import type { JobOptions, TensorLike } from '../../types';
 import { changedValues } from '../forward/changed-values';
-import { loadStage } from '../forward/stage-network';
 import type { GraphStage } from '../forward/stages';
-import { ValueStore } from '../forward/value-store';
-import { gradientOf, type Part } from '../gradients/index';
+import { type Stream, ValueStore } from '../forward/value-store';
 import { typeOf } from '../gradients/types';
 import type { Layer } from '../layers/layer';
-import { floatTypes, runtimeNameOf } from '../onnx/element-types';
+import { runtimeNameOf } from '../onnx/element-types';
 import { unusedPrefix } from '../onnx/graph';
-import { node } from '../onnx/make';
-import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
-import { opsetOf } from '../onnx/opset';
 import type { OpenModel } from '../open-model';
-import type { ThreadedSession } from '../threaded-session';
 import type { Feeds } from '../types';
-import { Answers, drawsOf, mostDraws } from './answers';
+import { Answers, mostDraws } from './answers';
 import { type Asked, askedOf } from './asked';
+import { type PartNetwork, PartNetworks } from './part-networks';
 import { partsOf } from './parts';
 import { type Head, joined, piecesOf } from './pieces';
-import { channelsOf, hiddenProducts, rowSquares } from './row-squares';
+import { type CotangentInput, type Gradient, PartGradients, type Watched } from './part-gradients';
+import type { Question } from './question';
+import { hiddenProducts } from './row-squares';
 
 /** What is gone back through. */
 export interface SweepTask<Own extends Layer> {
@@ -39,28 +34,18 @@ export interface SweepTask<Own extends Layer> {
   workspace: Workspace;
   /** Bytes of what lives between parts that stay out of files. */
   memory: number;
+  /** Default: answers of the float network's own. */
+  question?: Question;
 }
 
-/** What nodes take of a batch's values, and give. */
-interface PartNetwork {
-  session: ThreadedSession;
-  outputs: string[];
-}
-
-/** The cotangent of a value: what is drawn for it, or what has come of the parts behind. */
-interface CotangentInput {
-  value: string;
-  from: 'draw' | 'later';
-}
-
-/** A layer that weights are made for, and the value that its rows' products are. */
-interface Watched<Own> {
-  layer: Own;
-  value: string;
+/** Networks that ask outputs: that which is gone back through, and beside it the float one, whose outputs go into it `as` these. */
+interface Asking {
+  own: PartNetwork;
+  float: { network: PartNetwork; as: ReadonlyMap<string, string> } | null;
 }
 
 /**
- * Mean squares of gradients at the outputs of layers, row by row, of a float network: how much its outputs feel of an error there (docs/curvature.md). Forward
+ * Goes back through a network for what a question asks of its layers: by default mean squares of gradients at their outputs, row by row, of the float network: how much its outputs feel of an error there (docs/curvature.md). Forward
  * part by part, keeping what passes between them, then back part by part, each computed again together with its vector-Jacobian product. Time:
  * about three runs of the network, and more where several answers are drawn. Memory: as the traversal's, and one number a row and layer, all of it in files
  * beyond `memory`.
@@ -73,19 +58,20 @@ export class Sweep<Own extends Layer> {
   private readonly asked: readonly Asked[];
   private readonly parts: readonly GraphStage[];
   private readonly watched: Watched<Own>[] = [];
-  /** Values that some layer's outputs flow into. */
-  private readonly behind: ReadonlySet<string>;
+  private readonly gradients: PartGradients<Own>;
   /** Known once there is an output. */
   private draws: number | undefined;
   private readonly prefix: string;
   private readonly values: ValueStore;
   private readonly cotangents: ValueStore;
-  private readonly squares: ValueStore;
+  /** What was asked of each layer, by batch. */
+  private readonly told: ValueStore;
+  private readonly networks: PartNetworks;
+  /** The values of the network that is gone back through. */
+  private readonly stream: Stream;
   /** Values of parts before that cotangents have been put for. */
   private readonly pending = new Set<string>();
-  /** Values that an operator without a rule keeps from having all of theirs, and why. */
-  private readonly blocked = new Map<string, string>();
-  private readonly answers: Answers;
+  private readonly question: Question;
   private readonly found = new Set<Own>();
   private readonly first: number;
   private done = 0;
@@ -94,7 +80,7 @@ export class Sweep<Own extends Layer> {
     private readonly task: SweepTask<Own>,
     private readonly options: JobOptions,
   ) {
-    const { opened, layers, ends = [], workspace, memory, isOwn } = task;
+    const { opened, layers, ends = [], workspace, memory, isOwn, feeds } = task;
     this.first = isOwn ? [...task.feeds.keys()].findIndex(isOwn) : 0;
     this.graph = opened.graph;
     this.places = placesIn(layers);
@@ -105,23 +91,31 @@ export class Sweep<Own extends Layer> {
       ends,
       this.asked.map(({ value }) => value),
     );
-    this.behind = changedValues(this.graph, layers);
     for (const layer of layers) {
       const reason = hiddenProducts(layer);
       if (reason !== undefined) this.reasons.set(layer, reason);
       else this.watched.push({ layer, value: layer.node.output[0]! });
     }
     this.prefix = unusedPrefix(opened.model.graph!, 'curvature/');
-    this.answers = new Answers(task.feeds, options, isOwn);
+    this.question = task.question ?? new Answers(feeds, options, isOwn);
+    const { floats } = this.question;
+    this.gradients = new PartGradients({
+      ...{ opened, question: this.question, watched: this.watched, reasons: this.reasons },
+      ...{ asked: this.asked, pending: this.pending, behind: changedValues(this.graph, layers) },
+      prefix: this.prefix,
+    });
+    this.stream = floats ? 'seen' : 'float';
     this.values = new ValueStore(workspace, memory / 2, 'forward');
     this.cotangents = new ValueStore(workspace, memory / 4, 'back');
-    this.squares = new ValueStore(workspace, memory / 4, 'rows');
+    this.told = new ValueStore(workspace, memory / 4, 'rows');
+    this.networks = new PartNetworks(opened, feeds, this.values, this.first, floats ?? new Map());
   }
 
   /** Rejects with what running the network brings; with the signal's reason. */
   async run(): Promise<void> {
     if (this.watched.length > 0) {
-      for (const [index, part] of this.parts.entries()) await this.forward(part, index);
+      if (this.question.floats) await this.forwardBeside();
+      for (const [index, part] of this.parts.entries()) await this.forward(part, index, this.stream);
       for (const [index, part] of [...this.parts.entries()].reverse()) await this.back(part, index);
     }
     for (const { layer } of this.watched)
@@ -129,15 +123,15 @@ export class Sweep<Own extends Layer> {
         this.reasons.set(layer, 'no output of the network depends on it');
   }
 
-  /** Of each row of a layer in a batch; undefined where there are none, as `reasons` tells. */
+  /** What was asked of a layer in a batch, of each row by default; undefined where there is none, as `reasons` tells. */
   async squaresOf(layer: Own, batch: number): Promise<Float32Array | undefined> {
     if (this.reasons.has(layer)) return undefined;
-    return (await this.squares.get('float', this.nameOf(layer), batch)).data as Float32Array;
+    return (await this.told.get('float', this.nameOf(layer), batch)).data as Float32Array;
   }
 
   /** What of the network was asked, and how many rows of it there were. */
   get judged(): { kind: Asked['kind']; rows: number } {
-    const rows = this.asked.reduce((sum, { value }) => sum + this.answers.rowsOf(value), 0);
+    const rows = this.asked.reduce((sum, { value }) => sum + this.question.rowsOf(value), 0);
     return { kind: this.asked[0]?.kind ?? 'signs', rows };
   }
 
@@ -149,12 +143,25 @@ export class Sweep<Own extends Layer> {
 
   private askedIn = (part: GraphStage) => this.asked.filter(({ value }) => this.isMadeIn(part, value));
 
-  private async forward(part: GraphStage, index: number): Promise<void> {
-    if (part.kept.length > 0) {
-      const network = await this.load(part, part.nodes, [], part.kept, index);
-      await this.each(network, async (batch) => {
-        const made = await this.runOne(network, await this.inputsOf(part, batch));
-        for (const name of part.kept) await this.values.put('float', name, batch, made[name]!);
+  /** Runs the float network for what its outputs are computed from. */
+  private async forwardBeside(): Promise<void> {
+    const needed = new Set(
+      this.parts.filter((part) => this.askedIn(part).length > 0).flatMap(({ inputs }) => inputs),
+    );
+    for (const [index, part] of this.parts.entries()) {
+      await this.forward(part, index, 'float');
+      for (const name of part.last) if (!needed.has(name)) await this.values.drop(name);
+    }
+  }
+
+  private async forward(part: GraphStage, index: number, stream: Stream): Promise<void> {
+    const { nodes, kept } = part;
+    if (kept.length > 0) {
+      const what = this.nameOfPart(part, index);
+      const network = await this.networks.load(part, stream, { nodes, outputs: kept, what });
+      await this.each([network], async (batch) => {
+        const made = await this.networks.run(network, await this.networks.inputsOf(part, stream, batch));
+        for (const name of kept) await this.values.put(stream, name, batch, made[name]!);
       });
     }
     this.step();
@@ -168,31 +175,9 @@ export class Sweep<Own extends Layer> {
     const known = [...made].filter(
       (name) => this.pending.has(name) || asked.some(({ value }) => value === name),
     );
-    const gradient = this.gradient(part, known, made);
+    const gradient = this.gradients.of(part, known, made);
     if (gradient) {
-      const forward =
-        asked.length > 0
-          ? await this.load(
-              part,
-              part.nodes,
-              [],
-              asked.map(({ value }) => value),
-              index,
-            )
-          : null;
-      try {
-        const network = await this.load(
-          part,
-          [...part.nodes, ...gradient.nodes],
-          gradient.constants,
-          [...gradient.results.values(), ...[...gradient.rows.values()].map(({ result }) => result)],
-          index,
-          gradient.inputs,
-        );
-        await this.each(network, (batch) => this.backOne(part, batch, asked, forward, network, gradient));
-      } finally {
-        await forward?.session.release();
-      }
+      await this.backThrough(part, index, asked, gradient);
       for (const name of gradient.results.keys()) this.pending.add(name);
     }
     for (const name of known) await this.cotangents.drop(name);
@@ -202,113 +187,61 @@ export class Sweep<Own extends Layer> {
     this.step();
   }
 
-  /** The nodes that take cotangents back through a part; null where nothing is asked of it. */
-  private gradient(part: GraphStage, known: readonly string[], made: ReadonlySet<string>) {
-    const own = this.watched.filter(({ value, layer }) => made.has(value) && !this.reasons.has(layer));
-    const wanted = [
-      ...new Set([
-        ...part.inputs.filter((name) => this.behind.has(name) && floatTypes.has(typeOf(this.graph, name))),
-        ...own.map(({ value }) => value),
-      ]),
-    ];
-    const whole: Omit<Part, 'outputs'> = {
-      ...{ graph: this.graph, opset: opsetOf(this.task.opened.model), nodes: part.nodes },
-      ...{ wanted, prefix: this.prefix },
+  private async backThrough(
+    part: GraphStage,
+    index: number,
+    asked: readonly Asked[],
+    gradient: Gradient<Own>,
+  ): Promise<void> {
+    const loaded: PartNetwork[] = [];
+    const load = async () => {
+      const asking = asked.length > 0 ? await this.loadAsking(part, index, asked, loaded) : null;
+      const network = await this.networks.load(part, this.stream, {
+        ...{ nodes: [...part.nodes, ...gradient.nodes], constants: gradient.constants },
+        outputs: [...gradient.results.values(), ...[...gradient.rows.values()].map(({ result }) => result)],
+        inputs: await this.cotangentInputs(gradient.inputs),
+        what: `${this.nameOfPart(part, index)}, and its gradients ("weighting")`,
+      });
+      loaded.push(network);
+      return { asking, network };
     };
-    // What flows into a value that lacks some of its cotangents lacks some too.
-    for (const [value, reason] of [...this.blocked]) {
-      if (!made.has(value)) continue;
-      const through = gradientOf({ ...whole, outputs: [value] });
-      for (const name of [...through.results.keys(), ...through.missing.flatMap(({ values }) => values)])
-        this.block(name, reason);
-    }
-    const free = wanted.filter((name) => !this.blocked.has(name));
-    const outputs = known.filter((name) => !this.blocked.has(name));
-    const { nodes, constants, cotangents, results, missing } = gradientOf({
-      ...whole,
-      outputs,
-      wanted: free,
+    const { asking, network } = await load().catch(async (error: unknown) => {
+      for (const { session } of loaded) await session.release();
+      throw error;
     });
-    for (const { operator, node: place, reason, values } of missing)
-      for (const name of values)
-        this.block(
-          name,
-          reason === undefined
-            ? `no gradient passes the operator ${operator} (${describe(place)})`
-            : `no gradient passes the operator ${operator} (${describe(place)}): ${reason}`,
-        );
-    const rows = new Map<Own, { result: string }>();
-    const all = [...nodes];
-    const others: TensorProto[] = [...constants];
-    for (const { layer, value } of own) {
-      const blockedBy = this.blocked.get(value);
-      const cotangent = results.get(value);
-      if (blockedBy !== undefined) this.reasons.set(layer, blockedBy);
-      else if (cotangent !== undefined) {
-        const squares = rowSquares(layer, cotangent, this.prefix);
-        all.push(...squares.nodes);
-        others.push(...squares.constants);
-        rows.set(layer, squares);
-      }
-    }
-    const inputs = new Map<string, CotangentInput>();
-    const isAsked = (name: string) => this.asked.some(({ value }) => value === name);
-    for (const [value, input] of cotangents)
-      if (!isAsked(value) || !this.pending.has(value))
-        inputs.set(input, { value, from: isAsked(value) ? 'draw' : 'later' });
-      else {
-        // What is given out is used besides.
-        const [drawn, later] = [`${this.prefix}drawn/${value}`, `${this.prefix}later/${value}`];
-        inputs.set(drawn, { value, from: 'draw' }).set(later, { value, from: 'later' });
-        all.unshift(node('Add', [drawn, later], [input]));
-      }
-    const back = new Map<string, string>();
-    for (const name of part.inputs) {
-      const result = results.get(name);
-      if (result === undefined) continue;
-      back.set(name, result);
-      if (!this.pending.has(name)) continue;
-      // Of parts behind this one, too.
-      const [later, sum] = [`${this.prefix}later/${name}`, `${this.prefix}all/${name}`];
-      all.push(node('Add', [result, later], [sum]));
-      inputs.set(later, { value: name, from: 'later' });
-      back.set(name, sum);
-    }
-    if (back.size === 0 && rows.size === 0) return null;
-    return { nodes: all, constants: others, inputs, results: back, rows };
+    await this.each(loaded, (batch) => this.backOne(part, batch, asked, asking, network, gradient));
   }
 
-  private block(value: string, reason: string): void {
-    if (!this.blocked.has(value)) this.blocked.set(value, reason);
-  }
-
-  /** Goes back through a part with what is drawn for its outputs and what has come of the parts behind. */
+  /** Goes back through a part with what is asked of its outputs and what has come of the parts behind. */
   private async backOne(
     part: GraphStage,
     batch: number,
     asked: readonly Asked[],
-    forward: PartNetwork | null,
+    asking: Asking | null,
     network: PartNetwork,
-    gradient: NonNullable<ReturnType<Sweep<Own>['gradient']>>,
+    gradient: Gradient<Own>,
   ): Promise<void> {
-    const values = await this.inputsOf(part, batch);
+    const { networks, question } = this;
+    const values = await networks.inputsOf(part, this.stream, batch);
+    const pieces = (of: Feeds) => piecesOf(this.task.head, part, of);
+    const beside = asking?.float ? pieces(await networks.inputsOf(part, 'float', batch)) : [];
     // By draw and result, of the pieces one behind the other.
     const made: Map<string, TensorLike[]>[] = [];
-    this.answers.begin(batch);
-    for (const piece of piecesOf(this.task.head, part, values)) {
-      const outputs = forward ? await this.runOne(forward, piece) : {};
-      for (const one of asked) this.draws ??= drawsOf(one, outputs[one.value]!);
+    question.begin(batch);
+    for (const [i, piece] of pieces(values).entries()) {
+      const outputs = asking ? await this.askOne(asking, asked, piece, beside[i] ?? {}) : new Map<string, TensorLike>(); // prettier-ignore
+      for (const one of asked) this.draws ??= question.drawsOf(one, outputs.get(one.value)!);
       for (let draw = 0; draw < (this.draws ?? 1); draw++) {
         const drawn = new Map<string, TensorLike>();
         for (const one of asked)
-          drawn.set(one.value, await this.answers.cotangents(one, outputs[one.value]!, draw, batch));
+          drawn.set(one.value, await question.cotangents(one, outputs.get(one.value)!, draw, batch));
         const feeds: Feeds = { ...piece };
         for (const [input, { value, from }] of gradient.inputs)
           feeds[input] =
             from === 'draw'
               ? drawn.get(value)!
               : await this.cotangents.get('float', value, batch * mostDraws + draw);
-        const results = await this.runOne(network, feeds);
+        const results = await networks.run(network, feeds);
         const own = (made[draw] ??= new Map<string, TensorLike[]>());
         for (const name of network.outputs) own.set(name, [...(own.get(name) ?? []), results[name]!]);
       }
@@ -321,11 +254,11 @@ export class Sweep<Own extends Layer> {
           batch * mostDraws + draw,
           joined(own.get(result)!, values[name]!.dims),
         );
-    for (const [layer, { result }] of gradient.rows) {
+    for (const [layer, { result, channels }] of gradient.rows) {
       const all = made.map((own) => joined(own.get(result)!).data as Float32Array);
-      const count = all.length * channelsOf(layer);
+      const count = all.length * channels;
       const data = all[0]!.map((_, i) => all.reduce((sum, own) => sum + own[i]!, 0) / count);
-      await this.squares.put('float', this.nameOf(layer), batch, {
+      await this.told.put('float', this.nameOf(layer), batch, {
         data,
         dims: [data.length],
         type: 'float32',
@@ -334,62 +267,71 @@ export class Sweep<Own extends Layer> {
     }
   }
 
-  private async load(
+  /** What asks a part's outputs, beside the float network's where the question compares. */
+  private async loadAsking(
     part: GraphStage,
-    nodes: readonly NodeProto[],
-    constants: readonly TensorProto[],
-    outputs: readonly string[],
     index: number,
-    cotangents: ReadonlyMap<string, CotangentInput> = new Map(),
-  ): Promise<PartNetwork> {
-    const inputs: { name: string; type: string }[] = [];
-    for (const name of part.inputs) inputs.push({ name, type: (await this.value(name, this.first)).type! });
-    for (const [input, { value, from }] of cotangents) {
+    asked: readonly Asked[],
+    loaded: PartNetwork[],
+  ): Promise<Asking> {
+    const { networks, question, stream } = this;
+    const values = asked.map(({ value }) => value);
+    const own = { nodes: part.nodes, outputs: values, what: this.nameOfPart(part, index) };
+    const differing = question.differing?.(asked, this.graph, this.prefix);
+    const load = async (...of: Parameters<PartNetworks['load']>) => {
+      const network = await networks.load(...of);
+      loaded.push(network);
+      return network;
+    };
+    if (!differing) return { own: await load(part, stream, own), float: null };
+    const { nodes, inputs, outputs } = differing;
+    return {
+      float: { network: await load(part, 'float', own), as: new Map(inputs.map(({ name }, i) => [values[i]!, name])) }, // prettier-ignore
+      own: await load(part, stream, { ...own, nodes: [...part.nodes, ...nodes], inputs, outputs }),
+    };
+  }
+
+  /** What outputs give that is asked about, by value. */
+  private async askOne({ own, float }: Asking, asked: readonly Asked[], piece: Feeds, beside: Feeds) {
+    const feeds = { ...piece };
+    if (float)
+      for (const [value, tensor] of Object.entries(await this.networks.run(float.network, beside)))
+        feeds[float.as.get(value)!] = tensor;
+    const made = await this.networks.run(own, feeds);
+    return new Map(asked.map(({ value }, i) => [value, made[own.outputs[i]!]!]));
+  }
+
+  private async cotangentInputs(inputs: ReadonlyMap<string, CotangentInput>) {
+    const typed: { name: string; type: string }[] = [];
+    for (const [name, { value, from }] of inputs) {
       const later =
         from === 'later'
           ? (await this.cotangents.get('float', value, this.first * mostDraws)).type
           : undefined;
-      inputs.push({ name: input, type: later ?? runtimeNameOf(typeOf(this.graph, value)) });
+      typed.push({ name, type: later ?? runtimeNameOf(typeOf(this.graph, value)) });
     }
-    const what = `part ${index + 1} of ${this.parts.length} of the float network, up to "${part.target}"${cotangents.size > 0 ? ', and its gradients ("weighting")' : ''}`;
-    const substitutes = new Map<NodeProto, never[]>();
-    const session = await loadStage(
-      { ...this.task.opened, nodes, constants, inputs, outputs, substitutes },
-      what,
-    );
-    return { session, outputs: [...outputs] };
+    return typed;
   }
 
-  private async runOne({ session, outputs }: PartNetwork, feeds: Feeds): Promise<Feeds> {
-    return await session.run(feeds, outputs);
-  }
+  private nameOfPart = ({ target }: GraphStage, index: number) =>
+    `part ${index + 1} of ${this.parts.length} of the ${this.stream === 'float' ? 'float ' : ''}network, up to "${target}"`;
 
-  private async each(network: PartNetwork, visit: (batch: number) => Promise<void>): Promise<void> {
+  private async each(loaded: readonly PartNetwork[], visit: (batch: number) => Promise<void>): Promise<void> {
     try {
       for (const batch of this.task.feeds.keys()) {
         this.options.signal?.throwIfAborted();
         if (this.task.isOwn?.(batch) ?? true) await visit(batch);
       }
     } finally {
-      await network.session.release();
+      for (const { session } of loaded) await session.release();
     }
   }
 
-  private async inputsOf(part: GraphStage, batch: number): Promise<Feeds> {
-    const feeds: Feeds = {};
-    for (const name of part.inputs) feeds[name] = await this.value(name, batch);
-    return feeds;
-  }
-
-  /** A value from the feeds or from a part before. */
-  private async value(name: string, batch: number): Promise<TensorLike> {
-    if (this.graph.producerOf(name) !== undefined) return this.values.get('float', name, batch);
-    const feeds = this.task.feeds[batch]!;
-    if (Object.hasOwn(feeds, name)) return feeds[name]!;
-    throw new VertexqError('ERR_VERTEXQ_CALIBRATION', `the calibration data has no input "${name}"`);
+  private get steps(): number {
+    return (this.question.floats ? 3 : 2) * this.parts.length;
   }
 
   private step(): void {
-    this.options.onProgress?.({ stage: 'weigh', done: ++this.done, total: 2 * this.parts.length });
+    this.options.onProgress?.({ stage: 'weigh', done: ++this.done, total: this.steps });
   }
 }

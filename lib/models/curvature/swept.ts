@@ -10,6 +10,7 @@ import type { OpenModel } from '../open-model';
 import type { Feeds } from '../types';
 import { oldestOpset } from '../write/raise-old';
 import { raiseOpset } from '../write/raise-opset';
+import type { Question } from './question';
 import { Sweep, type SweepTask } from './sweep';
 
 /** What of a network is known beside its graph. */
@@ -29,7 +30,15 @@ export interface Swept extends Squares {
   sweep: Sweep<ModelLayer> | null;
 }
 
-/** Runs the float network forward and back for some of its layers. Rejects with what that brings; with the signal's reason. */
+/** What else is told of a sweep. */
+export interface SweepParts {
+  /** Whether a batch is run; default: all are. */
+  isOwn?: ((batch: number) => boolean) | undefined;
+  /** Another network to go back through, of the same values, and what it is asked; default: this one, for answers of its own. */
+  ask?: (opened: OpenModel) => { opened: OpenModel; question: Question };
+}
+
+/** Runs the network forward and back for some of its layers. Rejects with what that brings; with the signal's reason. */
 export async function sweptLayers(
   opened: OpenModel,
   layers: readonly ModelLayer[],
@@ -38,7 +47,7 @@ export async function sweptLayers(
   workspace: Workspace,
   memory: number,
   options: JobOptions,
-  isOwn?: (batch: number) => boolean,
+  { isOwn, ask }: SweepParts = {},
 ): Promise<Swept> {
   const reasons = new Map<ModelLayer, string>();
   for (const layer of layers) {
@@ -51,14 +60,17 @@ export async function sweptLayers(
     for (const layer of own) reasons.set(layer, raised);
     return { reasons, sweep: null, squaresOf: () => Promise.resolve(undefined) };
   }
-  const nodes = new Map(raised.graph.order.map((node) => [node.output.find((name) => name !== ''), node]));
+  const asked = ask?.(raised) ?? { opened: raised };
+  const nodes = new Map(
+    asked.opened.graph.order.map((node) => [node.output.find((name) => name !== ''), node]),
+  );
   const twins = new Map(
     own.map((layer) => [
       layer,
       { ...layer, node: nodes.get(layer.node.output.find((name) => name !== ''))! },
     ]),
   );
-  const task = { opened: raised, layers: [...twins.values()], feeds, isOwn, ...cuts, workspace, memory };
+  const task = { ...asked, layers: [...twins.values()], feeds, isOwn, ...cuts, workspace, memory };
   const sweep = new Sweep<ModelLayer>(task, options);
   await sweep.run();
   for (const [layer, twin] of twins) {

@@ -278,7 +278,7 @@ export class ModelForward implements Forward<ModelLayer> {
 }
 
 /** Those that a layer will have when it is read back from its file, in which they may be numbers of 16 bits. */
-async function storedValues(
+export async function storedValues(
   { settings }: ModelLayer,
   quantized: Outcome,
   signal: AbortSignal | undefined,

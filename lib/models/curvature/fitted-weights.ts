@@ -1,0 +1,90 @@
+import { create } from '@bufbuild/protobuf';
+import type { OutputFile } from '../../files/output-file';
+import { VertexqError } from '../../errors';
+import { sharedBytes } from '../../native/shared';
+import type { Workspace } from '../../runs/workspace';
+import type { WeightSource } from '../../traversal/layer';
+import type { Sink, Stored } from '../../traversal/sink';
+import type { FloatArray, QuantizedLayer } from '../../types';
+import { storedValues } from '../forward/model-forward';
+import type { Substitute } from '../forward/stage-network';
+import type { ModelLayer } from '../layers/model-layers';
+import { asNodeSees } from '../layers/weight-values';
+import { roundedTensor } from '../onnx/float-tensor';
+import { Graph, unusedPrefix } from '../onnx/graph';
+import { type NodeProto, type TensorProto, TensorProtoSchema } from '../onnx/onnx_pb';
+import { shallowCopy } from '../onnx/shallow-copy';
+import type { Place } from '../onnx/skeleton';
+import type { Weights } from '../onnx/weights';
+import type { OpenModel } from '../open-model';
+import type { Substitutes } from './part-networks';
+
+/** A network with other weights, and the float one's by its nodes. */
+export interface FittedNetwork {
+  opened: OpenModel;
+  floats: Substitutes;
+}
+
+/** Keeps what has become of layers' weights in a file, for the network to be run with them again. */
+export class FittedWeights implements Sink<ModelLayer, Stored> {
+  private readonly places = new Map<WeightSource, Place>();
+  private file: OutputFile | undefined;
+
+  constructor(
+    private readonly workspace: Workspace,
+    private readonly weights: Weights,
+  ) {}
+
+  async store(layer: ModelLayer, quantized: QuantizedLayer, signal?: AbortSignal): Promise<Stored> {
+    const { buffer, byteOffset, byteLength } = await storedValues(layer, quantized, signal);
+    this.file ??= await this.workspace.create('fitted');
+    this.places.set(layer.source, await this.file.append(new Uint8Array(buffer, byteOffset, byteLength), signal)); // prettier-ignore
+    return { bytes: byteLength };
+  }
+
+  /** The network with the weights that layers have got, which are read whenever they are run. Shares what it can with `opened`. */
+  network(opened: OpenModel, layers: readonly ModelLayer[]): FittedNetwork {
+    const { model, file } = opened;
+    const graph = shallowCopy(model.graph!);
+    const prefix = unusedPrefix(graph, 'fitted/');
+    const nodes = new Map(graph.node.map((own) => [own.output.find((name) => name !== ''), own]));
+    const changed = new Map<NodeProto, NodeProto>();
+    const floats = new Map<NodeProto, Substitute[]>();
+    graph.initializer = [...graph.initializer];
+    for (const [i, layer] of layers.entries()) {
+      if (!this.places.has(layer.source)) continue;
+      const before = nodes.get(layer.node.output.find((name) => name !== ''))!;
+      const own = changed.get(before) ?? shallowCopy(before);
+      changed.set(before, own);
+      own.input = [...own.input];
+      own.input[layer.weightIndex] = `${prefix}${i}`;
+      const fitted = this.tensor(layer, `${prefix}${i}`, () => this.read(layer.source));
+      const float = this.tensor(layer, `${prefix}float/${i}`, () => layer.source.read());
+      graph.initializer.push(fitted);
+      floats.set(own, [...(floats.get(own) ?? []), { index: layer.weightIndex, tensor: float }]);
+    }
+    graph.node = graph.node.map((own) => changed.get(own) ?? own);
+    const copy = shallowCopy(model);
+    copy.graph = graph;
+    return { opened: { ...opened, model: copy, graph: new Graph(copy, file) }, floats };
+  }
+
+  /** A layer's weight as its node sees it. `values`: [outFeatures, inFeatures]. */
+  private tensor(layer: ModelLayer, name: string, values: () => Promise<FloatArray>): TensorProto {
+    const { dims, dataType } = layer.constant;
+    const tensor = create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType });
+    this.weights.make(tensor, async () => {
+      const seen = await asNodeSees(layer, await values());
+      return (await roundedTensor(name, dims, dataType, seen)).tensor.rawData;
+    });
+    return tensor;
+  }
+
+  private async read(source: WeightSource): Promise<Float32Array> {
+    const { position, length } = this.places.get(source)!;
+    const bytes = sharedBytes(length);
+    if (!(await this.file!.fill(bytes, position)))
+      throw new VertexqError('ERR_VERTEXQ_FILE', `${this.file!.temporary} was cut short while it was used`);
+    return new Float32Array(bytes.buffer, bytes.byteOffset, length / 4);
+  }
+}
