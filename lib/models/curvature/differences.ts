@@ -2,7 +2,7 @@ import type { TensorLike } from '../../types';
 import type { Layer } from '../layers/layer';
 import { runtimeNameOf } from '../onnx/element-types';
 import type { Graph } from '../onnx/graph';
-import { node } from '../onnx/make';
+import { node, tensor } from '../onnx/make';
 import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
 import { shallowCopy } from '../onnx/shallow-copy';
 import { typeOf } from '../gradients/types';
@@ -15,7 +15,7 @@ import type { Differing, Question, Taken } from './question';
 /**
  * Asks a network how far its outputs are from the float one's, and each of its layers what part it has in that: the derivative of the KL divergence D(p ‖ q) of a row of logits,
  * half of that of the squared error of other outputs, along the way from the layer's float weight to the one that it has. What is sent back are the derivatives by the outputs: q − p, and the difference.
- * One number a layer and piece of a batch, summed over its rows.
+ * One number a layer and sample of a batch, as far as outputs of layers have these along their first axis (a weight on the left: their last).
  */
 export class Differences implements Question {
   private readonly rows = new Map<string, number>();
@@ -71,8 +71,10 @@ export class Differences implements Question {
     const at = (name: string) => `${prefix}part/${layer.name}/${name}`;
     const value = layer.node.output[0]!;
     const before = shallowCopy(layer.node);
-    const { index, tensor } = this.floats.get(layer.node)!.find((own) => own.index === layer.weightIndex)!;
-    before.input = layer.node.input.map((name, i) => (i === index ? tensor.name : name));
+    const { index, tensor: float } = this.floats.get(layer.node)!.find((own) => own.index === layer.weightIndex)!; // prettier-ignore
+    before.input = layer.node.input.map((name, i) => (i === index ? float.name : name));
+    const isLeft = layer.weightIndex === 0 && layer.input!.rows.kind === 'axis';
+    const axes = tensor(at('axes'), [1], BigInt64Array.of(isLeft ? 0n : 1n));
     before.output = layer.node.output.map((name, i) => name && at(`before/${i}`));
     before.name = at('before');
     return {
@@ -82,9 +84,10 @@ export class Differences implements Question {
         cast(at('change'), at('change/wide'), DataType.FLOAT),
         cast(cotangent, at('cotangent'), DataType.FLOAT),
         node('Mul', [at('change/wide'), at('cotangent')], [at('products')]),
-        node('ReduceSum', [at('products')], [at('sum')], { attributes: { keepdims: 0n } }),
+        node('Flatten', [at('products')], [at('flat')], { attributes: { axis: isLeft ? -1n : 1n } }),
+        node('ReduceSum', [at('flat'), at('axes')], [at('sum')], { attributes: { keepdims: 0n } }),
       ],
-      ...{ constants: [tensor], result: at('sum'), channels: 1 },
+      ...{ constants: [float, axes], result: at('sum'), channels: 1 },
     };
   }
 }

@@ -80,11 +80,8 @@ async function sharesLeft(
     if (swept.reasons.has(layer)) found.push({ name, part: NaN, variance: Infinity, foretold });
     else {
       const sums: number[] = [];
-      for (const batch of data.holdout.keys()) {
-        let sum = 0;
-        for (const one of (await swept.squaresOf(layer, batch))!) sum += scale * one;
-        sums.push(sum);
-      }
+      for (const batch of data.holdout.keys())
+        for (const one of (await swept.squaresOf(layer, batch))!) sums.push(scale * one);
       const part = sums.reduce((total, sum) => total + sum, 0);
       found.push({ name, part, variance: varianceOfSum(sums), foretold });
     }
@@ -93,7 +90,7 @@ async function sharesLeft(
   return new Map(measured.map((layer, i) => [layer, shares[i]!]));
 }
 
-/** Of the sum of numbers that are drawn alike. */
+/** Of the sum of numbers that are drawn independently. */
 function varianceOfSum(numbers: readonly number[]): number {
   const count = numbers.length;
   if (count < 2) return Infinity;

@@ -13,7 +13,7 @@ const fewAlike = 3;
 const leastShare = 0.02;
 
 /**
- * What is left of what was foretold, by layer: part / foretold, drawn towards that of the layers of its kind by as much as it is uncertain (empirical Bayes: Efron & Morris 1973; how far layers of a kind differ is
+ * What is left of what was foretold, by layer: part / foretold, drawn towards that of the layers of its kind by as much as these are uncertain (empirical Bayes: Efron & Morris 1973; how far layers of a kind differ is
  * estimated by moments as DerSimonian & Laird 1986 do). Layers are of one kind whose names differ in numbers only.
  */
 export function sharesOf(found: readonly FoundPart[]): number[] {
@@ -24,25 +24,23 @@ export function sharesOf(found: readonly FoundPart[]): number[] {
   const spreads = new Map(
     [...kinds].map(([kind, own]) => [kind, own.length < fewAlike ? all : spreadOf(own)]),
   );
+  const isKnown = new Set(known);
   return found.map((one) => {
-    const { mean, between } = spreads.get(kindOf(one)) ?? all;
-    const { part, variance, foretold } = one;
-    const within = variance / foretold ** 2;
-    // The weight of what was found of this layer by itself.
-    const own =
-      Number.isFinite(within) && foretold > 0 ? (between === 0 ? 0 : between / (between + within)) : 0;
-    return Math.max(leastShare, own === 0 ? mean : mean + own * (part / foretold - mean));
+    const { mean, own } = spreads.get(kindOf(one)) ?? all;
+    const off = isKnown.has(one) && own > 0 ? one.part / one.foretold - mean : 0;
+    return Math.max(leastShare, mean + own * off);
   });
 }
 
 const kindOf = ({ name }: FoundPart) => name.replace(/\d+/g, '#');
 
-/** The share of all of them, and the variance of theirs beyond what their uncertainty makes. */
-function spreadOf(found: readonly FoundPart[]): { mean: number; between: number } {
+/** The share of all of them, and the weight that each one's own has beside it: one variance for all, as that of each is known by few samples. */
+function spreadOf(found: readonly FoundPart[]): { mean: number; own: number } {
   const sum = (of: (one: FoundPart) => number) => found.reduce((total, one) => total + of(one), 0);
   const total = sum(({ foretold }) => foretold);
-  if (total === 0) return { mean: 1, between: 0 };
+  if (total === 0) return { mean: 1, own: 0 };
   const mean = sum(({ part }) => part) / total;
-  const beyond = sum(({ part, variance, foretold }) => (part / foretold - mean) ** 2 - variance / foretold ** 2); // prettier-ignore
-  return { mean, between: Number.isFinite(beyond) ? Math.max(0, beyond / found.length) : 0 };
+  const within = sum(({ variance, foretold }) => variance / foretold ** 2) / found.length;
+  const square = sum(({ part, foretold }) => (part / foretold - mean) ** 2) / found.length;
+  return { mean, own: square > within ? (square - within) / square : 0 };
 }
