@@ -11,24 +11,15 @@ const module = 'vertexq_faults.node';
 /** Bytes that faults::lose() loses each time. */
 const lost = 4242;
 
-/** Builds the addon with the sanitizer, beside the usual build, whose settings it takes. */
-function build(folder: string): void {
+/** Builds the addon with the sanitizers, where the core's tests are built with them: of the core nothing is compiled twice. */
+function build(): void {
   const cache = readFileSync(join(root, 'build', 'CMakeCache.txt'), 'utf8');
-  const settings = ['CMAKE_JS_INC', 'CMAKE_JS_SRC', 'CMAKE_JS_LIB', 'CMAKE_CXX_FLAGS'].map(
+  const settings = ['CMAKE_JS_INC', 'CMAKE_JS_SRC', 'CMAKE_JS_LIB'].map(
     (name) => `-D${name}=${new RegExp(`^${name}:\\w+=(.*)$`, 'm').exec(cache)?.[1] ?? ''}`,
   );
-  const options = [
-    '-DCMAKE_BUILD_TYPE=Debug',
-    '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1',
-    '-DVERTEXQ_BUILD_TESTS=OFF',
-  ];
-  const quiet = { stdio: ['ignore', 'ignore', 'inherit'] as 'ignore'[] };
-  execFileSync(
-    'cmake',
-    ['-S', root, '-B', folder, ...options, '-DVERTEXQ_SANITIZE=address', ...settings],
-    quiet,
-  );
-  execFileSync('cmake', ['--build', folder, '--parallel', '--target', 'vertexq_faults'], quiet);
+  const own = { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] as 'ignore'[] };
+  execFileSync('cmake', ['--preset', 'asan', ...settings], own);
+  execFileSync('cmake', ['--build', '--preset', 'asan', '--parallel', '--target', 'vertexq_faults'], own);
 }
 
 /** How often LeakSanitizer itself may end by a signal: stopping all threads of Node and reading theirs, it does so now and then. */
@@ -36,10 +27,9 @@ const mostTries = 3;
 
 /** Runs `script` again, with the sanitizer. Throws where it fails, or where memory is lost that should not be. */
 export function runWithSanitizer(script: string, words: readonly string[]): void {
-  const folder = join(root, 'build-faults');
-  build(folder);
+  build();
   for (let attempt = 1; ; attempt++) {
-    const { said, ended } = runOnce(folder, script, words);
+    const { said, ended } = runOnce(script, words);
     if (attempt < mostTries && said.includes('LeakSanitizer has encountered a fatal error')) {
       console.log(`LeakSanitizer itself ended (${/Tracer caught signal \d+/.exec(said)?.[0]}): once more`);
       continue;
@@ -50,11 +40,7 @@ export function runWithSanitizer(script: string, words: readonly string[]): void
   }
 }
 
-function runOnce(
-  folder: string,
-  script: string,
-  words: readonly string[],
-): { said: string; ended: string | number | null } {
+function runOnce(script: string, words: readonly string[]): { said: string; ended: string | number | null } {
   const logs = mkdtempSync(join(tmpdir(), 'vertexq-asan-'));
   try {
     const library = execFileSync('c++', ['-print-file-name=libasan.so'], { encoding: 'utf8' }).trim();
@@ -65,7 +51,7 @@ function runOnce(
         stdio: 'inherit',
         env: {
           ...process.env,
-          VERTEXQ_FAULTS: join(folder, 'faults', module),
+          VERTEXQ_FAULTS: join(root, 'build-asan', 'faults', module),
           LD_PRELOAD: library,
           // A report names the module of each frame. Strings of the C++ library are freed by our operators, which are malloc's and free's.
           ASAN_OPTIONS: `detect_leaks=1:alloc_dealloc_mismatch=0:log_path=${join(logs, 'log')}:stack_trace_format="    #%n %F %L %M"`,
