@@ -12,10 +12,12 @@ export function sensitivityTable(sensitivity: Sensitivity, { color, width }: Tab
   const { input, layers, unmeasured, how, unit, rows, warnings, seconds } = sensitivity;
   const paint = painter(color);
   const names = widthsIn(layers);
+  const isCorrected = layers.some(({ left }) => left !== undefined);
   const columns: Column<SensitiveLayer>[] = [
     { title: 'layer', cell: ({ name }) => name },
     { title: 'shape', cell: ({ shape }) => shape.join('×'), align: 'right', dispensable: 20 },
     { title: 'bytes', cell: ({ widths }) => `${formatBytes(widths[0]!.bytes)} … ${formatBytes(widths.at(-1)!.bytes)}`, align: 'right', dispensable: 19 }, // prettier-ignore
+    ...(isCorrected ? [{ title: 'left', cell: ({ left }: SensitiveLayer) => left === undefined ? '' : `${Math.round(100 * left)} %`, align: 'right' as const, dispensable: 18 }] : []), // prettier-ignore
     ...names.slice(0, mostWidths).map((name, i) => ({
       title: name,
       cell: ({ widths }: SensitiveLayer) => change(widths.find((own) => widthName(own) === name)?.change),
@@ -30,6 +32,7 @@ export function sensitivityTable(sensitivity: Sensitivity, { color, width }: Tab
     paint('bold', `${visible(input)}: ${plural(layers.length, 'layer')}, each alone in each width: ${what} (${how}, ${plural(rows, 'row')} of outputs); in ${formatSeconds(seconds)}`), // prettier-ignore
     '',
     formatTable(sorted, columns, { paint, width }),
+    ...(isCorrected ? ['', "left: of all of a layer's changes, in a run that corrects errors"] : []),
     ...(names.length > mostWidths ? ['', `${names.length - mostWidths} more widths are in the result (--json, --output)`] : []), // prettier-ignore
     ...reasons(unmeasured),
     ...warnings.map((text) => `${paint('yellow', 'warning:')} ${visible(text)}`),

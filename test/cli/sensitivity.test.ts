@@ -22,9 +22,14 @@ test('the table on stdout, layers that change most first; with --json all of it 
   t.true(stdout.indexOf('large') < stdout.indexOf('small'));
   t.regex(stdout, /2 bits +3 bits +4 bits +8 bits/);
   t.regex(stdout, /not measured: rnn: the products are inside of its LSTM/);
+  t.notRegex(stdout, /left/);
   t.deepEqual(JSON.parse(readFileSync(output, 'utf8')), found);
   const json = await runFake([...args, '--json'], { measureSensitivity });
   t.deepEqual(JSON.parse(json.stdout), found);
+  found.layers[0]!.left = 0.625;
+  const shared = (await runFake(args, { measureSensitivity })).stdout;
+  t.regex(shared, /small .* 63 %/);
+  t.regex(shared, /left: of all of a layer's changes, in a run that corrects errors/);
 });
 
 test('flags of the other kind of input, an output that cannot be written', async (t) => {
