@@ -25,7 +25,7 @@ export interface BudgetReport {
   bytes: number;
   /** Passed as the option `overrides`, they give the same again. */
   overrides: ChosenWidths[];
-  /** The sum of what the chosen widths do to the network's outputs, each alone, in the sensitivity's unit; no choice of this size has less than `bound`, and this one has at most `gap` more than the best. */
+  /** The sum of what the chosen widths do to the network's outputs, each alone (in a run that corrects errors what is left of that), in the sensitivity's unit; no choice of this size has less than `bound`, and this one has at most `gap` more than the best. */
   change: number;
   /** The least change that any choice of this size could have. */
   bound: number;
