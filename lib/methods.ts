@@ -1,5 +1,5 @@
 import { methodTable } from './method-table';
-import type { CalibrationKind } from './native/binding';
+import type { RowsKind } from './native/binding';
 import type { Method } from './types';
 
 /** What the addon's table says of a method. */
@@ -14,7 +14,7 @@ export interface MethodTraits {
   compared: boolean;
   options: readonly MethodOption[];
   scales: readonly ('max' | 'search')[];
-  memory: Readonly<Record<CalibrationKind, number>>;
+  memory: Readonly<Record<RowsKind, number>>;
 }
 
 /** An option that only some methods take. */
@@ -60,7 +60,7 @@ export function listMethods(list: readonly Method[]): string {
  * What a method needs to know of the data. `corrects`: whether it aims at what the float layer gave. `sumsDo`: sums of products are kept
  * wherever the method can do with them, as of a convolution's rows, so many that folding them costs many times as much, and where workers hand them to each other.
  */
-export function calibrationKind(method: Method, corrects: boolean, sumsDo = false): CalibrationKind {
+export function rowsKind(method: Method, corrects: boolean, sumsDo = false): RowsKind {
   const { correctsErrors, memory } = traitsOf(method);
   if (correctsErrors && corrects) return 'pairs';
   return memory.rows > 0 && !(sumsDo && memory.gram > 0) ? 'rows' : 'gram';

@@ -6,7 +6,7 @@ import path from 'node:path';
 import { packed, unpacked } from '../../lib/encodings/gguf/blocks';
 import { type GgufType, ggufTypes, unfit } from '../../lib/encodings/gguf/table';
 import { ggufTypeNames } from '../../lib/encodings/names';
-import { layerCalibration } from '../../lib/fit/calibration';
+import { layerCalibration } from '../../lib/fit/layer-rows';
 import { settingsOf } from '../../lib/fit/quantize-layer';
 import type { LayerSettings } from '../../lib/fit/layer-settings';
 import { quantizeWeights } from '../../lib/fit/quantize-weights';

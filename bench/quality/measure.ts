@@ -1,5 +1,5 @@
 // Every method on every layer, at every width.
-import { layerCalibration } from '../../lib/fit/calibration';
+import { layerCalibration } from '../../lib/fit/layer-rows';
 import { settingsOf } from '../../lib/fit/quantize-layer';
 import type { LayerSettings } from '../../lib/fit/layer-settings';
 import { quantizeWeights } from '../../lib/fit/quantize-weights';

@@ -1,5 +1,5 @@
 // Problem B, on which several peers' own code was measured (docs/quality.md).
-import { layerCalibration } from '../../lib/fit/calibration';
+import { layerCalibration } from '../../lib/fit/layer-rows';
 import { settingsOf } from '../../lib/fit/quantize-layer';
 import { quantizeWeights } from '../../lib/fit/quantize-weights';
 import { mulberry32, type Random } from '../../scripts/models/trainer/random';

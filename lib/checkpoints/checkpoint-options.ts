@@ -3,7 +3,7 @@ import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
 import { checkpointEncodings } from '../encodings/safetensors/table';
 import { requirePatterns } from '../globs';
 import type { LayerSettings } from '../fit/layer-settings';
-import { calibrationKind, defaultMethod, plainMethod } from '../methods';
+import { rowsKind, defaultMethod, plainMethod } from '../methods';
 import type { Method } from '../types';
 import { alphabetKind, correctionFor, groupSizeFor, methodSettings, rankRule } from '../options';
 import { fraction } from '../options/kinds';
@@ -179,7 +179,7 @@ function checkParts({ parts, tuning, time }: CheckpointOptions, method: Method):
       ['parts', 'time'],
       'The options "parts" and "time" exclude each other: parts that are made by the clock would not be the same twice',
     );
-  if (calibrationKind(method, false, true) === 'rows')
+  if (rowsKind(method, false, true) === 'rows')
     refuse(
       ['parts', 'method'],
       `The method "${method}" needs all rows, not sums of them, which is what ${parts} parts hand to each other: use another method, or one part`,

@@ -3,8 +3,8 @@ import { floatBytes } from '../containers/safetensors/dtypes';
 import { packed, unpacked } from '../encodings/gguf/blocks';
 import type { TensorFile } from '../containers/tensor-file';
 import { quantizeWeights } from '../fit/quantize-weights';
-import { calibrationKind } from '../methods';
-import { binding, type CalibrationKind } from '../native/binding';
+import { rowsKind } from '../methods';
+import { binding, type RowsKind } from '../native/binding';
 import { finish, threadsFor } from '../native/jobs';
 import { type Shared, sharedBytes } from '../native/shared';
 import { describe } from '../options/messages';
@@ -23,9 +23,9 @@ export interface FittedFacts {
 
 /** What was made of a recorded input last: the next layers often see the same. */
 export class RecordedCache {
-  private last: { input: RecordedInput; kind: CalibrationKind; data: Promise<RecordedData> } | undefined;
+  private last: { input: RecordedInput; kind: RowsKind; data: Promise<RecordedData> } | undefined;
 
-  of(input: RecordedInput, kind: CalibrationKind, share: number, options: JobOptions): Promise<RecordedData> {
+  of(input: RecordedInput, kind: RowsKind, share: number, options: JobOptions): Promise<RecordedData> {
     if (this.last?.input !== input || this.last.kind !== kind) {
       const data = readRecorded(input, kind, share, options).catch((error: unknown) => {
         throw located(`${input.file.path}: tensor ${describe(input.name)}`, error);
@@ -47,7 +47,7 @@ export async function fitWeight(
   const { shape, dtype, recorded, layout, stride } = weight;
   const [outFeatures, inFeatures] = shape;
   const { signal } = options;
-  const data = await cache.of(recorded!, calibrationKind(weight.settings.method, false), holdout, options);
+  const data = await cache.of(recorded!, rowsKind(weight.settings.method, false), holdout, options);
   const bytes = sharedBytes(outFeatures * inFeatures * floatBytes[dtype]);
   await readWeight(source, weight, bytes);
   const stored =

@@ -9,7 +9,7 @@ import { plainPath } from '../files/plain-path';
 import { timeOf } from '../files/output-file';
 import type { Checkpoint } from '../containers/safetensors/checkpoint';
 import type { TensorFile } from '../containers/tensor-file';
-import { calibrationKind, defaultMethod, plainMethod } from '../methods';
+import { rowsKind, defaultMethod, plainMethod } from '../methods';
 import { requireLayerMemory } from '../fit/layer-memory';
 import { dataDigests } from '../models/data-digest';
 import { digestsOf } from '../models/manifest';
@@ -210,7 +210,7 @@ function requireFits({ weights }: Plan, { holdout }: CheckpointSettings): void {
     if (!recorded) continue;
     const [outFeatures, inFeatures] = shape;
     const { method } = settings;
-    const kind = calibrationKind(method, false);
+    const kind = rowsKind(method, false);
     const rows = recorded.kind === 'gram' ? inFeatures : Math.ceil(recorded.rows * (1 - holdout));
     const holdoutRows = recorded.kind === 'gram' ? 0 : recorded.rows - rows;
     requireLayerMemory({

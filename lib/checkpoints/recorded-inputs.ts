@@ -2,9 +2,9 @@ import { VertexqError } from '../errors';
 import { type FloatDtype, floatBytes, isFloat } from '../containers/safetensors/dtypes';
 import { SafetensorsFile } from '../containers/safetensors/file';
 import type { TensorFile } from '../containers/tensor-file';
-import { Calibration, countedFrom } from '../fit/calibration';
+import { LayerRows, countedFrom } from '../fit/layer-rows';
 import { heldOutCount } from '../fit/held-out';
-import type { CalibrationKind } from '../native/binding';
+import type { RowsKind } from '../native/binding';
 import { sharedBytes } from '../native/shared';
 import { convert } from '../native/tensors';
 import { describe } from '../options/messages';
@@ -117,14 +117,14 @@ function siblingsOf(module: string): string[] {
 
 /** What a fit needs of a recorded input. */
 export interface RecordedData {
-  calibration: Calibration;
-  holdout: Calibration | null;
+  calibration: LayerRows;
+  holdout: LayerRows | null;
 }
 
 /** Reads a recorded input into what a kind keeps of it: the first rows for the fit, the last ones held out. */
 export async function readRecorded(
   input: RecordedInput,
-  kind: CalibrationKind,
+  kind: RowsKind,
   share: number,
   options: JobOptions,
 ): Promise<RecordedData> {
@@ -139,13 +139,13 @@ export async function readRecorded(
 
 async function read(
   input: RecordedInput,
-  kind: CalibrationKind,
+  kind: RowsKind,
   share: number,
   options: JobOptions,
 ): Promise<RecordedData> {
   const { signal } = options;
   const { file, name, dtype, inFeatures, rows } = input;
-  const calibration = Calibration.of(inFeatures, kind, options);
+  const calibration = LayerRows.of(inFeatures, kind, options);
   const { position } = file.tensor(name);
   const rowsFrom = async (begin: number, count: number): Promise<FloatArray> => {
     const bytes = sharedBytes(count * inFeatures * floatBytes[dtype]);
@@ -162,7 +162,7 @@ async function read(
   }
   // The last ones, not spread: rows beside each other are of one text, and those of the fit would tell of those held out.
   const kept = rows - heldOutCount(rows, share);
-  const holdout = kept < rows ? Calibration.of(inFeatures, kind, options) : null;
+  const holdout = kept < rows ? LayerRows.of(inFeatures, kind, options) : null;
   const step = Math.max(1, Math.floor(rowBytesRead / (inFeatures * floatBytes[dtype])));
   for (let begin = 0; begin < rows;) {
     const end = Math.min(begin + step, begin < kept ? kept : rows);

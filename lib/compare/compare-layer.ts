@@ -1,6 +1,6 @@
 import { environment } from '../environment';
-import { hasTarget, layerCalibration } from '../fit/calibration';
-import { calibrationKind } from '../methods';
+import { hasTarget, layerCalibration } from '../fit/layer-rows';
+import { rowsKind } from '../methods';
 import { takeArrays } from '../fit/given-arrays';
 import { checkLayer, requireRoom, workOn } from '../fit/layer-input';
 import { settingsOf } from '../fit/quantize-layer';
@@ -19,7 +19,7 @@ export async function compareLayer(layer: LayerInput, given: CompareOptions): Pr
   const choices = chooseRuns(options, 'layer', corrects).map((choice) => ({
     ...choice,
     settings: settingsOf(layer, choice.options),
-    dataKind: calibrationKind(choice.method, corrects),
+    dataKind: rowsKind(choice.method, corrects),
   }));
   options.signal?.throwIfAborted();
   const kinds = [...new Set(choices.map(({ dataKind }) => dataKind))];

@@ -1,6 +1,6 @@
 import { types } from 'node:util';
 import { locatedMemory } from '../errors';
-import type { CalibrationKind } from '../native/binding';
+import type { RowsKind } from '../native/binding';
 import { methodsThat, traitsOf } from '../methods';
 import { describe, requireInteger, requireKnown } from '../options/messages';
 import { isFloat32Array, isFloat64Array, isFloatArray } from '../realms';
@@ -139,8 +139,8 @@ export async function workOn<Result>(layer: LayerInput, work: () => Promise<Resu
 export function requireRoom(
   layer: LayerInput,
   method: Method,
-  kind: CalibrationKind,
-  others: readonly CalibrationKind[] = [],
+  kind: RowsKind,
+  others: readonly RowsKind[] = [],
 ): void {
   const { outFeatures, inFeatures, activations, gram, holdout } = layer;
   if (!activations && !gram) return;

@@ -1,6 +1,6 @@
 import { requireMemory } from '../memory';
 import { plainMethod, traitsOf } from '../methods';
-import type { CalibrationKind } from '../native/binding';
+import type { RowsKind } from '../native/binding';
 import type { Method } from '../types';
 
 /** What the memory of a layer's fit depends on. */
@@ -11,18 +11,18 @@ export interface LayerNeeds {
   /** Groups with data of their own (of a convolution). */
   groups?: number;
   method: Method;
-  kind: CalibrationKind;
+  kind: RowsKind;
   /** Rows that are known to come; of `rows`, few need little. */
   rows: number;
   holdoutRows: number;
   /** What is kept of held-out rows besides, for the report. */
-  reportKind?: CalibrationKind | null;
+  reportKind?: RowsKind | null;
   /** What is kept of the data at the same time for other methods. */
-  others?: readonly CalibrationKind[];
+  others?: readonly RowsKind[];
 }
 
 /** Of the sums alone: for every group, and for held-out rows. */
-const sums: Record<CalibrationKind, number> = { rows: 16, gram: 4, pairs: 16 };
+const sums: Record<RowsKind, number> = { rows: 16, gram: 4, pairs: 16 };
 
 /** The matrices that errors against the float network are told of, once the fit is over: three, and a copy of one. */
 const reportOfPairs = 32;
@@ -42,8 +42,7 @@ export function layerMemory(needs: LayerNeeds): number {
   } = needs;
   // R has no more rows than there are, and a Gram matrix always N.
   const numbers = (count: number, of = kind) => n * (of === 'rows' ? Math.min(n, count) : n);
-  const keeps = (count: number, of: CalibrationKind) =>
-    count > 0 ? groups * numbers(count, of) * sums[of] : 0;
+  const keeps = (count: number, of: RowsKind) => (count > 0 ? groups * numbers(count, of) * sums[of] : 0);
   const held = keeps(holdoutRows, kind) + (reportKind ? keeps(holdoutRows, reportKind) : 0);
   const besides = others.reduce((sum, of) => sum + keeps(rows, of) + keeps(holdoutRows, of), 0);
   const report = holdoutRows > 0 && reportKind === 'pairs' ? reportOfPairs * n * n : 0;

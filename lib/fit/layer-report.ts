@@ -2,7 +2,7 @@ import { type MethodOption, takes, traitsOf } from '../methods';
 import type { NativeQuantized, Norms, RowNorms } from '../native/binding';
 import { formatPercent } from '../reports/units';
 import type { Errors, LayerReport, Method } from '../types';
-import type { Calibration } from './calibration';
+import type { LayerRows } from './layer-rows';
 import { layerErrors, storedBits, zeroWarnings } from './layer-errors';
 import type { LayerSettings, ReportedLayer } from './layer-settings';
 import { warn, type Warning } from '../warning-codes';
@@ -136,12 +136,12 @@ function chunkNorms(values: Float64Array): number[] {
 }
 
 /** Rows that are too few for a fit to be trusted. Of data that came as a Gram matrix the number is not known. */
-export function fewRows(calibration: Calibration | null, inFeatures: number): boolean {
+export function fewRows(calibration: LayerRows | null, inFeatures: number): boolean {
   return calibration !== null && calibration.samples > 0 && calibration.effectiveRows < 2 * inFeatures;
 }
 
 /** What is said of them. */
-function fewRowsWarning({ samples, effectiveRows, isWeighted }: Calibration, inFeatures: number): Warning {
+function fewRowsWarning({ samples, effectiveRows, isWeighted }: LayerRows, inFeatures: number): Warning {
   const rows = `${samples} calibration ${samples === 1 ? 'row' : 'rows'}`;
   const few = isWeighted
     ? `${rows}, which under their weights count as ${Math.round(effectiveRows)}, are`

@@ -1,7 +1,7 @@
 import type { NativeFloat } from '../native/binding';
 import type { AlphabetKind, MethodSettings, RankRule } from '../options';
 import type { FloatArray } from '../types';
-import type { Calibration } from './calibration';
+import type { LayerRows } from './layer-rows';
 
 /** A layer whose data is already accumulated. */
 export interface WeightsInput {
@@ -10,12 +10,12 @@ export interface WeightsInput {
   weight: FloatArray;
   outFeatures: number;
   inFeatures: number;
-  calibration: Calibration | null;
-  holdout: Calibration | null;
+  calibration: LayerRows | null;
+  holdout: LayerRows | null;
   /**
    * The held-out rows as the report tells of them, where the fit keeps them otherwise: without weights, and with what the float network gave.
    */
-  reported?: Calibration | null;
+  reported?: LayerRows | null;
   /** Whether the rows are what the float network gives. */
   areFloat?: boolean;
   /** The part of the correction of errors before the layer that is asked for (default 1). */

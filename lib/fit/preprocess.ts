@@ -4,7 +4,7 @@ import { alphabetKind, groupSizeFor, rankRule } from '../options';
 import { checkOptions } from '../options/table';
 import { methodsThat } from '../methods';
 import type { LayerInput, Method, Preprocessed, PreprocessOptions } from '../types';
-import { layerCalibration } from './calibration';
+import { layerCalibration } from './layer-rows';
 import { takeArrays } from './given-arrays';
 import { checkLayer, refuseTargets, requireRoom, workOn } from './layer-input';
 

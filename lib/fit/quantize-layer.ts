@@ -1,11 +1,11 @@
 import { alphabetKind, groupSizeFor, layerGrid, methodSettings, rankRule } from '../options';
 import { checkOptions } from '../options/table';
-import { calibrationKind } from '../methods';
+import { rowsKind } from '../methods';
 import { ggufTypes, unfit } from '../encodings/gguf/table';
 import { copyInParts } from '../native/shared';
 import { refuse } from '../options/messages';
 import type { LayerInput, QuantizedLayer, QuantizeLayerOptions } from '../types';
-import { hasTarget, layerCalibration } from './calibration';
+import { hasTarget, layerCalibration } from './layer-rows';
 import { takeArrays } from './given-arrays';
 import { checkLayer, refuseTargets, requireRoom, workOn } from './layer-input';
 import type { LayerSettings } from './layer-settings';
@@ -26,7 +26,7 @@ export async function quantizeLayer(
   checkLayer(layer);
   const settings = settingsOf(layer, options);
   const started = performance.now();
-  const kind = calibrationKind(settings.method, hasTarget(layer));
+  const kind = rowsKind(settings.method, hasTarget(layer));
   requireRoom(layer, settings.method, kind);
   const quantized = await workOn(layer, async () => {
     const { layer: input, requireUnchanged } = await takeArrays(layer, options.signal);

@@ -14,16 +14,16 @@ export interface NativeJob<Result> {
  * What is kept of calibration data X̃ and, for error correction, X: `rows`, a triangular R with RᵀR = X̃ᵀX̃; `gram`, X̃ᵀX̃; `pairs`,
  * X̃ᵀX̃, X̃ᵀX and XᵀX.
  */
-export type CalibrationKind = 'rows' | 'gram' | 'pairs';
+export type RowsKind = 'rows' | 'gram' | 'pairs';
 
 /** Calibration data, kept natively in O(inFeatures²) numbers whatever the number of samples. */
-export interface NativeCalibration {
+export interface NativeLayerRows {
   /** `targetRows`, as long as `rows`: for `pairs` alone. `weights`: how often each row counts. */
   add(rows: FloatArray, targetRows?: FloatArray, weights?: Float32Array): NativeJob<void>;
   /** Adds what each output position of a convolution is computed from to every group. */
   addPatches(tensor: NativePatches): NativeJob<void>;
   /** One of the groups, which shares its data. */
-  group(index: number): NativeCalibration;
+  group(index: number): NativeLayerRows;
   /** `crossGram`: for `pairs` alone. */
   setGram(gram: Float64Array, crossGram?: Float64Array): NativeJob<void>;
   /** Not of kind `rows`. */
@@ -62,10 +62,10 @@ export interface NativeLayer {
   weight: FloatArray;
   outFeatures: number;
   inFeatures: number;
-  calibration: NativeCalibration | null;
-  holdout: NativeCalibration | null;
+  calibration: NativeLayerRows | null;
+  holdout: NativeLayerRows | null;
   /** Held-out rows, of any kind, for errors besides. */
-  reported?: NativeCalibration | null;
+  reported?: NativeLayerRows | null;
   grid: AnyGrid;
   levels: number;
   /** Of `table`: the levels in units of the scale, rising. */

@@ -1,9 +1,9 @@
 import { VertexqError } from '../errors';
 import { type AddonSearch, addonRemedy, findAddon } from './addon-file';
 import type {
-  CalibrationKind,
+  RowsKind,
   NativeBlocks,
-  NativeCalibration,
+  NativeLayerRows,
   NativeClassRows,
   NativeCoded,
   NativeCodes,
@@ -37,12 +37,7 @@ type Way<Given, Result> = (given: Given) => NativeJob<Result> | Result;
 /** The addon's exports (native/addon/addon.cpp). It checks types and lengths; what options mean is checked before it. */
 export interface Binding {
   /** `threads`, on which it sums and looks at a Gram matrix: 1 by default. */
-  Calibration: new (
-    inFeatures: number,
-    kind: CalibrationKind,
-    groups?: number,
-    threads?: number,
-  ) => NativeCalibration;
+  LayerRows: new (inFeatures: number, kind: RowsKind, groups?: number, threads?: number) => NativeLayerRows;
   preprocess(layer: NativeLayer): NativeJob<NativePreprocessed>;
   quantize(layer: NativeLayer & NativeMethod): NativeJob<NativeQuantized>;
   /** What lib/method-table.ts is written from. */

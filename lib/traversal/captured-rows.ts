@@ -1,6 +1,6 @@
 import { VertexqError } from '../errors';
-import { Calibration, namingHoldout } from '../fit/calibration';
-import type { CalibrationKind } from '../native/binding';
+import { LayerRows, namingHoldout } from '../fit/layer-rows';
+import type { RowsKind } from '../native/binding';
 import { convert } from '../native/tensors';
 import { isFloat32Array } from '../realms';
 import type { FloatArray, JobOptions, TensorLike } from '../types';
@@ -10,9 +10,9 @@ import { type ConvGeometry, type FitLayer, placesIn, type RowsOf } from './layer
 
 /** What is kept of the rows of a layer. */
 export interface CaptureKinds {
-  kindOf: (layer: FitLayer) => CalibrationKind;
+  kindOf: (layer: FitLayer) => RowsKind;
   /** Of held-out rows, besides; null for nothing. */
-  reportKindOf?: (layer: FitLayer) => CalibrationKind | null;
+  reportKindOf?: (layer: FitLayer) => RowsKind | null;
   isWeighted?: (layer: FitLayer) => boolean;
   /** Whether the value is what the float network gives. */
   areFloat?: boolean;
@@ -20,10 +20,10 @@ export interface CaptureKinds {
 
 /** What the layers that read a value in one way see of it. */
 export interface CapturedRows {
-  calibration: Calibration;
-  holdout: Calibration | null;
+  calibration: LayerRows;
+  holdout: LayerRows | null;
   /** The held-out rows for the report, where the fit keeps them otherwise. */
-  reported: Calibration | null;
+  reported: LayerRows | null;
   areFloat: boolean;
   /** Why nothing is told against what the float network gives, where that was wanted. */
   unpaired: string | null;
@@ -60,9 +60,9 @@ export class RowCapture {
     /** What other workers know this by. */
     called = value,
   ) {
-    const sums = (layer: FitLayer, kind: CalibrationKind, name: string) =>
+    const sums = (layer: FitLayer, kind: RowsKind, name: string) =>
       new PartSums(
-        () => Calibration.of(layer.inFeatures, kind, options, layer.groups),
+        () => LayerRows.of(layer.inFeatures, kind, options, layer.groups),
         parts,
         `${called} ${name}`,
         options.signal,
@@ -161,7 +161,7 @@ export class RowCapture {
   }
 }
 
-const keyOf = ({ input, inFeatures, groups }: FitLayer, kind: CalibrationKind) =>
+const keyOf = ({ input, inFeatures, groups }: FitLayer, kind: RowsKind) =>
   JSON.stringify([input!.rows, inFeatures, groups, kind]);
 
 async function floatsOf(
@@ -189,7 +189,7 @@ interface Batch {
 }
 
 async function addRows(
-  to: Calibration,
+  to: LayerRows,
   { input, inFeatures, groups }: FitLayer,
   { values, targets, weights, dims, most }: Batch,
   value: string,

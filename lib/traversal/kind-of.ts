@@ -1,5 +1,5 @@
-import { calibrationKind } from '../methods';
-import type { CalibrationKind } from '../native/binding';
+import { rowsKind } from '../methods';
+import type { RowsKind } from '../native/binding';
 import type { Stage } from './forward';
 import type { FitLayer } from './layer';
 
@@ -8,8 +8,8 @@ export function kindOf(
   { settings, errorCorrection, input, routed }: FitLayer,
   { changes, ofAll }: Pick<Stage<FitLayer>, 'changes' | 'ofAll'>,
   inParts = false,
-): CalibrationKind {
-  return calibrationKind(
+): RowsKind {
+  return rowsKind(
     settings.method,
     errorCorrection && changes && (!routed || ofAll === true),
     inParts || input!.rows.kind === 'patches',
@@ -25,7 +25,7 @@ export function reportKindOf(
   stage: Pick<Stage<FitLayer>, 'changes' | 'ofAll'>,
   isWeighted: boolean,
   inParts = false,
-): CalibrationKind | null {
+): RowsKind | null {
   const kind = kindOf(layer, stage, inParts);
   const arePairs = stage.changes && (!layer.routed || stage.ofAll === true);
   if (kind !== 'pairs' && arePairs) return 'pairs';

@@ -1,17 +1,17 @@
-import type { Calibration, Sums } from '../fit/calibration';
+import type { LayerRows, Sums } from '../fit/layer-rows';
 import { isObject } from '../realms';
 import { type Handed, inOnePiece, type Parts } from './parts';
 
 /** What rows come to, each part's by itself and then all of them in the order of the parts: so that it is the same numbers whoever has summed which. */
 export class PartSums {
-  readonly total: Calibration;
-  private open: { part: number; sums: Calibration } | null = null;
+  readonly total: LayerRows;
+  private open: { part: number; sums: LayerRows } | null = null;
   /** Parts whose sums were handed over from here. */
   private readonly put = new Set<number>();
 
   /** `name`: what others know it by. */
   constructor(
-    private readonly make: () => Calibration,
+    private readonly make: () => LayerRows,
     private readonly parts: Parts | null,
     private readonly name: string,
     private readonly signal: AbortSignal | undefined,
@@ -20,7 +20,7 @@ export class PartSums {
   }
 
   /** What rows of a part are added to. Parts come one after the other. */
-  async of(part: number): Promise<Calibration> {
+  async of(part: number): Promise<LayerRows> {
     if (!this.parts) return this.total;
     if (this.open?.part !== part) {
       await this.close();
@@ -64,7 +64,7 @@ export class PartSums {
 }
 
 /** Throws where what was handed over is no such sums. */
-function sumsOf({ facts, bytes }: Handed, { inFeatures, kind }: Calibration): Sums {
+function sumsOf({ facts, bytes }: Handed, { inFeatures, kind }: LayerRows): Sums {
   const { samples, offered, sumsSingles, weights } = isObject(facts) ? facts : {};
   const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
   const isSum = (value: unknown) => typeof value === 'number' && Number.isFinite(value);

@@ -1,4 +1,4 @@
-import type { Calibration } from '../fit/calibration';
+import type { LayerRows } from '../fit/layer-rows';
 import type { FitLayer } from './layer';
 
 /** How often each row of what layers see counts in their fits. */
@@ -8,5 +8,5 @@ export interface RowWeights<Layer extends FitLayer> {
   /** Why they do; null where they do not. */
   reasonOf(layer: Layer): string | null;
   /** The part of the correction of errors before a layer that its fit is to ask for. */
-  correctionOf(rows: Calibration): number;
+  correctionOf(rows: LayerRows): number;
 }

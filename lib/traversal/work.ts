@@ -1,5 +1,5 @@
 import { mostPasses, plainMethod, traitsOf } from '../methods';
-import type { CalibrationKind } from '../native/binding';
+import type { RowsKind } from '../native/binding';
 import type { Forward } from './forward';
 import { kindOf } from './kind-of';
 import type { FitLayer } from './layer';
@@ -7,7 +7,7 @@ import type { FitLayer } from './layer';
 /** What there is to do for a layer, in the kinds of work that take a run's time. Each is counted in steps that take about equally long. */
 export interface LayerWork {
   layer: FitLayer;
-  kind: CalibrationKind;
+  kind: RowsKind;
   /** Products of the layer's value and weight, in all networks that are run. */
   products: number;
   /** Sums of products of what it sees: of those that see the same, for the first alone, but where their rows have weights. */

@@ -4,12 +4,12 @@
 
 #include "addon_data.h"
 #include "arguments.h"
-#include "calibration.h"
 #include "evaluation_jobs.h"
 #include "ggml_jobs.h"
 #include "guard.h"
 #include "job.h"
 #include "layer_jobs.h"
+#include "layer_rows.h"
 #include "linalg/blas.h"
 #include "linalg/simd.h"
 #include "packing_jobs.h"
@@ -66,11 +66,11 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   (void)ready;
 
   auto data = std::make_unique<AddonData>();
-  const Napi::Function calibration = Calibration::define(env);
+  const Napi::Function calibration = LayerRows::define(env);
   data->calibration = Napi::Persistent(calibration);
   env.SetInstanceData(data.release());
 
-  exports.Set("Calibration", calibration);
+  exports.Set("LayerRows", calibration);
   exports.Set("preprocess", Napi::Function::New<guarded<preprocess>>(env, "preprocess"));
   exports.Set("quantize", Napi::Function::New<guarded<quantize>>(env, "quantize"));
   exports.Set("methods", methodsToJs(env));

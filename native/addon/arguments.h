@@ -135,7 +135,7 @@ class Arguments {
   Wrapped* instance(const char* name) const {
     const Napi::Value value = get(name);
     if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&Wrapped::kTag))
-      throw Napi::TypeError::New(object_.Env(), std::string("Expected \"") + name + "\" to be a Calibration");
+      throw Napi::TypeError::New(object_.Env(), std::string("Expected \"") + name + "\" to be a LayerRows");
     return Wrapped::Unwrap(value.As<Napi::Object>());
   }
 

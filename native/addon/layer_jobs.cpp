@@ -6,10 +6,10 @@
 #include <optional>
 
 #include "alphabet_arguments.h"
-#include "calibration.h"
 #include "ggml_jobs.h"
 #include "job.h"
 #include "layer.h"
+#include "layer_rows.h"
 #include "linalg/blas.h"
 #include "method/methods.h"
 #include "naming.h"
@@ -50,7 +50,7 @@ struct LayerArguments {
 std::shared_ptr<SharedData> dataOf(const Napi::CallbackInfo& info, const Arguments& given, const char* name,
                                    std::size_t inFeatures) {
   if (!given.has(name)) return nullptr;
-  auto rows = given.instance<Calibration>(name)->data();
+  auto rows = given.instance<LayerRows>(name)->data();
   if (rows->inFeatures() != inFeatures)
     throw Napi::TypeError::New(info.Env(), std::string("Expected \"") + name + "\" to have rows of " +
                                                std::to_string(inFeatures) + " inputs, not " +
@@ -217,21 +217,21 @@ Napi::Value walkedToJs(Napi::Env env, const Walked& walked, Grid grid) {
   return object;
 }
 
-const char* nameOf(CalibrationKind kind) {
-  return kind == CalibrationKind::Rows ? "rows" : kind == CalibrationKind::Gram ? "gram" : "pairs";
+const char* nameOf(RowsKind kind) {
+  return kind == RowsKind::Rows ? "rows" : kind == RowsKind::Gram ? "gram" : "pairs";
 }
 
-constexpr CalibrationKind kKinds[] = {CalibrationKind::Rows, CalibrationKind::Gram, CalibrationKind::Pairs};
+constexpr RowsKind kKinds[] = {RowsKind::Rows, RowsKind::Gram, RowsKind::Pairs};
 
 /** Throws unless the data is there and of a kind that the method can use. */
 template <typename Takes>
 void requireData(const Napi::CallbackInfo& info, const LayerArguments& layer, bool isNeeded, Takes takes) {
   if (!layer.calibration) {
-    if (!isNeeded && (!layer.holdout || layer.holdout->kind() == CalibrationKind::Rows)) return;
+    if (!isNeeded && (!layer.holdout || layer.holdout->kind() == RowsKind::Rows)) return;
     throw Napi::TypeError::New(info.Env(), "Expected \"calibration\" to be given");
   }
   std::string kinds;
-  for (const CalibrationKind kind : kKinds)
+  for (const RowsKind kind : kKinds)
     if (takes(kind)) kinds += (kinds.empty() ? "\"" : "or \"") + std::string(nameOf(kind)) + "\" ";
   for (const auto& data : {layer.calibration, layer.holdout})
     if (data && !takes(data->kind()))
@@ -276,7 +276,7 @@ struct HeldData {
   std::shared_ptr<const GramData> grams;
 
   HeldData(const std::shared_ptr<SharedData>& data, unsigned threads, const JobControl& control) {
-    if (data && data->kind() == CalibrationKind::Rows)
+    if (data && data->kind() == RowsKind::Rows)
       rows = data->factor(threads, control);
     else if (data)
       grams = data->grams(threads);
@@ -317,7 +317,7 @@ Napi::Value preprocess(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   const auto layer = layerArguments(info, given);
   layer->alphabet.precision = ScalePrecision::Float64;
-  requireData(info, *layer, true, [](CalibrationKind kind) { return kind == CalibrationKind::Rows; });
+  requireData(info, *layer, true, [](RowsKind kind) { return kind == RowsKind::Rows; });
   auto walked = std::make_shared<Walked>();
   return startJob(
       info.Env(),
@@ -337,7 +337,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   if (given.has("blockType")) layer->alphabet = blockAlphabet(info, given, *layer);
   const MethodArguments chosen = methodArguments(given);
   const Method& method = *chosen.method;
-  requireData(info, *layer, method.needsData, [&](CalibrationKind kind) { return method.takes(kind); });
+  requireData(info, *layer, method.needsData, [&](RowsKind kind) { return method.takes(kind); });
   auto done = std::make_shared<Answer>();
   return startJob(
       info.Env(),

@@ -56,7 +56,7 @@ import { ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
 import { fileOf, tensor as numbersOf } from '../../test/checkpoints/make';
 import { network, random } from '../../test/models/networks';
 import { finish } from '../../lib/native/jobs';
-import { Calibration } from '../../lib/fit/calibration';
+import { LayerRows } from '../../lib/fit/layer-rows';
 import { convert, packBlocks, packIntegers, transposed, valuesNow, valuesOf } from '../../lib/native/tensors';
 
 const [inFeatures, outFeatures] = [16, 6];
@@ -108,7 +108,7 @@ function scenarios(folder: string): Record<string, () => Promise<unknown>> {
     preprocess: () => preprocess(layer, { threads }),
     'preprocess, a Gram matrix': () => preprocess({ ...layer, activations: undefined!, gram }, { threads }),
     patches: async () => {
-      const sums = Calibration.of(4, 'gram', {}, 2);
+      const sums = LayerRows.of(4, 'gram', {}, 2);
       const tensor = {
         values: random(2 * 2 * 5 * 5, 4),
         shape: [2, 2, 5, 5],

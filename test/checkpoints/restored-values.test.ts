@@ -3,9 +3,9 @@ import { checkCheckpointOptions } from '../../lib/checkpoints/checkpoint-options
 import { pack, unpack } from '../../lib/checkpoints/fit-weight';
 import { matrixOf } from '../../lib/encodings/safetensors/matrices';
 import { WeightPlanner } from '../../lib/checkpoints/planned-weight';
-import { layerCalibration } from '../../lib/fit/calibration';
+import { layerCalibration } from '../../lib/fit/layer-rows';
 import { quantizeWeights } from '../../lib/fit/quantize-weights';
-import { calibrationKind } from '../../lib/methods';
+import { rowsKind } from '../../lib/methods';
 import { sharedBytes } from '../../lib/native/shared';
 import { convertNow } from '../../lib/native/tensors';
 import type { Grid } from '../../lib/types';
@@ -63,7 +63,7 @@ async function fitted(
   if (reason !== undefined) throw new Error(reason);
   const shape = { outFeatures: rows, inFeatures: cols };
   const data = { weight: random(rows * cols, bits), ...shape, activations: random(200 * cols, 9) };
-  const own = await layerCalibration(data, calibrationKind('gptq', false));
+  const own = await layerCalibration(data, rowsKind('gptq', false));
   const input = { name: 'a', kind: 'Linear', weight: data.weight, ...shape, ...own };
   const quantized = await quantizeWeights(
     input,

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { preprocess, quantizeLayer } from '../../lib/index';
-import { Calibration } from '../../lib/fit/calibration';
+import { LayerRows } from '../../lib/fit/layer-rows';
 import { sharedCopyNow } from '../../lib/native/shared';
 import { holdsUp } from '../event-loop';
 import { random } from '../models/networks';
@@ -68,7 +68,7 @@ test('rows in shared memory are read where they are, and weighted without being 
   const rows = sharedCopyNow(many.subarray(0, 2 ** 12));
   const weights = random(2 ** 8, 4).map(Math.abs);
   const before = rows.slice();
-  const calibration = Calibration.of(width, 'gram');
+  const calibration = LayerRows.of(width, 'gram');
   await calibration.add(rows, undefined, undefined, weights);
   t.deepEqual(rows.slice(), before);
   t.is(calibration.samples, 2 ** 8);

@@ -1,6 +1,6 @@
 import test from 'ava';
-import { Calibration } from '../../lib/fit/calibration';
-import { calibrationKind } from '../../lib/methods';
+import { LayerRows } from '../../lib/fit/layer-rows';
+import { rowsKind } from '../../lib/methods';
 import { quantizeGroups } from '../../lib/fit/quantize-groups';
 import type { LayerSettings, WeightsInput } from '../../lib/fit/layer-settings';
 import { checkModelOptions, layerSettings } from '../../lib/models/model-options';
@@ -31,8 +31,8 @@ async function rowsOf(
   { groups, channels, kernel }: Shape,
   { values, shape }: ReturnType<typeof pictures>,
   method: Method,
-): Promise<Calibration> {
-  const rows = Calibration.of(channels * kernel ** 2, calibrationKind(method, false), {}, groups);
+): Promise<LayerRows> {
+  const rows = LayerRows.of(channels * kernel ** 2, rowsKind(method, false), {}, groups);
   const none = { strides: [], dilations: [], pads: [] };
   await rows.addPatches({ values, shape, kernel: [kernel, kernel], ...none });
   return rows;

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { type LayerInput, preprocess, quantizeLayer } from '../../lib/index';
-import { Calibration } from '../../lib/fit/calibration';
+import { LayerRows } from '../../lib/fit/layer-rows';
 import { settingsOf } from '../../lib/fit/quantize-layer';
 import { quantizeWeights } from '../../lib/fit/quantize-weights';
 import { methodNames, traitsOf } from '../../lib/methods';
@@ -125,7 +125,7 @@ test('a convolution takes a weight for each output position, whatever its paddin
   for (const position of [0, 17, 40, positions - 1]) {
     const weights = new Float32Array(positions);
     weights[position] = 4;
-    const [own, all] = [Calibration.of(18, 'gram'), Calibration.of(18, 'rows')];
+    const [own, all] = [LayerRows.of(18, 'gram'), LayerRows.of(18, 'rows')];
     for (const to of [own, all]) await to.addPatches({ ...geometry, weights });
     t.is(own.effectiveRows, 1);
     const [image, at] = [Math.floor(position / 24), position % 24];

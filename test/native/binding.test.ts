@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { quantizeLayer } from '../../lib/index';
-import { Calibration } from '../../lib/fit/calibration';
+import { LayerRows } from '../../lib/fit/layer-rows';
 
 const addon = join(__dirname, '../../build/Release/vertexq.node');
 
@@ -38,14 +38,14 @@ test('trust 27: sizes up to 2^31 − 1 are refused or fail, whatever their produ
       for (const order of ['values', 'input-major', 'neuron-major']) console.log(await told(() => a.roundRows({ ...huge, order, bits: 8 })));
       console.log(await told(() => a.packRows({ ...huge, order: 'values', stepValues: new Float32Array(1), input: new Int8Array(1) })));
       console.log(await told(() => a.quantize({ ...layer, outFeatures: ${most}, inFeatures: ${most} })));
-      console.log(await told(() => new a.Calibration(${most}, 'gram', ${most})));
-      console.log(await told(() => new a.Calibration(8.5, 'gram')));
+      console.log(await told(() => new a.LayerRows(${most}, 'gram', ${most})));
+      console.log(await told(() => new a.LayerRows(8.5, 'gram')));
       for (const kind of ['rows', 'gram', 'pairs']) {
-        const c = new a.Calibration(${most}, kind);
+        const c = new a.LayerRows(${most}, kind);
         console.log(await told(() => c.setGram(new Float64Array(1), new Float64Array(1))));
         console.log(kind === 'rows' ? 'ERR_VERTEXQ_MEMORY' : await told(() => a.quantize({ ...layer, calibration: c, inFeatures: ${most}, outFeatures: 1 })));
       }
-      const c = new a.Calibration(${most}, 'pairs');
+      const c = new a.LayerRows(${most}, 'pairs');
       console.log(await told(() => c.add(new Float32Array(0), new Float32Array(0))));`,
     ),
     [
@@ -170,17 +170,17 @@ test('trust 16, 27: weights that do not lie within what was given, and memory th
 });
 
 // A guard: 0.1.0 passes it.
-test('trust 27: objects that only look like a Calibration, and its methods on others', (t) => {
+test('trust 27: objects that only look like a LayerRows, and its methods on others', (t) => {
   t.is(
     direct(
       t,
-      `const fake = Object.create(a.Calibration.prototype);
+      `const fake = Object.create(a.LayerRows.prototype);
       console.log(await told(() => a.quantize({ ...layer, calibration: fake })));
-      Object.defineProperty(a.Calibration, Symbol.hasInstance, { value: () => true });
+      Object.defineProperty(a.LayerRows, Symbol.hasInstance, { value: () => true });
       console.log(await told(() => a.quantize({ ...layer, calibration: {} })));
-      for (const of of [undefined, 7, {}, fake, new Proxy(new a.Calibration(8, 'rows'), {})])
-        console.log(await told(() => a.Calibration.prototype.add.call(of, new Float32Array(8))));
-      console.log(await told(() => a.Calibration(8, 'rows')));`,
+      for (const of of [undefined, 7, {}, fake, new Proxy(new a.LayerRows(8, 'rows'), {})])
+        console.log(await told(() => a.LayerRows.prototype.add.call(of, new Float32Array(8))));
+      console.log(await told(() => a.LayerRows(8, 'rows')));`,
     )
       .split('\n')
       .map((name) => /^(TypeError|Error|napi_\w+|ERR_\w+)$/.test(name))
@@ -202,7 +202,7 @@ test('trust 20: a recorded Gram matrix is let go of within a second of an abort'
   const gram = new Float64Array(n * n);
   for (let i = 0; i < n; i++)
     for (let j = 0; j <= i; j++) gram[i * n + j] = gram[j * n + i] = i === j ? 3 : 1 / (1 + i - j);
-  const data = Calibration.of(n, 'gram');
+  const data = LayerRows.of(n, 'gram');
   const job = data.native.setGram(gram);
   const from = performance.now();
   await new Promise((resolve) => setTimeout(resolve, 300));
@@ -228,7 +228,7 @@ test('trust 31: a convolution of 2^31 images, cancelled, answers within a second
     const kernel = shape.slice(2).map(() => 1);
     for (const kind of ['gram', 'rows'] as const) {
       const ones = kernel.map(() => 1);
-      const job = Calibration.of(1, kind).native.addPatches({
+      const job = LayerRows.of(1, kind).native.addPatches({
         ...{ values: new Float32Array(0), shape, kernel, strides: ones, dilations: ones, pads },
       });
       await new Promise((resolve) => setTimeout(resolve, 200));

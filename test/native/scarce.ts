@@ -2,7 +2,7 @@
 import type { ExecutionContext } from 'ava';
 import { rmSync } from 'node:fs';
 import { join, sep } from 'node:path';
-import type { Binding, NativeCalibration } from '../../lib/native/binding';
+import type { Binding, NativeLayerRows } from '../../lib/native/binding';
 import { binding } from '../../lib/native/binding';
 
 export const none = 'the system had no memory left for the work';
@@ -38,16 +38,16 @@ const others = new Set(['blasInfo', 'lockFile', 'giveBackMemory']);
 export function watchMemory(): void {
   const addon = binding();
   for (const [name, entry] of Object.entries(addon))
-    if (typeof entry === 'function' && name !== 'Calibration' && !others.has(name))
+    if (typeof entry === 'function' && name !== 'LayerRows' && !others.has(name))
       Object.assign(addon, { [name]: counted(name, entry as Job) });
-  const Plain = addon.Calibration;
-  addon.Calibration = function (...given: ConstructorParameters<typeof Plain>): NativeCalibration {
-    count('Calibration');
+  const Plain = addon.LayerRows;
+  addon.LayerRows = function (...given: ConstructorParameters<typeof Plain>): NativeLayerRows {
+    count('LayerRows');
     const made = new Plain(...given);
     for (const name of ['add', 'addPatches', 'setGram'] as const)
       Object.defineProperty(made, name, { value: counted(name, Reflect.get(made, name) as Job) });
     return made;
-  } as unknown as Binding['Calibration'];
+  } as unknown as Binding['LayerRows'];
   const Memory = globalThis.SharedArrayBuffer;
   globalThis.SharedArrayBuffer = new Proxy(Memory, {
     construct(target, given: ConstructorParameters<typeof Memory>) {

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { Calibration } from '../../lib/fit/calibration';
+import { LayerRows } from '../../lib/fit/layer-rows';
 import { quantizeGroups } from '../../lib/fit/quantize-groups';
 import { sharedCopyNow } from '../../lib/native/shared';
 import { RowCapture } from '../../lib/traversal/captured-rows';
@@ -21,13 +21,13 @@ test('many rows are added in parts: the codes are those of all at once', async (
   const { calibration } = rows.rowsOf(layer)!;
   t.is(calibration.samples, count);
   const shape = { weight: layer.source.values, outFeatures: width, inFeatures: width };
-  const fitTo = (data: Calibration) =>
+  const fitTo = (data: LayerRows) =>
     quantizeGroups({ ...layer, ...shape, calibration: data, holdout: null }, 1, layer.settings, {
       threads: 1,
     });
   const inParts = await fitTo(calibration);
   // What is in shared memory is added at once.
-  const atOnce = Calibration.of(width, 'pairs', { threads: 1 });
+  const atOnce = LayerRows.of(width, 'pairs', { threads: 1 });
   await atOnce.add(sharedCopyNow(seen), sharedCopyNow(float));
   const whole = await fitTo(atOnce);
   t.deepEqual(inParts.codes, whole.codes);

@@ -1,4 +1,4 @@
-import type { Calibration } from '../../fit/calibration';
+import type { LayerRows } from '../../fit/layer-rows';
 
 // How much rows are weighted: chosen by what quantized networks give on other data (docs/curvature.md).
 
@@ -66,4 +66,4 @@ export const weightsOf = (squares: Float32Array, { mean, power, meanOfPowers }: 
   squares.map((square) => (square / mean + floor) ** power / meanOfPowers);
 
 /** The part of the correction that is asked for. */
-export const correctionOf = ({ isWeighted }: Calibration): number => (isWeighted ? correction : 1);
+export const correctionOf = ({ isWeighted }: LayerRows): number => (isWeighted ? correction : 1);

@@ -1,8 +1,8 @@
 import { toBinary, create } from '@bufbuild/protobuf';
-import { Calibration } from '../../fit/calibration';
+import { LayerRows } from '../../fit/layer-rows';
 import type { LayerSettings } from '../../fit/layer-settings';
 import { quantizeWeights } from '../../fit/quantize-weights';
-import type { CalibrationKind } from '../../native/binding';
+import type { RowsKind } from '../../native/binding';
 import { threadsFor } from '../../native/jobs';
 import type { FitLayer } from '../../traversal/layer';
 import {
@@ -90,13 +90,13 @@ export async function timeProduct(): Promise<number> {
 /** Sums and a fit of a layer like this one, of so many inputs. */
 async function timeFit(
   layer: FitLayer,
-  kind: CalibrationKind,
+  kind: RowsKind,
   inputs: number,
   options: JobOptions,
 ): Promise<Omit<Rates, 'products'>> {
   const neurons = Math.min(most.neurons, layer.outFeatures);
   const rowsOf = (rows: number, seed: number) => ({
-    calibration: Calibration.of(inputs, kind, options),
+    calibration: LayerRows.of(inputs, kind, options),
     own: numbers(rows * inputs, seed),
     float: kind === 'pairs' ? numbers(rows * inputs, seed + 1) : undefined,
   });

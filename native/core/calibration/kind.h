@@ -4,7 +4,7 @@
 namespace vertexq {
 
 /** Enough for one family of methods (method/methods.h). */
-enum class CalibrationKind {
+enum class RowsKind {
   Rows,   // R with RᵀR = X̃ᵀX̃
   Gram,   // X̃ᵀX̃
   Pairs,  // X̃ᵀX̃, X̃ᵀX and XᵀX: for error correction

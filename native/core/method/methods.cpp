@@ -92,8 +92,8 @@ std::vector<Method> table() {
 
 }  // namespace
 
-bool Method::takes(CalibrationKind kind) const {
-  return (kind == CalibrationKind::Rows ? memory.rows : kind == CalibrationKind::Gram ? memory.gram : memory.pairs) > 0;
+bool Method::takes(RowsKind kind) const {
+  return (kind == RowsKind::Rows ? memory.rows : kind == RowsKind::Gram ? memory.gram : memory.pairs) > 0;
 }
 
 const std::vector<Method>& methods() {

@@ -61,7 +61,7 @@ struct Method {
   } memory;
   Fitted (*fit)(const LayerTask& task, JobControl& control);
 
-  bool takes(CalibrationKind kind) const;
+  bool takes(RowsKind kind) const;
 };
 
 /** The one that is the default where there is data comes first. Exactly one does without data. */

@@ -2,11 +2,11 @@ import test from 'ava';
 import { blockError, packed, rounded, unpacked } from '../../../lib/encodings/gguf/blocks';
 import { ggufTypes } from '../../../lib/encodings/gguf/table';
 import { ggufTypeNames } from '../../../lib/encodings/names';
-import { type LayerData, layerCalibration } from '../../../lib/fit/calibration';
+import { type LayerData, layerCalibration } from '../../../lib/fit/layer-rows';
 import { quantizeLayer, settingsOf } from '../../../lib/fit/quantize-layer';
 import { quantizeWeights } from '../../../lib/fit/quantize-weights';
-import { calibrationKind } from '../../../lib/methods';
-import { binding, type CalibrationKind } from '../../../lib/native/binding';
+import { rowsKind } from '../../../lib/methods';
+import { binding, type RowsKind } from '../../../lib/native/binding';
 import { methodTable } from '../../../lib/method-table';
 import { random as randomOf } from '../../fit/data';
 import { floatToHalf, halfToFloat } from '../../numbers';
@@ -33,7 +33,7 @@ function layer(seed: number) {
 }
 
 const given = layer(20);
-const calibrations: Partial<Record<CalibrationKind, Promise<LayerData>>> = {};
+const calibrations: Partial<Record<RowsKind, Promise<LayerData>>> = {};
 
 const firstDifference = (a: Float32Array, b: Float32Array) => a.findIndex((value, i) => value !== b[i]);
 
@@ -43,7 +43,7 @@ for (const name of ggufTypeNames)
     const errors: Record<string, number> = {};
     for (const { name: method, scales } of methodTable)
       for (const scale of scales) {
-        const kind = calibrationKind(method, false);
+        const kind = rowsKind(method, false);
         const data = await (calibrations[kind] ??= layerCalibration(given, kind));
         const settings = {
           ...settingsOf(given, { method, scale }),

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { quantizeModel } from '../../../lib/index';
 import { node, tensor } from '../../../lib/models/onnx/make';
-import { Calibration } from '../../../lib/fit/calibration';
+import { LayerRows } from '../../../lib/fit/layer-rows';
 import { enoughPatches } from '../../../lib/traversal/captured-rows';
 import { prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import { files, float, network, random } from '../networks';
@@ -20,8 +20,8 @@ const patches = (shape: number[], kernel: number[], pads: number[], most?: numbe
   ...more,
 });
 
-async function added(tensors: ReturnType<typeof patches>[], inFeatures: number): Promise<Calibration> {
-  const calibration = Calibration.of(inFeatures, 'gram');
+async function added(tensors: ReturnType<typeof patches>[], inFeatures: number): Promise<LayerRows> {
+  const calibration = LayerRows.of(inFeatures, 'gram');
   for (const tensor of tensors) await calibration.addPatches(tensor);
   return calibration;
 }

@@ -1,5 +1,5 @@
 import { located, VertexqError } from '../errors';
-import { binding, type CalibrationKind, type NativeCalibration, type NativePatches } from '../native/binding';
+import { binding, type RowsKind, type NativeLayerRows, type NativePatches } from '../native/binding';
 import { calling, finish, threadsFor } from '../native/jobs';
 import { isShared, sharedCopy } from '../native/shared';
 import { convert } from '../native/tensors';
@@ -29,7 +29,7 @@ export interface Sums {
  * A layer's calibration data, added batch by batch: memory for a few times inFeatures² float64 numbers, whatever the number of
  * samples.
  */
-export class Calibration {
+export class LayerRows {
   /** Whether products of float32 rows are summed, whose roundings small errors drown in. */
   private sumsSingles = false;
   /** Σs and Σs² of the weights of all rows; null where none have any. */
@@ -37,26 +37,26 @@ export class Calibration {
 
   private constructor(
     readonly inFeatures: number,
-    readonly kind: CalibrationKind,
+    readonly kind: RowsKind,
     readonly groups: number,
-    readonly native: NativeCalibration,
+    readonly native: NativeLayerRows,
   ) {}
 
   /** For a layer of `groups` groups (of a convolution), each with inputs of its own; sums on the threads that a job may use. */
-  static of(inFeatures: number, kind: CalibrationKind, options: JobOptions = {}, groups = 1): Calibration {
+  static of(inFeatures: number, kind: RowsKind, options: JobOptions = {}, groups = 1): LayerRows {
     const threads = threadsFor(options);
-    return new Calibration(
+    return new LayerRows(
       inFeatures,
       kind,
       groups,
-      calling(() => new (binding().Calibration)(inFeatures, kind, groups, threads)),
+      calling(() => new (binding().LayerRows)(inFeatures, kind, groups, threads)),
     );
   }
 
   /** The data of one group. */
-  group(index: number): Calibration {
+  group(index: number): LayerRows {
     const native = calling(() => this.native.group(index));
-    const own = new Calibration(this.inFeatures, this.kind, 1, native);
+    const own = new LayerRows(this.inFeatures, this.kind, 1, native);
     own.sumsSingles = this.sumsSingles;
     own.weights = this.weights;
     return own;
@@ -248,10 +248,10 @@ const wide = async (values: FloatArray, signal: AbortSignal | undefined) =>
 
 /** The calibration and held-out data of a layer's input; null where it has none. */
 export interface LayerData {
-  calibration: Calibration | null;
-  holdout: Calibration | null;
+  calibration: LayerRows | null;
+  holdout: LayerRows | null;
   /** Of weighted data: the held-out rows without weights. */
-  reported: Calibration | null;
+  reported: LayerRows | null;
 }
 
 /** Reading of held-out data, which an error says. */
@@ -263,16 +263,16 @@ export const namingHoldout = (reading: Promise<void>): Promise<void> =>
 /** Reads a layer's data into what a kind keeps of it. */
 export async function layerCalibration(
   layer: LayerInput,
-  kind: CalibrationKind,
+  kind: RowsKind,
   options: JobOptions = {},
   requireUnchanged?: RequireUnchanged,
 ): Promise<LayerData> {
   const { signal } = options;
   const { inFeatures, activations, gram, holdout: heldOut } = layer;
-  let calibration: Calibration | null = null;
-  let holdout: Calibration | null = null;
-  let reported: Calibration | null = null;
-  const add = async (to: Calibration, rows: FloatArray, target?: FloatArray, weights?: Float32Array) =>
+  let calibration: LayerRows | null = null;
+  let holdout: LayerRows | null = null;
+  let reported: LayerRows | null = null;
+  const add = async (to: LayerRows, rows: FloatArray, target?: FloatArray, weights?: Float32Array) =>
     to.add(
       ...(await inRange(
         kind,
@@ -283,14 +283,14 @@ export async function layerCalibration(
       )),
       ...([signal, weights, requireUnchanged] as const),
     );
-  if (activations ?? gram) calibration = Calibration.of(inFeatures, kind, options);
+  if (activations ?? gram) calibration = LayerRows.of(inFeatures, kind, options);
   if (activations) await add(calibration!, activations, layer.targetActivations, layer.rowWeights);
   if (gram) await calibration?.setGram(gram, layer.crossGram, signal);
   if (heldOut) {
-    holdout = Calibration.of(inFeatures, kind, options);
+    holdout = LayerRows.of(inFeatures, kind, options);
     await namingHoldout(add(holdout, heldOut, layer.targetHoldout, layer.holdoutWeights));
     if (layer.holdoutWeights) {
-      reported = Calibration.of(inFeatures, kind, options);
+      reported = LayerRows.of(inFeatures, kind, options);
       await namingHoldout(add(reported, heldOut, layer.targetHoldout));
     } else if (layer.rowWeights) reported = holdout;
   }
@@ -305,7 +305,7 @@ const tiny = 2 ** -400;
  * It changes neither codes nor relative errors.
  */
 async function inRange(
-  kind: CalibrationKind,
+  kind: RowsKind,
   rows: FloatArray,
   targets: FloatArray | undefined,
   signal: AbortSignal | undefined,

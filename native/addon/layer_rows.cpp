@@ -1,4 +1,4 @@
-#include "calibration.h"
+#include "layer_rows.h"
 
 #include <algorithm>
 #include <cmath>
@@ -83,7 +83,7 @@ void scaleAll(Floats& rows, const std::vector<double>& scales) {
 
 }  // namespace
 
-SharedData::SharedData(std::size_t inFeatures, CalibrationKind kind) : inFeatures_(inFeatures), kind_(kind) {}
+SharedData::SharedData(std::size_t inFeatures, RowsKind kind) : inFeatures_(inFeatures), kind_(kind) {}
 
 /** For rows to come. The sums are gigabytes for wide layers: jobs make them, not the JavaScript thread. The mutex is held. */
 void SharedData::prepare() {
@@ -91,10 +91,10 @@ void SharedData::prepare() {
   grams_ = nullptr;
   given_ = nullptr;
   if (rows_ || sums_) return;
-  if (kind_ == CalibrationKind::Rows)
+  if (kind_ == RowsKind::Rows)
     rows_ = std::make_unique<CalibrationRows>(inFeatures_);
   else
-    sums_ = std::make_unique<CalibrationGram>(inFeatures_, kind_ == CalibrationKind::Pairs);
+    sums_ = std::make_unique<CalibrationGram>(inFeatures_, kind_ == RowsKind::Pairs);
 }
 
 void SharedData::countSamples() { samples_ = rows_ ? rows_->samples() : sums_->samples(); }
@@ -171,31 +171,31 @@ std::shared_ptr<const GramData> SharedData::grams(unsigned threads) {
   return grams_;
 }
 
-Napi::Function Calibration::define(Napi::Env env) {
-  return DefineClass(env, "Calibration",
-                     {InstanceMethod<&Calibration::guarded<&Calibration::add>>("add"),
-                      InstanceMethod<&Calibration::guarded<&Calibration::addPatches>>("addPatches"),
-                      InstanceMethod<&Calibration::guarded<&Calibration::group>>("group"),
-                      InstanceMethod<&Calibration::guarded<&Calibration::setGram>>("setGram"),
-                      InstanceMethod<&Calibration::guarded<&Calibration::sums>>("sums"),
-                      InstanceMethod<&Calibration::guarded<&Calibration::addSums>>("addSums"),
-                      InstanceAccessor<&Calibration::guarded<&Calibration::samples>>("samples"),
-                      InstanceAccessor<&Calibration::guarded<&Calibration::offered>>("offered")});
+Napi::Function LayerRows::define(Napi::Env env) {
+  return DefineClass(env, "LayerRows",
+                     {InstanceMethod<&LayerRows::guarded<&LayerRows::add>>("add"),
+                      InstanceMethod<&LayerRows::guarded<&LayerRows::addPatches>>("addPatches"),
+                      InstanceMethod<&LayerRows::guarded<&LayerRows::group>>("group"),
+                      InstanceMethod<&LayerRows::guarded<&LayerRows::setGram>>("setGram"),
+                      InstanceMethod<&LayerRows::guarded<&LayerRows::sums>>("sums"),
+                      InstanceMethod<&LayerRows::guarded<&LayerRows::addSums>>("addSums"),
+                      InstanceAccessor<&LayerRows::guarded<&LayerRows::samples>>("samples"),
+                      InstanceAccessor<&LayerRows::guarded<&LayerRows::offered>>("offered")});
 }
 
-template <Napi::Value (Calibration::*Method)(const Napi::CallbackInfo&)>
-Napi::Value Calibration::guarded(const Napi::CallbackInfo& info) {
+template <Napi::Value (LayerRows::*Method)(const Napi::CallbackInfo&)>
+Napi::Value LayerRows::guarded(const Napi::CallbackInfo& info) {
   // An object of another class may have got this method: `this` is none of ours then.
   if (!info.This().IsObject() || !info.This().As<Napi::Object>().CheckTypeTag(&kTag))
-    throw Napi::TypeError::New(info.Env(), "Expected a Calibration");
+    throw Napi::TypeError::New(info.Env(), "Expected a LayerRows");
   return guard(info.Env(), [&] { return (this->*Method)(info); });
 }
 
-Calibration::Calibration(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Calibration>(info) {
+LayerRows::LayerRows(const Napi::CallbackInfo& info) : Napi::ObjectWrap<LayerRows>(info) {
   guard(info.Env(), [&] { initialize(info); });
 }
 
-void Calibration::initialize(const Napi::CallbackInfo& info) {
+void LayerRows::initialize(const Napi::CallbackInfo& info) {
   const auto whole = [&](std::size_t argument, std::int64_t most) -> std::size_t {
     const double number =
         info.Length() > argument && info[argument].IsNumber() ? info[argument].As<Napi::Number>().DoubleValue() : 0;
@@ -206,8 +206,8 @@ void Calibration::initialize(const Napi::CallbackInfo& info) {
   const std::size_t inFeatures = whole(0, kMaxFeatures);
   if (inFeatures == 0)
     throw Napi::TypeError::New(info.Env(), "Expected \"inFeatures\" to be a positive whole number below 2^31");
-  static const std::map<std::string, CalibrationKind> kinds = {
-      {"rows", CalibrationKind::Rows}, {"gram", CalibrationKind::Gram}, {"pairs", CalibrationKind::Pairs}};
+  static const std::map<std::string, RowsKind> kinds = {
+      {"rows", RowsKind::Rows}, {"gram", RowsKind::Gram}, {"pairs", RowsKind::Pairs}};
   const auto kind =
       info.Length() > 1 && info[1].IsString() ? kinds.find(info[1].As<Napi::String>().Utf8Value()) : kinds.end();
   if (kind == kinds.end())
@@ -225,7 +225,7 @@ void Calibration::initialize(const Napi::CallbackInfo& info) {
   Value().TypeTag(&kTag);
 }
 
-Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
+Napi::Value LayerRows::add(const Napi::CallbackInfo& info) {
   HeldMemory held;
   auto batch = std::make_shared<HeldFloats>(info[0], "rows", held);
   const auto data = this->data();
@@ -234,7 +234,7 @@ Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
                                                std::to_string(data->inFeatures()) + " numbers, not " +
                                                std::to_string(batch->size()) + " numbers");
   std::shared_ptr<HeldFloats> target;
-  if (data->kind() == CalibrationKind::Pairs) {
+  if (data->kind() == RowsKind::Pairs) {
     target = std::make_shared<HeldFloats>(info[1], "targets", held);
     if (target->isSingle() != batch->isSingle() || target->size() != batch->size())
       throw Napi::TypeError::New(info.Env(), "Expected \"targets\" to be of the type and length of \"rows\"");
@@ -260,11 +260,11 @@ Napi::Value Calibration::add(const Napi::CallbackInfo& info) {
       [](Napi::Env env) { return env.Undefined(); }, std::move(held));
 }
 
-Napi::Value Calibration::addPatches(const Napi::CallbackInfo& info) {
+Napi::Value LayerRows::addPatches(const Napi::CallbackInfo& info) {
   const Arguments given(info);
   auto work = std::make_shared<Patches>();
   work->threads = threads_;
-  const bool paired = data()->kind() == CalibrationKind::Pairs;
+  const bool paired = data()->kind() == RowsKind::Pairs;
   HeldMemory held;
   work->seen = given.singles("values", held);
   if (paired) work->meant = given.singles("targets", held);
@@ -290,20 +290,20 @@ Napi::Value Calibration::addPatches(const Napi::CallbackInfo& info) {
       [](Napi::Env env) { return env.Undefined(); }, std::move(held));
 }
 
-Napi::Value Calibration::group(const Napi::CallbackInfo& info) {
+Napi::Value LayerRows::group(const Napi::CallbackInfo& info) {
   const double index = info.Length() > 0 && info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
   if (!(index >= 0 && index < static_cast<double>(groups_.size())))
     throw Napi::TypeError::New(info.Env(), "Expected \"index\" to be that of a group");
   auto* addon = info.Env().GetInstanceData<AddonData>();
   const Napi::Object object =
       addon->calibration.New({Napi::Number::New(info.Env(), 1), Napi::String::New(info.Env(), "gram")});
-  Calibration* own = Calibration::Unwrap(object);
+  LayerRows* own = LayerRows::Unwrap(object);
   own->groups_ = {groups_[static_cast<std::size_t>(index)]};
   own->threads_ = threads_;
   return object;
 }
 
-Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
+Napi::Value LayerRows::setGram(const Napi::CallbackInfo& info) {
   const auto data = this->data();
   const std::size_t count = product(info.Env(), {data->inFeatures(), data->inFeatures()});
   HeldMemory held;
@@ -315,7 +315,7 @@ Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
     return values;
   };
   const auto gram = matrix(0, "gram");
-  const auto cross = data->kind() == CalibrationKind::Pairs ? matrix(1, "cross") : nullptr;
+  const auto cross = data->kind() == RowsKind::Pairs ? matrix(1, "cross") : nullptr;
   return startJob(
       info.Env(),
       [data, gram, cross, threads = threads_](JobControl& control) {
@@ -325,9 +325,9 @@ Napi::Value Calibration::setGram(const Napi::CallbackInfo& info) {
       [](Napi::Env env) { return env.Undefined(); }, std::move(held));
 }
 
-Napi::Value Calibration::sums(const Napi::CallbackInfo& info) {
+Napi::Value LayerRows::sums(const Napi::CallbackInfo& info) {
   const auto data = this->data();
-  if (data->kind() == CalibrationKind::Rows) throw Napi::TypeError::New(info.Env(), "Expected sums, not rows");
+  if (data->kind() == RowsKind::Rows) throw Napi::TypeError::New(info.Env(), "Expected sums, not rows");
   struct Copies {
     std::vector<double> gram, cross, target;
   };
@@ -354,9 +354,9 @@ Napi::Value Calibration::sums(const Napi::CallbackInfo& info) {
       });
 }
 
-Napi::Value Calibration::addSums(const Napi::CallbackInfo& info) {
+Napi::Value LayerRows::addSums(const Napi::CallbackInfo& info) {
   const auto data = this->data();
-  if (data->kind() == CalibrationKind::Rows) throw Napi::TypeError::New(info.Env(), "Expected sums, not rows");
+  if (data->kind() == RowsKind::Rows) throw Napi::TypeError::New(info.Env(), "Expected sums, not rows");
   const std::size_t features = data->inFeatures();
   const std::size_t count = product(info.Env(), {features, features});
   const Arguments given(info);
@@ -369,7 +369,7 @@ Napi::Value Calibration::addSums(const Napi::CallbackInfo& info) {
           info.Env(), std::string("Expected \"") + name + "\" to be a Float64Array of inFeatures × inFeatures numbers");
     return values;
   };
-  const bool paired = data->kind() == CalibrationKind::Pairs;
+  const bool paired = data->kind() == RowsKind::Pairs;
   const auto gram = matrix("gram");
   const auto cross = paired ? matrix("cross") : nullptr;
   const auto target = paired ? matrix("target") : nullptr;
@@ -389,11 +389,11 @@ Napi::Value Calibration::addSums(const Napi::CallbackInfo& info) {
       [](Napi::Env env) { return env.Undefined(); }, std::move(held));
 }
 
-Napi::Value Calibration::samples(const Napi::CallbackInfo& info) {
+Napi::Value LayerRows::samples(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(data()->samples()));
 }
 
-Napi::Value Calibration::offered(const Napi::CallbackInfo& info) {
+Napi::Value LayerRows::offered(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(data()->offered()));
 }
 

@@ -17,7 +17,7 @@ namespace vertexq::addon {
 /** Data shared by the JavaScript object and the jobs that add to it or read it, one at a time. */
 class SharedData {
  public:
-  SharedData(std::size_t inFeatures, CalibrationKind kind);
+  SharedData(std::size_t inFeatures, RowsKind kind);
 
   /** `target` is null but for pairs. */
   void add(const HeldFloats& batch, const HeldFloats* target, unsigned threads, JobControl& control);
@@ -31,7 +31,7 @@ class SharedData {
   std::size_t offered() const { return offered_; }
   void offer(std::size_t rows) { offered_ += rows; }
   std::size_t inFeatures() const { return inFeatures_; }
-  CalibrationKind kind() const { return kind_; }
+  RowsKind kind() const { return kind_; }
 
   /** R, kept until more rows come. Only of rows. A Gram matrix that was given is factored on so many threads. */
   std::shared_ptr<const Matrix> factor(unsigned threads, const JobControl& control);
@@ -43,7 +43,7 @@ class SharedData {
   void countSamples();
 
   std::size_t inFeatures_;
-  CalibrationKind kind_;
+  RowsKind kind_;
   std::mutex mutex_;
   std::atomic<std::size_t> offered_{0};
   std::atomic<std::size_t> samples_{0};  // told without waiting for a job that adds
@@ -56,35 +56,35 @@ class SharedData {
 };
 
 /**
- * JavaScript class Calibration:
- *   new Calibration(inFeatures, kind[, groups[, threads]])  kind: 'rows', 'gram' or 'pairs'; groups: of a convolution, default 1; threads that
+ * JavaScript class LayerRows:
+ *   new LayerRows(inFeatures, kind[, groups[, threads]])  kind: 'rows', 'gram' or 'pairs'; groups: of a convolution, default 1; threads that
  *                                      sum rows and look at Gram matrices, default 1
  *   add(rows[, targets[, weights]])    a job: adds samples, Float32Array or Float64Array, row-major samples × inFeatures;
  *                                      pairs need both, of one type and length; weights, a Float32Array: how often each row counts
  *   addPatches({ values, targets?, weights?, shape, kernel, strides, dilations, pads, most? })  a job: adds the patches of a tensor,
  *                                      Float32Array of the shape [batch, channels, spatial…], to every group; where they are twice
  *                                      `most` and more, about so many of them, spread over all; weights: of each output position
- *   group(index)                       the Calibration of one group
+ *   group(index)                       the LayerRows of one group
  *   setGram(gram[, cross])             a job: takes X̃ᵀX̃ (and for pairs X̃ᵀX) instead, Float64Array inFeatures × inFeatures
  *   sums()                             a job: { gram, cross, target }, Float64Arrays of X̃ᵀX̃ and for pairs X̃ᵀX and XᵀX, else null; not of rows
  *   addSums({ gram, cross?, target?, samples, offered })  a job: adds what sums() of another gave; not where rows are added
  *   samples                            rows added so far
  *   offered                            patches there were so far
  */
-class Calibration : public Napi::ObjectWrap<Calibration> {
+class LayerRows : public Napi::ObjectWrap<LayerRows> {
  public:
   static Napi::Function define(Napi::Env env);
 
   /** Marks the objects of this class. */
   static constexpr napi_type_tag kTag{0x76e2b1d0c85f4a39, 0x9d0f6c3a14be2785};
 
-  explicit Calibration(const Napi::CallbackInfo& info);
+  explicit LayerRows(const Napi::CallbackInfo& info);
   /** Of the only group. */
   std::shared_ptr<SharedData> data() const { return groups_.front(); }
 
  private:
   /** `Method` as JavaScript calls it. */
-  template <Napi::Value (Calibration::*Method)(const Napi::CallbackInfo&)>
+  template <Napi::Value (LayerRows::*Method)(const Napi::CallbackInfo&)>
   Napi::Value guarded(const Napi::CallbackInfo& info);
 
   void initialize(const Napi::CallbackInfo& info);
