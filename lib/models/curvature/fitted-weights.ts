@@ -25,9 +25,14 @@ export interface FittedNetwork {
   floats: Substitutes;
 }
 
+/** What has become of a weight, but for its numbers, and where of these codes, scales, zero points and minima are. */
+type Kept = Pick<QuantizedLayer, 'groupSize' | 'outFeatures' | 'inFeatures' | 'table'> & {
+  places: readonly (Place | null)[];
+};
+
 /** Keeps what has become of layers' weights in a file, for the network to be run with them again. */
 export class FittedWeights implements Sink<ModelLayer, Stored> {
-  private readonly places = new Map<WeightSource, Place>();
+  private readonly kept = new Map<WeightSource, Kept>();
   private file: OutputFile | undefined;
 
   constructor(
@@ -35,11 +40,18 @@ export class FittedWeights implements Sink<ModelLayer, Stored> {
     private readonly weights: Weights,
   ) {}
 
-  async store(layer: ModelLayer, quantized: QuantizedLayer, signal?: AbortSignal): Promise<Stored> {
-    const { buffer, byteOffset, byteLength } = await storedValues(layer, quantized, signal);
+  async store(
+    { source }: ModelLayer,
+    { codes, scales, zeroPoints, minima, ...others }: QuantizedLayer,
+    signal?: AbortSignal,
+  ): Promise<Stored> {
     this.file ??= await this.workspace.create('fitted');
-    this.places.set(layer.source, await this.file.append(new Uint8Array(buffer, byteOffset, byteLength), signal)); // prettier-ignore
-    return { bytes: byteLength };
+    const { groupSize, outFeatures, inFeatures, table } = others;
+    const places: (Place | null)[] = [];
+    for (const part of [codes, scales, zeroPoints, minima])
+      places.push(part && (await this.file.append(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), signal))); // prettier-ignore
+    this.kept.set(source, { groupSize, outFeatures, inFeatures, table: table && table.slice(), places });
+    return { bytes: places.reduce((sum, place) => sum + (place?.length ?? 0), 0) };
   }
 
   /** The network with the weights that layers have got, which are read whenever they are run. Shares what it can with `opened`. */
@@ -52,13 +64,13 @@ export class FittedWeights implements Sink<ModelLayer, Stored> {
     const floats = new Map<NodeProto, Substitute[]>();
     graph.initializer = [...graph.initializer];
     for (const [i, layer] of layers.entries()) {
-      if (!this.places.has(layer.source)) continue;
+      if (!this.kept.has(layer.source)) continue;
       const before = nodes.get(layer.node.output.find((name) => name !== ''))!;
       const own = changed.get(before) ?? shallowCopy(before);
       changed.set(before, own);
       own.input = [...own.input];
       own.input[layer.weightIndex] = `${prefix}${i}`;
-      const fitted = this.tensor(layer, `${prefix}${i}`, () => this.read(layer.source));
+      const fitted = this.tensor(layer, `${prefix}${i}`, () => this.read(layer));
       const float = this.tensor(layer, `${prefix}float/${i}`, () => layer.source.read());
       graph.initializer.push(fitted);
       floats.set(own, [...(floats.get(own) ?? []), { index: layer.weightIndex, tensor: float }]);
@@ -80,11 +92,19 @@ export class FittedWeights implements Sink<ModelLayer, Stored> {
     return tensor;
   }
 
-  private async read(source: WeightSource): Promise<Float32Array> {
-    const { position, length } = this.places.get(source)!;
-    const bytes = sharedBytes(length);
-    if (!(await this.file!.fill(bytes, position)))
-      throw new VertexqError('ERR_VERTEXQ_FILE', `${this.file!.temporary} was cut short while it was used`);
-    return new Float32Array(bytes.buffer, bytes.byteOffset, length / 4);
+  /** As they will be when the layer is read back from its file. */
+  private async read(layer: ModelLayer): Promise<Float32Array> {
+    const { places, ...others } = this.kept.get(layer.source)!;
+    const parts: (SharedArrayBuffer | null)[] = [];
+    for (const place of places) {
+      const bytes = place && sharedBytes(place.length);
+      if (bytes && !(await this.file!.fill(bytes, place.position)))
+        throw new VertexqError('ERR_VERTEXQ_FILE', `${this.file!.temporary} was cut short while it was used`);
+      parts.push(bytes && bytes.buffer);
+    }
+    const [codes, ...numbers] = parts;
+    const [scales, zeroPoints, minima] = numbers.map((own) => own && new Float32Array(own));
+    const coded = { ...others, codes: new Int8Array(codes!), scales: scales!, zeroPoints: zeroPoints!, minima: minima! }; // prettier-ignore
+    return storedValues(layer, coded, undefined);
   }
 }

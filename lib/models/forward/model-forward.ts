@@ -1,5 +1,5 @@
 import { VertexqError } from '../../errors';
-import { convert, valuesOf } from '../../native/tensors';
+import { type Coded, convert, valuesOf } from '../../native/tensors';
 import type { Batch, FloatBatches, Forward, Outcome, Seen, Stage } from '../../traversal/forward';
 import type { TensorLike } from '../../types';
 import type { CalibrationSet } from '../calibration-set';
@@ -280,7 +280,7 @@ export class ModelForward implements Forward<ModelLayer> {
 /** Those that a layer will have when it is read back from its file, in which they may be numbers of 16 bits. */
 export async function storedValues(
   { settings }: ModelLayer,
-  quantized: Outcome,
+  quantized: Coded | { values: Float32Array },
   signal: AbortSignal | undefined,
 ): Promise<Float32Array> {
   if ('values' in quantized) return quantized.values;
