@@ -1,4 +1,4 @@
-// npm run bench:budget [-- --write] [--samples=48] [digits] [encoder] [<folder of a language model> <texts.txt> <other texts.txt> [gguf]]: one width for all layers against widths layer by layer in as many
+// npm run bench:budget [-- --write] [--samples=48] [digits] [encoder] [ocr] [<folder of a language model> <texts.txt> <other texts.txt> [gguf]]: one width for all layers against widths layer by layer in as many
 // bytes. --write: into docs/budget.json.
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,6 +19,7 @@ import { aligned, keep, markdownTable } from '../document';
 import { digitNetworks, digits } from '../networks/digits';
 import { sentenceEncoder } from '../networks/encoder';
 import type { Network } from '../networks/network';
+import { ocrRecognizer } from '../networks/ocr';
 
 const words = process.argv.slice(2);
 const isWritten = words.includes('--write');
@@ -52,17 +53,21 @@ async function inFolder<Result>(use: (folder: string) => Promise<Result>): Promi
   }
 }
 
-/** Of logits the mean divergence of their softmax; else the relative error. */
+const areShares = ({ output }: Network) => output.startsWith('softmax');
+const isDistribution = (network: Network) => network.output === 'logits' || areShares(network);
+
+/** Of logits the mean divergence of their softmax, of what a softmax gives its own; else the relative error. */
 async function judged(network: Network, quantized: string): Promise<number> {
   const distributions = (outputs: readonly Record<string, { data: unknown; dims: readonly number[] }>[]) =>
     outputs.flatMap((own) => {
       const { data, dims } = own[network.output]!;
       const size = dims.at(-1)!;
       const values = data as Float32Array;
-      return Array.from({ length: values.length / size }, (_, row) => logSoftmax(values.subarray(row * size, (row + 1) * size))); // prettier-ignore
+      const logs = areShares(network) ? (own: Float32Array) => [...own].map((share) => Math.log(Math.max(share, 1e-30))) : logSoftmax; // prettier-ignore
+      return Array.from({ length: values.length / size }, (_, row) => logs(values.subarray(row * size, (row + 1) * size))); // prettier-ignore
     });
   const all: number[][][] = [];
-  const isLogits = network.output === 'logits';
+  const isLogits = isDistribution(network);
   const { outputs } = await evaluateModel(network.path, quantized, {
     ...{ data: network.judged, runs: 0 },
     ...(isLogits && { score: (own) => (all.push(distributions(own)), 0) }),
@@ -92,7 +97,7 @@ async function ofNetwork(name: string, network: Network, widths: readonly ModelO
       rows.push({
         ...{ network: name, uniform: widthName({ bits: own.bits!, groupSize: own.groupSize! }) },
         bytes: { uniform: one.bytes.after, chosen: bytes.after },
-        measure: network.output === 'logits' ? 'KL divergence' : 'relative error',
+        measure: isDistribution(network) ? 'KL divergence' : 'relative error',
         found: { uniform: await judged(network, uniform), chosen: await judged(network, chosen) },
         foretold: budget!.change,
         widths: widthsOf(budget!),
@@ -153,7 +158,7 @@ function table(rows: readonly Row[]): string {
 }
 
 async function main(): Promise<void> {
-  const [input, texts, others, format] = asked.filter((word) => !['digits', 'encoder'].includes(word));
+  const [input, texts, others, format] = asked.filter((word) => !['digits', 'encoder', 'ocr'].includes(word));
   const parts: [name: string, rows: Row[]][] = [];
   if (asked.includes('digits'))
     for (const name of digitNetworks)
@@ -161,6 +166,10 @@ async function main(): Promise<void> {
   if (asked.includes('encoder')) {
     const network = await sentenceEncoder({ calibration: 1500, holdout: 150, judged: 500 });
     parts.push(['encoder', await ofNetwork('sentence encoder', network, [{ bits: 2, groupSize: 32 }, { bits: 4, groupSize: 32 }])]); // prettier-ignore
+  }
+  if (asked.includes('ocr')) {
+    const network = await ocrRecognizer({ calibration: 200, holdout: 40, judged: 200 });
+    parts.push(['ocr', await ofNetwork('OCR recognizer', network, [{ bits: 2, groupSize: 32 }, { bits: 4, groupSize: 32 }])]); // prettier-ignore
   }
   if (input !== undefined && texts !== undefined && others !== undefined)
     parts.push([format === undefined ? 'language' : 'gguf', await ofLanguageModel(input, texts, others, format as 'gguf' | undefined)]); // prettier-ignore
