@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { valueInfo } from '../../lib/models/onnx/make';
+import { tensor, valueInfo } from '../../lib/models/onnx/make';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
@@ -25,6 +25,17 @@ export function random(count: number, seed: number): Float32Array {
   const next = () => (state = (state * 48271) % 2147483647) / 2147483647;
   return Float32Array.from({ length: count }, () => next() + next() + next() - 1.5);
 }
+
+/** A constant of such numbers. */
+export const weight = (name: string, dims: readonly number[], seed: number): TensorProto =>
+  tensor(
+    name,
+    dims,
+    random(
+      dims.reduce((a, b) => a * b, 1),
+      seed,
+    ),
+  );
 
 export const feed = (dims: number[], seed: number): Feeds => ({
   x: {

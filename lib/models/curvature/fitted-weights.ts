@@ -11,7 +11,7 @@ import type { Substitute } from '../forward/stage-network';
 import type { ModelLayer } from '../layers/model-layers';
 import { asNodeSees } from '../layers/weight-values';
 import { roundedTensor } from '../onnx/float-tensor';
-import { Graph, unusedPrefix } from '../onnx/graph';
+import { byFirstOutput, firstOutput, Graph, unusedPrefix } from '../onnx/graph';
 import { type NodeProto, type TensorProto, TensorProtoSchema } from '../onnx/onnx_pb';
 import { shallowCopy } from '../onnx/shallow-copy';
 import type { Place } from '../onnx/skeleton';
@@ -59,13 +59,13 @@ export class FittedWeights implements Sink<ModelLayer, Stored> {
     const { model, file } = opened;
     const graph = shallowCopy(model.graph!);
     const prefix = unusedPrefix(graph, 'fitted/');
-    const nodes = new Map(graph.node.map((own) => [own.output.find((name) => name !== ''), own]));
+    const nodes = byFirstOutput(graph.node);
     const changed = new Map<NodeProto, NodeProto>();
     const floats = new Map<NodeProto, Substitute[]>();
     graph.initializer = [...graph.initializer];
     for (const [i, layer] of layers.entries()) {
       if (!this.kept.has(layer.source)) continue;
-      const before = nodes.get(layer.node.output.find((name) => name !== ''))!;
+      const before = nodes.get(firstOutput(layer.node))!;
       const own = changed.get(before) ?? shallowCopy(before);
       changed.set(before, own);
       own.input = [...own.input];

@@ -84,7 +84,7 @@ export async function layerChanges(task: ChangesTask, options: JobOptions): Prom
     const [plain, weighted, unfitted] = [capture(() => false), capture(() => true), capture(() => false)];
     const weightsOf = (batch: number) => async (layer: object) => {
       const mean = means.get(layer as ModelLayer)!;
-      return (await swept.squaresOf(layer as ModelLayer, batch))!.map((square) => square / mean);
+      return (await swept.toldOf(layer as ModelLayer, batch))!.map((square) => square / mean);
     };
     const add = async (batch: number, seen: TensorLike) => {
       const { heldOut, share } = forward.batches[batch]!;

@@ -48,7 +48,7 @@ async function scaleOf(swept: Squares, layer: ModelLayer, batches: number): Prom
   if (typeof found === 'string') return found;
   const { mean, rows } = found;
   const sums = new PowerSums(mean, layer.errorCorrection);
-  for (let batch = 0; batch < batches; batch++) sums.add((await swept.squaresOf(layer, batch))!);
+  for (let batch = 0; batch < batches; batch++) sums.add((await swept.toldOf(layer, batch))!);
   const isConv = layer.input!.rows.kind === 'patches';
   return sums.choose(layer.inFeatures, isConv ? enoughPatches(layer.inFeatures) : rows);
 }
@@ -69,6 +69,6 @@ class OutputWeights implements RowWeights<ModelLayer> {
   async of(layer: ModelLayer, batch: number): Promise<Float32Array | null> {
     const scale = this.scales.get(layer);
     if (!scale) return null;
-    return weightsOf((await this.swept.squaresOf(layer, batch))!, scale);
+    return weightsOf((await this.swept.toldOf(layer, batch))!, scale);
   }
 }

@@ -38,7 +38,7 @@ export async function sharedSquares(
   for (const part of all) await keep(part, (await exchange!.get(name, part))!);
   return {
     reasons,
-    squaresOf: async (layer, batch) =>
+    toldOf: async (layer, batch) =>
       reasons.has(layer)
         ? undefined
         : ((await store.get('float', String(layers.indexOf(layer)), batch)).data as Float32Array),
@@ -50,8 +50,7 @@ export async function sharedSquares(
     const rows: number[][] = [];
     for (const layer of layers) {
       const found: Float32Array[] = [];
-      if (!swept.reasons.has(layer))
-        for (const batch of own) found.push((await swept.squaresOf(layer, batch))!);
+      if (!swept.reasons.has(layer)) for (const batch of own) found.push((await swept.toldOf(layer, batch))!);
       rows.push(found.map(({ length }) => length));
       arrays.push(...found);
     }

@@ -81,7 +81,7 @@ async function sharesLeft(
     else {
       const sums: number[] = [];
       for (const batch of data.holdout.keys())
-        for (const one of (await swept.squaresOf(layer, batch))!) sums.push(scale * one);
+        for (const one of (await swept.toldOf(layer, batch))!) sums.push(scale * one);
       const part = sums.reduce((total, sum) => total + sum, 0);
       found.push({ name, part, variance: varianceOfSum(sums), foretold });
     }

@@ -124,7 +124,7 @@ export class Sweep<Own extends Layer> {
   }
 
   /** What was asked of a layer in a batch, of each row by default; undefined where there is none, as `reasons` tells. */
-  async squaresOf(layer: Own, batch: number): Promise<Float32Array | undefined> {
+  async toldOf(layer: Own, batch: number): Promise<Float32Array | undefined> {
     if (this.reasons.has(layer)) return undefined;
     return (await this.told.get('float', this.nameOf(layer), batch)).data as Float32Array;
   }

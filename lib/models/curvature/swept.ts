@@ -3,7 +3,7 @@ import type { JobOptions } from '../../types';
 import { leastOpset } from '../gradients/index';
 import { isSeen } from '../layers/layer';
 import type { ModelLayer } from '../layers/model-layers';
-import { Graph, subgraphsOf } from '../onnx/graph';
+import { byFirstOutput, firstOutput, Graph, subgraphsOf } from '../onnx/graph';
 import { opsetOf } from '../onnx/opset';
 import { shallowCopy } from '../onnx/shallow-copy';
 import type { OpenModel } from '../open-model';
@@ -20,8 +20,8 @@ export type KnownCuts = Pick<SweepTask<ModelLayer>, 'ends' | 'head'>;
 export interface Squares {
   /** Why a layer has no squares. */
   reasons: ReadonlyMap<ModelLayer, string>;
-  /** Mean square gradients of each row of a layer in a batch; undefined where `reasons` tells why there are none. */
-  squaresOf(layer: ModelLayer, batch: number): Promise<Float32Array | undefined>;
+  /** Mean square gradients of each row of a layer in a batch, or what else was asked; undefined where `reasons` tells why there are none. */
+  toldOf(layer: ModelLayer, batch: number): Promise<Float32Array | undefined>;
 }
 
 /** A network that has been gone back through. */
@@ -58,18 +58,11 @@ export async function sweptLayers(
   const raised = withGradients(opened);
   if (typeof raised === 'string') {
     for (const layer of own) reasons.set(layer, raised);
-    return { reasons, sweep: null, squaresOf: () => Promise.resolve(undefined) };
+    return { reasons, sweep: null, toldOf: () => Promise.resolve(undefined) };
   }
   const asked = ask?.(raised) ?? { opened: raised };
-  const nodes = new Map(
-    asked.opened.graph.order.map((node) => [node.output.find((name) => name !== ''), node]),
-  );
-  const twins = new Map(
-    own.map((layer) => [
-      layer,
-      { ...layer, node: nodes.get(layer.node.output.find((name) => name !== ''))! },
-    ]),
-  );
+  const nodes = byFirstOutput(asked.opened.graph.order);
+  const twins = new Map(own.map((layer) => [layer, { ...layer, node: nodes.get(firstOutput(layer.node))! }]));
   const task = { ...asked, layers: [...twins.values()], feeds, isOwn, ...cuts, workspace, memory };
   const sweep = new Sweep<ModelLayer>(task, options);
   await sweep.run();
@@ -79,8 +72,7 @@ export async function sweptLayers(
   }
   return {
     ...{ reasons, sweep },
-    squaresOf: async (layer, batch) =>
-      reasons.has(layer) ? undefined : sweep.squaresOf(twins.get(layer)!, batch),
+    toldOf: async (layer, batch) => (reasons.has(layer) ? undefined : sweep.toldOf(twins.get(layer)!, batch)),
   };
 }
 
@@ -119,7 +111,7 @@ export async function meanOf(
 ): Promise<{ mean: number; rows: number } | string> {
   let [sum, rows] = [0, 0];
   for (let batch = 0; batch < batches; batch++) {
-    const squares = (await swept.squaresOf(layer, batch))!;
+    const squares = (await swept.toldOf(layer, batch))!;
     for (const square of squares) sum += square;
     rows += squares.length;
   }

@@ -19,3 +19,9 @@ export class Graph extends Scope {
     return this.places.get(node)!;
   }
 }
+
+/** Nodes by the first value that they make: what tells them in a copy of their graph. */
+export const byFirstOutput = (nodes: readonly NodeProto[]): ReadonlyMap<string | undefined, NodeProto> =>
+  new Map(nodes.map((node) => [firstOutput(node), node]));
+
+export const firstOutput = ({ output }: NodeProto): string | undefined => output.find((name) => name !== '');

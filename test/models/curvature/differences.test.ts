@@ -9,13 +9,10 @@ import type { Substitute } from '../../../lib/models/forward/stage-network';
 import { shallowCopy } from '../../../lib/models/onnx/shallow-copy';
 import type { Feeds } from '../../../lib/models/types';
 import { Workspace } from '../../../lib/runs/workspace';
-import { bytesOf, feed, float, folder as folderOf, network, random } from '../networks';
+import { bytesOf, feed, float, folder as folderOf, network, random, weight } from '../networks';
 import { layersOf, opened } from './differences';
 
 // What part each layer has in how far a network is from the float one, against runs with that layer's weight a little nearer and farther.
-
-const size = (dims: readonly number[]) => dims.reduce((a, b) => a * b, 1);
-const weight = (name: string, dims: number[], seed: number) => tensor(name, dims, random(size(dims), seed));
 
 /** The change of each weight. */
 const changeOf = (name: string, count: number) =>
@@ -141,8 +138,7 @@ for (const [name, { model, feeds, areLogits }] of Object.entries(shapes))
       let sum = 0;
       for (const layer of layers) {
         let part = 0;
-        for (const batch of feeds.keys())
-          for (const one of (await sweep.squaresOf(layer, batch))!) part += one;
+        for (const batch of feeds.keys()) for (const one of (await sweep.toldOf(layer, batch))!) part += one;
         const at = (share: number) => far((of) => (of === weightIn(layer) ? share : weights.has(of) ? 1 : 0));
         const slope = ((await at(1 + step)) - (await at(1 - step))) / (2 * step);
         t.true(Math.abs(part - slope) < 0.01 * Math.abs(slope) + 2e-4 * whole, `${layer.name}: ${part} and ${slope}`); // prettier-ignore

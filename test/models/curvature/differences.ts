@@ -45,7 +45,7 @@ export async function swept(
     for (const layer of task.layers) {
       const own: Float32Array[] = [];
       for (const batch of task.feeds.keys()) {
-        const found = await sweep.squaresOf(layer, batch);
+        const found = await sweep.toldOf(layer, batch);
         if (found) own.push(found.slice());
       }
       squares.set(layer.name, own);

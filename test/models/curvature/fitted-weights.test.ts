@@ -7,23 +7,13 @@ import { ModelForward } from '../../../lib/models/forward/model-forward';
 import { findLayers } from '../../../lib/models/layers/find-layers';
 import { modelLayers } from '../../../lib/models/layers/model-layers';
 import { checkModelOptions } from '../../../lib/models/model-options';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { node } from '../../../lib/models/onnx/make';
 import { ModelProtoSchema } from '../../../lib/models/onnx/onnx_pb';
 import { openModel } from '../../../lib/models/open-model';
 import type { ModelOptions } from '../../../lib/models/types';
 import { Workspace } from '../../../lib/runs/workspace';
 import { Traversal } from '../../../lib/traversal/traversal';
-import { difference, feed, files, float, network, random, run } from '../networks';
-
-const weight = (name: string, dims: number[], seed: number) =>
-  tensor(
-    name,
-    dims,
-    random(
-      dims.reduce((a, b) => a * b, 1),
-      seed,
-    ),
-  );
+import { difference, feed, files, float, network, run, weight } from '../networks';
 
 const model = network({
   nodes: [

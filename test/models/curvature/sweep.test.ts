@@ -3,20 +3,10 @@ import { node, tensor } from '../../../lib/models/onnx/make';
 import type { Feeds } from '../../../lib/models/types';
 import { inFolder } from '../../decoders/run';
 import { cases, weightsIn, writeModel } from '../../decoders/tiny';
-import { feed, float, folder as folderOf, network, random } from '../networks';
+import { feed, float, folder as folderOf, network, weight } from '../networks';
 import { byDifferences, layersOf, opened, swept } from './differences';
 
 // What the sweep back gives, row by row, against central differences of the whole network.
-
-const weight = (name: string, dims: number[], seed: number) =>
-  tensor(
-    name,
-    dims,
-    random(
-      dims.reduce((a, b) => a * b, 1),
-      seed,
-    ),
-  );
 
 const lastAxis = (row: number, dims: readonly number[]) =>
   Array.from({ length: dims.at(-1)! }, (_, i) => row * dims.at(-1)! + i);
