@@ -16,7 +16,7 @@ export default defineConfig(
     'build-*/',
     'coverage/',
     '.cache/',
-    'lib/models/onnx/onnx_pb.ts',
+    'lib/containers/onnx/onnx_pb.ts',
     'lib/models/data/sentence-piece/sentence_piece_pb.ts',
   ]),
   js.configs.recommended,

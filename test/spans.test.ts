@@ -9,7 +9,7 @@ import test from 'ava';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { quantizeCheckpoint, quantizeModel, runWorker, submitRun } from '../lib/index';
-import { node, tensor } from '../lib/models/onnx/make';
+import { node, tensor } from '../lib/containers/onnx/make';
 import { span } from '../lib/spans';
 import { version } from '../lib/version';
 import { fileOf, tensor as weight } from './checkpoints/make';

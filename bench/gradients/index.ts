@@ -4,14 +4,14 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gradientOf } from '../../lib/models/gradients';
-import { valueInfo } from '../../lib/models/onnx/make';
-import { opsetOf } from '../../lib/models/onnx/opset';
+import { valueInfo } from '../../lib/containers/onnx/make';
+import { opsetOf } from '../../lib/containers/onnx/opset';
 import {
   ModelProtoSchema,
   TensorProto_DataType as DataType,
   ValueInfoProtoSchema,
-} from '../../lib/models/onnx/onnx_pb';
-import { shallowCopy } from '../../lib/models/onnx/shallow-copy';
+} from '../../lib/containers/onnx/onnx_pb';
+import { shallowCopy } from '../../lib/containers/onnx/shallow-copy';
 import { loadSession, runSession } from '../../lib/models/runtime';
 import type { OpenDecoder } from '../../lib/decoders/open';
 import { inFolder } from '../../test/decoders/run';

@@ -7,13 +7,13 @@ import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import type { ModelFormat } from '../../lib/encodings/names';
-import { node, valueInfo } from '../../lib/models/onnx/make';
+import { node, valueInfo } from '../../lib/containers/onnx/make';
 import {
   ModelProtoSchema,
   TensorProto_DataLocation as DataLocation,
   TensorProto_DataType as DataType,
   TensorProtoSchema,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { quantize } from '../checkpoint/measure';
 
 const words = process.argv.slice(2);

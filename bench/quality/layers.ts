@@ -4,7 +4,7 @@ import { findLayers } from '../../lib/models/layers/find-layers';
 import type { Layer } from '../../lib/models/layers/layer';
 import { weightOf } from '../../lib/models/layers/weight-values';
 import { openModel, type OpenModel } from '../../lib/models/open-model';
-import { describeValue } from '../../lib/models/onnx/value-info';
+import { describeValue } from '../../lib/containers/onnx/value-info';
 import { loadStage } from '../../lib/models/forward/stage-network';
 import { stagesOf } from '../../lib/models/forward/stages';
 import { brownSentences } from '../../scripts/models/brown-corpus';

@@ -2,7 +2,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { open, stat, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
@@ -10,7 +10,7 @@ import {
   TensorProto_DataLocation as DataLocation,
   TensorProto_DataType as DataType,
   type TensorProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { mulberry32, type Random } from '../../scripts/models/trainer/random';
 
 export interface Chain {

@@ -1,12 +1,12 @@
 // A network of four convolutions along time, as those are that listen: few weights, and very many patches.
 import { create, toBinary } from '@bufbuild/protobuf';
 import { stat, writeFile } from 'node:fs/promises';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
   TensorProto_DataType as DataType,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { mulberry32 } from '../../scripts/models/trainer/random';
 
 /** Channels out and in, taps, stride: 1.26 MB of weights. */

@@ -9,7 +9,7 @@ import { checkModelOptions, type ModelSettings } from '../models/model-options';
 import { networkPath, requirePath } from '../options/messages';
 import { prepareData, selectLayers } from '../models/model-steps';
 import { type OpenModel, openModel } from '../models/open-model';
-import { describeValue } from '../models/onnx/value-info';
+import { describeValue } from '../containers/onnx/value-info';
 import { runtimeVersion } from '../models/runtime';
 import { quantizeInto } from '../models/quantize-into';
 import { addModelPaths } from '../models/run-files';

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { valueInfo } from '../models/onnx/make';
+import { valueInfo } from '../containers/onnx/make';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
@@ -7,7 +7,7 @@ import {
   TensorProto_DataType as DataType,
   type ModelProto,
   type TensorProto,
-} from '../models/onnx/onnx_pb';
+} from '../containers/onnx/onnx_pb';
 import { Block, normOf, type Surroundings } from './blocks';
 import type { ConfigReader } from './config';
 import { Operations } from './operations';

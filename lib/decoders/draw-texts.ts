@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { located } from '../errors';
 import { requireMemory } from '../memory';
 import { loadStage } from '../models/forward/stage-network';
-import type { NodeProto } from '../models/onnx/onnx_pb';
+import type { NodeProto } from '../containers/onnx/onnx_pb';
 import type { ThreadedSession } from '../models/threaded-session';
 import type { Feeds } from '../models/types';
 import { binding } from '../native/binding';

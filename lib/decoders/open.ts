@@ -1,7 +1,7 @@
 import { type Checkpoint, entryOf } from '../containers/safetensors/checkpoint';
 import { expertMatrices } from '../encodings/safetensors/matrices';
-import { Graph } from '../models/onnx/graph';
-import { Weights } from '../models/onnx/weights';
+import { Graph } from '../containers/onnx/graph';
+import { Weights } from '../containers/onnx/weights';
 import type { OpenModel } from '../models/open-model';
 import type { PackedWeight } from '../encodings/safetensors/unpack';
 import type { ConfigReader } from './config';

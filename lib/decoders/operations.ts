@@ -1,5 +1,5 @@
-import { type AttributeValue, node, tensor } from '../models/onnx/make';
-import type { NodeProto, TensorProto } from '../models/onnx/onnx_pb';
+import { type AttributeValue, node, tensor } from '../containers/onnx/make';
+import type { NodeProto, TensorProto } from '../containers/onnx/onnx_pb';
 
 /** Collects a graph's nodes and small constants. A value is known by its name. */
 export class Operations {

@@ -1,5 +1,5 @@
-import { valueInfo } from '../models/onnx/make';
-import { TensorProto_DataType as DataType, type ValueInfoProto } from '../models/onnx/onnx_pb';
+import { valueInfo } from '../containers/onnx/make';
+import { TensorProto_DataType as DataType, type ValueInfoProto } from '../containers/onnx/onnx_pb';
 import type { Operations } from './operations';
 import type { DecoderShape } from './shape';
 

@@ -4,7 +4,7 @@ import {
   TensorProto_DataType as DataType,
   TensorProtoSchema,
   type TensorProto,
-} from '../models/onnx/onnx_pb';
+} from '../containers/onnx/onnx_pb';
 import { describe } from '../options/messages';
 import { fewOf } from '../reports/text';
 import type { Operations } from './operations';

@@ -2,7 +2,7 @@ import { environment } from '../environment';
 import { namingMemory, VertexqError } from '../errors';
 import { type PreparedSamples, prepareSamples, dataOptionsOf } from '../models/calibration-set';
 import { runtimeVersion } from '../models/runtime';
-import type { DescribedValue } from '../models/onnx/value-info';
+import type { DescribedValue } from '../containers/onnx/value-info';
 import { describe, networkPath, requirePath } from '../options/messages';
 import { checkTextOptions } from '../options/relations';
 import { checkOptions } from '../options/table';

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { InferenceSession } from 'onnxruntime-node';
 import { openModel } from '../models/open-model';
-import { type DescribedValue, describeValue } from '../models/onnx/value-info';
+import { type DescribedValue, describeValue } from '../containers/onnx/value-info';
 import { loadSession, runSession, type SessionOptions } from '../models/runtime';
 import type { Feeds } from '../models/types';
 import type { ModelOutputs } from './types';

@@ -1,5 +1,5 @@
 import { isBatchName } from '../models/data/batch-axes';
-import type { DescribedValue } from '../models/onnx/value-info';
+import type { DescribedValue } from '../containers/onnx/value-info';
 
 /** Finds the axis along which the samples of a run lie in an output of such dimensions; null where none is known. */
 export type OutputAxis = (dims: readonly number[], samples: number) => number | null;

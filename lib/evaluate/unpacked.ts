@@ -1,4 +1,4 @@
-import type { NodeProto } from '../models/onnx/onnx_pb';
+import type { NodeProto } from '../containers/onnx/onnx_pb';
 import type { Latency } from './types';
 
 /** Products of weights behind DequantizeLinear have kernels of their own in the runtime. */

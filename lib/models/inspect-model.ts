@@ -1,12 +1,12 @@
 import { networkPath, requirePath } from '../options/messages';
 import { findLayers } from './layers/find-layers';
 import { constantsOf, unreadParts } from './layers/other-weights';
-import { readModel } from './onnx/codec';
-import { dataFilesOf } from './onnx/data-files';
-import { Graph, tensorsOf } from './onnx/graph';
-import type { TensorProto } from './onnx/onnx_pb';
-import { isExternal } from './onnx/tensor';
-import { describeValue } from './onnx/value-info';
+import { readModel } from '../containers/onnx/codec';
+import { dataFilesOf } from '../containers/onnx/data-files';
+import { Graph, tensorsOf } from '../containers/onnx/graph';
+import type { TensorProto } from '../containers/onnx/onnx_pb';
+import { isExternal } from '../containers/onnx/tensor';
+import { describeValue } from '../containers/onnx/value-info';
 import { provenanceKey, readProvenance } from '../runs/provenance';
 import type { Inspection } from './types';
 

@@ -1,11 +1,11 @@
 import type { ModelEncoding } from '../encodings/onnx/encoding';
-import { readModel } from './onnx/codec';
-import { dataFilesOf } from './onnx/data-files';
-import { Graph, tensorsOf } from './onnx/graph';
-import { inlineFunctions } from './onnx/inline-functions';
-import type { ModelProto } from './onnx/onnx_pb';
-import { isExternal } from './onnx/tensor';
-import type { Weights } from './onnx/weights';
+import { readModel } from '../containers/onnx/codec';
+import { dataFilesOf } from '../containers/onnx/data-files';
+import { Graph, tensorsOf } from '../containers/onnx/graph';
+import { inlineFunctions } from '../containers/onnx/inline-functions';
+import type { ModelProto } from '../containers/onnx/onnx_pb';
+import { isExternal } from '../containers/onnx/tensor';
+import type { Weights } from '../containers/onnx/weights';
 
 /** An ONNX file as read. */
 export interface OpenModel {

@@ -6,7 +6,7 @@ import type { Provenance } from '../runs/provenance';
 import type { BudgetReport } from '../sensitivity/choose';
 import type { Sensitivity } from '../sensitivity/types';
 import type { LayerReport, QuantizeOptions, SkippedWeight, TensorLike, WarningOptions } from '../types';
-import type { DescribedValue } from './onnx/value-info';
+import type { DescribedValue } from '../containers/onnx/value-info';
 import type { Warning } from '../warning-codes';
 
 /** How much rows count in fits. */

@@ -14,7 +14,7 @@ import { prepareSamples, type PreparedSamples } from './calibration-set';
 import { withBatchAxes } from './data/batch-axes';
 import { isMadeInput } from './data/made-inputs';
 import { type CheckedTensor, type ModelInput } from './data/tensor-checks';
-import { describeValue } from './onnx/value-info';
+import { describeValue } from '../containers/onnx/value-info';
 import { openModel } from './open-model';
 import { addDataPaths } from './run-files';
 import type { CalibrationData, DataOptions } from './types';

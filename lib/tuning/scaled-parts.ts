@@ -4,11 +4,11 @@ import { partsOf } from '../models/curvature/parts';
 import type { GraphStage } from '../models/forward/stages';
 import { gradientOf } from '../models/gradients/index';
 import { typeOf } from '../models/gradients/types';
-import { floatTypes } from '../models/onnx/element-types';
-import { unusedPrefix, usedBy } from '../models/onnx/graph';
-import { tensor } from '../models/onnx/make';
-import type { NodeProto, TensorProto } from '../models/onnx/onnx_pb';
-import { opsetOf } from '../models/onnx/opset';
+import { floatTypes } from '../containers/onnx/element-types';
+import { unusedPrefix, usedBy } from '../containers/onnx/graph';
+import { tensor } from '../containers/onnx/make';
+import type { NodeProto, TensorProto } from '../containers/onnx/onnx_pb';
+import { opsetOf } from '../containers/onnx/opset';
 import { scaledNodes } from '../models/tuning/scaled-weight';
 import { describe } from '../options/messages';
 

@@ -51,8 +51,8 @@ require.cache[place] = Object.assign(new (require('node:module') as typeof impor
 
 const { preprocess, quantizeCheckpoint, quantizeLayer, quantizeModel } =
   require('../../lib/index') as typeof import('../../lib/index');
-import { node, tensor } from '../../lib/models/onnx/make';
-import { ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
+import { node, tensor } from '../../lib/containers/onnx/make';
+import { ModelProtoSchema } from '../../lib/containers/onnx/onnx_pb';
 import { fileOf, tensor as numbersOf } from '../../test/checkpoints/make';
 import { network, random } from '../../test/models/networks';
 import { finish } from '../../lib/native/jobs';

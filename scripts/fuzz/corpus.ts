@@ -2,7 +2,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { attribute, node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { attribute, node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   AttributeProto_AttributeType as AttributeType,
   GraphProtoSchema,
@@ -12,7 +12,7 @@ import {
   TensorProto_DataType as DataType,
   type NodeProto,
   type TensorProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { ocrClassifierPath, ocrDetectorPath, ocrRecognizerPath } from '../models/ocr';
 import { sentenceEncoderPath } from '../models/sentence-encoder';
 import { mulberry32 } from '../models/trainer/random';

@@ -1,7 +1,7 @@
 // Models that are sound as protobuf and unsound, or odd, as ONNX.
 import { create } from '@bufbuild/protobuf';
-import { tensorsOf, withSubgraphs } from '../../lib/models/onnx/graph';
-import { attribute, node } from '../../lib/models/onnx/make';
+import { tensorsOf, withSubgraphs } from '../../lib/containers/onnx/graph';
+import { attribute, node } from '../../lib/containers/onnx/make';
 import {
   AttributeProto_AttributeType as AttributeType,
   GraphProtoSchema,
@@ -9,7 +9,7 @@ import {
   type ModelProto,
   type NodeProto,
   type TensorProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import type { Chooser } from './random';
 import { trapLocations } from './traps';
 

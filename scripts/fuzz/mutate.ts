@@ -1,5 +1,5 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
-import { ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
+import { ModelProtoSchema } from '../../lib/containers/onnx/onnx_pb';
 import { byteMutations } from './byte-mutations';
 import type { Original } from './corpus';
 import { messageMutations } from './message-mutations';

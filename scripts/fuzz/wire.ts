@@ -1,6 +1,6 @@
 // Where the fields of a protobuf message lie.
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
-import { ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
+import { ModelProtoSchema } from '../../lib/containers/onnx/onnx_pb';
 
 /** One field as it is written, from its tag to the end of its content. */
 export interface WireField {

@@ -1,12 +1,12 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { valueInfo } from '../../lib/models/onnx/make';
+import { valueInfo } from '../../lib/containers/onnx/make';
 import {
   ModelProtoSchema,
   TensorProto_DataType as DataType,
   type ModelProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import type { Tensor } from './onnx-graph';
 import { product, type Shape } from './symbolic-shape';
 import { Conversion, type Converter } from './tfjs-conversion';

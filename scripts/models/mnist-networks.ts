@@ -1,12 +1,12 @@
 import { create } from '@bufbuild/protobuf';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   ModelProtoSchema,
   TensorProto_DataType as DataType,
   type ModelProto,
   type NodeProto,
   type TensorProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { Convolution, MaxPool, type Planes } from './trainer/convolution';
 import { Dense, Relu, type Layer, type Parameter } from './trainer/layers';
 import type { Random } from './trainer/random';

@@ -1,5 +1,5 @@
-import { node, tensor, type AttributeValue } from '../../lib/models/onnx/make';
-import type { NodeProto, TensorProto } from '../../lib/models/onnx/onnx_pb';
+import { node, tensor, type AttributeValue } from '../../lib/containers/onnx/make';
+import type { NodeProto, TensorProto } from '../../lib/containers/onnx/onnx_pb';
 import { sameShape, withoutUnits, type Dim, type Shape } from './symbolic-shape';
 
 /**

@@ -3,7 +3,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ModelProtoSchema, StringStringEntryProtoSchema } from '../../lib/models/onnx/onnx_pb';
+import { ModelProtoSchema, StringStringEntryProtoSchema } from '../../lib/containers/onnx/onnx_pb';
 import { convertSentenceEncoder } from './convert-sentence-encoder';
 import { SentenceTokenizer, type Vocabulary } from './sentence-tokenizer';
 
@@ -19,7 +19,7 @@ const converterSources = [
   'scripts/models/tfjs-conversion.ts',
   'scripts/models/tfjs-graph.ts',
   'scripts/models/tfjs-operations.ts',
-  'lib/models/onnx/make.ts',
+  'lib/containers/onnx/make.ts',
 ];
 
 /** A model input: the elements, row-major, and their shape. */

@@ -10,7 +10,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { toBinary } from '@bufbuild/protobuf';
-import { ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
+import { ModelProtoSchema } from '../../lib/containers/onnx/onnx_pb';
 import { accuracy, classify, correctAnswers, loadMnist } from './mnist';
 import { mnistCnn, mnistMlp, type Network } from './mnist-networks';
 import { mulberry32, type Random } from './trainer/random';

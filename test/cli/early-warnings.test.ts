@@ -2,7 +2,7 @@ import test from 'ava';
 import { withWarnings } from '../../lib/cli/early-warnings';
 import type { ProgressStyle } from '../../lib/cli/progress';
 import { quantizeModel } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { warn } from '../../lib/warning-codes';
 import { files, float, network, random } from '../models/networks';
 

@@ -2,7 +2,7 @@ import test from 'ava';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { compareMethods, quantizeModel, type Feeds, type ModelOutputs } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { accuracy, loadMnist } from '../../scripts/models/mnist';
 import { feed, files, float, folder, network, random, run } from '../models/networks';
 

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { compareMethods, type CompareOptions, type LayerInput } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { normals } from '../fit/data';
 import { feed, files, float, network, random } from '../models/networks';
 

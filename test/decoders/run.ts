@@ -6,8 +6,8 @@ import { readConfig } from '../../lib/checkpoints/model-config';
 import { openCheckpoint } from '../../lib/containers/safetensors/checkpoint';
 import { ConfigReader } from '../../lib/decoders/config';
 import { type OpenDecoder, openDecoder } from '../../lib/decoders/open';
-import { ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
-import { shallowCopy } from '../../lib/models/onnx/shallow-copy';
+import { ModelProtoSchema } from '../../lib/containers/onnx/onnx_pb';
+import { shallowCopy } from '../../lib/containers/onnx/shallow-copy';
 import { loadSession, runSession } from '../../lib/models/runtime';
 import { type Weights, writeModel } from './tiny';
 

@@ -8,9 +8,9 @@ import {
   type EvaluateOptions,
   type VertexqErrorCode,
 } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType } from '../../lib/models/onnx/onnx_pb';
-import { valueInfo } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType } from '../../lib/containers/onnx/onnx_pb';
+import { valueInfo } from '../../lib/containers/onnx/make';
 import { bytesOf, feed, files, float, folder, network, random, run } from '../models/networks';
 
 const weights = [tensor('w', [32, 48], random(32 * 48, 1)), tensor('v', [48, 16], random(48 * 16, 2))];

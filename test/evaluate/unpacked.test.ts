@@ -1,7 +1,7 @@
 import test from 'ava';
 import { latencyHints, unpackedEachRun } from '../../lib/evaluate/unpacked';
 import { evaluationTable } from '../../lib/reports/evaluation-table';
-import { node } from '../../lib/models/onnx/make';
+import { node } from '../../lib/containers/onnx/make';
 import { sampleEvaluation } from '../reports/samples';
 
 const of = (median: number) => ({ median, lower: median, upper: median });

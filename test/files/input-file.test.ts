@@ -1,7 +1,7 @@
 import test from 'ava';
 import { appendFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { allocate, InputFile, requireMemory } from '../../lib/files/input-file';
-import { readModel } from '../../lib/models/onnx/codec';
+import { readModel } from '../../lib/containers/onnx/codec';
 import { temporaryFile } from './temporary-folder';
 
 test('a file that shrinks, grows or is replaced while it is read', async (t) => {

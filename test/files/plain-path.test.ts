@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { mkdirSync, readdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspectModel, quantizeCheckpoint, quantizeModel } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { plainPath } from '../../lib/files/plain-path';
 import { smallModel, writeFolder } from '../checkpoints/make';
 import { runWhole } from '../cli/library';

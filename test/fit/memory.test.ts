@@ -11,7 +11,7 @@ import {
   type Method,
 } from '../../lib/index';
 import { layerMemory } from '../../lib/fit/layer-memory';
-import { node, tensor as constant } from '../../lib/models/onnx/make';
+import { node, tensor as constant } from '../../lib/containers/onnx/make';
 import { bytesOf, fileOf, numbers, tensor } from '../checkpoints/make';
 import { temporaryFolder } from '../files/temporary-folder';
 import { files, network } from '../models/networks';

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { layerErrors } from '../../lib/fit/layer-errors';
 import { quantizeLayer, quantizeModel, type LayerInput, type Method } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { layerTable } from '../../lib/reports/table';
 import { feed, files, float, network, random } from '../models/networks';
 import { gramOf, normals, product, relativeError } from './data';

@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { inspectModel, quantizeLayer, quantizeModel } from '../../lib/index';
-import { namesOf, withSubgraphs } from '../../lib/models/onnx/graph';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { namesOf, withSubgraphs } from '../../lib/containers/onnx/graph';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   AttributeProto_AttributeType as AttributeType,
   AttributeProtoSchema,
@@ -15,7 +15,7 @@ import {
   type ModelProto,
   type NodeProto,
   type TensorProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { transposed } from '../numbers';
 import type { Feeds } from '../../lib/models/types';
 import {

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { inspectModel, quantizeModel } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
-import type { NodeProto, TensorProto } from '../../lib/models/onnx/onnx_pb';
+import { node, tensor } from '../../lib/containers/onnx/make';
+import type { NodeProto, TensorProto } from '../../lib/containers/onnx/onnx_pb';
 import { difference, feed, files, float, inFloat, network, random, readBack, run } from './networks';
 
 const formats = ['matmulnbits', 'qdq', 'float'] as const;

@@ -2,13 +2,13 @@ import { create } from '@bufbuild/protobuf';
 import test from 'ava';
 import { inspectModel, quantizeLayer, quantizeModel } from '../../lib/index';
 import { bfloatToFloat, floatToBfloat, floatToHalf, halfToFloat } from '../numbers';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   TensorProto_DataType as DataType,
   TensorProtoSchema,
   type ModelProto,
   type NodeProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { transposed } from '../numbers';
 import { difference, feed, files, float, inFloat, network, random, readBack, run } from './networks';
 

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { join } from 'node:path';
 import { compareMethods, quantizeModel, type Feeds, type ModelOptions } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { brownSentences } from '../../scripts/models/brown-corpus';
 import { loadMnist } from '../../scripts/models/mnist';
 import { sentenceBatches, sentenceEncoderPath } from '../../scripts/models/sentence-encoder';

@@ -14,8 +14,8 @@ import {
 import { dirname, join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { evaluateModel, inspectModel, quantizeModel } from '../../lib/index';
-import { tensorsOf } from '../../lib/models/onnx/graph';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { tensorsOf } from '../../lib/containers/onnx/graph';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import {
   AttributeProto_AttributeType as AttributeType,
   AttributeProtoSchema,
@@ -26,7 +26,7 @@ import {
   type ModelProto,
   type NodeProto,
   type TensorProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { bytesOf, difference, feed, files, float, folder, network, random, readBack } from './networks';
 import { bytesButHashes } from '../runs/but-hashes';
 

@@ -4,8 +4,8 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { inspectModel, quantizeModel } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
-import type { ModelProto } from '../../lib/models/onnx/onnx_pb';
+import { node, tensor } from '../../lib/containers/onnx/make';
+import type { ModelProto } from '../../lib/containers/onnx/onnx_pb';
 import {
   bytesOf,
   difference,

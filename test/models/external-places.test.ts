@@ -4,12 +4,12 @@ import test from 'ava';
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { evaluateModel, planModel, quantizeModel } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import {
   StringStringEntryProtoSchema,
   TensorProto_DataLocation as DataLocation,
   type TensorProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { bytesOf, feed, files, float, network, random } from './networks';
 
 const size = 32;

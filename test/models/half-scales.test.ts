@@ -1,8 +1,8 @@
 import test from 'ava';
 import { quantizeModel } from '../../lib/index';
 import { floatToHalf, halfToFloat } from '../numbers';
-import { node, tensor } from '../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType } from '../../lib/models/onnx/onnx_pb';
+import { node, tensor } from '../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType } from '../../lib/containers/onnx/onnx_pb';
 import { feed, files, float, inFloat, network, random, run } from './networks';
 
 const [inputs, outputs] = [64, 24];

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { compareMethods, quantizeModel, type Method } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { feed, files, float, floatsOf, network, random, run } from './networks';
 import { apart } from '../numbers';
 

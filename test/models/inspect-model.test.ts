@@ -2,8 +2,8 @@ import test from 'ava';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { inspectModel } from '../../lib/index';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType } from '../../lib/models/onnx/onnx_pb';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType } from '../../lib/containers/onnx/onnx_pb';
 import { files, float, network, random } from './networks';
 import { cases, plainWeights } from './weight-cases';
 

@@ -5,14 +5,14 @@ import { dirname, join } from 'node:path';
 import { inspectModel, quantizeModel } from '../../lib/index';
 import { inspectionTable } from '../../lib/reports/table';
 import { floatToHalf } from '../numbers';
-import { Graph, withSubgraphs } from '../../lib/models/onnx/graph';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { Graph, withSubgraphs } from '../../lib/containers/onnx/graph';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   FunctionProtoSchema,
   TensorProto_DataType as DataType,
   type ModelProto,
   type NodeProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { bytesOf, difference, feed, files, float, inFloat, network, random, readBack, run } from './networks';
 
 const formats = ['matmulnbits', 'qdq', 'float'] as const;

@@ -1,14 +1,14 @@
 import test from 'ava';
 import { create } from '@bufbuild/protobuf';
 import { inspectModel, quantizeModel } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import {
   AttributeProto_AttributeType as AttributeType,
   AttributeProtoSchema,
   GraphProtoSchema,
   TensorProto_DataType as DataType,
   TensorProtoSchema,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { files, float, network, random } from './networks';
 
 // trust 9: time that grows with the square of what there is many of.

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { tensor, valueInfo } from '../../lib/models/onnx/make';
+import { tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
@@ -13,7 +13,7 @@ import {
   type NodeProto,
   type TensorProto,
   type ValueInfoProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import type { Feeds } from '../../lib/models/types';
 
 export const float = (name: string, dims?: readonly (number | string)[]) =>

@@ -2,7 +2,7 @@ import test from 'ava';
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { quantizeModel, type ModelOptions } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { feed, files, float, network, random } from './networks';
 
 const model = network({

@@ -4,7 +4,7 @@ import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, wr
 import { dirname, join } from 'node:path';
 import { inspectModel, quantizeModel } from '../../lib/index';
 import { writeWhole } from '../../lib/files/output-file';
-import { node } from '../../lib/models/onnx/make';
+import { node } from '../../lib/containers/onnx/make';
 import type { ModelOptions, Progress } from '../../lib/index';
 import { model } from './children/network';
 import { bytesOf, feed, files, folder, network, readBack } from './networks';

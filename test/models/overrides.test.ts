@@ -2,7 +2,7 @@ import test from 'ava';
 import { existsSync } from 'node:fs';
 import { evaluateModel, quantizeModel, type LayerOverride, type ModelOptions } from '../../lib/index';
 import { checkModelOptions, layerSettings } from '../../lib/models/model-options';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { feed, files, float, network, random } from './networks';
 
 const names = ['block/first', 'block/second', 'head/third'];

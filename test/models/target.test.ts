@@ -2,7 +2,7 @@ import test from 'ava';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { evaluateModel, type ModelOptions, planModel, quantizeModel } from '../../lib/index';
 import { measureModel } from '../../lib/models/measure-sensitivity';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { feed, files, float, network, random } from './networks';
 
 // Widths layer by layer, so that a network is of a size.

@@ -1,12 +1,12 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import test from 'ava';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
   OperatorSetIdProtoSchema,
   TensorProto_DataType as DataType,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { ThreadedSession } from '../../lib/models/threaded-session';
 
 /** y = x · w, so often one after the other; w is `value` times the unit matrix. */

@@ -1,7 +1,7 @@
 import test from 'ava';
 import { join } from 'node:path';
 import { type ModelOptions, quantizeModel } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { runFake } from '../cli/fake';
 import { temporaryFolder } from '../files/temporary-folder';
 import { feed, files, float, network, random } from './networks';

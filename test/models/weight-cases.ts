@@ -1,11 +1,11 @@
 import { create } from '@bufbuild/protobuf';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   TensorProtoSchema,
   TensorProto_DataType as DataType,
   type ModelProto,
   type TensorProto,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import type { Feeds } from '../../lib/models/types';
 import { feed, float, network, random, type Parts } from './networks';
 

@@ -8,7 +8,7 @@ import { prepareCalibrationSet } from '../../lib/models/calibration-set';
 import { aliveValues } from '../../lib/models/forward/alive-values';
 import { findLayers } from '../../lib/models/layers/find-layers';
 import { openModel } from '../../lib/models/open-model';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { formatNpy } from '../containers/npy/format-npy';
 import { feed, files, float, network, random, type Parts } from './networks';
 import { typescript } from '../typescript';

@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { quantizeModel, writeCalibrationSet } from '../../lib/index';
 import { prepareCalibrationSet } from '../../lib/models/calibration-set';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
 import {
   ModelProtoSchema,
   StringStringEntryProtoSchema,
   TensorProto_DataLocation,
   TensorProto_DataType as DataType,
-} from '../../lib/models/onnx/onnx_pb';
+} from '../../lib/containers/onnx/onnx_pb';
 import { runFake } from '../cli/fake';
 import { runWhole } from '../cli/library';
 import { temporaryFolder } from '../files/temporary-folder';

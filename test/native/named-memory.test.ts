@@ -16,8 +16,8 @@ import {
   runShard,
   verifyCheckpoint,
 } from '../../lib/index';
-import { node, tensor, valueInfo } from '../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType } from '../../lib/models/onnx/onnx_pb';
+import { node, tensor, valueInfo } from '../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType } from '../../lib/containers/onnx/onnx_pb';
 import { writeSmall } from '../checkpoints/gguf/models';
 import { temporaryFolder } from '../files/temporary-folder';
 import { feed, files, network, random } from '../models/networks';

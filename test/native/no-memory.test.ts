@@ -12,7 +12,7 @@ import {
   quantizeModel,
   verifyCheckpoint,
 } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { writeSmall } from '../checkpoints/gguf/models';
 import { temporaryFolder } from '../files/temporary-folder';
 import { feed, files, network, random } from '../models/networks';

@@ -2,7 +2,7 @@ import Ajv, { type ValidateFunction } from 'ajv';
 import test from 'ava';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { type SchemaName, schemaText } from '../../scripts/schema';
 import type { Schema } from '../../scripts/schema/of-type';
 import { schemaOf } from '../../scripts/schema/of-type';

@@ -10,7 +10,7 @@ import {
   verifyCheckpoint,
   verifyModel,
 } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { checksum } from '../../lib/native/checksum';
 import { checksumKey, noChecksum, pieceBytes, writeChecksum } from '../../lib/runs/own-checksum';
 import { fileOf, smallModel } from '../checkpoints/make';

@@ -12,7 +12,7 @@ import {
   quantizeModel,
   version,
 } from '../../lib/index';
-import { node, tensor } from '../../lib/models/onnx/make';
+import { node, tensor } from '../../lib/containers/onnx/make';
 import { provenanceOf, provenanceText, readProvenance } from '../../lib/runs/provenance';
 import { smallModel, writeSmall } from '../checkpoints/gguf/models';
 import { runWhole } from '../cli/library';

@@ -4,12 +4,12 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ModelOptions, quantizeModel } from '../../../lib';
 import { OutputErrorSum } from '../../../lib/evaluate/output-error';
-import { node, tensor, valueInfo } from '../../../lib/models/onnx/make';
+import { node, tensor, valueInfo } from '../../../lib/containers/onnx/make';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
   TensorProto_DataType as DataType,
-} from '../../../lib/models/onnx/onnx_pb';
+} from '../../../lib/containers/onnx/onnx_pb';
 import { loadSession, runSession } from '../../../lib/models/runtime';
 import { convertNow } from '../../../lib/native/tensors';
 import type { Feeds, Grid } from '../../../lib';

@@ -1,7 +1,7 @@
 import type { StoredTypes } from '../../fit/layer-settings';
 import type { Layer } from '../../models/layers/layer';
-import { typeNameOf } from '../../models/onnx/element-types';
-import { type ModelProto, TensorProto_DataType as DataType } from '../../models/onnx/onnx_pb';
+import { typeNameOf } from '../../containers/onnx/element-types';
+import { type ModelProto, TensorProto_DataType as DataType } from '../../containers/onnx/onnx_pb';
 import type { Store } from '../../models/write/stored-weight';
 import type { Encoding } from '../encoding';
 import type { PlannedCodes } from './integer-codes';

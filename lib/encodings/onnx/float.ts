@@ -1,6 +1,6 @@
 import type { Layer } from '../../models/layers/layer';
-import { rawLength } from '../../models/onnx/element-types';
-import { dataLength } from '../../models/onnx/tensor';
+import { rawLength } from '../../containers/onnx/element-types';
+import { dataLength } from '../../containers/onnx/tensor';
 import { storeFloat } from '../../models/write/float';
 import { isOnlyUsedBy, storeInPlace } from '../../models/write/in-place';
 import { refuseUneven } from '../encoding';

@@ -13,7 +13,7 @@ import { withWayOut } from '../../decoders/shape';
 import { namingMemory, VertexqError } from '../../errors';
 import { readFolderFile } from '../../files/folder-file';
 import { sharedBytes } from '../../native/shared';
-import { TensorProto_DataType as DataType } from '../../models/onnx/onnx_pb';
+import { TensorProto_DataType as DataType } from '../../containers/onnx/onnx_pb';
 import { describe } from '../../options/messages';
 import { fewOf } from '../../reports/text';
 import type { JobOptions } from '../../types';

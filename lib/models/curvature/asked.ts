@@ -1,6 +1,6 @@
 import type { OutputKind } from '../../native/binding';
-import { attributeOf, type Graph, intAttribute, isStandard } from '../onnx/graph';
-import { floatTypes } from '../onnx/element-types';
+import { attributeOf, type Graph, intAttribute, isStandard } from '../../containers/onnx/graph';
+import { floatTypes } from '../../containers/onnx/element-types';
 import { typeOf } from '../gradients/types';
 
 /** A value whose cotangents are drawn, and what its rows along the last axis are. */

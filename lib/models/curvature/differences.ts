@@ -1,10 +1,10 @@
 import type { TensorLike } from '../../types';
 import type { Layer } from '../layers/layer';
-import { runtimeNameOf } from '../onnx/element-types';
-import type { Graph } from '../onnx/graph';
-import { node, tensor } from '../onnx/make';
-import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
-import { shallowCopy } from '../onnx/shallow-copy';
+import { runtimeNameOf } from '../../containers/onnx/element-types';
+import type { Graph } from '../../containers/onnx/graph';
+import { node, tensor } from '../../containers/onnx/make';
+import { TensorProto_DataType as DataType } from '../../containers/onnx/onnx_pb';
+import { shallowCopy } from '../../containers/onnx/shallow-copy';
 import { typeOf } from '../gradients/types';
 import type { Feeds } from '../types';
 import { mask } from './answers';

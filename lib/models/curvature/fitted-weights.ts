@@ -10,12 +10,12 @@ import { storedValues } from '../forward/model-forward';
 import type { Substitute } from '../forward/stage-network';
 import type { ModelLayer } from '../layers/model-layers';
 import { asNodeSees } from '../layers/weight-values';
-import { roundedTensor } from '../onnx/float-tensor';
-import { byFirstOutput, firstOutput, Graph, unusedPrefix } from '../onnx/graph';
-import { type NodeProto, type TensorProto, TensorProtoSchema } from '../onnx/onnx_pb';
-import { shallowCopy } from '../onnx/shallow-copy';
-import type { Place } from '../onnx/skeleton';
-import type { Weights } from '../onnx/weights';
+import { roundedTensor } from '../../containers/onnx/float-tensor';
+import { byFirstOutput, firstOutput, Graph, unusedPrefix } from '../../containers/onnx/graph';
+import { type NodeProto, type TensorProto, TensorProtoSchema } from '../../containers/onnx/onnx_pb';
+import { shallowCopy } from '../../containers/onnx/shallow-copy';
+import type { Place } from '../../containers/onnx/skeleton';
+import type { Weights } from '../../containers/onnx/weights';
 import type { OpenModel } from '../open-model';
 import type { Substitutes } from './part-networks';
 

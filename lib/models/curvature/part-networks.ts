@@ -3,7 +3,7 @@ import type { TensorLike } from '../../types';
 import { loadStage, type StageParts, type Substitute } from '../forward/stage-network';
 import type { GraphStage } from '../forward/stages';
 import type { Stream, ValueStore } from '../forward/value-store';
-import type { NodeProto } from '../onnx/onnx_pb';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
 import type { OpenModel } from '../open-model';
 import type { ThreadedSession } from '../threaded-session';
 import type { Feeds } from '../types';

@@ -1,6 +1,6 @@
 import { type GraphStage, stagesOf } from '../forward/stages';
 import type { Layer } from '../layers/layer';
-import type { Graph } from '../onnx/graph';
+import type { Graph } from '../../containers/onnx/graph';
 
 /** Stages of a network without cuts of its own that are gone back through at once: all values between them are there then. */
 const stagesAtOnce = 8;

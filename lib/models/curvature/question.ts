@@ -1,7 +1,7 @@
 import type { TensorLike } from '../../types';
 import type { Layer } from '../layers/layer';
-import type { Graph } from '../onnx/graph';
-import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
+import type { Graph } from '../../containers/onnx/graph';
+import type { NodeProto, TensorProto } from '../../containers/onnx/onnx_pb';
 import type { Asked } from './asked';
 import type { Substitutes } from './part-networks';
 

@@ -1,6 +1,6 @@
-import { attributeOf, intAttribute } from '../onnx/graph';
-import { node, tensor } from '../onnx/make';
-import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
+import { attributeOf, intAttribute } from '../../containers/onnx/graph';
+import { node, tensor } from '../../containers/onnx/make';
+import { TensorProto_DataType as DataType } from '../../containers/onnx/onnx_pb';
 import type { Layer } from '../layers/layer';
 import type { Taken } from './question';
 

@@ -1,9 +1,9 @@
 import { VertexqError } from '../../errors';
 import type { TensorLike } from '../../types';
 import type { Layer } from '../layers/layer';
-import { unusedPrefix, usedBy } from '../onnx/graph';
-import { node } from '../onnx/make';
-import type { NodeProto } from '../onnx/onnx_pb';
+import { unusedPrefix, usedBy } from '../../containers/onnx/graph';
+import { node } from '../../containers/onnx/make';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
 import type { OpenModel } from '../open-model';
 import type { Feeds } from '../types';
 import { loadStage } from './stage-network';

@@ -1,5 +1,5 @@
 import { outerNode, type Layer } from '../layers/layer';
-import { type Graph, usedBy } from '../onnx/graph';
+import { type Graph, usedBy } from '../../containers/onnx/graph';
 
 /** Values that depend on the weights of some layers: all others are the same in the float network and the quantized one. */
 export function changedValues({ order }: Graph, layers: readonly Layer[]): ReadonlySet<string> {

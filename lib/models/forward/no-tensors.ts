@@ -1,5 +1,5 @@
-import { isStandard, subgraphsOf } from '../onnx/graph';
-import type { GraphProto, NodeProto } from '../onnx/onnx_pb';
+import { isStandard, subgraphsOf } from '../../containers/onnx/graph';
+import type { GraphProto, NodeProto } from '../../containers/onnx/onnx_pb';
 
 /** Operators whose outputs are sequences, optional values or maps. */
 const makers: ReadonlySet<string> = new Set([

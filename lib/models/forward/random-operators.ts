@@ -1,7 +1,7 @@
-import { attributeOf, isStandard, subgraphsOf } from '../onnx/graph';
-import { attribute } from '../onnx/make';
-import type { NodeProto } from '../onnx/onnx_pb';
-import { shallowCopy } from '../onnx/shallow-copy';
+import { attributeOf, isStandard, subgraphsOf } from '../../containers/onnx/graph';
+import { attribute } from '../../containers/onnx/make';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
+import { shallowCopy } from '../../containers/onnx/shallow-copy';
 
 /** Operators that draw at random, with the type of their seed. */
 const randomOperators: Record<string, 'float' | 'integer'> = {

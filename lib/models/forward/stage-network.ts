@@ -1,13 +1,18 @@
 import { create } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
-import { maxMessageBytes } from '../onnx/codec';
-import { typeOfRuntimeName } from '../onnx/element-types';
-import { type Graph, usedBy } from '../onnx/graph';
-import { valueInfo } from '../onnx/make';
-import { ValueInfoProtoSchema, type ModelProto, type NodeProto, type TensorProto } from '../onnx/onnx_pb';
-import { shallowCopy } from '../onnx/shallow-copy';
-import { modelInMemory } from '../onnx/serialize';
-import type { Weights } from '../onnx/weights';
+import { maxMessageBytes } from '../../containers/onnx/codec';
+import { typeOfRuntimeName } from '../../containers/onnx/element-types';
+import { type Graph, usedBy } from '../../containers/onnx/graph';
+import { valueInfo } from '../../containers/onnx/make';
+import {
+  ValueInfoProtoSchema,
+  type ModelProto,
+  type NodeProto,
+  type TensorProto,
+} from '../../containers/onnx/onnx_pb';
+import { shallowCopy } from '../../containers/onnx/shallow-copy';
+import { modelInMemory } from '../../containers/onnx/serialize';
+import type { Weights } from '../../containers/onnx/weights';
 import { ThreadedSession } from '../threaded-session';
 import { seeded } from './random-operators';
 

@@ -1,6 +1,6 @@
 import { isSeen, type Layer } from '../layers/layer';
-import { type Graph, usedBy } from '../onnx/graph';
-import type { NodeProto } from '../onnx/onnx_pb';
+import { type Graph, usedBy } from '../../containers/onnx/graph';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
 import { makesNoTensor } from './no-tensors';
 import { isRandom } from './random-operators';
 

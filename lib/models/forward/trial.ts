@@ -14,13 +14,13 @@ import {
   secondsOfFit,
 } from '../../traversal/work';
 import type { JobOptions } from '../../types';
-import { node, tensor, valueInfo } from '../onnx/make';
+import { node, tensor, valueInfo } from '../../containers/onnx/make';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
   OperatorSetIdProtoSchema,
   TensorProto_DataType as DataType,
-} from '../onnx/onnx_pb';
+} from '../../containers/onnx/onnx_pb';
 import { loadSession, runSession } from '../runtime';
 
 // How long a run takes on this machine, from small pieces of each kind of its work that are timed first.

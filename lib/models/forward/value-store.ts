@@ -2,7 +2,7 @@ import { VertexqError } from '../../errors';
 import type { OutputFile } from '../../files/output-file';
 import type { Workspace } from '../../runs/workspace';
 import type { TensorLike } from '../../types';
-import type { Place } from '../onnx/skeleton';
+import type { Place } from '../../containers/onnx/skeleton';
 
 /** The float network's values, and those of the network as quantized so far. */
 export type Stream = 'float' | 'seen';

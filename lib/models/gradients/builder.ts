@@ -1,6 +1,10 @@
-import { type AttributeValue, node, tensor } from '../onnx/make';
-import { shallowCopy } from '../onnx/shallow-copy';
-import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from '../onnx/onnx_pb';
+import { type AttributeValue, node, tensor } from '../../containers/onnx/make';
+import { shallowCopy } from '../../containers/onnx/shallow-copy';
+import {
+  TensorProto_DataType as DataType,
+  type NodeProto,
+  type TensorProto,
+} from '../../containers/onnx/onnx_pb';
 import { type Dim, product, quotient } from './dims';
 import type { Known } from './known';
 import { type Shape, Shapes } from './shapes';

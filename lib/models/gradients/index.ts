@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
-import { floatTypes } from '../onnx/element-types';
-import { type Graph, usedBy } from '../onnx/graph';
-import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
+import { floatTypes } from '../../containers/onnx/element-types';
+import { type Graph, usedBy } from '../../containers/onnx/graph';
+import type { NodeProto, TensorProto } from '../../containers/onnx/onnx_pb';
 import { Builder } from './builder';
 import { Known } from './known';
 import { isFlat, operatorOf, ruleOf } from './registry';

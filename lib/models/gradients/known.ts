@@ -1,4 +1,4 @@
-import type { Graph } from '../onnx/graph';
+import type { Graph } from '../../containers/onnx/graph';
 import { type Shape, Shapes } from './shapes';
 import { typeOf } from './types';
 

@@ -1,5 +1,5 @@
-import { isStandard } from '../onnx/graph';
-import type { NodeProto } from '../onnx/onnx_pb';
+import { isStandard } from '../../containers/onnx/graph';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
 import type { Rule } from './rule';
 import { attention } from './rules/attention';
 import { elementwise } from './rules/elementwise';

@@ -1,4 +1,4 @@
-import type { NodeProto } from '../onnx/onnx_pb';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
 import type { Builder } from './builder';
 import type { Known } from './known';
 

@@ -1,6 +1,6 @@
-import { attributeOf, intAttribute, intsAttribute } from '../onnx/graph';
-import type { NodeProto } from '../onnx/onnx_pb';
-import { dimsOf } from '../onnx/tensor';
+import { attributeOf, intAttribute, intsAttribute } from '../../containers/onnx/graph';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
+import { dimsOf } from '../../containers/onnx/tensor';
 import { type Dim, product, quotient, together } from './dims';
 
 type Shape = readonly Dim[];

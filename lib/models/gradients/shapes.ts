@@ -1,6 +1,6 @@
-import { type Graph, isStandard } from '../onnx/graph';
-import type { NodeProto } from '../onnx/onnx_pb';
-import { dimsOf } from '../onnx/tensor';
+import { type Graph, isStandard } from '../../containers/onnx/graph';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
+import { dimsOf } from '../../containers/onnx/tensor';
 import type { Dim } from './dims';
 import { shapeRules } from './shape-rules';
 

@@ -1,5 +1,5 @@
-import { type Graph, attributeOf, intAttribute, isStandard } from '../onnx/graph';
-import { TensorProto_DataType as DataType, type NodeProto } from '../onnx/onnx_pb';
+import { type Graph, attributeOf, intAttribute, isStandard } from '../../containers/onnx/graph';
+import { TensorProto_DataType as DataType, type NodeProto } from '../../containers/onnx/onnx_pb';
 
 /** Operators whose outputs have one type, whatever they are given. */
 const ofOneType: Readonly<Record<string, DataType>> = {

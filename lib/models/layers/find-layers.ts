@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
-import { floatTypes, typeNameOf } from '../onnx/element-types';
-import type { Constant, Graph } from '../onnx/graph';
-import type { NodeProto } from '../onnx/onnx_pb';
+import { floatTypes, typeNameOf } from '../../containers/onnx/element-types';
+import type { Constant, Graph } from '../../containers/onnx/graph';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
 import { weightInputs } from './kinds';
 import type { Layer, SkippedLayer } from './layer';
 

@@ -1,5 +1,11 @@
-import { type Constant, intAttribute, intsAttribute, isStandard, textAttribute } from '../onnx/graph';
-import type { NodeProto } from '../onnx/onnx_pb';
+import {
+  type Constant,
+  intAttribute,
+  intsAttribute,
+  isStandard,
+  textAttribute,
+} from '../../containers/onnx/graph';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
 import { autoPads, type ConvGeometry } from '../../traversal/layer';
 import type { Layer } from './layer';
 

@@ -1,5 +1,5 @@
-import type { Constant, Scope } from '../onnx/graph';
-import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
+import type { Constant, Scope } from '../../containers/onnx/graph';
+import type { NodeProto, TensorProto } from '../../containers/onnx/onnx_pb';
 import type { RowsOf } from '../../traversal/layer';
 
 /** A node with a constant weight W: each neuron, a row of W, is multiplied with the rows of the node's input. */

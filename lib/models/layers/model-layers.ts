@@ -1,8 +1,8 @@
 import type { FitLayer, WeightSource } from '../../traversal/layer';
 import { fitOf, layerSettings, type ModelSettings } from '../model-options';
-import { dataLength } from '../onnx/tensor';
-import type { TensorProto } from '../onnx/onnx_pb';
-import type { Weights } from '../onnx/weights';
+import { dataLength } from '../../containers/onnx/tensor';
+import type { TensorProto } from '../../containers/onnx/onnx_pb';
+import type { Weights } from '../../containers/onnx/weights';
 import { type Layer, storageOf } from './layer';
 import { roundWeight } from './round-weight';
 import { weightOf } from './weight-values';

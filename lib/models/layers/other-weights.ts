@@ -1,8 +1,8 @@
 import { toBinary } from '@bufbuild/protobuf';
-import { floatTypes } from '../onnx/element-types';
-import { attributeOf, type Graph, type Placed, type Scope, withSubgraphs } from '../onnx/graph';
-import { FunctionProtoSchema, type ModelProto, type TensorProto } from '../onnx/onnx_pb';
-import { countOf } from '../onnx/tensor';
+import { floatTypes } from '../../containers/onnx/element-types';
+import { attributeOf, type Graph, type Placed, type Scope, withSubgraphs } from '../../containers/onnx/graph';
+import { FunctionProtoSchema, type ModelProto, type TensorProto } from '../../containers/onnx/onnx_pb';
+import { countOf } from '../../containers/onnx/tensor';
 import { knownOperators } from './kinds';
 import type { FoundLayers } from './find-layers';
 import type { SkippedLayer } from './layer';

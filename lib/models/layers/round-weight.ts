@@ -8,7 +8,7 @@ import { finish, threadsFor } from '../../native/jobs';
 import { type Shared, sharedBytes } from '../../native/shared';
 import { numberBytes } from '../../native/tensors';
 import type { JobOptions, QuantizedLayer } from '../../types';
-import type { Weights } from '../onnx/weights';
+import type { Weights } from '../../containers/onnx/weights';
 import type { Layer } from './layer';
 import { byNeurons, isByInputs, isByNeurons } from './weight-values';
 

@@ -1,6 +1,6 @@
 import { permuted, transposed, type TypedArray } from '../../native/tensors';
 import type { FloatArray } from '../../types';
-import type { Weights } from '../onnx/weights';
+import type { Weights } from '../../containers/onnx/weights';
 import type { Layer } from './layer';
 
 /** W, [outFeatures, inFeatures]. Rejects as Weights.floats. */

@@ -4,9 +4,13 @@ import { valuesOf } from '../../native/tensors';
 import { gradientOf } from '../gradients/index';
 import type { GraphStage } from '../forward/stages';
 import type { ModelLayer } from '../layers/model-layers';
-import { node, tensor } from '../onnx/make';
-import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from '../onnx/onnx_pb';
-import { opsetOf } from '../onnx/opset';
+import { node, tensor } from '../../containers/onnx/make';
+import {
+  TensorProto_DataType as DataType,
+  type NodeProto,
+  type TensorProto,
+} from '../../containers/onnx/onnx_pb';
+import { opsetOf } from '../../containers/onnx/opset';
 import type { OpenModel } from '../open-model';
 import { scaledNodes } from './scaled-weight';
 

@@ -1,5 +1,5 @@
-import { node, tensor } from '../onnx/make';
-import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
+import { node, tensor } from '../../containers/onnx/make';
+import type { NodeProto, TensorProto } from '../../containers/onnx/onnx_pb';
 
 /** A weight as numbers times scales, [outFeatures, groups, groupSize] · [outFeatures, groups, 1]. */
 export interface ScaledWeight {

@@ -1,8 +1,12 @@
-import { intAttribute } from '../onnx/nodes';
-import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from '../onnx/onnx_pb';
-import type { Scope } from '../onnx/scope';
-import { dimsOf } from '../onnx/tensor';
-import type { Weights } from '../onnx/weights';
+import { intAttribute } from '../../containers/onnx/nodes';
+import {
+  TensorProto_DataType as DataType,
+  type NodeProto,
+  type TensorProto,
+} from '../../containers/onnx/onnx_pb';
+import type { Scope } from '../../containers/onnx/scope';
+import { dimsOf } from '../../containers/onnx/tensor';
+import type { Weights } from '../../containers/onnx/weights';
 import { Turns } from '../../yielding';
 
 /** A weight in blocks of few bits, as com.microsoft.MatMulNBits and GatherBlockQuantized take it. */

@@ -1,6 +1,6 @@
 import { describe } from '../../options/messages';
-import { attributeOf, isStandard, type Scope, usedBy } from '../onnx/graph';
-import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
+import { attributeOf, isStandard, type Scope, usedBy } from '../../containers/onnx/graph';
+import type { NodeProto, TensorProto } from '../../containers/onnx/onnx_pb';
 
 // Constants of a graph and of those that its nodes hold.
 

@@ -1,8 +1,8 @@
 import type { DoneLayer } from '../../traversal/sink';
 import type { ModelLayer } from '../layers/model-layers';
-import { Graph, type Scope } from '../onnx/graph';
-import type { GraphProto, ModelProto, NodeProto } from '../onnx/onnx_pb';
-import { settleInitializers } from '../onnx/opset';
+import { Graph, type Scope } from '../../containers/onnx/graph';
+import type { GraphProto, ModelProto, NodeProto } from '../../containers/onnx/onnx_pb';
+import { settleInitializers } from '../../containers/onnx/opset';
 import { Edits } from './edit';
 import type { Names } from './names';
 import type { StoredWeight } from './stored-weight';

@@ -3,9 +3,13 @@ import { integerForm, type PlannedCodes, type Width, widthFor } from '../../enco
 import { type IntegerTensor, integerTensor, type Order } from '../../encodings/onnx/integer-tensor';
 import type { QuantizedLayer } from '../../types';
 import type { Layer } from '../layers/layer';
-import { node, tensor } from '../onnx/make';
-import { type ModelProto, TensorProto_DataType as DataType, TensorProtoSchema } from '../onnx/onnx_pb';
-import { opsetOf, raiseIrVersion } from '../onnx/opset';
+import { node, tensor } from '../../containers/onnx/make';
+import {
+  type ModelProto,
+  TensorProto_DataType as DataType,
+  TensorProtoSchema,
+} from '../../containers/onnx/onnx_pb';
+import { opsetOf, raiseIrVersion } from '../../containers/onnx/opset';
 import { importMicrosoft } from './edit';
 import { namingLayer } from './naming-layer';
 import type { Names } from './names';

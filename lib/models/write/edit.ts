@@ -1,6 +1,11 @@
 import { create } from '@bufbuild/protobuf';
-import { usedBy, withSubgraphs } from '../onnx/graph';
-import { type ModelProto, type NodeProto, OperatorSetIdProtoSchema, type TensorProto } from '../onnx/onnx_pb';
+import { usedBy, withSubgraphs } from '../../containers/onnx/graph';
+import {
+  type ModelProto,
+  type NodeProto,
+  OperatorSetIdProtoSchema,
+  type TensorProto,
+} from '../../containers/onnx/onnx_pb';
 
 interface Placed {
   nodes: readonly NodeProto[];

@@ -1,8 +1,8 @@
 import type { Layer } from '../layers/layer';
-import { intAttribute, isStandard } from '../onnx/graph';
-import { node } from '../onnx/make';
-import type { NodeProto } from '../onnx/onnx_pb';
-import { opsetOf } from '../onnx/opset';
+import { intAttribute, isStandard } from '../../containers/onnx/graph';
+import { node } from '../../containers/onnx/make';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
+import { opsetOf } from '../../containers/onnx/opset';
 import type { PackedTensors } from './packed';
 import { Steps } from './steps';
 import type { Wiring } from './stored-weight';

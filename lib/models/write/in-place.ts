@@ -1,9 +1,9 @@
 import type { Layer } from '../layers/layer';
 import { asStored } from '../layers/weight-values';
-import { attributeOf, isStandard, type Scope } from '../onnx/graph';
+import { attributeOf, isStandard, type Scope } from '../../containers/onnx/graph';
 import { valuesOf } from '../../native/tensors';
-import { roundedTensor } from '../onnx/float-tensor';
-import { dimsOf } from '../onnx/tensor';
+import { roundedTensor } from '../../containers/onnx/float-tensor';
+import { dimsOf } from '../../containers/onnx/tensor';
 import type { Store } from './stored-weight';
 
 /**

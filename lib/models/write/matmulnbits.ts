@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
 import type { Layer } from '../layers/layer';
-import type { NodeProto } from '../onnx/onnx_pb';
-import { opsetOf } from '../onnx/opset';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
+import { opsetOf } from '../../containers/onnx/opset';
 import { importMicrosoft } from './edit';
 import { isLookup, lookUp } from './gather';
 import { namingLayer } from './naming-layer';

@@ -1,5 +1,5 @@
-import { namesOf } from '../onnx/graph';
-import type { ModelProto } from '../onnx/onnx_pb';
+import { namesOf } from '../../containers/onnx/graph';
+import type { ModelProto } from '../../containers/onnx/onnx_pb';
 
 /** Names that nothing in a model has yet. */
 export class Names {

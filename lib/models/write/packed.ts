@@ -1,8 +1,8 @@
 import { type PackedWeight, packMatMulNBits } from '../../encodings/onnx/packed-blocks';
 import type { QuantizedLayer } from '../../types';
 import type { Layer } from '../layers/layer';
-import { tensor } from '../onnx/make';
-import type { TensorProto } from '../onnx/onnx_pb';
+import { tensor } from '../../containers/onnx/make';
+import type { TensorProto } from '../../containers/onnx/onnx_pb';
 import type { Names } from './names';
 import { scalesTensor } from './scales';
 import { isHalf, viewOf, weightName } from './view';

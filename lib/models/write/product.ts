@@ -1,10 +1,10 @@
 import { VertexqError } from '../../errors';
 import type { Layer } from '../layers/layer';
-import { floatAttribute, intAttribute, isStandard } from '../onnx/graph';
-import { floatTensor } from '../onnx/float-tensor';
-import { node } from '../onnx/make';
-import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
-import { opsetOf } from '../onnx/opset';
+import { floatAttribute, intAttribute, isStandard } from '../../containers/onnx/graph';
+import { floatTensor } from '../../containers/onnx/float-tensor';
+import { node } from '../../containers/onnx/make';
+import { TensorProto_DataType as DataType } from '../../containers/onnx/onnx_pb';
+import { opsetOf } from '../../containers/onnx/opset';
 import type { PackedTensors } from './packed';
 import { Steps } from './steps';
 import type { Wiring } from './stored-weight';

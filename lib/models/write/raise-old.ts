@@ -1,12 +1,12 @@
-import { attributeOf, floatAttribute, intAttribute, textAttribute } from '../onnx/graph';
-import { attribute, node as makeNode, tensor } from '../onnx/make';
+import { attributeOf, floatAttribute, intAttribute, textAttribute } from '../../containers/onnx/graph';
+import { attribute, node as makeNode, tensor } from '../../containers/onnx/make';
 import {
   TensorProto_DataType as DataType,
   type ModelProto,
   type NodeProto,
   type TensorProto,
-} from '../onnx/onnx_pb';
-import { isExternal } from '../onnx/tensor';
+} from '../../containers/onnx/onnx_pb';
+import { isExternal } from '../../containers/onnx/tensor';
 import type { Edits } from './edit';
 import type { Names } from './names';
 

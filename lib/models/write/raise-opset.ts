@@ -1,7 +1,7 @@
-import { attributeOf, intAttribute, isStandard, withSubgraphs } from '../onnx/graph';
-import { attribute, tensor } from '../onnx/make';
-import type { ModelProto, NodeProto } from '../onnx/onnx_pb';
-import { raiseIrVersion, settleInitializers } from '../onnx/opset';
+import { attributeOf, intAttribute, isStandard, withSubgraphs } from '../../containers/onnx/graph';
+import { attribute, tensor } from '../../containers/onnx/make';
+import type { ModelProto, NodeProto } from '../../containers/onnx/onnx_pb';
+import { raiseIrVersion, settleInitializers } from '../../containers/onnx/opset';
 import { Edits } from './edit';
 import { Names } from './names';
 import { type Change, oldChanges, oldestOpset, SmallConstants } from './raise-old';

@@ -1,7 +1,7 @@
 import { VertexqError } from '../../errors';
 import { indexWhere } from '../../yielding';
-import { roundedTensor } from '../onnx/float-tensor';
-import { type TensorProto, TensorProto_DataType as DataType } from '../onnx/onnx_pb';
+import { roundedTensor } from '../../containers/onnx/float-tensor';
+import { type TensorProto, TensorProto_DataType as DataType } from '../../containers/onnx/onnx_pb';
 
 const isLost = (scale: number) => Math.abs(scale) >= 65520 || (scale !== 0 && Math.abs(scale) <= 2 ** -25);
 

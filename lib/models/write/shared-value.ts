@@ -1,6 +1,6 @@
 import type { Layer } from '../layers/layer';
-import type { NodeProto } from '../onnx/onnx_pb';
-import { opsetOf } from '../onnx/opset';
+import type { NodeProto } from '../../containers/onnx/onnx_pb';
+import { opsetOf } from '../../containers/onnx/opset';
 import { Steps } from './steps';
 import type { Wiring } from './stored-weight';
 import { turn, type View, viewOf } from './view';

@@ -1,5 +1,5 @@
-import { node, tensor } from '../onnx/make';
-import type { NodeProto, TensorProto } from '../onnx/onnx_pb';
+import { node, tensor } from '../../containers/onnx/make';
+import type { NodeProto, TensorProto } from '../../containers/onnx/onnx_pb';
 import type { Names } from './names';
 
 type Step = (input: string, output: string) => NodeProto;

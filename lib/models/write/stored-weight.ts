@@ -1,6 +1,6 @@
 import type { QuantizedLayer } from '../../types';
 import type { Layer } from '../layers/layer';
-import type { ModelProto, TensorProto } from '../onnx/onnx_pb';
+import type { ModelProto, TensorProto } from '../../containers/onnx/onnx_pb';
 import type { Edits } from './edit';
 import type { Names } from './names';
 

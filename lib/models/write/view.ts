@@ -1,6 +1,6 @@
 import { VertexqError } from '../../errors';
 import type { Layer } from '../layers/layer';
-import { TensorProto_DataType as DataType } from '../onnx/onnx_pb';
+import { TensorProto_DataType as DataType } from '../../containers/onnx/onnx_pb';
 import type { Steps } from './steps';
 
 /** The form in which a node sees a weight. */

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { modelFormats, namesOf } from '../../../lib/encodings/names';
 import { modelEncodings } from '../../../lib/encodings/onnx/table';
 import { type ModelOptions, quantizeModel } from '../../../lib/index';
-import { node, tensor } from '../../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType } from '../../../lib/models/onnx/onnx_pb';
+import { node, tensor } from '../../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType } from '../../../lib/containers/onnx/onnx_pb';
 import { difference, feed, files, network, random, run } from '../../models/networks';
 
 const schemes: Pick<ModelOptions, 'bits' | 'levels' | 'grid' | 'groupSize'>[] = [

@@ -1,6 +1,6 @@
 import { quantizeModel, type ModelOptions } from '../../../lib/index';
 import { writeFileSync } from 'node:fs';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { node, tensor } from '../../../lib/containers/onnx/make';
 import { bytesOf, feed, float, network, random } from '../networks';
 
 /** Two layers, 205 kB in float. */

@@ -1,5 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { node, tensor } from '../../../lib/containers/onnx/make';
 import type { Feeds } from '../../../lib/models/types';
 import { inFolder } from '../../decoders/run';
 import { cases, weightsIn, writeModel } from '../../decoders/tiny';

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { readFileSync } from 'node:fs';
 import { type ModelOptions, quantizeModel } from '../../../lib/index';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { node, tensor } from '../../../lib/containers/onnx/make';
 import { files, float, network, random } from '../networks';
 
 // The option `weighting` of networks: which layers are weighted, and what does not depend on anything else.

@@ -7,7 +7,7 @@ import { formatNpz } from '../../containers/npy/make-npz';
 import { compareMethods, evaluateModel, quantizeModel } from '../../../lib/index';
 import { type ModelInput, prepareCalibrationSet } from '../../../lib/models/calibration-set';
 import { withBatchAxes } from '../../../lib/models/data/batch-axes';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { node, tensor } from '../../../lib/containers/onnx/make';
 import type { CalibrationData, DataOptions, Feeds } from '../../../lib/models/types';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { entry, rawSafetensors } from '../../containers/safetensors/build';

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { prepareCalibrationSet, type ModelInput } from '../../../lib/models/calibration-set';
-import { node, tensor as constant } from '../../../lib/models/onnx/make';
+import { node, tensor as constant } from '../../../lib/containers/onnx/make';
 import { openModel } from '../../../lib/models/open-model';
 import { ThreadedSession } from '../../../lib/models/threaded-session';
 import type { CalibrationData } from '../../../lib/models/types';

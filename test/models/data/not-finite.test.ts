@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compareMethods, evaluateModel, quantizeModel } from '../../../lib/index';
 import { prepareCalibrationSet, prepareSamples } from '../../../lib/models/calibration-set';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { node, tensor } from '../../../lib/containers/onnx/make';
 import { temporaryFolder } from '../../files/temporary-folder';
 import { formatNpz } from '../../containers/npy/make-npz';
 import { files, float, network, random } from '../networks';

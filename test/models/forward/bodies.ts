@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { tensor } from '../../../lib/models/onnx/make';
+import { tensor } from '../../../lib/containers/onnx/make';
 import {
   AttributeProto_AttributeType as AttributeType,
   AttributeProtoSchema,
@@ -10,7 +10,7 @@ import {
   type NodeProto,
   type TensorProto,
   type ValueInfoProto,
-} from '../../../lib/models/onnx/onnx_pb';
+} from '../../../lib/containers/onnx/onnx_pb';
 
 /** A node with subgraphs. */
 export function withBodies(node: NodeProto, bodies: Record<string, GraphProto>): NodeProto {

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { quantizeModel } from '../../../lib/index';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { node, tensor } from '../../../lib/containers/onnx/make';
 import { LayerRows } from '../../../lib/fit/layer-rows';
 import { enoughPatches } from '../../../lib/traversal/captured-rows';
 import { prepareCalibrationSet } from '../../../lib/models/calibration-set';

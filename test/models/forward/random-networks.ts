@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { node, tensor } from '../../../lib/models/onnx/make';
-import type { ModelProto } from '../../../lib/models/onnx/onnx_pb';
+import { node, tensor } from '../../../lib/containers/onnx/make';
+import type { ModelProto } from '../../../lib/containers/onnx/onnx_pb';
 import { float, network, random, type Parts } from '../networks';
 
 /** A value [batch, channels, length]. */

@@ -1,9 +1,9 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { findLayers } from '../../../lib/models/layers/find-layers';
-import { Graph, usedBy } from '../../../lib/models/onnx/graph';
-import { node, tensor } from '../../../lib/models/onnx/make';
-import type { ModelProto, NodeProto } from '../../../lib/models/onnx/onnx_pb';
+import { Graph, usedBy } from '../../../lib/containers/onnx/graph';
+import { node, tensor } from '../../../lib/containers/onnx/make';
+import type { ModelProto, NodeProto } from '../../../lib/containers/onnx/onnx_pb';
 import { stagesOf } from '../../../lib/models/forward/stages';
 import { float, network, random } from '../networks';
 import { networks } from './random-networks';

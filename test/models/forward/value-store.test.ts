@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type ModelOptions, quantizeModel } from '../../../lib/index';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { node, tensor } from '../../../lib/containers/onnx/make';
 import { ValueStore } from '../../../lib/models/forward/value-store';
 import { Workspace } from '../../../lib/runs/workspace';
 import { feed, files, float, folder, network, random } from '../networks';

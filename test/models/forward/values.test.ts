@@ -2,8 +2,8 @@ import test, { type ExecutionContext } from 'ava';
 import { readFileSync, readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type ModelOptions, quantizeModel, type Report } from '../../../lib/index';
-import { node, tensor, valueInfo } from '../../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType, type ModelProto } from '../../../lib/models/onnx/onnx_pb';
+import { node, tensor, valueInfo } from '../../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType, type ModelProto } from '../../../lib/containers/onnx/onnx_pb';
 import { difference, feed, files, float, network, random, readBack, run, type Parts } from '../networks';
 import { body, truth, untyped, withBodies } from './bodies';
 

@@ -1,14 +1,14 @@
 import { create } from '@bufbuild/protobuf';
 import type { ExecutionContext } from 'ava';
 import { gradientOf, type Gradient } from '../../../lib/models/gradients';
-import { Graph } from '../../../lib/models/onnx/graph';
-import { valueInfo } from '../../../lib/models/onnx/make';
+import { Graph } from '../../../lib/containers/onnx/graph';
+import { valueInfo } from '../../../lib/containers/onnx/make';
 import {
   TensorProto_DataType as DataType,
   ValueInfoProtoSchema,
   type NodeProto,
   type TensorProto,
-} from '../../../lib/models/onnx/onnx_pb';
+} from '../../../lib/containers/onnx/onnx_pb';
 import { loadSession, runSession } from '../../../lib/models/runtime';
 import type { TensorLike } from '../../../lib/types';
 import { bytesOf, network, random } from '../networks';

@@ -1,14 +1,14 @@
 import { create } from '@bufbuild/protobuf';
 import test from 'ava';
 import type { OpenDecoder } from '../../../lib/decoders/open';
-import { attributeOf } from '../../../lib/models/onnx/graph';
-import { tensor } from '../../../lib/models/onnx/make';
+import { attributeOf } from '../../../lib/containers/onnx/graph';
+import { tensor } from '../../../lib/containers/onnx/make';
 import {
   TensorProto_DataType as DataType,
   ValueInfoProtoSchema,
   type ModelProto,
-} from '../../../lib/models/onnx/onnx_pb';
-import { shallowCopy } from '../../../lib/models/onnx/shallow-copy';
+} from '../../../lib/containers/onnx/onnx_pb';
+import { shallowCopy } from '../../../lib/containers/onnx/shallow-copy';
 import type { TensorLike } from '../../../lib/types';
 import { withDecoder } from '../../decoders/run';
 import { cases, weightsIn } from '../../decoders/tiny';

@@ -2,15 +2,15 @@ import { create } from '@bufbuild/protobuf';
 import type { ExecutionContext } from 'ava';
 import { InferenceSession } from 'onnxruntime-node';
 import { gradientOf } from '../../../lib/models/gradients';
-import { Graph } from '../../../lib/models/onnx/graph';
-import { node, valueInfo } from '../../../lib/models/onnx/make';
-import { opsetOf } from '../../../lib/models/onnx/opset';
+import { Graph } from '../../../lib/containers/onnx/graph';
+import { node, valueInfo } from '../../../lib/containers/onnx/make';
+import { opsetOf } from '../../../lib/containers/onnx/opset';
 import {
   TensorProto_DataType as DataType,
   ValueInfoProtoSchema,
   type ModelProto,
-} from '../../../lib/models/onnx/onnx_pb';
-import { shallowCopy } from '../../../lib/models/onnx/shallow-copy';
+} from '../../../lib/containers/onnx/onnx_pb';
+import { shallowCopy } from '../../../lib/containers/onnx/shallow-copy';
 import { runSession } from '../../../lib/models/runtime';
 import type { TensorLike } from '../../../lib/types';
 import { bytesOf, random } from '../networks';

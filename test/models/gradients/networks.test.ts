@@ -2,7 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import test from 'ava';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ModelProtoSchema } from '../../../lib/models/onnx/onnx_pb';
+import { ModelProtoSchema } from '../../../lib/containers/onnx/onnx_pb';
 import { raiseOpset } from '../../../lib/models/write/raise-opset';
 import type { TensorLike } from '../../../lib/types';
 import { sentenceBatches, sentenceEncoderPath } from '../../../scripts/models/sentence-encoder';

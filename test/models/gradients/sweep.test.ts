@@ -2,9 +2,9 @@ import test from 'ava';
 import fc from 'fast-check';
 import type { VertexqError } from '../../../lib/errors';
 import { gradientOf, type Part } from '../../../lib/models/gradients';
-import { Graph } from '../../../lib/models/onnx/graph';
-import { node, tensor, valueInfo } from '../../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType } from '../../../lib/models/onnx/onnx_pb';
+import { Graph } from '../../../lib/containers/onnx/graph';
+import { node, tensor, valueInfo } from '../../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType } from '../../../lib/containers/onnx/onnx_pb';
 import { float, network, type Parts } from '../networks';
 import { check } from './check';
 

@@ -1,6 +1,6 @@
-import { floatTensor } from '../../../lib/models/onnx/float-tensor';
-import { type AttributeValue, node, tensor, valueInfo } from '../../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType, type ModelProto } from '../../../lib/models/onnx/onnx_pb';
+import { floatTensor } from '../../../lib/containers/onnx/float-tensor';
+import { type AttributeValue, node, tensor, valueInfo } from '../../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType, type ModelProto } from '../../../lib/containers/onnx/onnx_pb';
 import type { Feeds } from '../../../lib/models/types';
 import { feed, network, random } from '../networks';
 

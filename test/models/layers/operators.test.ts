@@ -1,7 +1,7 @@
 import test from 'ava';
 import { dirname, join } from 'node:path';
 import { type ModelOptions, quantizeModel } from '../../../lib/index';
-import type { ModelProto } from '../../../lib/models/onnx/onnx_pb';
+import type { ModelProto } from '../../../lib/containers/onnx/onnx_pb';
 import { difference, files, floatsOf, readBack, run } from '../networks';
 import { forms } from './forms';
 

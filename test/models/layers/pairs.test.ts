@@ -1,7 +1,7 @@
 import test from 'ava';
 import { quantizeLayer, quantizeModel } from '../../../lib/index';
-import { node, tensor } from '../../../lib/models/onnx/make';
-import type { ModelProto } from '../../../lib/models/onnx/onnx_pb';
+import { node, tensor } from '../../../lib/containers/onnx/make';
+import type { ModelProto } from '../../../lib/containers/onnx/onnx_pb';
 import { transposed } from '../../numbers';
 import { files, float, floatsOf, random, readBack, run } from '../networks';
 import { forms } from './forms';

@@ -8,14 +8,14 @@ import type { Layer } from '../../../lib/models/layers/layer';
 import { roundWeight } from '../../../lib/models/layers/round-weight';
 import { weightOf } from '../../../lib/models/layers/weight-values';
 import { checkModelOptions, layerSettings } from '../../../lib/models/model-options';
-import { Graph } from '../../../lib/models/onnx/graph';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { Graph } from '../../../lib/containers/onnx/graph';
+import { node, tensor } from '../../../lib/containers/onnx/make';
 import {
   type ModelProto,
   type TensorProto,
   TensorProto_DataType as DataType,
-} from '../../../lib/models/onnx/onnx_pb';
-import { Weights } from '../../../lib/models/onnx/weights';
+} from '../../../lib/containers/onnx/onnx_pb';
+import { Weights } from '../../../lib/containers/onnx/weights';
 import { Buffers } from '../../../lib/native/buffers';
 import type { Grid, QuantizedLayer } from '../../../lib/types';
 import type { StoredTypes } from '../../../lib/fit/layer-settings';

@@ -1,9 +1,9 @@
 import test from 'ava';
 import { dirname, join } from 'node:path';
 import { quantizeModel } from '../../../lib/index';
-import { floatTensor } from '../../../lib/models/onnx/float-tensor';
-import { node, tensor, valueInfo } from '../../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType, type ModelProto } from '../../../lib/models/onnx/onnx_pb';
+import { floatTensor } from '../../../lib/containers/onnx/float-tensor';
+import { node, tensor, valueInfo } from '../../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType, type ModelProto } from '../../../lib/containers/onnx/onnx_pb';
 import type { Feeds } from '../../../lib/models/types';
 import { difference, feed, files, float, network, random, run, type Parts } from '../networks';
 

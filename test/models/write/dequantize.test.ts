@@ -3,12 +3,12 @@ import test from 'ava';
 import fc from 'fast-check';
 import { storeDequantizeLinear } from '../../../lib/models/write/dequantize';
 import type { View } from '../../../lib/models/write/view';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { node, tensor } from '../../../lib/containers/onnx/make';
 import {
   NodeProtoSchema,
   TensorProto_DataType as DataType,
   type NodeProto,
-} from '../../../lib/models/onnx/onnx_pb';
+} from '../../../lib/containers/onnx/onnx_pb';
 import { anyAlphabet, codesOf } from '../../encodings/onnx/codes';
 import { difference, feed, float, inFloat, network, random, run } from '../networks';
 import { halfValues, inputMajor, layerOf, neuronMajor, quantizedOf, seenAs, showing, wire } from './weights';

@@ -1,6 +1,6 @@
 import test from 'ava';
 import { storeFloat } from '../../../lib/models/write/float';
-import { TensorProto_DataType as DataType } from '../../../lib/models/onnx/onnx_pb';
+import { TensorProto_DataType as DataType } from '../../../lib/containers/onnx/onnx_pb';
 import { codesOf } from '../../encodings/onnx/codes';
 import { difference, run } from '../networks';
 import { inputMajor, neuronMajor, quantizedOf, seenAs, showing, wire } from './weights';

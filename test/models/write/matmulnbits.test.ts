@@ -1,15 +1,15 @@
 import { clone } from '@bufbuild/protobuf';
 import test from 'ava';
 import fc from 'fast-check';
-import { node, valueInfo } from '../../../lib/models/onnx/make';
+import { node, valueInfo } from '../../../lib/containers/onnx/make';
 import {
   NodeProtoSchema,
   TensorProto_DataType as DataType,
   type ModelProto,
   type NodeProto,
-} from '../../../lib/models/onnx/onnx_pb';
+} from '../../../lib/containers/onnx/onnx_pb';
 import { fitsMatMulNBits, storeMatMulNBits } from '../../../lib/models/write/matmulnbits';
-import { floatTensor } from '../../../lib/models/onnx/float-tensor';
+import { floatTensor } from '../../../lib/containers/onnx/float-tensor';
 import type { View } from '../../../lib/models/write/view';
 import type { Feeds } from '../../../lib/models/types';
 import type { QuantizedLayer } from '../../../lib/types';

@@ -2,8 +2,8 @@ import { clone, fromBinary } from '@bufbuild/protobuf';
 import test from 'ava';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AttributeValue, node, tensor, valueInfo } from '../../../lib/models/onnx/make';
-import { ModelProtoSchema, type NodeProto, type TensorProto } from '../../../lib/models/onnx/onnx_pb';
+import { type AttributeValue, node, tensor, valueInfo } from '../../../lib/containers/onnx/make';
+import { ModelProtoSchema, type NodeProto, type TensorProto } from '../../../lib/containers/onnx/onnx_pb';
 import { raiseOpset } from '../../../lib/models/write/raise-opset';
 import { difference, feed, float, network, random, run } from '../networks';
 

@@ -2,7 +2,7 @@ import { clone, create, fromBinary } from '@bufbuild/protobuf';
 import test from 'ava';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { attribute, node, tensor, type AttributeValue } from '../../../lib/models/onnx/make';
+import { attribute, node, tensor, type AttributeValue } from '../../../lib/containers/onnx/make';
 import {
   FunctionProtoSchema,
   AttributeProto_AttributeType as AttributeType,
@@ -13,7 +13,7 @@ import {
   type ModelProto,
   type NodeProto,
   type TensorProto,
-} from '../../../lib/models/onnx/onnx_pb';
+} from '../../../lib/containers/onnx/onnx_pb';
 import { raiseOpset } from '../../../lib/models/write/raise-opset';
 import { sentenceBatches, sentenceEncoderPath } from '../../../scripts/models/sentence-encoder';
 import { bytesOf, difference, feed, float, network, random, run } from '../networks';

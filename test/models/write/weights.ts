@@ -6,14 +6,14 @@ import { Edits } from '../../../lib/models/write/edit';
 import { Names } from '../../../lib/models/write/names';
 import type { Store } from '../../../lib/models/write/stored-weight';
 import type { View } from '../../../lib/models/write/view';
-import { Scope } from '../../../lib/models/onnx/graph';
-import { node, tensor } from '../../../lib/models/onnx/make';
+import { Scope } from '../../../lib/containers/onnx/graph';
+import { node, tensor } from '../../../lib/containers/onnx/make';
 import {
   GraphProtoSchema,
   TensorProto_DataType as DataType,
   type ModelProto,
   type NodeProto,
-} from '../../../lib/models/onnx/onnx_pb';
+} from '../../../lib/containers/onnx/onnx_pb';
 import type { LayerReport, QuantizedLayer } from '../../../lib/types';
 import { plainValues } from '../../encodings/onnx/codes';
 import { float, network } from '../networks';

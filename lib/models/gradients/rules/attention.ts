@@ -1,5 +1,5 @@
-import { attributeOf, floatAttribute, intAttribute } from '../../onnx/graph';
-import type { NodeProto } from '../../onnx/onnx_pb';
+import { attributeOf, floatAttribute, intAttribute } from '../../../containers/onnx/graph';
+import type { NodeProto } from '../../../containers/onnx/onnx_pb';
 import type { Known } from '../known';
 import { inputsOf, type Rule } from '../rule';
 

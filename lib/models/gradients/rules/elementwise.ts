@@ -1,5 +1,5 @@
-import { floatTypes } from '../../onnx/element-types';
-import { floatAttribute, textAttribute } from '../../onnx/graph';
+import { floatTypes } from '../../../containers/onnx/element-types';
+import { floatAttribute, textAttribute } from '../../../containers/onnx/graph';
 import type { Builder } from '../builder';
 import { inputsOf, ofNumbers, type Pull, type Rule } from '../rule';
 

@@ -1,6 +1,6 @@
-import { floatTypes } from '../../onnx/element-types';
-import { attributeOf, intAttribute, textAttribute } from '../../onnx/graph';
-import { TensorProto_DataType as DataType, type NodeProto } from '../../onnx/onnx_pb';
+import { floatTypes } from '../../../containers/onnx/element-types';
+import { attributeOf, intAttribute, textAttribute } from '../../../containers/onnx/graph';
+import { TensorProto_DataType as DataType, type NodeProto } from '../../../containers/onnx/onnx_pb';
 import type { Builder } from '../builder';
 import type { Known } from '../known';
 import { inputsOf, type Rule } from '../rule';

@@ -1,6 +1,6 @@
-import { floatAttribute, intAttribute } from '../../onnx/graph';
-import { TensorProto_DataType as DataType } from '../../onnx/onnx_pb';
-import type { NodeProto } from '../../onnx/onnx_pb';
+import { floatAttribute, intAttribute } from '../../../containers/onnx/graph';
+import { TensorProto_DataType as DataType } from '../../../containers/onnx/onnx_pb';
+import type { NodeProto } from '../../../containers/onnx/onnx_pb';
 import type { Builder } from '../builder';
 import type { Known } from '../known';
 import { inputsOf, type Rule } from '../rule';

@@ -1,4 +1,4 @@
-import { TensorProto_DataType as DataType } from '../../onnx/onnx_pb';
+import { TensorProto_DataType as DataType } from '../../../containers/onnx/onnx_pb';
 import type { Builder } from '../builder';
 
 /** Adds each number of `values` to where it came from, given by places in the list of all numbers of `like`. */

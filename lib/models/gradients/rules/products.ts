@@ -1,5 +1,5 @@
-import { floatAttribute, intAttribute, textAttribute } from '../../onnx/graph';
-import type { NodeProto } from '../../onnx/onnx_pb';
+import { floatAttribute, intAttribute, textAttribute } from '../../../containers/onnx/graph';
+import type { NodeProto } from '../../../containers/onnx/onnx_pb';
 import type { Builder } from '../builder';
 import { inputsOf, type Rule } from '../rule';
 

@@ -1,5 +1,5 @@
-import { attributeOf, intAttribute, intsAttribute } from '../../onnx/graph';
-import type { NodeProto } from '../../onnx/onnx_pb';
+import { attributeOf, intAttribute, intsAttribute } from '../../../containers/onnx/graph';
+import type { NodeProto } from '../../../containers/onnx/onnx_pb';
 import type { Builder } from '../builder';
 import type { Known } from '../known';
 import type { Rule } from '../rule';

@@ -1,6 +1,6 @@
-import { attributeOf, intAttribute, intsAttribute, textAttribute } from '../../onnx/graph';
-import type { NodeProto } from '../../onnx/onnx_pb';
-import { TensorProto_DataType as DataType } from '../../onnx/onnx_pb';
+import { attributeOf, intAttribute, intsAttribute, textAttribute } from '../../../containers/onnx/graph';
+import type { NodeProto } from '../../../containers/onnx/onnx_pb';
+import { TensorProto_DataType as DataType } from '../../../containers/onnx/onnx_pb';
 import type { Shape } from '../shapes';
 import type { Builder } from '../builder';
 import type { Known } from '../known';

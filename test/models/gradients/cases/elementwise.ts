@@ -1,4 +1,4 @@
-import { node, tensor } from '../../../../lib/models/onnx/make';
+import { node, tensor } from '../../../../lib/containers/onnx/make';
 import type { Case } from '../check';
 
 const binary = (opType: string, a: number[], b: number[]): Case => ({

@@ -1,5 +1,5 @@
-import { node, tensor } from '../../../../lib/models/onnx/make';
-import { TensorProto_DataType as DataType } from '../../../../lib/models/onnx/onnx_pb';
+import { node, tensor } from '../../../../lib/containers/onnx/make';
+import { TensorProto_DataType as DataType } from '../../../../lib/containers/onnx/onnx_pb';
 import type { Case, Simple } from '../check';
 
 /** An operator of x and lists of integers. */

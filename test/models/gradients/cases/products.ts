@@ -1,4 +1,4 @@
-import { node } from '../../../../lib/models/onnx/make';
+import { node } from '../../../../lib/containers/onnx/make';
 import type { Case } from '../check';
 
 const matMul = (name: string, a: number[], b: number[], needs?: 'ranks'): Case => ({

@@ -1,4 +1,4 @@
-import { node, tensor } from '../../../../lib/models/onnx/make';
+import { node, tensor } from '../../../../lib/containers/onnx/make';
 import type { Case } from '../check';
 
 const data = [0.5, 1.25, 2, 0.75, 3, 1.5, 0.25, 2.5, 1.75, 1, 0.6, 2.25];

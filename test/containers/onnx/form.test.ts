@@ -1,11 +1,11 @@
 import test from 'ava';
 import { execFileSync } from 'node:child_process';
 import { inspectModel } from '../../../lib/index';
-import { heapFor } from '../../../lib/models/onnx/budget';
-import { readModel } from '../../../lib/models/onnx/codec';
-import { node, tensor } from '../../../lib/models/onnx/make';
-import { bytesOf, files, network, random } from '../networks';
-import { field, varint } from '../wire';
+import { heapFor } from '../../../lib/containers/onnx/budget';
+import { readModel } from '../../../lib/containers/onnx/codec';
+import { node, tensor } from '../../../lib/containers/onnx/make';
+import { bytesOf, files, network, random } from '../../models/networks';
+import { field, varint } from '../../models/wire';
 import { typescript } from '../../typescript';
 
 // What the parser reads must be what was counted before: it takes more than the format allows.
@@ -120,7 +120,7 @@ test('the heap that files take is what was counted, or less', (t) => {
   }
   const program = `
     const { readFileSync } = require('node:fs');
-    const { parseModel } = require(${JSON.stringify(require.resolve('../../../lib/models/onnx/codec'))});
+    const { parseModel } = require(${JSON.stringify(require.resolve('../../../lib/containers/onnx/codec'))});
     const models = [];
     for (const path of process.argv.slice(1)) {
       const bytes = readFileSync(path);

@@ -3,9 +3,9 @@ import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readModel } from '../../../lib/models/onnx/codec';
-import { tensorsOf } from '../../../lib/models/onnx/graph';
-import { tensor } from '../../../lib/models/onnx/make';
+import { readModel } from '../../../lib/containers/onnx/codec';
+import { tensorsOf } from '../../../lib/containers/onnx/graph';
+import { tensor } from '../../../lib/containers/onnx/make';
 import {
   GraphProtoSchema,
   ModelProtoSchema,
@@ -13,11 +13,11 @@ import {
   TensorProto_DataLocation as DataLocation,
   TensorProtoSchema,
   type ModelProto,
-} from '../../../lib/models/onnx/onnx_pb';
-import { type Serialized, serializeModel } from '../../../lib/models/onnx/serialize';
+} from '../../../lib/containers/onnx/onnx_pb';
+import { type Serialized, serializeModel } from '../../../lib/containers/onnx/serialize';
 import { Workspace } from '../../../lib/runs/workspace';
-import { bytesOf, folder, network, random } from '../networks';
-import { field, varint } from '../wire';
+import { bytesOf, folder, network, random } from '../../models/networks';
+import { field, varint } from '../../models/wire';
 
 interface Options {
   externalData?: boolean;

@@ -2,7 +2,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { VertexqError } from '../../errors';
 import { allocate, type InputFile } from '../../files/input-file';
 import type { OutputFile } from '../../files/output-file';
-import { LayoutBuilder, writeKnown } from '../../containers/laid-out';
+import { LayoutBuilder, writeKnown } from '../laid-out';
 import { maxMessageBytes } from './codec';
 import { alignment, DataPlaces, liesBeside, longestDataFile } from './data-places';
 import { tensorsOf } from './graph';

@@ -1,8 +1,8 @@
 import test, { type ExecutionContext } from 'ava';
 import { create } from '@bufbuild/protobuf';
 import { quantizeModel } from '../../../lib/index';
-import { inlineFunctions } from '../../../lib/models/onnx/inline-functions';
-import { attribute, node, tensor } from '../../../lib/models/onnx/make';
+import { inlineFunctions } from '../../../lib/containers/onnx/inline-functions';
+import { attribute, node, tensor } from '../../../lib/containers/onnx/make';
 import {
   AttributeProtoSchema,
   FunctionProtoSchema,
@@ -11,8 +11,8 @@ import {
   type FunctionProto,
   type ModelProto,
   type NodeProto,
-} from '../../../lib/models/onnx/onnx_pb';
-import { difference, files, float, network, random, readBack, run, type Parts } from '../networks';
+} from '../../../lib/containers/onnx/onnx_pb';
+import { difference, files, float, network, random, readBack, run, type Parts } from '../../models/networks';
 
 const domain = 'own';
 const weight = (name: string, ...dims: number[]) =>
