@@ -251,7 +251,7 @@ test('a dry run says how many layers and tokens, how long and with how much memo
   );
   t.regex(
     planTable(plan, { color: false }),
-    /\n\d+ weights fitted to 672 tokens, [1-9] rounded\nabout \S+ m?s, \S+ MB of memory; nothing was written/,
+    /\n\d+ weights fitted to 672 tokens, [1-9] rounded\nabout (\d+ min )?\S+ m?s, \S+ MB of memory; nothing was written/,
   );
 });
 
