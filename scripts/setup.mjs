@@ -1,6 +1,6 @@
-// Makes a fresh clone ready to work in, and does nothing where it is: system packages, npm packages, the addon with the
-// native tests, dist/. Needs Node alone. --tests: with what tests need besides. --quiet: says only what fails. --skip-build: stops after
-// npm's packages.
+// Makes a fresh clone ready to work in, and does nothing where it is: system packages, npm packages, the addon, dist/. Needs Node
+// alone. --tests: with the native tests and what all tests need besides. --quiet: says only what fails. --skip-build: stops after npm's
+// packages.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -68,13 +68,15 @@ function missingPackages() {
     // Not cblas.h, which may be netlib's.
     'libopenblas-dev': hasHeader('openblas_config.h'),
     'liblapacke-dev': hasHeader('lapacke.h'),
-    'doctest-dev': hasHeader('doctest/doctest.h'),
     'pkg-config': onPath('pkg-config'),
     cmake: onPath('cmake'),
     'g++': onPath('c++', 'g++', 'clang++'),
     make: onPath('make', 'ninja'),
     // Debian starts it where it is installed: nobody asked for that who looks at the demo.
-    ...(forTests && { 'redis-server': onPath('redis-server') }),
+    ...(forTests && {
+      'doctest-dev': hasHeader('doctest/doctest.h'),
+      'redis-server': onPath('redis-server'),
+    }),
   };
   return Object.keys(have).filter((name) => !have[name]);
 }
@@ -143,12 +145,12 @@ function remember(change) {
 }
 
 function buildAddon(native) {
-  step('native addon and tests', () => {
-    const built = buildFromSource(root, { tests: true });
+  step(`native addon${forTests ? ' and tests' : ''}`, () => {
+    const built = buildFromSource(root, { tests: forTests });
     if (!built.ok || loads(addonPath(root))) return built;
     return { ok: false, output: `${built.output}\n${addonPath(root)} was built but does not load.` };
   });
-  remember({ native });
+  remember({ native, nativeTests: forTests });
 }
 
 function buildDist(lib) {
@@ -161,7 +163,9 @@ function buildDist(lib) {
 
 checkNode();
 const native = hashOf('native', 'cmake', 'CMakeLists.txt', 'package-lock.json', 'scripts/native-build.cjs');
-const addonIsCurrent = readState().native === native && loads(addonPath(root));
+const before = readState();
+const addonIsCurrent =
+  before.native === native && (before.nativeTests || !forTests) && loads(addonPath(root));
 if (!addonIsCurrent || (forTests && !onPath('redis-server'))) checkSystem();
 installNpm();
 if (!skipBuild) {

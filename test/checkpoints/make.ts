@@ -9,13 +9,15 @@ export type Tensors = Record<string, { dtype: string; shape: number[]; data: Uin
 
 /** Numbers between −1 and 1, the same wherever they are drawn. */
 export function numbers(count: number, seed: number): Float32Array {
+  const values = new Float32Array(count);
   let state = seed * 7919 + 1;
-  return Float32Array.from({ length: count }, () => {
+  for (let i = 0; i < count; i++) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     // The sum of a few is near enough to a normal number.
-    const parts = [state & 255, (state >> 8) & 255, (state >> 16) & 255, (state >> 24) & 255];
-    return (parts.reduce((sum, part) => sum + part, 0) - 510) / 512;
-  });
+    const sum = (state & 255) + ((state >> 8) & 255) + ((state >> 16) & 255) + ((state >> 24) & 255);
+    values[i] = (sum - 510) / 512;
+  }
+  return values;
 }
 
 export function bytesOf(values: Float32Array, dtype: FloatDtype): Uint8Array {
@@ -23,7 +25,8 @@ export function bytesOf(values: Float32Array, dtype: FloatDtype): Uint8Array {
   if (dtype === 'F32') return new Uint8Array(values.slice().buffer);
   if (dtype === 'F16') return new Uint8Array(floatToHalf(values).buffer);
   const words = new Uint32Array(values.slice().buffer);
-  return new Uint8Array(Uint16Array.from(words, (word) => word >>> 16).buffer);
+  for (let i = 0; i < words.length; i++) words[i]! >>>= 16;
+  return new Uint8Array(new Uint16Array(words).buffer);
 }
 
 export function tensor(dtype: FloatDtype, shape: number[], seed: number) {

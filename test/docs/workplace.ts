@@ -117,11 +117,15 @@ export async function workplace(t: ExecutionContext): Promise<Workplace> {
       .png()
       .toFile(join(images, 'photos', `${i}.png`));
 
-  const sizes = { hidden: 128, feedForward: 128, heads: 4, keyValueHeads: 2, headSize: 32, blocks: 1 };
-  const model = smallModel('llama', sizes);
+  // As small as the groups of their commands let them be.
+  const ofWidth = (hidden: number) => {
+    const heads = { heads: hidden / 32, keyValueHeads: hidden / 64, headSize: 32 };
+    return smallModel('llama', { ...heads, hidden, feedForward: hidden, blocks: 1 });
+  };
+  const llama = ofWidth(128);
   const tokens = { bos_token: '<|im_start|>', eos_token: '<|im_end|>', pad_token: '<|im_end|>' };
   for (const name of ['Llama-3.2-1B', 'SmolLM2-135M', 'SmolLM2-135M-Instruct']) {
-    writeSmall(join(rows, name), 'llama', 'BF16', model);
+    writeSmall(join(rows, name), 'llama', 'BF16', name.startsWith('Llama') ? llama : ofWidth(64));
     put(rows, join(name, 'tokenizer_config.json'), JSON.stringify(tokens));
   }
   for (const [name, format] of [
@@ -129,7 +133,7 @@ export async function workplace(t: ExecutionContext): Promise<Workplace> {
     ['model.q4_k_m.gguf', 'gguf:q4_k_m'],
   ] as const)
     await quantizeCheckpoint(join(rows, 'SmolLM2-135M'), join(rows, name), { format });
-  put(rows, 'inputs.safetensors', recorded(model.weights));
+  put(rows, 'inputs.safetensors', recorded(llama.weights));
   const choice = ['the', 'other', 'in', 'an', 'on', 'weather', 'never', 'and', 'than', 'thin'];
   put(rows, 'texts.txt', texts(24, choice));
   put(rows, 'other-texts.txt', texts(6, choice.slice(2)));
