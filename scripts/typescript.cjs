@@ -68,17 +68,16 @@ function compiled(filename, source, hash) {
 
 // --- what V8 has made of a file: of its version and flags
 
+const plain = Module.prototype._compile;
 const tag = v8.cachedDataVersionTag().toString(16);
 const made = [];
 
 function load(module, filename, code, hash) {
+  // What is imported while a kept script runs, Node cannot look for.
+  if (code.includes('import(')) return plain.call(module, code, filename);
   const name = `${keptOf(filename)}.${tag}`;
   const cachedData = kept(name, hash);
-  const script = new vm.Script(Module.wrap(code), {
-    filename,
-    cachedData,
-    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-  });
+  const script = new vm.Script(Module.wrap(code), { filename, cachedData });
   if (!cachedData || script.cachedDataRejected) made.push({ name, hash, script });
   const require = Module.createRequire(filename);
   const values = [module.exports, require, module, filename, path.dirname(filename)];
@@ -96,7 +95,6 @@ Module._extensions['.ts'] = (module, filename) => {
   load(module, filename, compiled(filename, source, hash), hash);
 };
 
-const plain = Module.prototype._compile;
 const packages = path.join(root, 'node_modules') + path.sep;
 Module.prototype._compile = function (code, filename, ...rest) {
   const isKnown = filename.startsWith(packages) && rest.every((value) => value === undefined);
