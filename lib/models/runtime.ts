@@ -1,7 +1,6 @@
 import { availableProcessors } from '../processors';
 import type * as Ort from 'onnxruntime-node';
 import { VertexqError } from '../errors';
-import { keepMemory } from '../native/freed-memory';
 import { optionalPackage } from '../optional-package';
 import type { TensorLike } from '../types';
 import type { Feeds } from './types';
@@ -80,7 +79,6 @@ export async function loadSession(
   };
   try {
     const { InferenceSession } = runtime();
-    keepMemory();
     // Not one call: each type has a signature of its own.
     return typeof network === 'string'
       ? await InferenceSession.create(network, options)

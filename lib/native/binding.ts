@@ -67,8 +67,6 @@ export interface Binding {
   checksum(bytes: { input: Uint8Array }): NativeJob<string>;
   /** Gives the system what malloc keeps of freed memory. */
   giveBackMemory(): NativeJob<void>;
-  /** How many bytes of freed memory malloc keeps from now on. */
-  keepMemory(bytes: number): void;
   /** Whether this open file is now locked for us, until it is closed or the process ends. */
   lockFile(descriptor: number): boolean | null;
   /** `simd`: the instruction set of our own kernels. */

@@ -10,14 +10,3 @@ export async function giveBackMemory(signal?: AbortSignal): Promise<void> {
     if (!(error instanceof VertexqError && error.code === 'ERR_VERTEXQ_MEMORY')) throw error;
   }
 }
-
-let isKept = false;
-
-/**
- * From now on malloc keeps freed memory for the next that asks, up to 256 MiB and until `giveBackMemory`: what a run of a network frees, the run
- * on the next batch takes.
- */
-export function keepMemory(): void {
-  if (!isKept) binding().keepMemory(2 ** 28);
-  isKept = true;
-}

@@ -38,11 +38,6 @@ Napi::Value giveBackMemory(const Napi::CallbackInfo& info) {
       info.Env(), [](JobControl&) { giveBackFreedMemory(); }, [](Napi::Env env) { return env.Undefined(); });
 }
 
-Napi::Value keepMemory(const Napi::CallbackInfo& info) {
-  keepFreedMemory(static_cast<std::size_t>(info[0].As<Napi::Number>().Int64Value()));
-  return info.Env().Undefined();
-}
-
 #ifdef VERTEXQ_FAULTS
 Napi::Value armFault(const Napi::CallbackInfo& info) {
   faults::arm(static_cast<long>(info[0].As<Napi::Number>().Int64Value()));
@@ -97,7 +92,6 @@ Napi::Object defineAll(Napi::Env env, Napi::Object exports) {
   exports.Set("roundGgml", Napi::Function::New<guarded<roundGgmlRows>>(env, "roundGgml"));
   exports.Set("checksum", Napi::Function::New<guarded<checksumOf>>(env, "checksum"));
   exports.Set("giveBackMemory", Napi::Function::New<guarded<giveBackMemory>>(env, "giveBackMemory"));
-  exports.Set("keepMemory", Napi::Function::New<guarded<keepMemory>>(env, "keepMemory"));
   exports.Set("lockFile", Napi::Function::New<guarded<lockFile>>(env, "lockFile"));
   exports.Set("blasInfo", Napi::Function::New<guarded<blasInfo>>(env, "blasInfo"));
 #ifdef VERTEXQ_FAULTS

@@ -1,4 +1,4 @@
-// What is freed goes back to the system, though blocks that are still used lie between; or is kept for the next that asks.
+// What is freed goes back to the system, though blocks that are still used lie between.
 #include "parallel/freed_memory.h"
 
 #include <doctest/doctest.h>
@@ -42,27 +42,6 @@ TEST_CASE("freed memory between blocks in use goes back to the system") {
   CHECK(residentBytes() + kSize * kCount / 2 < before);
   for (std::size_t i = kKept - 1; i < kCount; i += kKept) CHECK(blocks[i][kSize - 1] == static_cast<char>(i % 100));
 }
-
-TEST_CASE("as much freed memory is kept as asked for, until it is given back") {
-  constexpr std::size_t kSize = 1 << 20, kCount = 40;
-  vertexq::giveBackFreedMemory();
-  vertexq::keepFreedMemory(4 * kSize * kCount);
-  const std::size_t before = residentBytes();
-  {
-    std::vector<std::unique_ptr<char[]>> blocks;
-    for (std::size_t i = 0; i < kCount; ++i) {
-      blocks.push_back(std::make_unique<char[]>(kSize));
-      std::memset(blocks.back().get(), static_cast<int>(i), kSize);
-    }
-  }
-  if (before == 0) return;  // the system does not tell
-  CHECK(residentBytes() > before + kSize * kCount / 2);
-  vertexq::giveBackFreedMemory();
-  CHECK(residentBytes() < before + kSize * kCount / 2);
-}
 #else
-TEST_CASE("freed memory is left to another malloc") {
-  vertexq::keepFreedMemory(1 << 20);
-  vertexq::giveBackFreedMemory();
-}
+TEST_CASE("freed memory is left to another malloc") { vertexq::giveBackFreedMemory(); }
 #endif

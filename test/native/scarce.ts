@@ -32,7 +32,7 @@ const counted = (entry: string, job: Job): Job =>
   };
 
 /** What takes no memory for work, and what may fail without a run that does. */
-const others = new Set(['blasInfo', 'lockFile', 'giveBackMemory', 'keepMemory']);
+const others = new Set(['blasInfo', 'lockFile', 'giveBackMemory']);
 
 /** Watches every entry of the addon, those of calibrations too, and every piece of shared memory. */
 export function watchMemory(): void {

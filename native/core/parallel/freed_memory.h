@@ -1,8 +1,6 @@
 // Memory that is free, and the process still holds.
 #pragma once
 
-#include <cstddef>
-
 namespace vertexq {
 
 /**
@@ -11,12 +9,5 @@ namespace vertexq {
  * where malloc is another's.
  */
 void giveBackFreedMemory();
-
-/**
- * Has malloc keep this many freed bytes for the next that asks, for the whole of the process and until told otherwise; giveBackFreedMemory gives
- * them back, too. A network's run frees what it took for each batch, and the next one wants it again: from the system each page comes cleared, on a
- * page fault of its own, a sixth of the time that a language model's forward takes. Nothing where malloc is another's.
- */
-void keepFreedMemory(std::size_t bytes);
 
 }  // namespace vertexq
