@@ -73,8 +73,8 @@ const tag = v8.cachedDataVersionTag().toString(16);
 const made = [];
 
 function load(module, filename, code, hash) {
-  // What is imported while a kept script runs, Node cannot look for.
-  if (code.includes('import(')) return plain.call(module, code, filename);
+  // What is imported while a kept script runs, Node cannot look for. A program's first line says what runs it.
+  if (code.includes('import(') || code.startsWith('#!')) return plain.call(module, code, filename);
   const name = `${keptOf(filename)}.${tag}`;
   const cachedData = kept(name, hash);
   const script = new vm.Script(Module.wrap(code), { filename, cachedData });
@@ -98,7 +98,7 @@ Module._extensions['.ts'] = (module, filename) => {
 const packages = path.join(root, 'node_modules') + path.sep;
 Module.prototype._compile = function (code, filename, ...rest) {
   const isKnown = filename.startsWith(packages) && rest.every((value) => value === undefined);
-  if (!isKnown || code.startsWith('#!')) return plain.call(this, code, filename, ...rest);
+  if (!isKnown) return plain.call(this, code, filename, ...rest);
   return load(this, filename, code, hashOf(code));
 };
 
