@@ -14,6 +14,7 @@ import { temporaryFolder } from '../files/temporary-folder';
 import { bytesOf, fileOf, numbers, smallModel, tensor, writeFolder } from './make';
 import { floats, readAll, unpackCompressed, unpackGptq } from './unpack';
 import { apart } from '../numbers';
+import { sameBytes } from '../files/same-bytes';
 
 const up = 'model.layers.1.mlp.up_proj';
 
@@ -272,8 +273,7 @@ test('results do not depend on threads or memory', async (t) => {
     await quantizeCheckpoint(input, output, { groupSize: 100, ...options });
     outputs.push(readFileSync(output));
   }
-  t.deepEqual(outputs[1], outputs[0]);
-  t.deepEqual(outputs[2], outputs[0]);
+  for (const output of outputs.slice(1)) sameBytes(t, output, outputs[0]!);
   t.false(existsSync(join(folder, '0.safetensors.vertexq')));
 });
 

@@ -32,7 +32,7 @@ const contents = (folder: string) =>
   Object.fromEntries(
     readdirSync(folder)
       .filter((name) => !name.startsWith('.'))
-      .map((name) => [name, readFileSync(join(folder, name))]),
+      .map((name) => [name, readFileSync(join(folder, name), 'latin1')]),
   );
 
 /** Runs that stop by themselves, as if they had been killed between two units. */
