@@ -27,7 +27,7 @@ import { sameBytes } from '../files/same-bytes';
 const repository = join(__dirname, '..', '..');
 const child = join(__dirname, '..', 'children', 'quantize.ts');
 
-/** The files that have their names. */
+/** The files that have their names; as texts, which are compared at once (`sameBytes`). */
 const contents = (folder: string) =>
   Object.fromEntries(
     readdirSync(folder)

@@ -70,7 +70,7 @@ for (const [name, options] of Object.entries(cases))
     for (const [tensorName, { dtype, shape, bytes }] of expected.tensors) {
       const found = got.tensors.get(tensorName)!;
       t.deepEqual([found.dtype, found.shape], [dtype, shape], tensorName);
-      t.true(Buffer.compare(found.bytes, bytes) === 0, tensorName);
+      sameBytes(t, found.bytes, bytes, tensorName);
     }
     t.true(one.layers.length > 400);
     // In one file tensors of wider elements come first.
@@ -217,7 +217,7 @@ test('trust 16: copies of some size, and of several dtypes in turn, are a few pi
     t.true(pieces <= most, String(pieces));
     const after = await readAll(output);
     for (const [name, { data }] of Object.entries(tensors).slice(1))
-      t.true(Buffer.compare(after.tensors.get(name)!.bytes, data) === 0, name);
+      sameBytes(t, after.tensors.get(name)!.bytes, data, name);
   }
 });
 
