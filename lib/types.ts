@@ -67,6 +67,11 @@ export interface LayerInput {
    * against the outputs nearest to it that a layer which sees X̃ can give.
    */
   crossGram?: Float64Array;
+  /**
+   * G = Σ ggᵀ, [outFeatures, outFeatures], of the gradients g of a loss by the layer's outputs, in any unit: output channels then make up for errors of each other, so that
+   * tr(E·X̃ᵀX̃·Eᵀ·G) of the errors E is low, and each channel's own error higher (docs/curvature.md). Of `vertex`, `gptq` and `gpfq`.
+   */
+  outputGram?: Float64Array;
 }
 
 /** How far long work has come. `done` of `total` units, whose kind depends on the stage. */

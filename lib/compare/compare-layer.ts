@@ -16,7 +16,7 @@ export async function compareLayer(layer: LayerInput, given: CompareOptions): Pr
   const options = { ...given };
   checkLayer(layer);
   const corrects = hasTarget(layer);
-  const choices = chooseRuns(options, 'layer', corrects).map((choice) => ({
+  const choices = chooseRuns(options, 'layer', corrects || layer.outputGram !== undefined).map((choice) => ({
     ...choice,
     settings: settingsOf(layer, choice.options),
     dataKind: rowsKind(choice.method, corrects),

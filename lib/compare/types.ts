@@ -14,7 +14,7 @@ export interface CompareOptions extends Omit<
   | ('preset' | 'method' | 'bits' | 'levels' | 'resume' | 'otherKernels' | 'onWarning')
   | ('targetSize' | 'targetBits' | 'targetError' | 'sensitivity')
 > {
-  /** Default `vertex`, `gptq`, `gpfq` and `msq`; for a layer with `targetActivations` or `crossGram` without `msq`. */
+  /** Default `vertex`, `gptq`, `gpfq` and `msq`; for a layer with `targetActivations`, `crossGram` or `outputGram` without `msq`. */
   methods?: readonly Method[];
   /** Default 2, 3 and 4. */
   bits?: readonly number[];

@@ -20,6 +20,7 @@ export const arrayNames = [
   'holdoutWeights',
   'gram',
   'crossGram',
+  'outputGram',
 ] as const;
 
 /** Throws a TypeError where numbers of an array that was given have been changed or transferred: to be called before they are read. */

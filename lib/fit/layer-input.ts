@@ -42,16 +42,22 @@ export function checkLayer(layer: LayerInput): void {
     throw new TypeError('Give "activations" or "gram", not both: each says all about the data');
   for (const name of ['activations', 'targetActivations', 'holdout', 'targetHoldout'] as const)
     if (layer[name] !== undefined) requireRows(name, layer[name], inFeatures);
-  for (const name of ['gram', 'crossGram'] as const) {
+  for (const name of ['gram', 'crossGram', 'outputGram'] as const) {
     const matrix = layer[name];
     if (matrix === undefined) continue;
     if (!isFloat64Array(matrix))
       throw new TypeError(`Expected "${name}" to be a Float64Array, not ${describe(matrix)}`);
-    if (requireRows(name, matrix, inFeatures) !== inFeatures)
+    const of = name === 'outputGram' ? 'outFeatures' : 'inFeatures';
+    const width = layer[of];
+    if (requireRows(name, matrix, width) !== width)
       throw new RangeError(
-        `Expected "${name}" to have inFeatures × inFeatures = ${inFeatures} × ${inFeatures} numbers, not ${matrix.length}`,
+        `Expected "${name}" to have ${of} × ${of} = ${width} × ${width} numbers, not ${matrix.length}`,
       );
   }
+  if (layer.outputGram !== undefined && layer.activations === undefined && layer.gram === undefined)
+    throw new RangeError(
+      '"outputGram" needs "activations" or "gram": it says what errors of the outputs on these cost',
+    );
   checkTargets(layer);
   checkWeights(layer, 'rowWeights', 'activations');
   checkWeights(layer, 'holdoutWeights', 'holdout');
@@ -111,11 +117,11 @@ export function refuseTargets(layer: LayerInput, method: Method): void {
   const { correctsErrors, needsData } = traitsOf(method);
   if (correctsErrors) return;
   const others = methodsThat((of) => of.correctsErrors).map((other) => `"${other}"`);
-  for (const name of ['targetActivations', 'crossGram'] as const)
+  for (const name of ['targetActivations', 'crossGram', 'outputGram'] as const)
     if (layer[name] !== undefined)
       throw new RangeError(
         needsData
-          ? `The method "${method}" fits what the layer itself sees, and takes no "${name}": use ${others.slice(0, -1).join(', ')} or ${others.at(-1)}`
+          ? `The method "${method}" fits ${name === 'outputGram' ? 'each neuron by itself' : 'what the layer itself sees'}, and takes no "${name}": use ${others.slice(0, -1).join(', ')} or ${others.at(-1)}`
           : `"${name}" has no effect on the method "${method}", which rounds each weight for itself: leave it out`,
       );
 }
@@ -142,11 +148,12 @@ export function requireRoom(
   kind: RowsKind,
   others: readonly RowsKind[] = [],
 ): void {
-  const { outFeatures, inFeatures, activations, gram, holdout } = layer;
+  const { outFeatures, inFeatures, activations, gram, holdout, outputGram } = layer;
   if (!activations && !gram) return;
   const rows = activations ? activations.length / inFeatures : inFeatures;
   const holdoutRows = holdout ? holdout.length / inFeatures : 0;
   requireLayerMemory({
     ...{ name: theLayer, outFeatures, inFeatures, method, kind, rows, holdoutRows, others },
+    hasOutputs: outputGram !== undefined,
   });
 }

@@ -19,6 +19,8 @@ export interface LayerNeeds {
   reportKind?: RowsKind | null;
   /** What is kept of the data at the same time for other methods. */
   others?: readonly RowsKind[];
+  /** Whether output channels make up for each other. */
+  hasOutputs?: boolean;
 }
 
 /** Of the sums alone: for every group, and for held-out rows. */
@@ -26,6 +28,9 @@ const sums: Record<RowsKind, number> = { rows: 16, gram: 4, pairs: 16 };
 
 /** The matrices that errors against the float network are told of, once the fit is over: three, and a copy of one. */
 const reportOfPairs = 32;
+
+/** Of the outputs' Gram matrix as it is given, damped, in order and factored; of errors, targets and weights of blocks. */
+const outputs = { matrices: 32, errors: 12 };
 
 /** Bytes that quantizing a layer by its data takes beside the data and the weight themselves. */
 export function layerMemory(needs: LayerNeeds): number {
@@ -39,6 +44,7 @@ export function layerMemory(needs: LayerNeeds): number {
     holdoutRows,
     reportKind = null,
     others = [],
+    hasOutputs = false,
   } = needs;
   // R has no more rows than there are, and a Gram matrix always N.
   const numbers = (count: number, of = kind) => n * (of === 'rows' ? Math.min(n, count) : n);
@@ -51,6 +57,7 @@ export function layerMemory(needs: LayerNeeds): number {
     (groups - 1) * numbers(rows) * sums[kind] +
     held +
     besides +
+    (hasOutputs ? outputs.matrices * outFeatures ** 2 + outputs.errors * outFeatures * n : 0) +
     9 * outFeatures * n
   );
 }

@@ -252,6 +252,8 @@ export interface LayerData {
   holdout: LayerRows | null;
   /** Of weighted data: the held-out rows without weights. */
   reported: LayerRows | null;
+  /** Gradients by the outputs, as rows of outFeatures numbers; null where each neuron is fitted by itself. */
+  outputs: LayerRows | null;
 }
 
 /** Reading of held-out data, which an error says. */
@@ -268,7 +270,7 @@ export async function layerCalibration(
   requireUnchanged?: RequireUnchanged,
 ): Promise<LayerData> {
   const { signal } = options;
-  const { inFeatures, activations, gram, holdout: heldOut } = layer;
+  const { outFeatures, inFeatures, activations, gram, holdout: heldOut, outputGram } = layer;
   let calibration: LayerRows | null = null;
   let holdout: LayerRows | null = null;
   let reported: LayerRows | null = null;
@@ -294,7 +296,11 @@ export async function layerCalibration(
       await namingHoldout(add(reported, heldOut, layer.targetHoldout));
     } else if (layer.rowWeights) reported = holdout;
   }
-  return { calibration, holdout, reported };
+  const outputs = outputGram ? LayerRows.of(outFeatures, 'gram', options) : null;
+  await outputs?.setGram(outputGram!, undefined, signal).catch((error: unknown) => {
+    throw located('"outputGram"', error);
+  });
+  return { calibration, holdout, reported, outputs };
 }
 
 /** Squares of numbers from here on are far from the least float64 number. */

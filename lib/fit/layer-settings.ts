@@ -18,6 +18,8 @@ export interface WeightsInput {
   reported?: LayerRows | null;
   /** Whether the rows are what the float network gives. */
   areFloat?: boolean;
+  /** Gradients by the outputs, as rows of outFeatures numbers: channels make up for errors of each other. null, and by default: each neuron is fitted by itself. */
+  outputs?: LayerRows | null;
   /** The part of the correction of errors before the layer that is asked for (default 1). */
   correction?: number;
 }

@@ -93,7 +93,7 @@ function mayMislead({ calibration, inFeatures }: WeightsInput, method: Method, e
 }
 
 async function run(
-  { weight, outFeatures, inFeatures, calibration, holdout, reported, correction = 1 }: WeightsInput,
+  { weight, outFeatures, inFeatures, calibration, holdout, reported, outputs, correction = 1 }: WeightsInput,
   { table, stored, ...settings }: LayerSettings,
   options: JobOptions,
   onProgress?: JobOptions['onProgress'],
@@ -107,6 +107,8 @@ async function run(
         calibration: calibration?.native ?? null,
         holdout: holdout?.native ?? null,
         reported: reported?.native ?? null,
+        // Plain rounding, which a fit is compared with, has no use for them.
+        outputs: traitsOf(settings.method).correctsErrors ? (outputs?.native ?? null) : null,
         correction,
         ...settings,
         table: table ?? null,

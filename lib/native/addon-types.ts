@@ -66,6 +66,8 @@ export interface NativeLayer {
   holdout: NativeLayerRows | null;
   /** Held-out rows, of any kind, for errors besides. */
   reported?: NativeLayerRows | null;
+  /** Gradients by the outputs, of kind `gram`. */
+  outputs?: NativeLayerRows | null;
   grid: AnyGrid;
   levels: number;
   /** Of `table`: the levels in units of the scale, rising. */

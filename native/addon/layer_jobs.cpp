@@ -38,6 +38,7 @@ struct LayerArguments {
   std::shared_ptr<SharedData> calibration;
   std::shared_ptr<SharedData> holdout;
   std::shared_ptr<SharedData> reported;  // held-out rows that the fit does not ask
+  std::shared_ptr<SharedData> outputs;   // gradients by the outputs
 
   void load() {
     weight.resize(outFeatures * inFeatures);
@@ -82,6 +83,7 @@ std::shared_ptr<LayerArguments> layerArguments(const Napi::CallbackInfo& info, c
   layer->calibration = dataOf(info, given, "calibration", layer->inFeatures);
   layer->holdout = dataOf(info, given, "holdout", layer->inFeatures);
   layer->reported = dataOf(info, given, "reported", layer->inFeatures);
+  layer->outputs = dataOf(info, given, "outputs", layer->outFeatures);
   return layer;
 }
 
@@ -240,6 +242,14 @@ void requireData(const Napi::CallbackInfo& info, const LayerArguments& layer, bo
     throw Napi::TypeError::New(info.Env(), "Expected \"holdout\" to be of the kind of \"calibration\"");
 }
 
+/** Throws where there are gradients by the outputs that the method cannot use. */
+void requireOutputs(const Napi::CallbackInfo& info, const LayerArguments& layer, const Method& method) {
+  if (!layer.outputs) return;
+  if (!method.correctsErrors) throw Napi::TypeError::New(info.Env(), "Expected no \"outputs\" for this method");
+  if (layer.outputs->kind() != RowsKind::Gram)
+    throw Napi::TypeError::New(info.Env(), "Expected \"outputs\" to be of kind \"gram\"");
+}
+
 const std::vector<std::pair<const char*, ScaleRule>> kScaleRules{{"max", ScaleRule::Max},
                                                                  {"search", ScaleRule::Search}};
 
@@ -286,6 +296,7 @@ struct HeldData {
 LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArguments& chosen, JobControl& control) {
   const HeldData seen(layer.calibration, layer.threads, control);
   const HeldData held = namingHoldout([&] { return HeldData(layer.holdout, layer.threads, control); });
+  const std::shared_ptr<const GramData> outputs = layer.outputs ? layer.outputs->grams(layer.threads) : nullptr;
   LayerTask task;
   task.weights = layer.weights();
   task.alphabet = layer.alphabet;
@@ -301,6 +312,7 @@ LayerCodesAndErrors quantizeLayer(const LayerArguments& layer, const MethodArgum
   task.grams = seen.grams.get();
   task.heldGrams = held.grams.get();
   task.correction = chosen.correction;
+  task.outputGram = outputs ? &outputs->h : nullptr;
   task.threads = layer.threads;
   LayerCodesAndErrors done = quantizeBy(*chosen.method, task, control);
   // After the fit, beside whose memory its matrices need not be.
@@ -338,6 +350,7 @@ Napi::Value quantize(const Napi::CallbackInfo& info) {
   const MethodArguments chosen = methodArguments(given);
   const Method& method = *chosen.method;
   requireData(info, *layer, method.needsData, [&](RowsKind kind) { return method.takes(kind); });
+  requireOutputs(info, *layer, method);
   auto done = std::make_shared<Answer>();
   return startJob(
       info.Env(),

@@ -170,4 +170,18 @@ std::vector<double> coordinateDescent(const Matrix& h, const Neuron& neuron, std
   return q;
 }
 
+Matrix bestLeft(const Matrix& g, const std::vector<int>& order, std::size_t first, const Matrix& errors) {
+  const std::vector<int> left(order.begin() + static_cast<std::ptrdiff_t>(first), order.end());
+  const Matrix u = reverseCholesky(inOrder(g, left));
+  Matrix best(errors.rows(), left.size());
+  for (std::size_t i = 0; i < errors.rows(); ++i) {
+    std::vector<double> pull(left.size());
+    for (std::size_t l = 0; l < left.size(); ++l)
+      for (std::size_t k = 0; k < first; ++k) pull[l] -= g(at(left[l]), at(order[k])) * errors(i, at(order[k]));
+    const std::vector<double> found = solve(u, pull);
+    for (std::size_t l = 0; l < left.size(); ++l) best(i, l) = found[l];
+  }
+  return best;
+}
+
 }  // namespace vertexq::reference

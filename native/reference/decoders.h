@@ -57,4 +57,10 @@ std::vector<double> freeEntries(const Matrix& h, const Neuron& neuron, std::vect
 /** Cyclic coordinate descent from q until no single change lowers (q-w)ᵀH(q-w) by more than 1e-12 of H_ii d². */
 std::vector<double> coordinateDescent(const Matrix& h, const Neuron& neuron, std::vector<double> q, int sweeps);
 
+/**
+ * The errors of the channels that are left, N × their number, with the least tr(E Eᵀ G) where the first so many in `order` have theirs: E_L = -E_B G_BL G_LL⁻¹. `errors`: N × channels,
+ * by natural index.
+ */
+Matrix bestLeft(const Matrix& g, const std::vector<int>& order, std::size_t first, const Matrix& errors);
+
 }  // namespace vertexq::reference

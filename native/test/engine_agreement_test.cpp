@@ -34,9 +34,10 @@ struct Layer {
     const Matrix sources = gaussian(random, size.samples, n), mix = gaussian(random, n, n);
     Matrix x(size.samples, n);
     for (std::size_t j = 0; j < n; ++j)
-      for (std::size_t k = 0; k < n; ++k)
-        for (std::size_t s = 0; s < size.samples; ++s)
-          x(s, j) += sources(s, k) * mix(k, j) / std::pow(static_cast<double>(k + 1), size.decay);
+      for (std::size_t k = 0; k < n; ++k) {
+        const double part = mix(k, j) / std::pow(static_cast<double>(k + 1), size.decay);
+        for (std::size_t s = 0; s < size.samples; ++s) x(s, j) += sources(s, k) * part;
+      }
     h = damped(gramOf(x), size.damping);
     const double unit = unitScale(h);
     for (std::size_t i = 0; i < n * n; ++i) h.data()[i] *= unit;

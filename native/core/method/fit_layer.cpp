@@ -13,6 +13,7 @@
 #include "method/gptq.h"
 #include "method/gram_error.h"
 #include "method/layer_values.h"
+#include "method/output_feedback.h"
 #include "method/quadratic_forms.h"
 #include "method/targets.h"
 #include "method/vertex.h"
@@ -118,7 +119,7 @@ std::optional<double> sphereGap(const LayerAlphabets& alphabets, std::size_t n, 
 }  // namespace
 
 LayerCodes gpfqCodes(const FitProblem& problem, Fitted& fitted) {
-  const auto& [weights, data, h, targets, options, threads, control] = problem;
+  const auto& [weights, data, h, targets, options, threads, control, isMoved] = problem;
   control.expect(targets.cols());
   fitted.rounded.alphabets = roundingAlphabets(targets, h, options);
   fitted.logDeterminant = logDeterminantOf(h, threads, control);
@@ -127,7 +128,7 @@ LayerCodes gpfqCodes(const FitProblem& problem, Fitted& fitted) {
 }
 
 LayerCodes gptqCodes(const FitProblem& problem, Fitted& fitted) {
-  const auto& [weights, data, h, targets, options, threads, control] = problem;
+  const auto& [weights, data, h, targets, options, threads, control, isMoved] = problem;
   const std::size_t n = h.cols(), neurons = targets.cols();
   if (options.scale == ScaleRule::Search) {
     control.expect(neurons);
@@ -157,7 +158,8 @@ LayerCodes vertexCodes(const FitProblem& problem, Fitted& fitted) {
   const std::size_t n = h.cols(), neurons = targets.cols(), groupSize = options.alphabet.groupSize;
   FitOptions start = options;
   start.passes.reset();
-  LayerCodes best = gptqCodes({problem.weights, problem.data, h, targets, start, threads, control}, fitted);
+  LayerCodes best =
+      gptqCodes({problem.weights, problem.data, h, targets, start, threads, control, problem.isMoved}, fitted);
   VertexOptions vertex;
   vertex.rank = options.rank.kind == RankRule::Kind::AtMost
                     ? options.rank.limit
@@ -195,7 +197,7 @@ LayerCodes vertexCodes(const FitProblem& problem, Fitted& fitted) {
   const auto reported = [&](const Rounded& answer) {
     return gramError(problem.weights, answer, groupSize, problem.data, options.damping, threads, control).error;
   };
-  if (reported(given) < reported(fitted.rounded)) {
+  if (!problem.isMoved && reported(given) < reported(fitted.rounded)) {
     fitted.rounded = std::move(given);
     best = {fitted.rounded.codes, givenErrors};
     for (double& e : best.errors) e = std::ldexp(e, 2 * exponent);
@@ -236,7 +238,9 @@ Fitted fitLayer(const Weights& weights, const GramData& data, const GramData* ho
   control.throwIfCancelled();
 
   LayerCodes best = namingTargets(weights, targets, [&] {
-    return options.search({weights, data, h, targets, options, threads, control}, fitted);
+    const FitProblem problem{weights, data, h, targets, options, threads, control};
+    if (!options.outputGram) return options.search(problem, fitted);
+    return codesWithFeedback(problem, OutputFactor(*options.outputGram, threads, control), fitted);
   });
   fitted.rounded.codes = std::move(best.codes);
   const LayerAlphabets alphabets = layerView(fitted.rounded.alphabets, n, groupSize);

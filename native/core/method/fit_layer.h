@@ -42,6 +42,8 @@ struct FitOptions {
   std::optional<double> passSeconds = {};
   /** How much of the correction of paired data is asked for: 1 is all of it. */
   double correction = 1;
+  /** G of the outputs (output_feedback.h), outFeatures × outFeatures, or null: then neurons are fitted each for itself. */
+  const Matrix* outputGram = nullptr;
 
   /** Lowest held-out errors at 2, 3 and 4 bits were with 0.001 to 0.003 (docs/quality.md). */
   static constexpr double kDefaultDamping = 0.003;
@@ -72,12 +74,14 @@ struct FitProblem {
   const FitOptions& options;
   unsigned threads;
   JobControl& control;
+  bool isMoved =
+      false;  // whether targets make up for errors of other neurons (output_feedback.h), which what is reported does not know
 };
 
 /**
  * Fits codes to the weights, or where the data is paired to the weights w* = w + (X̃ᵀX̃ + λI)⁻¹X̃ᵀ(X - X̃)w, which bring X̃w*
  * closest to Xw: the errors of the layers before are corrected (docs/methods.md, "Error correction"). `holdout`, which may be null,
- * chooses the damping of that correction and nothing else (targets.h).
+ * chooses the damping of that correction and nothing else (targets.h). With `options.outputGram` neurons make up for errors of each other.
  *
  * The bytes do not depend on `threads`. Progress: one unit a neuron for GPTQ or GPFQ, and one a neuron and pass, the walk included.
  * Throws ERR_VERTEXQ_NOT_FINITE for weights, ERR_VERTEXQ_SCALE_RANGE naming the first such neuron, ERR_VERTEXQ_NUMERIC, Cancelled.

@@ -12,8 +12,8 @@ namespace {
 
 template <CodeSearch search>
 Fitted fitToGrams(const LayerTask& task, JobControl& control) {
-  const FitOptions options{search,       task.alphabet, task.scale,       task.rank,
-                           task.damping, task.passes,   task.passSeconds, task.correction};
+  const FitOptions options{search,      task.alphabet,    task.scale,      task.rank,      task.damping,
+                           task.passes, task.passSeconds, task.correction, task.outputGram};
   return fitLayer(task.weights, *task.grams, task.heldGrams, options, task.threads, control);
 }
 

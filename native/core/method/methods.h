@@ -30,7 +30,8 @@ struct LayerTask {
   const Matrix* heldRows = nullptr;
   const GramData* grams = nullptr;
   const GramData* heldGrams = nullptr;
-  double correction = 1;  // as FitOptions has it
+  const Matrix* outputGram = nullptr;  // as FitOptions has it, for methods that correct errors
+  double correction = 1;               // as FitOptions has it
   unsigned threads = 1;
 };
 
