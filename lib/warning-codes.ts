@@ -27,6 +27,11 @@ export const warningCodes = {
       'The output is more than 1 % smaller than the target: all layers have their best width, or no wider one fits in what is left.',
     remedy: 'Nothing need be done. A smaller target may give the same; a larger one another width.',
   },
+  WARN_VERTEXQ_CHANNELS_ALONE: {
+    cause:
+      'How errors of output channels go together ("weighting") is not known for some layers, or their method fits each by itself.',
+    remedy: 'Nothing need be done: the layer is fitted as without.',
+  },
   WARN_VERTEXQ_CROSS_GRAM: {
     cause:
       'The error on the calibration rows is larger than that of weights of 0: "crossGram" is not of the same rows as "gram", or is turned round.',

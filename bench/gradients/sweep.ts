@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { withPrepared } from '../../lib/checkpoints/prepare';
-import { forwardOf, rowWeightsOf } from '../../lib/checkpoints/run-network';
+import { forwardOf, networkCurvature } from '../../lib/checkpoints/run-network';
 import { PartRunner } from '../../lib/tuning/part-runner';
 import { logits, scaledParts } from '../../lib/tuning/scaled-parts';
 import { piecesOf } from '../../lib/models/curvature/pieces';
@@ -62,7 +62,7 @@ async function main(): Promise<void> {
           }
           await session.release();
         });
-        const sweep = await timed(() => rowWeightsOf(network!, fitted, workspace, settings));
+        const sweep = await timed(() => networkCurvature(network!, fitted, workspace, settings));
         await workspace.end();
         const ratio = sweep.seconds / float.seconds;
         console.log(

@@ -1,3 +1,4 @@
+import { weightedBy } from '../models/curvature/weighted-by';
 import { type CheckpointFormat, checkpointFormats, namesOf } from '../encodings/names';
 import type { CheckpointEncoding } from '../encodings/safetensors/encoding';
 import { checkpointEncodings } from '../encodings/safetensors/table';
@@ -168,7 +169,12 @@ export function checkCheckpointOptions(given: CheckpointOptions): CheckpointSett
 export const hasParts = ({ parts = 1 }: Pick<CheckpointOptions, 'parts'>): boolean => parts > 1;
 
 /** Throws a RangeError at what cannot be done part by part. */
-function checkParts({ parts, tuning, time }: CheckpointOptions, method: Method): void {
+function checkParts({ parts, tuning, time, weighting }: CheckpointOptions, method: Method): void {
+  if (weightedBy(weighting).channels)
+    refuse(
+      ['parts', 'weighting'],
+      `The options "parts" and "weighting": "${weighting}" exclude each other: parts fit neurons that are not to depend on those of others`,
+    );
   if (tuning === 'scales')
     refuse(
       ['parts', 'tuning'],

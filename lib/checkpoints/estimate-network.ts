@@ -3,6 +3,7 @@ import { layerMemory } from '../fit/layer-memory';
 import { drawingCost } from '../decoders/draw-texts';
 import type { OpenDecoder } from '../decoders/open';
 import { widthOf } from '../decoders/shape';
+import { weightedBy } from '../models/curvature/weighted-by';
 import { Workspace } from '../runs/workspace';
 import { needsOf } from '../traversal/needs';
 import { streamsOf, sweepRuns, tuningRuns, worksOf } from '../traversal/work';
@@ -34,9 +35,10 @@ export async function estimateNetwork(
   const { forward, memory } = forwardOf(network, plan, new Workspace('', ''), settings, null);
   const { blocks, heads, headSize, hidden } = opened.shape;
   const shared = blocks.map(({ experts }) => (experts ? experts.perToken / experts.count : 1));
-  const isWeighted = settings.options.weighting === 'outputs';
+  const weighted = weightedBy(settings.options.weighting);
+  const isSwept = weighted.rows || weighted.channels;
   const { time } = settings.options;
-  const works = worksOf(forward, isWeighted).map((given) => {
+  const works = worksOf(forward, weighted.rows).map((given) => {
     // Passes take what is left of the time.
     const work = time === undefined ? given : { ...given, passes: 0 };
     if (!work.layer.routed) return work;
@@ -50,16 +52,16 @@ export async function estimateNetwork(
   let products = blocks.length * scores * (2 * headSize + visits.score * perNumber);
   for (const block of blocks)
     products += tokens * perNumber * (visits.hidden * hidden + visits.feedForward * widthOf(block));
-  const runs = streams + (isWeighted ? sweepRuns : 0) + tuningRuns(forward);
+  const runs = streams + (isSwept ? sweepRuns : 0) + tuningRuns(forward);
   // Forward to draw from, and back.
-  const head = isWeighted ? 2 * tokens * hidden * opened.shape.vocabulary : 0;
+  const head = isSwept ? 2 * tokens * hidden * opened.shape.vocabulary : 0;
   const drawing = settings.options.ownSamples === undefined ? null : costOfDrawing(opened, feeds);
   const seconds = await estimateSeconds(
     works,
     runs * products + head + (drawing?.products ?? 0),
     settings.options,
   );
-  const fits = needsOf(forward, isWeighted).reduce((most, needs) => Math.max(most, layerMemory(needs)), 0);
+  const fits = needsOf(forward, weighted).reduce((most, needs) => Math.max(most, layerMemory(needs)), 0);
   const widest = Math.max(...blocks.map(({ feedForward }) => feedForward));
   const largest = forward.stages.reduce(
     (most, { layers }) =>

@@ -1,4 +1,4 @@
-import { outputWeights } from '../models/curvature/output-weights';
+import { type Curvature, curvatureOf } from '../models/curvature/curvature-of';
 import { ModelForward } from '../models/forward/model-forward';
 import type { ModelLayer } from '../models/layers/model-layers';
 import { storageOf } from '../models/layers/layer';
@@ -89,9 +89,9 @@ export async function traversalPartsOf(
   settings: CheckpointSettings,
   parts: Parts | null,
 ): Promise<TraversalParts<CheckpointLayer>> {
-  const rowWeights = await rowWeightsOf(network, fitted, workspace, settings, parts);
-  const tuning = tuningOf(forward, rowWeights, workspace, settings);
-  return { rowWeights, tuning, deadline: settings.deadline, parts };
+  const curvature = await networkCurvature(network, fitted, workspace, settings, parts);
+  const tuning = tuningOf(forward, curvature.rowWeights, workspace, settings);
+  return { ...curvature, tuning, deadline: settings.deadline, parts };
 }
 
 /** What is done with blocks when their layers are fitted; null for nothing. */
@@ -105,19 +105,18 @@ function tuningOf(
   return new ScaleTuning(forward, rowWeights, workspace, Math.min(memory, defaults.modelMemory));
 }
 
-/** How much the rows of layers count where that is by the logits; null where they all count alike. */
-export async function rowWeightsOf(
+/** What the logits feel of errors of layers, as far as that is asked for. */
+export async function networkCurvature(
   { opened, data }: CheckpointNetwork,
   fitted: readonly CheckpointLayer[],
   workspace: Workspace,
   { memory, options }: CheckpointSettings,
   parts: Parts | null = null,
-): Promise<RowWeights<ModelLayer> | null> {
-  if (options.weighting !== 'outputs') return null;
+): Promise<Curvature> {
   const { ends, shape } = opened;
   const cuts = { ends, head: { from: ends.at(-1)!, vocabulary: shape.vocabulary } };
   const least = Math.min(memory, defaults.modelMemory);
-  return outputWeights(opened, fitted, data, cuts, workspace, least, options, parts);
+  return curvatureOf(options.weighting, opened, fitted, data, cuts, workspace, least, options, parts);
 }
 
 /** The layers of these weights, in the order of the network. */

@@ -52,7 +52,7 @@ export function checkModelOptions(given: ModelOptions): ModelSettings {
   checkTextOptions(options);
   checkTime(options, hasData);
   requireDataFor(options.holdout, 'calibration', hasData);
-  if (options.weighting === 'outputs' && !hasData)
+  if ((options.weighting ?? 'none') !== 'none' && !hasData)
     refuse(['weighting'], 'The "weighting" option is about "calibration" data, which is not given');
   for (const operator of operators ?? [])
     about(['operators'], () => requireOneOf('operators', operator, knownOperators));

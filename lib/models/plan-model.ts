@@ -1,3 +1,4 @@
+import { weightedBy } from './curvature/weighted-by';
 import { namingMemory } from '../errors';
 import { basename, dirname, join } from 'node:path';
 import { layerMemory, requireLayerMemory } from '../fit/layer-memory';
@@ -60,7 +61,10 @@ async function plan(runFiles: RunFiles, input: string, to: string, given: ModelO
   const layers = modelLayers(found.layers, opened.weights, settings);
   // Nothing is made of its workspace while it does not run.
   const needs = data
-    ? needsOf(new ModelForward(opened, layers, data, new Workspace(output), 0), settings.weighting !== 'none')
+    ? needsOf(
+        new ModelForward(opened, layers, data, new Workspace(output), 0),
+        weightedBy(settings.weighting),
+      )
     : [];
   let fits = 0;
   for (const fit of needs) {

@@ -1,6 +1,6 @@
 import { Traversal } from '../traversal/traversal';
 import type { CalibrationSet } from './calibration-set';
-import { outputWeights } from './curvature/output-weights';
+import { curvatureOf } from './curvature/curvature-of';
 import { explainingData } from './data/not-finite';
 import { ModelForward } from './forward/model-forward';
 import type { LayerJournal } from './layer-journal';
@@ -30,12 +30,10 @@ export async function quantizeInto(
   const forward = data && new ModelForward(opened, layers, data, workspace, settings.memory);
   const stores = new WeightStores(opened, layers, settings.encoding, data !== null, workspace);
   const replacements = await explainingData(data?.notFinite, async () => {
-    const rowWeights =
-      data && settings.weighting === 'outputs'
-        ? await outputWeights(opened, layers, data, {}, workspace, settings.memory, options)
-        : null;
-    const { deadline } = settings;
-    return new Traversal(layers, forward, stores, options, { journal, rowWeights, deadline }).run();
+    const { deadline, memory } = settings;
+    const curvature = data && (await curvatureOf(settings.weighting, opened, layers, data, {}, workspace, memory, options)); // prettier-ignore
+    const others = { journal, ...curvature, deadline };
+    return new Traversal(layers, forward, stores, options, others).run();
   });
   options.onProgress?.({ stage: 'write', done: 0, total: 1 });
   const told = { ...settings, provenance };

@@ -9,8 +9,8 @@ import type { LayerReport, QuantizeOptions, SkippedWeight, TensorLike, WarningOp
 import type { DescribedValue } from '../containers/onnx/value-info';
 import type { Warning } from '../warning-codes';
 
-/** How much rows count in fits. */
-export type Weighting = 'none' | 'outputs';
+/** What counts for more or less in fits. */
+export type Weighting = 'none' | 'outputs' | 'channels' | 'both';
 
 /** One run of a network: input name → tensor. */
 export type Feeds = Record<string, TensorLike>;
@@ -96,7 +96,8 @@ export interface ModelOptions extends QuantizeOptions, DataOptions, WarningOptio
   /**
    * How much each row of what layers see counts in their fits. `outputs`: by the mean square gradient of the log likelihood of the network's own
    * answers (of other outputs: of random signs on them) at the layer's output, for which the float network is run forward and back; layers that no gradient reaches
-   * count all rows alike, and warnings say why. `none` (default): all alike.
+   * count all rows alike, and warnings say why. `channels`: the gradients tell instead how errors of a layer's output channels go together, so that channels make up for each other
+   * (docs/curvature.md). `both`: each of these. `none` (default): all alike, and each channel by itself.
    */
   weighting?: Weighting;
   /**

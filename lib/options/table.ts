@@ -143,9 +143,9 @@ const time: Option = {
 };
 
 const weighting: Option = {
-  kind: kinds.choice(['none', 'outputs']),
+  kind: kinds.choice(['none', 'outputs', 'channels', 'both']),
   argument: '<by>',
-  help: "how much rows of what layers see count: outputs, by what the network's outputs feel of an error there, for which it is run forward and back; none, all alike (default: none)",
+  help: "what the network, run forward and back, tells fits of how errors are felt in its outputs: outputs, how much in each row of what a layer sees; channels, how those of a layer's output channels go together, so that they make up for each other; both; none, nothing (default: none)",
   group: 'Method',
 };
 

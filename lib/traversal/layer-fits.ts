@@ -1,6 +1,6 @@
 import type { LayerSettings } from '../fit/layer-settings';
 import { quantizeGroups } from '../fit/quantize-groups';
-import { plainMethod } from '../methods';
+import { plainMethod, traitsOf } from '../methods';
 import { threadsFor } from '../native/jobs';
 import { span } from '../spans';
 import type { JobOptions, Progress, QuantizedLayer } from '../types';
@@ -8,6 +8,7 @@ import { warn } from '../warning-codes';
 import type { CapturedRows } from './captured-rows';
 import { fitInParts } from './fit-in-parts';
 import type { FitLayer } from './layer';
+import type { OutputGrams } from './output-grams';
 import type { Parts } from './parts';
 import type { RoundedWeights } from './rounded-weights';
 import type { RowWeights } from './row-weights';
@@ -17,6 +18,7 @@ import type { TimeBudget } from './time-budget';
 export interface FitMeans<Layer extends FitLayer> {
   rounded: RoundedWeights;
   rowWeights: RowWeights<Layer> | null;
+  outputGrams: OutputGrams<Layer> | null;
   budget: TimeBudget | null;
   parts: Parts | null;
   options: JobOptions;
@@ -65,15 +67,17 @@ export class LayerFits<Layer extends FitLayer> {
     onProgress,
     isNeedless,
   }: FitTask<Layer>): Promise<QuantizedLayer | null> {
-    const { rounded, rowWeights, budget, parts, options } = this.means;
+    const { rounded, rowWeights, outputGrams, budget, parts, options } = this.means;
     const { name, kind, outFeatures, inFeatures, groups, source, settings } = layer;
     const { signal } = options;
     const done = rows ? undefined : await rounded.take(layer, onProgress);
     if (done) return done;
     const { calibration, holdout, reported, areFloat } = rows ?? none;
     const weight = await source.read(signal);
+    const aims = rows !== null && traitsOf(settings.method).correctsErrors;
+    const outputs = aims ? ((await outputGrams?.of(layer)) ?? null) : null;
     const input = {
-      ...{ name, kind, weight, outFeatures, inFeatures, calibration, holdout, reported, areFloat },
+      ...{ name, kind, weight, outFeatures, inFeatures, calibration, holdout, reported, areFloat, outputs },
       ...(calibration && rowWeights && { correction: rowWeights.correctionOf(calibration) }),
     };
     const threads = threadsFor(options);
@@ -104,6 +108,11 @@ export class LayerFits<Layer extends FitLayer> {
     if (unweighted)
       quantized.report.warnings.push(
         warn('WARN_VERTEXQ_ROWS_ALIKE', `all of its rows count alike: ${unweighted}`),
+      );
+    const alone = aims && outputs === null && outputGrams?.reasonOf(layer);
+    if (alone)
+      quantized.report.warnings.push(
+        warn('WARN_VERTEXQ_CHANNELS_ALONE', `each of its neurons is fitted by itself: ${alone}`),
       );
     return quantized;
   }

@@ -9,6 +9,7 @@ import { kindOf, reportKindOf } from './kind-of';
 import { bySource, type FitLayer, placesIn, type WeightSource } from './layer';
 import { LayerFits } from './layer-fits';
 import { needsOf } from './needs';
+import type { OutputGrams } from './output-grams';
 import { type Parts, partsOfBatches } from './parts';
 import { RoundedWeights } from './rounded-weights';
 import type { RowWeights } from './row-weights';
@@ -35,6 +36,8 @@ export interface TraversalParts<Layer extends FitLayer> {
   journal?: FitJournal | null;
   /** null: all rows count alike. */
   rowWeights?: RowWeights<Layer> | null;
+  /** null: each neuron is fitted by itself. */
+  outputGrams?: OutputGrams<Layer> | null;
   /** null: layers stay as they are fitted. */
   tuning?: BlockTuning<Layer> | null;
   /** When all is to be done, as performance.now() tells it; null: passes are as many as settings say. */
@@ -61,6 +64,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private spent = 0;
   private readonly journal: FitJournal | null;
   private readonly rowWeights: RowWeights<Layer> | null;
+  private readonly hasOutputs: boolean;
   private readonly tuning: BlockTuning<Layer> | null;
   private readonly parts: Parts | null;
   private readonly fits: LayerFits<Layer>;
@@ -80,6 +84,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     {
       journal = null,
       rowWeights = null,
+      outputGrams = null,
       tuning = null,
       deadline = null,
       parts = null,
@@ -92,7 +97,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const budget = forward && deadline !== null ? new TimeBudget(deadline, forward) : null;
     this.places = placesIn(layers);
     this.rounded = new RoundedWeights(forward ? [] : layers, options);
-    this.fits = new LayerFits({ rounded: this.rounded, rowWeights, budget, parts, options });
+    this.hasOutputs = outputGrams !== null;
+    this.fits = new LayerFits({ rounded: this.rounded, rowWeights, outputGrams, budget, parts, options });
     this.works = new Map(
       (forward ? worksOf(forward, rowWeights !== null) : []).map((work) => [work.layer, work]),
     );
@@ -119,7 +125,8 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       for (const layer of layers) await this.quantize(layer, null, undefined);
       return this.finished;
     }
-    for (const needs of needsOf(forward, this.rowWeights !== null)) requireLayerMemory(needs);
+    const weighted = { rows: this.rowWeights !== null, channels: this.hasOutputs };
+    for (const needs of needsOf(forward, weighted)) requireLayerMemory(needs);
     const own = new Set([...forward.first, ...forward.stages.flatMap((stage) => stage.layers)]);
     const followers = new Map(bySource(layers.filter((layer) => !own.has(layer))));
     for (const layer of forward.first) await this.quantize(layer, null, undefined);

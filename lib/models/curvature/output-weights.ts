@@ -1,41 +1,23 @@
-import type { Workspace } from '../../runs/workspace';
 import { enoughPatches } from '../../traversal/captured-rows';
 import type { RowWeights } from '../../traversal/row-weights';
-import type { JobOptions } from '../../types';
-import type { CalibrationSet } from '../calibration-set';
 import type { ModelLayer } from '../layers/model-layers';
-import type { OpenModel } from '../open-model';
-import type { Parts } from '../../traversal/parts';
-import { sharedSquares } from './shared-squares';
 import { correctionOf, PowerSums, type RowScale, weightsOf } from './strength';
-import { type KnownCuts, meanOf, type Squares, sweptLayers } from './swept';
+import { meanOf, type Squares } from './swept';
 
 /**
  * Weights of the rows of layers by what the network's outputs feel of an error there: mean squares of gradients, of a power and with a floor (strength.ts), with
- * the mean 1 over the rows that are fitted to. Runs the float network forward and back. Rejects with what that brings; with the signal's reason.
+ * the mean 1 over the rows that are fitted to, those of the first so many batches.
  */
 export async function outputWeights(
-  opened: OpenModel,
+  swept: Squares,
   layers: readonly ModelLayer[],
-  data: Pick<CalibrationSet, 'fit' | 'holdout'>,
-  cuts: KnownCuts,
-  workspace: Workspace,
-  memory: number,
-  options: JobOptions,
-  parts: Parts | null = null,
+  batches: number,
 ): Promise<RowWeights<ModelLayer>> {
-  const feeds = [...data.fit, ...data.holdout];
-  const sweep = (isOwn?: (batch: number) => boolean) =>
-    sweptLayers(opened, layers, feeds, cuts, workspace, memory, options, { isOwn });
-  const batches = feeds.map((_, i) => ({ heldOut: i >= data.fit.length }));
-  const swept = parts?.exchange
-    ? await sharedSquares(sweep, layers, batches, parts, workspace, memory, options)
-    : await sweep();
   const reasons = new Map(swept.reasons);
   const scales = new Map<ModelLayer, RowScale>();
   for (const layer of layers) {
     if (reasons.has(layer)) continue;
-    const found = await scaleOf(swept, layer, data.fit.length);
+    const found = await scaleOf(swept, layer, batches);
     if (typeof found === 'string') reasons.set(layer, found);
     else scales.set(layer, found);
   }

@@ -13,6 +13,8 @@ export interface Taken {
   result: string;
   /** How many there are in each: what is told is their mean. */
   channels: number;
+  /** The cotangent itself, float32. */
+  cotangent?: string;
 }
 
 /** Nodes that compare a network's outputs with the float one's. */

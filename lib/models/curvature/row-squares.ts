@@ -35,7 +35,11 @@ export function rowSquares(layer: Layer, cotangent: string, prefix: string): Tak
   const sum = node('ReduceSum', [at('squares'), at('axes')], [at('sum')], {
     attributes: { keepdims: isTransposed ? 1n : 0n },
   });
-  if (!isTransposed) return { nodes: [wide, squares, sum], constants: [axes], result: at('sum'), channels };
+  if (!isTransposed)
+    return {
+      ...{ nodes: [wide, squares, sum], constants: [axes] },
+      ...{ result: at('sum'), channels, cotangent: at('wide') },
+    };
   // A row's products are added to a patch of the output: it sees all of that.
   const kernel = layer.constant.dims.slice(2);
   const size = kernel.reduce((product, length) => product * length, 1);

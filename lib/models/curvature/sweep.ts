@@ -16,7 +16,8 @@ import { type PartNetwork, PartNetworks } from './part-networks';
 import { partsOf } from './parts';
 import { type Head, joined, piecesOf } from './pieces';
 import { type CotangentInput, type Gradient, PartGradients, type Watched } from './part-gradients';
-import type { Question } from './question';
+import type { ChannelGrams } from './channel-grams';
+import type { Question, Taken } from './question';
 import { hiddenProducts } from './row-squares';
 
 /** What is gone back through. */
@@ -36,6 +37,8 @@ export interface SweepTask<Own extends Layer> {
   memory: number;
   /** Default: answers of the float network's own. */
   question?: Question;
+  /** What takes the gradients at layers' outputs themselves. */
+  channels?: ChannelGrams<Own> | undefined;
 }
 
 /** Networks that ask outputs: that which is gone back through, and beside it the float one, whose outputs go into it `as` these. */
@@ -198,7 +201,13 @@ export class Sweep<Own extends Layer> {
       const asking = asked.length > 0 ? await this.loadAsking(part, index, asked, loaded) : null;
       const network = await this.networks.load(part, this.stream, {
         ...{ nodes: [...part.nodes, ...gradient.nodes], constants: gradient.constants },
-        outputs: [...gradient.results.values(), ...[...gradient.rows.values()].map(({ result }) => result)],
+        outputs: [
+          ...gradient.results.values(),
+          ...[...gradient.rows].flatMap(([layer, taken]) => [
+            taken.result,
+            ...this.cotangentOf(layer, taken),
+          ]),
+        ],
         inputs: await this.cotangentInputs(gradient.inputs),
         what: `${this.nameOfPart(part, index)}, and its gradients ("weighting")`,
       });
@@ -210,6 +219,7 @@ export class Sweep<Own extends Layer> {
       throw error;
     });
     await this.each(loaded, (batch) => this.backOne(part, batch, asked, asking, network, gradient));
+    await this.task.channels?.settle();
   }
 
   /** Goes back through a part with what is asked of its outputs and what has come of the parts behind. */
@@ -254,8 +264,17 @@ export class Sweep<Own extends Layer> {
           batch * mostDraws + draw,
           joined(own.get(result)!, values[name]!.dims),
         );
-    for (const [layer, { result, channels }] of gradient.rows) {
+    for (const [layer, taken] of gradient.rows) {
+      const { result, channels } = taken;
       const all = made.map((own) => joined(own.get(result)!).data as Float32Array);
+      for (const cotangent of this.cotangentOf(layer, taken))
+        for (const [draw, own] of made.entries())
+          await this.task.channels!.add(
+            layer,
+            batch,
+            joined(own.get(cotangent)!).data as Float32Array,
+            all[draw]!,
+          );
       const count = all.length * channels;
       const data = all[0]!.map((_, i) => all.reduce((sum, own) => sum + own[i]!, 0) / count);
       await this.told.put('float', this.nameOf(layer), batch, {
@@ -266,6 +285,10 @@ export class Sweep<Own extends Layer> {
       this.found.add(layer);
     }
   }
+
+  /** The name of what is asked for besides, of a layer whose gradients are summed. */
+  private cotangentOf = (layer: Own, { cotangent }: Taken): string[] =>
+    cotangent !== undefined && this.task.channels?.takes(layer) ? [cotangent] : [];
 
   /** What asks a part's outputs, beside the float network's where the question compares. */
   private async loadAsking(

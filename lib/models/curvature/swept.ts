@@ -6,7 +6,9 @@ import type { ModelLayer } from '../layers/model-layers';
 import { byFirstOutput, firstOutput, Graph, subgraphsOf } from '../../containers/onnx/graph';
 import { opsetOf } from '../../containers/onnx/opset';
 import { shallowCopy } from '../../containers/onnx/shallow-copy';
+import type { LayerRows } from '../../fit/layer-rows';
 import type { OpenModel } from '../open-model';
+import type { ChannelGrams } from './channel-grams';
 import type { Feeds } from '../types';
 import { oldestOpset } from '../write/raise-old';
 import { raiseOpset } from '../write/raise-opset';
@@ -28,12 +30,16 @@ export interface Squares {
 export interface Swept extends Squares {
   /** null where no layer has any squares. */
   sweep: Sweep<ModelLayer> | null;
+  /** What `channels` has of a layer. */
+  gramsOf(layer: ModelLayer): Promise<LayerRows | null>;
 }
 
 /** What else is told of a sweep. */
 export interface SweepParts {
   /** Whether a batch is run; default: all are. */
   isOwn?: ((batch: number) => boolean) | undefined;
+  /** Takes the gradients at layers' outputs. */
+  channels?: ChannelGrams<ModelLayer> | undefined;
   /** Another network to go back through, of the same values, and what it is asked; default: this one, for answers of its own. */
   ask?: (opened: OpenModel) => { opened: OpenModel; question: Question };
 }
@@ -47,7 +53,7 @@ export async function sweptLayers(
   workspace: Workspace,
   memory: number,
   options: JobOptions,
-  { isOwn, ask }: SweepParts = {},
+  { isOwn, channels, ask }: SweepParts = {},
 ): Promise<Swept> {
   const reasons = new Map<ModelLayer, string>();
   for (const layer of layers) {
@@ -58,12 +64,16 @@ export async function sweptLayers(
   const raised = withGradients(opened);
   if (typeof raised === 'string') {
     for (const layer of own) reasons.set(layer, raised);
-    return { reasons, sweep: null, toldOf: () => Promise.resolve(undefined) };
+    return {
+      ...{ reasons, sweep: null },
+      toldOf: () => Promise.resolve(undefined),
+      gramsOf: () => Promise.resolve(null),
+    };
   }
   const asked = ask?.(raised) ?? { opened: raised };
   const nodes = byFirstOutput(asked.opened.graph.order);
   const twins = new Map(own.map((layer) => [layer, { ...layer, node: nodes.get(firstOutput(layer.node))! }]));
-  const task = { ...asked, layers: [...twins.values()], feeds, isOwn, ...cuts, workspace, memory };
+  const task = { ...asked, layers: [...twins.values()], feeds, isOwn, channels, ...cuts, workspace, memory };
   const sweep = new Sweep<ModelLayer>(task, options);
   await sweep.run();
   for (const [layer, twin] of twins) {
@@ -73,6 +83,7 @@ export async function sweptLayers(
   return {
     ...{ reasons, sweep },
     toldOf: async (layer, batch) => (reasons.has(layer) ? undefined : sweep.toldOf(twins.get(layer)!, batch)),
+    gramsOf: async (layer) => (reasons.has(layer) ? null : (channels?.of(twins.get(layer)!) ?? null)),
   };
 }
 
