@@ -49,6 +49,37 @@ test('every weight of a block has weights of its own, whatever the threads, and 
   t.true(weighed.memory >= plain.memory);
 });
 
+for (const name of ['gpt2', 'phi3'])
+  test(`channels of ${name} make up for each other, whatever the threads`, async (t) => {
+    const folder = folderOf(t, name);
+    const [one, three] = [`${folder}-1`, `${folder}-3`];
+    const given = { ...options, weighting: 'both', format: 'float' } as const;
+    const report = await quantizeCheckpoint(folder, one, { ...given, threads: 1 });
+    await quantizeCheckpoint(folder, three, { ...given, threads: 3 });
+    const { tensors } = await readAll(one);
+    t.deepEqual((await readAll(three)).tensors, tensors);
+    t.true(report.layers.every(({ warnings }) => !warnings.some((text) => /fitted by itself/.test(text))));
+  });
+
+test('channels are not fitted in parts, and experts each by itself', async (t) => {
+  const folder = folderOf(t, 'mixtral');
+  await t.throwsAsync(
+    quantizeCheckpoint(folder, `${folder}-out`, { ...options, weighting: 'channels', parts: 2 }),
+    {
+      ...{ instanceOf: RangeError, message: /"parts" and "weighting": "channels" exclude each other/ },
+    },
+  );
+  const { layers } = await quantizeCheckpoint(folder, `${folder}-out`, { ...options, weighting: 'channels' });
+  for (const { name, weighted, warnings } of layers) {
+    t.is(weighted, null);
+    t.is(
+      warnings.some((text) => /fitted by itself: the network picks its rows/.test(text)),
+      name.includes('.experts.'),
+      name,
+    );
+  }
+});
+
 test('experts, whose tokens the network picks, count all of them alike and say so', async (t) => {
   const folder = folderOf(t, 'mixtral');
   const { layers } = await quantizeCheckpoint(folder, `${folder}-out`, options);
