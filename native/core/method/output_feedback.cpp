@@ -16,8 +16,8 @@ namespace vertexq {
 
 namespace {
 
-/** So many blocks at the most: each makes what its search knows of H anew. */
-constexpr std::size_t kMostBlocks = 8;
+/** About so many blocks of large layers: each makes what its search knows of H anew. */
+constexpr std::size_t kBlocks = 8;
 
 /** A neuron whose weights no scale holds is told by its number, which the blocks do not know. */
 void requireScales(const Matrix& targets, const AlphabetOptions& options) {
@@ -106,7 +106,7 @@ OutputFactor::OutputFactor(const Matrix& gram, unsigned threads, const JobContro
 }
 
 std::size_t feedbackBlock(std::size_t outFeatures) {
-  return std::max(kNeuronBlock, outFeatures / kMostBlocks / kNeuronBlock * kNeuronBlock);
+  return std::max(kNeuronBlock, outFeatures / kBlocks / kNeuronBlock * kNeuronBlock);
 }
 
 LayerCodes codesWithFeedback(const FitProblem& problem, const OutputFactor& factor, Fitted& fitted) {
