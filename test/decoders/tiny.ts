@@ -100,6 +100,20 @@ export function wide(vocabulary: number): Golden {
   return { ...golden, config, tensors };
 }
 
+/** A model whose feed forward is so wide. */
+export function withFeedForward(golden: Golden, width: number): Golden {
+  const { intermediate_size: before } = golden.config;
+  const tensors = Object.entries(golden.tensors).map(([name, shape]) => [
+    name,
+    shape.map((size) => (size === before ? width : size)),
+  ]);
+  return {
+    ...golden,
+    config: { ...golden.config, intermediate_size: width },
+    tensors: Object.fromEntries(tensors) as Golden['tensors'],
+  };
+}
+
 /** Writes a model into a folder. */
 export function writeModel(
   folder: string,

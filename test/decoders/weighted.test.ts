@@ -1,10 +1,18 @@
 import test, { type ExecutionContext } from 'ava';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type CheckpointOptions, planCheckpoint, quantizeCheckpoint } from '../../lib/index';
+import {
+  type CheckpointOptions,
+  finishRun,
+  planCheckpoint,
+  planRun,
+  quantizeCheckpoint,
+  runShard,
+} from '../../lib/index';
+import { lines } from '../checkpoints/sharded/folders';
 import { readAll } from '../checkpoints/unpack';
 import { temporaryFolder } from '../files/temporary-folder';
-import { cases, weightsIn, writeModel } from './tiny';
+import { cases, weightsIn, withFeedForward, writeModel } from './tiny';
 
 // Language models whose rows are weighted by their own next tokens.
 
@@ -49,16 +57,35 @@ test('every weight of a block has weights of its own, whatever the threads, and 
   t.true(weighed.memory >= plain.memory);
 });
 
-for (const name of ['gpt2', 'phi3'])
-  test(`channels of ${name} make up for each other, whatever the threads`, async (t) => {
-    const folder = folderOf(t, name);
-    const [one, three] = [`${folder}-1`, `${folder}-3`];
-    const given = { ...options, weighting: 'both', format: 'float' } as const;
-    const report = await quantizeCheckpoint(folder, one, { ...given, threads: 1 });
-    await quantizeCheckpoint(folder, three, { ...given, threads: 3 });
-    const { tensors } = await readAll(one);
-    t.deepEqual((await readAll(three)).tensors, tensors);
-    t.true(report.layers.every(({ warnings }) => !warnings.some((text) => /fitted by itself/.test(text))));
+/** More output channels than are fitted at once. */
+const many = 100;
+
+for (const name of ['gpt2', 'llama'])
+  test(`channels of ${name} make up for each other, whatever the threads and who does it`, async (t) => {
+    const golden = withFeedForward(
+      cases.find((own) => own.name === name)!,
+      many,
+    );
+    const folder = join(temporaryFolder(t), 'model');
+    mkdirSync(folder);
+    writeModel(folder, golden.config, weightsIn(golden), 'BF16');
+    const calibration = join(folder, '..', 'tokens.jsonl');
+    writeFileSync(calibration, lines(24, 14));
+    const given = { ...options, calibration, weighting: 'both', format: 'float' } as const;
+    const made = async (to: string, own: CheckpointOptions) => {
+      const report = await quantizeCheckpoint(folder, to, { ...given, ...own });
+      return { report, tensors: (await readAll(to)).tensors };
+    };
+    const one = await made(`${folder}-1`, { threads: 1 });
+    const three = await made(`${folder}-3`, { threads: 3 });
+    t.deepEqual(three.tensors, one.tensors);
+    t.true(one.report.layers.every(({ warnings }) => !warnings.some((text) => /by itself/.test(text))));
+    const plan = await planRun(folder, `${folder}-shared`, given);
+    await runShard(plan, { shard: { index: 0, count: 1 } });
+    await finishRun(plan);
+    t.deepEqual((await readAll(`${folder}-shared`)).tensors, one.tensors, 'a worker');
+    const rows = await made(`${folder}-rows`, { weighting: 'outputs' });
+    t.notDeepEqual(rows.tensors, one.tensors);
   });
 
 test('channels are not fitted in parts, and experts each by itself', async (t) => {

@@ -47,7 +47,8 @@ export async function curvatureOf(
   const room = channels ? (memory / 4) * 3 : memory;
   const sweep = (isOwn?: (batch: number) => boolean) =>
     sweptLayers(opened, layers, feeds, cuts, workspace, room, options, { isOwn, channels });
-  if (parts?.exchange) {
+  // With channels there is one part, and who has it has all.
+  if (parts?.exchange && !channels) {
     const batches = feeds.map((_, i) => ({ heldOut: !isFitted(i) }));
     const shared = await sharedSquares(sweep, layers, batches, parts, workspace, room, options);
     return { rowWeights: await outputWeights(shared, layers, data.fit.length), outputGrams: null };
