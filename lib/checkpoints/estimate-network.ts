@@ -38,7 +38,7 @@ export async function estimateNetwork(
   const weighted = weightedBy(settings.options.weighting);
   const isSwept = weighted.rows || weighted.channels;
   const { time } = settings.options;
-  const works = worksOf(forward, weighted.rows).map((given) => {
+  const works = worksOf(forward, weighted).map((given) => {
     // Passes take what is left of the time.
     const work = time === undefined ? given : { ...given, passes: 0 };
     if (!work.layer.routed) return work;

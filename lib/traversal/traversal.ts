@@ -8,7 +8,7 @@ import type { FloatBatches, Forward, Stage } from './forward';
 import { kindOf, reportKindOf } from './kind-of';
 import { bySource, type FitLayer, placesIn, type WeightSource } from './layer';
 import { LayerFits } from './layer-fits';
-import { needsOf } from './needs';
+import { needsOf, type Weighted } from './needs';
 import type { OutputGrams } from './output-grams';
 import { type Parts, partsOfBatches } from './parts';
 import { RoundedWeights } from './rounded-weights';
@@ -64,7 +64,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
   private spent = 0;
   private readonly journal: FitJournal | null;
   private readonly rowWeights: RowWeights<Layer> | null;
-  private readonly hasOutputs: boolean;
+  private readonly weighted: Weighted;
   private readonly tuning: BlockTuning<Layer> | null;
   private readonly parts: Parts | null;
   private readonly fits: LayerFits<Layer>;
@@ -97,11 +97,9 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
     const budget = forward && deadline !== null ? new TimeBudget(deadline, forward) : null;
     this.places = placesIn(layers);
     this.rounded = new RoundedWeights(forward ? [] : layers, options);
-    this.hasOutputs = outputGrams !== null;
     this.fits = new LayerFits({ rounded: this.rounded, rowWeights, outputGrams, budget, parts, options });
-    this.works = new Map(
-      (forward ? worksOf(forward, rowWeights !== null) : []).map((work) => [work.layer, work]),
-    );
+    this.weighted = { rows: rowWeights !== null, channels: outputGrams !== null };
+    this.works = new Map((forward ? worksOf(forward, this.weighted) : []).map((work) => [work.layer, work]));
     this.seconds = [...this.works.values()].reduce(
       (sum, work) => sum + secondsBefore(work) + secondsOfFit(work),
       0,
@@ -125,8 +123,7 @@ export class Traversal<Layer extends FitLayer, Made extends Stored> {
       for (const layer of layers) await this.quantize(layer, null, undefined);
       return this.finished;
     }
-    const weighted = { rows: this.rowWeights !== null, channels: this.hasOutputs };
-    for (const needs of needsOf(forward, weighted)) requireLayerMemory(needs);
+    for (const needs of needsOf(forward, this.weighted)) requireLayerMemory(needs);
     const own = new Set([...forward.first, ...forward.stages.flatMap((stage) => stage.layers)]);
     const followers = new Map(bySource(layers.filter((layer) => !own.has(layer))));
     for (const layer of forward.first) await this.quantize(layer, null, undefined);

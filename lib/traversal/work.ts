@@ -3,6 +3,7 @@ import type { RowsKind } from '../native/binding';
 import type { Forward } from './forward';
 import { kindOf } from './kind-of';
 import type { FitLayer } from './layer';
+import type { Weighted } from './needs';
 
 /** What there is to do for a layer, in the kinds of work that take a run's time. Each is counted in steps that take about equally long. */
 export interface LayerWork {
@@ -10,7 +11,7 @@ export interface LayerWork {
   kind: RowsKind;
   /** Products of the layer's value and weight, in all networks that are run. */
   products: number;
-  /** Sums of products of what it sees: of those that see the same, for the first alone, but where their rows have weights. */
+  /** Sums of products of what it sees: of those that see the same, for the first alone, but where their rows have weights; and of gradients by its outputs. */
   sums: number;
   /** Its fit but for passes, and these. */
   fit: number;
@@ -36,12 +37,21 @@ export function passesOf({ settings, outFeatures, inFeatures: n }: FitLayer): nu
 }
 
 /** Steps of a layer's fit, and of a pass. Plain rounding does not go by the square of the inputs. */
-export function fitWork({ outFeatures, inFeatures: n, groups, settings }: FitLayer): number {
+export function fitWork(
+  { outFeatures, inFeatures: n, groups, settings }: FitLayer,
+  hasOutputs = false,
+): number {
   if (settings.method === plainMethod) return passPerNeuron * outFeatures * n;
-  return n * n * (passPerNeuron * outFeatures + n * groups);
+  return n * n * (passPerNeuron * outFeatures + n * (hasOutputs ? feedbackBlocks(outFeatures) : groups));
 }
 
-/** Runs of the network that weights of rows take: forward, and back with all computed again. */
+/** Blocks of channels that make up for each other, for each of which what neurons share is made anew (native/core/method/output_feedback.cpp). */
+function feedbackBlocks(outFeatures: number): number {
+  const [neurons, blocks] = [64, 8];
+  return Math.ceil(outFeatures / Math.max(neurons, Math.floor(outFeatures / blocks / neurons) * neurons));
+}
+
+/** Runs of the network that a sweep for `weighting` takes: forward, and back with all computed again. */
 export const sweepRuns = 3;
 
 /**
@@ -60,22 +70,25 @@ export const tuningRuns = ({ stages, batches }: Pick<Forward<FitLayer>, 'stages'
 /** Steps of a block, each on one batch: more changed little (docs/curvature.md). */
 export const tuningSteps = 16;
 
-/** The work of a run over a forward, by layers in their order; `isWeighted`: with weights of rows, and all that these take. */
+/** The work of a run over a forward, by layers in their order, with all that weights take. */
 export function worksOf<Layer extends FitLayer>(
   { stages, rows, samples, batches }: Forward<Layer>,
-  isWeighted = false,
+  weighted: Weighted = { rows: false, channels: false },
 ): LayerWork[] {
   const count = rows ?? samples.fit + samples.holdout;
   const streams = streamsOf({ stages, samples });
-  const runs = streams + (isWeighted ? sweepRuns : 0) + tuningRuns({ stages, batches });
+  const runs =
+    streams + (weighted.rows || weighted.channels ? sweepRuns : 0) + tuningRuns({ stages, batches });
   const needed = stages.filter(({ ofAll }) => !ofAll);
   return needed.flatMap((stage) =>
     stage.layers.map((layer, i) => ({
       layer,
       kind: kindOf(layer, stage),
       products: runs * count * layer.inFeatures * layer.outFeatures,
-      sums: i === 0 || isWeighted ? count * layer.inFeatures ** 2 : 0,
-      fit: fitWork(layer),
+      sums:
+        (i === 0 || weighted.rows ? count * layer.inFeatures ** 2 : 0) +
+        (weighted.channels ? count * layer.outFeatures ** 2 : 0),
+      fit: fitWork(layer, weighted.channels),
       passes: passesOf(layer) * fitWork(layer),
     })),
   );

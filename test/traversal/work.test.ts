@@ -1,7 +1,7 @@
 import test from 'ava';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { passesOf, worksOf } from '../../lib/traversal/work';
+import { fitWork, passesOf, worksOf } from '../../lib/traversal/work';
 import { random } from '../models/networks';
 import { layerOf, MemoryForward, MemorySource, width } from './memory-network';
 
@@ -45,7 +45,14 @@ test('work is counted for each layer, sums once for those that see the same', (t
   t.is(second!.sums, 0);
   t.is(first!.passes, passesOf(layer) * first!.fit);
   // Rows with weights are summed for each layer, and the network is run three times more.
-  const [, weighted] = worksOf(shared, true);
+  const [, weighted] = worksOf(shared, { rows: true, channels: false });
   t.is(weighted!.sums, first!.sums);
   t.is(weighted!.products, 5 * 7 * width * width);
+  // So it is for channels, whose gradients are summed; many are fitted in blocks, each of which factors anew.
+  const [, channels] = worksOf(shared, { rows: false, channels: true });
+  t.is(channels!.sums, 7 * width * width);
+  t.is(channels!.products, weighted!.products);
+  t.is(channels!.fit, first!.fit);
+  const wide = { ...layer, outFeatures: 576 };
+  t.is(fitWork(wide, true) - fitWork(wide), 8 * width ** 3);
 });
