@@ -13,6 +13,12 @@ export class ChannelGrams<Own extends Layer> {
   private readonly sums = new Map<Own, LayerRows>();
   private readonly store: ValueStore;
   private readonly kept = new Map<Own, { name: string; samples: number }>();
+  /** Names so far. */
+  private named = 0;
+  /** Layers whose gradients are no numbers to sum. */
+  private readonly infinite = new Set<Own>();
+  /** Those with some that are not 0. */
+  private readonly felt = new Set<Own>();
 
   constructor(
     workspace: Workspace,
@@ -25,14 +31,26 @@ export class ChannelGrams<Own extends Layer> {
   }
 
   /** Whether a layer's gradients are summed. */
-  takes = (layer: Own): boolean => whyAlone(layer) === undefined;
+  takes = (layer: Own): boolean => whyAlone(layer) === undefined && !this.infinite.has(layer);
+
+  /** Why a layer has no sums once all are made; undefined where it has. */
+  reasonOf(layer: Own): string | undefined {
+    if (this.infinite.has(layer)) return 'its gradients are not finite numbers';
+    return whyAlone(layer) ?? (this.felt.has(layer) ? undefined : 'its gradients are all 0');
+  }
 
   /**
    * Adds a layer's gradients in a batch, [rows, outFeatures], which may not be kept; `squares`: those of each row summed. A row counts by its gradient's norm, not by the square of that: few rows
    * have most of the squares, and the matrix would be theirs (docs/curvature.md).
    */
   async add(layer: Own, batch: number, gradients: Float32Array, squares: Float32Array): Promise<void> {
-    if (!this.isFitted(batch) || gradients.length === 0) return;
+    if (!this.isFitted(batch) || gradients.length === 0 || this.infinite.has(layer)) return;
+    if (squares.some((square) => !Number.isFinite(square))) {
+      this.infinite.add(layer);
+      this.sums.delete(layer);
+      return;
+    }
+    if (squares.some((square) => square > 0)) this.felt.add(layer);
     const weights = squares.map((square) => (square > 0 ? 1 / Math.sqrt(square) : 0));
     const own = this.sums.get(layer) ?? LayerRows.of(layer.outFeatures, 'gram', this.options);
     this.sums.set(layer, own);
@@ -43,7 +61,7 @@ export class ChannelGrams<Own extends Layer> {
   async settle(): Promise<void> {
     for (const [layer, own] of this.sums) {
       const { matrices, samples } = await own.sums(this.options.signal);
-      const name = String(this.kept.size);
+      const name = String(this.named++);
       const side = layer.outFeatures;
       if (samples > 0)
         await this.store.put('float', name, 0, { data: matrices[0]!, dims: [side, side], type: 'float64' });
@@ -55,7 +73,7 @@ export class ChannelGrams<Own extends Layer> {
   /** Those of a layer; null where there are none. To be called once: they are forgotten then. */
   async of(layer: Own): Promise<LayerRows | null> {
     const kept = this.kept.get(layer);
-    if (!kept || kept.samples === 0) return null;
+    if (!kept || kept.samples === 0 || !this.felt.has(layer)) return null;
     const { name, samples } = kept;
     const rows = LayerRows.of(layer.outFeatures, 'gram', this.options);
     const matrix = (await this.store.get('float', name, 0)).data as Float64Array;
@@ -68,7 +86,7 @@ export class ChannelGrams<Own extends Layer> {
 }
 
 /** Why the channels of a layer are fitted each by itself whatever its gradients are. */
-export function whyAlone(layer: Layer): string | undefined {
+function whyAlone(layer: Layer): string | undefined {
   const hidden = hiddenProducts(layer);
   if (hidden !== undefined) return hidden;
   const { groups, input, weightIndex, outFeatures } = layer;

@@ -7,7 +7,7 @@ import type { CalibrationSet } from '../calibration-set';
 import type { ModelLayer } from '../layers/model-layers';
 import type { OpenModel } from '../open-model';
 import type { Weighting } from '../types';
-import { ChannelGrams, whyAlone } from './channel-grams';
+import { ChannelGrams } from './channel-grams';
 import { outputWeights } from './output-weights';
 import { sharedSquares } from './shared-squares';
 import { type KnownCuts, sweptLayers } from './swept';
@@ -59,7 +59,7 @@ export async function curvatureOf(
     outputGrams: channels
       ? {
           of: (layer) => swept.gramsOf(layer),
-          reasonOf: (layer) => swept.reasons.get(layer) ?? whyAlone(layer) ?? null,
+          reasonOf: (layer) => swept.aloneBecause(layer),
         }
       : null,
   };

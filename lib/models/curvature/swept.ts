@@ -32,6 +32,8 @@ export interface Swept extends Squares {
   sweep: Sweep<ModelLayer> | null;
   /** What `channels` has of a layer. */
   gramsOf(layer: ModelLayer): Promise<LayerRows | null>;
+  /** Why it has nothing. */
+  aloneBecause(layer: ModelLayer): string | null;
 }
 
 /** What else is told of a sweep. */
@@ -68,6 +70,7 @@ export async function sweptLayers(
       ...{ reasons, sweep: null },
       toldOf: () => Promise.resolve(undefined),
       gramsOf: () => Promise.resolve(null),
+      aloneBecause: (layer) => reasons.get(layer) ?? null,
     };
   }
   const asked = ask?.(raised) ?? { opened: raised };
@@ -84,6 +87,7 @@ export async function sweptLayers(
     ...{ reasons, sweep },
     toldOf: async (layer, batch) => (reasons.has(layer) ? undefined : sweep.toldOf(twins.get(layer)!, batch)),
     gramsOf: async (layer) => (reasons.has(layer) ? null : (channels?.of(twins.get(layer)!) ?? null)),
+    aloneBecause: (layer) => reasons.get(layer) ?? channels?.reasonOf(twins.get(layer)!) ?? null,
   };
 }
 

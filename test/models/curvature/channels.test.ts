@@ -101,7 +101,15 @@ test('sums are of gradients by their norms, of fitted batches alone, kept in fil
   const workspace = new Workspace(join(folder, 'out'), join(folder, 'work'));
   const channels = new ChannelGrams<Layer>(workspace, 0, (batch) => batch < 2, {});
   const [outFeatures, rows] = [7, 30];
-  const layer = { outFeatures, name: 'a' } as Layer;
+  const layerCalled = (name: string) =>
+    ({ outFeatures, name, groups: 1, weightIndex: 1, node: { opType: 'MatMul', attribute: [] }, input: { rows: { kind: 'rows' } } }) as unknown as Layer; // prettier-ignore
+  const [layer, infinite, unfelt] = ['a', 'b', 'c'].map(layerCalled) as [Layer, Layer, Layer];
+  for (const [own, square] of [
+    [infinite, 1],
+    [infinite, Infinity],
+    [unfelt, 0],
+  ] as const)
+    await channels.add(own, 0, new Float32Array(outFeatures).fill(square), Float32Array.of(square));
   const all: number[] = [];
   for (let batch = 0; batch < 3; batch++) {
     const gradients = random(rows * outFeatures, 20 + batch);
@@ -124,5 +132,10 @@ test('sums are of gradients by their norms, of fitted batches alone, kept in fil
   const expected = gramOf(Float64Array.from(all), outFeatures);
   for (const [i, value] of matrices[0]!.entries()) t.true(Math.abs(value - expected[i]!) < 1e-4);
   t.is(await channels.of(layer), null);
+  t.is(channels.reasonOf(layer), undefined);
+  t.is(await channels.of(infinite), null);
+  t.is(channels.reasonOf(infinite), 'its gradients are not finite numbers');
+  t.is(await channels.of(unfelt), null);
+  t.is(channels.reasonOf(unfelt), 'its gradients are all 0');
   await workspace.end();
 });
