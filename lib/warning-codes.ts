@@ -28,8 +28,7 @@ export const warningCodes = {
     remedy: 'Nothing need be done. A smaller target may give the same; a larger one another width.',
   },
   WARN_VERTEXQ_CHANNELS_ALONE: {
-    cause:
-      'How errors of output channels go together ("weighting") is not known for some layers, or their method fits each by itself.',
+    cause: 'How errors of output channels go together ("weighting") is not known for some layers.',
     remedy: 'Nothing need be done: the layer is fitted as without.',
   },
   WARN_VERTEXQ_CROSS_GRAM: {

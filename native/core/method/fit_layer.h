@@ -74,8 +74,8 @@ struct FitProblem {
   const FitOptions& options;
   unsigned threads;
   JobControl& control;
-  bool isMoved =
-      false;  // whether targets make up for errors of other neurons (output_feedback.h), which what is reported does not know
+  /** Whether targets make up for errors of other neurons (output_feedback.h): what is reported is not about these targets then. */
+  bool isMoved = false;
 };
 
 /**

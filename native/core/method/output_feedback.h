@@ -19,7 +19,6 @@ class OutputFactor {
   /** `gram`: symmetric, both triangles. Throws ERR_VERTEXQ_NUMERIC where it is not positive semidefinite, Cancelled. */
   OutputFactor(const Matrix& gram, unsigned threads, const JobControl& control);
 
-  std::size_t outFeatures() const { return order_.size(); }
   /** Channels as they are fitted: by falling G_jj, for those that come later make up for those before. */
   const std::vector<std::size_t>& order() const { return order_; }
   /** Upper triangular, in that order. */
